@@ -1,0 +1,120 @@
+"""
+The values that an index is made of. Frozen: a new state is a new value.
+
+Not for: where they come from (`sources`) or how they are written (`html_page`, `json_page`).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+class Companion(enum.Enum):
+    """A document that belongs to a file and is served at the file's URL plus this suffix."""
+
+    METADATA = ".metadata"  # PEP 658
+    SIGNATURE = ".asc"  # PEP 503
+    PROVENANCE = ".provenance"  # PEP 740
+
+
+class Status(enum.Enum):
+    """A project status marker (PEP 792)."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    QUARANTINED = "quarantined"
+    DEPRECATED = "deprecated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectStatus:
+    """
+    The status of a project and why (PEP 792).
+
+    Attributes:
+        status: The marker.
+        reason: Free text for people; empty if none was given.
+    """
+
+    status: Status = Status.ACTIVE
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yanked:
+    """
+    A file that installers take only when its exact version is asked for (PEP 592).
+
+    Attributes:
+        reason: Free text for people; empty if none was given.
+    """
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """
+    A distribution file of a project: a wheel or an sdist.
+
+    Attributes:
+        filename: Exactly as it is served; the last segment of its URL.
+        version: PEP 440, in normal form where it is valid, else as the file name spells it.
+        hashes: Algorithm to lower-case hex digest. The writers emit `sha256` only.
+        size: In bytes; None if it is not known (PEP 700 then forbids to claim 1.1).
+        upload_time: Aware, UTC (PEP 700); None if it is not known, never invented.
+        requires_python: A valid specifier set, as the metadata spells it; None if there is none.
+        core_metadata: Digests of the file's `.metadata` (PEP 714): empty if there is one of
+            unknown digest, None if there is none.
+        yanked: None unless yanked.
+        companions: Which of `.asc` and `.provenance` exist beside the file.
+        provenance_url: An absolute https URL given by an upstream; None for a file of our own.
+    """
+
+    filename: str
+    version: str
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
+    upload_time: datetime | None = None
+    requires_python: str | None = None
+    core_metadata: Mapping[str, str] | None = None
+    yanked: Yanked | None = None
+    companions: frozenset[Companion] = frozenset()
+    provenance_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectPage:
+    """
+    What an index says of one project.
+
+    Attributes:
+        name: Normalized (PEP 503).
+        files: Ordered by version, then file name.
+        versions: Every version of the project once, ascending (PEP 700). Those of the files, and
+            any that have none.
+        status: Active unless said otherwise. A quarantined project offers no files.
+    """
+
+    name: str
+    files: tuple[File, ...] = ()
+    versions: tuple[str, ...] = ()
+    status: ProjectStatus = ProjectStatus()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectList:
+    """
+    The names of the projects of an index.
+
+    Attributes:
+        names: Normalized, ascending, each once.
+    """
+
+    names: tuple[str, ...] = ()

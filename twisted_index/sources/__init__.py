@@ -1,0 +1,1 @@
+"""Where projects come from. Each module provides ISource; wrappers wrap any ISource."""
