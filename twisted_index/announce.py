@@ -1,0 +1,297 @@
+"""
+The lines that tell people how to use a server: where it listens, and what to type.
+
+Pure but for `lan_addresses`, which asks the kernel; nothing here sends a packet. Not for: writing
+the lines anywhere (the service logs them, the front page shows them).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from twisted.internet.interfaces import IAddress
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: Endpoint types of Twisted whose listeners speak TLS.
+_TLS_ENDPOINTS = ("ssl", "tls")
+
+#: One label of a host name (RFC 1123 section 2.1): what can stand before ".local".
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientLines:
+    """
+    What to type to install from an index, ready to paste into a POSIX shell.
+
+    Attributes:
+        pip: The line for pip.
+        uv: The line for uv.
+    """
+
+    pip: str
+    uv: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """
+    One open listener.
+
+    Attributes:
+        address: What `getHost()` of the listening port gave: the port that is really open.
+        secure: Whether it speaks TLS.
+    """
+
+    address: IAddress
+    secure: bool = False
+
+    @classmethod
+    def at(cls, endpoint: str, address: IAddress) -> Listening:
+        """
+        Describe a listener by the endpoint string that opened it.
+
+        Args:
+            endpoint: As in `--listen`; only its type is looked at.
+            address: What `getHost()` of the listening port gave.
+        """
+        kind = endpoint.removeprefix("haproxy:").partition(":")[0]
+        return cls(address=address, secure=kind in _TLS_ENDPOINTS)
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its URLs."""
+        return "https" if self.secure else "http"
+
+
+def client_lines(url: str) -> ClientLines:
+    """
+    Give the lines that install from an index at a URL.
+
+    Args:
+        url: Where the index is mounted, without `/simple/`; http or https.
+    """
+    index = shlex.quote(f"{url.rstrip('/')}/simple/")
+    trusted = _trusted_host(url)
+    trust = f" --trusted-host {shlex.quote(trusted)}" if trusted else ""
+    return ClientLines(
+        pip=f"pip install --index-url {index}{trust} NAME",
+        uv=f"uv pip install --default-index {index} NAME",
+    )
+
+
+def start_lines(
+    addresses: Iterable[Listening],
+    hostname: str,
+    public_url: str | None,
+    paths: Sequence[str],
+    *,
+    lan: Sequence[str] = (),
+) -> list[str]:
+    """
+    Give the lines for the log when a server without an upstream has started.
+
+    They may hold braces: log each as a field, not as a format.
+
+    Args:
+        addresses: The open listeners.
+        hostname: Of this machine, as `socket.gethostname()` says it.
+        public_url: The only URL that is shown, if set.
+        paths: The folders that are served.
+        lan: This machine's addresses, from `lan_addresses()`; shown where a listener takes all.
+    """
+    listeners = list(addresses)
+    here = "this folder" if len(paths) == 1 else "these folders"
+    return [
+        f"Serving the packages in {', '.join(map(_printable, paths))}",
+        *(f"Listening on {_describe(listener.address)}" for listener in listeners),
+        *_usage(_urls(listeners, hostname, public_url, lan)),
+        f"Names that are not in {here} will not be found: no other index is asked.",
+    ]
+
+
+def lan_addresses() -> list[str]:
+    """
+    List the addresses by which other machines may reach this one.
+
+    Loopback and link-local addresses are left out: nobody else can use them, or only with a zone.
+
+    Returns:
+        Numeric addresses, IPv4 before IPv6; empty if the system does not say.
+    """
+    return list(dict.fromkeys(address for address in _own_addresses() if _is_reachable(address)))
+
+
+def _usage(urls: Sequence[str]) -> list[str]:
+    """Give the lines of each URL, or say what is missing."""
+    if not urls:
+        return ["Set --public-url to see the lines that install from here."]
+    lines = (client_lines(url) for url in urls)
+    return [text for line in lines for text in (f"    {line.pip}", f"    {line.uv}")]
+
+
+def _urls(
+    listeners: Sequence[Listening], hostname: str, public_url: str | None, lan: Sequence[str]
+) -> list[str]:
+    """Say by which URLs the index can be reached, each once, in the order of the listeners."""
+    if public_url is not None:
+        return [public_url]
+    urls = (
+        _url(listener.scheme, host, listener.address.port)
+        for listener in listeners
+        if isinstance(listener.address, (IPv4Address, IPv6Address))
+        for host in _hosts(listener.address.host, hostname, lan)
+    )
+    return list(dict.fromkeys(urls))
+
+
+def _hosts(host: str, hostname: str, lan: Sequence[str]) -> list[str]:
+    """
+    Say by which host names one listener can be reached.
+
+    A listener on 0.0.0.0 hears IPv4 only; one on :: hears both, as Twisted leaves IPV6_V6ONLY
+    alone and Linux and macOS have it off.
+    """
+    if host not in ("0.0.0.0", "::"):  # noqa: S104
+        return [host]
+    heard = [address for address in lan if host == "::" or ":" not in address]
+    return [*heard, *_mdns_names(hostname)] or ["localhost"]
+
+
+def _mdns_names(hostname: str) -> list[str]:
+    """Give the name that multicast DNS (RFC 6762 section 3) gives this machine, if it has a name."""
+    label = hostname.partition(".")[0].lower()
+    if label == "localhost" or not _LABEL.fullmatch(label):
+        return []
+    return [f"{label}.local"]
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    """Write a URL: IPv6 literals in brackets (RFC 3986), a zone's percent sign encoded (RFC 6874)."""
+    name = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{name}:{port}"
+
+
+def _describe(address: IAddress) -> str:
+    """Say where a listener is, for people."""
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        if address.host in ("0.0.0.0", "::"):  # noqa: S104
+            return f"port {address.port} of all addresses"
+        return f"port {address.port} of {address.host}"
+    if isinstance(address, UNIXAddress):
+        name = (address.name or b"").decode("utf-8", "backslashreplace")
+        return f"the unix socket {_printable(name)}, for a reverse proxy"
+    return str(address)
+
+
+def _trusted_host(url: str) -> str | None:
+    """
+    Give what pip has to be told before it uses a URL, or None.
+
+    pip trusts https, and plain http to localhost, 127.0.0.0/8 and ::1
+    (https://pip.pypa.io/en/stable/cli/pip/#cmdoption-trusted-host).
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or _is_loopback(host):
+        return None
+    name = f"[{host}]" if ":" in host else host
+    return name if parts.port is None else f"{name}:{parts.port}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a host is an address of the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_reachable(address: str) -> bool:
+    """Tell whether other machines may be able to use an address."""
+    parsed = ipaddress.ip_address(address)
+    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast)
+
+
+def _printable(text: str) -> str:
+    """Keep a path to one line: what cannot be printed is escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
+if sys.platform == "linux":
+    import fcntl
+
+    #: linux/sockios.h: the IPv4 address of an interface.
+    _SIOCGIFADDR = 0x8915
+
+    #: linux/if_addr.h: temporary (privacy, gone tomorrow), duplicate, deprecated, tentative.
+    _IFA_PASSING = 0x01 | 0x08 | 0x20 | 0x40
+
+    def _own_addresses() -> Iterator[str]:
+        """Ask the kernel for the addresses of all interfaces."""
+        yield from _ipv4_addresses()
+        yield from _ipv6_addresses()
+
+    def _ipv4_addresses() -> Iterator[str]:
+        """Give the first IPv4 address of each interface."""
+        try:
+            names = [name for _, name in socket.if_nameindex()]
+            probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError:
+            return
+        with probe:
+            for name in names:
+                try:
+                    # struct ifreq: 16 bytes of name, then a sockaddr_in whose address is at 4.
+                    answer = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                except OSError:  # an interface without an IPv4 address
+                    continue
+                yield socket.inet_ntoa(answer[20:24])
+
+    def _ipv6_addresses() -> list[str]:
+        """Give the lasting IPv6 addresses: lines of `address index prefix scope flags name`."""
+        try:
+            with open("/proc/net/if_inet6", encoding="ascii") as table:
+                rows = [line.split() for line in table]
+            return [
+                str(ipaddress.IPv6Address(bytes.fromhex(row[0])))
+                for row in rows
+                if not int(row[4], 16) & _IFA_PASSING
+            ]
+        except (OSError, ValueError, IndexError):
+            return []
+
+else:
+
+    def _own_addresses() -> Iterator[str]:
+        """
+        Give the addresses from which this machine would speak to others.
+
+        For systems that do not list interfaces to Python. Connecting a datagram socket chooses a
+        source address and sends nothing, while looking up the own host name could ask a DNS server
+        and wait. The targets are reserved for documentation (RFC 5737, RFC 3849).
+        """
+        targets = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+        for family, target in targets:
+            try:
+                with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                    probe.connect((target, 9))
+                    yield probe.getsockname()[0].partition("%")[0]
+            except OSError:
+                continue
