@@ -7,14 +7,13 @@ file. It knows nothing of HTTP; the web part knows nothing of where things come 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 from zope.interface import Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
     from twisted.internet.interfaces import IReactorTime
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
     from twisted_index.simple.model import Companion, ProjectList, ProjectPage
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot(Generic[T_co]):
+class Snapshot(Generic[T]):
     """
     What a source saw, with a cheap question: is this still true?
 
@@ -37,11 +35,11 @@ class Snapshot(Generic[T_co]):
             no out of caution; it never says yes to what is no longer so.
     """
 
-    value: T_co
+    value: T
     still_true: Callable[[], bool]
 
     @classmethod
-    def held(cls, value: T_co, seconds: float, clock: IReactorTime) -> Snapshot[T_co]:
+    def held(cls, value: T, seconds: float, clock: IReactorTime) -> Snapshot[T]:
         """
         Make the answer of a source that has no cheap truth test: it holds for so many seconds.
 

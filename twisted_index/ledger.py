@@ -1,0 +1,233 @@
+"""
+What was learned about each file, kept across restarts: digest, metadata, or why it is refused.
+
+A cache and nothing more: delete it and only time is lost. So whatever is wrong with it (damage,
+another version, a full disk, a lock that does not go away) makes it forget, never fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_log = Logger()
+
+#: Raised with every change of the table or of the rules by which a file is read, so that what
+#: was learned by other rules is learned anew.
+VERSION = 1
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS file (
+        folder BLOB NOT NULL,
+        name BLOB NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        ctime_ns INTEGER NOT NULL,
+        sha256 TEXT,
+        metadata_sha256 TEXT,
+        requires_python TEXT,
+        reason TEXT,
+        advice TEXT,
+        PRIMARY KEY (folder, name)
+    ) WITHOUT ROWID
+"""
+_COLUMNS = "size, mtime_ns, ctime_ns, sha256, metadata_sha256, requires_python, reason, advice"
+#: Seconds that another process may hold the write lock before this one goes without.
+_BUSY_SECONDS = 2.0
+
+
+class FileKey(NamedTuple):
+    """
+    What must be equal for a file's bytes to count as the same: bytes and nanoseconds.
+
+    The change time is there because the modification time can be set to anything
+    (`tar -x`, `cp -p`, `touch -r`), and it cannot.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileKey:
+        """Take the key out of what `stat` said."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """
+    What a good file says of itself.
+
+    Attributes:
+        sha256: Of the whole file, lower-case hex.
+        metadata_sha256: Of its METADATA document; None for an sdist.
+        requires_python: A valid specifier set, or None.
+    """
+
+    sha256: str
+    metadata_sha256: str | None = None
+    requires_python: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """
+    Why a file is not listed, and what to do: a sentence each.
+
+    Attributes:
+        reason: What is wrong with it.
+        advice: What to do.
+    """
+
+    reason: str
+    advice: str
+
+
+Finding: TypeAlias = Facts | Refusal
+
+
+class Ledger:
+    """
+    Findings by (folder, name, key). All methods block: call them in one thread, always the same.
+
+    Args:
+        path: The database file; None keeps it in memory. Its folder is made if need be.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def recall(self, folder: bytes, keys: Mapping[bytes, FileKey]) -> dict[bytes, Finding]:
+        """
+        Look up what is known of files.
+
+        Args:
+            folder: Their folder's path.
+            keys: File names, and the key that each has now.
+
+        Returns:
+            The findings made under just these keys; a file that is unknown or has changed is absent.
+        """
+        query = f"SELECT {_COLUMNS} FROM file WHERE folder = ? AND name = ?"  # noqa: S608
+        found: dict[bytes, Finding] = {}
+        try:
+            cursor = self._open().cursor()
+            for name, key in keys.items():
+                row = cursor.execute(query, (folder, name)).fetchone()
+                if row is not None and row[:3] == key:
+                    found[name] = _finding(row)
+        except sqlite3.Error as error:
+            self._give_up(error)
+        return found
+
+    def remember(self, folder: bytes, findings: Iterable[tuple[bytes, FileKey, Finding]]) -> None:
+        """Keep findings, each under (folder, name, key), in place of older ones of the same name."""
+        rows = [(folder, name, *key, *_cells(finding)) for name, key, finding in findings]
+        statement = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+        try:
+            with self._open() as connection:
+                connection.executemany(statement, rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def forget(self, folder: bytes, names: Iterable[bytes]) -> None:
+        """Drop what is known of files that are gone."""
+        try:
+            with self._open() as connection:
+                connection.executemany(
+                    "DELETE FROM file WHERE folder = ? AND name = ?", [(folder, name) for name in names]
+                )
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Let go of the database. Harmless if it was never opened."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._open_file() if self._path is not None else _prepare(":memory:")
+        return self._connection
+
+    def _open_file(self) -> sqlite3.Connection:
+        assert self._path is not None
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            return _prepare(self._path)
+        except OSError as error:
+            _log.warn("The ledger is kept in memory, as its folder cannot be made: {error}", error=error)
+        except sqlite3.OperationalError as error:
+            # Locked, read-only, out of space: the file may well be sound, so it stays.
+            _log.warn("The ledger is kept in memory: {error}", error=error)
+        except sqlite3.DatabaseError as error:
+            _log.warn("The ledger is damaged and is made anew: {error}", error=error)
+            return self._replace()
+        return _prepare(":memory:")
+
+    def _replace(self) -> sqlite3.Connection:
+        assert self._path is not None
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._path + suffix)
+            return _prepare(self._path)
+        except (OSError, sqlite3.Error) as error:
+            _log.warn("The ledger is kept in memory: {error}", error=error)
+            return _prepare(":memory:")
+
+    def _give_up(self, error: sqlite3.Error) -> None:
+        """Go on without the file: after an error in the middle, nothing in it is worth a request."""
+        self.close()
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        if damaged and self._path is not None:
+            _log.warn("The ledger is damaged and is made anew: {error}", error=error)
+            self._connection = self._replace()
+        else:
+            _log.warn("The ledger is kept in memory from now on: {error}", error=error)
+            self._connection = _prepare(":memory:")
+
+
+def _prepare(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A lost last second costs a few readings; a flush for each finding costs much more.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                connection.execute("DROP TABLE IF EXISTS file")
+                connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _finding(row: tuple[int | str | None, ...]) -> Finding:
+    sha256, metadata_sha256, requires_python, reason, advice = row[3:]
+    if sha256 is None:
+        return Refusal(reason=str(reason), advice=str(advice))
+    return Facts(
+        sha256=str(sha256),
+        metadata_sha256=None if metadata_sha256 is None else str(metadata_sha256),
+        requires_python=None if requires_python is None else str(requires_python),
+    )
+
+
+def _cells(finding: Finding) -> tuple[str | None, ...]:
+    if isinstance(finding, Facts):
+        return (finding.sha256, finding.metadata_sha256, finding.requires_python, None, None)
+    return (None, None, None, finding.reason, finding.advice)

@@ -1,0 +1,294 @@
+"""
+One reading of all that lies in the roots for one project: files, companions, statuses.
+
+Blocking; called in a thread. Distribution files are looked at by `stat` only; what is inside
+them is `inspection`'s to say.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as stat_module
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from twisted_index.interfaces import Problem
+from twisted_index.ledger import FileKey
+from twisted_index.simple.model import Companion, ProjectStatus, Status
+from twisted_index.simple.names import (
+    Distribution,
+    InvalidFilename,
+    claimed_project,
+    is_temporary,
+    parse_filename,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from twisted_index.sources.roots import Part
+    from twisted_index.sources.stamps import Freshness, Seen
+
+#: Files beside a distribution that say something of it.
+_YANKED, _DELETED = ".yanked", ".deleted"
+_DOCUMENTS = {companion.value: companion for companion in (Companion.SIGNATURE, Companion.PROVENANCE)}
+#: Strictest first: over roots and spellings the strictest wins.
+_STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
+_STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
+_CLAIM = ".claimed"
+#: Names in a project's folder that claim the project by themselves, and the one that hides it.
+CLAIMING = frozenset({*_STATUSES, _CLAIM})
+QUARANTINE = f".{Status.QUARANTINED.value}"
+#: Endings of what people take for a distribution. Only these are told as problems: a folder may
+#: hold a README as well.
+_LIKELY = (".whl", ".zip", ".tgz", ".egg", ".exe", ".msi", ".rpm", ".deb", ".7z", ".rar", ".tbz2", ".txz")
+#: Bytes of a reason that are read; PEP 592 and 792 set no bound, a page needs one.
+_REASON_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    A distribution file as `stat` saw it.
+
+    Attributes:
+        folder: The path of the folder that it lies in.
+        name: Its name there.
+        key: Size and times.
+        distribution: What its name says.
+        shown: Its path below the root, printable.
+    """
+
+    folder: bytes
+    name: bytes
+    key: FileKey
+    distribution: Distribution
+    shown: str
+
+    @property
+    def path(self) -> bytes:
+        """The path to open."""
+        return os.path.join(self.folder, self.name)
+
+
+@dataclass(slots=True)
+class Listing:
+    """
+    What was found for a project. Filled while it is read, never changed afterwards.
+
+    Attributes:
+        folders: The project's folders that were read, with their stamps from before.
+        entries: Distribution files in the order in which they win.
+        watched: Every file that the answer depends on, by path, with its key (None: not there).
+        beside: Which of them are companions or statuses, where a link counts as nothing.
+        yanked: File name to reason.
+        deleted: File names that were deleted and stay taken.
+        documents: File name to the companions beside it, with their paths.
+        status: The strictest status found.
+        claimed: Whether anything at all is named for the project.
+        problems: Entries that are not served.
+    """
+
+    folders: list[tuple[bytes, Seen]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    watched: dict[bytes, FileKey | None] = field(default_factory=dict)
+    beside: set[bytes] = field(default_factory=set)
+    yanked: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    documents: dict[str, dict[Companion, bytes]] = field(default_factory=dict)
+    status: ProjectStatus = field(default_factory=ProjectStatus)
+    claimed: bool = False
+    problems: list[Problem] = field(default_factory=list)
+
+
+def key_of(path: bytes) -> FileKey | None:
+    """
+    Take the key of a file, following links.
+
+    Returns:
+        None if nothing is there, or what is there is not a regular file.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return FileKey.of(status) if stat_module.S_ISREG(status.st_mode) else None
+
+
+def looks_like_distribution(name: str) -> bool:
+    """Say whether people would take a file of this name for a distribution."""
+    lower = name.lower()
+    return lower.endswith(_LIKELY) or ".tar" in lower
+
+
+def printable(path: bytes) -> str:
+    """Show a path to people: undecodable bytes and control characters are escaped."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def read_listing(
+    project: str,
+    parts: Sequence[tuple[bytes, Part]],
+    freshness: Freshness,
+    before: Mapping[bytes, Seen],
+) -> Listing:
+    """
+    Read what there is for a project.
+
+    Args:
+        project: Its normalized name.
+        parts: Each root's path with what it holds for the project, in order.
+        freshness: Takes the folders' stamps.
+        before: The folders' stamps at the last reading.
+
+    Raises:
+        OSError: If a folder cannot be read. One that is gone is read as empty.
+    """
+    listing = Listing()
+    for root, part in parts:
+        for folder in part.folders:
+            path = os.path.join(root, folder)
+            seen = freshness.look(path, before.get(path))
+            listing.folders.append((path, seen))
+            for name in _names_in(path, seen):
+                _take(listing, project, path, name, in_folder=True, shown=os.path.join(folder, name))
+        for name in part.files:
+            listing.claimed = True
+            _take(listing, project, root, name, in_folder=False, shown=name)
+    return listing
+
+
+def _names_in(path: bytes, seen: Seen) -> Iterator[bytes]:
+    if seen.stamp is None:
+        return
+    try:
+        names = os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from sorted(names)
+
+
+def _take(
+    listing: Listing, project: str, folder: bytes, name: bytes, *, in_folder: bool, shown: bytes
+) -> None:
+    text = os.fsdecode(name)
+    path = os.path.join(folder, name)
+    if in_folder and text in CLAIMING:
+        listing.claimed = True
+        _take_status(listing, path, text)
+    elif not is_temporary(text):
+        _take_visible(listing, project, folder, name, text, shown)
+    elif claimed_project(text) == project:
+        listing.claimed = True
+
+
+def _take_visible(
+    listing: Listing, project: str, folder: bytes, name: bytes, text: str, shown: bytes
+) -> None:
+    path = os.path.join(folder, name)
+    base, dot, suffix = text.rpartition(".")
+    if dot and f".{suffix}" in (_YANKED, _DELETED, *_DOCUMENTS):
+        if claimed_project(base) is not None:
+            listing.claimed = True
+            _take_companion(listing, path, base, f".{suffix}", printable(shown))
+        return
+    try:
+        distribution = parse_filename(text, project)
+    except InvalidFilename as error:
+        _take_invalid(
+            listing,
+            project,
+            path,
+            text,
+            Problem(path=printable(shown), reason=error.reason, advice=error.advice),
+        )
+        return
+    if distribution.project != project:
+        listing.problems.append(_misplaced(distribution, printable(shown)))
+        return
+    listing.claimed = True
+    _take_distribution(listing, folder, name, distribution, printable(shown))
+
+
+def _take_invalid(listing: Listing, project: str, path: bytes, text: str, problem: Problem) -> None:
+    """Let a name that cannot be listed claim; pass over what is plainly no distribution."""
+    listing.claimed = listing.claimed or claimed_project(text) == project
+    if looks_like_distribution(text) and not os.path.isdir(path):
+        listing.problems.append(problem)
+
+
+def _take_distribution(
+    listing: Listing, folder: bytes, name: bytes, distribution: Distribution, shown: str
+) -> None:
+    path = os.path.join(folder, name)
+    key = key_of(path)
+    listing.watched[path] = key
+    if key is not None:
+        listing.entries.append(Entry(folder, name, key, distribution, shown))
+        return
+    listing.problems.append(
+        Problem(
+            path=shown,
+            reason="It is not a regular file, or a link that leads to none.",
+            advice="Put the file itself here, or a link to it.",
+        )
+    )
+
+
+def _take_companion(listing: Listing, path: bytes, base: str, suffix: str, shown: str) -> None:
+    key = listing.watched[path] = unlinked_key(path)
+    listing.beside.add(path)
+    if key is None:
+        listing.problems.append(
+            Problem(
+                path=shown,
+                reason="A companion of a file may not be a link, a folder or a device.",
+                advice="Replace it by a regular file.",
+            )
+        )
+    elif suffix == _YANKED:
+        # The first root that gives a reason wins, as for files.
+        listing.yanked[base] = listing.yanked.get(base) or _read_reason(path)
+    elif suffix == _DELETED:
+        listing.deleted.add(base)
+    else:
+        listing.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], path)
+
+
+def _take_status(listing: Listing, path: bytes, text: str) -> None:
+    key = listing.watched[path] = unlinked_key(path)
+    listing.beside.add(path)
+    if key is None or text == _CLAIM:
+        return
+    standing = listing.status
+    rank = _STRICTNESS.index(_STATUSES[text]) - _STRICTNESS.index(standing.status)
+    if rank < 0 or (rank == 0 and not standing.reason):
+        listing.status = ProjectStatus(status=_STATUSES[text], reason=_read_reason(path))
+
+
+def unlinked_key(path: bytes) -> FileKey | None:
+    """Take the key of a companion; a link could lead to any file of the machine, and is none."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return FileKey.of(status) if stat_module.S_ISREG(status.st_mode) else None
+
+
+def _read_reason(path: bytes) -> str:
+    """Read a reason; one that cannot be read is an empty one, since the mark itself is what counts."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with open(descriptor, "rb") as file:
+        return " ".join(file.read(_REASON_BYTES).decode("utf-8", "replace").split())
+
+
+def _misplaced(distribution: Distribution, shown: str) -> Problem:
+    return Problem(
+        path=shown,
+        reason=f"It is named for the project {distribution.project}, and lies in another project's folder.",
+        advice=f"Move it to the folder {distribution.project}/, or to the root.",
+    )

@@ -1,0 +1,90 @@
+"""What a directory source keeps in memory of the projects that were asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from twisted_index.sources.listing import key_of, unlinked_key
+
+if TYPE_CHECKING:
+    from twisted_index.interfaces import Snapshot
+    from twisted_index.simple.model import ProjectPage
+    from twisted_index.sources.inspector import Knowledge
+    from twisted_index.sources.listing import Listing
+    from twisted_index.sources.project import Served
+    from twisted_index.sources.roots import Part
+
+#: Files whose state is kept, over all projects, at about 1.5 KB each. Beyond it the projects that
+#: were asked for longest ago are dropped; they come back from the ledger, without being read.
+MAX_FILES_KEPT = 40_000
+
+
+@dataclass(slots=True, eq=False)
+class ProjectState:
+    """
+    A project as it was found at one look.
+
+    Attributes:
+        parts: What the roots held for it.
+        listing: What lies there.
+        knowledge: What is known of its files; shared by all states of the project.
+        generation: Of the roots, up to which `parts` are known to hold.
+        looked_at: Monotonic seconds at which its files were last looked at.
+        previous: The page before, to be kept if the new one says the same.
+        snapshot: None until every file is known. Its value is None if nothing is named for the
+            project.
+        served: The files that are listed, by file name.
+        settled: False while a file is so young that it has to be read once more.
+    """
+
+    parts: list[tuple[bytes, Part]]
+    listing: Listing
+    knowledge: Knowledge
+    generation: int
+    looked_at: float
+    previous: ProjectPage | None = None
+    snapshot: Snapshot[ProjectPage | None] | None = None
+    served: dict[str, Served] = field(default_factory=dict)
+    settled: bool = False
+
+    def files_hold(self) -> bool:
+        """Say whether every file is as it was: one `stat` each, so only for small projects at once."""
+        beside = self.listing.beside
+        return all(
+            (unlinked_key(path) if path in beside else key_of(path)) == key
+            for path, key in self.listing.watched.items()
+        )
+
+
+class States:
+    """The states by project, bounded by the number of their files."""
+
+    def __init__(self, limit: int = MAX_FILES_KEPT) -> None:
+        self._limit = limit
+        self._states: OrderedDict[str, ProjectState] = OrderedDict()
+        self._files = 0
+
+    def get(self, project: str) -> ProjectState | None:
+        """Give the last state of a project, if it is still kept."""
+        return self._states.get(project)
+
+    def put(self, project: str, state: ProjectState) -> None:
+        """Keep a state as the youngest, and let the oldest go if there are too many files."""
+        self.drop(project)
+        self._states[project] = state
+        self._files += _weight(state)
+        while self._files > self._limit and len(self._states) > 1:
+            _name, oldest = self._states.popitem(last=False)
+            self._files -= _weight(oldest)
+
+    def drop(self, project: str) -> None:
+        """Forget a project."""
+        state = self._states.pop(project, None)
+        if state is not None:
+            self._files -= _weight(state)
+
+
+def _weight(state: ProjectState) -> int:
+    return len(state.listing.watched) + 1

@@ -1,0 +1,90 @@
+"""
+The one door to threads: blocking work goes in as a call and comes out as a Deferred.
+
+Twisted's own pool is left alone: it resolves host names, and hashing a large file must not
+keep a name from being looked up.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorFromThreads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Works(Protocol):
+    """What a source needs of a worker."""
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Call a blocking function elsewhere."""
+
+    def stop(self) -> Deferred[None]:
+        """Drop what has not begun, wait for what has."""
+
+
+class Worker:
+    """
+    A bounded pool of threads. Threads are made when there is work, never before.
+
+    Args:
+        reactor: Where results are delivered.
+        threads: How many at most; work beyond that waits in the order it came.
+        name: Shown as the name of the threads.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, *, threads: int = 4, name: str = "index") -> None:
+        self._reactor = reactor
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._unfinished = 0
+        self._stopped: Deferred[None] | None = None
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """
+        Call a blocking function in a thread.
+
+        Returns:
+            Its result, or a Failure of what it raised. `CancelledError` if the worker stopped
+            before the call began.
+        """
+        result: Deferred[T] = Deferred()
+        if self._stopped is not None:
+            result.errback(CancelledError())
+            return result
+        self._unfinished += 1
+        future = self._pool.submit(function, *args, **kwargs)
+        future.add_done_callback(lambda done: self._reactor.callFromThread(self._deliver, done, result))
+        return result
+
+    def _deliver(self, done: Future[T], result: Deferred[T]) -> None:
+        self._unfinished -= 1
+        if not result.called:
+            error = CancelledError() if done.cancelled() else done.exception()
+            if error is None:
+                result.callback(done.result())
+            else:
+                result.errback(Failure(error, type(error), error.__traceback__))
+        self._finish()
+
+    def stop(self) -> Deferred[None]:
+        """Drop the work that has not begun, and wait for the rest without blocking the reactor."""
+        if self._stopped is None:
+            self._stopped = Deferred()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._finish()
+        waiting: Deferred[None] = Deferred()
+        self._stopped.chainDeferred(waiting) if not self._stopped.called else waiting.callback(None)
+        return waiting
+
+    def _finish(self) -> None:
+        if self._stopped is not None and not self._unfinished and not self._stopped.called:
+            self._stopped.callback(None)
