@@ -1,0 +1,277 @@
+"""
+`twistd simpleindex`: options, and the service that they ask for.
+
+Nothing here has side effects: twistd parses options and makes the service before it changes its
+folder, forks and drops its rights, so all that runs begins in `startService`.
+"""
+
+from __future__ import annotations
+
+import errno
+import getopt
+import importlib.metadata
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from twisted.copyright import version as twisted_version
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python import usage
+
+from twisted_index import configuration
+from twisted_index.errors import ConfigurationError
+from twisted_index.service import SimpleIndexService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from twisted_index.settings import Settings
+
+#: EX_USAGE of sysexits.h, which `twist` uses too; os.EX_USAGE is not there on Windows.
+_EXIT_USAGE = 64
+_EXIT_FAILED = 1
+
+
+class Options(usage.Options):
+    """
+    The options of `simpleindex`.
+
+    A mapping from option names to what was given. What was not given is None or empty, so that
+    environment and file have their say.
+    """
+
+    synopsis = "[options] [DIR ...]"
+
+    longdesc = (
+        "Serves folders of wheels and sdists as a Python package index. DIR is the same as --path DIR. "
+        "Each option can also be set as TWISTED_INDEX_..., or in the file that --config names."
+    )
+
+    optParameters = [  # noqa: RUF012  (usage.Options reads it and leaves it alone)
+        ["rescan", None, None, "Look again for files rewritten in place after so long. [default: 2s]"],
+        ["state", None, None, "Folder for what is learned and kept; none: memory. [default: per user]"],
+        ["logfile", "l", None, "Access log, in Combined Log Format. [default: no access log]"],
+        ["public-url", None, None, "The URL that people are shown. [default: the one they came by]"],
+        ["config", None, None, "TOML file with the same names. [default: none]"],
+    ]
+
+    optFlags = [  # noqa: RUF012
+        ["display-tracebacks", None, "Show tracebacks to clients. They may expose private data!"],
+        ["cors", None, "Let web pages of other sites read the index."],
+    ]
+
+    compData = usage.Completions(
+        multiUse=["path", "listen", "add-header"],
+        optActions={
+            "path": usage.CompleteDirs(),
+            "state": usage.CompleteDirs(),
+            "logfile": usage.CompleteFiles("*.log"),
+            "config": usage.CompleteFiles("*.toml"),
+        },
+        extraActions=[usage.CompleteDirs(descr="folder of packages", repeat=True)],
+    )
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self.update({"path": [], "listen": [], "add-header": [], "display-tracebacks": None, "cors": None})
+
+    def opt_path(self, folder: str) -> None:
+        """Folder of packages; repeat it for more, read in this order. [default: the current folder]"""
+        self["path"].append(os.path.abspath(os.path.expanduser(folder)))
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Endpoint to listen on, or just a port; repeat it for more. [default: tcp:8080]"""
+        self["listen"].append(endpoint)
+
+    def opt_port(self, port: str) -> None:
+        """Listen on a TCP port: the same as --listen tcp:PORT."""
+        self["listen"].append(port)
+
+    opt_p = opt_port
+
+    def opt_add_header(self, field: str) -> None:
+        """Header field for all answers, as "Name: value"; repeat it for more."""
+        self["add-header"].append(field)
+
+    def opt_version(self) -> NoReturn:
+        """Display the version and exit."""
+        print(version())
+        sys.exit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse, and check all that can be known before the server starts.
+
+        Raises:
+            UsageError: In one sentence.
+            SystemExit: Below twistd or twist. They would print their whole help around the one
+                line that matters, and a page of options does not tell anyone which folder is not
+                there.
+        """
+        try:
+            usage.Options.parseOptions(self, _options_first(self, options))
+        except usage.UsageError as error:
+            if self.parent is None:
+                raise
+            print(f"twisted-index: {error}", file=sys.stderr)
+            raise SystemExit(_EXIT_USAGE) from error
+
+    def parseArgs(self, *folders: str) -> None:
+        """Take folders without an option before them."""
+        for folder in folders:
+            self.opt_path(folder)
+
+    def postOptions(self) -> None:
+        """Check the layers as a whole."""
+        try:
+            _settings(self)
+        except ConfigurationError as error:
+            raise usage.UsageError(error.sentence) from error
+
+
+class CannotStart(SystemExit, Exception):
+    """
+    The server cannot start, and the process ends without a traceback.
+
+    It has to be both. As an Exception it is seen by twistd, which then removes its pid file and
+    tells the process that waits for the daemon (for a bare SystemExit that one waits for ever).
+    As a SystemExit it makes Python end quietly with an exit code.
+
+    Args:
+        reason: One sentence.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.code = _EXIT_FAILED
+
+
+class _Server(SimpleIndexService):
+    """
+    The service as a program of its own: when it cannot start it says why in one line, and exits.
+
+    Inside other programs SimpleIndexService raises what went wrong, as any service does.
+    """
+
+    _log = Logger()
+
+    def privilegedStartService(self) -> None:
+        """Open the listeners, or exit."""
+        self._or_exit(super().privilegedStartService)
+
+    def startService(self) -> None:
+        """Start, or exit."""
+        self._or_exit(super().startService)
+
+    def _or_exit(self, start: Callable[[], None]) -> None:
+        """Start; an error of the system or of the configuration ends the process."""
+        try:
+            start()
+        # OverflowError is how Python refuses a port beyond 65535.
+        except (CannotListenError, ConfigurationError, OSError, OverflowError) as error:
+            reason = _reason(error)
+            self._log.critical("{reason}", reason=reason)
+            raise CannotStart(reason) from error
+
+
+def makeService(config: Mapping[str, object]) -> SimpleIndexService:
+    """
+    Make the service that options ask for.
+
+    Args:
+        config: Options, or any mapping with names of options and values as in the configuration
+            file. The environment fills in what is not in it.
+
+    Raises:
+        ConfigurationError: Something in it cannot work.
+    """
+    return _Server(_settings(config))
+
+
+def version() -> str:
+    """Say which versions run, in one line."""
+    try:
+        own = importlib.metadata.version("twisted-index")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        own = "(not installed)"
+    python = ".".join(map(str, sys.version_info[:3]))
+    return f"twisted-index {own}, Twisted {twisted_version}, Python {python}"
+
+
+def _settings(config: Mapping[str, object]) -> Settings:
+    """Read the configuration and look whether the system can follow it."""
+    settings = configuration.load(config, environ=os.environ, folder=os.getcwd())
+    for path in settings.paths:
+        _check_folder(path)
+    if settings.logfile is not None and not os.path.isdir(os.path.dirname(settings.logfile)):
+        raise ConfigurationError(f"The log cannot be written: there is no folder for {settings.logfile!r}.")
+    for endpoint in settings.listen:
+        _check_endpoint(endpoint)
+    return settings
+
+
+def _check_folder(path: str) -> None:
+    """Make sure that a folder can be listed."""
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        raise ConfigurationError(f"The folder {path!r} cannot be read: {error.strerror}.") from error
+
+
+def _check_endpoint(endpoint: str) -> None:
+    """
+    Make sure that a string describes an endpoint.
+
+    The reactor is imported this late so that --reactor of twistd has chosen it.
+    """
+    from twisted.internet import reactor
+    from twisted.internet.endpoints import serverFromString
+
+    try:
+        serverFromString(reactor, endpoint)
+    # Each endpoint type reads its string by code of its own, plugins too, and certificates are
+    # loaded here; whatever is raised is about this string.
+    except Exception as error:
+        raise ConfigurationError(
+            f"Cannot listen on {endpoint!r}: {_one_line(error)}. Write it like tcp:8080:interface=127.0.0.1."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line why the server cannot start."""
+    if not isinstance(error, CannotListenError):
+        return f"Cannot start: {_one_line(error)}."
+    port = os.fsdecode(error.port) if isinstance(error.port, (str, bytes)) else f"port {error.port}"
+    cause = error.socketError
+    hint = " Is another server running there?" if getattr(cause, "errno", None) == errno.EADDRINUSE else ""
+    return f"Cannot listen on {port}: {getattr(cause, 'strerror', None) or cause}.{hint}"
+
+
+def _one_line(error: Exception) -> str:
+    """Give the text of an error of somebody else, without its line ends."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _options_first(options: usage.Options, words: Sequence[str] | None) -> list[str]:
+    """
+    Put options before folders, so that `simpleindex DIR --port 9000` means what it says.
+
+    usage.Options follows POSIX and would take all that comes after DIR for folders.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    if "--_shell-completion" in given:  # to be seen by usage.Options as it came
+        return given
+    try:
+        found, folders = getopt.gnu_getopt(given, options.shortOpt, options.longOpt)
+    except getopt.GetoptError:  # usage.Options finds it again, and says so in its words
+        return given
+    parts = [_joined(name, value, options.longOpt) for name, value in found]
+    return [*parts, "--", *folders]
+
+
+def _joined(name: str, value: str, long_options: Sequence[str]) -> str:
+    """Write an option and its value as one word."""
+    if not name.startswith("--"):
+        return name + value
+    return f"{name}={value}" if f"{name[2:]}=" in long_options else name
