@@ -1,0 +1,342 @@
+"""The names of distribution files. Public through `names`."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from twisted_index.simple._project_names import is_valid_name, normalize
+from twisted_index.simple._versions import normal_form, trimmed
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+
+class Kind(enum.Enum):
+    """The kind of a distribution file, under the name that upload forms and legacy JSON use."""
+
+    WHEEL = "bdist_wheel"
+    SDIST = "sdist"
+
+
+class InvalidFilename(ValueError):
+    """
+    A file name that no installer could use as a distribution of a project.
+
+    Attributes:
+        reason: One sentence: what is wrong with the name. It holds visible ASCII only.
+        advice: One sentence: what to do about it.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.advice = advice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """
+    What the name of a distribution file says.
+
+    Attributes:
+        filename: As it was given.
+        project: Normalized (PEP 503).
+        version: In PEP 440 normal form.
+        kind: Wheel or sdist.
+        build: The wheel's build tag, without leading zeros; empty if there is none.
+        tags: The wheel's compressed tag set with every part in one order, as in
+            `py2.py3-none-any`, so that equal sets are equal text; empty for an sdist.
+        extension: With its dot, as in `.tar.gz`.
+    """
+
+    filename: str
+    project: str
+    version: str
+    kind: Kind
+    build: str = ""
+    tags: str = ""
+    extension: str
+
+    @property
+    def identity(self) -> Hashable:
+        """
+        Give what two spellings of one file name have in common.
+
+        `demo-1.0-py3-none-any.whl` and `Demo-1.0.0-py3-none-any.whl` are the same file to an
+        installer. A .zip and a .tar.gz are not: each has its own digest in a lock file.
+        """
+        return (self.project, trimmed(self.version), self.build, self.tags, self.extension)
+
+
+#: File systems allow no more bytes in a name, which is ASCII here.
+_LONGEST_NAME = 255
+
+# All that a name, a version (with its epoch and local part) and tags can hold.
+ALPHABET = re.compile(r"[A-Za-z0-9._+!-]+")
+
+WHEEL_EXTENSION = ".whl"
+
+# What both pip and uv install, of what they were seen to be offered.
+SDIST_EXTENSIONS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar")
+
+# Binary formats that installers have given up, and what they were called.
+RETIRED_FORMATS = {
+    ".egg": "an egg",
+    ".exe": "a Windows installer",
+    ".msi": "a Windows installer",
+    ".rpm": "a system package",
+    ".deb": "a system package",
+    ".dmg": "a disk image",
+}
+
+# Archives that one installer or another cannot unpack.
+FOREIGN_ARCHIVES = (
+    ".tar.zst",
+    ".tar.z",
+    ".tar.lz",
+    ".tar.lzma",
+    ".tar.lz4",
+    ".tbz",
+    ".tbz2",
+    ".txz",
+    ".tlz",
+    ".7z",
+    ".rar",
+)
+
+_NAME_ADVICE = "Build the file again with a current build tool, which names it rightly."
+
+
+def parse_filename(filename: str, project: str | None = None) -> Distribution:
+    """
+    Read the name of a distribution file (binary and source distribution format specifications).
+
+    The name of an sdist does not say where its project ends: `a-1-1.tar.gz` is `a-1` at `1`, or
+    `a` at `1-1`, an old spelling of `1.post1`. A known project settles that.
+
+    Args:
+        filename: The last segment of a path or URL, decoded.
+        project: The normalized name of the project whose file this should be, if that is known. It
+            only settles the split: the result may name another project, and the caller decides
+            what that means.
+
+    Raises:
+        InvalidFilename: No installer could use a file of that name.
+    """
+    if len(filename) > _LONGEST_NAME or ALPHABET.fullmatch(filename) is None:
+        raise _wrong_characters(filename)
+    if filename.endswith(WHEEL_EXTENSION):
+        return _parse_wheel(filename)
+    for extension in SDIST_EXTENSIONS:
+        if filename.endswith(extension):
+            return _parse_sdist(filename, extension, project)
+    raise _wrong_extension(filename)
+
+
+def _wrong_characters(filename: str) -> InvalidFilename:
+    advice = "Rename the file to what its build tool called it."
+    if not filename:
+        return InvalidFilename("The file name is empty.", advice)
+    if len(filename) > _LONGEST_NAME:
+        return InvalidFilename(f"The file name is longer than {_LONGEST_NAME} characters.", advice)
+    if "/" in filename or "\\" in filename:
+        what = "a slash"
+    elif not filename.isascii():
+        what = "characters beyond ASCII"
+    elif not filename.isprintable():
+        what = "control characters"
+    elif " " in filename:
+        what = "a blank"
+    else:
+        what = "characters that no project name, version or tag can hold"
+    return InvalidFilename(f"The file name holds {what}.", advice)
+
+
+def _wrong_extension(filename: str) -> InvalidFilename:
+    lower = filename.lower()
+    if lower.endswith((WHEEL_EXTENSION, *SDIST_EXTENSIONS)):
+        return InvalidFilename(
+            "The extension is in upper case, which installers do not recognize.",
+            "Rename the file so that its extension is in lower case.",
+        )
+    if lower.endswith(FOREIGN_ARCHIVES):
+        return InvalidFilename(
+            "This kind of archive cannot be unpacked by every installer.",
+            "Pack the same content as a .tar.gz file.",
+        )
+    for extension, what in RETIRED_FORMATS.items():
+        if lower.endswith(extension):
+            return InvalidFilename(
+                f"This is {what} ({extension}), which installers do not take.",
+                "Build a wheel of the project instead.",
+            )
+    return InvalidFilename(
+        "This is neither a wheel nor an sdist.",
+        f"Keep other files elsewhere; wheels end in {WHEEL_EXTENSION}, sdists in .tar.gz or .zip.",
+    )
+
+
+def _wrong_version(version: str) -> InvalidFilename:
+    return InvalidFilename(
+        f'"{version}" is not a version that PEP 440 allows.',
+        "Give the project a valid version and build the file again.",
+    )
+
+
+# -- Wheels
+
+
+def _parse_wheel(filename: str) -> Distribution:
+    parts = filename[: -len(WHEEL_EXTENSION)].split("-")
+    if len(parts) == 5:
+        name, version, *tags = parts
+        build = ""
+    elif len(parts) == 6:
+        name, version, build, *tags = parts
+        build = _read_build(build)
+    else:
+        raise InvalidFilename(
+            "A wheel's name has five or six parts between hyphens:"
+            f" project, version, perhaps a build tag, and three tags; this one has {len(parts)}.",
+            _NAME_ADVICE,
+        )
+    # A run of underscores is no spelling of a wheel's project: pip passes over such a file.
+    if not is_valid_name(name) or "__" in name:
+        raise InvalidFilename(f'"{name}" is not how a wheel spells a project\'s name.', _NAME_ADVICE)
+    normal_version = normal_form(version)
+    if normal_version is None:
+        raise _wrong_version(version)
+    interpreters, abis, platforms = tags
+    tag_set = _tag_set(interpreters, abis, platforms)
+    if tag_set is None:
+        raise InvalidFilename(f'"{"-".join(tags)}" are not the tags of a wheel.', _NAME_ADVICE)
+    return Distribution(
+        filename=filename,
+        project=normalize(name),
+        version=normal_version,
+        kind=Kind.WHEEL,
+        build=build,
+        tags=tag_set,
+        extension=WHEEL_EXTENSION,
+    )
+
+
+# Binary distribution format, "File name convention": it starts with a digit, and sorts as a number
+# and the text after it, so that leading zeros mean nothing.
+_BUILD = re.compile(r"0*([0-9][A-Za-z0-9._+]*)")
+
+
+def _read_build(build: str) -> str:
+    match = _BUILD.fullmatch(build)
+    if match is None:
+        raise InvalidFilename(
+            f'"{build}" stands where a wheel\'s build tag does, but does not start with a digit.',
+            _NAME_ADVICE,
+        )
+    return match[1]
+
+
+_TAGS = re.compile(r"[A-Za-z0-9_+]+(?:\.[A-Za-z0-9_+]+)*")
+
+
+# A whole index knows a few thousand tag sets at most.
+@lru_cache(maxsize=4096)
+def _tag_set(interpreters: str, abis: str, platforms: str) -> str | None:
+    """
+    Put a compressed tag set (PEP 425) into one order; None if it is none.
+
+    The tags that it stands for are all the combinations of its three parts. Two such products are
+    equal exactly if their parts are, so that nothing has to be multiplied out: a hostile name of
+    255 characters would stand for 70,000 tags. Any platform passes: new ones need no new release.
+    """
+    parts = (interpreters.lower(), abis.lower(), platforms.lower())
+    if not all(_TAGS.fullmatch(part) for part in parts):
+        return None
+    if not all(tag.isidentifier() for tag in interpreters.split(".")):
+        return None
+    return "-".join(".".join(sorted(set(part.split(".")))) for part in parts)
+
+
+# -- Sdists
+
+
+def _parse_sdist(filename: str, extension: str, project: str | None) -> Distribution:
+    stem = filename[: -len(extension)]
+    split = _cut_by_project(stem, project) if project is not None else None
+    split = split or cut_by_likelihood(stem)
+    if split is None:
+        raise _wrong_sdist(stem)
+    name, version = split
+    return Distribution(
+        filename=filename,
+        project=normalize(name),
+        version=version,
+        kind=Kind.SDIST,
+        extension=extension,
+    )
+
+
+def _hyphens(stem: str) -> Iterator[int]:
+    """Give the positions of all hyphens, the last one first."""
+    at = stem.rfind("-")
+    while at != -1:
+        yield at
+        at = stem.rfind("-", 0, at)
+
+
+def _cut_by_project(stem: str, project: str) -> tuple[str, str] | None:
+    """Cut after the project: its name, and the version in normal form; None if that fails."""
+    for at in _hyphens(stem):
+        if normalize(stem[:at]) == project:
+            version = normal_form(stem[at + 1 :])
+            return None if version is None else (project, version)
+    return None
+
+
+def cut_by_likelihood(stem: str) -> tuple[str, str] | None:
+    """
+    Cut at the last hyphen that leaves a name and a version, as PEP 625 allows a single one.
+
+    Older names have hyphens in the version too. `demo-1.0-beta1` cannot be cut at its last hyphen.
+    `demo-1.0-1` can, but a post-release is far more likely than a project called `demo-1.0`.
+
+    Returns:
+        The name as it is spelled, and the version in normal form.
+    """
+    for at in _hyphens(stem):
+        name = stem[:at]
+        version = _version_beside_words(stem[at + 1 :])
+        if version is not None and is_valid_name(name):
+            old_post_release = _cut_post_release(stem, name) if version.isdigit() else None
+            return old_post_release or (name, version)
+    return None
+
+
+def _cut_post_release(stem: str, name: str) -> tuple[str, str] | None:
+    """Cut one hyphen earlier than after `name`, if `name` itself ends in a dotted version."""
+    name, _, version = name.rpartition("-")
+    if "." not in version or not is_valid_name(name) or _version_beside_words(version) is None:
+        return None
+    post_release = normal_form(stem[len(name) + 1 :])
+    return None if post_release is None else (name, post_release)
+
+
+def _version_beside_words(text: str) -> str | None:
+    # Most of what is tried at a hyphen is words; they should not push versions out of the cache.
+    return normal_form(text) if text[:1].isdigit() or text[:1] in ("v", "V") else None
+
+
+def _wrong_sdist(stem: str) -> InvalidFilename:
+    name, hyphen, version = stem.rpartition("-")
+    if not hyphen:
+        return InvalidFilename(
+            "The file name has no hyphen, so it names no version.",
+            "Name the file after its project and version, as in name-1.0.tar.gz.",
+        )
+    if normal_form(version) is None:
+        return _wrong_version(version)
+    return InvalidFilename(f'"{name}" is not a valid project name.', _NAME_ADVICE)

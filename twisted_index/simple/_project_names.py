@@ -1,0 +1,23 @@
+"""Project names and their normalized form. Public through `names`."""
+
+from __future__ import annotations
+
+import re
+
+# Core metadata specification, field "Name". The letters are spelled out: with IGNORECASE alone,
+# U+212A (the Kelvin sign) would be a letter "k".
+_PROJECT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def normalize(name: str) -> str:
+    """Give the one spelling by which a project is looked up (PEP 503, "Normalized Names")."""
+    # PEP 503 gives a regular expression; `replace` says the same in a third of the time.
+    name = name.replace("_", "-").replace(".", "-")
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name.lower()
+
+
+def is_valid_name(name: str) -> bool:
+    """Tell whether a project may be called that (core metadata specification, field "Name")."""
+    return _PROJECT_NAME.fullmatch(name) is not None
