@@ -37,6 +37,7 @@ import difflib
 import math
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -146,7 +147,8 @@ def duration(raw: object) -> float:
     if isinstance(raw, str) and (match := _DURATION.fullmatch(raw.strip())):
         seconds = float(match[1]) * _SECONDS[match[2] or "s"]
     elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
-        seconds = float(raw)
+        # Comparing is exact, while float() cannot take a whole number of 400 digits.
+        seconds = float(raw) if raw <= sys.float_info.max else math.inf
     else:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
@@ -206,7 +208,8 @@ def _toml(path: str) -> Mapping[str, object]:
         raise ConfigurationError(f"{path}: the configuration cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: TOML is UTF-8, and byte {error.start} is not.") from error
-    except tomllib.TOMLDecodeError as error:
+    # TOMLDecodeError with its line, or int() at more digits than Python converts.
+    except ValueError as error:
         raise ConfigurationError(f"{path}: this is not TOML: {error}.") from error
 
 
@@ -252,7 +255,8 @@ def _known(name: str, table: Mapping[str, _Setting], place: str) -> _Setting:
         return table[name]
     near = [_OTHER_WORDS[name]] if name in _OTHER_WORDS else difflib.get_close_matches(name, table, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
-    raise ConfigurationError(f"{place}{name} is not a setting{hint}")
+    shown = name if name.isprintable() else repr(name)
+    raise ConfigurationError(f"{place}{shown} is not a setting{hint}")
 
 
 def _parsed(parse: _Parser, raw: object, label: str) -> object:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _EXIT_USAGE = 64
 _EXIT_FAILED = 1
 
+_log = Logger()
+
 
 class Options(usage.Options):
     """
@@ -154,25 +156,13 @@ class _Server(SimpleIndexService):
     Inside other programs SimpleIndexService raises what went wrong, as any service does.
     """
 
-    _log = Logger()
-
     def privilegedStartService(self) -> None:
         """Open the listeners, or exit."""
-        self._or_exit(super().privilegedStartService)
+        _start_or_exit(super().privilegedStartService)
 
     def startService(self) -> None:
         """Start, or exit."""
-        self._or_exit(super().startService)
-
-    def _or_exit(self, start: Callable[[], None]) -> None:
-        """Start; an error of the system or of the configuration ends the process."""
-        try:
-            start()
-        # OverflowError is how Python refuses a port beyond 65535.
-        except (CannotListenError, ConfigurationError, OSError, OverflowError) as error:
-            reason = _reason(error)
-            self._log.critical("{reason}", reason=reason)
-            raise CannotStart(reason) from error
+        _start_or_exit(super().startService)
 
 
 def makeService(config: Mapping[str, object]) -> SimpleIndexService:
@@ -236,6 +226,17 @@ def _check_endpoint(endpoint: str) -> None:
         raise ConfigurationError(
             f"Cannot listen on {endpoint!r}: {_one_line(error)}. Write it like tcp:8080:interface=127.0.0.1."
         ) from error
+
+
+def _start_or_exit(start: Callable[[], None]) -> None:
+    """Start; an error of the system or of the configuration ends the process."""
+    try:
+        start()
+    # OverflowError is how Python refuses a port beyond 65535.
+    except (CannotListenError, ConfigurationError, OSError, OverflowError) as error:
+        reason = _reason(error)
+        _log.critical("{reason}", reason=reason)
+        raise CannotStart(reason) from error
 
 
 def _reason(error: Exception) -> str:
