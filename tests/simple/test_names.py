@@ -506,6 +506,20 @@ def test_ordering_versions_agrees_with_packaging(versions: list[str]) -> None:
     assert [Version(v) for v in ordered_versions(versions)] == sorted({Version(v) for v in versions})
 
 
+VERSIONS = st.from_regex(
+    r"([01]!)?[0-2](\.[0-2]){0,2}((a|b|rc)[01])?(\.post[01])?(\.dev[01])?(\+([01a]|10)(\.[01a]){0,2})?",
+    fullmatch=True,
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=2000)
+@given(VERSIONS, VERSIONS)
+def test_any_two_versions_compare_as_in_packaging(one: str, other: str) -> None:
+    ours = (version_key(one) < version_key(other), version_key(one) == version_key(other))
+
+    assert ours == (Version(one) < Version(other), Version(one) == Version(other))
+
+
 def test_files_are_ordered_by_version_and_then_by_file_name() -> None:
     names = [
         ("demo-1.9.zip", "1.9"),
