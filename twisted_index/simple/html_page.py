@@ -8,6 +8,7 @@ line, with no anchor but the files. PEP 833 froze this format, so that new featu
 from __future__ import annotations
 
 import re
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from twisted_index.simple.model import Companion, Status
@@ -95,6 +96,25 @@ def write_project_page(page: ProjectPage, *, public_url: str | None = None) -> b
     )
 
 
+def write_file_list(pages: Iterable[ProjectPage]) -> bytes:
+    """
+    Write all files of an index on one page, for `pip install --find-links`.
+
+    Args:
+        pages: Of all projects. The page belongs one level below where the index is mounted, beside
+            its `simple/`.
+    """
+    placed = [(f"../simple/{page.name}/", file) for page in pages for file in offered_files(page)]
+    files = [file for _folder, file in placed]
+    return _document(
+        title="All files",
+        metas=(),
+        before=(),
+        listing=_listing(files, None, [folder for folder, _file in placed]) if files else (),
+        summary=_summary(files, None),
+    )
+
+
 # -- The document
 
 
@@ -165,19 +185,19 @@ def _status_for_people(status: ProjectStatus) -> Iterator[str]:
 # -- The files
 
 
-def _listing(files: Sequence[File], folder: str | None) -> Iterator[str]:
-    """Write a line for each file, below a line of headings."""
+def _listing(files: Sequence[File], folder: str | None, places: Iterable[str] = repeat("")) -> Iterator[str]:
+    """Write a line for each file, below a line of headings; places are what goes before each link."""
     width = _name_width(files)
     # PEP 503: on every link, if on any.
     tells_signatures = any(Companion.SIGNATURE in file.companions for file in files)
     yield f"<b>{'Name':<{width}}  {'Uploaded (UTC)':<16}  {'Size':>8}</b>"
-    for file in files:
+    for file, place in zip(files, places, strict=False):
         moment = "" if file.upload_time is None else upload_time(file.upload_time)
         attributes = "".join(_attributes(file, folder, moment, tells_signatures))
         padding = " " * (width - len(file.filename))
         date = f"{moment[:10]} {moment[11:16]}" if moment else "-               "
         yield (
-            f'<a href="{_href(file)}"{attributes}>{_escape(file.filename)}</a>{padding}'
+            f'<a href="{place}{_href(file)}"{attributes}>{_escape(file.filename)}</a>{padding}'
             f"  {date}  {_size(file.size):>8}{_yanked_for_people(file)}"
         )
 
@@ -223,10 +243,12 @@ def _yanked_for_people(file: File) -> str:
     return f"  <em>yanked: {_escape(reason)}</em>" if reason else "  <em>yanked</em>"
 
 
-def _summary(files: Sequence[File], releases: int) -> str:
+def _summary(files: Sequence[File], releases: int | None) -> str:
     if not files:
         return "No files."
-    parts = [_count(len(files), "file"), _count(releases, "release")]
+    parts = [_count(len(files), "file")]
+    if releases is not None:
+        parts.append(_count(releases, "release"))
     sizes = [file.size for file in files if file.size is not None]
     if len(sizes) == len(files):
         parts.append(_size(sum(sizes)))

@@ -1,0 +1,221 @@
+"""
+The service tree, in start order, and the stop in the opposite one.
+
+Start: the source, the access log, the listeners. Stop: listeners, idle connections, running
+requests, the access log, then the source with its threads and its ledger; each waits for the last.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_index.announce import Listening, lan_addresses, start_lines
+from twisted_index.descriptors import derive_connections, raise_limit
+from twisted_index.interfaces import IRunning
+from twisted_index.ledger import Ledger
+from twisted_index.sources.directory import DirectorySource
+from twisted_index.web.accesslog import AccessLog
+from twisted_index.web.resources import IndexResource
+from twisted_index.web.site import IndexSite
+from twisted_index.worker import Worker
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IListeningPort
+
+    from twisted_index.settings import Settings
+
+_log = Logger()
+
+#: Connections that the kernel keeps waiting; uv opens 50 at once, and a class has 30 of it.
+_BACKLOG = 1024
+
+
+class SimpleIndexService(MultiService):
+    """
+    A package index that listens.
+
+    Nothing is opened before it starts, and everything is closed when it has stopped. It can be
+    started again.
+
+    Args:
+        settings: What is served, where and how.
+        source: Serves instead of the folders.
+        reactor: Twisted's, unless another is given.
+    """
+
+    def __init__(self, settings: Settings, *, source: Any = None, reactor: Any = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self._given_source = source
+        self._reactor = reactor
+        self._ports: list[IListeningPort] = []
+        self._running = False
+
+    @property
+    def addresses(self) -> list[IAddress]:
+        """Where it listens, as it turned out; empty unless it runs."""
+        return [port.getHost() for port in self._ports]
+
+    def privilegedStartService(self) -> None:
+        """Open the listeners, with the rights to open low ports."""
+        super().privilegedStartService()
+        self._begin()
+
+    def startService(self) -> None:
+        """
+        Start whatever has not been started.
+
+        Raises:
+            Exception: What keeps a listener or the access log from being opened.
+        """
+        super().startService()
+        self._begin()
+        self._announce()
+
+    def _begin(self) -> None:
+        if self._running:
+            return
+        self._running = True
+        if self._reactor is None:
+            from twisted.internet import reactor
+
+            self._reactor = reactor
+        raise_limit()
+        self._build()
+        try:
+            if self._access_log is not None:
+                self._access_log.open()
+            for endpoint in self.settings.listen:
+                self._listen(endpoint)
+        except BaseException:
+            self._abandon()
+            raise
+        self._watch_signal()
+
+    def _build(self) -> None:
+        settings, limits, reactor = self.settings, self.settings.limits, self._reactor
+        most = limits.max_connections or derive_connections()
+        self._worker = Worker(reactor, threads=limits.threads, name="index-reader")
+        self._source = self._given_source
+        if self._source is None:
+            self._source = DirectorySource(
+                *settings.paths,
+                reactor=reactor,
+                reader=self._worker,
+                ledger=Ledger(_ledger_path(settings.state)),
+                rescan=settings.rescan,
+                answer_timeout=limits.answer_timeout,
+            )
+        self._access_log = AccessLog(settings.logfile, reactor) if settings.logfile is not None else None
+        resource = IndexResource(
+            self._source,
+            public_url=settings.public_url,
+            cors=settings.cors,
+            headers=settings.add_headers,
+            worker=self._worker,
+        )
+        self._site = IndexSite(
+            resource,
+            reactor=reactor,
+            limits=replace(limits, max_connections=most),
+            access_log=self._access_log,
+        )
+        self._site.displayTracebacks = settings.display_tracebacks
+
+    def _listen(self, description: str) -> None:
+        """Open a listener now, so that a busy port is an error of the start and not a line in a log."""
+        endpoint = serverFromString(self._reactor, description)
+        if getattr(endpoint, "_backlog", None) == 50:
+            # Twisted's default, unless the description says otherwise.
+            endpoint._backlog = _BACKLOG
+        outcome: list[Any] = []
+        endpoint.listen(self._site).addBoth(outcome.append)
+        if outcome and isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+        if outcome:
+            self._ports.append(outcome[0])
+            self._site.listens_on(outcome[0])
+
+    def _announce(self) -> None:
+        if IRunning.providedBy(self._source):
+            self._source.start()
+        listening = [
+            Listening.at(endpoint, port.getHost())
+            for endpoint, port in zip(self.settings.listen, self._ports, strict=False)
+        ]
+        lines = start_lines(
+            listening,
+            socket.gethostname(),
+            self.settings.public_url,
+            self.settings.paths,
+            lan=lan_addresses(),
+        )
+        for line in lines:
+            _log.info("{line}", line=line)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in order; see the module."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        if not self._running:
+            return
+        self._running = False
+        self._unwatch_signal()
+        ports, self._ports = self._ports, []
+        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        await self._site.drain(self.settings.limits.stop_timeout)
+        if self._access_log is not None:
+            self._access_log.close()
+        if self._given_source is None or IRunning.providedBy(self._source):
+            await maybeDeferred(self._source.stop)
+        await self._worker.stop()
+
+    def _abandon(self) -> None:
+        """Close what was opened before the start failed."""
+        self._running = False
+        ports, self._ports = self._ports, []
+        for port in ports:
+            port.stopListening()
+        if self._access_log is not None:
+            self._access_log.close()
+        self._worker.stop()
+
+    # -- The signal after which the access log is opened anew
+
+    _before: Any = None
+
+    def _watch_signal(self) -> None:
+        if self._access_log is None or not hasattr(signal, "SIGUSR1"):
+            return
+        try:
+            self._before = signal.signal(signal.SIGUSR1, self._signaled)
+        except ValueError:
+            # Not in the main thread, where signals are not ours to take.
+            self._before = None
+
+    def _unwatch_signal(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGUSR1, self._before)
+            self._before = None
+
+    def _signaled(self, number: int, frame: Any) -> None:
+        if self._access_log is not None:
+            self._reactor.callFromThread(self._access_log.reopen)
+        if callable(self._before):
+            self._before(number, frame)
+
+
+def _ledger_path(state: str | None) -> str | None:
+    return None if state is None else os.path.join(state, "cache", "ledger.sqlite")

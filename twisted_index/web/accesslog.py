@@ -1,0 +1,121 @@
+"""
+The access log: Combined Log Format, then seconds, and `aborted` where the client left early.
+
+Lines are gathered and written together, as a system call for each costs more than the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+_log = Logger()
+
+#: Seconds that a line waits for others, and bytes that do not wait.
+_DELAY = 0.5
+_BATCH_BYTES = 1 << 16
+#: Printable ASCII without what would end a quoted field; all else is escaped, so that no request
+#: can write a line of its own.
+_SAFE = bytes(range(0x20, 0x7F)).translate(None, b'"\\')
+_ESCAPES = {byte: f"\\x{byte:02x}" for byte in range(256) if byte not in _SAFE}
+_TABLE = {byte: _ESCAPES.get(byte, chr(byte)) for byte in range(256)}
+
+
+def escape_field(value: bytes) -> str:
+    """Make a header field fit for a quoted field of the log."""
+    return value.decode("latin-1").translate(_TABLE)
+
+
+class AccessLog:
+    """
+    Appends to a file.
+
+    Args:
+        path: The file; made if it is not there.
+        reactor: Tells the time, and when to write.
+    """
+
+    def __init__(self, path: str, reactor: IReactorTime) -> None:
+        self._path = path
+        self._reactor = reactor
+        self._descriptor: int | None = None
+        self._lines: list[str] = []
+        self._bytes = 0
+        self._timer: IDelayedCall | None = None
+        self._second = -1
+        self._stamp = ""
+
+    def open(self) -> None:
+        """
+        Open the file.
+
+        Raises:
+            OSError: If that cannot be done.
+        """
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name, after the old one was moved away."""
+        self.close()
+        try:
+            self.open()
+        except OSError as error:
+            _log.error("The access log cannot be opened: {error}", error=str(error))
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self._flush()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def write(self, request: Any, *, aborted: bool) -> None:
+        """
+        Note a request.
+
+        Args:
+            request: Answered, or left by its client.
+            aborted: Whether the client left before the end of the answer.
+        """
+        now = self._reactor.seconds()
+        host = getattr(request.getClientAddress(), "host", None) or "-"
+        head = escape_field(b"%s %s %s" % (request.method, request.uri, request.clientproto))
+        referrer = escape_field(request.getHeader(b"referer") or b"-")
+        agent = escape_field(request.getHeader(b"user-agent") or b"-")
+        end = " aborted" if aborted else ""
+        self.add(
+            f'{host} - - {self._time(now)} "{head}" {request.code} {request.sentLength or 0} '
+            f'"{referrer}" "{agent}" {now - request.began:.6f}{end}\n'
+        )
+
+    def add(self, line: str) -> None:
+        """Add a finished line."""
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes >= _BATCH_BYTES:
+            self._flush()
+        elif self._timer is None:
+            self._timer = self._reactor.callLater(_DELAY, self._flush)
+
+    def _time(self, now: float) -> str:
+        if int(now) != self._second:
+            self._second = int(now)
+            self._stamp = time.strftime("[%d/%b/%Y:%H:%M:%S +0000]", time.gmtime(now))
+        return self._stamp
+
+    def _flush(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        lines, self._lines, self._bytes = self._lines, [], 0
+        if lines and self._descriptor is not None:
+            try:
+                os.write(self._descriptor, "".join(lines).encode("ascii"))
+            except OSError as error:
+                _log.error("The access log cannot be written: {error}", error=str(error))

@@ -1,0 +1,196 @@
+"""
+One HTTP/1.1 connection, with the limits and manners that Twisted's own channel lacks.
+
+- A request header has a deadline, so that a client which drips bytes is not kept for ever.
+- An answer is ended when its reader stalls, and only then: what counts is bytes taken, not time.
+- A client that closes its half after asking gets its answer.
+- What is too long is told so (414, 431) instead of being cut off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
+from zope.interface import implementer
+
+from twisted_index.web.outstanding import outstanding_bytes
+from twisted_index.web.sentences import reason_of
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+    from twisted.web.http import Request
+
+    from twisted_index.web.site import IndexSite
+
+
+class IndexChannel(HTTPChannel):
+    """A connection of an `IndexSite`."""
+
+    factory: IndexSite
+    _deadline: IDelayedCall | None = None
+    _half_closed = False
+    _written = 0
+    _taken = -1
+
+    # -- What comes in
+
+    def connectionMade(self) -> None:
+        """Count the connection, and take over the limits of the site."""
+        limits = self.factory.limits
+        self.totalHeadersSize = limits.max_header
+        # The longest line is read whole, so that one which is too long can be answered.
+        self.MAX_LENGTH = max(limits.max_header, limits.max_uri + 64)
+        self.factory.opened(self)
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read, and start the deadline if a request header is left unfinished."""
+        super().dataReceived(data)
+        if self._deadline is None and self._in_header():
+            limit = self.factory.limits.header_timeout
+            self._deadline = self.callLater(limit, self._header_too_slow)
+
+    def _in_header(self) -> bool:
+        """Say whether a part of a request header has come, but not its end."""
+        begun = bool(self._buffer) or bool(self.requests)
+        return begun and not self._handlingRequest and bool(self.line_mode) and not self._is_closing()
+
+    def _is_closing(self) -> bool:
+        return bool(getattr(self.transport, "disconnecting", False))
+
+    def _header_too_slow(self) -> None:
+        self._deadline = None
+        self._refuse(408, "The request header did not come in time.")
+
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def lineReceived(self, line: bytes) -> None:
+        """Refuse a request target that is too long, and a header that is too large."""
+        if self._is_closing():
+            return
+        if not self.requests:
+            target = line.partition(b" ")[2].rpartition(b" ")[0]
+            if len(target) > self.factory.limits.max_uri:
+                self._refuse(414, "The URL is too long.")
+                return
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._refuse(431, "The request header is too large.")
+            return
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is longer than all limits."""
+        if self.requests:
+            self._refuse(431, "The request header is too large.")
+        else:
+            self._refuse(414, "The URL is too long.")
+
+    def allHeadersReceived(self) -> None:
+        """Stop the deadline, and ask for the end of the connection where there are too many."""
+        self._cancel_deadline()
+        super().allHeadersReceived()
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Close after this answer when connections are short, so that others get their turn."""
+        persistent = super().checkPersistence(request, version)
+        if persistent and (self.factory.crowded or self.factory.stopping):
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return persistent
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        body = sentence.encode("ascii") + b"\n"
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\n\r\n%s" % (status, reason_of(status).encode("ascii"), len(body), body)
+        )
+        self._cancel_deadline()
+        self.loseConnection()
+
+    # -- What goes out
+
+    def write(self, data: bytes) -> None:
+        """Write, and count."""
+        self._written += len(data)
+        super().write(data)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        """Write a head. It is not counted: a client that takes none of the body takes none of this."""
+        super().writeHeaders(version, code, reason, headers)
+
+    def allContentReceived(self) -> None:
+        """Watch the answer, where Twisted would let it take for ever."""
+        super().allContentReceived()
+        if self._handlingRequest:
+            self._taken = -1
+            self.setTimeout(self.factory.limits.stall_timeout)
+
+    def timeoutConnection(self) -> None:
+        """Decide whether a connection on which nothing has come is idle, busy or stalled."""
+        waiting = outstanding_bytes(self.transport)
+        taken = self._written - waiting
+        if waiting and taken == self._taken:
+            self.factory.note_stalled(self)
+            self.transport.abortConnection()
+        elif waiting or self._handlingRequest:
+            self._taken = taken
+            self.setTimeout(self.factory.limits.stall_timeout)
+        else:
+            self.loseConnection()
+
+    # -- How it ends
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being read or answered and all has been sent."""
+        return not self.requests and not self._handlingRequest and not self._buffer
+
+    def requestDone(self, request: Request) -> None:
+        """Go on with the next request, or end what is to be ended."""
+        super().requestDone(request)
+        self._end_if_done()
+
+    def readConnectionLost(self) -> None:
+        """Note that the client asks no more; what it has asked is still answered."""
+        self._half_closed = True
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if (self._half_closed or self.factory.stopping) and not self._handlingRequest:
+            self.loseConnection()
+
+    def end_when_idle(self) -> None:
+        """Close now if nothing is going on, else after the answer."""
+        self._end_if_done()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Stop all clocks and give the place to another connection."""
+        self._cancel_deadline()
+        super().connectionLost(reason)
+        self.factory.closed(self)
+
+
+@implementer(IHalfCloseableProtocol)
+class IndexProtocol(_GenericHTTPChannelProtocol):  # type: ignore[misc]
+    """
+    Twisted's switch between HTTP/1.1 and HTTP/2, kept so that TLS connections may speak either.
+
+    Twisted looks for `IHalfCloseableProtocol` here, not on the channel inside.
+    """
+
+    def readConnectionLost(self) -> None:
+        """Tell the channel; HTTP/2, which has no half-closed connections, ends."""
+        channel = self._channel
+        if isinstance(channel, IndexChannel):
+            channel.readConnectionLost()
+        else:
+            channel.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: this side never closes its half alone."""

@@ -1,0 +1,76 @@
+"""What people see: the front page, and the problems as a table."""
+
+from __future__ import annotations
+
+import json
+import re
+from html import escape
+from typing import TYPE_CHECKING
+
+from twisted_index.announce import client_lines
+from twisted_index.web.page import page
+
+if TYPE_CHECKING:
+    from twisted_index.interfaces import ProblemReport
+    from twisted_index.simple.model import ProjectList
+
+#: A plain host with perhaps a port (RFC 3986 section 3.2): a registered name without escapes, an
+#: IPv4 address, or an IPv6 address in brackets. Anything else in a Host field is not repeated.
+_PLAIN_HOST = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253})?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+)
+
+
+def is_plain_host(host: str) -> bool:
+    """Say whether a Host field holds nothing but a host and perhaps a port."""
+    return _PLAIN_HOST.fullmatch(host) is not None
+
+
+def front_page(project_list: ProjectList, url: str) -> bytes:
+    """
+    Write the front page: how to install from here, and what there is.
+
+    Args:
+        project_list: All projects.
+        url: Where the index is mounted, as people are to type it.
+    """
+    lines = client_lines(url)
+    names = project_list.names
+    links = "\n".join(f'<li><a href="simple/{name}/">{name}</a></li>' for name in names)
+    listed = f"<ul>\n{links}\n</ul>\n" if names else "<p>No project yet: put a wheel into the folder.</p>\n"
+    return page(
+        "Python package index",
+        "<h1>Python package index</h1>\n"
+        f"<pre>{escape(lines.pip)}\n{escape(lines.uv)}</pre>\n"
+        f"<h2>{len(names)} project{'' if len(names) == 1 else 's'}</h2>\n{listed}"
+        '<p><a href="packages/">All files</a> · <a href="-/problems">Files left out</a></p>\n',
+    )
+
+
+def problems_page(report: ProblemReport) -> bytes:
+    """Write the files that are left out as a table."""
+    rows = "\n".join(
+        f"<tr><td><code>{escape(one.path)}</code></td><td>{escape(one.reason)}</td>"
+        f"<td>{escape(one.advice)}</td></tr>"
+        for one in report.problems
+    )
+    table = (
+        f"<table>\n<tr><th>File</th><th>Why it is not listed</th><th>What to do</th></tr>\n{rows}\n</table>\n"
+        if report.problems
+        else "<p>Every distribution file in the folder is listed.</p>\n"
+        if report.complete
+        else ""
+    )
+    rest = "" if report.complete else "<p>Not every file has been read yet. Look again in a moment.</p>\n"
+    return page("Files left out", f"<h1>Files left out</h1>\n{table}{rest}")
+
+
+def problems_json(report: ProblemReport) -> bytes:
+    """Write the files that are left out as JSON."""
+    document = {
+        "complete": report.complete,
+        "problems": [
+            {"path": one.path, "reason": one.reason, "advice": one.advice} for one in report.problems
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

@@ -1,0 +1,122 @@
+"""
+The finished forms of a page: JSON, HTML, each as it is and compressed.
+
+Made once, when first asked for, and kept as long as the page is the same value.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+from twisted_index.http_rules.negotiate import Format
+from twisted_index.simple import html_page, json_page
+from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Response
+
+if TYPE_CHECKING:
+    from twisted_index.interfaces import Snapshot
+    from twisted_index.simple.model import ProjectList, ProjectPage
+
+T = TypeVar("T")
+#: A format, and whether it is compressed.
+Form: TypeAlias = tuple[Format, bool]
+
+#: Beyond level 6 pages hardly shrink, and some grow.
+_GZIP_LEVEL = 6
+#: Bytes below which compressing saves no packet.
+_WORTH_COMPRESSING = 1024
+_VARY = ((b"Vary", b"Accept, Accept-Encoding"),)
+
+
+def prepare_list(project_list: ProjectList, form: Form) -> Response:
+    """Write the project list in one form."""
+    writer = json_page if form[0] is Format.JSON else html_page
+    return _finish(writer.write_project_list(project_list), form)
+
+
+def prepare_page(page: ProjectPage, form: Form, public_url: str | None) -> Response:
+    """Write a project page in one form."""
+    writer = json_page if form[0] is Format.JSON else html_page
+    return _finish(writer.write_project_page(page, public_url=public_url), form)
+
+
+def _finish(body: bytes, form: Form) -> Response:
+    content_format, compressed = form
+    headers = ((b"Content-Type", content_format.content_type), *_VARY, *REVALIDATE, *NOSNIFF)
+    if content_format is not Format.JSON:
+        headers = (*headers, *NO_SCRIPTS)
+    if compressed and len(body) >= _WORTH_COMPRESSING:
+        # No time in it, so that equal pages are equal bytes.
+        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        headers = (*headers, (b"Content-Encoding", b"gzip"))
+    return Response(headers=headers, body=body, etag=strong_etag(body, content_format.content_type))
+
+
+def strong_etag(body: bytes, label: bytes = b"") -> bytes:
+    """
+    Name a representation by a digest of its bytes (RFC 9110 section 8.8.3).
+
+    Args:
+        body: As it is sent, after its content coding.
+        label: Its type, as two types of equal bytes are two representations.
+    """
+    return b'"%s"' % hashlib.blake2b(body, digest_size=16, person=label[-16:]).hexdigest().encode("ascii")
+
+
+@dataclass(slots=True)
+class _Kept(Generic[T]):
+    snapshot: Snapshot[T]
+    forms: dict[Form, Response] = field(default_factory=dict)
+
+
+class PreparedPages(Generic[T]):
+    """
+    Keeps prepared forms, bounded by their bytes.
+
+    Args:
+        limit: In bytes; beyond it, the pages that were asked for longest ago are dropped.
+    """
+
+    def __init__(self, limit: int = 64 << 20) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
+        self._bytes = 0
+
+    def current(self, key: str) -> Snapshot[T] | None:
+        """Give the snapshot that forms are kept of, if it is still true."""
+        kept = self._kept.get(key)
+        return kept.snapshot if kept is not None and kept.snapshot.still_true() else None
+
+    def find(self, key: str, snapshot: Snapshot[T], form: Form) -> Response | None:
+        """Give a form that was made of this very value, if it is kept."""
+        kept = self._kept.get(key)
+        if kept is None or kept.snapshot.value is not snapshot.value:
+            return None
+        kept.snapshot = snapshot
+        return kept.forms.get(form)
+
+    def keep(self, key: str, snapshot: Snapshot[T], form: Form, response: Response) -> None:
+        """Keep a form. Forms of another value under the same key are dropped."""
+        kept = self._kept.get(key)
+        if kept is None or kept.snapshot.value is not snapshot.value:
+            self.drop(key)
+            kept = self._kept[key] = _Kept(snapshot)
+        kept.forms[form] = response
+        self._kept.move_to_end(key)
+        self._bytes += _weight(response)
+        while self._bytes > self._limit and len(self._kept) > 1:
+            self.drop(next(iter(self._kept)))
+
+    def drop(self, key: str) -> None:
+        """Forget a page."""
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._bytes -= sum(map(_weight, kept.forms.values()))
+
+
+def _weight(response: Response) -> int:
+    assert isinstance(response.body, bytes)
+    return len(response.body) + 512

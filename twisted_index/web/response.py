@@ -1,0 +1,39 @@
+"""An answer as a value, before a connection is thought of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from twisted_index.interfaces import FileBody
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
+#: A client asks each time and gets a 304: a change in the folder is in the very next answer.
+#: Without it, clients would take Last-Modified as a licence to repeat an answer for minutes.
+REVALIDATE: Headers = ((b"Cache-Control", b"no-cache"),)
+#: What is served is never anything but what its type says.
+NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
+#: Our pages carry one style sheet and nothing that runs, whatever a file may be called.
+NO_SCRIPTS: Headers = ((b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """
+    A complete answer to GET.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Field names and values, without Content-Length, ETag and Last-Modified.
+        body: All of it; or an open file.
+        etag: Strong, with its quotes; None if the answer has none.
+        modified: Seconds since the epoch, for Last-Modified; None if unknown.
+    """
+
+    status: int = 200
+    headers: Headers = ()
+    body: bytes | FileBody = b""
+    etag: bytes | None = None
+    modified: float | None = None

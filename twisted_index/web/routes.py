@@ -1,0 +1,145 @@
+"""
+Which question a URL asks. Pure: segments in, a value out.
+
+Segments are only ever compared and looked up; none becomes a path of the file system.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted_index.simple.model import Companion
+from twisted_index.simple.names import is_valid_name, normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Kind(enum.Enum):
+    """What can be asked for."""
+
+    FRONT = enum.auto()
+    PROJECT_LIST = enum.auto()
+    PROJECT_PAGE = enum.auto()
+    FILE = enum.auto()
+    ALL_FILES = enum.auto()
+    FIND_FILE = enum.auto()
+    HEALTH = enum.auto()
+    PROBLEMS = enum.auto()
+    REDIRECT = enum.auto()
+    NOTHING = enum.auto()
+
+
+class Route(NamedTuple):
+    """
+    A question.
+
+    Attributes:
+        kind: What is asked.
+        project: A normalized name, for a page or a file.
+        filename: For a file, as it stands in the URL; without the suffix of a companion.
+        companion: Which companion of the file is asked for.
+        location: For a redirect: relative to the URL, without the query.
+        permanent: Whether the redirect may be kept for ever (installers do so, whatever else the
+            answer says: so only for mappings that never change).
+    """
+
+    kind: Kind
+    project: str = ""
+    filename: str = ""
+    companion: Companion | None = None
+    location: str = ""
+    permanent: bool = True
+
+
+NOTHING = Route(Kind.NOTHING)
+
+#: Where a name of ours and a project's name meet, ours wins: the recommended URL is /simple/.
+_OPERATIONS = {"health": Kind.HEALTH, "problems": Kind.PROBLEMS}
+
+
+def find_route(segments: Sequence[bytes]) -> Route:
+    """
+    Find what a URL asks for.
+
+    Args:
+        segments: What follows the place where the index is mounted, each percent-decoded once. A
+            URL that ends in a slash ends in an empty segment.
+    """
+    try:
+        path = [segment.decode("utf-8") for segment in segments]
+    except UnicodeDecodeError:
+        return NOTHING
+    if path == [""]:
+        return Route(Kind.FRONT)
+    match path:
+        case ["simple", *rest]:
+            return _simple(rest, "simple", Kind.PROJECT_LIST)
+        case ["packages", *rest]:
+            return _packages(rest)
+        case ["-", *rest]:
+            return _operations(rest)
+        case ["project", name, ""] if is_valid_name(name):
+            return Route(Kind.REDIRECT, location=f"../../simple/{normalize(name)}/", permanent=False)
+        case ["project" | "pypi" | "legacy", *_]:
+            return NOTHING
+        case [name, *rest] if name:
+            return _project(name, rest)
+    return NOTHING
+
+
+def _simple(rest: list[str], name: str, listing: Kind) -> Route:
+    match rest:
+        case []:
+            return Route(Kind.REDIRECT, location=f"{name}/")
+        case [""]:
+            return Route(listing)
+        case [project, *inner]:
+            return _project(project, inner)
+    return NOTHING
+
+
+def _project(name: str, rest: list[str]) -> Route:
+    """Find a page or a file. An unnormalized name leads to the normalized one at the same depth."""
+    if not is_valid_name(name):
+        return NOTHING
+    project = normalize(name)
+    match rest:
+        case []:
+            return Route(Kind.REDIRECT, location=f"{project}/")
+        case [""] if name == project:
+            return Route(Kind.PROJECT_PAGE, project)
+        case [""]:
+            return Route(Kind.REDIRECT, location=f"../{project}/")
+        case [filename]:
+            return _file(project, filename)
+    return NOTHING
+
+
+def _file(project: str, filename: str) -> Route:
+    """Find a file. The project's spelling does not matter, as the file's own name says enough."""
+    for companion in Companion:
+        if filename.endswith(companion.value):
+            return Route(Kind.FILE, project, filename.removesuffix(companion.value), companion)
+    return Route(Kind.FILE, project, filename)
+
+
+def _packages(rest: list[str]) -> Route:
+    match rest:
+        case []:
+            return Route(Kind.REDIRECT, location="packages/")
+        case [""]:
+            return Route(Kind.ALL_FILES)
+        case [filename]:
+            return Route(Kind.FIND_FILE, filename=filename)
+    return NOTHING
+
+
+def _operations(rest: list[str]) -> Route:
+    match rest:
+        case [name] if name in _OPERATIONS:
+            return Route(_OPERATIONS[name])
+        case [name, ""] if name in _OPERATIONS:
+            return Route(Kind.REDIRECT, location=f"../{name}")
+    return NOTHING

@@ -1,0 +1,205 @@
+"""The HTTP server around the index: connections in all, the requests on them, and their log."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.server import Request, Site
+
+from twisted_index.errors import BadRequest
+from twisted_index.settings import Limits
+from twisted_index.web.channel import IndexChannel, IndexProtocol
+from twisted_index.web.respond import field, respond
+from twisted_index.web.sentences import error_response
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
+    from twisted.python.failure import Failure
+    from twisted.web.resource import IResource
+
+    from twisted_index.web.accesslog import AccessLog
+
+_log = Logger()
+
+#: The share of all connections beyond which each is closed after its answer.
+_CROWDED = 0.75
+
+
+class _Nowhere(io.BytesIO):
+    """A file that keeps nothing: no URL takes a body, and none is to fill memory or disk."""
+
+    def write(self, data: object) -> int:
+        return 0
+
+
+class IndexRequest(Request):
+    """A request that minds its Host field, and is logged when its client is gone."""
+
+    began = 0.0
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Note the time, for the log."""
+        self.began = self.channel.factory.reactor.seconds() if self.channel is not None else 0.0
+        super().requestReceived(command, path, version)
+
+    def process(self) -> None:
+        """Refuse a request without exactly one Host (RFC 9112 section 3.2)."""
+        hosts = self.requestHeaders.getRawHeaders(b"Host") or []
+        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
+            error = BadRequest("A request needs exactly one Host field.")
+            respond(self, error_response(error, field(self, b"Accept")))
+        else:
+            super().process()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Log what was asked and not answered to its end."""
+        if not self.finished and self.startedWriting and self.channel is not None:
+            self.channel.factory.log(self, aborted=True)
+        super().connectionLost(reason)
+
+
+class IndexSite(Site):
+    """
+    A Site with limits.
+
+    Args:
+        resource: What is served.
+        reactor: Tells the time.
+        limits: See `Limits`; `max_connections` is a number here.
+        access_log: Where requests are written; None for nowhere.
+    """
+
+    protocol = None  # see buildProtocol
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        reactor: Any,
+        limits: Limits | None = None,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        super().__init__(
+            resource, requestFactory=IndexRequest, timeout=self.limits.idle_timeout, reactor=reactor
+        )
+        self._access_log = access_log
+        self._channels: set[IndexChannel] = set()
+        self._ports: list[Any] = []
+        self._paused = False
+        self._emptied: Deferred[None] | None = None
+        self.stopping = False
+
+    # -- Connections
+
+    def buildProtocol(self, addr: IAddress | None) -> IndexProtocol:
+        """Make the two layers of a connection."""
+        protocol = IndexProtocol(IndexChannel())
+        protocol.factory = self
+        protocol.requestFactory = self._make_request
+        protocol.site = self
+        protocol.callLater = self.reactor.callLater
+        protocol.timeOut = self.timeOut
+        return protocol
+
+    def _make_request(self, channel: Any, queued: bool = False) -> IndexRequest:
+        request = IndexRequest(channel, queued)
+        request.site = self
+        return request
+
+    @property
+    def crowded(self) -> bool:
+        """Whether connections are short, so that none is kept beyond its answer."""
+        most = self.limits.max_connections
+        return most is not None and len(self._channels) > most * _CROWDED
+
+    def opened(self, channel: IndexChannel) -> None:
+        """Count a connection; at the limit, further ones wait in the kernel's backlog."""
+        self._channels.add(channel)
+        most = self.limits.max_connections
+        if most is None or len(self._channels) < most:
+            return
+        for other in [one for one in self._channels if one.idle and one is not channel]:
+            other.loseConnection()
+        self._pause(True)
+
+    def closed(self, channel: IndexChannel) -> None:
+        """Uncount a connection."""
+        self._channels.discard(channel)
+        most = self.limits.max_connections
+        if self._paused and (most is None or len(self._channels) < most):
+            self._pause(False)
+        if not self._channels and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def listens_on(self, port: Any) -> None:
+        """Note a listening port, so that it can be told to wait."""
+        self._ports.append(port)
+
+    def _pause(self, paused: bool) -> None:
+        if paused is self._paused or self.stopping:
+            return
+        self._paused = paused
+        for port in self._ports:
+            # Every listening port of a reactor that waits for descriptors has both.
+            switch = getattr(port, "stopReading" if paused else "startReading", None)
+            if switch is not None:
+                switch()
+        if paused:
+            _log.warn("All {most} connections are in use; others wait.", most=self.limits.max_connections)
+
+    def note_stalled(self, channel: IndexChannel) -> None:
+        """Log that a client was dropped because it took nothing."""
+        _log.info("Dropped {peer}, which took no bytes of its answer.", peer=channel.transport.getPeer())
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """
+        Close idle connections, and wait for the answers on the others.
+
+        Args:
+            seconds: After which they are cut off.
+        """
+        self.stopping = True
+        self._ports.clear()
+        done: Deferred[None] = Deferred()
+        if not self._channels:
+            done.callback(None)
+            return done
+        self._emptied = done
+        cut = self.reactor.callLater(seconds, self._cut_off)
+
+        def stop_waiting(result: None) -> None:
+            if cut.active():
+                cut.cancel()
+
+        done.addCallback(stop_waiting)
+        for channel in list(self._channels):
+            channel.end_when_idle()
+        return done
+
+    def _cut_off(self) -> None:
+        for channel in list(self._channels):
+            channel.transport.abortConnection()
+
+    # -- Requests
+
+    def getContentFile(self, length: int | None) -> Any:
+        """Take the body of a request; called by Twisted's Request."""
+        return _Nowhere()
+
+    def log(self, request: Any, *, aborted: bool = False) -> None:
+        """Write a request to the access log."""
+        if self._access_log is not None:
+            self._access_log.write(request, aborted=aborted)
+
+    # Twisted's factory updates a formatted time each second, and opens a log of its own.
+
+    def startFactory(self) -> None:
+        """Begin nothing."""
+
+    def stopFactory(self) -> None:
+        """End nothing."""
