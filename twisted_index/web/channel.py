@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel, _GenericHTTPChannelProtocol
 from zope.interface import implementer
 
@@ -30,6 +31,7 @@ class IndexChannel(HTTPChannel):
     """A connection of an `IndexSite`."""
 
     factory: IndexSite
+    transport: Any
     _deadline: IDelayedCall | None = None
     _half_closed = False
     _written = 0
@@ -98,7 +100,7 @@ class IndexChannel(HTTPChannel):
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Close after this answer when connections are short, so that others get their turn."""
-        persistent = super().checkPersistence(request, version)
+        persistent: bool = super().checkPersistence(request, version)
         if persistent and (self.factory.crowded or self.factory.stopping):
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
@@ -169,7 +171,7 @@ class IndexChannel(HTTPChannel):
         """Close now if nothing is going on, else after the answer."""
         self._end_if_done()
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Stop all clocks and give the place to another connection."""
         self._cancel_deadline()
         super().connectionLost(reason)
@@ -177,7 +179,7 @@ class IndexChannel(HTTPChannel):
 
 
 @implementer(IHalfCloseableProtocol)
-class IndexProtocol(_GenericHTTPChannelProtocol):  # type: ignore[misc]
+class IndexProtocol(_GenericHTTPChannelProtocol):
     """
     Twisted's switch between HTTP/1.1 and HTTP/2, kept so that TLS connections may speak either.
 
@@ -186,7 +188,7 @@ class IndexProtocol(_GenericHTTPChannelProtocol):  # type: ignore[misc]
 
     def readConnectionLost(self) -> None:
         """Tell the channel; HTTP/2, which has no half-closed connections, ends."""
-        channel = self._channel
+        channel: Any = self._channel
         if isinstance(channel, IndexChannel):
             channel.readConnectionLost()
         else:

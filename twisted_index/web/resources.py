@@ -38,9 +38,9 @@ from twisted_index.web.sentences import error_response
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from twisted.web.http import Request
+    from twisted.web.server import Request
 
-    from twisted_index.interfaces import Eventually, Snapshot
+    from twisted_index.interfaces import Snapshot
     from twisted_index.simple.model import ProjectList, ProjectPage
     from twisted_index.worker import Works
 
@@ -141,24 +141,29 @@ class IndexResource(Resource):
         except SimpleIndexError as error:
             return error_response(error, field(request, b"Accept"))
 
+    async def _ask_list(self) -> Snapshot[ProjectList]:
+        snapshot: Snapshot[ProjectList] = await _eventually(self._source.project_list)
+        return snapshot
+
+    async def _ask_page(self, project: str) -> Snapshot[ProjectPage | None]:
+        snapshot: Snapshot[ProjectPage | None] = await _eventually(self._source.project_page, project)
+        return snapshot
+
     # -- The simple API
 
     async def _answer_list(self, request: Request, _route: Route) -> Response:
         form = _choose_form(request)
-        snapshot: Snapshot[ProjectList] | None = self._pages.current("")
-        if snapshot is None:
-            snapshot = await _eventually(self._source.project_list)
+        snapshot = self._pages.current("") or await self._ask_list()
         return await self._prepare("", snapshot, form, prepare_list, len(snapshot.value.names))
 
     async def _answer_page(self, request: Request, route: Route) -> Response:
         form = _choose_form(request)
-        snapshot: Snapshot[ProjectPage | None] | None = self._pages.current(route.project)
-        if snapshot is None:
-            snapshot = await _eventually(self._source.project_page, route.project)
+        name = route.project
+        snapshot = self._pages.current(name) or await self._ask_page(name)
         if snapshot.value is None:
-            self._pages.drop(route.project)
-            raise NotFound(f"There is no project {route.project} here.")
-        return await self._prepare(route.project, snapshot, form, self._write_page, len(snapshot.value.files))
+            self._pages.drop(name)
+            raise NotFound(f"There is no project {name} here.")
+        return await self._prepare(name, snapshot, form, self._write_page, len(snapshot.value.files))
 
     def _write_page(self, page: ProjectPage, form: Form) -> Response:
         return prepare_page(page, form, self._public_url)
@@ -194,8 +199,8 @@ class IndexResource(Resource):
     # -- All files on one page
 
     async def _answer_all_files(self, _request: Request, _route: Route) -> Response:
-        names = (await _eventually(self._source.project_list)).value.names
-        pages = [(await _eventually(self._source.project_page, name)).value for name in names]
+        names = (await self._ask_list()).value.names
+        pages = [(await self._ask_page(name)).value for name in names]
         body = write_file_list([page for page in pages if page is not None])
         return Response(headers=(*_html(), *NO_SCRIPTS), body=body)
 
@@ -205,7 +210,7 @@ class IndexResource(Resource):
             project = parse_filename(route.filename).project
         except InvalidFilename as error:
             raise NotFound("There is no such file here.") from error
-        page = (await _eventually(self._source.project_page, project)).value
+        page = (await self._ask_page(project)).value
         if page is None or not any(file.filename == route.filename for file in page.files):
             raise NotFound("There is no such file here.")
         return _redirect(request, f"../simple/{project}/{quote(route.filename)}", permanent=False)
@@ -215,7 +220,7 @@ class IndexResource(Resource):
     async def _answer_front(self, request: Request, route: Route) -> Response:
         if simple_format(field(request, b"Accept")) is not Format.HTML:
             return await self._answer_list(request, route)
-        project_list = (await _eventually(self._source.project_list)).value
+        project_list = (await self._ask_list()).value
         # It may repeat what the request said of our address, so it is never kept or shared.
         headers = ((b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store"))
         return Response(
@@ -225,7 +230,7 @@ class IndexResource(Resource):
 
     async def _answer_health(self, _request: Request, _route: Route) -> Response:
         # Asks the source, so that a folder which cannot be read is not called healthy.
-        await _eventually(self._source.project_list)
+        await self._ask_list()
         return Response(headers=_json(), body=json.dumps({"status": "ok"}).encode() + b"\n")
 
     async def _answer_problems(self, request: Request, _route: Route) -> Response:
@@ -237,10 +242,9 @@ class IndexResource(Resource):
         return Response(headers=(*_json(), (b"Vary", b"Accept")), body=problems_json(report))
 
 
-async def _eventually(question: Callable[..., Eventually[T]], *args: Any) -> T:
+async def _eventually(question: Callable[..., Any], *args: Any) -> Any:
     """Ask a source, whose answer may be a value, a Deferred or a coroutine."""
-    answer: T = await maybeDeferred(question, *args)  # type: ignore[arg-type]
-    return answer
+    return await maybeDeferred(question, *args)
 
 
 def _log_failure(failure: Any, request: Request, gone: list[object]) -> None:
@@ -289,7 +293,7 @@ def _url_of(request: Request) -> str:
     host = (field(request, b"Host") or b"").decode("latin-1")
     if not is_plain_host(host):
         host = _address_of(request)
-    prefix = "".join(f"/{quote(segment)}" for segment in request.prepath if segment)
+    prefix = "".join(f"/{quote(segment)}" for segment in request.prepath or () if segment)
     return urlsplit(f"{scheme}://{host}{prefix}").geturl()
 
 

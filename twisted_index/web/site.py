@@ -72,8 +72,6 @@ class IndexSite(Site):
         access_log: Where requests are written; None for nowhere.
     """
 
-    protocol = None  # see buildProtocol
-
     def __init__(
         self,
         resource: IResource,
