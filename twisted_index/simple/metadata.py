@@ -47,7 +47,8 @@ MAX_TAR_HEADER = 1024 * 1024
 #: Bytes that the xz decoder may hold; its highest preset, -9, takes 65 MiB.
 MAX_XZ_MEMORY = 128 * 1024 * 1024
 #: Bytes of a document that are searched for its headers, in one step that no thread can interrupt:
-#: 10 ms of it at worst. Old documents have a description of some hundred thousand among them.
+#: 10 ms if they are full of long lines, some 50 ms if of the shortest. Old documents have a
+#: description of some hundred thousand bytes among them.
 MAX_HEADERS = 1024 * 1024
 #: Characters of a Requires-Python that is looked at. Real ones have less than a hundred.
 MAX_SPECIFIERS = 1024
