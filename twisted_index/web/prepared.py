@@ -26,8 +26,6 @@ Form: TypeAlias = tuple[Format, bool]
 
 #: Beyond level 6 pages hardly shrink, and some grow.
 _GZIP_LEVEL = 6
-#: Bytes below which compressing saves no packet.
-_WORTH_COMPRESSING = 1024
 _VARY = ((b"Vary", b"Accept, Accept-Encoding"),)
 
 
@@ -48,10 +46,11 @@ def _finish(body: bytes, form: Form) -> Response:
     headers = ((b"Content-Type", content_format.content_type), *_VARY, *REVALIDATE, *NOSNIFF)
     if content_format is not Format.JSON:
         headers = (*headers, *NO_SCRIPTS)
-    if compressed and len(body) >= _WORTH_COMPRESSING:
+    if compressed:
         # No time in it, so that equal pages are equal bytes.
-        body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        headers = (*headers, (b"Content-Encoding", b"gzip"))
+        packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        if len(packed) < len(body):
+            body, headers = packed, (*headers, (b"Content-Encoding", b"gzip"))
     return Response(headers=headers, body=body, etag=strong_etag(body, content_format.content_type))
 
 

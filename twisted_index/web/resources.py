@@ -33,7 +33,7 @@ from twisted_index.web.prepared import Form, PreparedPages, prepare_list, prepar
 from twisted_index.web.respond import field, respond
 from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Headers, Response
 from twisted_index.web.routes import Kind, Route, find_route
-from twisted_index.web.sentences import error_response
+from twisted_index.web.sentences import error_response, sentence_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -96,6 +96,7 @@ class IndexResource(Resource):
             Kind.FRONT: self._answer_front,
             Kind.PROJECT_LIST: self._answer_list,
             Kind.PROJECT_PAGE: self._answer_page,
+            Kind.BARE_PROJECT: self._answer_bare_project,
             Kind.FILE: self._answer_file,
             Kind.ALL_FILES: self._answer_all_files,
             Kind.FIND_FILE: self._answer_find_file,
@@ -167,6 +168,11 @@ class IndexResource(Resource):
 
     def _write_page(self, page: ProjectPage, form: Form) -> Response:
         return prepare_page(page, form, self._public_url)
+
+    async def _answer_bare_project(self, request: Request, route: Route) -> Response:
+        if (await self._ask_page(route.project)).value is None:
+            raise NotFound("There is nothing at this URL. The index is at simple/.")
+        return _redirect(request, f"{route.project}/", permanent=True)
 
     async def _prepare(
         self,
@@ -275,9 +281,11 @@ def _choose_form(request: Request) -> Form:
 def _redirect(request: Request, location: str, *, permanent: bool) -> Response:
     """Lead elsewhere. Relative, so that it holds below any prefix and behind any proxy."""
     _path, mark, query = request.uri.partition(b"?")
-    return Response(
-        status=301 if permanent else 302,
-        headers=((b"Location", location.encode("ascii") + mark + query), *REVALIDATE),
+    return sentence_response(
+        301 if permanent else 302,
+        f"This is at {location} instead.",
+        field(request, b"Accept"),
+        ((b"Location", location.encode("ascii") + mark + query),),
     )
 
 

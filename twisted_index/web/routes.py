@@ -22,6 +22,7 @@ class Kind(enum.Enum):
     FRONT = enum.auto()
     PROJECT_LIST = enum.auto()
     PROJECT_PAGE = enum.auto()
+    BARE_PROJECT = enum.auto()
     FILE = enum.auto()
     ALL_FILES = enum.auto()
     FIND_FILE = enum.auto()
@@ -80,10 +81,15 @@ def find_route(segments: Sequence[bytes]) -> Route:
             return _packages(rest)
         case ["-", *rest]:
             return _operations(rest)
+        case ["project", name] if is_valid_name(name):
+            return Route(Kind.REDIRECT, location=f"{normalize(name)}/")
         case ["project", name, ""] if is_valid_name(name):
             return Route(Kind.REDIRECT, location=f"../../simple/{normalize(name)}/", permanent=False)
         case ["project" | "pypi" | "legacy", *_]:
             return NOTHING
+        case [name] if is_valid_name(name):
+            # Not for any name, as below simple/: browsers ask for /favicon.ico.
+            return Route(Kind.BARE_PROJECT, normalize(name))
         case [name, *rest] if name:
             return _project(name, rest)
     return NOTHING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,11 @@ _log = Logger()
 _CROWDED = 0.75
 
 
+_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<path>.*)")
+#: What can stand in a Host field at all (RFC 3986 sections 3.2.2 and 3.2.3).
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+
+
 class _Nowhere(io.BytesIO):
     """A file that keeps nothing: no URL takes a body, and none is to fill memory or disk."""
 
@@ -43,12 +49,25 @@ class IndexRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Note the time, for the log."""
         self.began = self.channel.factory.reactor.seconds() if self.channel is not None else 0.0
-        super().requestReceived(command, path, version)
+        super().requestReceived(command, self._origin_form(path), version)
+
+    def _origin_form(self, target: bytes) -> bytes:
+        """
+        Give the path of a target that is a whole URL, as proxies send it (RFC 9112 section 3.2.2).
+
+        Its authority takes the place of the Host field.
+        """
+        match = _ABSOLUTE_FORM.fullmatch(target)
+        if match is None:
+            return target
+        self.requestHeaders.setRawHeaders(b"Host", [match["authority"]])
+        return match["path"] if match["path"].startswith(b"/") else b"/" + match["path"]
 
     def process(self) -> None:
         """Refuse a request without exactly one Host (RFC 9112 section 3.2)."""
         hosts = self.requestHeaders.getRawHeaders(b"Host") or []
-        if len(hosts) > 1 or (not hosts and self.clientproto == b"HTTP/1.1"):
+        missing = not hosts and self.clientproto == b"HTTP/1.1"
+        if missing or len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
             error = BadRequest("A request needs exactly one Host field.")
             respond(self, error_response(error, field(self, b"Accept")))
         else:
