@@ -85,10 +85,13 @@ class Refusal:
     Attributes:
         reason: What is wrong with it.
         advice: What to do.
+        lasting: False if it may be otherwise in a moment with the file unchanged, so that it is
+            not worth remembering: the disk failed, or the file was being written.
     """
 
     reason: str
     advice: str
+    lasting: bool = True
 
 
 Finding: TypeAlias = Facts | Refusal

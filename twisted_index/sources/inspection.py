@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from twisted_index.ledger import Facts, FileKey, Finding, Refusal
 from twisted_index.simple.metadata import (
     BadArchive,
+    Unreadable,
     check_identity,
     check_wheel_members,
     parse_headers,
@@ -35,8 +36,13 @@ OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr
 _CHANGED = Refusal(
     reason="It changed while it was read.",
     advice="It will be looked at again with the next request; if it is still being copied, wait for that.",
+    lasting=False,
 )
-_GONE = Refusal(reason="It cannot be read.", advice="Give the server the right to read it.")
+_GONE = Refusal(
+    reason="It cannot be read.",
+    advice="Give the server the right to read it, and look whether the disk is well.",
+    lasting=False,
+)
 _SPECIAL = Refusal(reason="It is not a regular file.", advice="Put a regular file here, or a link to one.")
 
 
@@ -63,10 +69,10 @@ def inspect(path: bytes, distribution: Distribution, key: FileKey, *, settled: b
                 return _CHANGED
             finding = _read(file, distribution, settled=settled)
             return finding if FileKey.of(os.fstat(file.fileno())) == key else _CHANGED
+    except (OSError, Unreadable):
+        return _GONE
     except BadArchive as error:
         return Refusal(reason=error.reason, advice=error.advice)
-    except OSError:
-        return _GONE
 
 
 def _read(file: io.FileIO, distribution: Distribution, *, settled: bool) -> Facts:

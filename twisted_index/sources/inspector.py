@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_index.ledger import Finding, Refusal
+from twisted_index.ledger import Facts, Finding, Refusal
 from twisted_index.sources.inspection import inspect
 from twisted_index.sources.stamps import RACY_SECONDS
 
@@ -137,7 +137,7 @@ class Inspector:
         settled = again or self._freshness.settled(entry.key.ctime_ns)
         reading = self._reader.run(inspect, entry.path, entry.distribution, entry.key, settled=settled)
         reading.addCallback(
-            lambda finding: self._note(entry, Known(entry.key, finding, settled, now), before)
+            lambda finding: self._note(entry, _known(entry.key, finding, settled, now), before)
         )
         reading.addBoth(lambda result: self._deliver(result, place))
         return answer
@@ -159,6 +159,11 @@ class Inspector:
                 by_folder[entry.folder].append((entry.name, entry.key, known.finding))
         for folder, findings in by_folder.items():
             self._keeper.run(self._ledger.remember, folder, findings).addErrback(_ignore)
+
+
+def _known(key: FileKey, finding: Finding, settled: bool, read_at: float) -> Known:
+    lasting = isinstance(finding, Facts) or finding.lasting
+    return Known(key, finding, settled and lasting, read_at)
 
 
 def _ignore(failure: Failure) -> None:
