@@ -1,0 +1,325 @@
+"""The options of `simpleindex`, and the service that is made of them."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+
+import pytest
+from twisted.application.service import IService
+from twisted.internet.error import CannotListenError
+from twisted.logger import globalLogPublisher
+from twisted.python import usage
+from twisted.python.usage import Options as ParentOptions
+from zope.interface.verify import verifyObject
+
+from twisted_index import tap
+from twisted_index.errors import ConfigurationError
+from twisted_index.service import SimpleIndexService
+from twisted_index.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Run in an empty folder, with no setting in the environment."""
+    for name in os.environ:
+        if name.startswith("TWISTED_INDEX_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    """Parse a command line, and give what the service would be made with."""
+    monkeypatch.setattr(tap, "_Server", lambda found: found)
+
+    def parse(*words: str) -> Settings:
+        options = tap.Options()
+        options.parseOptions(words)
+        found = tap.makeService(options)
+        assert isinstance(found, Settings)
+        return found
+
+    return parse
+
+
+def refusal(*words):
+    """The sentence that a wrong command line gets."""
+    with pytest.raises(usage.UsageError) as caught:
+        tap.Options().parseOptions(words)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Options
+
+
+def test_without_options_the_current_folder_is_served_at_port_8080(settings, here):
+    assert settings() == Settings(paths=(str(here),), listen=("tcp:8080",), state=settings().state)
+
+
+def test_a_bare_folder_is_a_path_and_several_are_read_in_order(settings, here):
+    for name in "abc":
+        (here / name).mkdir()
+
+    assert settings("--path", "a", "b", "c").paths == (f"{here}/a", f"{here}/b", f"{here}/c")
+
+
+def test_options_may_come_after_a_folder(settings, here):
+    (here / "a").mkdir()
+
+    found = settings("a", "--port", "9000", "--cors", "-l", "access.log")
+
+    assert found.paths == (f"{here}/a",)
+    assert found.listen == ("tcp:9000",)
+    assert found.cors
+    assert found.logfile == f"{here}/access.log"
+
+
+def test_a_folder_may_begin_with_a_dash_after_two(settings, here):
+    (here / "-a").mkdir()
+
+    assert settings("--", "-a").paths == (f"{here}/-a",)
+
+
+@pytest.mark.parametrize("words", [("-p", "9000"), ("-p9000",), ("--port=9000",), ("--listen", "9000")])
+def test_a_port_is_an_endpoint(settings, words):
+    assert settings(*words).listen == ("tcp:9000",)
+
+
+def test_listeners_are_added_up(settings):
+    found = settings("--listen", "tcp:1:interface=127.0.0.1", "-p", "2", "--listen", "unix:/tmp/x")
+
+    assert found.listen == ("tcp:1:interface=127.0.0.1", "tcp:2", "unix:/tmp/x")
+
+
+def test_every_option_reaches_the_settings(settings, here):
+    found = settings(
+        *(
+            "--rescan",
+            "5m",
+            "--state",
+            "s",
+            "--logfile",
+            "l",
+            "--add-header",
+            "X-A: 1",
+            "--add-header",
+            "X-B: 2",
+        ),
+        *("--display-tracebacks", "--cors", "--public-url", "https://example.org/"),
+    )
+
+    assert found == Settings(
+        paths=(str(here),),
+        rescan=300.0,
+        state=f"{here}/s",
+        logfile=f"{here}/l",
+        add_headers=((b"X-A", b"1"), (b"X-B", b"2")),
+        display_tracebacks=True,
+        cors=True,
+        public_url="https://example.org",
+    )
+
+
+def test_the_file_and_the_environment_fill_in_what_is_not_given(settings, here, monkeypatch):
+    (here / "index.toml").write_text('cors = true\nrescan = 7\nlisten = "tcp:1"')
+    monkeypatch.setenv("TWISTED_INDEX_RESCAN", "8")
+
+    found = settings("--config", "index.toml", "-p", "2")
+
+    assert (found.cors, found.rescan, found.listen) == (True, 8.0, ("tcp:2",))
+
+
+def test_what_was_not_given_can_be_told_from_what_was():
+    options = tap.Options()
+    options.parseOptions([])
+
+    assert not any(options.values())
+
+
+def test_help_stays_short():
+    assert len(tap.Options().docs) <= 15
+
+
+def test_help_explains_each_option():
+    assert all(tap.Options().docs.values())
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        tap.Options().parseOptions(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("twisted-index ")
+
+
+def test_shells_can_complete_options_and_folders():
+    options = tap.Options()
+    written = options._shellCompFile = io.BytesIO()
+
+    with pytest.raises(SystemExit):
+        options.parseOptions(["", "--_shell-completion", "zsh:2"])
+
+    assert b"--public-url" in written.getvalue()
+    assert b"*:folder of packages:_directories" in written.getvalue()
+
+
+# Mistakes
+
+
+def test_a_folder_that_is_not_there_is_one_line(here):
+    assert refusal("--path", "nope") == f"The folder '{here}/nope' cannot be read: No such file or directory."
+
+
+def test_a_file_in_place_of_a_folder_is_one_line(here):
+    (here / "file").touch()
+
+    assert refusal("file") == f"The folder '{here}/file' cannot be read: Not a directory."
+
+
+def test_a_folder_that_must_not_be_read_is_one_line(here, monkeypatch):
+    def refuse(_path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tap.os, "scandir", refuse)  # nothing is forbidden to root
+
+    assert refusal() == f"The folder '{here}' cannot be read: Permission denied."
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "foo:8080",
+        "tcp:notaport",
+        "tcp",
+        "tcp:80:nonsense=1",
+        "systemd:domain=INET:index=7",
+        "ssl:443:privateKey=nope",
+    ],
+)
+def test_a_bad_endpoint_is_one_line(endpoint):
+    assert refusal("--listen", endpoint).startswith(f"Cannot listen on '{endpoint}': ")
+
+
+def test_a_bad_endpoint_of_the_environment_is_one_line(monkeypatch):
+    monkeypatch.setenv("TWISTED_INDEX_LISTEN", "foo:8080")
+
+    assert refusal().startswith("Cannot listen on 'foo:8080': ")
+
+
+def test_a_log_in_a_folder_that_is_not_there_is_one_line(here):
+    assert refusal("-l", "nope/access.log") == (
+        f"The log cannot be written: there is no folder for '{here}/nope/access.log'."
+    )
+
+
+@pytest.mark.parametrize("words", [("--rescan", "x"), ("--rescan=-1",), ("--frob",), ("--cors=1",), ("-p",)])
+def test_a_wrong_command_line_is_one_line(words):
+    assert refusal(*words)
+
+
+def test_below_twistd_a_mistake_is_one_line_on_stderr_and_exit_code_64(capsys):
+    options = tap.Options()
+    options.parent = ParentOptions()
+
+    with pytest.raises(SystemExit) as caught:
+        options.parseOptions(["--rescan", "x"])
+
+    output = capsys.readouterr()
+    assert caught.value.code == 64
+    assert output.out == ""
+    assert output.err.startswith("twisted-index: --rescan: 'x' is not a duration")
+    assert output.err.count("\n") == 1
+
+
+# makeService
+
+
+def test_make_service_gives_the_service(here):
+    service = tap.makeService({"path": str(here), "listen": "0"})
+
+    assert isinstance(service, SimpleIndexService)
+    assert verifyObject(IService, service)
+
+
+def test_make_service_has_no_side_effects(here):
+    before = threading.active_count()
+
+    tap.makeService({"path": [here], "state": here / "state", "logfile": here / "log"})
+
+    assert list(here.iterdir()) == []
+    assert threading.active_count() == before
+
+
+def test_make_service_takes_any_mapping(settings, here):
+    found = tap.makeService({"path": here, "listen": [9000, "unix:/tmp/x"], "add_header": "X-A: 1"})
+
+    assert found.listen == ("tcp:9000", "unix:/tmp/x")
+    assert found.add_headers == ((b"X-A", b"1"),)
+
+
+def test_make_service_refuses_what_cannot_work():
+    with pytest.raises(ConfigurationError):
+        tap.makeService({"path": "nope"})
+
+
+# A start that fails
+
+
+def failed_start(error):
+    """What is raised, and what is logged, when a start fails."""
+
+    def fail():
+        raise error
+
+    events = []
+    globalLogPublisher.addObserver(events.append)
+    try:
+        with pytest.raises(tap.CannotStart) as caught:
+            tap._start_or_exit(fail)
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    (reason,) = (event["reason"] for event in events if event["log_level"].name == "critical")
+    return caught.value, reason
+
+
+def test_a_busy_port_is_one_line_in_the_log_and_exit_code_1():
+    busy = OSError(errno.EADDRINUSE, "Address already in use")
+
+    raised, logged = failed_start(CannotListenError("", 8080, busy))
+
+    assert raised.code == 1
+    assert logged == "Cannot listen on port 8080: Address already in use. Is another server running there?"
+
+
+def test_a_forbidden_port_is_told_as_that():
+    _, logged = failed_start(CannotListenError("", 80, PermissionError(errno.EACCES, "Permission denied")))
+
+    assert logged == "Cannot listen on port 80: Permission denied."
+
+
+def test_a_socket_that_cannot_be_made_is_told_with_its_path():
+    _, logged = failed_start(CannotListenError(None, b"/run/x", FileNotFoundError(errno.ENOENT, "No such")))
+
+    assert logged == "Cannot listen on /run/x: No such."
+
+
+@pytest.mark.parametrize("error", [OverflowError("port must be 0-65535."), OSError("a\nb"), OverflowError()])
+def test_other_errors_of_the_system_are_one_line(error):
+    _, logged = failed_start(error)
+
+    assert logged.startswith("Cannot start: ")
+    assert "\n" not in logged
+
+
+def test_twistd_sees_a_failed_start_as_an_exception_and_python_as_an_exit():
+    """Without the first its pid file stays and its daemon is waited for; without the other: a traceback."""
+    raised = tap.CannotStart("It cannot.")
+
+    assert isinstance(raised, Exception)
+    assert isinstance(raised, SystemExit)
+    assert str(raised) == "It cannot."
