@@ -89,7 +89,7 @@ class File:
     provenance_url: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class ProjectPage:
     """
     What an index says of one project.
@@ -108,7 +108,7 @@ class ProjectPage:
     status: ProjectStatus = ProjectStatus()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class ProjectList:
     """
     The names of the projects of an index.

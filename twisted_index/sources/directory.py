@@ -29,7 +29,7 @@ from twisted_index.sources.project import choose, make_page, problems_of
 from twisted_index.sources.projectnames import ProjectNames
 from twisted_index.sources.rootset import RootSet
 from twisted_index.sources.stamps import RACY_SECONDS, Freshness
-from twisted_index.sources.state import ProjectState, States
+from twisted_index.sources.state import ProjectState, States, Truth
 from twisted_index.sources.survey import Survey
 from twisted_index.worker import Worker
 
@@ -157,37 +157,21 @@ class DirectorySource:
 
     # -- Is it still so?
 
-    def _still_true(self, state: ProjectState) -> bool:
-        return (
-            self._freshness.monotonic() - state.looked_at < self._lifetime(state)
-            and state.generation == self._roots.generation
-            and self._folders_hold(state)
-        )
-
-    def _lifetime(self, state: ProjectState) -> float:
-        return self._rescan if state.settled else min(self._rescan, RACY_SECONDS)
-
-    def _folders_hold(self, state: ProjectState) -> bool:
-        """Say whether the roots and the project's folders are as they were: one `stat` each."""
-        if not self._roots.hold():
-            return False
-        holds = self._freshness.holds
-        return all(holds(path, seen) for path, seen in state.listing.folders)
-
     def _renew(self, project: str, state: ProjectState) -> bool:
         """Say whether a state is true now, after a look at its files where that is quickly done."""
-        if not self._folders_hold(state):
+        truth = state.truth
+        if not truth.folders_hold():
             return False
-        if state.generation != self._roots.generation:
+        if truth.generation != self._roots.generation:
             if self._roots.parts_of(project) != state.parts:
                 return False
-            state.generation = self._roots.generation
-        now = self._freshness.monotonic()
-        if now - state.looked_at < self._lifetime(state):
+            truth.generation = self._roots.generation
+        if truth.recent():
             return True
+        now = self._freshness.monotonic()
         if not state.settled or len(state.listing.watched) > _FEW or not state.files_hold():
             return False
-        state.looked_at = now
+        truth.looked_at = now
         return True
 
     # -- Looking at a project
@@ -219,7 +203,15 @@ class DirectorySource:
         except OSError as error:
             _log.error("The folder of {project} cannot be read: {error}", project=project, error=str(error))
             raise Unavailable("The folder of this project cannot be read right now.") from None
-        state = ProjectState(parts, listing, {}, generation, looked_at)
+        truth = Truth(
+            self._roots,
+            self._freshness,
+            listing.folders,
+            generation=generation,
+            looked_at=looked_at,
+            lifetime=self._rescan,
+        )
+        state = ProjectState(parts, listing, {}, truth)
         if before is not None:
             self._carry_over(before, state)
         self._states.put(project, state)
@@ -246,8 +238,10 @@ class DirectorySource:
         state.settled = all(
             (known := knowledge.get(entry.path)) is not None and known.settled for entry in listing.entries
         )
+        if not state.settled:
+            state.truth.lifetime = min(self._rescan, RACY_SECONDS)
         value = state.previous if state.previous == page else page
-        state.snapshot = Snapshot(value=value, still_true=lambda: self._still_true(state))
+        state.snapshot = Snapshot(value=value, still_true=state.truth)
         self._survey.note(project, problems_of(listing, state.served, knowledge))
 
     def _progress(self, state: ProjectState) -> str:

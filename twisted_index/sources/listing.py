@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 #: Files beside a distribution that say something of it.
 _YANKED, _DELETED = ".yanked", ".deleted"
 _DOCUMENTS = {companion.value: companion for companion in (Companion.SIGNATURE, Companion.PROVENANCE)}
+_COMPANIONS = frozenset({_YANKED, _DELETED, *_DOCUMENTS})
 #: Strictest first: over roots and spellings the strictest wins.
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
 _STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
@@ -52,23 +53,28 @@ class Entry:
     A distribution file as `stat` saw it.
 
     Attributes:
+        path: The path to open.
         folder: The path of the folder that it lies in.
-        name: Its name there.
+        root: The path of the root that this is in.
         key: Size and times.
         distribution: What its name says.
-        shown: Its path below the root, printable.
     """
 
+    path: bytes
     folder: bytes
-    name: bytes
+    root: bytes
     key: FileKey
     distribution: Distribution
-    shown: str
 
     @property
-    def path(self) -> bytes:
-        """The path to open."""
-        return os.path.join(self.folder, self.name)
+    def name(self) -> bytes:
+        """Its name in its folder."""
+        return os.path.basename(self.path)
+
+    @property
+    def shown(self) -> str:
+        """Its path below the root, printable."""
+        return printable(os.path.relpath(self.path, self.root))
 
 
 @dataclass(slots=True)
@@ -152,10 +158,10 @@ def read_listing(
             seen = freshness.look(path, before.get(path))
             listing.folders.append((path, seen))
             for name in _names_in(path, seen):
-                _take(listing, project, path, name, in_folder=True, shown=os.path.join(folder, name))
+                _take(listing, project, _Place(root, path, name, in_folder=True))
         for name in part.files:
             listing.claimed = True
-            _take(listing, project, root, name, in_folder=False, shown=name)
+            _take(listing, project, _Place(root, root, name, in_folder=False))
     return listing
 
 
@@ -169,102 +175,98 @@ def _names_in(path: bytes, seen: Seen) -> Iterator[bytes]:
     yield from sorted(names)
 
 
-def _take(
-    listing: Listing, project: str, folder: bytes, name: bytes, *, in_folder: bool, shown: bytes
-) -> None:
-    text = os.fsdecode(name)
-    path = os.path.join(folder, name)
-    if in_folder and text in CLAIMING:
-        listing.claimed = True
-        _take_status(listing, path, text)
-    elif not is_temporary(text):
-        _take_visible(listing, project, folder, name, text, shown)
-    elif claimed_project(text) == project:
-        listing.claimed = True
+class _Place:
+    """Where an entry lies: its root, its folder, and its name in bytes and as text."""
+
+    __slots__ = ("folder", "in_folder", "name", "path", "root", "text")
+
+    def __init__(self, root: bytes, folder: bytes, name: bytes, *, in_folder: bool) -> None:
+        self.root = root
+        self.folder = folder
+        self.name = name
+        self.path = os.path.join(folder, name)
+        self.text = os.fsdecode(name)
+        self.in_folder = in_folder
+
+    def problem(self, reason: str, advice: str) -> Problem:
+        return Problem(path=printable(os.path.relpath(self.path, self.root)), reason=reason, advice=advice)
 
 
-def _take_visible(
-    listing: Listing, project: str, folder: bytes, name: bytes, text: str, shown: bytes
-) -> None:
-    path = os.path.join(folder, name)
-    base, dot, suffix = text.rpartition(".")
-    if dot and f".{suffix}" in (_YANKED, _DELETED, *_DOCUMENTS):
-        if claimed_project(base) is not None:
-            listing.claimed = True
-            _take_companion(listing, path, base, f".{suffix}", printable(shown))
-        return
+def _take(listing: Listing, project: str, place: _Place) -> None:
+    if place.in_folder and place.text in CLAIMING:
+        listing.claimed = True
+        _take_status(listing, place)
+    elif is_temporary(place.text):
+        listing.claimed = listing.claimed or claimed_project(place.text) == project
+    elif not _take_companion(listing, place):
+        _take_named(listing, project, place)
+
+
+def _take_named(listing: Listing, project: str, place: _Place) -> None:
     try:
-        distribution = parse_filename(text, project)
+        distribution = parse_filename(place.text, project)
     except InvalidFilename as error:
-        _take_invalid(
-            listing,
-            project,
-            path,
-            text,
-            Problem(path=printable(shown), reason=error.reason, advice=error.advice),
-        )
+        # It may claim all the same; what is plainly no distribution is passed over.
+        listing.claimed = listing.claimed or claimed_project(place.text) == project
+        if looks_like_distribution(place.text) and not os.path.isdir(place.path):
+            listing.problems.append(place.problem(error.reason, error.advice))
         return
-    if distribution.project != project:
-        listing.problems.append(_misplaced(distribution, printable(shown)))
-        return
-    listing.claimed = True
-    _take_distribution(listing, folder, name, distribution, printable(shown))
-
-
-def _take_invalid(listing: Listing, project: str, path: bytes, text: str, problem: Problem) -> None:
-    """Let a name that cannot be listed claim; pass over what is plainly no distribution."""
-    listing.claimed = listing.claimed or claimed_project(text) == project
-    if looks_like_distribution(text) and not os.path.isdir(path):
-        listing.problems.append(problem)
-
-
-def _take_distribution(
-    listing: Listing, folder: bytes, name: bytes, distribution: Distribution, shown: str
-) -> None:
-    path = os.path.join(folder, name)
-    key = key_of(path)
-    listing.watched[path] = key
-    if key is not None:
-        listing.entries.append(Entry(folder, name, key, distribution, shown))
+    if distribution.project == project:
+        listing.claimed = True
+        _take_distribution(listing, place, distribution)
         return
     listing.problems.append(
-        Problem(
-            path=shown,
-            reason="It is not a regular file, or a link that leads to none.",
-            advice="Put the file itself here, or a link to it.",
+        place.problem(
+            f"It is named for the project {distribution.project}, and lies in another project's folder.",
+            f"Move it to the folder {distribution.project}/, or to the root.",
         )
     )
 
 
-def _take_companion(listing: Listing, path: bytes, base: str, suffix: str, shown: str) -> None:
-    key = listing.watched[path] = unlinked_key(path)
-    listing.beside.add(path)
-    if key is None:
-        listing.problems.append(
-            Problem(
-                path=shown,
-                reason="A companion of a file may not be a link, a folder or a device.",
-                advice="Replace it by a regular file.",
-            )
+def _take_distribution(listing: Listing, place: _Place, distribution: Distribution) -> None:
+    key = listing.watched[place.path] = key_of(place.path)
+    if key is not None:
+        listing.entries.append(Entry(place.path, place.folder, place.root, key, distribution))
+        return
+    listing.problems.append(
+        place.problem(
+            "It is not a regular file, or a link that leads to none.",
+            "Put the file itself here, or a link to it.",
         )
+    )
+
+
+def _take_companion(listing: Listing, place: _Place) -> bool:
+    """Take a file that says something of the one beside it; False if it is none such."""
+    base, _dot, ending = place.text.rpartition(".")
+    suffix = f".{ending}"
+    if suffix not in _COMPANIONS or claimed_project(base) is None:
+        return False
+    listing.claimed = True
+    key = listing.watched[place.path] = unlinked_key(place.path)
+    listing.beside.add(place.path)
+    if key is None:
+        reason = "A companion of a file may not be a link, a folder or a device."
+        listing.problems.append(place.problem(reason, "Replace it by a regular file."))
     elif suffix == _YANKED:
         # The first root that gives a reason wins, as for files.
-        listing.yanked[base] = listing.yanked.get(base) or _read_reason(path)
+        listing.yanked[base] = listing.yanked.get(base) or _read_reason(place.path)
     elif suffix == _DELETED:
         listing.deleted.add(base)
     else:
-        listing.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], path)
+        listing.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], place.path)
+    return True
 
 
-def _take_status(listing: Listing, path: bytes, text: str) -> None:
-    key = listing.watched[path] = unlinked_key(path)
-    listing.beside.add(path)
-    if key is None or text == _CLAIM:
+def _take_status(listing: Listing, place: _Place) -> None:
+    key = listing.watched[place.path] = unlinked_key(place.path)
+    listing.beside.add(place.path)
+    if key is None or place.text == _CLAIM:
         return
-    standing = listing.status
-    rank = _STRICTNESS.index(_STATUSES[text]) - _STRICTNESS.index(standing.status)
+    standing, status = listing.status, _STATUSES[place.text]
+    rank = _STRICTNESS.index(status) - _STRICTNESS.index(standing.status)
     if rank < 0 or (rank == 0 and not standing.reason):
-        listing.status = ProjectStatus(status=_STATUSES[text], reason=_read_reason(path))
+        listing.status = ProjectStatus(status=status, reason=_read_reason(place.path))
 
 
 def unlinked_key(path: bytes) -> FileKey | None:
@@ -284,11 +286,3 @@ def _read_reason(path: bytes) -> str:
         return ""
     with open(descriptor, "rb") as file:
         return " ".join(file.read(_REASON_BYTES).decode("utf-8", "replace").split())
-
-
-def _misplaced(distribution: Distribution, shown: str) -> Problem:
-    return Problem(
-        path=shown,
-        reason=f"It is named for the project {distribution.project}, and lies in another project's folder.",
-        advice=f"Move it to the folder {distribution.project}/, or to the root.",
-    )

@@ -15,10 +15,67 @@ if TYPE_CHECKING:
     from twisted_index.sources.listing import Listing
     from twisted_index.sources.project import Served
     from twisted_index.sources.roots import Part
+    from twisted_index.sources.rootset import RootSet
+    from twisted_index.sources.stamps import Freshness, Seen
 
-#: Files whose state is kept, over all projects, at about 1.5 KB each. Beyond it the projects that
+#: Files whose state is kept, over all projects, at about 2.5 KB each. Beyond it the projects that
 #: were asked for longest ago are dropped; they come back from the ledger, without being read.
-MAX_FILES_KEPT = 40_000
+MAX_FILES_KEPT = 20_000
+
+
+class Truth:
+    """
+    Is what was said of a project still true?
+
+    Small, and without a way to the project's files: prepared answers keep it for as long as
+    they are kept, which is longer than states are.
+
+    Args:
+        roots: The roots.
+        freshness: Compares stamps.
+        folders: The project's folders, with their stamps from before they were read.
+        generation: Of the roots, when they were looked at.
+        looked_at: Monotonic seconds at which the project's files were last looked at.
+        lifetime: Seconds for which that look counts.
+    """
+
+    __slots__ = ("_folders", "_freshness", "_roots", "generation", "lifetime", "looked_at")
+
+    def __init__(
+        self,
+        roots: RootSet,
+        freshness: Freshness,
+        folders: list[tuple[bytes, Seen]],
+        *,
+        generation: int,
+        looked_at: float,
+        lifetime: float,
+    ) -> None:
+        self._roots = roots
+        self._freshness = freshness
+        self._folders = folders
+        self.generation = generation
+        self.looked_at = looked_at
+        self.lifetime = lifetime
+
+    def __call__(self) -> bool:
+        """Say whether it is: a look at the clock, and one `stat` for each root and folder."""
+        return self.recent() and self.generation == self._roots.generation and self.folders_hold()
+
+    def recent(self) -> bool:
+        """Say whether the last look at the files still counts."""
+        return self._freshness.monotonic() - self.looked_at < self.lifetime
+
+    def folders_hold(self) -> bool:
+        """Say whether the roots and the project's folders are as they were."""
+        if not self._roots.hold():
+            return False
+        holds = self._freshness.holds
+        # A generator would cost as much as the `stat` does.
+        for path, seen in self._folders:  # noqa: SIM110
+            if not holds(path, seen):
+                return False
+        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -30,8 +87,7 @@ class ProjectState:
         parts: What the roots held for it.
         listing: What lies there.
         knowledge: What is known of its files; shared by all states of the project.
-        generation: Of the roots, up to which `parts` are known to hold.
-        looked_at: Monotonic seconds at which its files were last looked at.
+        truth: Tells whether all this is still so.
         previous: The page before, to be kept if the new one says the same.
         snapshot: None until every file is known. Its value is None if nothing is named for the
             project.
@@ -42,8 +98,7 @@ class ProjectState:
     parts: list[tuple[bytes, Part]]
     listing: Listing
     knowledge: Knowledge
-    generation: int
-    looked_at: float
+    truth: Truth
     previous: ProjectPage | None = None
     snapshot: Snapshot[ProjectPage | None] | None = None
     served: dict[str, Served] = field(default_factory=dict)

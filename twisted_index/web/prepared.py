@@ -10,17 +10,19 @@ import gzip
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import ref
 
 from twisted_index.http_rules.negotiate import Format
 from twisted_index.simple import html_page, json_page
 from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.model import ProjectList, ProjectPage
 
-T = TypeVar("T")
 #: A format, and whether it is compressed.
 Form: TypeAlias = tuple[Format, bool]
 
@@ -66,14 +68,25 @@ def strong_etag(body: bytes, label: bytes = b"") -> bytes:
 
 
 @dataclass(slots=True)
-class _Kept(Generic[T]):
-    snapshot: Snapshot[T]
+class _Kept:
+    """
+    The forms of one page.
+
+    Attributes:
+        page: The page itself, weakly: its files take more memory than its bytes, and it is only
+            needed to tell whether a later answer is this very page.
+        still_true: See `Snapshot`.
+        forms: What has been made of it.
+    """
+
+    page: ref[Any]
+    still_true: Callable[[], bool]
     forms: dict[Form, Response] = field(default_factory=dict)
 
 
-class PreparedPages(Generic[T]):
+class PreparedPages:
     """
-    Keeps prepared forms, bounded by their bytes.
+    Keeps prepared forms by key, bounded by their bytes.
 
     Args:
         limit: In bytes; beyond it, the pages that were asked for longest ago are dropped.
@@ -81,28 +94,31 @@ class PreparedPages(Generic[T]):
 
     def __init__(self, limit: int = 64 << 20) -> None:
         self._limit = limit
-        self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
 
-    def current(self, key: str) -> Snapshot[T] | None:
-        """Give the snapshot that forms are kept of, if it is still true."""
+    def ready(self, key: str, form: Form) -> Response | None:
+        """Give a form that has been made and is true now."""
         kept = self._kept.get(key)
-        return kept.snapshot if kept is not None and kept.snapshot.still_true() else None
-
-    def find(self, key: str, snapshot: Snapshot[T], form: Form) -> Response | None:
-        """Give a form that was made of this very value, if it is kept."""
-        kept = self._kept.get(key)
-        if kept is None or kept.snapshot.value is not snapshot.value:
+        if kept is None or form not in kept.forms or not kept.still_true():
             return None
-        kept.snapshot = snapshot
+        self._kept.move_to_end(key)
+        return kept.forms[form]
+
+    def find(self, key: str, snapshot: Snapshot[Any], form: Form) -> Response | None:
+        """Give a form that was made of this very page, and take over the page's new truth."""
+        kept = self._kept.get(key)
+        if kept is None or kept.page() is not snapshot.value:
+            return None
+        kept.still_true = snapshot.still_true
         return kept.forms.get(form)
 
-    def keep(self, key: str, snapshot: Snapshot[T], form: Form, response: Response) -> None:
-        """Keep a form. Forms of another value under the same key are dropped."""
+    def keep(self, key: str, snapshot: Snapshot[Any], form: Form, response: Response) -> None:
+        """Keep a form. Forms of another page under the same key are dropped."""
         kept = self._kept.get(key)
-        if kept is None or kept.snapshot.value is not snapshot.value:
+        if kept is None or kept.page() is not snapshot.value:
             self.drop(key)
-            kept = self._kept[key] = _Kept(snapshot)
+            kept = self._kept[key] = _Kept(ref(snapshot.value), snapshot.still_true)
         kept.forms[form] = response
         self._kept.move_to_end(key)
         self._bytes += _weight(response)
@@ -117,5 +133,6 @@ class PreparedPages(Generic[T]):
 
 
 def _weight(response: Response) -> int:
+    """Count the bytes that a form takes, with about what the objects around it take."""
     assert isinstance(response.body, bytes)
-    return len(response.body) + 512
+    return len(response.body) + 1024

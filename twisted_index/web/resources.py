@@ -91,7 +91,7 @@ class IndexResource(Resource):
         self._public_url = public_url.rstrip("/") if public_url else None
         self._always: Headers = (*headers, *(_CORS if cors else ()))
         self._worker = worker
-        self._pages: PreparedPages[Any] = PreparedPages()
+        self._pages = PreparedPages()
         self._answers: dict[Kind, Callable[[Request, Route], Awaitable[Response]]] = {
             Kind.FRONT: self._answer_front,
             Kind.PROJECT_LIST: self._answer_list,
@@ -154,13 +154,17 @@ class IndexResource(Resource):
 
     async def _answer_list(self, request: Request, _route: Route) -> Response:
         form = _choose_form(request)
-        snapshot = self._pages.current("") or await self._ask_list()
+        if (ready := self._pages.ready("", form)) is not None:
+            return ready
+        snapshot = await self._ask_list()
         return await self._prepare("", snapshot, form, prepare_list, len(snapshot.value.names))
 
     async def _answer_page(self, request: Request, route: Route) -> Response:
         form = _choose_form(request)
         name = route.project
-        snapshot = self._pages.current(name) or await self._ask_page(name)
+        if (ready := self._pages.ready(name, form)) is not None:
+            return ready
+        snapshot = await self._ask_page(name)
         if snapshot.value is None:
             self._pages.drop(name)
             raise NotFound(f"There is no project {name} here.")
