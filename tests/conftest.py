@@ -138,12 +138,14 @@ class LiveServer:
         """
         with socket.create_connection((self.host, self.port), timeout=ANSWER_SECONDS) as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for piece in pieces:
-                client.sendall(piece)
-                time.sleep(wait)
-            if half_close:
-                client.shutdown(socket.SHUT_WR)
             received = b""
+            # A server that has heard enough may answer and close while we still send.
+            with contextlib.suppress(OSError):
+                for piece in pieces:
+                    client.sendall(piece)
+                    time.sleep(wait)
+                if half_close:
+                    client.shutdown(socket.SHUT_WR)
             with contextlib.suppress(ConnectionResetError):
                 while chunk := client.recv(65536):
                     received += chunk
@@ -221,7 +223,17 @@ def _start(
     paths = [part for folder in folders for part in ("--path", str(folder))]
     listen = ["--listen", f"tcp:{port}:interface=127.0.0.1", "--state", str(state)]
     # -b: comparing bytes with text is a mistake that shall be seen.
-    command = [sys.executable, "-b", "-m", "twisted", "simpleindex", *paths, *listen, *options]
+    command = [
+        sys.executable,
+        "-b",
+        "-m",
+        "twisted",
+        "--log-format=text",
+        "simpleindex",
+        *paths,
+        *listen,
+        *options,
+    ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TWISTED_INDEX_")}
     clean["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), clean.get("PYTHONPATH")]))
     with log.open("wb") as output:
