@@ -147,7 +147,7 @@ class MemorySource:
         self._refresh(normalized)
 
     def project_list(self) -> Snapshot[ProjectList]:
-        """Say which projects have files to offer."""
+        """Say which projects there are; a quarantined one is not named."""
         self._asked(Question(method="project_list"))
         seen = self._list
         return Snapshot(value=seen, still_true=lambda: self._list is seen)
@@ -182,7 +182,12 @@ class MemorySource:
             self._pages.pop(project, None)
         elif page != self._pages.get(project):
             self._pages[project] = page
-        names = ProjectList(names=tuple(sorted(name for name, page in self._pages.items() if page.files)))
+        hidden = Status.QUARANTINED
+        names = ProjectList(
+            names=tuple(
+                sorted(name for name, page in self._pages.items() if page.status.status is not hidden)
+            )
+        )
         if names != self._list:
             self._list = names
 
