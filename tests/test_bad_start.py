@@ -103,14 +103,17 @@ def listen(port):
     return ["simpleindex", "--state", "none", "--listen", f"tcp:{port}:interface=127.0.0.1"]
 
 
+def told(port):
+    return (
+        f"Cannot listen on port {port} of 127.0.0.1: Address already in use. Is another server running there?"
+    )
+
+
 def test_below_twist_a_busy_port_is_one_line_and_exit_code_1(folder, busy_port):
     code, out, err = finish(start([*TWIST, *listen(busy_port)], folder))
 
     assert (code, out) == (1, "")
-    assert (
-        err
-        == f"Cannot listen on port {busy_port}: Address already in use. Is another server running there?\n"
-    )
+    assert err == f"{told(busy_port)}\n"
 
 
 def test_below_twistd_a_busy_port_is_one_critical_line_and_exit_code_1(folder, busy_port):
@@ -118,9 +121,7 @@ def test_below_twistd_a_busy_port_is_one_critical_line_and_exit_code_1(folder, b
 
     (line,) = (line for line in out.splitlines() if "#critical]" in line)
     assert (code, err) == (1, "")
-    assert line.endswith(
-        f"Cannot listen on port {busy_port}: Address already in use. Is another server running there?"
-    )
+    assert line.endswith(told(busy_port))
     assert not (folder / "twistd.pid").exists()
 
 

@@ -10,7 +10,9 @@ import threading
 import pytest
 from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.logger import globalLogPublisher
+from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.python.usage import Options as ParentOptions
 from zope.interface.verify import verifyObject
@@ -44,6 +46,11 @@ def settings(monkeypatch):
         return found
 
     return parse
+
+
+def endpoint_types():
+    """What this Twisted can listen on; tls: came with 26.4."""
+    return {plugin.prefix for plugin in getPlugins(IStreamServerEndpointStringParser)}
 
 
 def refusal(*words):
@@ -205,6 +212,15 @@ def test_a_bad_endpoint_is_one_line(endpoint):
     assert refusal("--listen", endpoint).startswith(f"Cannot listen on '{endpoint}': ")
 
 
+def test_a_tls_endpoint_without_its_folder_is_one_line(here):
+    """Twisted itself would listen, and refuse every handshake."""
+    assert refusal("--listen", "tls:nope:port=8443").endswith(
+        "cannot be read: No such file or directory."
+        if "tls" in endpoint_types()
+        else "Write it like tcp:8080:interface=127.0.0.1."
+    )
+
+
 def test_a_bad_endpoint_of_the_environment_is_one_line(monkeypatch):
     monkeypatch.setenv("TWISTED_INDEX_LISTEN", "foo:8080")
 
@@ -306,6 +322,18 @@ def test_a_socket_that_cannot_be_made_is_told_with_its_path():
     _, logged = failed_start(CannotListenError(None, b"/run/x", FileNotFoundError(errno.ENOENT, "No such")))
 
     assert logged == "Cannot listen on /run/x: No such."
+
+
+def test_a_port_of_one_address_is_told_with_it():
+    _, logged = failed_start(CannotListenError("203.0.113.9", 80, OSError(errno.EADDRNOTAVAIL, "Not here")))
+
+    assert logged == "Cannot listen on port 80 of 203.0.113.9: Not here."
+
+
+def test_a_file_that_cannot_be_made_is_told_with_its_path():
+    _, logged = failed_start(FileNotFoundError(errno.ENOENT, "No such file", "123", None, b"/run/x.lock"))
+
+    assert logged == "Cannot start: No such file: /run/x.lock."
 
 
 @pytest.mark.parametrize("error", [OverflowError("port must be 0-65535."), OSError("a\nb"), OverflowError()])

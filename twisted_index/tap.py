@@ -11,6 +11,7 @@ import errno
 import getopt
 import importlib.metadata
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -226,6 +227,18 @@ def _check_endpoint(endpoint: str) -> None:
         raise ConfigurationError(
             f"Cannot listen on {endpoint!r}: {_one_line(error)}. Write it like tcp:8080:interface=127.0.0.1."
         ) from error
+    _check_certificates(endpoint)
+
+
+def _check_certificates(endpoint: str) -> None:
+    """
+    Make sure that a `tls:` endpoint has a folder of certificates.
+
+    Twisted looks there when somebody connects: it would listen, and refuse every handshake.
+    """
+    kind, *parts = re.split(r"(?<!\\):", endpoint)
+    if kind == "tls" and parts and "=" not in parts[0]:
+        _check_folder(os.path.abspath(parts[0].replace("\\:", ":")))
 
 
 def _start_or_exit(start: Callable[[], None]) -> None:
@@ -241,12 +254,23 @@ def _start_or_exit(start: Callable[[], None]) -> None:
 
 def _reason(error: Exception) -> str:
     """Say in one line why the server cannot start."""
-    if not isinstance(error, CannotListenError):
-        return f"Cannot start: {_one_line(error)}."
-    port = os.fsdecode(error.port) if isinstance(error.port, (str, bytes)) else f"port {error.port}"
-    cause = error.socketError
-    hint = " Is another server running there?" if getattr(cause, "errno", None) == errno.EADDRINUSE else ""
-    return f"Cannot listen on {port}: {getattr(cause, 'strerror', None) or cause}.{hint}"
+    if isinstance(error, CannotListenError):
+        cause = error.socketError
+        hint = (
+            " Is another server running there?" if getattr(cause, "errno", None) == errno.EADDRINUSE else ""
+        )
+        return f"Cannot listen on {_place(error)}: {getattr(cause, 'strerror', None) or cause}.{hint}"
+    if isinstance(error, OSError) and error.filename is not None:
+        # With two names the second is the one that could not be made.
+        return f"Cannot start: {error.strerror}: {os.fsdecode(error.filename2 or error.filename)}."
+    return f"Cannot start: {_one_line(error)}."
+
+
+def _place(error: CannotListenError) -> str:
+    """Say where it could not listen: at a port, of one address perhaps, or at a unix socket."""
+    if isinstance(error.port, (str, bytes)):
+        return os.fsdecode(error.port)
+    return f"port {error.port} of {error.interface}" if error.interface else f"port {error.port}"
 
 
 def _one_line(error: Exception) -> str:
