@@ -63,12 +63,15 @@ class FileBody:
         size: In bytes.
         sha256: Lower-case hex digest of exactly these bytes; None if it is not known.
         modified: Seconds since the epoch.
+        reopen: Opens the same once more, at once, if it is still what is listed, else gives None;
+            None if the source cannot tell without being asked.
     """
 
     content: bytes | BinaryIO
     size: int
     sha256: str | None
     modified: float
+    reopen: Callable[[], FileBody | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

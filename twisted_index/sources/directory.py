@@ -286,11 +286,19 @@ class DirectorySource:
         self, state: ProjectState, served: Served, companion: Companion | None
     ) -> FileBody | None:
         entry, facts = served.entry, served.facts
+        still_true = state.truth if state.snapshot is not None else _never
         if companion is None:
             # Without a thread: opening a file takes less time than the way to one and back.
-            return open_distribution(entry.path, entry.key, facts.sha256)
+            return open_distribution(entry.path, entry.key, facts.sha256, still_true)
         if companion is Companion.METADATA:
             assert facts.metadata_sha256 is not None
-            return await self._reader.run(read_core_metadata, entry.path, entry.key, facts.metadata_sha256)
+            return await self._reader.run(
+                read_core_metadata, entry.path, entry.key, facts.metadata_sha256, still_true
+            )
         path = state.listing.documents[entry.distribution.filename][companion]
         return await self._reader.run(read_document, path)
+
+
+def _never() -> bool:
+    """Say no for a file that was checked alone: what the project's page lists is not known yet."""
+    return False

@@ -9,17 +9,24 @@ from __future__ import annotations
 import hashlib
 import os
 import stat as stat_module
+from typing import TYPE_CHECKING
 
 from twisted_index.interfaces import FileBody
 from twisted_index.ledger import FileKey
 from twisted_index.simple.metadata import BadArchive, read_wheel_metadata
 from twisted_index.sources.inspection import OPEN_FLAGS
+from twisted_index.sources.listing import key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Bytes of a signature or provenance document that are served.
 _MAX_DOCUMENT = 1 << 20
 
 
-def open_distribution(path: bytes, key: FileKey, sha256: str) -> FileBody | None:
+def open_distribution(
+    path: bytes, key: FileKey, sha256: str, still_true: Callable[[], bool]
+) -> FileBody | None:
     """
     Open a distribution file.
 
@@ -27,6 +34,7 @@ def open_distribution(path: bytes, key: FileKey, sha256: str) -> FileBody | None
         path: The file; links are followed.
         key: What was last known of it.
         sha256: Its digest under just this key.
+        still_true: Says whether the file is still listed.
 
     Returns:
         None if it is not there, or is no longer the file that was known.
@@ -41,17 +49,23 @@ def open_distribution(path: bytes, key: FileKey, sha256: str) -> FileBody | None
     if FileKey.of(status) != key or not stat_module.S_ISREG(status.st_mode):
         file.close()
         return None
-    return FileBody(content=file, size=key.size, sha256=sha256, modified=key.mtime_ns / 1e9)
+
+    def reopen() -> FileBody | None:
+        return open_distribution(path, key, sha256, still_true) if still_true() else None
+
+    return FileBody(content=file, size=key.size, sha256=sha256, modified=key.mtime_ns / 1e9, reopen=reopen)
 
 
-def read_core_metadata(path: bytes, key: FileKey, metadata_sha256: str) -> FileBody | None:
+def read_core_metadata(
+    path: bytes, key: FileKey, metadata_sha256: str, still_true: Callable[[], bool]
+) -> FileBody | None:
     """
     Read the METADATA of a wheel, as it is in the wheel.
 
     Returns:
         None if it is not the document that was known.
     """
-    body = open_distribution(path, key, "")
+    body = open_distribution(path, key, "", still_true)
     if body is None or isinstance(body.content, bytes):
         return None
     with body.content as file:
@@ -59,7 +73,19 @@ def read_core_metadata(path: bytes, key: FileKey, metadata_sha256: str) -> FileB
             document = read_wheel_metadata(file)
         except (BadArchive, OSError):
             return None
-    return _document(document, body.modified, metadata_sha256)
+    if hashlib.sha256(document).hexdigest() != metadata_sha256:
+        return None
+
+    def make() -> FileBody:
+        return FileBody(
+            content=document,
+            size=len(document),
+            sha256=metadata_sha256,
+            modified=body.modified,
+            reopen=lambda: make() if still_true() and key_of(path) == key else None,
+        )
+
+    return make()
 
 
 def read_document(path: bytes) -> FileBody | None:
@@ -77,11 +103,10 @@ def read_document(path: bytes) -> FileBody | None:
         status = os.fstat(descriptor)
         if not stat_module.S_ISREG(status.st_mode) or status.st_size > _MAX_DOCUMENT:
             return None
-        return _document(file.read(_MAX_DOCUMENT), status.st_mtime, None)
-
-
-def _document(content: bytes, modified: float, expected: str | None) -> FileBody | None:
-    sha256 = hashlib.sha256(content).hexdigest()
-    if expected not in (None, sha256):
-        return None
-    return FileBody(content=content, size=len(content), sha256=sha256, modified=modified)
+        content = file.read(_MAX_DOCUMENT)
+    return FileBody(
+        content=content,
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        modified=status.st_mtime,
+    )

@@ -44,6 +44,7 @@ class AccessLog:
     def __init__(self, path: str, reactor: IReactorTime) -> None:
         self._path = path
         self._reactor = reactor
+        self.clock = reactor.seconds
         self._descriptor: int | None = None
         self._lines: list[str] = []
         self._bytes = 0
@@ -83,19 +84,51 @@ class AccessLog:
             request: Answered, or left by its client.
             aborted: Whether the client left before the end of the answer.
         """
-        now = self._reactor.seconds()
-        host = getattr(request.getClientAddress(), "host", None) or "-"
-        head = escape_field(b"%s %s %s" % (request.method, request.uri, request.clientproto))
-        referrer = escape_field(request.getHeader(b"referer") or b"-")
-        agent = escape_field(request.getHeader(b"user-agent") or b"-")
-        end = " aborted" if aborted else ""
-        self.add(
-            f'{host} - - {self._time(now)} "{head}" {request.code} {request.sentLength or 0} '
-            f'"{referrer}" "{agent}" {now - request.began:.6f}{end}\n'
+        self.note(
+            request.getClientAddress(),
+            b"%s %s %s" % (request.method, request.uri, request.clientproto),
+            request.code,
+            request.sentLength or 0,
+            request.getHeader(b"referer") or b"-",
+            request.getHeader(b"user-agent") or b"-",
+            began=request.began,
+            end=" aborted" if aborted else "",
         )
 
-    def add(self, line: str) -> None:
-        """Add a finished line."""
+    def note(
+        self,
+        client: Any,
+        head: bytes,
+        status: int,
+        size: int,
+        referrer: bytes,
+        agent: bytes,
+        *,
+        began: float,
+        end: str = "",
+    ) -> None:
+        """
+        Note a request by its parts.
+
+        Args:
+            client: Its address.
+            head: The request line.
+            status: Of the answer.
+            size: Bytes of the body that were sent.
+            referrer: The field, or a hyphen.
+            agent: Likewise.
+            began: When it was received, by `clock`.
+            end: What follows the line.
+        """
+        now = self._reactor.seconds()
+        host = getattr(client, "host", None) or "-"
+        self._add(
+            f'{host} - - {self._time(now)} "{escape_field(head)}" {status} {size} '
+            f'"{escape_field(referrer)}" "{escape_field(agent)}" '
+            f"{now - began:.6f}{end}\n"
+        )
+
+    def _add(self, line: str) -> None:
         self._lines.append(line)
         self._bytes += len(line)
         if self._bytes >= _BATCH_BYTES:

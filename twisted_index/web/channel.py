@@ -32,6 +32,7 @@ class IndexChannel(HTTPChannel):
 
     factory: IndexSite
     transport: Any
+    _HTTPChannel__first_line: int
     _deadline: IDelayedCall | None = None
     _half_closed = False
     _written = 0
@@ -50,10 +51,25 @@ class IndexChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Read, and start the deadline if a request header is left unfinished."""
+        short_way = self.factory.short_way
+        if short_way is not None and self._waits_for_request() and short_way.answer(self, data):
+            return
         super().dataReceived(data)
         if self._deadline is None and self._in_header():
             limit = self.factory.limits.header_timeout
             self._deadline = self.callLater(limit, self._header_too_slow)
+
+    def _waits_for_request(self) -> bool:
+        """Say whether nothing is read, answered or queued, and the next bytes begin a request."""
+        return (
+            not self.requests
+            and not self._buffer
+            and self.line_mode == 1
+            and self.persistent == 1
+            and self._HTTPChannel__first_line == 1
+            and not self._half_closed
+            and not self.factory.sheds_connections
+        )
 
     def _in_header(self) -> bool:
         """Say whether a part of a request header has come, but not its end."""
@@ -101,7 +117,7 @@ class IndexChannel(HTTPChannel):
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Close after this answer when connections are short, so that others get their turn."""
         persistent: bool = super().checkPersistence(request, version)
-        if persistent and (self.factory.crowded or self.factory.stopping):
+        if persistent and self.factory.sheds_connections:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
         return persistent
@@ -117,14 +133,35 @@ class IndexChannel(HTTPChannel):
 
     # -- What goes out
 
+    def send_at_once(self, data: bytes) -> None:
+        """
+        Send what the socket takes now and queue the rest, instead of waiting for a turn of the reactor.
+
+        Args:
+            data: A whole answer, on one of the plain transports.
+        """
+        self.resetTimeout()
+        self._written += len(data)
+        transport = self.transport
+        sent = 0
+        if not transport.dataBuffer and not transport._tempDataBuffer:
+            try:
+                sent = transport.socket.send(data)
+            except OSError:
+                # Full, or gone: the transport finds out which, as it does for any write.
+                sent = 0
+        if sent < len(data):
+            transport.write(data[sent:])
+
     def write(self, data: bytes) -> None:
         """Write, and count."""
         self._written += len(data)
         super().write(data)
 
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
-        """Write a head. It is not counted: a client that takes none of the body takes none of this."""
-        super().writeHeaders(version, code, reason, headers)
+    def count_sent(self, request: Request, sent: int) -> None:
+        """Count bytes that went to the socket without passing here."""
+        self._written += sent
+        request.sentLength += sent
 
     def allContentReceived(self) -> None:
         """Watch the answer, where Twisted would let it take for ever."""

@@ -16,12 +16,15 @@ from weakref import ref
 from twisted_index.http_rules.negotiate import Format
 from twisted_index.simple import html_page, json_page
 from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Response
+from twisted_index.web.wire import compose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.model import ProjectList, ProjectPage
+    from twisted_index.web.response import Headers
+    from twisted_index.web.wire import Wire
 
 #: A format, and whether it is compressed.
 Form: TypeAlias = tuple[Format, bool]
@@ -67,6 +70,14 @@ def strong_etag(body: bytes, label: bytes = b"") -> bytes:
     return b'"%s"' % hashlib.blake2b(body, digest_size=16, person=label[-16:]).hexdigest().encode("ascii")
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A response, and the same as bytes."""
+
+    response: Response
+    wire: Wire
+
+
 @dataclass(slots=True)
 class _Kept:
     """
@@ -74,54 +85,64 @@ class _Kept:
 
     Attributes:
         page: The page itself, weakly: its files take more memory than its bytes, and it is only
-            needed to tell whether a later answer is this very page.
+            needed to tell whether a later answer is this very page. Gives None for an absent one.
         still_true: See `Snapshot`.
         forms: What has been made of it.
     """
 
-    page: ref[Any]
+    page: Callable[[], object]
     still_true: Callable[[], bool]
-    forms: dict[Form, Response] = field(default_factory=dict)
+    forms: dict[Hashable, Prepared] = field(default_factory=dict)
 
 
-class PreparedPages:
+class PreparedAnswers:
     """
-    Keeps prepared forms by key, bounded by their bytes.
+    Keeps prepared answers by key and form, bounded by their bytes.
 
     Args:
         limit: In bytes; beyond it, the pages that were asked for longest ago are dropped.
+        always: Fields that every answer has.
     """
 
-    def __init__(self, limit: int = 64 << 20) -> None:
+    def __init__(self, limit: int, always: Headers) -> None:
         self._limit = limit
+        self._always = always
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._bytes = 0
 
-    def ready(self, key: str, form: Form) -> Response | None:
-        """Give a form that has been made and is true now."""
+    def ready(self, key: str, form: Hashable) -> Prepared | None:
+        """Give an answer that has been made and is true now."""
         kept = self._kept.get(key)
-        if kept is None or form not in kept.forms or not kept.still_true():
+        if kept is None:
+            return None
+        prepared = kept.forms.get(form)
+        if prepared is None or not kept.still_true():
             return None
         self._kept.move_to_end(key)
-        return kept.forms[form]
+        return prepared
 
-    def find(self, key: str, snapshot: Snapshot[Any], form: Form) -> Response | None:
-        """Give a form that was made of this very page, and take over the page's new truth."""
+    def find(self, key: str, snapshot: Snapshot[Any], form: Hashable) -> Response | None:
+        """Give an answer that was made of this very page, and take over the page's new truth."""
         kept = self._kept.get(key)
         if kept is None or kept.page() is not snapshot.value:
             return None
         kept.still_true = snapshot.still_true
-        return kept.forms.get(form)
+        prepared = kept.forms.get(form)
+        return None if prepared is None else prepared.response
 
-    def keep(self, key: str, snapshot: Snapshot[Any], form: Form, response: Response) -> None:
-        """Keep a form. Forms of another page under the same key are dropped."""
+    def keep(self, key: str, snapshot: Snapshot[Any], form: Hashable, response: Response) -> None:
+        """Keep an answer. Answers made of another page under the same key are dropped."""
         kept = self._kept.get(key)
         if kept is None or kept.page() is not snapshot.value:
             self.drop(key)
-            kept = self._kept[key] = _Kept(ref(snapshot.value), snapshot.still_true)
-        kept.forms[form] = response
+            page = _nothing if snapshot.value is None else ref(snapshot.value)
+            kept = self._kept[key] = _Kept(page, snapshot.still_true)
+        assert isinstance(response.body, bytes)
+        wire = compose(response, self._always, len(response.body), response.body)
+        self._bytes -= _weight(kept.forms[form]) if form in kept.forms else 0
+        kept.forms[form] = Prepared(response, wire)
         self._kept.move_to_end(key)
-        self._bytes += _weight(response)
+        self._bytes += _weight(kept.forms[form])
         while self._bytes > self._limit and len(self._kept) > 1:
             self.drop(next(iter(self._kept)))
 
@@ -132,7 +153,10 @@ class PreparedPages:
             self._bytes -= sum(map(_weight, kept.forms.values()))
 
 
-def _weight(response: Response) -> int:
-    """Count the bytes that a form takes, with about what the objects around it take."""
-    assert isinstance(response.body, bytes)
-    return len(response.body) + 1024
+def _nothing() -> None:
+    """Stand for the reference to a page that is not there."""
+
+
+def _weight(prepared: Prepared) -> int:
+    """Count the bytes of an answer, with about what the objects around it take."""
+    return len(prepared.wire.body) + 2048

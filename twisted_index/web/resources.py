@@ -7,7 +7,6 @@ Everything is relative to where the resource is mounted, and nothing here needs 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -25,15 +24,17 @@ from twisted_index.http_rules.negotiate import (
     format_parameter,
     simple_format,
 )
-from twisted_index.interfaces import FileBody, IProblemSource, IRunning, ProblemReport
+from twisted_index.interfaces import IProblemSource, IRunning, ProblemReport
 from twisted_index.simple.html_page import write_file_list
 from twisted_index.simple.names import InvalidFilename, parse_filename
 from twisted_index.web.people import front_page, is_plain_host, problems_json, problems_page
-from twisted_index.web.prepared import Form, PreparedPages, prepare_list, prepare_page
-from twisted_index.web.respond import field, respond
+from twisted_index.web.prepared import Form, PreparedAnswers, prepare_list, prepare_page
+from twisted_index.web.readyfiles import ReadyFiles
+from twisted_index.web.respond import close, field, respond
 from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Headers, Response
 from twisted_index.web.routes import Kind, Route, find_route
 from twisted_index.web.sentences import error_response, sentence_response
+from twisted_index.web.shortway import ShortWay
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_index.interfaces import Snapshot
+    from twisted_index.settings import Limits
     from twisted_index.simple.model import ProjectList, ProjectPage
+    from twisted_index.web.accesslog import AccessLog
     from twisted_index.worker import Works
 
 T = TypeVar("T")
@@ -59,6 +62,8 @@ _CORS: Headers = (
     (b"Access-Control-Max-Age", b"86400"),
 )
 _BINARY = (b"Content-Type", b"application/octet-stream")
+#: Bytes of sentences that are kept for projects which are not there.
+_ABSENT_BYTES = 2 << 20
 #: Pages of more files are written in a thread, so that nobody waits for them who asks for others.
 _MANY = 500
 
@@ -73,6 +78,7 @@ class IndexResource(Resource):
         cors: Let web pages of other sites read the index.
         headers: Fields added to every answer.
         worker: Threads that write large pages; without it they are written at once.
+        page_cache: Bytes of prepared pages that are kept.
     """
 
     isLeaf = True
@@ -85,13 +91,16 @@ class IndexResource(Resource):
         cors: bool = False,
         headers: Headers = (),
         worker: Works | None = None,
+        page_cache: int = 64 << 20,
     ) -> None:
         Resource.__init__(self)
         self._source = source
         self._public_url = public_url.rstrip("/") if public_url else None
         self._always: Headers = (*headers, *(_CORS if cors else ()))
         self._worker = worker
-        self._pages = PreparedPages()
+        self._pages = PreparedAnswers(page_cache, self._always)
+        self._absent = PreparedAnswers(_ABSENT_BYTES, self._always)
+        self._files = ReadyFiles(self._always)
         self._answers: dict[Kind, Callable[[Request, Route], Awaitable[Response]]] = {
             Kind.FRONT: self._answer_front,
             Kind.PROJECT_LIST: self._answer_list,
@@ -109,6 +118,10 @@ class IndexResource(Resource):
         if IRunning.providedBy(self._source):
             await _eventually(self._source.stop)
 
+    def short_way(self, limits: Limits, access_log: AccessLog | None) -> ShortWay:
+        """Give the short way to this resource, for a site that has it as its root."""
+        return ShortWay(self._pages, self._absent, self._files, limits=limits, access_log=access_log)
+
     def render(self, request: Request) -> int:
         """Answer a request; every method comes here."""
         answering = Deferred.fromCoroutine(self._answer(request))
@@ -121,9 +134,9 @@ class IndexResource(Resource):
 
     def _finish(self, response: Response, request: Request, gone: list[object]) -> None:
         if not gone:
-            respond(request, replace(response, headers=(*response.headers, *self._always)))
-        elif isinstance(response.body, FileBody) and not isinstance(response.body.content, bytes):
-            response.body.content.close()
+            respond(request, response, self._always)
+        else:
+            close(response)
 
     async def _answer(self, request: Request) -> Response:
         try:
@@ -155,7 +168,7 @@ class IndexResource(Resource):
     async def _answer_list(self, request: Request, _route: Route) -> Response:
         form = _choose_form(request)
         if (ready := self._pages.ready("", form)) is not None:
-            return ready
+            return ready.response
         snapshot = await self._ask_list()
         return await self._prepare("", snapshot, form, prepare_list, len(snapshot.value.names))
 
@@ -163,12 +176,17 @@ class IndexResource(Resource):
         form = _choose_form(request)
         name = route.project
         if (ready := self._pages.ready(name, form)) is not None:
-            return ready
+            return ready.response
         snapshot = await self._ask_page(name)
         if snapshot.value is None:
             self._pages.drop(name)
-            raise NotFound(f"There is no project {name} here.")
+            return self._prepare_absence(name, snapshot, field(request, b"Accept"))
         return await self._prepare(name, snapshot, form, self._write_page, len(snapshot.value.files))
+
+    def _prepare_absence(self, name: str, snapshot: Snapshot[Any], accept: bytes | None) -> Response:
+        response = sentence_response(404, f"There is no project {name} here.", accept)
+        self._absent.keep(name, snapshot, document_format(accept), response)
+        return response
 
     def _write_page(self, page: ProjectPage, form: Form) -> Response:
         return prepare_page(page, form, self._public_url)
@@ -195,16 +213,18 @@ class IndexResource(Resource):
             self._pages.keep(key, snapshot, form, response)
         return response
 
-    async def _answer_file(self, _request: Request, route: Route) -> Response:
+    async def _answer_file(self, request: Request, route: Route) -> Response:
         body = await _eventually(self._source.open_file, route.project, route.filename, route.companion)
         if body is None:
             raise NotFound("There is no such file here.")
-        return Response(
+        response = Response(
             headers=(_BINARY, (b"Accept-Ranges", b"bytes"), *REVALIDATE, *NOSNIFF),
             body=body,
             etag=None if body.sha256 is None else b'"%s"' % body.sha256.encode("ascii"),
             modified=body.modified,
         )
+        self._files.keep(request.path, response)
+        return response
 
     # -- All files on one page
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from twisted_index.http_rules import conditional, ranges
 from twisted_index.http_rules.conditional import Precondition
 from twisted_index.interfaces import FileBody
-from twisted_index.web.filebody import FileProducer
+from twisted_index.web.producers import PIECE, BytesProducer, send_file
+from twisted_index.web.response import KEPT_BY_304
 from twisted_index.web.sentences import sentence_response
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from twisted_index.http_rules.ranges import ByteRange
     from twisted_index.web.response import Headers, Response
 
-#: Fields that a 304 repeats (RFC 9110 section 15.4.5); the rest describes a body that is not sent.
-_KEPT_BY_304 = frozenset({b"Cache-Control", b"Vary", b"Content-Location", b"Expires"})
-
 
 def field(request: Request, name: bytes) -> bytes | None:
     """Give a header field, several lines of it joined as RFC 9110 section 5.3 says; None without."""
@@ -27,22 +25,23 @@ def field(request: Request, name: bytes) -> bytes | None:
     return b", ".join(lines) if lines else None
 
 
-def respond(request: Request, response: Response) -> None:
+def respond(request: Request, response: Response, always: Headers = ()) -> None:
     """
     Answer a request.
 
     Args:
         request: Not answered yet.
         response: The answer to a plain GET. An open file in it is closed, whatever happens.
+        always: Fields that every answer has.
     """
     chosen = _check_preconditions(request, response)
     if chosen is not response:
-        _close(response)
-        _send(request, chosen)
+        close(response)
+        _send(request, chosen, always)
     elif isinstance(response.body, FileBody):
-        _respond_with_file(request, response, response.body)
+        _respond_with_file(request, response, response.body, always)
     else:
-        _send(request, response)
+        _send(request, response, always)
 
 
 def _check_preconditions(request: Request, response: Response) -> Response:
@@ -60,7 +59,7 @@ def _check_preconditions(request: Request, response: Response) -> Response:
         if_unmodified_since=field(request, b"If-Unmodified-Since"),
     )
     if outcome is Precondition.NOT_MODIFIED:
-        kept = tuple(pair for pair in response.headers if pair[0] in _KEPT_BY_304)
+        kept = tuple(pair for pair in response.headers if pair[0] in KEPT_BY_304)
         return replace(response, status=304, headers=kept, body=b"")
     if outcome is Precondition.FAILED:
         return sentence_response(
@@ -69,29 +68,28 @@ def _check_preconditions(request: Request, response: Response) -> Response:
     return response
 
 
-def _respond_with_file(request: Request, response: Response, body: FileBody) -> None:
+def _respond_with_file(request: Request, response: Response, body: FileBody, always: Headers) -> None:
     chosen = _choose_range(request, response, body.size)
     if chosen is ranges.UNSATISFIABLE:
-        _close(response)
+        close(response)
         unsatisfiable = ((b"Content-Range", ranges.content_range(chosen, body.size)),)
         sentence = "The file has no bytes in the range that was asked for."
-        _send(request, sentence_response(416, sentence, field(request, b"Accept"), unsatisfiable))
+        refusal = sentence_response(416, sentence, field(request, b"Accept"), unsatisfiable)
+        _send(request, refusal, always)
         return
     first, length = 0, body.size
     if chosen is not None:
         first, length = chosen.first, chosen.last - chosen.first + 1
         part = (b"Content-Range", ranges.content_range(chosen, body.size))
         response = replace(response, status=206, headers=(*response.headers, part))
-    _send_head(request, response, length)
+    _send_head(request, response, length, always)
     if request.method == b"HEAD" or not length:
-        _close(response)
+        close(response)
         request.finish()
     elif isinstance(body.content, bytes):
-        request.write(body.content[first : first + length])
-        request.finish()
+        _send_bytes(request, memoryview(body.content)[first : first + length])
     else:
-        body.content.seek(first)
-        FileProducer(request, body.content, length).start()
+        send_file(request, body.content, first, length)
 
 
 def _choose_range(request: Request, response: Response, size: int) -> ByteRange | ranges.Unsatisfiable | None:
@@ -105,17 +103,28 @@ def _choose_range(request: Request, response: Response, size: int) -> ByteRange 
     return ranges.parse_range(header, size)
 
 
-def _send(request: Request, response: Response) -> None:
+def _send(request: Request, response: Response, always: Headers) -> None:
     assert isinstance(response.body, bytes)
-    _send_head(request, response, None if response.status in (204, 304) else len(response.body))
-    if request.method != b"HEAD":
-        request.write(response.body)
-    request.finish()
+    without_body = response.status in (204, 304)
+    _send_head(request, response, None if without_body else len(response.body), always)
+    if request.method == b"HEAD" or without_body:
+        request.finish()
+    else:
+        _send_bytes(request, memoryview(response.body))
 
 
-def _send_head(request: Request, response: Response, length: int | None) -> None:
+def _send_bytes(request: Request, body: memoryview) -> None:
+    """Send a body at once if it is small, else in pieces, so that slow readers share its bytes."""
+    if len(body) <= PIECE:
+        request.write(bytes(body))
+        request.finish()
+    else:
+        BytesProducer(request, body).start()
+
+
+def _send_head(request: Request, response: Response, length: int | None, always: Headers) -> None:
     request.setResponseCode(response.status)
-    headers: Headers = response.headers
+    headers: Headers = (*response.headers, *always)
     if response.etag is not None:
         headers = (*headers, (b"ETag", response.etag))
     if response.modified is not None:
@@ -126,6 +135,7 @@ def _send_head(request: Request, response: Response, length: int | None) -> None
         request.responseHeaders.addRawHeader(name, value)
 
 
-def _close(response: Response) -> None:
+def close(response: Response) -> None:
+    """Close the open file of a response that is not sent."""
     if isinstance(response.body, FileBody) and not isinstance(response.body.content, bytes):
         response.body.content.close()

@@ -18,6 +18,9 @@ NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
 #: Our pages carry one style sheet and nothing that runs, whatever a file may be called.
 NO_SCRIPTS: Headers = ((b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'"),)
 
+#: Fields that a 304 repeats (RFC 9110 section 15.4.5); the rest describes a body that is not sent.
+KEPT_BY_304 = frozenset({b"Cache-Control", b"Vary", b"Content-Location", b"Expires"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:

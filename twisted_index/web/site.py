@@ -13,6 +13,7 @@ from twisted.web.server import Request, Site
 from twisted_index.errors import BadRequest
 from twisted_index.settings import Limits
 from twisted_index.web.channel import IndexChannel, IndexProtocol
+from twisted_index.web.resources import IndexResource
 from twisted_index.web.respond import field, respond
 from twisted_index.web.sentences import error_response
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from twisted_index.web.accesslog import AccessLog
+    from twisted_index.web.shortway import ShortWay
 
 _log = Logger()
 
@@ -89,6 +91,7 @@ class IndexSite(Site):
         reactor: Tells the time.
         limits: See `Limits`; `max_connections` is a number here.
         access_log: Where requests are written; None for nowhere.
+        short_way: Whether plain requests may be answered on the short way.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class IndexSite(Site):
         reactor: Any,
         limits: Limits | None = None,
         access_log: AccessLog | None = None,
+        short_way: bool = True,
     ) -> None:
         self.limits = limits or Limits()
         super().__init__(
@@ -108,7 +112,12 @@ class IndexSite(Site):
         self._ports: list[Any] = []
         self._paused = False
         self._emptied: Deferred[None] | None = None
+        most = self.limits.max_connections
+        self._comfortable = float("inf") if most is None else most * _CROWDED
         self.stopping = False
+        self.short_way: ShortWay | None = None
+        if short_way and isinstance(resource, IndexResource):
+            self.short_way = resource.short_way(self.limits, access_log)
 
     # -- Connections
 
@@ -128,10 +137,9 @@ class IndexSite(Site):
         return request
 
     @property
-    def crowded(self) -> bool:
-        """Whether connections are short, so that none is kept beyond its answer."""
-        most = self.limits.max_connections
-        return most is not None and len(self._channels) > most * _CROWDED
+    def sheds_connections(self) -> bool:
+        """Whether connections are short, or the server stops, so that none is kept beyond its answer."""
+        return self.stopping or len(self._channels) > self._comfortable
 
     def opened(self, channel: IndexChannel) -> None:
         """Count a connection; at the limit, further ones wait in the kernel's backlog."""

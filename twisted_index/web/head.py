@@ -1,0 +1,155 @@
+"""
+A plain request head, read in one go; None for all that is not plain.
+
+Only what this accepts may be answered on the short way, so it accepts little: whatever could mean
+more than it seems (a body, a fold, a repeated field, a bare line feed) goes the ordinary way.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from twisted_index.http_rules.negotiate import (
+    DocumentFormat,
+    Format,
+    accepts_gzip,
+    document_format,
+    simple_format,
+)
+
+#: Fields that change the answer in ways which are not prepared, or announce a body.
+_UNUSUAL = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"cookie",
+        b"expect",
+        b"http2-settings",
+        b"if-match",
+        b"if-modified-since",
+        b"if-range",
+        b"if-unmodified-since",
+        b"range",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+#: Bytes of a head that is remembered: installers send some 600. And how many are remembered.
+_MAX_REMEMBERED = 2048
+_MOST_REMEMBERED = 1024
+
+# RFC 9112 sections 3 and 5, without what is legal and rare. The target is a path without a query,
+# and visible ASCII; a field is a name, a colon and visible ASCII.
+_REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[!\"$-;=@-~]*) HTTP/1\.1")
+_FIELDS = re.compile(rb"(?:\r\n[A-Za-z0-9-]+:[ -~]*)+\r\n\r\n")
+_HOST = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """
+    What the fields of a plain head ask for.
+
+    Attributes:
+        form: The form of a page.
+        document: The form of a sentence.
+        if_none_match: The field, if it is there.
+        agent: User-Agent, for the log.
+        referrer: Referer, likewise.
+    """
+
+    form: tuple[Format, bool]
+    document: DocumentFormat
+    if_none_match: bytes | None
+    agent: bytes
+    referrer: bytes
+
+
+class Head(NamedTuple):
+    """
+    A plain request.
+
+    Attributes:
+        method: GET or HEAD.
+        path: As it was sent.
+        fields: What else it asks for.
+    """
+
+    method: bytes
+    path: bytes
+    fields: Fields
+
+
+class HeadReader:
+    """
+    Reads heads, and remembers what fields mean: a client sends the same ones over and over.
+
+    Args:
+        max_uri: In bytes; longer targets are not plain.
+        max_header: Likewise, of the whole head.
+    """
+
+    def __init__(self, *, max_uri: int, max_header: int) -> None:
+        self._max_uri = max_uri
+        self._max_header = max_header
+        self._remembered: dict[bytes, Fields | None] = {}
+
+    def read(self, data: bytes) -> Head | None:
+        """Read what has come on a connection that waited for a request; None unless it is one plain head."""
+        end = data.find(b"\r\n")
+        match = _REQUEST_LINE.fullmatch(data, 0, end) if end > 0 else None
+        if match is None or end > self._max_uri or len(data) > self._max_header:
+            return None
+        rest = data[end:]
+        fields = self._remembered.get(rest, _UNKNOWN)
+        if fields is _UNKNOWN:
+            fields = self._learn(rest)
+        return None if not isinstance(fields, Fields) else Head(match[1], match[2], fields)
+
+    def _learn(self, rest: bytes) -> Fields | None:
+        fields = read_fields(rest)
+        if len(rest) <= _MAX_REMEMBERED:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[rest] = fields
+        return fields
+
+
+_UNKNOWN = object()
+
+
+def read_fields(rest: bytes) -> Fields | None:
+    """
+    Read the fields of a head.
+
+    Args:
+        rest: From the end of the request line to the end of the data.
+
+    Returns:
+        None unless they are one block of plain fields, each there once, with a plain Host.
+    """
+    if _FIELDS.fullmatch(rest) is None:
+        return None
+    fields: dict[bytes, bytes] = {}
+    for line in rest[2:-4].split(b"\r\n"):
+        name, _colon, value = line.partition(b":")
+        name = name.lower()
+        if name in fields or name in _UNUSUAL:
+            return None
+        fields[name] = value.strip(b" ")
+    if _HOST.fullmatch(fields.get(b"host", b"")) is None:
+        return None
+    if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    accept = fields.get(b"accept")
+    return Fields(
+        form=(simple_format(accept), accepts_gzip(fields.get(b"accept-encoding"))),
+        document=document_format(accept),
+        if_none_match=fields.get(b"if-none-match"),
+        agent=fields.get(b"user-agent", b"-"),
+        referrer=fields.get(b"referer", b"-"),
+    )

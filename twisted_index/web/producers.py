@@ -1,0 +1,244 @@
+"""
+Send bodies that are too large for one write: shared bytes in slices, open files by `sendfile` or in pieces.
+
+Twisted's `static.File` would label sdists as gzip-coded, and answer some ranges with 500.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+try:
+    from twisted.internet import unix
+except ImportError:  # not on Windows
+    unix = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from twisted.web.http import Request
+
+_log = Logger()
+
+#: Bytes of a piece: what the transport buffers before it asks for a pause.
+PIECE = 1 << 16
+#: Bytes that one call of `sendfile` may take, so that one fast reader does not hold up the others.
+_STRETCH = 1 << 20
+#: What says that this file cannot be sent so, and not that the client is gone.
+_UNFIT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+#: Transports whose socket takes the bytes as they are. By exact type: below TLS and every wrapper
+#: there is a `socket` too, and bytes sent on it would go around what wraps it.
+PLAIN_TRANSPORTS: tuple[type, ...] = (tcp.Server,) if unix is None else (tcp.Server, unix.Server)
+
+
+@implementer(IPushProducer)
+class _Producer:
+    """
+    Writes a body while the connection takes it, then finishes the request.
+
+    Args:
+        request: Its head has been set up and its length promised.
+        length: How many bytes there are.
+    """
+
+    def __init__(self, request: Request, length: int) -> None:
+        self._request = request
+        self._left = length
+        self._paused = True
+        self._done = False
+
+    def start(self) -> None:
+        """Begin to send."""
+        # Fires when the client is gone; with the last byte it is this class that finishes.
+        self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
+        self._request.registerProducer(self, True)
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        """Write until the connection asks for a pause."""
+        self._paused = False
+        while self._left and not self._paused and not self._done:
+            piece = self._next_piece()
+            if not piece:
+                self._give_up()
+                return
+            self._left -= len(piece)
+            self._request.write(piece)
+        if not self._left:
+            self._finish()
+
+    def pauseProducing(self) -> None:
+        """Write no more for now."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """Write no more at all: the connection is gone."""
+        self._paused = True
+        if not self._done:
+            self._done = True
+            self._release()
+
+    def _finish(self) -> None:
+        if not self._done:
+            self.stopProducing()
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def _give_up(self) -> None:
+        """Cut the client off: the file is shorter than was promised, and only that tells."""
+        if not self._done:
+            _log.warn("A file became shorter while it was sent; the client was cut off.")
+            self.stopProducing()
+            self._request.unregisterProducer()
+            self._request.loseConnection()
+
+    def _next_piece(self) -> bytes:
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Let go of what the bytes come from; called once, whoever ends first."""
+
+
+class BytesProducer(_Producer):
+    """
+    Sends bytes that many clients share, in slices.
+
+    Args:
+        request: See above.
+        body: All of it.
+    """
+
+    def __init__(self, request: Request, body: memoryview) -> None:
+        super().__init__(request, len(body))
+        self._body = body
+
+    def _next_piece(self) -> bytes:
+        start = len(self._body) - self._left
+        return bytes(self._body[start : start + PIECE])
+
+
+class FileProducer(_Producer):
+    """
+    Sends a part of an open file by reading it.
+
+    Args:
+        request: See above.
+        file: Closed at the end, exactly once.
+        first: The offset of the first byte.
+        length: How many bytes to send.
+    """
+
+    def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
+        super().__init__(request, length)
+        self._file = file
+        file.seek(first)
+
+    def _next_piece(self) -> bytes:
+        return self._file.read(min(PIECE, self._left))
+
+    def _release(self) -> None:
+        self._file.close()
+
+
+class SendfileProducer(_Producer):
+    """
+    Sends a part of an open file by `sendfile`, which copies nothing through this process.
+
+    Args:
+        request: On a channel whose transport is one of PLAIN_TRANSPORTS.
+        file: Closed at the end, exactly once.
+        first: The offset of the first byte.
+        length: How many bytes to send.
+    """
+
+    def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
+        super().__init__(request, length)
+        self._file = file
+        self._at = first
+        self._channel: Any = request.channel
+        self._transport: Any = self._channel.transport
+
+    def start(self) -> None:
+        """Begin with the head, which is written by Twisted; the file follows when it has left."""
+        self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
+        self._request.registerProducer(self, True)
+        # An empty write makes the Request write its head.
+        self._request.write(b"")
+        self._call_again()
+
+    def resumeProducing(self) -> None:
+        """Send what the socket takes. Called by the transport when its own buffer is empty."""
+        self._paused = False
+        if self._done:
+            return
+        transport = self._transport
+        if transport.dataBuffer or transport._tempDataBuffer:
+            # The head has not left yet; its last byte brings us back here.
+            self._call_again()
+            return
+        try:
+            sent = os.sendfile(
+                transport.socket.fileno(), self._file.fileno(), self._at, min(self._left, _STRETCH)
+            )
+        except (BlockingIOError, InterruptedError):
+            self._call_again()
+        except OSError as error:
+            self._fall_back(error)
+        else:
+            self._count(sent)
+
+    def _count(self, sent: int) -> None:
+        if not sent:
+            self._give_up()
+            return
+        self._at += sent
+        self._left -= sent
+        self._channel.count_sent(self._request, sent)
+        if self._left:
+            self._call_again()
+        else:
+            self._finish()
+
+    def _call_again(self) -> None:
+        """Ask to be resumed when the socket can be written to; see `FileDescriptor.doWrite`."""
+        self._transport.producerPaused = True
+        self._transport.startWriting()
+
+    def _fall_back(self, error: OSError) -> None:
+        """Read the file instead, where the file system does not know `sendfile`; else the client is gone."""
+        self._done = True
+        self._request.unregisterProducer()
+        if error.errno in _UNFIT:
+            FileProducer(self._request, self._file, self._at, self._left).start()
+        else:
+            self._file.close()
+            self._request.loseConnection()
+
+    def _release(self) -> None:
+        self._file.close()
+
+
+def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None:
+    """
+    Send a part of an open file on a request whose head has been set up, and close it.
+
+    Args:
+        request: Not begun to be written.
+        file: Open for reading.
+        first: The offset of the first byte.
+        length: How many bytes to send; more than none.
+    """
+    channel = request.channel
+    plain = type(getattr(channel, "transport", None)) in PLAIN_TRANSPORTS
+    producer: _Producer
+    if plain and hasattr(os, "sendfile") and hasattr(channel, "count_sent"):
+        producer = SendfileProducer(request, file, first, length)
+    else:
+        producer = FileProducer(request, file, first, length)
+    producer.start()

@@ -1,0 +1,72 @@
+"""Small files and documents that were asked for lately, ready to be opened again without a question."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted_index.interfaces import FileBody
+from twisted_index.web.wire import Wire, compose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_index.web.response import Headers, Response
+
+#: Bytes of a file that is sent in one write. Larger ones are sent by `sendfile`.
+SMALL = 1 << 16
+#: How many are remembered, and bytes of documents that are kept in memory with them.
+_MOST = 4096
+_MOST_BYTES = 16 << 20
+
+
+class ReadyFile(NamedTuple):
+    """
+    A file that can be sent at once.
+
+    Attributes:
+        reopen: Opens it if it is still what is listed, else gives None.
+        wire: Its answer but for the body.
+        weight: Bytes that are kept in memory for it.
+    """
+
+    reopen: Callable[[], FileBody | None]
+    wire: Wire
+    weight: int
+
+
+class ReadyFiles:
+    """
+    Remembers small files by the path under which they were asked for.
+
+    Args:
+        always: Fields that every answer has.
+    """
+
+    def __init__(self, always: Headers) -> None:
+        self._always = always
+        self._files: OrderedDict[bytes, ReadyFile] = OrderedDict()
+        self._bytes = 0
+
+    def keep(self, path: bytes, response: Response) -> None:
+        """Remember a file, if it is small and its source can open it again."""
+        body = response.body
+        if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL:
+            return
+        self.drop(path)
+        weight = len(body.content) if isinstance(body.content, bytes) else 0
+        wire = compose(response, self._always, body.size)
+        self._files[path] = ReadyFile(body.reopen, wire, weight)
+        self._bytes += weight
+        while len(self._files) > _MOST or self._bytes > _MOST_BYTES:
+            self.drop(next(iter(self._files)))
+
+    def find(self, path: bytes) -> ReadyFile | None:
+        """Give a file by its path."""
+        return self._files.get(path)
+
+    def drop(self, path: bytes) -> None:
+        """Forget a file."""
+        ready = self._files.pop(path, None)
+        if ready is not None:
+            self._bytes -= ready.weight
