@@ -1,0 +1,23 @@
+"""What an archive may cost, and the refusal of one that costs more."""
+
+from __future__ import annotations
+
+from twisted_index.simple.archives.refusals import BadArchive
+
+#: Bytes of a METADATA or PKG-INFO. The largest in the field have some hundred thousand.
+MAX_METADATA = 16 * 1024 * 1024
+#: Members of an archive. The largest wheels in the field have some ten thousand.
+MAX_MEMBERS = 200_000
+#: Bytes of a zip archive's central directory: MAX_MEMBERS of them with long names.
+MAX_DIRECTORY = 64 * 1024 * 1024
+#: Bytes of one extended header of a tar (a long name, a set of pax records).
+MAX_TAR_HEADER = 1024 * 1024
+#: Bytes that the xz decoder may hold; its highest preset, -9, takes 65 MiB.
+MAX_XZ_MEMORY = 128 * 1024 * 1024
+#: Bytes that are read, or unpacked, in one step.
+CHUNK = 128 * 1024
+
+
+def too_big(what: str) -> BadArchive:
+    """Make the refusal of a file that `what`, for example "has more members"."""
+    return BadArchive(f"The file {what} than this index unpacks.", "Make it smaller.")

@@ -1,0 +1,78 @@
+"""Why an archive is refused: one reason and one advice, whatever hostile bytes made of the libraries."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from twisted_index.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUILD_AGAIN = "Build it again with a current build tool."
+_COPY_AGAIN = "Copy it again; if that does not help, build it again."
+
+
+class BadArchive(BadRequest):
+    """
+    A file that is not the distribution that its name promises.
+
+    Args:
+        reason: One sentence: what is wrong with it. Safe to show to anybody.
+        advice: One sentence: what to do about it.
+    """
+
+    def __init__(self, reason: str, advice: str = _COPY_AGAIN) -> None:
+        super().__init__(f"{reason} {advice}")
+        self.reason = reason
+        self.advice = advice
+
+
+class Unreadable(BadArchive):
+    """
+    The operating system could not read the file: nothing is known of what is in it.
+
+    Unlike its base this says nothing lasting about these bytes, so another try may go well.
+    """
+
+
+class Damage(Exception):
+    """Bytes that break the format; `refusing` says so in a sentence."""
+
+
+#: What the standard library raises on hostile bytes, apart from OSError (and RuntimeError is also
+#: NotImplementedError: a compression that this Python does not know).
+_HOSTILE = (
+    Damage,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def refusing(what: str) -> Iterator[None]:
+    """Turn all that hostile bytes can cause into a BadArchive that says the file is not `what`."""
+    reason = f"The file is not {what}, or was copied only in part."
+    try:
+        yield
+    except OSError as error:
+        # bz2 and gzip raise OSError for bad data too, but only the system sets errno.
+        if error.errno is not None:
+            raise Unreadable("The file could not be read.", "Look at its disk and its rights.") from error
+        raise BadArchive(reason) from error
+    except _HOSTILE as error:
+        raise BadArchive(reason) from error
