@@ -43,7 +43,8 @@ UNSATISFIABLE = Unsatisfiable.UNSATISFIABLE
 #: takes quadratic time for long numbers and refuses very long ones.
 _MAX_DIGITS = 19
 
-_byte_range = re.compile(rb"bytes=(?:([0-9]+)-([0-9]*)|-([0-9]+))", re.IGNORECASE).fullmatch
+#: A list of one range (section 14.1.1), whose empty elements and blanks are passed over (5.6.1.2).
+_byte_range = re.compile(rb"bytes=[ \t,]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t,]*", re.IGNORECASE).fullmatch
 
 
 def parse_range(header: bytes, size: int) -> ByteRange | Unsatisfiable | None:
