@@ -216,7 +216,11 @@ def _free_port() -> int:
 
 
 def _start(
-    folders: tuple[str | Path, ...], state: Path, options: tuple[str, ...], environment: dict[str, str]
+    folders: tuple[str | Path, ...],
+    state: Path,
+    options: tuple[str, ...],
+    environment: dict[str, str],
+    open_files: int | None,
 ) -> LiveServer:
     port = _free_port()
     log = state.with_name(f"{state.name}-{port}.log")
@@ -234,6 +238,8 @@ def _start(
         *listen,
         *options,
     ]
+    if open_files is not None:
+        command = ["/bin/sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh", *command]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TWISTED_INDEX_")}
     clean["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), clean.get("PYTHONPATH")]))
     with log.open("wb") as output:
@@ -249,10 +255,9 @@ ServerFactory = Callable[..., LiveServer]
 @pytest.fixture(scope="session")
 def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerFactory]:
     """
-    Start servers: `server_factory(folder, …, options=["--cors"], state=None, env=None)`.
+    Start servers: `server_factory(folder, …, options=["--cors"], state=None, env=None, open_files=None)`.
 
-    Whoever calls it may stop them; what still runs at the end is stopped here. A server that logged a
-    traceback fails the last test that could have caused it.
+    Whoever calls it may stop them; what still runs at the end is stopped here.
     """
     started: list[LiveServer] = []
 
@@ -261,10 +266,11 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
         options: Iterable[str] = (),
         state: Path | None = None,
         env: Mapping[str, str] | None = None,
+        open_files: int | None = None,
     ) -> LiveServer:
         state = state or tmp_path_factory.mktemp("state") / "state"
         for _ in range(3):  # another program may have taken the port since we looked
-            server = _start(folders, state, tuple(options), dict(env or {}))
+            server = _start(folders, state, tuple(options), dict(env or {}), open_files)
             _running.append(server)
             started.append(server)
             if server.wait_until_it_answers(time.monotonic() + START_SECONDS):

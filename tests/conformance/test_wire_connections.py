@@ -250,6 +250,25 @@ def test_fifty_clients_at_once_are_all_served(index):
     assert len({answer.partition(b"\r\n\r\n")[2] for answer in received}) == 1
 
 
+def test_more_clients_than_there_are_descriptors_are_all_served(live_server, content):
+    """They wait for their turn; none is cut off before it has got its answer."""
+    server = live_server(content.folder, open_files=256)
+    server.get("/simple/demo/")
+
+    def ask(_):
+        statuses = []
+        for _ in range(3):
+            with server.connection() as connection:
+                statuses.append(server.ask(connection, "/simple/demo/", headers={"Accept": JSON}).status)
+                statuses.append(server.ask(connection, "/simple/nope/").status)
+        return statuses
+
+    with concurrent.futures.ThreadPoolExecutor(400) as pool:
+        answers = list(pool.map(ask, range(400)))
+
+    assert answers == [[200, 404] * 3] * 400
+
+
 def test_a_client_that_hangs_up_in_the_middle_harms_nobody(index, content):
     """As readers of ranges and of streamed wheels do."""
     for _ in range(20):
