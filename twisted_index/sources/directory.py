@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from twisted_index.errors import Unavailable
 from twisted_index.interfaces import IProblemSource, IRunning, ISource, ProblemReport, Snapshot
-from twisted_index.ledger import Ledger
+from twisted_index.ledger import Ledger, Refusal
 from twisted_index.simple.model import Companion
 from twisted_index.sources.filesystems import has_coarse_folders, is_remote
 from twisted_index.sources.inspector import Inspector
@@ -235,10 +235,12 @@ class DirectorySource:
         listing, knowledge = state.listing, state.knowledge
         state.served = choose(listing.entries, listing, knowledge)
         page = make_page(project, listing, state.served.values()) if listing.claimed else None
-        state.settled = all(
-            (known := knowledge.get(entry.path)) is not None and known.settled for entry in listing.entries
-        )
-        if not state.settled:
+        known = [knowledge[entry.path] for entry in listing.entries]
+        state.settled = all(one.settled for one in known)
+        if any(isinstance(one.finding, Refusal) and not one.settled for one in known):
+            # A file that is still being copied is whole at a moment that no folder's time tells.
+            state.truth.lifetime = 0
+        elif not state.settled:
             state.truth.lifetime = min(self._rescan, RACY_SECONDS)
         value = state.previous if state.previous == page else page
         state.snapshot = Snapshot(value=value, still_true=state.truth)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from twisted_index.web.site import IndexSite
 
 
+#: Seconds without a byte after which a kept-alive connection gives its place to a new one.
+_LEFT_ALONE = 2.0
+
+
 class IndexChannel(HTTPChannel):
     """A connection of an `IndexSite`."""
 
@@ -35,6 +39,7 @@ class IndexChannel(HTTPChannel):
     _HTTPChannel__first_line: int
     _deadline: IDelayedCall | None = None
     _half_closed = False
+    _heard_at = 0.0
     _written = 0
     _taken = -1
 
@@ -43,6 +48,7 @@ class IndexChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """Count the connection, and take over the limits of the site."""
         limits = self.factory.limits
+        self._heard_at = self.factory.reactor.seconds()
         self.totalHeadersSize = limits.max_header
         # The longest line is read whole, so that one which is too long can be answered.
         self.MAX_LENGTH = max(limits.max_header, limits.max_uri + 64)
@@ -51,6 +57,7 @@ class IndexChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Read, and start the deadline if a request header is left unfinished."""
+        self._heard_at = self.factory.reactor.seconds()
         short_way = self.factory.short_way
         if short_way is not None and self._waits_for_request() and short_way.answer(self, data):
             return
@@ -187,7 +194,7 @@ class IndexChannel(HTTPChannel):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being read or answered and all has been sent."""
+        """Whether no request is being read or answered."""
         return not self.requests and not self._handlingRequest and not self._buffer
 
     def requestDone(self, request: Request) -> None:
@@ -202,6 +209,12 @@ class IndexChannel(HTTPChannel):
 
     def _end_if_done(self) -> None:
         if (self._half_closed or self.factory.stopping) and not self._handlingRequest:
+            self.loseConnection()
+
+    def end_if_left_alone(self) -> None:
+        """Close if nothing has come for a while; a connection just made is about to ask."""
+        quiet = self.factory.reactor.seconds() - self._heard_at
+        if self.idle and quiet >= _LEFT_ALONE:
             self.loseConnection()
 
     def end_when_idle(self) -> None:

@@ -46,6 +46,11 @@ def prepare_page(page: ProjectPage, form: Form, public_url: str | None) -> Respo
     return _finish(writer.write_project_page(page, public_url=public_url), form)
 
 
+def prepare_html(body: bytes, compressed: bool) -> Response:
+    """Give an HTML page that is no page of the simple API what such a page has: a tag, and a coding."""
+    return _finish(body, (Format.HTML, compressed))
+
+
 def _finish(body: bytes, form: Form) -> Response:
     content_format, compressed = form
     headers = ((b"Content-Type", content_format.content_type), *_VARY, *REVALIDATE, *NOSNIFF)

@@ -28,7 +28,7 @@ from twisted_index.interfaces import IProblemSource, IRunning, ProblemReport
 from twisted_index.simple.html_page import write_file_list
 from twisted_index.simple.names import InvalidFilename, parse_filename
 from twisted_index.web.people import front_page, is_plain_host, problems_json, problems_page
-from twisted_index.web.prepared import Form, PreparedAnswers, prepare_list, prepare_page
+from twisted_index.web.prepared import Form, PreparedAnswers, prepare_html, prepare_list, prepare_page
 from twisted_index.web.readyfiles import ReadyFiles
 from twisted_index.web.respond import close, field, respond
 from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Headers, Response
@@ -206,12 +206,13 @@ class IndexResource(Resource):
     ) -> Response:
         response = self._pages.find(key, snapshot, form)
         if response is None:
-            if self._worker is not None and size > _MANY:
-                response = await self._worker.run(write, snapshot.value, form)
-            else:
-                response = write(snapshot.value, form)
+            response = await self._elsewhere(lambda: write(snapshot.value, form), size)
             self._pages.keep(key, snapshot, form, response)
         return response
+
+    async def _elsewhere(self, write: Callable[[], Response], size: int) -> Response:
+        """Write a page, in a thread if it is large."""
+        return await self._worker.run(write) if self._worker is not None and size > _MANY else write()
 
     async def _answer_file(self, request: Request, route: Route) -> Response:
         body = await _eventually(self._source.open_file, route.project, route.filename, route.companion)
@@ -228,11 +229,15 @@ class IndexResource(Resource):
 
     # -- All files on one page
 
-    async def _answer_all_files(self, _request: Request, _route: Route) -> Response:
+    async def _answer_all_files(self, request: Request, _route: Route) -> Response:
         names = (await self._ask_list()).value.names
         pages = [(await self._ask_page(name)).value for name in names]
-        body = write_file_list([page for page in pages if page is not None])
-        return Response(headers=(*_html(), *NO_SCRIPTS), body=body)
+        compressed = accepts_gzip(field(request, b"Accept-Encoding"))
+
+        def write() -> Response:
+            return prepare_html(write_file_list(page for page in pages if page is not None), compressed)
+
+        return await self._elsewhere(write, sum(len(page.files) for page in pages if page is not None))
 
     async def _answer_find_file(self, request: Request, route: Route) -> Response:
         """Lead to the file at its project: 302, since the file may come and go."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+#: Connections that a port accepts in one turn, where there is room for so many; Twisted's number.
+_ACCEPTS = 100
 #: The share of all connections beyond which each is closed after its answer.
 _CROWDED = 0.75
 
@@ -113,6 +115,7 @@ class IndexSite(Site):
         self._paused = False
         self._emptied: Deferred[None] | None = None
         most = self.limits.max_connections
+        self._bounding = False
         self._comfortable = float("inf") if most is None else most * _CROWDED
         self.stopping = False
         self.short_way: ShortWay | None = None
@@ -145,11 +148,15 @@ class IndexSite(Site):
         """Count a connection; at the limit, further ones wait in the kernel's backlog."""
         self._channels.add(channel)
         most = self.limits.max_connections
-        if most is None or len(self._channels) < most:
+        if most is None:
             return
-        for other in [one for one in self._channels if one.idle and one is not channel]:
-            other.loseConnection()
-        self._pause(True)
+        if most - len(self._channels) <= _ACCEPTS and not self._bounding:
+            self._bounding = True
+            self.reactor.callLater(0, self._bound_accepts)
+        if len(self._channels) >= most:
+            for other in self._channels:
+                other.end_if_left_alone()
+            self._pause(True)
 
     def closed(self, channel: IndexChannel) -> None:
         """Uncount a connection."""
@@ -161,9 +168,24 @@ class IndexSite(Site):
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 
+    def _bound_accepts(self) -> None:
+        """
+        Keep ports from accepting more connections than there is room for.
+
+        A port of Twisted accepts in a loop that pausing it does not end, and works out after each
+        how long the next may be; this runs before that one.
+        """
+        self._bounding = False
+        most = self.limits.max_connections
+        if most is not None and self._ports:
+            room = max(1, (most - len(self._channels)) // len(self._ports))
+            for port in self._ports:
+                port.numberAccepts = min(_ACCEPTS, room)
+
     def listens_on(self, port: Any) -> None:
         """Note a listening port, so that it can be told to wait."""
         self._ports.append(port)
+        self._bound_accepts()
 
     def _pause(self, paused: bool) -> None:
         if paused is self._paused or self.stopping:
