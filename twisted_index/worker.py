@@ -87,4 +87,6 @@ class Worker:
 
     def _finish(self) -> None:
         if self._stopped is not None and not self._unfinished and not self._stopped.called:
+            # Each has done its last work and is about to end: nobody waits here for more than that.
+            self._pool.shutdown(wait=True)
             self._stopped.callback(None)
