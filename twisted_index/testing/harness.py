@@ -1,0 +1,313 @@
+"""
+An index under test without a port: real Site, real requests, bytes that move in memory.
+
+Nothing here needs a reactor, and no time passes but what a test lets pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from twisted_index.interfaces import IRunning
+from twisted_index.sources.directory import DirectorySource
+from twisted_index.sources.stamps import Freshness
+from twisted_index.testing.memory import MemorySource
+from twisted_index.testing.replies import NoReply, Reply, read_replies
+from twisted_index.testing.transport import CLIENT, MemoryTransport
+from twisted_index.web.resources import IndexResource
+from twisted_index.web.site import IndexSite
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from twisted.web.server import Site
+
+    from twisted_index.settings import Limits
+    from twisted_index.web.response import Headers
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: What requests call the server, unless they say otherwise.
+HOST = "index.test"
+
+
+class AtOnce:
+    """A worker (`twisted_index.worker.Works`) whose calls are done when they return, without a thread."""
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Call a function now."""
+        return execute(function, *args, **kwargs)
+
+    def stop(self) -> Deferred[None]:
+        """Stop; there is nothing to wait for."""
+        return succeed(None)
+
+
+class Connection:
+    """
+    A client's end of a connection in memory; made by `SiteInMemory.connect`.
+
+    Args:
+        transport: The server's end.
+        settle: Lets happen whatever can happen now.
+    """
+
+    def __init__(self, transport: MemoryTransport, settle: Callable[[], None]) -> None:
+        self._transport = transport
+        self._settle = settle
+        self._methods: list[str] = []
+
+    @property
+    def received(self) -> bytes:
+        """All that came so far, as it is on the wire."""
+        return self._transport.received
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended, whoever ended it."""
+        return not self._transport.connected
+
+    def send(self, data: bytes, *, size: int | None = None) -> None:
+        """
+        Send bytes as they are.
+
+        Args:
+            data: Any bytes.
+            size: The server receives them in pieces of so many bytes; None for all at once.
+        """
+        step = size or max(1, len(data))
+        for start in range(0, len(data), step):
+            self._transport.incoming.append(data[start : start + step])
+            self._settle()
+
+    def ask(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        size: int | None = None,
+    ) -> None:
+        """
+        Send a request. Nothing is added but Host, and Content-Length where there is a body.
+
+        Args:
+            path: The request target, percent-encoded, perhaps with a query.
+            method: The method.
+            headers: Fields; a Host among them stands instead of the usual one.
+            body: What follows the header.
+            size: As for `send`.
+        """
+        fields = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if not any(name.lower() == "host" for name, _value in fields):
+            fields.insert(0, ("Host", HOST))
+        if body:
+            fields.append(("Content-Length", str(len(body))))
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields), "", ""]
+        self._methods.append(method)
+        self.send("\r\n".join(lines).encode("latin-1") + body, size=size)
+
+    def replies(self, *methods: str) -> list[Reply]:
+        """
+        Take apart all that came so far.
+
+        Args:
+            methods: Of the requests, if they were sent by `send` and not all are GET.
+
+        Raises:
+            NoReply: The last answer has not come to its end.
+        """
+        return read_replies(self.received, methods or tuple(self._methods))
+
+    def stop_taking(self) -> None:
+        """Take nothing of what is sent from now on."""
+        self._transport.taking = False
+
+    def go_on_taking(self) -> None:
+        """Take what waits, and what is sent from now on."""
+        self._transport.taking = True
+        self._settle()
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent, and go on listening."""
+        self._transport.ended = True
+        self._settle()
+
+    def disconnect(self) -> None:
+        """Be gone, without a word."""
+        self._transport.disconnect()
+        self._settle()
+
+
+class SiteInMemory:
+    """
+    Any Site of Twisted, asked without a port.
+
+    Args:
+        site: Made with `reactor=clock`.
+        clock: The time, which stands still until `advance` is called.
+
+    Attributes:
+        site: As given.
+        clock: As given.
+    """
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self.site = site
+        self.clock = clock
+        self._transports: list[MemoryTransport] = []
+
+    def connect(self) -> Connection:
+        """Open a connection, on which anything may be sent."""
+        protocol = self.site.buildProtocol(CLIENT)
+        assert protocol is not None
+        transport = MemoryTransport(protocol)
+        self._transports.append(transport)
+        return Connection(transport, self.settle)
+
+    def get(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> Reply:
+        """
+        Ask on a connection of its own; arguments as for `Connection.ask`.
+
+        Raises:
+            NoReply: The answer has not come to its end; it may wait for the source, or for time.
+        """
+        connection = self.connect()
+        connection.ask(path, method=method, headers=headers, body=body)
+        try:
+            replies = connection.replies()
+        finally:
+            connection.disconnect()
+        if len(replies) != 1:
+            raise NoReply(f"{len(replies)} answers came to {method} {path}.")
+        return replies[0]
+
+    def head(self, path: str, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Reply:
+        """Ask by HEAD, as `get` does."""
+        return self.get(path, method="HEAD", headers=headers)
+
+    def settle(self) -> None:
+        """Let happen whatever can happen now, for instance after a Deferred of a source was fired."""
+        moved = True
+        while moved:
+            self.clock.advance(0)
+            moved = False
+            for transport in self._transports:
+                moved = transport.step() or moved
+        self._transports = [transport for transport in self._transports if transport.connected]
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and each thing happen at its time."""
+        end = self.clock.seconds() + seconds
+        while True:
+            due = [call.getTime() for call in self.clock.getDelayedCalls() if call.getTime() <= end]
+            self.clock.advance(max(0.0, min(due, default=end) - self.clock.seconds()))
+            self.settle()
+            if not due:
+                return
+
+    def disconnect_all(self) -> None:
+        """Let all clients be gone."""
+        for transport in list(self._transports):
+            transport.disconnect()
+        self.settle()
+
+
+class IndexInMemory(SiteInMemory):
+    """
+    An index in memory, for tests that return what they found without waiting.
+
+        index = IndexInMemory(MemorySource(make_wheel("demo", "1.0")))
+        assert index.get("/simple/demo/").status == 200
+
+    It is our real Site and resource. What would be done in a thread is done at once. Use it as a
+    context manager, or close it, if the source has something to close.
+
+    Args:
+        source: Any `ISource`; an empty `MemorySource` by default.
+        clock: A new one by default.
+        limits: As for `IndexSite`.
+        public_url: As for `IndexResource`.
+        cors: As for `IndexResource`.
+        headers: As for `IndexResource`.
+
+    Attributes:
+        source: Where the projects come from.
+    """
+
+    def __init__(
+        self,
+        source: Any = None,
+        *,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+        public_url: str | None = None,
+        cors: bool = False,
+        headers: Headers = (),
+    ) -> None:
+        self.source = MemorySource() if source is None else source
+        clock = clock or Clock()
+        resource = IndexResource(
+            self.source, public_url=public_url, cors=cors, headers=headers, worker=AtOnce()
+        )
+        super().__init__(IndexSite(resource, reactor=clock, limits=limits), clock)
+        if IRunning.providedBy(self.source):
+            self.source.start()
+
+    @classmethod
+    def of_folders(
+        cls, *paths: str | os.PathLike[str], clock: Clock | None = None, **more: Any
+    ) -> IndexInMemory:
+        """
+        Serve folders, as the server does, but without threads.
+
+        Args:
+            paths: Folders, read in order.
+            clock: Says how long files have been at rest; a new one by default.
+            more: The other arguments of the class.
+        """
+        clock = clock or Clock()
+        source = DirectorySource(
+            *paths,
+            reactor=clock,
+            reader=AtOnce(),
+            keeper=AtOnce(),
+            # Files get their times from the system, so its clock goes on, and the test's is added.
+            freshness=Freshness(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
+        )
+        return cls(source, clock=clock, **more)
+
+    def close(self) -> None:
+        """Let all clients be gone, and stop the source."""
+        self.disconnect_all()
+        if IRunning.providedBy(self.source):
+            outcomes: list[Any] = []
+            maybeDeferred(self.source.stop).addBoth(outcomes.append)
+            self.settle()
+            if outcomes and isinstance(outcomes[0], Failure):
+                outcomes[0].raiseException()
+
+    def __enter__(self) -> IndexInMemory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
