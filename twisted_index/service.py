@@ -21,7 +21,6 @@ from twisted.python.failure import Failure
 
 from twisted_index.announce import Listening, lan_addresses, start_lines
 from twisted_index.descriptors import derive_connections, raise_limit
-from twisted_index.interfaces import IRunning
 from twisted_index.ledger import Ledger
 from twisted_index.sources.directory import DirectorySource
 from twisted_index.web.accesslog import AccessLog
@@ -117,7 +116,7 @@ class SimpleIndexService(MultiService):
                 answer_timeout=limits.answer_timeout,
             )
         self._access_log = AccessLog(settings.logfile, reactor) if settings.logfile is not None else None
-        resource = IndexResource(
+        self._resource = IndexResource(
             self._source,
             public_url=settings.public_url,
             cors=settings.cors,
@@ -125,7 +124,7 @@ class SimpleIndexService(MultiService):
             worker=self._worker,
         )
         self._site = IndexSite(
-            resource,
+            self._resource,
             reactor=reactor,
             limits=replace(limits, max_connections=most),
             access_log=self._access_log,
@@ -147,8 +146,7 @@ class SimpleIndexService(MultiService):
             self._site.listens_on(outcome[0])
 
     def _announce(self) -> None:
-        if IRunning.providedBy(self._source):
-            self._source.start()
+        self._resource.start()
         listening = [
             Listening.at(endpoint, port.getHost())
             for endpoint, port in zip(self.settings.listen, self._ports, strict=False)
@@ -178,8 +176,7 @@ class SimpleIndexService(MultiService):
         await self._site.drain(self.settings.limits.stop_timeout)
         if self._access_log is not None:
             self._access_log.close()
-        if self._given_source is None or IRunning.providedBy(self._source):
-            await maybeDeferred(self._source.stop)
+        await self._resource.close()
         await self._worker.stop()
 
     def _abandon(self) -> None:

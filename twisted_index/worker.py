@@ -44,9 +44,14 @@ class Worker:
 
     def __init__(self, reactor: IReactorFromThreads, *, threads: int = 4, name: str = "index") -> None:
         self._reactor = reactor
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads = threads
+        self._name = name
+        self._pool = self._new_pool()
         self._unfinished = 0
-        self._stopped: Deferred[None] | None = None
+        self._stopped: list[Deferred[None]] | None = None
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """
@@ -76,17 +81,25 @@ class Worker:
         self._finish()
 
     def stop(self) -> Deferred[None]:
-        """Drop the work that has not begun, and wait for the rest without blocking the reactor."""
-        if self._stopped is None:
-            self._stopped = Deferred()
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._finish()
+        """
+        Drop the work that has not begun, and wait for the rest without blocking the reactor.
+
+        After that the worker can be used again, as a service can be started again.
+        """
         waiting: Deferred[None] = Deferred()
-        self._stopped.chainDeferred(waiting) if not self._stopped.called else waiting.callback(None)
+        if self._stopped is None:
+            self._stopped = []
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._stopped.append(waiting)
+        self._finish()
         return waiting
 
     def _finish(self) -> None:
-        if self._stopped is not None and not self._unfinished and not self._stopped.called:
-            # Each has done its last work and is about to end: nobody waits here for more than that.
-            self._pool.shutdown(wait=True)
-            self._stopped.callback(None)
+        if self._stopped is None or self._unfinished:
+            return
+        # Each has done its last work and is about to end: nobody waits here for more than that.
+        self._pool.shutdown(wait=True)
+        self._pool = self._new_pool()
+        waiting, self._stopped = self._stopped, None
+        for one in waiting:
+            one.callback(None)

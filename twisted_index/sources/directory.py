@@ -288,7 +288,7 @@ class DirectorySource:
         self, state: ProjectState, served: Served, companion: Companion | None
     ) -> FileBody | None:
         entry, facts = served.entry, served.facts
-        still_true = state.truth if state.snapshot is not None else _never
+        still_true = state.truth if state.settled else _never
         if companion is None:
             # Without a thread: opening a file takes less time than the way to one and back.
             return open_distribution(entry.path, entry.key, facts.sha256, still_true)
@@ -302,5 +302,5 @@ class DirectorySource:
 
 
 def _never() -> bool:
-    """Say no for a file that was checked alone: what the project's page lists is not known yet."""
+    """Say no for a project that is not all known, or too young for its times to tell all changes."""
     return False

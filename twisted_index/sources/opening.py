@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a signature or provenance document that are served.
 _MAX_DOCUMENT = 1 << 20
+#: Bytes of a file that may be kept in memory by whoever asks for it again.
+_SMALL = 1 << 16
 
 
 def open_distribution(
@@ -50,10 +52,35 @@ def open_distribution(
         file.close()
         return None
 
-    def reopen() -> FileBody | None:
-        return open_distribution(path, key, sha256, still_true) if still_true() else None
+    modified = key.mtime_ns / 1e9
+    small: FileBody | None = None
 
-    return FileBody(content=file, size=key.size, sha256=sha256, modified=key.mtime_ns / 1e9, reopen=reopen)
+    def reopen() -> FileBody | None:
+        """Give the bytes that were read once, as long as the file's size and times say they are the same."""
+        nonlocal small
+        if not still_true() or key_of(path) != key:
+            return None
+        if small is None and (content := _read_all(path, key)) is not None:
+            small = FileBody(content=content, size=key.size, sha256=sha256, modified=modified, reopen=reopen)
+        return small
+
+    return FileBody(
+        content=file,
+        size=key.size,
+        sha256=sha256,
+        modified=modified,
+        reopen=reopen if key.size <= _SMALL else None,
+    )
+
+
+def _read_all(path: bytes, key: FileKey) -> bytes | None:
+    try:
+        with open(os.open(path, OPEN_FLAGS), "rb", buffering=0) as file:
+            content = file.read(key.size + 1)
+            same = FileKey.of(os.fstat(file.fileno())) == key
+    except OSError:
+        return None
+    return content if same and len(content) == key.size else None
 
 
 def read_core_metadata(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted_index.sources.roots import Part, RootReading
-    from twisted_index.sources.stamps import Freshness
+    from twisted_index.sources.stamps import Freshness, Seen
     from twisted_index.worker import Works
 
 _log = Logger()
@@ -48,6 +48,11 @@ class RootSet:
     def readings(self) -> list[RootReading]:
         """The last readings; empty before the first."""
         return [reading for reading in self._readings if reading is not None]
+
+    def seen(self) -> list[tuple[bytes, Seen]] | None:
+        """Give the roots with their stamps; None while one of them has not been read."""
+        readings = self.readings
+        return [(one.path, one.seen) for one in readings] if len(readings) == len(self._paths) else None
 
     def hold(self) -> bool:
         """Say whether every root is still as it was read: one `stat` each."""

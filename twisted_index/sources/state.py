@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twisted_index.sources.project import Served
     from twisted_index.sources.roots import Part
     from twisted_index.sources.rootset import RootSet
-    from twisted_index.sources.stamps import Freshness, Seen
+    from twisted_index.sources.stamps import Freshness, Seen, Stamp
 
 #: Files whose state is kept, over all projects, at about 2.5 KB each. Beyond it the projects that
 #: were asked for longest ago are dropped; they come back from the ledger, without being read.
@@ -39,7 +39,7 @@ class Truth:
         lifetime: Seconds for which that look counts.
     """
 
-    __slots__ = ("_folders", "_freshness", "_roots", "generation", "lifetime", "looked_at")
+    __slots__ = ("_folders", "_freshness", "_roots", "_stamps", "generation", "lifetime", "looked_at")
 
     def __init__(
         self,
@@ -54,27 +54,47 @@ class Truth:
         self._roots = roots
         self._freshness = freshness
         self._folders = folders
+        #: What has to be as it was: None while a stamp is not clean, and nothing can be told from it.
+        self._stamps: list[tuple[bytes, Stamp]] | None = None
         self.generation = generation
         self.looked_at = looked_at
         self.lifetime = lifetime
 
     def __call__(self) -> bool:
         """Say whether it is: a look at the clock, and one `stat` for each root and folder."""
-        return self.recent() and self.generation == self._roots.generation and self.folders_hold()
+        # On the way of every request, so in one piece. A generation that has passed, or a root
+        # that was read again, is looked into by `folders_hold` and not here.
+        freshness = self._freshness
+        if (
+            self._stamps is None
+            or freshness.monotonic() - self.looked_at >= self.lifetime
+            or self.generation != self._roots.generation
+        ):
+            return False
+        stat = freshness.stat
+        try:
+            for path, stamp in self._stamps:
+                status = stat(path)
+                if (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns) != stamp:
+                    return False
+        except OSError:
+            return False
+        return True
 
     def recent(self) -> bool:
         """Say whether the last look at the files still counts."""
         return self._freshness.monotonic() - self.looked_at < self.lifetime
 
     def folders_hold(self) -> bool:
-        """Say whether the roots and the project's folders are as they were."""
-        if not self._roots.hold():
+        """Say whether the roots and the project's folders are as they were, and take note of it."""
+        self._stamps = None
+        roots = self._roots.seen()
+        if roots is None:
             return False
-        holds = self._freshness.holds
-        # A generator would cost as much as the `stat` does.
-        for path, seen in self._folders:  # noqa: SIM110
-            if not holds(path, seen):
-                return False
+        seen = [*roots, *self._folders]
+        if not all(self._freshness.holds(path, one) for path, one in seen):
+            return False
+        self._stamps = [(path, one.stamp) for path, one in seen]
         return True
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Seconds without a byte after which a kept-alive connection gives its place to a new one.
 _LEFT_ALONE = 2.0
 
+#: Seconds between looks whether the last stream of an HTTP/2 connection has ended, at a stop.
+_HTTP2_LOOK = 0.1
+
 
 class IndexChannel(HTTPChannel):
     """A connection of an `IndexSite`."""
@@ -37,46 +40,41 @@ class IndexChannel(HTTPChannel):
     factory: IndexSite
     transport: Any
     _HTTPChannel__first_line: int
+    _TimeoutMixin__timeoutCall: IDelayedCall | None
     _deadline: IDelayedCall | None = None
     _half_closed = False
-    _heard_at = 0.0
     _written = 0
     _taken = -1
 
     # -- What comes in
 
     def connectionMade(self) -> None:
-        """Count the connection, and take over the limits of the site."""
+        """Take over the limits of the site."""
         limits = self.factory.limits
-        self._heard_at = self.factory.reactor.seconds()
         self.totalHeadersSize = limits.max_header
         # The longest line is read whole, so that one which is too long can be answered.
         self.MAX_LENGTH = max(limits.max_header, limits.max_uri + 64)
-        self.factory.opened(self)
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
         """Read, and start the deadline if a request header is left unfinished."""
-        self._heard_at = self.factory.reactor.seconds()
-        short_way = self.factory.short_way
-        if short_way is not None and self._waits_for_request() and short_way.answer(self, data):
-            return
-        super().dataReceived(data)
-        if self._deadline is None and self._in_header():
-            limit = self.factory.limits.header_timeout
-            self._deadline = self.callLater(limit, self._header_too_slow)
-
-    def _waits_for_request(self) -> bool:
-        """Say whether nothing is read, answered or queued, and the next bytes begin a request."""
-        return (
+        if (
+            # Nothing is read, answered or queued, and the next bytes begin a request.
             not self.requests
             and not self._buffer
             and self.line_mode == 1
             and self.persistent == 1
             and self._HTTPChannel__first_line == 1
+            and self.factory.short_way is not None
             and not self._half_closed
             and not self.factory.sheds_connections
-        )
+            and self.factory.short_way.answer(self, data)
+        ):
+            return
+        super().dataReceived(data)
+        if self._deadline is None and self._in_header():
+            limit = self.factory.limits.header_timeout
+            self._deadline = self.callLater(limit, self._header_too_slow)
 
     def _in_header(self) -> bool:
         """Say whether a part of a request header has come, but not its end."""
@@ -213,8 +211,10 @@ class IndexChannel(HTTPChannel):
 
     def end_if_left_alone(self) -> None:
         """Close if nothing has come for a while; a connection just made is about to ask."""
-        quiet = self.factory.reactor.seconds() - self._heard_at
-        if self.idle and quiet >= _LEFT_ALONE:
+        timer = self._TimeoutMixin__timeoutCall
+        # Each byte that comes sets the idle timer anew.
+        heard_at = timer.getTime() - (self.timeOut or 0) if timer is not None else 0.0
+        if self.idle and self.factory.reactor.seconds() - heard_at >= _LEFT_ALONE:
             self.loseConnection()
 
     def end_when_idle(self) -> None:
@@ -222,10 +222,9 @@ class IndexChannel(HTTPChannel):
         self._end_if_done()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Stop all clocks and give the place to another connection."""
+        """Stop all clocks."""
         self._cancel_deadline()
         super().connectionLost(reason)
-        self.factory.closed(self)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -233,16 +232,48 @@ class IndexProtocol(_GenericHTTPChannelProtocol):
     """
     Twisted's switch between HTTP/1.1 and HTTP/2, kept so that TLS connections may speak either.
 
-    Twisted looks for `IHalfCloseableProtocol` here, not on the channel inside.
+    It is the connection as the site counts it, since the channel inside changes with HTTP/2. And
+    Twisted looks for `IHalfCloseableProtocol` here.
     """
+
+    _factory: IndexSite
+    _channel: Any
+
+    def makeConnection(self, transport: Any) -> None:
+        """Take a place among the connections."""
+        self._factory.opened(self)
+        self._channel.makeConnection(transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Give the place to another connection."""
+        self._channel.connectionLost(reason)
+        self._factory.closed(self)
+
+    def end_if_left_alone(self) -> None:
+        """Close if nothing has come for a while. HTTP/2 has one connection for all, so none too many."""
+        if isinstance(self._channel, IndexChannel):
+            self._channel.end_if_left_alone()
+
+    def end_when_idle(self) -> None:
+        """Close now if nothing is going on, else after the answers."""
+        channel = self._channel
+        if isinstance(channel, IndexChannel):
+            channel.end_when_idle()
+        elif channel.streams:
+            self._factory.reactor.callLater(_HTTP2_LOOK, self.end_when_idle)
+        else:
+            channel.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        self._channel.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
         """Tell the channel; HTTP/2, which has no half-closed connections, ends."""
-        channel: Any = self._channel
-        if isinstance(channel, IndexChannel):
-            channel.readConnectionLost()
+        if isinstance(self._channel, IndexChannel):
+            self._channel.readConnectionLost()
         else:
-            channel.transport.loseConnection()
+            self._channel.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: this side never closes its half alone."""

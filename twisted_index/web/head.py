@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from twisted_index.http_rules.negotiate import (
-    DocumentFormat,
-    Format,
-    accepts_gzip,
-    document_format,
-    simple_format,
-)
+from twisted_index.http_rules.negotiate import document_format
+from twisted_index.web.prepared import form_of
+
+if TYPE_CHECKING:
+    from twisted_index.web.prepared import Form
+
+T = TypeVar("T")
 
 #: Fields that change the answer in ways which are not prepared, or announce a body.
 _UNUSUAL = frozenset(
@@ -45,6 +45,7 @@ _MOST_REMEMBERED = 1024
 # RFC 9112 sections 3 and 5, without what is legal and rare. The target is a path without a query,
 # and visible ASCII; a field is a name, a colon and visible ASCII.
 _REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[!\"$-;=@-~]*) HTTP/1\.1")
+_PAGE = re.compile(rb"/simple/([a-z0-9-]+)/")
 _FIELDS = re.compile(rb"(?:\r\n[A-Za-z0-9-]+:[ -~]*)+\r\n\r\n")
 _HOST = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
 
@@ -56,14 +57,14 @@ class Fields:
 
     Attributes:
         form: The form of a page.
-        document: The form of a sentence.
+        document: The name of the form of a sentence.
         if_none_match: The field, if it is there.
         agent: User-Agent, for the log.
         referrer: Referer, likewise.
     """
 
-    form: tuple[Format, bool]
-    document: DocumentFormat
+    form: Form
+    document: str
     if_none_match: bytes | None
     agent: bytes
     referrer: bytes
@@ -76,11 +77,14 @@ class Head(NamedTuple):
     Attributes:
         method: GET or HEAD.
         path: As it was sent.
+        page: The project whose page the path names, empty for the project list; None if it names
+            no page of the recommended URL.
         fields: What else it asks for.
     """
 
     method: bytes
     path: bytes
+    page: str | None
     fields: Fields
 
 
@@ -96,30 +100,45 @@ class HeadReader:
     def __init__(self, *, max_uri: int, max_header: int) -> None:
         self._max_uri = max_uri
         self._max_header = max_header
-        self._remembered: dict[bytes, Fields | None] = {}
+        self._heads: dict[bytes, Head] = {}
+        self._fields: dict[bytes, Fields | None] = {}
 
     def read(self, data: bytes) -> Head | None:
         """Read what has come on a connection that waited for a request; None unless it is one plain head."""
+        head = self._heads.get(data)
+        if head is None:
+            head = self._read(data)
+            if head is not None:
+                _remember(self._heads, data, head)
+        return head
+
+    def _read(self, data: bytes) -> Head | None:
         end = data.find(b"\r\n")
         match = _REQUEST_LINE.fullmatch(data, 0, end) if end > 0 else None
         if match is None or end > self._max_uri or len(data) > self._max_header:
             return None
         rest = data[end:]
-        fields = self._remembered.get(rest, _UNKNOWN)
-        if fields is _UNKNOWN:
-            fields = self._learn(rest)
-        return None if not isinstance(fields, Fields) else Head(match[1], match[2], fields)
-
-    def _learn(self, rest: bytes) -> Fields | None:
-        fields = read_fields(rest)
-        if len(rest) <= _MAX_REMEMBERED:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[rest] = fields
-        return fields
+        if rest in self._fields:
+            fields = self._fields[rest]
+        else:
+            fields = read_fields(rest)
+            _remember(self._fields, rest, fields)
+        return None if fields is None else Head(match[1], match[2], _page_of(match[2]), fields)
 
 
-_UNKNOWN = object()
+def _remember(memory: dict[bytes, T], data: bytes, meaning: T) -> None:
+    if len(data) <= _MAX_REMEMBERED:
+        if len(memory) >= _MOST_REMEMBERED:
+            memory.clear()
+        memory[data] = meaning
+
+
+def _page_of(path: bytes) -> str | None:
+    """Give the project whose page a path names, in whatever spelling it does."""
+    if path == b"/simple/":
+        return ""
+    match = _PAGE.fullmatch(path)
+    return None if match is None else match[1].decode("ascii")
 
 
 def read_fields(rest: bytes) -> Fields | None:
@@ -147,8 +166,8 @@ def read_fields(rest: bytes) -> Fields | None:
         return None
     accept = fields.get(b"accept")
     return Fields(
-        form=(simple_format(accept), accepts_gzip(fields.get(b"accept-encoding"))),
-        document=document_format(accept),
+        form=form_of(accept, fields.get(b"accept-encoding")),
+        document=document_format(accept).name,
         if_none_match=fields.get(b"if-none-match"),
         agent=fields.get(b"user-agent", b"-"),
         referrer=fields.get(b"referer", b"-"),

@@ -10,10 +10,10 @@ import gzip
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from twisted_index.http_rules.negotiate import Format
+from twisted_index.http_rules.negotiate import Format, accepts_gzip, simple_format
 from twisted_index.simple import html_page, json_page
 from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Response
 from twisted_index.web.wire import compose
@@ -26,8 +26,33 @@ if TYPE_CHECKING:
     from twisted_index.web.response import Headers
     from twisted_index.web.wire import Wire
 
-#: A format, and whether it is compressed.
-Form: TypeAlias = tuple[Format, bool]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """
+    A form of a page. There is one object for each, so that it is looked up by identity.
+
+    Attributes:
+        format: How it is written.
+        compressed: Whether by gzip.
+    """
+
+    format: Format
+    compressed: bool
+
+
+_FORMS = {(one, packed): Form(one, packed) for one in Format for packed in (False, True)}
+
+
+def form_of(accept: bytes | None, accept_encoding: bytes | None) -> Form:
+    """Choose a form by the two fields of a request."""
+    return _FORMS[simple_format(accept), accepts_gzip(accept_encoding)]
+
+
+def form_as(content_format: Format, accept_encoding: bytes | None) -> Form:
+    """Choose a form whose format is given."""
+    return _FORMS[content_format, accepts_gzip(accept_encoding)]
+
 
 #: Beyond level 6 pages hardly shrink, and some grow.
 _GZIP_LEVEL = 6
@@ -36,27 +61,27 @@ _VARY = ((b"Vary", b"Accept, Accept-Encoding"),)
 
 def prepare_list(project_list: ProjectList, form: Form) -> Response:
     """Write the project list in one form."""
-    writer = json_page if form[0] is Format.JSON else html_page
+    writer = json_page if form.format is Format.JSON else html_page
     return _finish(writer.write_project_list(project_list), form)
 
 
 def prepare_page(page: ProjectPage, form: Form, public_url: str | None) -> Response:
     """Write a project page in one form."""
-    writer = json_page if form[0] is Format.JSON else html_page
+    writer = json_page if form.format is Format.JSON else html_page
     return _finish(writer.write_project_page(page, public_url=public_url), form)
 
 
 def prepare_html(body: bytes, compressed: bool) -> Response:
     """Give an HTML page that is no page of the simple API what such a page has: a tag, and a coding."""
-    return _finish(body, (Format.HTML, compressed))
+    return _finish(body, _FORMS[Format.HTML, compressed])
 
 
 def _finish(body: bytes, form: Form) -> Response:
-    content_format, compressed = form
+    content_format = form.format
     headers = ((b"Content-Type", content_format.content_type), *_VARY, *REVALIDATE, *NOSNIFF)
     if content_format is not Format.JSON:
         headers = (*headers, *NO_SCRIPTS)
-    if compressed:
+    if form.compressed:
         # No time in it, so that equal pages are equal bytes.
         packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         if len(packed) < len(body):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Bytes of a file that is sent in one write. Larger ones are sent by `sendfile`.
 SMALL = 1 << 16
-#: How many are remembered, and bytes of documents that are kept in memory with them.
+#: How many are remembered, and of how many bytes in all, as what opens them may keep their content.
 _MOST = 4096
 _MOST_BYTES = 16 << 20
 
@@ -27,7 +27,7 @@ class ReadyFile(NamedTuple):
     Attributes:
         reopen: Opens it if it is still what is listed, else gives None.
         wire: Its answer but for the body.
-        weight: Bytes that are kept in memory for it.
+        weight: Bytes that may be kept in memory for it.
     """
 
     reopen: Callable[[], FileBody | None]
@@ -54,10 +54,9 @@ class ReadyFiles:
         if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL:
             return
         self.drop(path)
-        weight = len(body.content) if isinstance(body.content, bytes) else 0
         wire = compose(response, self._always, body.size)
-        self._files[path] = ReadyFile(body.reopen, wire, weight)
-        self._bytes += weight
+        self._files[path] = ReadyFile(body.reopen, wire, body.size)
+        self._bytes += body.size
         while len(self._files) > _MOST or self._bytes > _MOST_BYTES:
             self.drop(next(iter(self._files)))
 

@@ -28,7 +28,15 @@ from twisted_index.interfaces import IProblemSource, IRunning, ProblemReport
 from twisted_index.simple.html_page import write_file_list
 from twisted_index.simple.names import InvalidFilename, parse_filename
 from twisted_index.web.people import front_page, is_plain_host, problems_json, problems_page
-from twisted_index.web.prepared import Form, PreparedAnswers, prepare_html, prepare_list, prepare_page
+from twisted_index.web.prepared import (
+    Form,
+    PreparedAnswers,
+    form_as,
+    form_of,
+    prepare_html,
+    prepare_list,
+    prepare_page,
+)
 from twisted_index.web.readyfiles import ReadyFiles
 from twisted_index.web.respond import close, field, respond
 from twisted_index.web.response import NO_SCRIPTS, NOSNIFF, REVALIDATE, Headers, Response
@@ -98,6 +106,7 @@ class IndexResource(Resource):
         self._public_url = public_url.rstrip("/") if public_url else None
         self._always: Headers = (*headers, *(_CORS if cors else ()))
         self._worker = worker
+        self._started = False
         self._pages = PreparedAnswers(page_cache, self._always)
         self._absent = PreparedAnswers(_ABSENT_BYTES, self._always)
         self._files = ReadyFiles(self._always)
@@ -113,10 +122,18 @@ class IndexResource(Resource):
             Kind.PROBLEMS: self._answer_problems,
         }
 
+    def start(self) -> None:
+        """Start the source, once; the first request does it too, where there is no service to do so."""
+        if not self._started:
+            self._started = True
+            if IRunning.providedBy(self._source):
+                self._source.start()
+
     async def close(self) -> None:
         """Stop the source, where this resource is used without a service."""
         if IRunning.providedBy(self._source):
             await _eventually(self._source.stop)
+        self._started = False
 
     def short_way(self, limits: Limits, access_log: AccessLog | None) -> ShortWay:
         """Give the short way to this resource, for a site that has it as its root."""
@@ -124,6 +141,7 @@ class IndexResource(Resource):
 
     def render(self, request: Request) -> int:
         """Answer a request; every method comes here."""
+        self.start()
         answering = Deferred.fromCoroutine(self._answer(request))
         # A client that is gone needs no answer; an open file is closed by whoever got it.
         gone: list[object] = []
@@ -185,7 +203,7 @@ class IndexResource(Resource):
 
     def _prepare_absence(self, name: str, snapshot: Snapshot[Any], accept: bytes | None) -> Response:
         response = sentence_response(404, f"There is no project {name} here.", accept)
-        self._absent.keep(name, snapshot, document_format(accept), response)
+        self._absent.keep(name, snapshot, document_format(accept).name, response)
         return response
 
     def _write_page(self, page: ProjectPage, form: Form) -> Response:
@@ -303,8 +321,8 @@ def _choose_form(request: Request) -> Form:
     """Choose format and coding; a `format` in the query wins over Accept (PEP 691)."""
     wanted = (request.args or {}).get(b"format")
     chosen = format_parameter(wanted[0].decode("latin-1")) if wanted else None
-    chosen = chosen or simple_format(field(request, b"Accept"))
-    return chosen, accepts_gzip(field(request, b"Accept-Encoding"))
+    encoding = field(request, b"Accept-Encoding")
+    return form_of(field(request, b"Accept"), encoding) if chosen is None else form_as(chosen, encoding)
 
 
 def _redirect(request: Request, location: str, *, permanent: bool) -> Response:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from twisted_index.web.readyfiles import ReadyFiles
     from twisted_index.web.wire import Wire
 
-_PREFIX = b"/simple/"
-
 
 class ShortWay:
     """
@@ -89,14 +87,12 @@ class ShortWay:
         return True
 
     def _find(self, head: Head) -> tuple[Wire | None, bytes]:
-        path, fields = head.path, head.fields
-        if path.endswith(b"/"):
-            if not path.startswith(_PREFIX) or path == b"/simple//":
-                return None, b""
-            key = path[len(_PREFIX) : -1].decode("ascii")
-            ready = self._pages.ready(key, fields.form) or self._absent.ready(key, fields.document)
-            return (None, b"") if ready is None else (ready.wire, ready.wire.body)
-        return self._find_file(path)
+        page = head.page
+        if page is None:
+            return self._find_file(head.path)
+        fields = head.fields
+        ready = self._pages.ready(page, fields.form) or self._absent.ready(page, fields.document)
+        return (None, b"") if ready is None else (ready.wire, ready.wire.body)
 
     def _find_file(self, path: bytes) -> tuple[Wire | None, bytes]:
         ready = self._files.find(path)

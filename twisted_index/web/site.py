@@ -110,7 +110,7 @@ class IndexSite(Site):
             resource, requestFactory=IndexRequest, timeout=self.limits.idle_timeout, reactor=reactor
         )
         self._access_log = access_log
-        self._channels: set[IndexChannel] = set()
+        self._connections: set[IndexProtocol] = set()
         self._ports: list[Any] = []
         self._paused = False
         self._emptied: Deferred[None] | None = None
@@ -118,6 +118,8 @@ class IndexSite(Site):
         self._bounding = False
         self._comfortable = float("inf") if most is None else most * _CROWDED
         self.stopping = False
+        #: Whether connections are short, or the server stops, so that none is kept beyond its answer.
+        self.sheds_connections = False
         self.short_way: ShortWay | None = None
         if short_way and isinstance(resource, IndexResource):
             self.short_way = resource.short_way(self.limits, access_log)
@@ -139,32 +141,32 @@ class IndexSite(Site):
         request.site = self
         return request
 
-    @property
-    def sheds_connections(self) -> bool:
-        """Whether connections are short, or the server stops, so that none is kept beyond its answer."""
-        return self.stopping or len(self._channels) > self._comfortable
+    def _count(self) -> None:
+        self.sheds_connections = self.stopping or len(self._connections) > self._comfortable
 
-    def opened(self, channel: IndexChannel) -> None:
+    def opened(self, connection: IndexProtocol) -> None:
         """Count a connection; at the limit, further ones wait in the kernel's backlog."""
-        self._channels.add(channel)
+        self._connections.add(connection)
+        self._count()
         most = self.limits.max_connections
         if most is None:
             return
-        if most - len(self._channels) <= _ACCEPTS and not self._bounding:
+        if most - len(self._connections) <= _ACCEPTS and not self._bounding:
             self._bounding = True
             self.reactor.callLater(0, self._bound_accepts)
-        if len(self._channels) >= most:
-            for other in self._channels:
+        if len(self._connections) >= most:
+            for other in list(self._connections):
                 other.end_if_left_alone()
             self._pause(True)
 
-    def closed(self, channel: IndexChannel) -> None:
+    def closed(self, connection: IndexProtocol) -> None:
         """Uncount a connection."""
-        self._channels.discard(channel)
+        self._connections.discard(connection)
+        self._count()
         most = self.limits.max_connections
-        if self._paused and (most is None or len(self._channels) < most):
+        if self._paused and (most is None or len(self._connections) < most):
             self._pause(False)
-        if not self._channels and self._emptied is not None:
+        if not self._connections and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 
@@ -178,7 +180,7 @@ class IndexSite(Site):
         self._bounding = False
         most = self.limits.max_connections
         if most is not None and self._ports:
-            room = max(1, (most - len(self._channels)) // len(self._ports))
+            room = max(1, (most - len(self._connections)) // len(self._ports))
             for port in self._ports:
                 port.numberAccepts = min(_ACCEPTS, room)
 
@@ -211,9 +213,10 @@ class IndexSite(Site):
             seconds: After which they are cut off.
         """
         self.stopping = True
+        self._count()
         self._ports.clear()
         done: Deferred[None] = Deferred()
-        if not self._channels:
+        if not self._connections:
             done.callback(None)
             return done
         self._emptied = done
@@ -224,13 +227,13 @@ class IndexSite(Site):
                 cut.cancel()
 
         done.addCallback(stop_waiting)
-        for channel in list(self._channels):
-            channel.end_when_idle()
+        for connection in list(self._connections):
+            connection.end_when_idle()
         return done
 
     def _cut_off(self) -> None:
-        for channel in list(self._channels):
-            channel.transport.abortConnection()
+        for connection in list(self._connections):
+            connection.abort()
 
     # -- Requests
 
