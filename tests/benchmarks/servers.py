@@ -1,0 +1,215 @@
+"""
+The servers that every run compares: this one, nginx, and `twistd web`. One class each.
+
+Not for: other package indexes (`peers`).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from tests.benchmarks.processes import CannotStart, Process, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+
+_TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
+
+
+class Server:
+    """
+    A server of a folder, on a port of the loopback interface.
+
+    Args:
+        work: An empty folder for what it writes.
+        cores: Where it runs.
+    """
+
+    name: ClassVar[str]
+    #: Below which the pages of projects are.
+    prefix: ClassVar[str] = "/simple/"
+    process: Process
+
+    def __init__(self, work: Path, cores: frozenset[int]) -> None:
+        self.work = work
+        self.cores = cores
+        self.port = free_port()
+
+    def command(self) -> Sequence[str]:
+        """Give the command, and write what it reads."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Do what has to be done once before the first start."""
+
+    def ready(self) -> None:
+        """Do what has to be done while it runs, before it is asked: such as an upload."""
+
+    def environment(self) -> dict[str, str]:
+        """Give its environment: this one's without settings of package managers."""
+        return quiet_environment()
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.prepare()
+        self.launch()
+        self.ready()
+
+    def launch(self) -> None:
+        """Start the process, and wait until it listens."""
+        try:
+            self.process = Process(
+                self.command(),
+                log=self.work / "output",
+                cores=self.cores,
+                folder=self.work,
+                environment=self.environment(),
+            )
+        except OSError as error:
+            raise CannotStart(str(error)) from None
+        try:
+            self.process.await_port(self.port)
+        except CannotStart:
+            self.process.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.stop()
+
+    def page(self, project: str) -> str:
+        """Give the path of a project's page."""
+        return f"{self.prefix}{project}/"
+
+    @property
+    def index_url(self) -> str:
+        """What installers are given."""
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
+
+
+def quiet_environment() -> dict[str, str]:
+    """This environment without what configures installers, and with nothing read from configuration files."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+    return {**kept, "PIP_CONFIG_FILE": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class TwistedIndex(Server):
+    """This server, from this checkout, with its defaults."""
+
+    name = "twisted-index"
+
+    def __init__(
+        self, work: Path, cores: frozenset[int], folder: Path, *, state: Path | None = None, log: bool = False
+    ) -> None:
+        super().__init__(work, cores)
+        self._folder = folder
+        self._state = state or work / "state"
+        self._log = log
+
+    def command(self) -> Sequence[str]:
+        words = [*_TWISTD, "simpleindex", "--path", str(self._folder), "--state", str(self._state)]
+        words += ["--listen", f"tcp:{self.port}:interface=127.0.0.1"]
+        return [*words, "--logfile", str(self.work / "access.log")] if self._log else words
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "PYTHONPATH": str(REPOSITORY)}
+
+
+class TwistdWeb(Server):
+    """`twistd web --path`: what Twisted has for folders."""
+
+    name = "twistd web"
+    prefix = "/"
+
+    def __init__(self, work: Path, cores: frozenset[int], folder: Path) -> None:
+        super().__init__(work, cores)
+        self._folder = folder
+
+    def command(self) -> Sequence[str]:
+        listen = f"tcp:{self.port}:interface=127.0.0.1"
+        # Without a log of its own each request is written to the terminal's.
+        log = ["--logfile", os.devnull]
+        return [*_TWISTD, "web", "--listen", listen, "--path", str(self._folder), *log]
+
+
+_NGINX = """\
+{user}
+daemon off;
+worker_processes 1;
+pid {work}/nginx.pid;
+error_log {work}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+  types {{
+    application/vnd.pypi.simple.v1+json json;
+    text/html html;
+  }}
+  default_type application/octet-stream;
+  # Pages written beforehand, in the form that is asked for.
+  map $http_accept $document {{
+    default index.html;
+    "~application/vnd\\.pypi\\.simple\\.v1\\+json" index.json;
+  }}
+  access_log {log};
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000000;
+  client_body_temp_path {work}/body;
+  proxy_temp_path {work}/proxy;
+  fastcgi_temp_path {work}/fastcgi;
+  uwsgi_temp_path {work}/uwsgi;
+  scgi_temp_path {work}/scgi;
+  {more}
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    root {folder};
+    location / {{ gzip_static on; {listing} }}
+  }}
+}}
+"""
+
+
+class Nginx(Server):
+    """nginx sending the files of a folder, with one worker process, and sendfile."""
+
+    name = "nginx"
+
+    def __init__(
+        self,
+        work: Path,
+        cores: frozenset[int],
+        folder: Path,
+        *,
+        log: bool = False,
+        autoindex: bool = False,
+        more: str = "",
+    ) -> None:
+        super().__init__(work, cores)
+        self._folder = folder
+        self._log = f"{work}/access.log" if log else "off"
+        self._listing = "autoindex on;" if autoindex else "index $document;"
+        self._more = more
+
+    def command(self) -> Sequence[str]:
+        # Its workers would else be of a user who cannot read our folders.
+        user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+        settings = self.work / "nginx.conf"
+        settings.write_text(
+            _NGINX.format(
+                user=user,
+                work=self.work,
+                log=self._log,
+                more=self._more,
+                port=self.port,
+                folder=self._folder,
+                listing=self._listing,
+            )
+        )
+        return ["nginx", "-c", str(settings), "-e", str(self.work / "error.log")]
