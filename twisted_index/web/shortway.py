@@ -53,7 +53,7 @@ class ShortWay:
         self._files = files
         self._heads = HeadReader(max_uri=limits.max_uri, max_header=limits.max_header)
         self._access_log = access_log
-        self._transports = transports
+        self.transports = transports
         self._dates = Dates()
 
     def answer(self, channel: IndexChannel, data: bytes) -> bool:
@@ -68,7 +68,7 @@ class ShortWay:
             False if nothing was done, and the ordinary way is to be gone.
         """
         transport = channel.transport
-        if type(transport) not in self._transports or transport.disconnecting:
+        if type(transport) not in self.transports or transport.disconnecting:
             return False
         began = self._access_log.clock() if self._access_log is not None else 0.0
         head = self._heads.read(data)
