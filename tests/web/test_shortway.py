@@ -109,7 +109,7 @@ def test_a_plain_request_is_answered_on_the_short_way_with_the_same_bytes(pair: 
 
 
 def test_a_client_that_has_the_page_is_told_so_on_the_short_way(pair: Pair):
-    tag = pair.ordinary.get("/simple/demo/", headers={"Accept": JSON}).header("ETag")
+    tag = pair.ordinary.get("/simple/demo/", headers={"Accept": JSON}).headers["ETag"]
     for given_tags in (tag, f'"other", {tag}', f"W/{tag}", "*"):
         before = pair.taken
         short, ordinary = pair.say([head("/simple/demo/", f"Accept: {JSON}", f"If-None-Match: {given_tags}")])
