@@ -5,22 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import rows
+from tests.benchmarks import peer_rows, rows, scale_rows
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figures, about_machine, ratio_table
+from tests.benchmarks.report import tables, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.benchmarks.bench import Row
 
-ROWS: tuple[Row, ...] = rows.ROWS
+ROWS: tuple[Row, ...] = (*rows.ROWS, *scale_rows.ROWS, *peer_rows.ROWS)
 
 
 def _default_cache() -> Path:
@@ -31,6 +33,7 @@ def _default_cache() -> Path:
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--repeat", type=int, default=5, help="measure everything so often (5)")
+    parser.add_argument("--seconds", type=int, default=3, help="how long each load lasts (3)")
     parser.add_argument("--quick", action="store_true", help="short loads and small trees, to try it out")
     parser.add_argument("--only", action="append", metavar="ROW", help="only this row; repeatable")
     parser.add_argument("--peers", action="store_true", help="other indexes too; they are fetched once")
@@ -44,6 +47,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> int:
     """Run. What fails is told in the tables; the exit code only says whether anything could be measured."""
     given = _arguments(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
     if given.list:
         print(*(row.name for row in ROWS), sep="\n")
         return 0
@@ -51,7 +55,10 @@ def main(words: Sequence[str] | None = None) -> int:
     missing = [tool for tool in ("nginx", "wrk") if shutil.which(tool) is None]
     if missing or not chosen:
         sys.exit(f"Not installed: {', '.join(missing)}." if missing else "No such row; --list names them.")
-    figures = Figures(about={**about_machine(), "repeated": given.repeat, "quick": given.quick})
+    figures = Figures(
+        about={**about_machine(), "repeated": given.repeat, "seconds": given.seconds, "quick": given.quick}
+    )
+    figures.ratios = {row.name: row.ratios for row in ROWS}
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as work:
         bench = Bench(
@@ -59,14 +66,17 @@ def main(words: Sequence[str] | None = None) -> int:
             work=Path(work),
             tree=given.tree and given.tree.resolve(),
             repeat=given.repeat,
+            seconds=1 if given.quick else given.seconds,
             quick=given.quick,
             figures=figures,
         )
-        for row in chosen:
-            bench.run(row)
-    figures.about["minutes"] = round((time.monotonic() - began) / 60, 1)
-    figures.about["load at end"] = round(os.getloadavg()[0], 2)
-    print(ratio_table(figures.lines()))
+        with bench.lasting:
+            for row in chosen:
+                bench.run(row)
+                figures.about["minutes"] = round((time.monotonic() - began) / 60, 1)
+                if given.docs:
+                    write_report(figures, given.docs)
+    print(ratio_table(figures.lines()) if given.docs else tables(figures))
     return 0 if figures.values else 1
 
 

@@ -7,11 +7,12 @@ Not for: which rows there are (`rows`, `scale_rows`, `peer_rows`).
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tests.benchmarks.load import JSON, REPORT, Client, Wrk, WrongAnswer
 from tests.benchmarks.processes import Cores, on
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.servers import Server
 
 S = TypeVar("S", bound="Server")
+T = TypeVar("T")
 
 _WARM_SECONDS: Final = 1
 
@@ -75,6 +77,7 @@ class Bench:
         work: For all else; removed at the end.
         tree: A folder of real distributions, or None to fetch them.
         repeat: How often each cell is measured.
+        seconds: How long one load lasts.
         quick: Short runs and small trees, to see that everything works.
         figures: Where the values go.
     """
@@ -83,15 +86,21 @@ class Bench:
     work: Path
     tree: Path | None
     repeat: int
+    seconds: int
     quick: bool
     figures: Figures
     cores: Cores = field(default_factory=Cores.of_this_machine)
+    #: What runs until the end.
+    lasting: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _places: int = 0
+    _made: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def seconds(self) -> int:
-        """How long one load lasts."""
-        return 1 if self.quick else 3
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Make something that several rows use, when the first of them needs it."""
+        if name not in self._made:
+            self._made[name] = make()
+        found: T = self._made[name]
+        return found
 
     @property
     def wrk(self) -> Wrk:
@@ -109,9 +118,9 @@ class Bench:
 
     @contextlib.contextmanager
     def running(self, make: Callable[..., S], *words: object, **more: object) -> Iterator[S]:
-        """Run a server in here, in a folder that goes with it."""
+        """Run a server in here, in a folder that goes with it, on the servers' core if not on `cores`."""
         work = self.place()
-        server = make(work, self.cores.server, *words, **more)
+        server = make(work, more.pop("cores", self.cores.server), *words, **more)
         try:
             server.start()
             yield server
@@ -155,7 +164,7 @@ class Bench:
 
     def run(self, row: Row) -> None:
         """Measure all cells of a row once, and again, and again; what fails is noted and left alone."""
-        self.figures.ratios[row.name] = row.ratios
+        self.figures.about.setdefault("load", {})[row.name] = round(os.getloadavg()[0], 2)
         began = time.monotonic()
         try:
             with row.prepare(self) as cells:

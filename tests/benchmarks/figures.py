@@ -26,6 +26,7 @@ UNITS = {
     "throughput": ("MB/s", 1e6, 0),
     "first_page": ("s to first page", 1.0, 2),
     "all_pages": ("s to all pages", 1.0, 1),
+    "server_cpu": ("s CPU", 1.0, 1),
     "memory": ("MB resident", 1e6, 0),
     "visible": ("ms to visible", 1e-3, 1),
     "missed": ("answers without it", 1.0, 0),
@@ -112,6 +113,15 @@ class Figures:
                 if found:
                     yield Line(row, ratio, statistics.median(found), min(found), max(found))
 
+    def keep_others(self, document: dict[str, Any]) -> None:
+        """Take over, from what `dump` wrote, the rows that are not here."""
+        mine = {*self.values, *self.failures}
+        for row in {*document["values"], *document["failures"]} - mine:
+            self.values[row] = document["values"].get(row, {})
+            if row in document["failures"]:
+                self.failures[row] = document["failures"][row]
+            self.about.setdefault("load", {})[row] = document["about"].get("load", {}).get(row)
+
     def _series(self, row: str, who: str, metric: str) -> list[float]:
         return self.values.get(row, {}).get(who, {}).get(metric, [])
 
@@ -158,7 +168,10 @@ def ratio_table(lines: Iterable[Line]) -> str:
     text = ["| what | median | spread | goal | |", "|---|--:|--:|--:|---|"]
     for line in lines:
         ratio = line.ratio
-        sign, unit, digits = ("×", "", 2) if ratio.to else ("", " " + UNITS[ratio.metric][0].split()[0], 2)
+        small = bool(ratio.to) and line.median < 0.1
+        sign, unit, digits = (
+            ("×", "", 4 if small else 2) if ratio.to else ("", " " + UNITS[ratio.metric][0].split()[0], 2)
+        )
         if not ratio.to and ratio.metric == "missed":
             sign, unit, digits = "", "", 0
         shown = [f"{value:,.{digits}f}" for value in (line.median, line.low, line.high)]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks.processes import on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tests.benchmarks.processes import Process
@@ -219,12 +219,11 @@ def _figures(report: dict[str, float], taken: float, ask: Ask) -> dict[str, floa
     }
 
 
-def paced(ask: Ask, *, seconds: float, pause: float = 0.002) -> list[float]:
+def paced(ask: Ask, *, until: Callable[[], bool], pause: float = 0.002) -> list[float]:
     """Ask again and again with pauses in between, and give the seconds that each answer took, ascending."""
     taken = []
     with Client(ask.port) as client:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while not until():
             began = time.perf_counter()
             answer = client.get(ask.path, ask.fields)
             taken.append(time.perf_counter() - began)

@@ -106,15 +106,20 @@ class TwistedIndex(Server):
     name = "twisted-index"
 
     def __init__(
-        self, work: Path, cores: frozenset[int], folder: Path, *, state: Path | None = None, log: bool = False
+        self,
+        work: Path,
+        cores: frozenset[int],
+        *folders: Path,
+        state: Path | None = None,
+        log: bool = False,
     ) -> None:
         super().__init__(work, cores)
-        self._folder = folder
+        self._folders = folders
         self._state = state or work / "state"
         self._log = log
 
     def command(self) -> Sequence[str]:
-        words = [*_TWISTD, "simpleindex", "--path", str(self._folder), "--state", str(self._state)]
+        words = [*_TWISTD, "simpleindex", *map(str, self._folders), "--state", str(self._state)]
         words += ["--listen", f"tcp:{self.port}:interface=127.0.0.1"]
         return [*words, "--logfile", str(self.work / "access.log")] if self._log else words
 

@@ -6,11 +6,14 @@ Not for: pages of them (`static`).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
 
 from twisted_index.testing import make_wheel
 
@@ -20,12 +23,12 @@ if TYPE_CHECKING:
 
 #: What is installed: 60 projects with wheels for common platforms, which need no others.
 _NAMES = """
-annotated-types anyio asgiref attrs babel beautifulsoup4 bleach blinker boto3 botocore cachetools
-certifi charset-normalizer click colorama django docutils fastapi filelock flask h11 httpcore httpx
-idna imagesize iniconfig itsdangerous jinja2 jmespath mako markdown markdown-it-py markupsafe mdurl
-more-itertools packaging pathspec platformdirs pluggy pydantic pydantic-core pygments pyjwt
-pyparsing pytest python-dateutil pytz pyyaml requests rich s3transfer six snowballstemmer soupsieve
-sqlparse starlette tqdm typing-extensions typing-inspection urllib3
+annotated-doc annotated-types anyio asgiref attrs babel beautifulsoup4 blinker boto3 botocore cachetools
+certifi charset-normalizer click django fastapi filelock flask h11 httpcore httpx idna imagesize
+iniconfig itsdangerous jinja2 jmespath mako markdown markdown-it-py markupsafe mdurl more-itertools
+opentelemetry-api packaging pathspec platformdirs pluggy pydantic pydantic-core pygments pyjwt
+pyparsing pytest python-dateutil pyyaml requests rich s3transfer six snowballstemmer soupsieve sqlparse
+starlette tqdm typing-extensions typing-inspection urllib3 webencodings werkzeug
 """
 REAL_PROJECTS = _NAMES.split()
 
@@ -86,21 +89,32 @@ def many(cache: Path, projects: int, files: int) -> Path:
     return kept(cache / f"many-{projects}-{files}", make)
 
 
-def real(cache: Path, given: Path | None) -> Path:
-    """Wheels of `REAL_PROJECTS`, in a folder each: out of a folder, or from the index that pip is set to."""
-    if given is not None:
-        return given
+def installable(cache: Path, given: Path | None) -> Path:
+    """
+    Wheels of `REAL_PROJECTS` and the project `demo`, a folder each, named normally.
+
+    Args:
+        cache: Where it is kept.
+        given: A folder of distributions to take them from; None fetches them by pip, once, from
+            wherever pip is set to.
+    """
+    wheels = given or _downloads(cache)
+    name = hashlib.sha256(f"{wheels} {REAL_PROJECTS}".encode()).hexdigest()[:12]
 
     def make(folder: Path) -> None:
-        downloads = folder.with_name("downloads.part")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
-        subprocess.run(
-            [*command, "-d", str(downloads), *REAL_PROJECTS], check=True, timeout=_DOWNLOAD_SECONDS
-        )
-        for file in sorted(downloads.iterdir()):
-            place = folder / file.name.partition("-")[0]
-            place.mkdir(exist_ok=True)
-            file.rename(place / file.name)
-        downloads.rmdir()
+        shutil.copytree(small(cache) / DEMO, folder / DEMO)
+        for wheel in sorted(wheels.rglob("*.whl")):
+            project = canonicalize_name(wheel.name.partition("-")[0])
+            if project in REAL_PROJECTS or given is None:
+                (folder / project).mkdir(exist_ok=True)
+                shutil.copyfile(wheel, folder / project / wheel.name)
 
-    return kept(cache / "real", make)
+    return kept(cache / f"installable-{name}", make)
+
+
+def _downloads(cache: Path) -> Path:
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
+        subprocess.run([*command, "-d", str(folder), *REAL_PROJECTS], check=True, timeout=_DOWNLOAD_SECONDS)
+
+    return kept(cache / "downloads", make)
