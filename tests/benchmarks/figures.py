@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -99,8 +100,9 @@ class Figures:
             series.setdefault(metric, []).append(value)
 
     def fail(self, row: str, who: str, why: str) -> None:
-        """Keep why there is no value."""
-        self.failures.setdefault(row, {})[who] = why
+        """Keep why there is no value, without folders and hosts: they are of one machine only."""
+        said = re.sub(r"https?://(?!127\.)[^\s/]+", "https://…", why)
+        self.failures.setdefault(row, {})[who] = re.sub(r"(?<=[\s'\"=])(/[\w.+-]+){3,}", _last_part, said)
 
     def lines(self) -> Iterator[Line]:
         """Make the ratios: of the values of each repetition, so that what both suffered cancels out."""
@@ -152,6 +154,10 @@ class Figures:
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
+def _last_part(found: re.Match[str]) -> str:
+    return "…/" + found[0].rpartition("/")[2]
+
+
 def about_machine() -> dict[str, Any]:
     """Tell what kind of machine this is, without its name."""
     return {
@@ -169,9 +175,8 @@ def ratio_table(lines: Iterable[Line]) -> str:
     for line in lines:
         ratio = line.ratio
         small = bool(ratio.to) and line.median < 0.1
-        sign, unit, digits = (
-            ("×", "", 4 if small else 2) if ratio.to else ("", " " + UNITS[ratio.metric][0].split()[0], 2)
-        )
+        unit = " " + UNITS[ratio.metric][0].split()[0]
+        sign, unit, digits = ("×", "", 4 if small else 2) if ratio.to else ("", unit, 2)
         if not ratio.to and ratio.metric == "missed":
             sign, unit, digits = "", "", 0
         shown = [f"{value:,.{digits}f}" for value in (line.median, line.low, line.high)]

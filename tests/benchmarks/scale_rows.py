@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import trees
@@ -120,7 +121,7 @@ def _reading(bench: Bench) -> Iterator[list[Cell]]:
                 reading.join()
 
     yield [
-        Cell(f"{words}, {where}", lambda cores=cores, reads=reads: measure(cores, reads))
+        Cell(f"{words}, {where}", partial(measure, cores, reads))
         for where, cores in (("both cores", bench.cores.everything), ("one core", bench.cores.server))
         for words, reads in (("idle", False), ("reading", True))
     ]
