@@ -263,3 +263,42 @@ def test_a_restart_reads_no_file_again(tmp_path: Path, serve, monkeypatch):
     monkeypatch.setattr(inspector, "inspect", lambda *_a, **_k: pytest.fail("a file was read again"))
     assert serve(root, ledger=Ledger(ledger)).page("demo") == before
     assert path.exists()
+
+
+def test_an_absence_is_over_when_the_project_comes_whoever_else_was_asked_for_meanwhile(folder: Folder):
+    """The roots hold again as soon as they were read again; what they held before does not."""
+    ONE.write_to(folder.path / "demo")
+    folder.files("demo")
+    folder.later()
+    folder.files("demo")
+    absent = answer(folder.source.project_page, "late")
+    assert absent.value is None
+    assert absent.still_true()
+    make_wheel("late", "1.0").write_to(folder.path)
+    folder.files("demo")
+    folder.later()
+    folder.files("demo")
+    assert not absent.still_true()
+    assert folder.page("late") is not None
+
+
+def test_a_file_that_was_being_copied_is_listed_with_the_next_answer_once_it_is_whole(folder: Folder):
+    path = ONE.write_to(folder.path / "demo")
+    TWO.write_to(folder.path / "demo")
+    path.write_bytes(ONE.content[:-40])
+    folder.times.clock.advance(0.1)
+    assert folder.files("demo") == [TWO.filename]
+    with path.open("ab") as file:
+        file.write(ONE.content[-40:])
+    assert folder.files("demo") == [ONE.filename, TWO.filename]
+
+
+def test_a_linked_file_whose_target_becomes_a_folder_is_no_longer_there(folder: Folder, tmp_path: Path):
+    target = ONE.write_to(tmp_path / "store")
+    (folder.path / "demo").mkdir()
+    (folder.path / "demo" / ONE.filename).symlink_to(target)
+    folder.later()
+    assert folder.read("demo", ONE.filename) == ONE.content
+    target.unlink()
+    target.mkdir()
+    assert folder.read("demo", ONE.filename) is None

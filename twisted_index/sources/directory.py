@@ -21,7 +21,7 @@ from twisted_index.ledger import Ledger, Refusal
 from twisted_index.simple.model import Companion
 from twisted_index.sources.filesystems import has_coarse_folders, is_remote
 from twisted_index.sources.inspector import Inspector
-from twisted_index.sources.joint import Joint
+from twisted_index.sources.joint import Joint, Shared
 from twisted_index.sources.listing import read_listing
 from twisted_index.sources.opening import open_distribution, read_core_metadata, read_document
 from twisted_index.sources.patience import wait_at_most
@@ -98,9 +98,9 @@ class DirectorySource:
         )
         self._names = ProjectNames(self._roots, self._reader, self._freshness, rescan)
         self._survey = Survey(self._roots, self._reader, self._look)
-        self._listings: Joint[str, ProjectState | None] = Joint(self._list)
+        self._listings: Joint[str, ProjectState | int] = Joint(self._list)
         self._states = States()
-        self._absent: Snapshot[ProjectPage | None] = Snapshot(value=None, still_true=self._roots.hold)
+        self._absence: tuple[int, Snapshot[ProjectPage | None]] | None = None
 
     def start(self) -> None:
         """Say what the file systems cannot promise. Nothing is read before it is asked for."""
@@ -128,7 +128,7 @@ class DirectorySource:
         state = self._states.get(project)
         if state is None:
             if self._roots.hold() and not self._roots.parts_of(project):
-                return self._absent
+                return self._absent(self._roots.generation)
         elif state.snapshot is not None and self._renew(project, state):
             return state.snapshot
         return Deferred.fromCoroutine(self._look(project))
@@ -157,6 +157,21 @@ class DirectorySource:
 
     # -- Is it still so?
 
+    def _absent(self, generation: int) -> Snapshot[ProjectPage | None]:
+        """
+        Give the absence of a project that had no part in the roots as they then were.
+
+        That the roots hold is not enough: they may have been read again since, with the project.
+        """
+        if self._absence is None or self._absence[0] != generation:
+            roots = self._roots
+
+            def still_true() -> bool:
+                return roots.generation == generation and roots.hold()
+
+            self._absence = (generation, Snapshot(value=None, still_true=still_true))
+        return self._absence[1]
+
     def _renew(self, project: str, state: ProjectState) -> bool:
         """Say whether a state is true now, after a look at its files where that is quickly done."""
         truth = state.truth
@@ -178,17 +193,31 @@ class DirectorySource:
 
     async def _look(self, project: str) -> Snapshot[ProjectPage | None]:
         state = await self._patiently(self._listings.ask(project), lambda: "Its folder is being read.")
-        if state is None:
-            return self._absent
+        if isinstance(state, int):
+            return self._absent(state)
         if state.snapshot is None:
-            learning = Deferred.fromCoroutine(self._inspector.learn(state.listing.entries, state.knowledge))
-            await self._patiently(learning, lambda: self._progress(state))
-            self._complete(project, state)
+            await self._patiently(self._learn(project, state), lambda: self._progress(state))
         assert state.snapshot is not None
         return state.snapshot
 
-    async def _list(self, project: str) -> ProjectState | None:
-        """List a project anew. Joint: runs once at a time for each project."""
+    def _learn(self, project: str, state: ProjectState) -> Deferred[None]:
+        """Learn what is in a project's files: once for all who ask."""
+        if state.learning is None:
+
+            async def learn() -> None:
+                await self._inspector.learn(state.listing.entries, state.knowledge)
+                self._complete(project, state)
+
+            state.learning = Shared(Deferred.fromCoroutine(learn()))
+        return state.learning.wait()
+
+    async def _list(self, project: str) -> ProjectState | int:
+        """
+        List a project anew. Joint: runs once at a time for each project.
+
+        Returns:
+            The generation of the roots, if they have no part of the project.
+        """
         await self._roots.refresh()
         before = self._states.get(project)
         parts, generation = self._roots.parts_of(project), self._roots.generation
@@ -196,7 +225,7 @@ class DirectorySource:
         if not parts:
             self._states.drop(project)
             self._survey.note(project, ())
-            return None
+            return generation
         seen = dict(before.listing.folders) if before is not None else {}
         try:
             listing = await self._reader.run(read_listing, project, parts, self._freshness, seen)
@@ -260,9 +289,10 @@ class DirectorySource:
         """Find a listed file by its name, after a look if what is known may not hold."""
         state = self._states.get(project)
         if state is None or state.snapshot is None or not self._renew(project, state):
-            state = await self._patiently(self._listings.ask(project), lambda: "Its folder is being read.")
-        if state is None:
-            return None
+            listed = await self._patiently(self._listings.ask(project), lambda: "Its folder is being read.")
+            if isinstance(listed, int):
+                return None
+            state = listed
         if state.snapshot is not None:
             served = state.served.get(filename)
         else:

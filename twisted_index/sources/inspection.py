@@ -6,11 +6,12 @@ Blocking; called in a thread.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import stat as stat_module
 from typing import TYPE_CHECKING
 
+from twisted_index.errors import Unavailable
 from twisted_index.ledger import Facts, FileKey, Finding, Refusal
 from twisted_index.simple.metadata import (
     BadArchive,
@@ -22,6 +23,7 @@ from twisted_index.simple.metadata import (
     read_wheel_metadata,
 )
 from twisted_index.simple.names import Kind
+from twisted_index.sources.regular import open_regular
 
 if TYPE_CHECKING:
     import io
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 #: Bytes that an archive may unpack to while it is read; the largest real sdists stay below 2 GiB.
 MAX_UNPACKED = 8 << 30
-#: O_NONBLOCK, so that a FIFO named like a wheel does not hold a thread for ever.
-OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_SHORT_OF_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _CHANGED = Refusal(
     reason="It changed while it was read.",
@@ -61,15 +63,18 @@ def inspect(path: bytes, distribution: Distribution, key: FileKey, *, settled: b
         Its facts, or why it cannot be listed.
     """
     try:
-        with open(os.open(path, OPEN_FLAGS), "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if not stat_module.S_ISREG(status.st_mode):
-                return _SPECIAL
-            if FileKey.of(status) != key:
+        file = open_regular(path)
+        if file is None:
+            return _SPECIAL
+        with file:
+            if FileKey.of(os.fstat(file.fileno())) != key:
                 return _CHANGED
             finding = _read(file, distribution, settled=settled)
             return finding if FileKey.of(os.fstat(file.fileno())) == key else _CHANGED
-    except (OSError, Unreadable):
+    except (OSError, Unreadable) as error:
+        if getattr(error, "errno", None) in _SHORT_OF_MEANS:
+            # That says nothing of the file, and a page without it would be a lie.
+            raise Unavailable("The server is short of open files or memory right now.") from None
         return _GONE
     except BadArchive as error:
         return Refusal(reason=error.reason, advice=error.advice)

@@ -54,3 +54,34 @@ class Joint(Generic[K, T]):
                 asker.errback(result) if isinstance(result, Failure) else asker.callback(result)
         if following:
             self._begin(key, following)
+
+
+class Shared(Generic[T]):
+    """
+    One piece of work that many wait for.
+
+    Args:
+        work: Its result goes to all of them.
+    """
+
+    def __init__(self, work: Deferred[T]) -> None:
+        self._waiting: list[Deferred[T]] = []
+        self._result: list[T | Failure] = []
+        work.addBoth(self._finish)
+
+    def wait(self) -> Deferred[T]:
+        """Wait for the result, or give it if it is there."""
+        answer: Deferred[T] = Deferred()
+        self._waiting.append(answer)
+        if self._result:
+            self._deliver(self._result[0])
+        return answer
+
+    def _finish(self, result: T | Failure) -> None:
+        self._result.append(result)
+        self._deliver(result)
+
+    def _deliver(self, result: T | Failure) -> None:
+        waiting, self._waiting = self._waiting, []
+        for answer in waiting:
+            answer.errback(result) if isinstance(result, Failure) else answer.callback(result)

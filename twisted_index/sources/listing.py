@@ -22,6 +22,7 @@ from twisted_index.simple.names import (
     is_temporary,
     parse_filename,
 )
+from twisted_index.sources.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -281,8 +282,10 @@ def unlinked_key(path: bytes) -> FileKey | None:
 def _read_reason(path: bytes) -> str:
     """Read a reason; one that cannot be read is an empty one, since the mark itself is what counts."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = open_regular(path, follow_links=False)
     except OSError:
         return ""
-    with open(descriptor, "rb") as file:
+    if file is None:
+        return ""
+    with file:
         return " ".join(file.read(_REASON_BYTES).decode("utf-8", "replace").split())

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat as stat_module
 from typing import TYPE_CHECKING
 
 from twisted_index.interfaces import FileBody
 from twisted_index.ledger import FileKey
 from twisted_index.simple.metadata import BadArchive, read_wheel_metadata
-from twisted_index.sources.inspection import OPEN_FLAGS
 from twisted_index.sources.listing import key_of
+from twisted_index.sources.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,13 +41,12 @@ def open_distribution(
         None if it is not there, or is no longer the file that was known.
     """
     try:
-        descriptor = os.open(path, OPEN_FLAGS)
+        file = open_regular(path)
     except OSError:
         return None
-    # Unbuffered: it is sent by descriptor, or read in large pieces.
-    file = open(descriptor, "rb", buffering=0)  # noqa: SIM115
-    status = os.fstat(descriptor)
-    if FileKey.of(status) != key or not stat_module.S_ISREG(status.st_mode):
+    if file is None:
+        return None
+    if FileKey.of(os.fstat(file.fileno())) != key:
         file.close()
         return None
 
@@ -75,7 +73,10 @@ def open_distribution(
 
 def _read_all(path: bytes, key: FileKey) -> bytes | None:
     try:
-        with open(os.open(path, OPEN_FLAGS), "rb", buffering=0) as file:
+        file = open_regular(path)
+        if file is None:
+            return None
+        with file:
             content = file.read(key.size + 1)
             same = FileKey.of(os.fstat(file.fileno())) == key
     except OSError:
@@ -123,12 +124,14 @@ def read_document(path: bytes) -> FileBody | None:
         None if there is none that may be served.
     """
     try:
-        descriptor = os.open(path, OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0))
+        file = open_regular(path, follow_links=False)
     except OSError:
         return None
-    with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat_module.S_ISREG(status.st_mode) or status.st_size > _MAX_DOCUMENT:
+    if file is None:
+        return None
+    with file:
+        status = os.fstat(file.fileno())
+        if status.st_size > _MAX_DOCUMENT:
             return None
         content = file.read(_MAX_DOCUMENT)
     return FileBody(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.model import ProjectPage
     from twisted_index.sources.inspector import Knowledge
+    from twisted_index.sources.joint import Shared
     from twisted_index.sources.listing import Listing
     from twisted_index.sources.project import Served
     from twisted_index.sources.roots import Part
@@ -108,6 +109,7 @@ class ProjectState:
         listing: What lies there.
         knowledge: What is known of its files; shared by all states of the project.
         truth: Tells whether all this is still so.
+        learning: The reading of its files, once it has begun.
         previous: The page before, to be kept if the new one says the same.
         snapshot: None until every file is known. Its value is None if nothing is named for the
             project.
@@ -119,6 +121,7 @@ class ProjectState:
     listing: Listing
     knowledge: Knowledge
     truth: Truth
+    learning: Shared[None] | None = None
     previous: ProjectPage | None = None
     snapshot: Snapshot[ProjectPage | None] | None = None
     served: dict[str, Served] = field(default_factory=dict)

@@ -43,6 +43,7 @@ class IndexChannel(HTTPChannel):
     _TimeoutMixin__timeoutCall: IDelayedCall | None
     _deadline: IDelayedCall | None = None
     _half_closed = False
+    _closing = False
     _written = 0
     _taken = -1
 
@@ -67,6 +68,7 @@ class IndexChannel(HTTPChannel):
             and self._HTTPChannel__first_line == 1
             and self.factory.short_way is not None
             and not self._half_closed
+            and not self._waitingForTransport
             and not self.factory.sheds_connections
             and self.factory.short_way.answer(self, data)
         ):
@@ -74,7 +76,7 @@ class IndexChannel(HTTPChannel):
         super().dataReceived(data)
         if self._deadline is None and self._in_header():
             limit = self.factory.limits.header_timeout
-            self._deadline = self.callLater(limit, self._header_too_slow)
+            self._deadline = self.callLater(limit, self._too_slow)
 
     def _in_header(self) -> bool:
         """Say whether a part of a request header has come, but not its end."""
@@ -84,9 +86,9 @@ class IndexChannel(HTTPChannel):
     def _is_closing(self) -> bool:
         return bool(getattr(self.transport, "disconnecting", False))
 
-    def _header_too_slow(self) -> None:
+    def _too_slow(self) -> None:
         self._deadline = None
-        self._refuse(408, "The request header did not come in time.")
+        self._refuse(408, "The request did not come in time.")
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -115,9 +117,11 @@ class IndexChannel(HTTPChannel):
             self._refuse(414, "The URL is too long.")
 
     def allHeadersReceived(self) -> None:
-        """Stop the deadline, and ask for the end of the connection where there are too many."""
+        """Stop the deadline of the header, and begin that of a body."""
         self._cancel_deadline()
         super().allHeadersReceived()
+        if self.length != 0:
+            self._deadline = self.callLater(self.factory.limits.header_timeout, self._too_slow)
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Close after this answer when connections are short, so that others get their turn."""
@@ -170,6 +174,7 @@ class IndexChannel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         """Watch the answer, where Twisted would let it take for ever."""
+        self._cancel_deadline()
         super().allContentReceived()
         if self._handlingRequest:
             self._taken = -1
@@ -182,6 +187,9 @@ class IndexChannel(HTTPChannel):
         if waiting and taken == self._taken:
             self.factory.note_stalled(self)
             self.transport.abortConnection()
+        elif self._closing and not waiting:
+            # Under TLS a connection is closed only when the client says so too.
+            self.transport.abortConnection()
         elif waiting or self._handlingRequest:
             self._taken = taken
             self.setTimeout(self.factory.limits.stall_timeout)
@@ -189,6 +197,19 @@ class IndexChannel(HTTPChannel):
             self.loseConnection()
 
     # -- How it ends
+
+    def loseConnection(self) -> None:
+        """Close, and see to it that it comes to an end."""
+        super().loseConnection()
+        if not self._closing:
+            self._closing = True
+            self._taken = -1
+            self.setTimeout(self.abortTimeout)
+
+    def resetTimeout(self) -> None:
+        """Let what comes put off the end of an idle connection, and of nothing else."""
+        if not self._handlingRequest and not self._closing:
+            super().resetTimeout()
 
     @property
     def idle(self) -> bool:

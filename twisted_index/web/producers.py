@@ -58,7 +58,9 @@ class _Producer:
         # Fires when the client is gone; with the last byte it is this class that finishes.
         self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
         self._request.registerProducer(self, True)
-        self.resumeProducing()
+        # Else the connection calls when the reader has taken what is queued already.
+        if not getattr(self._request.channel, "_waitingForTransport", False):
+            self.resumeProducing()
 
     def resumeProducing(self) -> None:
         """Write until the connection asks for a pause."""
@@ -91,9 +93,9 @@ class _Producer:
             self._request.finish()
 
     def _give_up(self) -> None:
-        """Cut the client off: the file is shorter than was promised, and only that tells."""
+        """Cut the client off: the file is not what was promised any more, and only that tells."""
         if not self._done:
-            _log.warn("A file became shorter while it was sent; the client was cut off.")
+            _log.warn("A file was rewritten while it was sent; the client was cut off.")
             self.stopProducing()
             self._request.unregisterProducer()
             self._request.loseConnection()
@@ -137,9 +139,12 @@ class FileProducer(_Producer):
     def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
         super().__init__(request, length)
         self._file = file
+        self._written = written_at(file)
         file.seek(first)
 
     def _next_piece(self) -> bytes:
+        if self._left <= PIECE and written_at(self._file) != self._written:
+            return b""
         return self._file.read(min(PIECE, self._left))
 
     def _release(self) -> None:
@@ -160,6 +165,7 @@ class SendfileProducer(_Producer):
     def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
         super().__init__(request, length)
         self._file = file
+        self._written = written_at(file)
         self._at = first
         self._channel: Any = request.channel
         self._transport: Any = self._channel.transport
@@ -181,6 +187,9 @@ class SendfileProducer(_Producer):
         if transport.dataBuffer or transport._tempDataBuffer:
             # The head has not left yet; its last byte brings us back here.
             self._call_again()
+            return
+        if self._left <= _STRETCH and written_at(self._file) != self._written:
+            self._give_up()
             return
         try:
             sent = os.sendfile(
@@ -222,6 +231,18 @@ class SendfileProducer(_Producer):
 
     def _release(self) -> None:
         self._file.close()
+
+
+def written_at(file: BinaryIO) -> tuple[int, int]:
+    """
+    Give size and modification time of an open file: bytes and nanoseconds.
+
+    Looked at again before the last piece leaves: a file that was rewritten in place meanwhile is
+    not what its tag says, and is better cut off than complete. (The change time would not do, as
+    removing or renaming a file changes it, and such a file is sent to its end.)
+    """
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None:

@@ -199,6 +199,7 @@ class IndexResource(Resource):
         if snapshot.value is None:
             self._pages.drop(name)
             return self._prepare_absence(name, snapshot, field(request, b"Accept"))
+        self._absent.drop(name)
         return await self._prepare(name, snapshot, form, self._write_page, len(snapshot.value.files))
 
     def _prepare_absence(self, name: str, snapshot: Snapshot[Any], accept: bytes | None) -> Response:

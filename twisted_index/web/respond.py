@@ -114,8 +114,13 @@ def _send(request: Request, response: Response, always: Headers) -> None:
 
 
 def _send_bytes(request: Request, body: memoryview) -> None:
-    """Send a body at once if it is small, else in pieces, so that slow readers share its bytes."""
-    if len(body) <= PIECE:
+    """
+    Send a body at once if it is small, else in pieces, so that slow readers share its bytes.
+
+    A reader that has not taken the last answer yet gets none at once, or pipelined requests for a
+    few bytes each would queue as many answers.
+    """
+    if len(body) <= PIECE and not getattr(request.channel, "_waitingForTransport", False):
         request.write(bytes(body))
         request.finish()
     else:
