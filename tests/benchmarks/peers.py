@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _INSTALL_SECONDS = 600
+# At once; one by one it takes minutes where each waits for the index to be written.
+_UPLOADS = 8
 _USER, _PASSWORD = "admin", "benchmark-only"
 
 
@@ -74,8 +77,9 @@ class Peer(Server):
 
     def upload_all(self, url: str, user: str, password: str) -> None:
         """Give it every file of the folder."""
-        for wheel in sorted(self._folder.glob("*/*.whl")):
-            upload(url, wheel, user, password)
+        wheels = sorted(self._folder.glob("*/*.whl"))
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            list(pool.map(lambda wheel: upload(url, wheel, user, password), wheels))
 
 
 class PyPIServer(Peer):
