@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_index.configuration import default_state, duration, load
+from twisted_index.configuration import default_state, duration, load, size
 from twisted_index.errors import ConfigurationError
 from twisted_index.settings import Limits, Settings
 
@@ -462,3 +462,17 @@ def test_the_documented_file_is_right(tmp_path):
     path.write_text("\n".join(line.strip() for line in text.splitlines()), encoding="utf-8")
 
     assert read({"config": str(path)}).limits.max_connections == 500
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [("0", 0), (5, 5), ("500kB", 500_000), ("1.5 GB", 1_500_000_000), ("64MiB", 64 << 20), ("12", 12)],
+)
+def test_a_size_may_be_written_in_the_usual_units(written, means):
+    assert size(written) == means
+
+
+@pytest.mark.parametrize("written", ["", "-1", -1, "64mb", "many", True, 1.5, "1TB", None])
+def test_what_is_no_size_is_refused(written):
+    with pytest.raises(ValueError, match="not a size"):
+        size(written)

@@ -12,6 +12,8 @@ The file is TOML and uses the names of the options; relative paths in it hang on
     display-tracebacks = false
     cors = false
     public-url = "https://packages.example.org"
+    page-cache = "64MB"                   # bytes, or 500kB, 64MB, 1GB
+    short-way = true                      # here only: false sends every request the ordinary way
 
     [limits]                              # here only; see settings.Limits
     header-timeout = "20s"
@@ -67,6 +69,9 @@ _OTHER_WORDS = {"port": "listen", "root": "path", "packages": "path", "interface
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*(kB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
+_BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
@@ -156,6 +161,27 @@ def duration(raw: object) -> float:
     return seconds
 
 
+def size(raw: object) -> int:
+    """
+    Read a size.
+
+    Args:
+        raw: A number of bytes, or text such as "500kB", "64MB", "1.5GB" (powers of 1000) or
+            "64MiB" (of 1024).
+
+    Returns:
+        Whole bytes, not negative.
+
+    Raises:
+        ValueError: It is no size.
+    """
+    if isinstance(raw, str) and (match := _SIZE.fullmatch(raw.strip())):
+        return int(float(match[1]) * _BYTES[match[2] or ""])
+    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
+        return raw
+    raise ValueError(f"{raw!r} is not a size; write bytes, or 500kB, 64MB, 1GB, 64MiB")
+
+
 def _from_options(given: Mapping[str, object], folder: str) -> _Layer:
     """Read what was given as options, or by a program in their place."""
     table = _settings(folder)
@@ -226,6 +252,8 @@ def _settings(folder: str) -> dict[str, _Setting]:
         "display-tracebacks": _Setting("display_tracebacks", _flag),
         "cors": _Setting("cors", _flag),
         "public-url": _Setting("public_url", _url),
+        "page-cache": _Setting("page_cache", size),
+        "short-way": _Setting("short_way", _flag),
         "config": _Setting("config", path),
         "limits": _Setting("limits", _limits),
     }

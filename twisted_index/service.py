@@ -122,12 +122,14 @@ class SimpleIndexService(MultiService):
             cors=settings.cors,
             headers=settings.add_headers,
             worker=self._worker,
+            page_cache=settings.page_cache,
         )
         self._site = IndexSite(
             self._resource,
             reactor=reactor,
             limits=replace(limits, max_connections=most),
             access_log=self._access_log,
+            short_way=settings.short_way,
         )
         self._site.displayTracebacks = settings.display_tracebacks
 

@@ -52,6 +52,8 @@ class Settings:
         display_tracebacks: Show tracebacks to clients; for development.
         cors: Let web pages of other sites read the index.
         public_url: The URL that people are shown; None uses the address they came by.
+        page_cache: Bytes of finished pages that are kept in memory.
+        short_way: Whether plain requests may be answered without a Request object.
         limits: See Limits.
     """
 
@@ -64,4 +66,6 @@ class Settings:
     display_tracebacks: bool = False
     cors: bool = False
     public_url: str | None = None
+    page_cache: int = 64_000_000
+    short_way: bool = True
     limits: Limits = Limits()

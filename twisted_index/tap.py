@@ -56,6 +56,7 @@ class Options(usage.Options):
         ["state", None, None, "Folder for what is learned and kept; none: memory. [default: per user]"],
         ["logfile", "l", None, "Access log, in Combined Log Format. [default: no access log]"],
         ["public-url", None, None, "The URL that people are shown. [default: the one they came by]"],
+        ["page-cache", None, None, "How much of finished pages is kept in memory. [default: 64MB]"],
         ["config", None, None, "TOML file with the same names. [default: none]"],
     ]
 

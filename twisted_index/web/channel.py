@@ -9,6 +9,7 @@ One HTTP/1.1 connection, with the limits and manners that Twisted's own channel 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -53,6 +54,7 @@ class IndexChannel(HTTPChannel):
         """Take over the limits of the site."""
         limits = self.factory.limits
         self.totalHeadersSize = limits.max_header
+        self.abortTimeout = min(15, math.ceil(limits.stall_timeout))
         # The longest line is read whole, so that one which is too long can be answered.
         self.MAX_LENGTH = max(limits.max_header, limits.max_uri + 64)
         super().connectionMade()
@@ -262,8 +264,8 @@ class IndexProtocol(_GenericHTTPChannelProtocol):
 
     def makeConnection(self, transport: Any) -> None:
         """Take a place among the connections."""
-        self._factory.opened(self)
         self._channel.makeConnection(transport)
+        self._factory.opened(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give the place to another connection."""
