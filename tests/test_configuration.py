@@ -24,6 +24,8 @@ logfile = "access.log"
 add-header = ["X-A: 1", "X-B:2"]
 display-tracebacks = true
 cors = true
+page-cache = "1MB"
+short-way = false
 public-url = "https://example.org/prefix/"
 
 [limits]
@@ -85,6 +87,8 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         display_tracebacks=True,
         cors=True,
         public_url="https://example.org/prefix",
+        page_cache=1_000_000,
+        short_way=False,
         limits=Limits(
             header_timeout=1.0,
             idle_timeout=2.0,

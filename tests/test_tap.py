@@ -179,7 +179,10 @@ def test_shells_can_complete_options_and_folders():
 
 
 def test_a_folder_that_is_not_there_is_one_line(here):
-    assert refusal("--path", "nope") == f"The folder '{here}/nope' cannot be read: No such file or directory."
+    assert (
+        refusal("--path", "nope")
+        == f"The folder '{here}/nope' cannot be read: No such file or directory. Make it, or name another."
+    )
 
 
 def test_a_file_in_place_of_a_folder_is_one_line(here):
@@ -215,7 +218,7 @@ def test_a_bad_endpoint_is_one_line(endpoint):
 def test_a_tls_endpoint_without_its_folder_is_one_line(here):
     """Twisted itself would listen, and refuse every handshake."""
     assert refusal("--listen", "tls:nope:port=8443").endswith(
-        "cannot be read: No such file or directory."
+        "cannot be read: No such file or directory. Make it, or name another."
         if "tls" in endpoint_types()
         else "Write it like tcp:8080:interface=127.0.0.1."
     )

@@ -170,14 +170,23 @@ class Ledger:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             return _prepare(self._path)
         except OSError as error:
-            _log.warn("The ledger is kept in memory, as its folder cannot be made: {error}", error=error)
+            self._warn(error)
         except sqlite3.OperationalError as error:
             # Locked, read-only, out of space: the file may well be sound, so it stays.
-            _log.warn("The ledger is kept in memory: {error}", error=error)
+            self._warn(error)
         except sqlite3.DatabaseError as error:
             _log.warn("The ledger is damaged and is made anew: {error}", error=error)
             return self._replace()
         return _prepare(":memory:")
+
+    def _warn(self, error: Exception) -> None:
+        """Say that what is learned will not last."""
+        _log.warn(
+            "The state in {path} cannot be used ({error}). What is learned about files is kept in memory, "
+            "and a restart reads them all anew; mend it, or name another folder by --state.",
+            path=self._path,
+            error=getattr(error, "strerror", None) or str(error),
+        )
 
     def _replace(self) -> sqlite3.Connection:
         assert self._path is not None
@@ -187,7 +196,7 @@ class Ledger:
                     os.unlink(self._path + suffix)
             return _prepare(self._path)
         except (OSError, sqlite3.Error) as error:
-            _log.warn("The ledger is kept in memory: {error}", error=error)
+            self._warn(error)
             return _prepare(":memory:")
 
     def _give_up(self, error: sqlite3.Error) -> None:
@@ -198,7 +207,7 @@ class Ledger:
             _log.warn("The ledger is damaged and is made anew: {error}", error=error)
             self._connection = self._replace()
         else:
-            _log.warn("The ledger is kept in memory from now on: {error}", error=error)
+            self._warn(error)
             self._connection = _prepare(":memory:")
 
 

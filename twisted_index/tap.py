@@ -208,7 +208,8 @@ def _check_folder(path: str) -> None:
     try:
         os.scandir(path).close()
     except OSError as error:
-        raise ConfigurationError(f"The folder {path!r} cannot be read: {error.strerror}.") from error
+        advice = " Make it, or name another." if isinstance(error, FileNotFoundError) else ""
+        raise ConfigurationError(f"The folder {path!r} cannot be read: {error.strerror}.{advice}") from error
 
 
 def _check_endpoint(endpoint: str) -> None:

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import maybeDeferred
 from zope.interface.verify import verifyObject
 
+from twisted_index.errors import Unavailable
 from twisted_index.interfaces import IProblemSource, IRunning, ISource
 from twisted_index.simple.model import Companion, ProjectStatus, Status
 from twisted_index.testing import make_sdist, make_wheel
@@ -323,3 +325,37 @@ def test_a_file_is_checked_alone_when_it_is_asked_for(folder: Folder, monkeypatc
     monkeypatch.setattr(inspector, "inspect", lambda path, *a, **k: seen.append(path) or real(path, *a, **k))
     assert folder.read("demo", WHEEL.filename) == WHEEL.content
     assert [os.path.basename(path) for path in seen] == [os.fsencode(WHEEL.filename)]
+
+
+def test_a_root_that_is_gone_is_not_said_to_be_without_problems(folder: Folder):
+    WHEEL.write_to(folder.path / "demo")
+    assert folder.problems() == {}
+    folder.path.rename(folder.path.with_name("aside"))
+    with pytest.raises(Unavailable):
+        folder.problems()
+
+
+def test_a_status_that_is_misspelled_is_told(folder: Folder):
+    WHEEL.write_to(folder.path / "demo")
+    (folder.path / "demo" / ".Quarantined").touch()
+    assert folder.files("demo") == [WHEEL.filename]
+    assert list(folder.problems()) == ["demo/.Quarantined"]
+
+
+def test_a_yank_of_a_file_that_is_not_there_is_told(folder: Folder):
+    WHEEL.write_to(folder.path / "demo")
+    (folder.path / "demo" / "demo-2.0.tar.gz.yanked").touch()
+    assert list(folder.problems()) == ["demo-2.0.tar.gz.yanked"]
+
+
+def test_a_crowd_that_asks_for_a_cold_project_has_each_file_read_once(folder: Folder, monkeypatch):
+    from twisted_index.sources import inspector
+
+    for number in range(5):
+        make_wheel("demo", f"{number}.0").write_to(folder.path / "demo")
+    seen = []
+    real = inspector.inspect
+    monkeypatch.setattr(inspector, "inspect", lambda path, *a, **k: seen.append(path) or real(path, *a, **k))
+    answers = [maybeDeferred(folder.source.project_page, "demo") for _ in range(50)]
+    assert all(one.called for one in answers)
+    assert len(seen) == 5

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = b"application/vnd.pypi.simple.v1+html"
 
 # Columns are text, so that the page reads the same in lynx, in curl and with styles switched off.
-_STYLE = """\
+STYLE = """\
 :root{color-scheme:light dark;--ink:#1f2328;--paper:#fff;--faint:#656d76;--link:#0858b8;--seen:#6b3fa0;\
 --mark:#9a3412;--line:#d5d9de;--tint:#fff5eb}
 @media(prefers-color-scheme:dark){:root{--ink:#d8dde3;--paper:#14171b;--faint:#8d96a0;--link:#76b3fa;\
@@ -130,7 +130,7 @@ def _document(
         f'<meta name="pypi:repository-version" content="{API_VERSION}">',
         *metas,
         f"<title>{_escape(title)}</title>",
-        f"<style>\n{_STYLE}\n</style>",
+        f"<style>\n{STYLE}\n</style>",
         "</head>",
         "<body>",
         f"<h1>{_escape(title)}</h1>",

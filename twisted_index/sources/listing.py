@@ -197,6 +197,10 @@ def _take(listing: Listing, project: str, place: _Place) -> None:
     if place.in_folder and place.text in CLAIMING:
         listing.claimed = True
         _take_status(listing, place)
+    elif place.in_folder and place.text.lower().strip() in CLAIMING:
+        right = place.text.lower().strip()
+        reason = "It is spelled almost like a project status, and has no effect."
+        listing.problems.append(place.problem(reason, f"Rename it to {right} if that is meant."))
     elif is_temporary(place.text):
         listing.claimed = listing.claimed or claimed_project(place.text) == project
     elif not _take_companion(listing, place):

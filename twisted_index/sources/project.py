@@ -96,6 +96,17 @@ def upload_time(mtime_ns: int, ctime_ns: int) -> datetime:
 def problems_of(listing: Listing, served: dict[str, Served], knowledge: Knowledge) -> list[Problem]:
     """Say which of a project's files are left out, and why."""
     found = list(listing.problems)
+    named = {entry.distribution.filename for entry in listing.entries}
+    found.extend(
+        Problem(
+            path=f"{filename}{suffix}",
+            reason="There is no file that it could be about.",
+            advice="Give it the name of the file beside it, with this ending; or remove it.",
+        )
+        for suffix, about in ((".yanked", listing.yanked), (" (companion)", listing.documents))
+        for filename in about
+        if filename not in named
+    )
     winners = {one.entry.distribution.identity: one for one in served.values()}
     for entry in listing.entries:
         known = knowledge.get(entry.path)

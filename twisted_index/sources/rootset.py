@@ -87,7 +87,9 @@ class RootSet:
         except OSError as error:
             self._readings[index] = None
             self.generation += 1
-            _log.error("The folder {path} cannot be read: {error}", path=os.fsdecode(path), error=str(error))
+            _log.error(
+                "The folder {path} cannot be read: {error}", path=os.fsdecode(path), error=error.strerror
+            )
             raise Unavailable(
                 "The package folder cannot be read right now. Its server's log says why."
             ) from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from twisted_index.errors import SimpleIndexError
 from twisted_index.interfaces import Problem, ProblemReport
 from twisted_index.simple.names import InvalidFilename, parse_filename
+from twisted_index.sources.joint import Shared
 from twisted_index.sources.listing import looks_like_distribution, printable
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from twisted_index.sources.roots import RootReading
     from twisted_index.sources.rootset import RootSet
     from twisted_index.worker import Works
-
-_log = Logger()
 
 #: Entries of a folder that is not served, among which distributions are looked for.
 _MAX_STRAYS = 1000
@@ -42,7 +41,8 @@ class Survey:
         self._examine = examine
         self._by_project: dict[str, Sequence[Problem]] = {}
         self._strays: Sequence[Problem] = ()
-        self._walk: Deferred[None] | None = None
+        self._walk: Shared[None] | None = None
+        self._walking: Deferred[None] | None = None
 
     def note(self, project: str, problems: Sequence[Problem]) -> None:
         """Keep what was found wrong in a project, in place of what was before."""
@@ -60,29 +60,30 @@ class Survey:
             seconds: What takes longer goes on, and the report says that it is not complete.
         """
         if self._walk is None:
-            self._walk = Deferred.fromCoroutine(self._walk_all()).addErrback(_failed)
-            self._walk.addBoth(self._walked)
+            self._walking = walking = Deferred.fromCoroutine(self._walk_all())
+            self._walk = walk = Shared(walking)
+            walking.addBoth(self._walked)
+        else:
+            walk = self._walk
         answer: Deferred[ProblemReport] = Deferred()
         timer = reactor.callLater(seconds, lambda: answer.callback(self._so_far(complete=False)))
 
-        def finished(result: None) -> None:
+        def finished(result: Failure | None) -> None:
             if timer.active():
                 timer.cancel()
-                answer.callback(self._so_far(complete=True))
+                report = self._so_far(complete=True)
+                answer.errback(result) if isinstance(result, Failure) else answer.callback(report)
 
-        if self._walk is None:
-            finished(None)
-        else:
-            self._walk.addCallback(finished)
+        walk.wait().addBoth(finished)
         return answer
 
     def stop(self) -> None:
         """End the walk, if one is under way."""
-        if self._walk is not None:
-            self._walk.cancel()
+        if self._walking is not None:
+            self._walking.cancel()
 
     def _walked(self, _result: object) -> None:
-        self._walk = None
+        self._walk = self._walking = None
 
     def _so_far(self, *, complete: bool) -> ProblemReport:
         problems = [problem for some in self._by_project.values() for problem in some]
@@ -104,11 +105,6 @@ class Survey:
                 await self._examine(project)
             except SimpleIndexError as error:
                 self.note(project, [_unreadable(project, error)])
-
-
-def _failed(failure: Any) -> None:
-    if failure.check(CancelledError) is None:
-        _log.failure("The look for problems failed", failure=failure)
 
 
 def _unreadable(project: str, error: SimpleIndexError) -> Problem:

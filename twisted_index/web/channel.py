@@ -286,10 +286,13 @@ class IndexProtocol(_GenericHTTPChannelProtocol):
             self._factory.reactor.callLater(_HTTP2_LOOK, self.end_when_idle)
         else:
             channel.transport.loseConnection()
+            # Under TLS that waits for the client to say goodbye, and this one has nothing to lose.
+            self._factory.reactor.callLater(_HTTP2_LOOK, self.abort)
 
     def abort(self) -> None:
         """Cut the connection off."""
-        self._channel.transport.abortConnection()
+        if self in self._factory.connections:
+            self._channel.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
         """Tell the channel; HTTP/2, which has no half-closed connections, ends."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from html import escape
 
-STYLE = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.4rem}
-pre,code{font:14px/1.5 ui-monospace,monospace}
-pre{overflow:auto;padding:.75rem 1rem;border:1px solid #8884;border-radius:.4rem;background:#8881}
+from twisted_index.simple.html_page import STYLE
+
+#: What these pages have beyond the pages of the simple API.
+_MORE = """
+body{max-width:64rem}
+code{font:.8125rem ui-monospace,monospace}
 table{border-collapse:collapse;width:100%}
-th,td{text-align:left;vertical-align:top;padding:.35rem 1rem .35rem 0;border-bottom:1px solid #8884}
+th,td{text-align:left;vertical-align:top;padding:.35rem 1rem .35rem 0;border-bottom:1px solid var(--line)}
 ul{columns:16rem;padding:0;list-style:none}
-a{text-decoration:none}a:hover{text-decoration:underline}
 """
 
 
@@ -29,6 +28,6 @@ def page(title: str, content: str) -> bytes:
         "<!DOCTYPE html>\n"
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{_MORE}</style>\n</head>\n<body>\n"
         f"{content}</body>\n</html>\n"
     ).encode("utf-8", "replace")

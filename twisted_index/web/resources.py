@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -59,6 +59,7 @@ T = TypeVar("T")
 _log = Logger()
 
 _READING = (b"GET", b"HEAD", b"OPTIONS")
+_READ_ONLY = "This index can only be read; to publish, put the file into the server's folder."
 #: What a web page of another site may do with --cors: read, and ask conditionally.
 _CORS: Headers = (
     (b"Access-Control-Allow-Origin", b"*"),
@@ -161,7 +162,7 @@ class IndexResource(Resource):
             if request.method == b"OPTIONS":
                 return Response(status=204, headers=((b"Allow", b", ".join(_READING)),))
             if request.method not in _READING:
-                raise MethodNotAllowed("This URL can only be read, by GET or HEAD.", _READING)
+                raise MethodNotAllowed(_READ_ONLY, _READING)
             if not request.postpath:
                 return _redirect(request, f"{quote(_last_segment(request))}/", permanent=True)
             route = find_route(request.postpath)
@@ -172,6 +173,10 @@ class IndexResource(Resource):
             return await self._answers[route.kind](request, route)
         except SimpleIndexError as error:
             return error_response(error, field(request, b"Accept"))
+        except FirstError as error:
+            if isinstance(error.subFailure.value, SimpleIndexError):
+                return error_response(error.subFailure.value, field(request, b"Accept"))
+            raise
 
     async def _ask_list(self) -> Snapshot[ProjectList]:
         snapshot: Snapshot[ProjectList] = await _eventually(self._source.project_list)
@@ -250,7 +255,9 @@ class IndexResource(Resource):
 
     async def _answer_all_files(self, request: Request, _route: Route) -> Response:
         names = (await self._ask_list()).value.names
-        pages = [(await self._ask_page(name)).value for name in names]
+        # All at once, so that a client waits for them only as long as for one.
+        asking = [maybeDeferred(self._source.project_page, name) for name in names]
+        pages = [snapshot.value for snapshot in await gatherResults(asking, consumeErrors=True)]
         compressed = accepts_gzip(field(request, b"Accept-Encoding"))
 
         def write() -> Response:

@@ -110,7 +110,7 @@ class IndexSite(Site):
             resource, requestFactory=IndexRequest, timeout=self.limits.idle_timeout, reactor=reactor
         )
         self._access_log = access_log
-        self._connections: set[IndexProtocol] = set()
+        self.connections: set[IndexProtocol] = set()
         self._ports: list[Any] = []
         self._paused = False
         self._emptied: Deferred[None] | None = None
@@ -142,31 +142,31 @@ class IndexSite(Site):
         return request
 
     def _count(self) -> None:
-        self.sheds_connections = self.stopping or len(self._connections) > self._comfortable
+        self.sheds_connections = self.stopping or len(self.connections) > self._comfortable
 
     def opened(self, connection: IndexProtocol) -> None:
         """Count a connection; at the limit, further ones wait in the kernel's backlog."""
-        self._connections.add(connection)
+        self.connections.add(connection)
         self._count()
         most = self.limits.max_connections
         if most is None:
             return
-        if most - len(self._connections) <= _ACCEPTS and not self._bounding:
+        if most - len(self.connections) <= _ACCEPTS and not self._bounding:
             self._bounding = True
             self.reactor.callLater(0, self._bound_accepts)
-        if len(self._connections) >= most:
-            for other in list(self._connections):
+        if len(self.connections) >= most:
+            for other in list(self.connections):
                 other.end_if_left_alone()
             self._pause(True)
 
     def closed(self, connection: IndexProtocol) -> None:
         """Uncount a connection."""
-        self._connections.discard(connection)
+        self.connections.discard(connection)
         self._count()
         most = self.limits.max_connections
-        if self._paused and (most is None or len(self._connections) < most):
+        if self._paused and (most is None or len(self.connections) < most):
             self._pause(False)
-        if not self._connections and self._emptied is not None:
+        if not self.connections and self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 
@@ -180,7 +180,7 @@ class IndexSite(Site):
         self._bounding = False
         most = self.limits.max_connections
         if most is not None and self._ports:
-            room = max(1, (most - len(self._connections)) // len(self._ports))
+            room = max(1, (most - len(self.connections)) // len(self._ports))
             for port in self._ports:
                 port.numberAccepts = min(_ACCEPTS, room)
 
@@ -216,10 +216,15 @@ class IndexSite(Site):
         self._count()
         self._ports.clear()
         done: Deferred[None] = Deferred()
-        if not self._connections:
+        if not self.connections:
             done.callback(None)
             return done
         self._emptied = done
+        _log.info(
+            "Closing {number} connections; running requests have {seconds} s to finish.",
+            number=len(self.connections),
+            seconds=seconds,
+        )
         cut = self.reactor.callLater(seconds, self._cut_off)
 
         def stop_waiting(result: None) -> None:
@@ -227,12 +232,12 @@ class IndexSite(Site):
                 cut.cancel()
 
         done.addCallback(stop_waiting)
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.end_when_idle()
         return done
 
     def _cut_off(self) -> None:
-        for connection in list(self._connections):
+        for connection in list(self.connections):
             connection.abort()
 
     # -- Requests
