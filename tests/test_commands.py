@@ -101,5 +101,6 @@ def test_the_package_can_be_run_as_a_module(tmp_path):
     assert found.returncode == 64
     assert found.stdout == ""
     assert found.stderr == (
-        f"twisted-index: The folder '{tmp_path}/nope' cannot be read: No such file or directory. Make it, or name another.\n"
+        f"twisted-index: The folder '{tmp_path}/nope' cannot be read: No such file or directory."
+        " Make it, or name another.\n"
     )

@@ -173,6 +173,22 @@ def test_the_next_request_may_have_a_body_and_be_pipelined(pair: Pair):
     assert short.count(b"HTTP/1.1 ") == 4
 
 
+def test_an_answer_on_the_short_way_puts_off_the_end_of_an_idle_connection_as_any_does():
+    pair = Pair()
+    idle = pair.short.site.limits.idle_timeout
+    connection = pair.short.connect()
+    transport = pair.short._transports[-1]
+    transport.socket = Socket(transport, pair.takes)
+    for _ in range(3):
+        pair.short.advance(idle * 0.75)
+        connection.send(PLAIN[0])
+        assert not connection.closed
+    pair.short.advance(idle * 0.9)
+    assert not connection.closed
+    pair.short.advance(idle * 0.2)
+    assert connection.closed
+
+
 def test_a_changed_page_is_not_answered_as_it_was():
     pair = Pair()
     source = pair.short.source

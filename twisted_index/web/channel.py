@@ -45,6 +45,7 @@ class IndexChannel(HTTPChannel):
     _deadline: IDelayedCall | None = None
     _half_closed = False
     _closing = False
+    _heard_at = 0.0
     _written = 0
     _taken = -1
 
@@ -151,7 +152,8 @@ class IndexChannel(HTTPChannel):
         Args:
             data: A whole answer, on one of the plain transports.
         """
-        self.resetTimeout()
+        # Cheaper than to set the timer anew; `timeoutConnection` reckons with it.
+        self._heard_at = self.factory.reactor.seconds()
         self._written += len(data)
         transport = self.transport
         sent = 0
@@ -184,6 +186,10 @@ class IndexChannel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """Decide whether a connection on which nothing has come is idle, busy or stalled."""
+        left = self._heard_at + self.factory.limits.idle_timeout - self.factory.reactor.seconds()
+        if left > 0 and not self._handlingRequest and not self._closing:
+            self.setTimeout(left)
+            return
         waiting = outstanding_bytes(self.transport)
         taken = self._written - waiting
         if waiting and taken == self._taken:
@@ -211,6 +217,8 @@ class IndexChannel(HTTPChannel):
     def resetTimeout(self) -> None:
         """Let what comes put off the end of an idle connection, and of nothing else."""
         if not self._handlingRequest and not self._closing:
+            # setTimeout also sets what the next reset takes.
+            self.timeOut = self.factory.limits.idle_timeout
             super().resetTimeout()
 
     @property
@@ -235,9 +243,9 @@ class IndexChannel(HTTPChannel):
     def end_if_left_alone(self) -> None:
         """Close if nothing has come for a while; a connection just made is about to ask."""
         timer = self._TimeoutMixin__timeoutCall
-        # Each byte that comes sets the idle timer anew.
+        # Each byte that goes the ordinary way sets the idle timer anew.
         heard_at = timer.getTime() - (self.timeOut or 0) if timer is not None else 0.0
-        if self.idle and self.factory.reactor.seconds() - heard_at >= _LEFT_ALONE:
+        if self.idle and self.factory.reactor.seconds() - max(heard_at, self._heard_at) >= _LEFT_ALONE:
             self.loseConnection()
 
     def end_when_idle(self) -> None:
