@@ -40,6 +40,7 @@ class IndexChannel(HTTPChannel):
 
     factory: IndexSite
     transport: Any
+    timeOut: Any
     _HTTPChannel__first_line: int
     _TimeoutMixin__timeoutCall: IDelayedCall | None
     _deadline: IDelayedCall | None = None
@@ -269,6 +270,16 @@ class IndexProtocol(_GenericHTTPChannelProtocol):
 
     _factory: IndexSite
     _channel: Any
+
+    _one = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on what has come, and look only once which protocol it is."""
+        if self._one:
+            self._channel.dataReceived(data)
+        else:
+            super().dataReceived(data)
+            self._one = isinstance(self._channel, IndexChannel)
 
     def makeConnection(self, transport: Any) -> None:
         """Take a place among the connections."""

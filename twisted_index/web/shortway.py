@@ -75,14 +75,26 @@ class ShortWay:
         if head is None:
             return False
         wire, body = self._find(head)
-        if wire is None or len(body) > PIECE:
+        if wire is None:
             return False
-        status, size = self._send(channel, head, wire, body)
+        status = wire.status
+        wanted = head.fields.if_none_match
+        if wanted is not None and wire.etag is not None and matches_weakly(wanted, wire.etag):
+            status, body = 304, b""
+            parts: tuple[bytes, ...] = (wire.before_304, self._dates.now(), wire.after_304)
+        elif head.method == b"HEAD":
+            body = b""
+            parts = (wire.before, self._dates.now(), wire.after)
+        elif len(body) > PIECE:
+            return False
+        else:
+            parts = (wire.before, self._dates.now(), wire.after, body)
+        channel.send_at_once(b"".join(parts))
         if self._access_log is not None:
             line = b"%s %s HTTP/1.1" % (head.method, head.path)
             fields = head.fields
             self._access_log.note(
-                transport.getPeer(), line, status, size, fields.referrer, fields.agent, began=began
+                transport.getPeer(), line, status, len(body), fields.referrer, fields.agent, began=began
             )
         return True
 
@@ -104,19 +116,6 @@ class ShortWay:
             return None, b""
         content = _read(body)
         return (ready.wire, content) if len(content) == body.size else (None, b"")
-
-    def _send(self, channel: IndexChannel, head: Head, wire: Wire, body: bytes) -> tuple[int, int]:
-        """Send, and give status and size for the log."""
-        wanted = head.fields.if_none_match
-        date = self._dates.now()
-        if wanted is not None and wire.etag is not None and matches_weakly(wanted, wire.etag):
-            channel.send_at_once(b"".join((wire.before_304, date, wire.after_304)))
-            return 304, 0
-        if head.method == b"HEAD":
-            channel.send_at_once(b"".join((wire.before, date, wire.after)))
-            return wire.status, 0
-        channel.send_at_once(b"".join((wire.before, date, wire.after, body)))
-        return wire.status, len(body)
 
 
 def _read(body: FileBody) -> bytes:
