@@ -16,18 +16,19 @@ ul{columns:16rem;padding:0;list-style:none}
 """
 
 
-def page(title: str, content: str) -> bytes:
+def page(title: str, content: str, *, style: str = STYLE + _MORE) -> bytes:
     """
     Frame a page.
 
     Args:
         title: Plain text.
         content: HTML, escaped where it has to be.
+        style: A style sheet; empty for the page of an error, which is to be small.
     """
     return (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{_MORE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n{f'<style>{style}</style>' if style else ''}\n</head>\n<body>\n"
         f"{content}</body>\n</html>\n"
     ).encode("utf-8", "replace")

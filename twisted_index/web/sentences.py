@@ -55,5 +55,5 @@ def _write(status: int, sentence: str, form: DocumentFormat) -> tuple[bytes, byt
     if form is DocumentFormat.HTML:
         title = f"{status} {reason_of(status)}"
         content = f"<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>\n"
-        return page(title, content), b"text/html; charset=utf-8"
+        return page(title, content, style=""), b"text/html; charset=utf-8"
     return sentence.encode("utf-8") + b"\n", b"text/plain; charset=utf-8"
