@@ -2,7 +2,7 @@
 The errors of twisted-index: one base class, each with its HTTP status and a public sentence.
 
 They are raised where the fact is known and turned into a response in one place,
-`twisted_index.web.respond`. Nothing in a sentence may name a path of the server or a secret.
+`twisted_index.web.sentences`. Nothing in a sentence may name a path of the server or a secret.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ class IRunning(Interface):
     """A source that holds something open: threads, a database, connections."""
 
     def start() -> None:
-        """Begin; called once, in the running process, before the first question."""
+        """Begin; called in the running process, before the first question, and again only after `stop`."""
 
     def stop() -> Eventually[None]:
-        """Finish what runs and close what is open. After it no question is asked."""
+        """Finish what runs and close what is open. No question is asked from then until `start`."""

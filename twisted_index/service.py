@@ -1,7 +1,7 @@
 """
 The service tree, in start order, and the stop in the opposite one.
 
-Start: the source, the access log, the listeners. Stop: listeners, idle connections, running
+Start: the access log, the listeners, the source. Stop: listeners, idle connections, running
 requests, the access log, then the source with its threads and its ledger; each waits for the last.
 """
 
@@ -79,6 +79,7 @@ class SimpleIndexService(MultiService):
         """
         super().startService()
         self._begin()
+        self._resource.start()
         self._announce()
 
     def _begin(self) -> None:
@@ -148,7 +149,6 @@ class SimpleIndexService(MultiService):
             self._site.listens_on(outcome[0])
 
     def _announce(self) -> None:
-        self._resource.start()
         listening = [
             Listening.at(endpoint, port.getHost())
             for endpoint, port in zip(self.settings.listen, self._ports, strict=False)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Works(Protocol):
-    """What a source needs of a worker."""
+    """What whoever has blocking work needs of a worker."""
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Call a blocking function elsewhere."""

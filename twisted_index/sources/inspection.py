@@ -40,7 +40,7 @@ _CHANGED = Refusal(
     advice="It will be looked at again with the next request; if it is still being copied, wait for that.",
     lasting=False,
 )
-_GONE = Refusal(
+_UNREADABLE = Refusal(
     reason="It cannot be read.",
     advice="Give the server the right to read it, and look whether the disk is well.",
     lasting=False,
@@ -75,7 +75,7 @@ def inspect(path: bytes, distribution: Distribution, key: FileKey, *, settled: b
         if getattr(error, "errno", None) in _SHORT_OF_MEANS:
             # That says nothing of the file, and a page without it would be a lie.
             raise Unavailable("The server is short of open files or memory right now.") from None
-        return _GONE
+        return _UNREADABLE
     except BadArchive as error:
         return Refusal(reason=error.reason, advice=error.advice)
 

@@ -73,7 +73,7 @@ class RunningIndex:
     `folder`, and whatever is done there by hand is in the next answer.
 
     Args:
-        settings: All that can be set; its paths and endpoints are replaced.
+        settings: All that can be set; its paths, endpoints and `short_way` are replaced.
     """
 
     def __init__(self, settings: Settings = _FOR_TESTS) -> None:
@@ -104,7 +104,10 @@ class RunningIndex:
             raise
 
     def _serve(self, folder: str) -> None:
-        settings = replace(self._settings, paths=(folder,), listen=("tcp:0:interface=127.0.0.1",))
+        # The short way gives the same bytes, and has no Request of which to tell.
+        settings = replace(
+            self._settings, paths=(folder,), listen=("tcp:0:interface=127.0.0.1",), short_way=False
+        )
         self._background = BackgroundReactor()
         service = _WatchedService(settings, self._note, self._background.reactor)
         self._background.call(service.startService, _PATIENCE)
@@ -273,8 +276,6 @@ class _WatchedService(SimpleIndexService):
     def _build(self) -> None:
         super()._build()
         site, log = self._site, self._site.log
-        # It gives the same bytes, and has no Request of which to tell.
-        site.short_way = None
 
         def note_and_log(request: Any, *, aborted: bool = False) -> None:
             self._note(request)

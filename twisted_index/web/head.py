@@ -134,7 +134,7 @@ def _remember(memory: dict[bytes, T], data: bytes, meaning: T) -> None:
 
 
 def _page_of(path: bytes) -> str | None:
-    """Give the project whose page a path names, in whatever spelling it does."""
+    """Give the project whose page a path names, as it is spelled: only a normalized name is prepared."""
     if path == b"/simple/":
         return ""
     match = _PAGE.fullmatch(path)

@@ -131,7 +131,7 @@ class IndexResource(Resource):
                 self._source.start()
 
     async def close(self) -> None:
-        """Stop the source, where this resource is used without a service."""
+        """Stop the source, if it has anything to stop; called by the service, or by whoever has none."""
         if IRunning.providedBy(self._source):
             await _eventually(self._source.stop)
         self._started = False

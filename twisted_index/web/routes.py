@@ -56,7 +56,7 @@ class Route(NamedTuple):
 
 NOTHING = Route(Kind.NOTHING)
 
-#: Where a name of ours and a project's name meet, ours wins: the recommended URL is /simple/.
+#: Below "-", which can never be a project.
 _OPERATIONS = {"health": Kind.HEALTH, "problems": Kind.PROBLEMS}
 
 
@@ -74,9 +74,10 @@ def find_route(segments: Sequence[bytes]) -> Route:
         return NOTHING
     if path == [""]:
         return Route(Kind.FRONT)
+    # Where a name of ours and a project's name meet, ours wins: the recommended URL is /simple/.
     match path:
         case ["simple", *rest]:
-            return _simple(rest, "simple", Kind.PROJECT_LIST)
+            return _simple(rest)
         case ["packages", *rest]:
             return _packages(rest)
         case ["-", *rest]:
@@ -95,12 +96,12 @@ def find_route(segments: Sequence[bytes]) -> Route:
     return NOTHING
 
 
-def _simple(rest: list[str], name: str, listing: Kind) -> Route:
+def _simple(rest: list[str]) -> Route:
     match rest:
         case []:
-            return Route(Kind.REDIRECT, location=f"{name}/")
+            return Route(Kind.REDIRECT, location="simple/")
         case [""]:
-            return Route(listing)
+            return Route(Kind.PROJECT_LIST)
         case [project, *inner]:
             return _project(project, inner)
     return NOTHING

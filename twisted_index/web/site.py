@@ -32,7 +32,6 @@ _ACCEPTS = 100
 #: The share of all connections beyond which each is closed after its answer.
 _CROWDED = 0.75
 
-
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<path>.*)")
 #: What can stand in a Host field at all (RFC 3986 sections 3.2.2 and 3.2.3).
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
@@ -91,7 +90,7 @@ class IndexSite(Site):
     Args:
         resource: What is served.
         reactor: Tells the time.
-        limits: See `Limits`; `max_connections` is a number here.
+        limits: See `Limits`; without `max_connections` connections have no bound here.
         access_log: Where requests are written; None for nowhere.
         short_way: Whether plain requests may be answered on the short way.
     """
@@ -141,13 +140,13 @@ class IndexSite(Site):
         request.site = self
         return request
 
-    def _count(self) -> None:
+    def _note_crowding(self) -> None:
         self.sheds_connections = self.stopping or len(self.connections) > self._comfortable
 
     def opened(self, connection: IndexProtocol) -> None:
         """Count a connection; at the limit, further ones wait in the kernel's backlog."""
         self.connections.add(connection)
-        self._count()
+        self._note_crowding()
         most = self.limits.max_connections
         if most is None:
             return
@@ -162,7 +161,7 @@ class IndexSite(Site):
     def closed(self, connection: IndexProtocol) -> None:
         """Uncount a connection."""
         self.connections.discard(connection)
-        self._count()
+        self._note_crowding()
         most = self.limits.max_connections
         if self._paused and (most is None or len(self.connections) < most):
             self._pause(False)
@@ -213,7 +212,7 @@ class IndexSite(Site):
             seconds: After which they are cut off.
         """
         self.stopping = True
-        self._count()
+        self._note_crowding()
         self._ports.clear()
         done: Deferred[None] = Deferred()
         if not self.connections:
