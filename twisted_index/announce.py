@@ -111,17 +111,21 @@ def start_lines(
         addresses: The open listeners.
         hostname: Of this machine, as `socket.gethostname()` says it.
         public_url: The only URL that is shown, if set.
-        paths: The folders that are served.
+        paths: The folders that are served; none if it is something else.
         lan: This machine's addresses, from `lan_addresses()`; shown where a listener takes all.
     """
     listeners = list(addresses)
     here = "this folder" if len(paths) == 1 else "these folders"
-    return [
-        f"Serving the packages in {', '.join(map(_printable, paths))}",
+    lines = [
+        f"Serving the packages in {', '.join(map(_printable, paths))}"
+        if paths
+        else "Serving a package index",
         *(f"Listening on {_describe(listener.address)}" for listener in listeners),
         *_usage(_urls(listeners, hostname, public_url, lan)),
-        f"Names that are not in {here} will not be found: no other index is asked.",
     ]
+    if paths:
+        lines.append(f"Names that are not in {here} will not be found: no other index is asked.")
+    return lines
 
 
 def lan_addresses() -> list[str]:

@@ -62,12 +62,6 @@ class MethodNotAllowed(SimpleIndexError):
         return ((b"Allow", b", ".join(self.allowed)),)
 
 
-class UpstreamFailed(SimpleIndexError):
-    """An upstream gave an answer that cannot be used (RFC 9110 section 15.6.3)."""
-
-    status = 502
-
-
 class Unavailable(SimpleIndexError):
     """
     The truth cannot be told right now; never a 404 and never a page with files missing.
@@ -86,6 +80,10 @@ class Unavailable(SimpleIndexError):
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """Retry-After, in integer seconds."""
         return ((b"Retry-After", b"%d" % self.retry_after),)
+
+
+class NotReady(Unavailable):
+    """The answer takes longer than a client waits; it is being worked on."""
 
 
 class ConfigurationError(SimpleIndexError):

@@ -157,7 +157,7 @@ class SimpleIndexService(MultiService):
             listening,
             socket.gethostname(),
             self.settings.public_url,
-            self.settings.paths,
+            self.settings.paths if self._given_source is None else (),
             lan=lan_addresses(),
         )
         for line in lines:

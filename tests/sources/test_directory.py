@@ -345,7 +345,7 @@ def test_a_status_that_is_misspelled_is_told(folder: Folder):
 def test_a_yank_of_a_file_that_is_not_there_is_told(folder: Folder):
     WHEEL.write_to(folder.path / "demo")
     (folder.path / "demo" / "demo-2.0.tar.gz.yanked").touch()
-    assert list(folder.problems()) == ["demo-2.0.tar.gz.yanked"]
+    assert list(folder.problems()) == ["demo/demo-2.0.tar.gz.yanked"]
 
 
 def test_a_crowd_that_asks_for_a_cold_project_has_each_file_read_once(folder: Folder, monkeypatch):
@@ -359,3 +359,19 @@ def test_a_crowd_that_asks_for_a_cold_project_has_each_file_read_once(folder: Fo
     answers = [maybeDeferred(folder.source.project_page, "demo") for _ in range(50)]
     assert all(one.called for one in answers)
     assert len(seen) == 5
+
+
+def test_a_yank_in_another_projects_folder_is_told_where_it_lies(folder: Folder):
+    WHEEL.write_to(folder.path / "other")
+    (folder.path / "other" / f"{WHEEL.filename}.yanked").touch()
+    assert list(folder.problems()) == [f"other/{WHEEL.filename}", f"other/{WHEEL.filename}.yanked"]
+
+
+def test_a_signature_that_is_too_large_is_told_and_not_promised(folder: Folder):
+    WHEEL.write_to(folder.path / "demo")
+    (folder.path / "demo" / f"{WHEEL.filename}.asc").write_bytes(b"x" * (2 << 20))
+    page = folder.page("demo")
+    assert page is not None
+    assert page.files[0].companions == frozenset()
+    assert folder.read("demo", WHEEL.filename, Companion.SIGNATURE) is None
+    assert list(folder.problems()) == [f"demo/{WHEEL.filename}.asc"]

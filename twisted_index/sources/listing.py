@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from twisted_index.sources.stamps import Freshness, Seen
 
 #: Files beside a distribution that say something of it.
-_YANKED, _DELETED = ".yanked", ".deleted"
+_YANKED, DELETED = ".yanked", ".deleted"
 _DOCUMENTS = {companion.value: companion for companion in (Companion.SIGNATURE, Companion.PROVENANCE)}
-_COMPANIONS = frozenset({_YANKED, _DELETED, *_DOCUMENTS})
+#: Bytes of a signature or provenance document that are served.
+MAX_DOCUMENT = 1 << 20
+_COMPANIONS = frozenset({_YANKED, DELETED, *_DOCUMENTS})
 #: Strictest first: over roots and spellings the strictest wins.
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
 _STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
@@ -91,6 +93,7 @@ class Listing:
         yanked: File name to reason.
         deleted: File names that were deleted and stay taken.
         documents: File name to the companions beside it, with their paths.
+        about: By file name and ending, the companions that say something of it, printable.
         status: The strictest status found.
         claimed: Whether anything at all is named for the project.
         problems: Entries that are not served.
@@ -103,6 +106,7 @@ class Listing:
     yanked: dict[str, str] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     documents: dict[str, dict[Companion, bytes]] = field(default_factory=dict)
+    about: dict[tuple[str, str], str] = field(default_factory=dict)
     status: ProjectStatus = field(default_factory=ProjectStatus)
     claimed: bool = False
     problems: list[Problem] = field(default_factory=list)
@@ -189,8 +193,12 @@ class _Place:
         self.text = os.fsdecode(name)
         self.in_folder = in_folder
 
+    @property
+    def shown(self) -> str:
+        return printable(os.path.relpath(self.path, self.root))
+
     def problem(self, reason: str, advice: str) -> Problem:
-        return Problem(path=printable(os.path.relpath(self.path, self.root)), reason=reason, advice=advice)
+        return Problem(path=self.shown, reason=reason, advice=advice)
 
 
 def _take(listing: Listing, project: str, place: _Place) -> None:
@@ -203,7 +211,7 @@ def _take(listing: Listing, project: str, place: _Place) -> None:
         listing.problems.append(place.problem(reason, f"Rename it to {right} if that is meant."))
     elif is_temporary(place.text):
         listing.claimed = listing.claimed or claimed_project(place.text) == project
-    elif not _take_companion(listing, place):
+    elif not _take_companion(listing, project, place):
         _take_named(listing, project, place)
 
 
@@ -220,12 +228,22 @@ def _take_named(listing: Listing, project: str, place: _Place) -> None:
         listing.claimed = True
         _take_distribution(listing, place, distribution)
         return
-    listing.problems.append(
-        place.problem(
-            f"It is named for the project {distribution.project}, and lies in another project's folder.",
-            f"Move it to the folder {distribution.project}/, or to the root.",
-        )
+    listing.problems.append(_misplaced(place, distribution.project))
+
+
+def _misplaced(place: _Place, project: str) -> Problem:
+    return place.problem(
+        f"It is named for the project {project}, and lies in another project's folder.",
+        f"Move it to the folder {project}/, or to the root.",
     )
+
+
+def _project_of(filename: str, project: str) -> str | None:
+    """Say for which project a file is named, where this one is at hand to tell where its name ends."""
+    try:
+        return parse_filename(filename, project).project
+    except InvalidFilename:
+        return claimed_project(filename)
 
 
 def _take_distribution(listing: Listing, place: _Place, distribution: Distribution) -> None:
@@ -241,22 +259,30 @@ def _take_distribution(listing: Listing, place: _Place, distribution: Distributi
     )
 
 
-def _take_companion(listing: Listing, place: _Place) -> bool:
+def _take_companion(listing: Listing, project: str, place: _Place) -> bool:
     """Take a file that says something of the one beside it; False if it is none such."""
     base, _dot, ending = place.text.rpartition(".")
     suffix = f".{ending}"
-    if suffix not in _COMPANIONS or claimed_project(base) is None:
+    named = _project_of(base, project) if suffix in _COMPANIONS else None
+    if named is None:
         return False
+    if named != project:
+        listing.problems.append(_misplaced(place, named))
+        return True
     listing.claimed = True
+    listing.about[base, suffix] = place.shown
     key = listing.watched[place.path] = unlinked_key(place.path)
     listing.beside.add(place.path)
     if key is None:
         reason = "A companion of a file may not be a link, a folder or a device."
         listing.problems.append(place.problem(reason, "Replace it by a regular file."))
+    elif suffix in _DOCUMENTS and (key.size > MAX_DOCUMENT or not os.access(place.path, os.R_OK)):
+        reason = f"It cannot be read, or has more than {MAX_DOCUMENT:,} bytes, and is not served."
+        listing.problems.append(place.problem(reason, "Give the server the right to read it, or remove it."))
     elif suffix == _YANKED:
         # The first root that gives a reason wins, as for files.
         listing.yanked[base] = listing.yanked.get(base) or _read_reason(place.path)
-    elif suffix == _DELETED:
+    elif suffix == DELETED:
         listing.deleted.add(base)
     else:
         listing.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], place.path)

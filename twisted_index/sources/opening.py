@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 from twisted_index.interfaces import FileBody
 from twisted_index.ledger import FileKey
 from twisted_index.simple.metadata import BadArchive, read_wheel_metadata
-from twisted_index.sources.listing import key_of
+from twisted_index.sources.listing import MAX_DOCUMENT, key_of
 from twisted_index.sources.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes of a signature or provenance document that are served.
-_MAX_DOCUMENT = 1 << 20
 #: Bytes of a file that may be kept in memory by whoever asks for it again.
 _SMALL = 1 << 16
 
@@ -131,9 +129,9 @@ def read_document(path: bytes) -> FileBody | None:
         return None
     with file:
         status = os.fstat(file.fileno())
-        if status.st_size > _MAX_DOCUMENT:
+        if status.st_size > MAX_DOCUMENT:
             return None
-        content = file.read(_MAX_DOCUMENT)
+        content = file.read(MAX_DOCUMENT)
     return FileBody(
         content=content,
         size=len(content),

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.errors import NotReady, SimpleIndexError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,14 +28,14 @@ def wait_at_most(reactor: Any, seconds: float, work: Deferred[T], progress: Call
         progress: Says in a sentence how far the work has come.
 
     Returns:
-        The result of the work, or a Failure of `Unavailable` with the progress.
+        The result of the work, or a Failure of `NotReady` with the progress.
     """
     if work.called and not work.paused:
         return work
     answer: Deferred[T] = Deferred()
 
     def give_up() -> None:
-        answer.errback(Unavailable(f"This is not ready yet. {progress()} Ask again in a moment."))
+        answer.errback(NotReady(f"This is not ready yet. {progress()} Ask again in a moment."))
 
     timer = reactor.callLater(seconds, give_up)
 

@@ -10,6 +10,7 @@ from twisted_index.interfaces import Problem
 from twisted_index.ledger import Facts, Refusal
 from twisted_index.simple.model import File, ProjectPage, Status, Yanked
 from twisted_index.simple.names import file_order, ordered_versions
+from twisted_index.sources.listing import DELETED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,13 +100,13 @@ def problems_of(listing: Listing, served: dict[str, Served], knowledge: Knowledg
     named = {entry.distribution.filename for entry in listing.entries}
     found.extend(
         Problem(
-            path=f"{filename}{suffix}",
+            path=shown,
             reason="There is no file that it could be about.",
-            advice="Give it the name of the file beside it, with this ending; or remove it.",
+            advice=f"Give it the name of the file that it is about, followed by {ending}; or remove it.",
         )
-        for suffix, about in ((".yanked", listing.yanked), (" (companion)", listing.documents))
-        for filename in about
-        if filename not in named
+        for (filename, ending), shown in listing.about.items()
+        # The name of a deleted file stays taken without the file.
+        if filename not in named and ending != DELETED
     )
     winners = {one.entry.distribution.identity: one for one in served.values()}
     for entry in listing.entries:

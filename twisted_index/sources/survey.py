@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from twisted_index.errors import SimpleIndexError
+from twisted_index.errors import NotReady, SimpleIndexError
 from twisted_index.interfaces import Problem, ProblemReport
 from twisted_index.simple.names import InvalidFilename, parse_filename
 from twisted_index.sources.joint import Shared
@@ -40,6 +40,7 @@ class Survey:
         self._reader = reader
         self._examine = examine
         self._by_project: dict[str, Sequence[Problem]] = {}
+        self._unfinished: set[str] = set()
         self._strays: Sequence[Problem] = ()
         self._walk: Shared[None] | None = None
         self._walking: Deferred[None] | None = None
@@ -71,7 +72,7 @@ class Survey:
         def finished(result: Failure | None) -> None:
             if timer.active():
                 timer.cancel()
-                report = self._so_far(complete=True)
+                report = self._so_far(complete=not self._unfinished)
                 answer.errback(result) if isinstance(result, Failure) else answer.callback(report)
 
         walk.wait().addBoth(finished)
@@ -99,10 +100,14 @@ class Survey:
         projects = sorted({project for reading in readings for project in reading.parts})
         for gone in self._by_project.keys() - set(projects):
             del self._by_project[gone]
+        self._unfinished.clear()
         self._strays = await self._reader.run(_strays_of, readings)
         for project in projects:
             try:
                 await self._examine(project)
+            except NotReady:
+                # It is still being read, and says what is wrong with it when it has been.
+                self._unfinished.add(project)
             except SimpleIndexError as error:
                 self.note(project, [_unreadable(project, error)])
 

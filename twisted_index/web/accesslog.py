@@ -7,6 +7,7 @@ Lines are gathered and written together, as a system call for each costs more th
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ _BATCH_BYTES = 1 << 16
 _SAFE = bytes(range(0x20, 0x7F)).translate(None, b'"\\')
 _ESCAPES = {byte: f"\\x{byte:02x}" for byte in range(256) if byte not in _SAFE}
 _TABLE = {byte: _ESCAPES.get(byte, chr(byte)) for byte in range(256)}
+
+#: What an address can be written with, a zone (RFC 4007) included.
+_ADDRESS = re.compile(r"[0-9A-Za-z:.%-]+", re.ASCII)
 
 
 def escape_field(value: bytes) -> str:
@@ -121,7 +125,10 @@ class AccessLog:
             end: What follows the line.
         """
         now = self._reactor.seconds()
-        host = getattr(client, "host", None) or "-"
+        host = getattr(client, "host", None)
+        if not isinstance(host, str) or _ADDRESS.fullmatch(host) is None:
+            # None for a unix socket; and what a PROXY line says may be no address at all.
+            host = "-"
         self._add(
             f'{host} - - {self._time(now)} "{escape_field(head)}" {status} {size} '
             f'"{escape_field(referrer)}" "{escape_field(agent)}" '
@@ -148,7 +155,9 @@ class AccessLog:
         self._timer = None
         lines, self._lines, self._bytes = self._lines, [], 0
         if lines and self._descriptor is not None:
+            rest = memoryview("".join(lines).encode("ascii", "backslashreplace"))
             try:
-                os.write(self._descriptor, "".join(lines).encode("ascii"))
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
             except OSError as error:
                 _log.error("The access log cannot be written: {error}", error=str(error))

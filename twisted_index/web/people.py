@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 #: A plain host with perhaps a port (RFC 3986 section 3.2): a registered name without escapes, an
 #: IPv4 address, or an IPv6 address in brackets. Anything else in a Host field is not repeated.
 _PLAIN_HOST = re.compile(
-    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253})?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253})?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
 )
 
 
 def is_plain_host(host: str) -> bool:
     """Say whether a Host field holds nothing but a host and perhaps a port."""
-    return _PLAIN_HOST.fullmatch(host) is not None
+    match = _PLAIN_HOST.fullmatch(host)
+    return match is not None and int(match[1] or 0) <= 65535
 
 
 def front_page(project_list: ProjectList, url: str) -> bytes:

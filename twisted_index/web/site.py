@@ -71,7 +71,7 @@ class IndexRequest(Request):
         hosts = self.requestHeaders.getRawHeaders(b"Host") or []
         missing = not hosts and self.clientproto == b"HTTP/1.1"
         if missing or len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
-            error = BadRequest("A request needs exactly one Host field.")
+            error = BadRequest("A request needs one Host field with a host in it.")
             respond(self, error_response(error, field(self, b"Accept")))
         else:
             super().process()
