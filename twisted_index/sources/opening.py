@@ -10,7 +10,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.interfaces import FileBody
+from twisted_index.interfaces import Arriving, FileBody
 from twisted_index.ledger import FileKey
 from twisted_index.simple.metadata import BadArchive, read_wheel_metadata
 from twisted_index.sources.listing import MAX_DOCUMENT, key_of
@@ -92,7 +92,7 @@ def read_core_metadata(
         None if it is not the document that was known.
     """
     body = open_distribution(path, key, "", still_true)
-    if body is None or isinstance(body.content, bytes):
+    if body is None or isinstance(body.content, (bytes, Arriving)):
         return None
     with body.content as file:
         try:

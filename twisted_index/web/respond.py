@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.http_rules import conditional, ranges
 from twisted_index.http_rules.conditional import Precondition
-from twisted_index.interfaces import FileBody
+from twisted_index.interfaces import Arriving, FileBody
 from twisted_index.web.producers import PIECE, BytesProducer, send_file
 from twisted_index.web.response import KEPT_BY_304
 from twisted_index.web.sentences import sentence_response
@@ -89,6 +89,7 @@ def _respond_with_file(request: Request, response: Response, body: FileBody, alw
     elif isinstance(body.content, bytes):
         _send_bytes(request, memoryview(body.content)[first : first + length])
     else:
+        assert not isinstance(body.content, Arriving)
         send_file(request, body.content, first, length)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted_index.http_rules.conditional import matches_weakly
+from twisted_index.interfaces import Arriving
 from twisted_index.web.head import HeadReader
 from twisted_index.web.producers import PIECE, PLAIN_TRANSPORTS
 from twisted_index.web.wire import Dates
@@ -121,5 +122,7 @@ class ShortWay:
 def _read(body: FileBody) -> bytes:
     if isinstance(body.content, bytes):
         return body.content
+    if isinstance(body.content, Arriving):
+        return b""
     with body.content as file:
         return file.read(body.size)
