@@ -19,6 +19,7 @@ ROWS = [
     ["interfaces", "settings"],
     ["ledger", "worker", "announce", "descriptors"],
     ["sources"],
+    ["access", "store", "upstream"],
     ["web"],
     ["service", "configuration"],
     ["tap"],

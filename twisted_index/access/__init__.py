@@ -1,0 +1,1 @@
+"""Who may do what: users, tokens, rights. Knows nothing of HTTP answers."""
