@@ -7,7 +7,7 @@ A `Remote` asks; it keeps nothing. What is kept, and what of it is shown, is dec
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from twisted_index.simple.model import ProjectStatus
@@ -55,7 +55,7 @@ class RemotePage:
     project: str
     files: tuple[RemoteFile, ...] = ()
     versions: tuple[str, ...] = ()
-    status: ProjectStatus = ProjectStatus()
+    status: ProjectStatus = field(default_factory=ProjectStatus)
     etag: str | None = None
     modified: str | None = None
 
