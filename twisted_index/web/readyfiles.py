@@ -48,14 +48,22 @@ class ReadyFiles:
         self._files: OrderedDict[bytes, ReadyFile] = OrderedDict()
         self._bytes = 0
 
-    def keep(self, path: bytes, response: Response) -> None:
-        """Remember a file, if it is small and its source can open it again."""
+    def keep(self, path: bytes, response: Response, allowed: Callable[[], bool] | None = None) -> None:
+        """
+        Remember a file, if it is small and its source can open it again.
+
+        Args:
+            path: Under which it was asked for.
+            response: With the file.
+            allowed: Says whether it is still everyone's; None if it always is.
+        """
         body = response.body
         if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL:
             return
         self.drop(path)
         wire = compose(response, self._always, body.size)
-        self._files[path] = ReadyFile(body.reopen, wire, body.size)
+        reopen = body.reopen if allowed is None else _only_while(allowed, body.reopen)
+        self._files[path] = ReadyFile(reopen, wire, body.size)
         self._bytes += body.size
         while len(self._files) > _MOST or self._bytes > _MOST_BYTES:
             self.drop(next(iter(self._files)))
@@ -69,3 +77,9 @@ class ReadyFiles:
         ready = self._files.pop(path, None)
         if ready is not None:
             self._bytes -= ready.weight
+
+
+def _only_while(
+    allowed: Callable[[], bool], reopen: Callable[[], FileBody | None]
+) -> Callable[[], FileBody | None]:
+    return lambda: reopen() if allowed() else None

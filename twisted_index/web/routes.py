@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import enum
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from twisted_index.simple.model import Companion
-from twisted_index.simple.names import is_valid_name, normalize
+from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,15 @@ class Kind(enum.Enum):
     FILE = enum.auto()
     ALL_FILES = enum.auto()
     FIND_FILE = enum.auto()
+    LEGACY_PROJECT = enum.auto()
+    LEGACY_RELEASE = enum.auto()
+    UPLOAD = enum.auto()
+    YANK = enum.auto()
+    STATUS = enum.auto()
     HEALTH = enum.auto()
     PROBLEMS = enum.auto()
+    HISTORY = enum.auto()
+    METRICS = enum.auto()
     REDIRECT = enum.auto()
     NOTHING = enum.auto()
 
@@ -41,6 +49,7 @@ class Route(NamedTuple):
         project: A normalized name, for a page or a file.
         filename: For a file, as it stands in the URL; without the suffix of a companion.
         companion: Which companion of the file is asked for.
+        version: Of a release, as it stands in the URL.
         location: For a redirect: relative to the URL, without the query.
         permanent: Whether the redirect may be kept for ever (installers do so, whatever else the
             answer says: so only for mappings that never change).
@@ -50,6 +59,7 @@ class Route(NamedTuple):
     project: str = ""
     filename: str = ""
     companion: Companion | None = None
+    version: str = ""
     location: str = ""
     permanent: bool = True
 
@@ -57,7 +67,21 @@ class Route(NamedTuple):
 NOTHING = Route(Kind.NOTHING)
 
 #: Below "-", which can never be a project.
-_OPERATIONS = {"health": Kind.HEALTH, "problems": Kind.PROBLEMS}
+_OPERATIONS = {
+    "health": Kind.HEALTH,
+    "history": Kind.HISTORY,
+    "metrics": Kind.METRICS,
+    "problems": Kind.PROBLEMS,
+    "status": Kind.STATUS,
+    "yank": Kind.YANK,
+}
+#: Where files are published by POST. A redirect would not do: twine and poetry stop at any.
+_UPLOADS: tuple[list[bytes], ...] = ([], [b""], [b"legacy"], [b"legacy", b""], [b"simple"], [b"simple", b""])
+
+
+def takes_uploads(segments: Sequence[bytes]) -> bool:
+    """Say whether files are published at a URL; see `find_route` for the argument."""
+    return list(segments) in _UPLOADS
 
 
 def find_route(segments: Sequence[bytes]) -> Route:
@@ -86,7 +110,14 @@ def find_route(segments: Sequence[bytes]) -> Route:
             return Route(Kind.REDIRECT, location=f"{normalize(name)}/")
         case ["project", name, ""] if is_valid_name(name):
             return Route(Kind.REDIRECT, location=f"../../simple/{normalize(name)}/", permanent=False)
-        case ["project" | "pypi" | "legacy", *_]:
+        case ["pypi", *rest]:
+            return _legacy_json(rest)
+        case ["legacy", "+simple", *rest] if rest:
+            # Where hatch looks whether a file is there already: devpi's layout below the upload URL.
+            return _simple(rest)
+        case ["legacy"] | ["legacy", ""]:
+            return Route(Kind.UPLOAD)
+        case ["project" | "legacy", *_]:
             return NOTHING
         case [name] if is_valid_name(name):
             # Not for any name, as below simple/: browsers ask for /favicon.ico.
@@ -139,8 +170,35 @@ def _packages(rest: list[str]) -> Route:
         case [""]:
             return Route(Kind.ALL_FILES)
         case [filename]:
-            return Route(Kind.FIND_FILE, filename=filename)
+            return _find_file(filename)
     return NOTHING
+
+
+def _find_file(filename: str) -> Route:
+    try:
+        return Route(Kind.FIND_FILE, parse_filename(filename).project, filename)
+    except InvalidFilename:
+        return NOTHING
+
+
+def _legacy_json(rest: list[str]) -> Route:
+    """Find a document of PyPI's JSON API; an unnormalized name leads to the normalized one."""
+    match rest:
+        case [name, "json"] if is_valid_name(name):
+            return _at_its_name(name, Route(Kind.LEGACY_PROJECT, normalize(name)), "../{}/json")
+        case [name, version, "json"] if is_valid_name(name) and version:
+            route = Route(Kind.LEGACY_RELEASE, normalize(name), version=version)
+            return _at_its_name(name, route, "../../{}/" + quote(version, safe="") + "/json")
+        case [*path, "json", ""] if path:
+            route = _legacy_json([*path, "json"])
+            return route._replace(location=f"../{route.location}") if route.location else route
+    return NOTHING
+
+
+def _at_its_name(name: str, route: Route, location: str) -> Route:
+    if name == route.project:
+        return route
+    return Route(Kind.REDIRECT, location=location.format(route.project))
 
 
 def _operations(rest: list[str]) -> Route:

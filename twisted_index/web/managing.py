@@ -1,0 +1,114 @@
+"""Changing what is there over HTTP: deleting a file, yanking, the status of a project."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.errors import BadRequest, NotFound, TooLarge
+from twisted_index.interfaces import Action
+from twisted_index.simple.model import ProjectStatus, Status
+from twisted_index.simple.names import is_valid_name, normalize
+from twisted_index.web.asked import JSON, eventually
+from twisted_index.web.respond import field
+from twisted_index.web.response import Response
+from twisted_index.web.routes import Kind
+from twisted_index.web.smallbody import MAX_SMALL_BODY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.web.server import Request
+
+    from twisted_index.web.asked import Answer, Asked
+    from twisted_index.web.guard import Guard
+
+_NO = ("false", "no", "0", "off")
+
+
+class Managing:
+    """
+    Passes changes on to a store.
+
+    Args:
+        store: Provides `IStore`.
+        guard: Says who may do what.
+    """
+
+    def __init__(self, store: Any, guard: Guard) -> None:
+        self._store = store
+        self._guard = guard
+        self.answers: dict[Kind, Answer] = {Kind.YANK: self._answer_yank, Kind.STATUS: self._answer_status}
+
+    async def delete(self, asked: Asked) -> Response:
+        """Answer DELETE of a file's URL."""
+        route = asked.route
+        if route.companion is not None:
+            raise BadRequest("Delete the file itself; what belongs to it goes with it.")
+        await eventually(self._store.delete, route.project, route.filename, by=asked.identity.name)
+        return _done({"deleted": route.filename})
+
+    async def _answer_yank(self, asked: Asked) -> Response:
+        wanted = _read_fields(asked.request)
+        project = _project(wanted)
+        identity = await self._guard.require(asked.request, Action.YANK, project)
+        version, filename = wanted.get("version"), wanted.get("filename")
+        if (version is None) is (filename is None):
+            raise BadRequest("Say either version or filename.")
+        if wanted.get("yanked", "true").lower() in _NO:
+            files = await eventually(
+                self._store.unyank, project, version=version, filename=filename, by=identity.name
+            )
+            return _done({"project": project, "yanked": False, "files": list(files)})
+        reason = wanted.get("reason", "")
+        files = await eventually(
+            self._store.yank, project, version=version, filename=filename, reason=reason, by=identity.name
+        )
+        return _done({"project": project, "yanked": True, "reason": reason, "files": list(files)})
+
+    async def _answer_status(self, asked: Asked) -> Response:
+        wanted = _read_fields(asked.request)
+        project = _project(wanted)
+        identity = await self._guard.require(asked.request, Action.YANK, project)
+        known = [status.value for status in Status]
+        if wanted.get("status") not in known:
+            raise BadRequest(f"Say a status: one of {', '.join(known)}.")
+        status = ProjectStatus(status=Status(wanted["status"]), reason=wanted.get("reason", ""))
+        await eventually(self._store.set_status, project, status, by=identity.name)
+        return _done({"project": project, "status": status.status.value, "reason": status.reason})
+
+
+def _done(document: Mapping[str, Any]) -> Response:
+    return Response(headers=JSON, body=json.dumps(document, ensure_ascii=False).encode("utf-8") + b"\n")
+
+
+def _read_fields(request: Request) -> dict[str, str]:
+    """Read what was sent: a JSON object of strings and booleans, or a form as curl's `-d` sends it."""
+    kind = (field(request, b"Content-Type") or b"").partition(b";")[0].strip().lower()
+    if kind == b"application/x-www-form-urlencoded":
+        return {key.decode("utf-8", "replace"): _text(values[-1]) for key, values in request.args.items()}
+    if kind != b"application/json":
+        raise BadRequest("Send application/json, or application/x-www-form-urlencoded.")
+    assert request.content is not None
+    request.content.seek(0)
+    body = request.content.read(MAX_SMALL_BODY + 1)
+    if len(body) > MAX_SMALL_BODY:
+        raise TooLarge("That is more than this URL takes.")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not JSON.") from None
+    if not isinstance(document, dict) or not all(isinstance(v, (str, bool)) for v in document.values()):
+        raise BadRequest("The body has to be a JSON object of strings, and true or false.")
+    return {key: str(value) for key, value in document.items()}
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _project(wanted: Mapping[str, str]) -> str:
+    name = wanted.get("project", "")
+    if not is_valid_name(name):
+        raise NotFound(f"Say the project; {name!r} is no name of one." if name else "Say the project.")
+    return normalize(name)

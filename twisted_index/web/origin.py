@@ -1,0 +1,85 @@
+"""Where a request comes from, and the URL by which its client came: proxies are believed only if trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from twisted_index.errors import Forbidden
+from twisted_index.web.people import is_plain_host
+from twisted_index.web.respond import field
+
+if TYPE_CHECKING:
+    from twisted.web.server import Request
+
+    from twisted_index.access.forwarded import TrustedProxies
+
+#: What browsers say of requests that another site has not caused (Fetch Metadata, section 2.3).
+_OWN_SITES = (b"same-origin", b"none")
+
+
+class Coming(NamedTuple):
+    """
+    How a request came.
+
+    Attributes:
+        address: The client's IP address; empty if it has none.
+        scheme: `http` or `https`, as the client sees it.
+        host: As the client sees it, with a port perhaps; empty if that cannot be told.
+        prefix: Of the path, as a proxy says; without a slash at its end.
+        user: Vouched for by a trusted proxy; None if none did so.
+    """
+
+    address: str
+    scheme: str
+    host: str
+    prefix: str = ""
+    user: str | None = None
+
+
+class Origins:
+    """
+    Reads requests.
+
+    Args:
+        proxies: Which proxies are believed; None believes none.
+    """
+
+    def __init__(self, proxies: TrustedProxies | None = None) -> None:
+        self._proxies = proxies
+
+    def of(self, request: Request) -> Coming:
+        """Say how a request came."""
+        peer = getattr(request.getClientAddress(), "host", None)
+        scheme = "https" if request.isSecure() else "http"
+        host = (field(request, b"Host") or b"").decode("latin-1")
+        return Coming(peer if isinstance(peer, str) else "", scheme, host if is_plain_host(host) else "")
+
+    def url(self, request: Request) -> str:
+        """Give the URL by which the client came to the resource that answers."""
+        coming = self.of(request)
+        prefix = "".join(f"/{quote(segment)}" for segment in request.prepath or () if segment)
+        host = coming.host or _address_of(request)
+        return urlsplit(f"{coming.scheme}://{host}{coming.prefix}{prefix}").geturl()
+
+    def refuse_foreign(self, request: Request) -> None:
+        """
+        Refuse what a web page of another site may have sent: browsers add what they know of passwords.
+
+        Raises:
+            Forbidden: It comes from another site.
+        """
+        site = field(request, b"Sec-Fetch-Site")
+        origin = field(request, b"Origin")
+        foreign = site is not None and site not in _OWN_SITES
+        if origin is not None and not foreign:
+            coming = self.of(request)
+            foreign = origin.decode("latin-1").lower() != f"{coming.scheme}://{coming.host}".lower()
+        if foreign:
+            raise Forbidden("A web page of another site may not change anything here.")
+
+
+def _address_of(request: Request) -> str:
+    address = request.getHost()
+    host = getattr(address, "host", "localhost")
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{getattr(address, 'port', 80)}"
