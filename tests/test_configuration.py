@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_index.configuration import default_state, duration, load, size
+from twisted_index.configuration import default_state, load
 from twisted_index.errors import ConfigurationError
-from twisted_index.settings import Limits, Settings
+from twisted_index.settings import Guarding, Limits, Policy, Publishing, RoutingRule, Settings, Upstreams
+from twisted_index.values import duration, size
 
 EVERY_NAME = """
 path = ["packages", "/srv/more"]
@@ -27,9 +28,42 @@ cors = true
 page-cache = "1MB"
 short-way = false
 public-url = "https://example.org/prefix/"
+upload = true
+anyone-may-upload = true
+max-upload = "1GB"
+overwrite = ["*.dev*", "acme==1.*"]
+on-upload = "https://me:secret@example.org/hook?a=b"
+auth = ["htpasswd:users", "memory:me:secret"]
+rights = "rights.toml"
+trusted-proxy = ["unix", "10.0.0.0/8", "::1"]
+upstream = ["https://me:secret@example.org/simple", "pip"]
+cache = "cache"
+cache-size = "1GiB"
+cache-ttl = "5m"
+offline = true
+upstream-address = "192.168.0.0/16"
+local-only = ["Acme_*", "secret"]
+upstream-only = "*"
+upstream-deny = ["evil-*", "Django>=4,<5", "foo!=1"]
+cooldown = "7d"
+cooldown-except = ["certifi"]
+no-sdists = true
+also-upstream = "torch"
+
+[[route]]
+pattern = "acme-*"
+folder = "acme"
+
+[[route]]
+pattern = "torch*"
+upstream = "https://example.org/whl"
+
+[[route]]
+pattern = "evil-*"
 
 [limits]
 header-timeout = "1s"
+upload-stall-timeout = "7s"
 idle-timeout = 2
 stall-timeout = 3.5
 answer-timeout = "4s"
@@ -91,6 +125,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         short_way=False,
         limits=Limits(
             header_timeout=1.0,
+            upload_stall_timeout=7.0,
             idle_timeout=2.0,
             stall_timeout=3.5,
             answer_timeout=4.0,
@@ -100,15 +135,60 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             max_header=9001,
             threads=2,
         ),
+        publishing=Publishing(
+            upload=True,
+            anyone_may_upload=True,
+            max_upload=1_000_000_000,
+            overwrite=("*.dev*", "acme==1.*"),
+            on_upload=("https://me:secret@example.org/hook?a=b",),
+        ),
+        guarding=Guarding(
+            auth=(f"htpasswd:{tmp_path}/users", "memory:me:secret"),
+            rights=f"{tmp_path}/rights.toml",
+            trusted_proxies=("unix", "10.0.0.0/8", "::1"),
+        ),
+        upstreams=Upstreams(
+            urls=("https://me:secret@example.org/simple", "pip"),
+            cache=f"{tmp_path}/cache",
+            cache_size=1 << 30,
+            cache_ttl=300.0,
+            offline=True,
+            addresses=("192.168.0.0/16",),
+            policy=Policy(
+                local_only=("Acme_*", "secret"),
+                upstream_only=("*",),
+                upstream_deny=("evil-*", "Django>=4,<5", "foo!=1"),
+                cooldown=604800.0,
+                cooldown_except=("certifi",),
+                no_sdists=True,
+                also_upstream=("torch",),
+            ),
+            routes=(
+                RoutingRule(pattern="acme-*", folder=f"{tmp_path}/acme"),
+                RoutingRule(pattern="torch*", upstream="https://example.org/whl"),
+                RoutingRule(pattern="evil-*"),
+            ),
+        ),
     )
 
 
 def test_nothing_of_settings_is_left_out_of_the_test_above(file):
     found, defaults = read({"config": file(EVERY_NAME)}), Settings()
 
-    for pair in ((found, defaults), (found.limits, defaults.limits)):
+    pairs = [(found, defaults), (found.upstreams.policy, defaults.upstreams.policy)]
+    pairs += [
+        (getattr(found, part), getattr(defaults, part))
+        for part in ("limits", "publishing", "guarding", "upstreams")
+    ]
+    for pair in pairs:
         for field in dataclasses.fields(pair[0]):
-            assert getattr(pair[0], field.name) != getattr(pair[1], field.name), field.name
+            if field.name != "mode":  # the other two keep nothing, and forbid half of the above
+                assert getattr(pair[0], field.name) != getattr(pair[1], field.name), field.name
+
+
+@pytest.mark.parametrize("mode", ["cache", "proxy", "redirect"])
+def test_an_upstream_has_a_mode(mode):
+    assert read({"upstream": "pip", "upstream-mode": mode}).upstreams.mode == mode
 
 
 def test_an_option_wins_over_the_environment_and_that_over_the_file(file):
@@ -250,6 +330,32 @@ def test_variables_that_kubernetes_sets_beside_a_service_are_no_settings():
     assert read({}, linked) == read()
 
 
+def test_the_environment_separates_urls_and_patterns_by_blanks_and_checkers_by_lines():
+    settings = read(
+        {},
+        {
+            "TWISTED_INDEX_UPLOAD": "1",
+            "TWISTED_INDEX_UPSTREAM": "pip https://example.org/simple/",
+            "TWISTED_INDEX_LOCAL_ONLY": "acme-* secret",
+            "TWISTED_INDEX_UPSTREAM_DENY": "django >= 4, < 5\nevil",
+            "TWISTED_INDEX_OVERWRITE": "*.dev* 0.*",
+            "TWISTED_INDEX_TRUSTED_PROXY": "unix ::1",
+            "TWISTED_INDEX_AUTH": "htpasswd:my users\nmemory:a:b c",
+        },
+    )
+
+    assert settings.upstreams.urls == ("pip", "https://example.org/simple/")
+    assert settings.upstreams.policy.local_only == ("acme-*", "secret")
+    assert settings.upstreams.policy.upstream_deny == ("django >= 4, < 5", "evil")
+    assert settings.publishing.overwrite == ("*.dev*", "0.*")
+    assert settings.guarding.trusted_proxies == ("unix", "::1")
+    assert settings.guarding.auth == ("htpasswd:/here/my users", "memory:a:b c")
+
+
+def test_rules_are_set_in_the_file_only():
+    assert refusal({}, {"TWISTED_INDEX_ROUTE": "1"}).startswith("TWISTED_INDEX_ROUTE is not a setting")
+
+
 def test_limits_are_set_in_the_file_only():
     assert refusal({}, {"TWISTED_INDEX_LIMITS": "1"}).startswith("TWISTED_INDEX_LIMITS is not a setting")
 
@@ -356,6 +462,159 @@ def test_a_wrong_value_is_told_with_the_layer_that_has_it(file):
 
 def test_an_empty_list_in_a_file_is_told(file):
     assert refusal({"config": file("path = []")}).endswith("path: the list is empty.")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "part"),
+    [
+        ("upload", "perhaps", "neither true nor false"),
+        ("max-upload", 0, "cannot be 0"),
+        ("overwrite", "a b", "blank"),
+        ("auth", "htpasswd:", "not named"),
+        ("auth", "htpasswd", "not named"),
+        ("rights", 1, "not text"),
+        ("trusted-proxy", "proxy.example.org", "neither an address nor a network"),
+        ("trusted-proxy", "10.0.0.1/8", "write 10.0.0.0/8"),
+        ("upstream-address", "unix", "neither an address nor a network"),
+        ("upstream", "https://example.org/simple/?a", "no query"),
+        ("upstream-mode", "mirror", "write cache, proxy or redirect"),
+        ("cache-size", "big", "not a size"),
+        ("cooldown", "a week", "not a duration"),
+        ("local-only", "acme/*", "not a pattern"),
+        ("local-only", "acme-", "not a pattern"),
+        ("local-only", "acme[", "not a pattern"),
+        ("local-only", "acme-*,other", "not a pattern"),
+        ("upstream-deny", "django>=", "PEP 440"),
+        ("upstream-deny", ">=1", "not a requirement"),
+        ("also-upstream", "a b", "not a pattern"),
+        ("route", "x", "[[route]]"),
+        ("route", ["x"], "[[route]]"),
+        ("route", [{"folder": "x"}], "has a pattern"),
+        ("route", [{"pattern": "x", "folder": "x", "upstream": "pip"}], "a folder and an upstream"),
+        ("route", [{"patern": "x"}], "did you mean pattern?"),
+    ],
+)
+def test_a_wrong_value_of_uploads_and_upstreams_is_told_with_its_name(name, raw, part):
+    sentence = refusal({name: raw})
+
+    assert sentence.startswith(f"--{name}: ")
+    assert part in sentence
+
+
+@pytest.mark.parametrize("name", ["upstream", "on-upload", "auth"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "me:s3cret@example.org/simple",
+        "https://me:s3cret",
+        "https://me:s3cret@",
+        "https://me:s3cret@example.org:x/?y",
+        "https://me:s3cret @example.org/",
+        "https://me:s3cret@exämple.org/?",
+        " :s3cret",
+        "s3cret\n",
+        ["s3cret s3cret"],
+        {"s3cret": 1},
+        b"s3cret",
+    ],
+)
+def test_what_may_be_a_secret_is_not_shown(name, raw):
+    if name != "auth" or not isinstance(raw, str) or ":" not in raw:  # a type may have any text
+        assert "s3cret" not in refusal({name: raw, "upload": True})
+
+
+# What goes together
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"anyone-may-upload": True},
+        {"max-upload": "1GB"},
+        {"overwrite": "*.dev*"},
+        {"on-upload": "http://127.0.0.1/"},
+    ],
+)
+def test_what_is_about_uploads_needs_uploads(given):
+    (name,) = given
+
+    assert refusal(given) == f"{name} has no effect without upload."
+    assert read({**given, "upload": True}).publishing.upload
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"upstream-mode": "proxy"},
+        {"offline": True},
+        {"cache": "/c"},
+        {"cache-size": 1},
+        {"cache-ttl": 1},
+        {"cooldown": "7d"},
+        {"upstream-only": "a"},
+        {"upstream-deny": "a"},
+        {"cooldown-except": "a"},
+        {"no-sdists": True},
+        {"also-upstream": "a"},
+        {"upstream-address": "10.0.0.0/8"},
+    ],
+)
+def test_what_is_about_an_upstream_needs_one(given):
+    (name,) = given
+    route = [{"pattern": "a", "upstream": "pip"}]
+
+    assert refusal(given) == f"{name} has no effect without an upstream."
+    assert read({**given, "upstream": "pip"})
+    assert read({**given, "route": route})
+
+
+def test_names_may_be_local_only_without_an_upstream():
+    assert read({"local-only": "acme-*"}).upstreams.policy.local_only == ("acme-*",)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cooldown": "7d"},
+        {"cooldown-except": "a"},
+        {"no-sdists": True},
+        {"also-upstream": "a"},
+        {"upstream-deny": "a>1"},
+        {"offline": True},
+        {"cache": "/c"},
+        {"cache-size": 1},
+        {"upstream": ["pip", "http://127.0.0.1/"]},
+    ],
+)
+def test_a_redirect_leaves_no_say_in_what_is_behind_it(given):
+    assert "redirect" in refusal({"upstream": "pip", "upstream-mode": "redirect", **given})
+
+
+@pytest.mark.parametrize("name", ["local-only", "upstream-only", "upstream-deny"])
+def test_a_redirect_keeps_rules_of_names(name):
+    assert read({"upstream": "pip", "upstream-mode": "redirect", name: "acme-*"})
+
+
+def test_a_proxy_keeps_nothing():
+    given = {"upstream": "pip", "upstream-mode": "proxy", "offline": True}
+
+    assert refusal(given) == "offline has no effect with upstream-mode proxy, which keeps nothing."
+
+
+def test_offline_needs_a_place_where_something_may_be():
+    given = {"upstream": "pip", "offline": True}
+
+    assert refusal({**given, "state": "none"}).startswith("offline needs a cache")
+    assert read({**given, "state": "none", "cache": "/c"})
+    assert read({**given, "state": "/s"})
+
+
+@pytest.mark.parametrize("cache", ["/packages", "/packages/cache"])
+def test_a_cache_is_not_a_folder_of_packages(cache):
+    given = {"upstream": "pip", "path": "/packages"}
+
+    assert "cannot be in the folder" in refusal({**given, "cache": cache})
+    assert read({**given, "cache": "/packages2"})
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "true", '"4"', "nan"])

@@ -20,7 +20,7 @@ from zope.interface.verify import verifyObject
 from twisted_index import tap
 from twisted_index.errors import ConfigurationError
 from twisted_index.service import SimpleIndexService
-from twisted_index.settings import Settings
+from twisted_index.settings import Guarding, Policy, Publishing, Settings, Upstreams
 
 
 @pytest.fixture(autouse=True)
@@ -148,8 +148,53 @@ def test_what_was_not_given_can_be_told_from_what_was():
     assert not any(options.values())
 
 
+def test_every_option_of_uploads_and_upstreams_reaches_the_settings(settings, here):
+    for name in ("users", "rights.toml"):
+        (here / name).touch()
+
+    found = settings(
+        *("--upload", "--anyone-may-upload", "--max-upload", "1GB", "--overwrite", "*.dev*"),
+        *("--overwrite", "0.*", "--on-upload", "http://127.0.0.1/a", "--on-upload", "http://127.0.0.1/b"),
+        *("--auth", "htpasswd:users", "--auth", "memory:a:b", "--rights", "rights.toml"),
+        *("--trusted-proxy", "unix", "--trusted-proxy", "127.0.0.1", "--upstream", "pip"),
+        *("--upstream", "https://me:secret@example.org/simple", "--upstream-mode", "cache"),
+        *("--cache", "../cache", "--cache-size", "1GB", "--offline", "--local-only", "acme-*"),
+        *("--local-only", "secret", "--cooldown", "7d"),
+    )
+
+    assert found.publishing == Publishing(
+        upload=True,
+        anyone_may_upload=True,
+        max_upload=1_000_000_000,
+        overwrite=("*.dev*", "0.*"),
+        on_upload=("http://127.0.0.1/a", "http://127.0.0.1/b"),
+    )
+    assert found.guarding == Guarding(
+        auth=(f"htpasswd:{here}/users", "memory:a:b"),
+        rights=f"{here}/rights.toml",
+        trusted_proxies=("unix", "127.0.0.1"),
+    )
+    assert found.upstreams == Upstreams(
+        urls=("pip", "https://me:secret@example.org/simple"),
+        cache=f"{here.parent}/cache",
+        cache_size=1_000_000_000,
+        offline=True,
+        policy=Policy(local_only=("acme-*", "secret"), cooldown=604800.0),
+    )
+
+
 def test_help_stays_short():
-    assert len(tap.Options().docs) <= 15
+    """An option for what few people need stands in the configuration file only."""
+    assert len(tap.Options().docs) <= 30
+
+
+def test_help_begins_with_what_everybody_needs():
+    text = str(tap.Options())
+
+    uploads, upstream = text.index("\nUploads and users:\n"), text.index("\nUpstream:\n")
+    assert text.index("--path=") < text.index("--version") < uploads < text.index("--upload ") < upstream
+    assert upstream < text.index("--upstream=") < text.index("--offline")
+    assert all(text.count(f" --{name.replace('_', '-')}") >= 1 for name in tap.Options().docs)
 
 
 def test_help_explains_each_option():
@@ -173,6 +218,7 @@ def test_shells_can_complete_options_and_folders():
 
     assert b"--public-url" in written.getvalue()
     assert b"*:folder of packages:_directories" in written.getvalue()
+    assert b"(cache proxy redirect)" in written.getvalue()
 
 
 # Mistakes
@@ -234,6 +280,17 @@ def test_a_log_in_a_folder_that_is_not_there_is_one_line(here):
     assert refusal("-l", "nope/access.log") == (
         f"The log cannot be written: there is no folder for '{here}/nope/access.log'."
     )
+
+
+@pytest.mark.parametrize("option", [("--rights", "nope"), ("--auth", "htpasswd:nope")])
+def test_a_file_that_is_not_there_is_one_line(here, option):
+    assert refusal(*option) == f"The file '{here}/nope' cannot be read: No such file or directory."
+
+
+def test_a_folder_of_a_rule_that_is_not_there_is_one_line(here):
+    (here / "index.toml").write_text('[[route]]\npattern = "a"\nfolder = "nope"')
+
+    assert refusal("--config", "index.toml").startswith(f"The folder '{here}/nope' cannot be read: ")
 
 
 @pytest.mark.parametrize("words", [("--rescan", "x"), ("--rescan=-1",), ("--frob",), ("--cors=1",), ("-p",)])

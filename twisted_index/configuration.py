@@ -15,8 +15,46 @@ The file is TOML and uses the names of the options; relative paths in it hang on
     page-cache = "64MB"                   # bytes, or 500kB, 64MB, 1GB
     short-way = true                      # here only: false sends every request the ordinary way
 
+    upload = true                         # take uploads
+    anyone-may-upload = false
+    max-upload = "4GB"
+    overwrite = ["*.dev*", "acme==1.*"]   # versions whose files may get other bytes
+    on-upload = ["https://example.org/hook"]
+
+    auth = ["htpasswd:users.htpasswd"]
+    rights = "rights.toml"
+    trusted-proxy = ["127.0.0.1", "10.0.0.0/8", "unix"]
+
+    upstream = ["https://user:password@packages.example.org/simple/", "pip"]
+    upstream-mode = "cache"               # or proxy, redirect
+    cache = "/var/cache/twisted-index"
+    cache-size = "5GB"
+    offline = false
+    local-only = ["acme-*"]               # never asked for upstream
+    cooldown = "7d"
+
+    cache-ttl = "10m"                     # from here to the rules: here only
+    upstream-only = ["django", "numpy*"]
+    upstream-deny = ["evil-*", "django>=4,<5"]
+    cooldown-except = ["certifi"]
+    no-sdists = false
+    also-upstream = ["torch"]             # versions of the folder and of the upstream together
+    upstream-address = ["10.1.0.0/16"]    # where files of a public upstream may be, besides
+
+    [[route]]                             # here only; the first match wins
+    pattern = "acme-*"
+    folder = "acme"
+
+    [[route]]
+    pattern = "torch*"
+    upstream = "https://example.org/whl/cpu"
+
+    [[route]]                             # no such projects
+    pattern = "evil-*"
+
     [limits]                              # here only; see settings.Limits
     header-timeout = "20s"
+    upload-stall-timeout = "1m"
     idle-timeout = "1m"
     stall-timeout = "1m"
     answer-timeout = 10
@@ -27,33 +65,42 @@ The file is TOML and uses the names of the options; relative paths in it hang on
     threads = 4
 
 The environment has `TWISTED_INDEX_` and the same names in capitals, and `TWISTED_INDEX_CONFIG` for
-the file. Several paths are separated as in PATH, several endpoints by blanks (endpoint strings are
-full of colons), several header fields by newlines. A variable that is empty is not set.
+the file. Several paths are separated as in PATH, header fields, credential checkers and denials by
+newlines, all else by blanks (endpoint strings are full of colons). A variable that is empty is not
+set.
 
-Not for: looking whether a folder is there or an endpoint can be opened (`tap` does).
+Not for: what a value may look like (`values`), which go together (`combinations`), or looking
+whether a folder is there or an endpoint can be opened (`tap` does).
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import platformdirs
 
+from twisted_index import values
+from twisted_index.combinations import check
 from twisted_index.errors import ConfigurationError
-from twisted_index.settings import Limits, Settings
+from twisted_index.settings import (
+    Guarding,
+    Limits,
+    Policy,
+    Publishing,
+    RoutingRule,
+    Settings,
+    Upstreams,
+)
 
-#: What makes a value of what was written; what cannot be one is a ValueError that says why.
-_Parser: TypeAlias = Callable[[Any], object]
+if TYPE_CHECKING:
+    from twisted_index.values import Parser
 
 #: What one layer says: Settings fields that it gives, and "config".
 _Layer: TypeAlias = dict[str, Any]
@@ -67,23 +114,6 @@ _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PR
 #: What people write, and what it is called here.
 _OTHER_WORDS = {"port": "listen", "root": "path", "packages": "path", "interface": "listen"}
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*(kB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
-_BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-_YES = {"1", "true", "yes", "on"}
-_NO = {"0", "false", "no", "off"}
-
-#: RFC 9110 section 5.6.2, token; section 5.5, field-value without obs-text.
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
-
-#: Fields that say how an answer is framed and read: a second one would break every client.
-_OWN_FIELDS = {"connection", "content-encoding", "content-length", "content-range", "content-type"}
-_OWN_FIELDS |= {"date", "etag", "transfer-encoding"}
-
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
@@ -91,13 +121,14 @@ class _Setting:
     One name that can be set.
 
     Attributes:
-        field: Of Settings.
-        parse: See _Parser.
+        field: Of Settings; of a part of it with the name of the part before it, as in
+            `publishing.upload`. Policy is a part of its own here.
+        parse: See Parser.
         split: How the environment separates several values.
     """
 
     field: str
-    parse: _Parser
+    parse: Parser
     split: Callable[[str], list[str]] | None = None
 
 
@@ -118,9 +149,26 @@ def load(given: Mapping[str, object], *, environ: Mapping[str, str], folder: str
     named = environment.pop("config", None)
     config = options.pop("config", named)
     file = _from_file(config) if config is not None else {}
-    defaults = {"paths": (folder,), "state": default_state(environ)}
     limits = Limits(**{**file.pop("limits", {}), **options.pop("limits", {})})
-    return Settings(**{**defaults, **file, **environment, **options}, limits=limits)
+    defaults = {"paths": (folder,), "state": default_state(environ)}
+    settings = _settings_of({**defaults, **file, **environment, **options}, limits)
+    check(settings)
+    return settings
+
+
+def _settings_of(merged: _Layer, limits: Limits) -> Settings:
+    """Make the one value of what all layers say together."""
+    parts: dict[str, _Layer] = {"": {}, "publishing": {}, "guarding": {}, "upstreams": {}, "policy": {}}
+    for place, value in merged.items():
+        part, _, field = place.rpartition(".")
+        parts[part][field] = value
+    return Settings(
+        **parts[""],
+        limits=limits,
+        publishing=Publishing(**parts["publishing"]),
+        guarding=Guarding(**parts["guarding"]),
+        upstreams=Upstreams(**parts["upstreams"], policy=Policy(**parts["policy"])),
+    )
 
 
 def default_state(environ: Mapping[str, str]) -> str | None:
@@ -134,52 +182,6 @@ def default_state(environ: Mapping[str, str]) -> str | None:
     given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     path = given or platformdirs.user_state_dir("twisted-index", appauthor=False)
     return path if os.path.isabs(path) else None
-
-
-def duration(raw: object) -> float:
-    """
-    Read a duration.
-
-    Args:
-        raw: A number of seconds, or text such as "2", "0.5", "500ms", "30s", "5m", "2h", "7d".
-
-    Returns:
-        Seconds, finite and not negative.
-
-    Raises:
-        ValueError: It is no duration.
-    """
-    if isinstance(raw, str) and (match := _DURATION.fullmatch(raw.strip())):
-        seconds = float(match[1]) * _SECONDS[match[2] or "s"]
-    elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
-        # Comparing is exact, while float() cannot take a whole number of 400 digits.
-        seconds = float(raw) if raw <= sys.float_info.max else math.inf
-    else:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"{raw!r} is not a duration; write seconds, or 500ms, 30s, 5m, 2h, 7d")
-    return seconds
-
-
-def size(raw: object) -> int:
-    """
-    Read a size.
-
-    Args:
-        raw: A number of bytes, or text such as "500kB", "64MB", "1.5GB" (powers of 1000) or
-            "64MiB" (of 1024).
-
-    Returns:
-        Whole bytes, not negative.
-
-    Raises:
-        ValueError: It is no size.
-    """
-    if isinstance(raw, str) and (match := _SIZE.fullmatch(raw.strip())):
-        return int(float(match[1]) * _BYTES[match[2] or ""])
-    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
-        return raw
-    raise ValueError(f"{raw!r} is not a size; write bytes, or 500kB, 64MB, 1GB, 64MiB")
 
 
 def _from_options(given: Mapping[str, object], folder: str) -> _Layer:
@@ -197,7 +199,8 @@ def _from_options(given: Mapping[str, object], folder: str) -> _Layer:
 
 def _from_environment(environ: Mapping[str, str], folder: str) -> _Layer:
     """Read the variables that begin with TWISTED_INDEX_."""
-    table = {_variable(name): setting for name, setting in _settings(folder).items() if name != "limits"}
+    tables = ("limits", "route")
+    table = {_variable(name): setting for name, setting in _settings(folder).items() if name not in tables}
     layer: _Layer = {}
     for variable, text in environ.items():
         name = variable.removeprefix(_PREFIX)
@@ -216,10 +219,10 @@ def _from_file(path: str) -> _Layer:
     return _from_table(_toml(path), table, f"{path}: ")
 
 
-def _from_table(values: Mapping[str, object], table: Mapping[str, _Setting], place: str) -> _Layer:
+def _from_table(written: Mapping[str, object], table: Mapping[str, _Setting], place: str) -> _Layer:
     """Read one table of the file: every key is known, every value is right."""
     layer: _Layer = {}
-    for name, raw in values.items():
+    for name, raw in written.items():
         setting = _known(name, table, place)
         layer[setting.field] = _parsed(setting.parse, raw, place + name)
     return layer
@@ -241,22 +244,67 @@ def _toml(path: str) -> Mapping[str, object]:
 
 def _settings(folder: str) -> dict[str, _Setting]:
     """Name all that can be set, with relative paths hanging on a folder."""
-    path = partial(_path, folder)
+    return {**_of_the_server(folder), **_of_uploads(folder), **_of_upstreams(folder)}
+
+
+def _of_the_server(folder: str) -> dict[str, _Setting]:
+    """Name what makes a server."""
+    path = partial(values.path, folder)
     return {
-        "path": _Setting("paths", partial(_several, path), lambda text: text.split(os.pathsep)),
-        "listen": _Setting("listen", partial(_several, _endpoint), str.split),
-        "rescan": _Setting("rescan", duration),
+        "path": _Setting("paths", _list_of(path), lambda text: text.split(os.pathsep)),
+        "listen": _Setting("listen", _list_of(values.endpoint), str.split),
+        "rescan": _Setting("rescan", values.duration),
         "state": _Setting("state", lambda raw: None if raw == "none" else path(raw)),
         "logfile": _Setting("logfile", path),
-        "add-header": _Setting("add_headers", partial(_several, _header), str.splitlines),
-        "display-tracebacks": _Setting("display_tracebacks", _flag),
-        "cors": _Setting("cors", _flag),
-        "public-url": _Setting("public_url", _url),
-        "page-cache": _Setting("page_cache", size),
-        "short-way": _Setting("short_way", _flag),
+        "add-header": _Setting("add_headers", _list_of(values.header), str.splitlines),
+        "display-tracebacks": _Setting("display_tracebacks", values.flag),
+        "cors": _Setting("cors", values.flag),
+        "public-url": _Setting("public_url", values.public_url),
+        "page-cache": _Setting("page_cache", values.size),
+        "short-way": _Setting("short_way", values.flag),
         "config": _Setting("config", path),
         "limits": _Setting("limits", _limits),
     }
+
+
+def _of_uploads(folder: str) -> dict[str, _Setting]:
+    """Name what is taken, and from whom."""
+    return {
+        "upload": _Setting("publishing.upload", values.flag),
+        "anyone-may-upload": _Setting("publishing.anyone_may_upload", values.flag),
+        "max-upload": _Setting("publishing.max_upload", values.max_upload),
+        "overwrite": _Setting("publishing.overwrite", _list_of(values.word), str.split),
+        "on-upload": _Setting("publishing.on_upload", _list_of(values.remote_url), str.split),
+        "auth": _Setting("guarding.auth", _list_of(partial(values.checker, folder)), str.splitlines),
+        "rights": _Setting("guarding.rights", partial(values.path, folder)),
+        "trusted-proxy": _Setting("guarding.trusted_proxies", _list_of(values.trusted_proxy), str.split),
+    }
+
+
+def _of_upstreams(folder: str) -> dict[str, _Setting]:
+    """Name what becomes of projects that the folders do not have."""
+    return {
+        "upstream": _Setting("upstreams.urls", _list_of(values.upstream), str.split),
+        "upstream-mode": _Setting("upstreams.mode", values.mode),
+        "cache": _Setting("upstreams.cache", partial(values.path, folder)),
+        "cache-size": _Setting("upstreams.cache_size", values.size),
+        "cache-ttl": _Setting("upstreams.cache_ttl", values.duration),
+        "offline": _Setting("upstreams.offline", values.flag),
+        "upstream-address": _Setting("upstreams.addresses", _list_of(values.network), str.split),
+        "route": _Setting("upstreams.routes", partial(_routes, folder)),
+        "local-only": _Setting("policy.local_only", _list_of(values.name_pattern), str.split),
+        "upstream-only": _Setting("policy.upstream_only", _list_of(values.name_pattern), str.split),
+        "upstream-deny": _Setting("policy.upstream_deny", _list_of(values.denial), str.splitlines),
+        "cooldown": _Setting("policy.cooldown", values.duration),
+        "cooldown-except": _Setting("policy.cooldown_except", _list_of(values.name_pattern), str.split),
+        "no-sdists": _Setting("policy.no_sdists", values.flag),
+        "also-upstream": _Setting("policy.also_upstream", _list_of(values.name_pattern), str.split),
+    }
+
+
+def _list_of(parse: Parser) -> Parser:
+    """Read one value or several."""
+    return partial(values.several, parse)
 
 
 def _limits(raw: object) -> _Layer:
@@ -265,11 +313,33 @@ def _limits(raw: object) -> _Layer:
         raise ValueError("this is a table; write its settings below [limits]")
     table = {
         field.name.replace("_", "-"): _Setting(
-            field.name, _timeout if field.name.endswith("_timeout") else _count
+            field.name, values.timeout if field.name.endswith("_timeout") else values.count
         )
         for field in fields(Limits)
     }
     return _from_table(raw, table, "")
+
+
+def _routes(folder: str, raw: object) -> tuple[RoutingRule, ...]:
+    """Read the tables of the rules that say where projects come from."""
+    if not isinstance(raw, (list, tuple)) or not all(isinstance(one, Mapping) for one in raw):
+        raise ValueError("these are tables; write each rule below [[route]]")
+    return tuple(_route(folder, one) for one in raw)
+
+
+def _route(folder: str, raw: Mapping[str, object]) -> RoutingRule:
+    """Read one rule."""
+    table = {
+        "pattern": _Setting("pattern", values.name_pattern),
+        "folder": _Setting("folder", partial(values.path, folder)),
+        "upstream": _Setting("upstream", values.upstream),
+    }
+    found = _from_table(raw, table, "")
+    if "pattern" not in found:
+        raise ValueError("each rule has a pattern of project names")
+    if len(found) > 2:
+        raise ValueError(f"{found['pattern']!r} has a folder and an upstream; a name belongs to one of them")
+    return RoutingRule(**found)
 
 
 def _variable(name: str) -> str:
@@ -287,7 +357,7 @@ def _known(name: str, table: Mapping[str, _Setting], place: str) -> _Setting:
     raise ConfigurationError(f"{place}{shown} is not a setting{hint}")
 
 
-def _parsed(parse: _Parser, raw: object, label: str) -> object:
+def _parsed(parse: Parser, raw: object, label: str) -> object:
     """Read a value; what is wrong with it becomes a sentence that says where it was written."""
     try:
         return parse(raw)
@@ -295,90 +365,3 @@ def _parsed(parse: _Parser, raw: object, label: str) -> object:
         raise ConfigurationError(f"{label}: {error}.") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{label}: {error.sentence}") from error
-
-
-def _several(parse: _Parser, raw: object) -> tuple[object, ...]:
-    """Read one value or a list of them, in order, each once."""
-    values = tuple(raw) if isinstance(raw, (list, tuple)) else (raw,)
-    if not values:
-        raise ValueError("the list is empty")
-    return tuple(dict.fromkeys(parse(value) for value in values))
-
-
-def _text(raw: object) -> str:
-    """Read text that is not empty; a NUL would be an error of the system much later."""
-    if not isinstance(raw, str):
-        raise ValueError(f"{raw!r} is not text; put it in quotes")
-    if not raw.strip() or "\0" in raw:
-        raise ValueError(f"{raw!r} cannot be used")
-    return raw
-
-
-def _path(folder: str, raw: object) -> str:
-    """
-    Read a path and make it absolute at once: twistd changes its folder before it starts.
-
-    The home folder is expanded here, as shells do not do it in `--path=~/packages`.
-    """
-    text = _text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(text)))
-
-
-def _endpoint(raw: object) -> str:
-    """Read an endpoint string; a bare number is a TCP port."""
-    if isinstance(raw, int) and not isinstance(raw, bool):
-        raw = str(raw)
-    text = _text(raw).strip()
-    if not re.fullmatch(r"-?\d+", text, re.ASCII):
-        return text
-    if not 0 <= int(text) <= 65535:
-        raise ValueError(f"{text} is not a port; ports go from 0 to 65535")
-    return f"tcp:{int(text)}"
-
-
-def _header(raw: object) -> tuple[bytes, bytes]:
-    """Read a header field."""
-    name, _, value = (part.strip(" \t") for part in _text(raw).partition(":"))
-    if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
-        raise ValueError(f"{raw!r} is not a header field; write 'Name: value' in one line of ASCII")
-    if name.lower() in _OWN_FIELDS:
-        raise ValueError(f"{name} is set by the server itself")
-    return name.encode("ascii"), value.encode("ascii")
-
-
-def _flag(raw: object) -> bool:
-    """Read a switch: true or false, 1 or 0, or one of the words for them."""
-    word = str(int(raw)) if isinstance(raw, (bool, int)) else str(raw).strip().lower()
-    if word not in _YES | _NO:
-        raise ValueError(f"{raw!r} is neither true nor false")
-    return word in _YES
-
-
-def _url(raw: object) -> str:
-    """Read the URL that people are shown, without the slash at its end."""
-    text = _text(raw).strip()
-    try:
-        parts = urlsplit(text)
-        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number, brackets without an address
-        right = False
-    if not right or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"{text!r} is not a URL; write it like https://packages.example.org")
-    if "?" in text or "#" in text or "@" in parts.netloc:
-        raise ValueError(f"{text!r} has a query, a fragment or a user; leave that out")
-    return text.rstrip("/")
-
-
-def _timeout(raw: object) -> float:
-    """Read a duration that is not 0: a limit of no time would let nobody through."""
-    seconds = duration(raw)
-    if not seconds:
-        raise ValueError("this cannot be 0")
-    return seconds
-
-
-def _count(raw: object) -> int:
-    """Read a whole number from 1."""
-    if not isinstance(raw, int) or isinstance(raw, bool) or raw < 1:
-        raise ValueError(f"{raw!r} is not a whole number from 1")
-    return raw

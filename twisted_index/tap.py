@@ -20,7 +20,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from twisted_index import configuration
+from twisted_index import configuration, values
 from twisted_index.errors import ConfigurationError
 from twisted_index.service import SimpleIndexService
 
@@ -32,6 +32,24 @@ if TYPE_CHECKING:
 #: EX_USAGE of sysexits.h, which `twist` uses too; os.EX_USAGE is not there on Windows.
 _EXIT_USAGE = 64
 _EXIT_FAILED = 1
+
+#: The options that may be given several times and are kept as they come.
+_REPEATED = ("add-header", "overwrite", "on-upload", "auth", "trusted-proxy", "upstream", "local-only")
+
+#: How `--help` sorts the options that not everybody needs; the others come first.
+_SECTIONS = {
+    "Uploads and users:": (
+        *("upload", "anyone-may-upload", "auth", "rights", "trusted-proxy"),
+        *("max-upload", "overwrite", "on-upload"),
+    ),
+    "Upstream:": (
+        *("upstream", "upstream-mode", "local-only", "cooldown"),
+        *("cache", "cache-size", "offline"),
+    ),
+}
+
+#: Where `usage.Options` begins to tell of an option.
+_OPTION = re.compile(r"^(  (?:-\w, |    )--([\w-]+))", re.MULTILINE)
 
 _log = Logger()
 
@@ -58,27 +76,44 @@ class Options(usage.Options):
         ["public-url", None, None, "The URL that people are shown. [default: the one they came by]"],
         ["page-cache", None, None, "How much of finished pages is kept in memory. [default: 64MB]"],
         ["config", None, None, "TOML file with the same names. [default: none]"],
+        ["max-upload", None, None, "Largest file that is taken. [default: 4GB]"],
+        ["rights", None, None, "File that says who may do what. [default: everyone reads, users upload]"],
+        ["upstream-mode", None, None, "What to do with it: cache, proxy or redirect. [default: cache]"],
+        ["cache", None, None, "Folder of the cache. [default: below the state]"],
+        ["cache-size", None, None, "How much it may hold. [default: 5GiB]"],
+        ["cooldown", None, None, "Leave out upstream files younger than that, as in 7d. [default: 0]"],
     ]
 
     optFlags = [  # noqa: RUF012
         ["display-tracebacks", None, "Show tracebacks to clients. They may expose private data!"],
         ["cors", None, "Let web pages of other sites read the index."],
+        ["upload", None, "Take uploads, of users."],
+        ["anyone-may-upload", None, "Take uploads of everyone, without a user."],
+        ["offline", None, "Never ask an upstream; serve what is in the cache."],
     ]
 
     compData = usage.Completions(
-        multiUse=["path", "listen", "add-header"],
+        multiUse=["path", "listen", *_REPEATED],
         optActions={
             "path": usage.CompleteDirs(),
             "state": usage.CompleteDirs(),
+            "cache": usage.CompleteDirs(),
             "logfile": usage.CompleteFiles("*.log"),
             "config": usage.CompleteFiles("*.toml"),
+            "rights": usage.CompleteFiles("*.toml"),
+            "upstream-mode": usage.CompleteList(values.MODES),
         },
         extraActions=[usage.CompleteDirs(descr="folder of packages", repeat=True)],
     )
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        self.update({"path": [], "listen": [], "add-header": [], "display-tracebacks": None, "cors": None})
+        self.update({name: [] for name in ("path", "listen", *_REPEATED)})
+        self.update({str(name): None for name, *_ in self.optFlags})
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Explain the options, sorted into sections."""
+        return _in_sections(usage.Options.getUsage(self, width))
 
     def opt_path(self, folder: str) -> None:
         """Folder of packages; repeat it for more, read in this order. [default: the current folder]"""
@@ -97,6 +132,30 @@ class Options(usage.Options):
     def opt_add_header(self, field: str) -> None:
         """Header field for all answers, as "Name: value"; repeat it for more."""
         self["add-header"].append(field)
+
+    def opt_overwrite(self, pattern: str) -> None:
+        """Versions whose files may get other bytes, as in "*.dev*"; repeat it for more."""
+        self["overwrite"].append(pattern)
+
+    def opt_on_upload(self, url: str) -> None:
+        """URL that is told of each new file; repeat it for more."""
+        self["on-upload"].append(url)
+
+    def opt_auth(self, checker: str) -> None:
+        """Where users come from, as in htpasswd:FILE; repeat it for more."""
+        self["auth"].append(checker)
+
+    def opt_trusted_proxy(self, place: str) -> None:
+        """Address or network of a proxy, or unix, whose word on clients is taken; repeat it for more."""
+        self["trusted-proxy"].append(place)
+
+    def opt_upstream(self, url: str) -> None:
+        """Index to ask for what is not in the folders: its URL, or pip for pip's; repeat it for more."""
+        self["upstream"].append(url)
+
+    def opt_local_only(self, pattern: str) -> None:
+        """Names never to ask an upstream for, as in "acme-*"; repeat it for more."""
+        self["local-only"].append(pattern)
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
@@ -198,6 +257,14 @@ def _settings(config: Mapping[str, object]) -> Settings:
         _check_folder(path)
     if settings.logfile is not None and not os.path.isdir(os.path.dirname(settings.logfile)):
         raise ConfigurationError(f"The log cannot be written: there is no folder for {settings.logfile!r}.")
+    for rule in settings.upstreams.routes:
+        if rule.folder is not None:
+            _check_folder(rule.folder)
+    if settings.guarding.rights is not None:
+        _check_file(settings.guarding.rights)
+    for checker in settings.guarding.auth:
+        if checker.startswith("htpasswd:"):
+            _check_file(checker.partition(":")[2])
     for endpoint in settings.listen:
         _check_endpoint(endpoint)
     return settings
@@ -210,6 +277,15 @@ def _check_folder(path: str) -> None:
     except OSError as error:
         advice = " Make it, or name another." if isinstance(error, FileNotFoundError) else ""
         raise ConfigurationError(f"The folder {path!r} cannot be read: {error.strerror}.{advice}") from error
+
+
+def _check_file(path: str) -> None:
+    """Make sure that a file can be read."""
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f"The file {path!r} cannot be read: {error.strerror}.") from error
 
 
 def _check_endpoint(endpoint: str) -> None:
@@ -278,6 +354,19 @@ def _place(error: CannotListenError) -> str:
 def _one_line(error: Exception) -> str:
     """Give the text of an error of somebody else, without its line ends."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def _in_sections(text: str) -> str:
+    """Sort the options of a help text into sections."""
+    listed, blank, rest = text.partition("\n\n")
+    head, *parts = _OPTION.split(listed)
+    begun = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    chunks = {name: f"{first}{more.rstrip()}\n" for first, name, more in begun}
+    sorted_in = {name for names in _SECTIONS.values() for name in names}
+    lines = [chunk for name, chunk in chunks.items() if name not in sorted_in]
+    for heading, names in _SECTIONS.items():
+        lines += [f"\n{heading}\n", *(chunks[name] for name in names)]
+    return head + "".join(lines) + blank[1:] + rest
 
 
 def _options_first(options: usage.Options, words: Sequence[str] | None) -> list[str]:

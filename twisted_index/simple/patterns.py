@@ -1,0 +1,131 @@
+"""
+Patterns of project names, and what they say of versions. Pure.
+
+Not for: what follows from a match (`sources.filtered`, `sources.chain`, `sources.routing`).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from twisted_index.simple._project_names import normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    #: Tells whether a normalized name is meant.
+    NameTest: TypeAlias = Callable[[str], bool]
+
+#: What a name can hold, and what `fnmatch` reads: `*`, `?`, `[abc]`, `[!abc]`. A bracket without its
+#: other one would be a character, which no name has.
+_ONE = r"(?:[A-Za-z0-9*?]|\[!?[A-Za-z0-9._-]+\])"
+_PATTERN = re.compile(rf"{_ONE}(?:(?:{_ONE}|[._-])*{_ONE})?", re.ASCII)
+
+#: A pattern of names, and perhaps a specifier set behind it; "!" begins "!=" as well as "[!abc]".
+_DENIAL = re.compile(r"(?P<name>(?:[A-Za-z0-9._*?\[\]-]|!(?!=))+)\s*(?P<versions>[=~<>!].*)?", re.ASCII)
+
+
+def normalized_pattern(pattern: str) -> str:
+    """
+    Give a pattern the spelling of the names that it is held against (PEP 503).
+
+    Args:
+        pattern: As `fnmatch` reads it, in any spelling: `Acme_*` and `acme.*` are `acme-*`.
+
+    Raises:
+        ValueError: No name could ever match it, which its author cannot have meant.
+    """
+    if not _PATTERN.fullmatch(pattern):
+        raise ValueError(f"{pattern!r} is not a pattern of project names; write it like acme-*")
+    return normalize(pattern)
+
+
+def name_test(patterns: Iterable[str]) -> NameTest:
+    """
+    Make the test of whether a normalized name matches one of some patterns.
+
+    Raises:
+        ValueError: See `normalized_pattern`.
+    """
+    regexes = [fnmatch.translate(normalized_pattern(pattern)) for pattern in patterns]
+    if not regexes:
+        return lambda _name: False
+    match = re.compile("|".join(regexes)).match
+    return lambda name: match(name) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """
+    Projects, or versions of them, that are not to be had.
+
+    Attributes:
+        matches: Whose projects.
+        versions: Which versions (PEP 440), pre-releases included; None for the whole project.
+    """
+
+    matches: NameTest
+    versions: SpecifierSet | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Denial:
+        """
+        Read `evil`, `evil-*` or `django>=4,<5`.
+
+        Raises:
+            ValueError: It is neither a pattern of names nor one with a specifier set.
+        """
+        found = _DENIAL.fullmatch(text.strip())
+        if found is None:
+            raise ValueError(f"{text!r} is not a requirement; write it like evil-* or django>=4,<5")
+        try:
+            versions = None if found["versions"] is None else SpecifierSet(found["versions"])
+        except InvalidSpecifier as error:
+            raise ValueError(f"{text!r} has a version specifier that PEP 440 does not allow") from error
+        return cls(matches=name_test([found["name"]]), versions=versions)
+
+    def forbids(self, version: str) -> bool:
+        """
+        Tell whether a version of a project that matches is not to be had.
+
+        A version that PEP 440 does not allow cannot be compared, and is forbidden in doubt.
+        """
+        if self.versions is None:
+            return True
+        try:
+            return self.versions.contains(Version(version), prereleases=True)
+        # InvalidVersion is one, and so is Python's refusal of a number of 4,300 digits.
+        except ValueError:
+            return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denials:
+    """Several of them, held against one project at a time."""
+
+    each: tuple[Denial, ...] = field(default=())
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> Denials:
+        """
+        Read each of them.
+
+        Raises:
+            ValueError: See `Denial.parse`.
+        """
+        return cls(each=tuple(map(Denial.parse, texts)))
+
+    def whole(self, project: str) -> bool:
+        """Tell whether nothing of a project is to be had."""
+        return any(one.versions is None and one.matches(project) for one in self.each)
+
+    def of(self, project: str) -> tuple[Denial, ...]:
+        """Give those that hold for some or all versions of a project."""
+        return tuple(one for one in self.each if one.matches(project))
