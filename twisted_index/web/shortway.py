@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from twisted_index.http_rules.conditional import matches_weakly
 from twisted_index.interfaces import Arriving
 from twisted_index.web.head import HeadReader
+from twisted_index.web.metrics import Counters
 from twisted_index.web.producers import PIECE, PLAIN_TRANSPORTS
 from twisted_index.web.wire import Dates
 
@@ -36,6 +37,7 @@ class ShortWay:
         files: Small files.
         limits: For the length of what is read.
         access_log: Where requests are written; None for nowhere.
+        counters: Where they are counted; those of the site.
         transports: By exact type, those whose socket takes the bytes as they are.
     """
 
@@ -47,6 +49,7 @@ class ShortWay:
         *,
         limits: Limits,
         access_log: AccessLog | None = None,
+        counters: Counters | None = None,
         transports: tuple[type, ...] = PLAIN_TRANSPORTS,
     ) -> None:
         self._pages = pages
@@ -54,6 +57,7 @@ class ShortWay:
         self._files = files
         self._heads = HeadReader(max_uri=limits.max_uri, max_header=limits.max_header)
         self._access_log = access_log
+        self._count = (counters or Counters()).count
         self.transports = transports
         self._dates = Dates()
 
@@ -91,6 +95,7 @@ class ShortWay:
         else:
             parts = (wire.before, self._dates.now(), wire.after, body)
         channel.send_at_once(b"".join(parts))
+        self._count(head.method, status, len(body))
         if self._access_log is not None:
             line = b"%s %s HTTP/1.1" % (head.method, head.path)
             fields = head.fields
