@@ -1,0 +1,244 @@
+"""
+A project in the legacy JSON API of PyPI: what scripts, bandersnatch and poetry know.
+
+It was never specified; the keys are those that PyPI has. All of them are always there, and null is
+what is not known. Only digests that nobody has computed are left out. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from packaging.metadata import parse_email
+from packaging.version import InvalidVersion, Version
+
+from twisted_index.simple.model import Companion
+from twisted_index.simple.names import InvalidFilename, Kind, normalize, parse_filename, version_key
+from twisted_index.simple.spelling import (
+    core_metadata,
+    offered_files,
+    offered_versions,
+    quote_filename,
+    yank_reason,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted_index.simple._versions import VersionKey
+    from twisted_index.simple.model import File, ProjectPage
+
+#: The media type of what is written here.
+CONTENT_TYPE = b"application/json"
+
+#: What is said of a project or a release that is not here; PyPI's words, for whoever compares them.
+NOT_FOUND = b'{"message": "Not Found"}\n'
+
+#: Nothing is counted here; PyPI says the same since it does not count either.
+_NOT_COUNTED = -1
+_DOWNLOADS = {"last_day": _NOT_COUNTED, "last_month": _NOT_COUNTED, "last_week": _NOT_COUNTED}
+#: Fields of `info` that are one line of the core metadata, by the names that `packaging` gives them.
+_LINES = (
+    "author",
+    "author_email",
+    "description_content_type",
+    "download_url",
+    "home_page",
+    "license",
+    "license_expression",
+    "maintainer",
+    "maintainer_email",
+    "requires_python",
+    "summary",
+)
+#: And those that are lists.
+_LISTS = ("dynamic", "license_files", "provides_extra", "requires_dist")
+
+
+def latest_version(page: ProjectPage) -> str | None:
+    """
+    Choose the release that stands for a project, as PyPI does.
+
+    One that is not yanked if there is any, then a final one if there is any, then the highest.
+
+    Returns:
+        As the page spells it; None if no file is offered.
+    """
+    releases = {files[0].version: files for files in _releases(page).values()}
+    return max(releases, key=lambda version: _rank(version, releases[version]), default=None)
+
+
+def _rank(version: str, files: list[File]) -> tuple[bool, bool, bool, VersionKey]:
+    try:
+        read = Version(version)
+    except InvalidVersion:
+        # Below all that are valid, though `version_key` sorts it after them.
+        return (not _all_yanked(files), False, False, version_key(version))
+    return (not _all_yanked(files), not read.is_prerelease, True, version_key(version))
+
+
+def find_version(page: ProjectPage, version: str) -> str | None:
+    """
+    Find a version in any of its spellings (PEP 440 compares them).
+
+    Returns:
+        As the page spells it; None if the project has no such version.
+    """
+    wanted = version_key(version)
+    return next((one for one in offered_versions(page) if version_key(one) == wanted), None)
+
+
+def release_files(page: ProjectPage, version: str) -> list[File]:
+    """Give the files of a version, in any of its spellings."""
+    return _releases(page).get(version_key(version), [])
+
+
+def _releases(page: ProjectPage) -> dict[VersionKey, list[File]]:
+    """Give the files of each release, however their versions are spelled."""
+    releases: dict[VersionKey, list[File]] = {}
+    for file in offered_files(page):
+        releases.setdefault(version_key(file.version), []).append(file)
+    return releases
+
+
+def _all_yanked(files: list[File]) -> bool:
+    return bool(files) and all(file.yanked is not None for file in files)
+
+
+def write_project(
+    page: ProjectPage, metadata: bytes | None, version: str | None = None, *, base_url: str | None = None
+) -> bytes:
+    """
+    Write a project, or one release of it.
+
+    Args:
+        page: With at least one file, if no version is given.
+        metadata: The core metadata of the release, of any quality; None if there is none: then
+            `info` says what the page says.
+        version: As `find_version` gave it; None for the latest, together with all `releases`.
+        base_url: Of what the index is mounted at; None makes all URLs relative to that of the
+            document, `pypi/PROJECT/json` or `pypi/PROJECT/VERSION/json`.
+    """
+    depth = 2 if version is None else 3
+    base = "../" * depth if base_url is None else f"{base_url.rstrip('/')}/"
+    chosen = version if version is not None else latest_version(page) or ""
+    folder = f"{base}simple/{page.name}/"
+    files = release_files(page, chosen)
+    document: dict[str, Any] = {
+        "info": _info(page, chosen, files, read_metadata(metadata), base),
+        "last_serial": 0,
+        "ownership": {"organization": None, "roles": []},
+        "urls": [_file(file, folder) for file in files],
+        "vulnerabilities": [],
+    }
+    if version is None:
+        releases = _releases(page)
+        document["releases"] = {
+            one: [_file(file, folder) for file in releases.get(version_key(one), ())]
+            for one in offered_versions(page)
+        }
+    # Not sorted: the releases are in the order of their versions.
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def read_metadata(document: bytes | None) -> Mapping[str, Any]:
+    """
+    Read core metadata as far as it can be read.
+
+    Returns:
+        By the names that `packaging` gives the fields. Of a field that is there too often the first
+        counts; what cannot be read at all is not there.
+    """
+    if document is None:
+        return {}
+    try:
+        fields, rest = parse_email(document)
+    # The email parser has raised several errors on odd input over the years, and the page is right
+    # without it.
+    except Exception:
+        return {}
+    found: dict[str, Any] = dict(fields)
+    for name, values in rest.items():
+        key = name.replace("-", "_")
+        if key in _LINES and values and isinstance(values[0], str):
+            found.setdefault(key, values[0])
+    return found
+
+
+def _info(
+    page: ProjectPage, version: str, files: list[File], fields: Mapping[str, Any], base: str
+) -> dict[str, Any]:
+    reasons = [yank_reason(file) for file in files]
+    people = f"{base}project/{page.name}/"
+    said = {name: fields.get(name) for name in (*_LINES, *_LISTS)}
+    if said["requires_python"] is None:
+        said["requires_python"] = next((file.requires_python for file in files if file.requires_python), None)
+    yanked = _all_yanked(files)
+    return {
+        **said,
+        "bugtrack_url": None,
+        "classifiers": fields.get("classifiers") or [],
+        "description": fields.get("description") or "",
+        "docs_url": None,
+        "downloads": _DOWNLOADS,
+        "keywords": _joined(fields.get("keywords")),
+        "name": _name(page, fields),
+        "package_url": people,
+        "platform": _joined(fields.get("platforms")),
+        "project_url": people,
+        "project_urls": fields.get("project_urls"),
+        "release_url": people,
+        "version": version,
+        "yanked": yanked,
+        "yanked_reason": next((reason for reason in reasons if reason), None) if yanked else None,
+    }
+
+
+def _name(page: ProjectPage, fields: Mapping[str, Any]) -> str:
+    """Give the project's name as its authors spell it."""
+    said = fields.get("name")
+    return said if isinstance(said, str) and normalize(said) == page.name else page.name
+
+
+def _joined(values: Any) -> str | None:
+    return ",".join(values) if values else None
+
+
+def _file(file: File, folder: str) -> dict[str, Any]:
+    kind, python = _kind(file)
+    metadata = core_metadata(file)
+    digests = {name: file.hashes[name] for name in ("blake2b_256", "md5", "sha256") if name in file.hashes}
+    moment = None if file.upload_time is None else file.upload_time.astimezone(UTC).replace(tzinfo=None)
+    entry = {
+        "comment_text": None,
+        "core-metadata": {"sha256": metadata} if metadata else metadata is not None,
+        "digests": digests,
+        "downloads": _NOT_COUNTED,
+        "filename": file.filename,
+        "has_sig": Companion.SIGNATURE in file.companions,
+        "packagetype": kind,
+        "python_version": python,
+        "requires_python": file.requires_python,
+        "size": file.size,
+        "upload_time": None if moment is None else moment.isoformat(timespec="seconds"),
+        "upload_time_iso_8601": None if moment is None else moment.isoformat(timespec="microseconds") + "Z",
+        "url": folder + quote_filename(file.filename),
+        "yanked": file.yanked is not None,
+        "yanked_reason": yank_reason(file) or None,
+    }
+    return {**entry, "md5_digest": digests["md5"]} if "md5" in digests else entry
+
+
+def _kind(file: File) -> tuple[str, str]:
+    """Give the package type, and for which Python it is: the Python tag of a wheel, else `source`."""
+    if not file.filename.endswith(".whl"):
+        return Kind.SDIST.value, "source"
+    try:
+        tags = parse_filename(file.filename).tags
+    except InvalidFilename:
+        tags = file.filename.removesuffix(".whl")
+        return Kind.WHEEL.value, tags.split("-")[-3] if tags.count("-") > 2 else "py3"
+    return Kind.WHEEL.value, tags.split("-")[0]
