@@ -196,6 +196,15 @@ def test_a_program_with_an_odd_name_does_not_move_the_numbers(tmp_path: Path):
     assert of(numbers, "process_max_fds") == float("inf")
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no proc file system")
+def test_where_only_the_process_itself_is_shown_the_rest_is_told(tmp_path: Path):
+    # As with ProcSubset=pid of systemd.
+    (tmp_path / "self").symlink_to("/proc/self")
+    told = names(process_metrics(str(tmp_path)))
+    assert "process_resident_memory_bytes" in told
+    assert "process_start_time_seconds" not in told
+
+
 def test_without_a_proc_file_system_there_are_no_such_numbers(tmp_path: Path):
     assert process_metrics(str(tmp_path)) == ()
 

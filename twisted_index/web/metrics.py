@@ -167,7 +167,7 @@ def process_metrics(proc: str = "/proc") -> tuple[Metric, ...]:
         proc: Where the proc file system is mounted; without one there are no such numbers.
     """
     found: list[Metric] = []
-    for read in (_read_stat, _read_descriptors):
+    for read in (_read_start, _read_use, _read_descriptors):
         try:
             found.extend(read(proc))
         except (OSError, ValueError, IndexError):
@@ -175,26 +175,26 @@ def process_metrics(proc: str = "/proc") -> tuple[Metric, ...]:
     return tuple(found)
 
 
-def _read_stat(proc: str) -> tuple[Metric, ...]:
-    fields = _read(f"{proc}/self/stat").rpartition(b")")[2].split()
-    ticks = os.sysconf("SC_CLK_TCK")
-    started = _booted(proc) + int(fields[_STARTED]) / ticks
-    seconds = (int(fields[_USER]) + int(fields[_SYSTEM])) / ticks
+def _read_start(proc: str) -> tuple[Metric, ...]:
+    booted = int(_read(f"{proc}/stat").partition(b"\nbtime ")[2].split()[0])
+    started = booted + int(_fields(proc)[_STARTED]) / os.sysconf("SC_CLK_TCK")
+    text = "When the process began, in seconds since 1970."
+    return (gauge("process_start_time_seconds", text, Sample(started)),)
+
+
+def _read_use(proc: str) -> tuple[Metric, ...]:
+    fields = _fields(proc)
+    seconds = (int(fields[_USER]) + int(fields[_SYSTEM])) / os.sysconf("SC_CLK_TCK")
     resident = int(fields[_RESIDENT]) * os.sysconf("SC_PAGE_SIZE")
     return (
-        gauge(
-            "process_start_time_seconds", "When the process began, in seconds since 1970.", Sample(started)
-        ),
         counter("process_cpu_seconds_total", "Time of the processor that was used.", Sample(seconds)),
         gauge("process_resident_memory_bytes", "Memory that is in use.", Sample(resident)),
         gauge("process_virtual_memory_bytes", "Memory that is reserved.", Sample(int(fields[_VIRTUAL]))),
     )
 
 
-def _booted(proc: str) -> int:
-    """Say when the system began, in seconds since the epoch."""
-    boot = _read(f"{proc}/stat").partition(b"\nbtime ")[2]
-    return int(boot.split()[0])
+def _fields(proc: str) -> list[bytes]:
+    return _read(f"{proc}/self/stat").rpartition(b")")[2].split()
 
 
 def _read_descriptors(proc: str) -> tuple[Metric, ...]:
