@@ -154,27 +154,22 @@ class FileProducer(_Producer):
         self._file.close()
 
 
-class SendfileProducer(_Producer):
+class _SocketProducer(_Producer):
     """
-    Sends a part of an open file by `sendfile`, which copies nothing through this process.
+    Sends on the socket itself what Twisted would copy into its buffer first.
 
     Args:
         request: On a channel whose transport is one of PLAIN_TRANSPORTS.
-        file: Closed at the end, exactly once.
-        first: The offset of the first byte.
-        length: How many bytes to send.
+        length: How many bytes there are.
     """
 
-    def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
+    def __init__(self, request: Request, length: int) -> None:
         super().__init__(request, length)
-        self._file = file
-        self._written = written_at(file)
-        self._at = first
         self._channel: Any = request.channel
         self._transport: Any = self._channel.transport
 
     def start(self) -> None:
-        """Begin with the head, which is written by Twisted; the file follows when it has left."""
+        """Begin with the head, which is written by Twisted; the body follows when it has left."""
         self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
         self._request.registerProducer(self, True)
         # An empty write makes the Request write its head.
@@ -198,13 +193,11 @@ class SendfileProducer(_Producer):
 
     def _send_stretch(self) -> bool:
         """Send once; True if the socket may take more at once."""
-        if self._left <= _STRETCH and written_at(self._file) != self._written:
+        if self._left <= _STRETCH and not self._holds():
             self._give_up()
             return False
         try:
-            sent = os.sendfile(
-                self._transport.socket.fileno(), self._file.fileno(), self._at, min(self._left, _STRETCH)
-            )
+            sent = self._send(min(self._left, _STRETCH))
         except (BlockingIOError, InterruptedError):
             self._call_again()
             return False
@@ -217,7 +210,6 @@ class SendfileProducer(_Producer):
         if not sent:
             self._give_up()
             return False
-        self._at += sent
         self._left -= sent
         self._channel.count_sent(self._request, sent)
         if not self._left:
@@ -228,6 +220,68 @@ class SendfileProducer(_Producer):
         """Ask to be resumed when the socket can be written to; see `FileDescriptor.doWrite`."""
         self._transport.producerPaused = True
         self._transport.startWriting()
+
+    def _send(self, size: int) -> int:
+        """Send at most so many bytes from where it stands; OSError as the socket raises it."""
+        raise NotImplementedError
+
+    def _holds(self) -> bool:
+        """Say whether the bytes are still those that were promised."""
+        return True
+
+    def _fall_back(self, error: OSError) -> None:
+        """Give up: the client is gone."""
+        self.stopProducing()
+        self._request.unregisterProducer()
+        self._request.loseConnection()
+
+
+class SocketBytesProducer(_SocketProducer):
+    """
+    Sends bytes that many clients share, without a copy for each.
+
+    Args:
+        request: See above.
+        body: All of it.
+    """
+
+    def __init__(self, request: Request, body: memoryview) -> None:
+        super().__init__(request, len(body))
+        self._body = body
+
+    def _send(self, size: int) -> int:
+        start = len(self._body) - self._left
+        sent: int = self._transport.socket.send(self._body[start : start + size])
+        return sent
+
+    def _release(self) -> None:
+        self._body.release()
+
+
+class SendfileProducer(_SocketProducer):
+    """
+    Sends a part of an open file by `sendfile`, which copies nothing through this process.
+
+    Args:
+        request: See above.
+        file: Closed at the end, exactly once.
+        first: The offset of the first byte.
+        length: How many bytes to send.
+    """
+
+    def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
+        super().__init__(request, length)
+        self._file = file
+        self._written = written_at(file)
+        self._at = first
+
+    def _send(self, size: int) -> int:
+        sent = os.sendfile(self._transport.socket.fileno(), self._file.fileno(), self._at, size)
+        self._at += sent
+        return sent
+
+    def _holds(self) -> bool:
+        return written_at(self._file) == self._written
 
     def _fall_back(self, error: OSError) -> None:
         """Read the file instead, where the file system does not know `sendfile`; else the client is gone."""
@@ -265,11 +319,30 @@ def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None
         first: The offset of the first byte.
         length: How many bytes to send; more than none.
     """
-    channel = request.channel
-    plain = type(getattr(channel, "transport", None)) in PLAIN_TRANSPORTS
     producer: _Producer
-    if plain and hasattr(os, "sendfile") and hasattr(channel, "count_sent"):
+    if _has_plain_socket(request) and hasattr(os, "sendfile"):
         producer = SendfileProducer(request, file, first, length)
     else:
         producer = FileProducer(request, file, first, length)
     producer.start()
+
+
+def send_bytes(request: Request, body: memoryview) -> None:
+    """
+    Send a large body on a request whose head has been set up, so that slow readers share its bytes.
+
+    Args:
+        request: Not begun to be written.
+        body: All of it; not empty.
+    """
+    producer: _Producer
+    if _has_plain_socket(request):
+        producer = SocketBytesProducer(request, body)
+    else:
+        producer = BytesProducer(request, body)
+    producer.start()
+
+
+def _has_plain_socket(request: Request) -> bool:
+    channel = request.channel
+    return type(getattr(channel, "transport", None)) in PLAIN_TRANSPORTS and hasattr(channel, "count_sent")

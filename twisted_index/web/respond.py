@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted_index.http_rules import conditional, ranges
 from twisted_index.http_rules.conditional import Precondition
 from twisted_index.interfaces import Arriving, FileBody
-from twisted_index.web.producers import PIECE, BytesProducer, send_file
+from twisted_index.web.producers import PIECE, send_bytes, send_file
 from twisted_index.web.response import KEPT_BY_304
 from twisted_index.web.sentences import sentence_response
 
@@ -125,11 +125,11 @@ def _send_bytes(request: Request, body: memoryview) -> None:
         request.write(bytes(body))
         request.finish()
     else:
-        BytesProducer(request, body).start()
+        send_bytes(request, body)
 
 
 def _send_head(request: Request, response: Response, length: int | None, always: Headers) -> None:
-    request.setResponseCode(response.status)
+    request.setResponseCode(response.status, response.reason)
     headers: Headers = (*response.headers, *always)
     if response.etag is not None:
         headers = (*headers, (b"ETag", response.etag))

@@ -33,6 +33,7 @@ class Response:
         body: All of it; or an open file.
         etag: Strong, with its quotes; None if the answer has none.
         modified: Seconds since the epoch, for Last-Modified; None if unknown.
+        reason: The phrase beside the status, in Latin-1; None for the standard one.
     """
 
     status: int = 200
@@ -40,3 +41,4 @@ class Response:
     body: bytes | FileBody = b""
     etag: bytes | None = None
     modified: float | None = None
+    reason: bytes | None = None
