@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_index.interfaces import Eventually, FileBody
+    from twisted_index.ledger import Facts, FileKey
     from twisted_index.simple.model import ProjectList, ProjectPage
     from twisted_index.sources.project import Served
     from twisted_index.worker import Works
@@ -154,6 +155,21 @@ class DirectorySource:
     def problems(self) -> Deferred[ProblemReport]:
         """See `IProblemSource`. What takes longer than a client waits goes on and is told the next time."""
         return self._survey.report(self._reactor, self._answer_timeout)
+
+    def note(self, path: bytes, key: FileKey, facts: Facts) -> Deferred[None]:
+        """
+        Hear what is in a file from somebody who has just read it and given it its name.
+
+        It counts only as long as the file has just this key, and only if nobody else can have
+        written to it since it was read.
+
+        Args:
+            path: Below one of the roots, as they are spelled in `paths`.
+            key: The file's size and times under this name.
+            facts: What an inspection found in it.
+        """
+        folder, name = os.path.split(path)
+        return self._keeper.run(self._ledger.remember, folder, [(name, key, facts)])
 
     # -- Is it still so?
 

@@ -1,0 +1,234 @@
+"""
+Yanking, deleting and project statuses, as the small files that an editor could have made. Blocking.
+
+What is done is a plan: steps in order, so that the process may end after any of them without
+anything being listed that should not be. Once more the same, and it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted_index.errors import BadRequest, NotFound, Unavailable
+from twisted_index.simple.model import Companion, ProjectStatus, Status
+from twisted_index.simple.names import InvalidFilename, parse_filename
+from twisted_index.store.holdings import DELETED, YANKED
+from twisted_index.store.nameless import make_folder, put_document, remove, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+    from typing import TypeAlias
+
+    from twisted_index.sources.listing import Entry
+    from twisted_index.store.holdings import Holdings
+
+    Step: TypeAlias = Callable[[], object]
+
+#: Bytes of a reason; no more are read.
+_MAX_REASON = 4000
+_COMPANIONS = (*(companion.value for companion in Companion), YANKED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    A change.
+
+    Attributes:
+        steps: To be taken in this order.
+        names: The files that it is about; none if it is about the whole project.
+        undo: To be taken if a step fails, so that nothing was changed.
+    """
+
+    steps: tuple[Step, ...]
+    names: tuple[str, ...] = ()
+    undo: tuple[Step, ...] = ()
+
+    def carry_out(self) -> None:
+        """Take all the steps."""
+        try:
+            for step in self.steps:
+                step()
+        except OSError:
+            for step in self.undo:
+                with contextlib.suppress(OSError):
+                    step()
+            raise
+
+
+def plan_yank(holdings: Holdings, *, version: str | None, filename: str | None, reason: str) -> Plan:
+    """
+    Plan to yank one file or a release.
+
+    The reason is written beside the file that is served, and nowhere else, so that no other reason
+    is shown. Where the server may not write there, the first root does as well.
+
+    Raises:
+        NotFound: There is none.
+        Unavailable: Nothing may be written.
+    """
+    steps: list[Step] = []
+    files = _found(holdings, version, filename)
+    for name, entry in files.items():
+        folder = entry.folder if _writable(entry.folder) else holdings.target
+        mark = os.path.join(folder, os.fsencode(name + YANKED))
+        others = [path for path in holdings.beside(name, YANKED) if path != mark]
+        _check_writable([*map(os.path.dirname, others), folder if os.path.isdir(folder) else holdings.root])
+        if not os.path.isdir(folder):
+            steps.append(partial(make_folder, holdings.root, folder))
+        steps.append(partial(put_document, holdings.root, mark, _text(reason)))
+        steps.extend(_removals(others))
+    return Plan(steps=tuple(steps), names=tuple(files))
+
+
+def plan_unyank(holdings: Holdings, *, version: str | None, filename: str | None) -> Plan:
+    """
+    Plan to take back a yank.
+
+    Raises:
+        NotFound: There is no such file.
+        Unavailable: Nothing may be written.
+    """
+    marks = {name: holdings.beside(name, YANKED) for name in _found(holdings, version, filename)}
+    paths = [path for some in marks.values() for path in some]
+    _check_writable(map(os.path.dirname, paths))
+    return Plan(steps=tuple(_removals(paths)), names=tuple(name for name, some in marks.items() if some))
+
+
+def plan_delete(holdings: Holdings, filename: str, *, by: str, when: datetime, reason: str = "") -> Plan:
+    """
+    Plan to delete a file wherever it lies, in any spelling.
+
+    From the first step on nothing is listed: the names are taken before the files go.
+
+    Raises:
+        NotFound: There is none.
+        Unavailable: It lies where nothing may be changed.
+    """
+    entries = _same(holdings, filename)
+    if not entries:
+        raise _no_file(filename)
+    said = f"{when:%Y-%m-%dT%H:%M:%SZ} by {by}" + (f": {reason}" if reason else "")
+    tombs = {entry.path + DELETED.encode(): entry for entry in entries}
+    beside = [
+        path
+        for entry in entries
+        for suffix in _COMPANIONS
+        for path in {
+            entry.path + suffix.encode(),
+            *holdings.beside(entry.distribution.filename, suffix),
+        }
+        if os.path.lexists(path)
+    ]
+    paths = [*(entry.path for entry in entries), *sorted(set(beside))]
+    _check_writable(map(os.path.dirname, paths))
+    # The one that is served comes last, or the next one would be served for a moment.
+    missing = [(path, entry) for path, entry in reversed(tombs.items()) if not os.path.lexists(path)]
+    return Plan(
+        steps=(
+            *(partial(put_document, entry.root, path, _text(said)) for path, entry in missing),
+            *_removals(paths),
+        ),
+        names=(entries[0].distribution.filename,),
+        undo=tuple(partial(_unbury, path, entry.path) for path, entry in missing),
+    )
+
+
+def plan_status(holdings: Holdings, status: ProjectStatus) -> Plan:
+    """
+    Plan to set the status of a project.
+
+    Raises:
+        NotFound: There is no such project.
+        Unavailable: A status is set where nothing may be changed.
+    """
+    if not holdings.exists:
+        raise NotFound(f"There is no project {holdings.project}.")
+    folder = holdings.made_folder
+    standing = holdings.status_marks()
+    _check_writable(map(os.path.dirname, standing))
+    if status.status is Status.ACTIVE:
+        return Plan(steps=(*_removals(standing), partial(_drop_if_empty, folder)))
+    _check_writable([folder if os.path.isdir(folder) else holdings.root])
+    mark = os.path.join(folder, b"." + status.status.value.encode())
+    return Plan(
+        steps=(
+            partial(make_folder, holdings.root, folder),
+            partial(put_document, holdings.root, mark, _text(status.reason)),
+            *_removals(path for path in standing if path != mark),
+        )
+    )
+
+
+def _found(holdings: Holdings, version: str | None, filename: str | None) -> dict[str, Entry]:
+    """Find files by their names, each with the place where it wins."""
+    if filename is not None:
+        entries = _same(holdings, filename)
+    elif version is not None:
+        entries = holdings.of_version(version)
+    else:
+        raise BadRequest("Say which file or which version is meant.")
+    entries = [entry for entry in entries if not holdings.was_deleted(entry.distribution)]
+    if not entries:
+        raise _no_file(filename if filename is not None else f"{holdings.project}=={version}")
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        found.setdefault(entry.distribution.filename, entry)
+    return found
+
+
+def _same(holdings: Holdings, filename: str) -> list[Entry]:
+    try:
+        return holdings.same_as(parse_filename(filename, holdings.project))
+    except InvalidFilename:
+        return []
+
+
+def _no_file(name: str) -> NotFound:
+    shown = name if name.isascii() and name.isprintable() else ascii(name)
+    return NotFound(f"There is no {shown} here.")
+
+
+def _text(reason: str) -> bytes:
+    line = " ".join(reason.split()).encode("utf-8", "replace")[:_MAX_REASON]
+    return line.decode("utf-8", "ignore").encode() + b"\n"
+
+
+def _writable(folder: bytes) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _check_writable(folders: Iterable[bytes]) -> None:
+    """
+    Make sure of all folders before the first of them is changed.
+
+    Raises:
+        Unavailable: One of them may not be changed.
+    """
+    if not all(map(_writable, set(folders))):
+        raise Unavailable("It lies in a folder that the server may not change; nothing was changed.")
+
+
+def _removals(paths: Iterable[bytes]) -> list[Step]:
+    paths = list(paths)
+    return [
+        *(partial(remove, path) for path in paths),
+        *(partial(sync_folder, folder) for folder in sorted(set(map(os.path.dirname, paths)))),
+    ]
+
+
+def _unbury(tomb: bytes, path: bytes) -> None:
+    """Take back a deletion, as long as the file is there."""
+    if os.path.lexists(path):
+        remove(tomb)
+
+
+def _drop_if_empty(folder: bytes) -> None:
+    """Remove a folder that was only made for a status; one that claims nothing would be no project."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
