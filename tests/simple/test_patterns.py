@@ -1,0 +1,109 @@
+"""Patterns of project names, and requirements of what is not to be had."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted_index.simple.names import normalize
+from twisted_index.simple.patterns import Denial, Denials, name_test, normalized_pattern
+
+always_the_same = settings(derandomize=True, deadline=None)
+
+names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("acme-*", "acme-core", True),
+        ("acme-*", "acme", False),
+        ("acme-*", "acmecore", False),
+        ("Acme_*", "acme-core", True),
+        ("acme.*", "acme-core", True),
+        ("acme--*", "acme-core", True),
+        ("*", "anything", True),
+        ("a?c", "abc", True),
+        ("a[bc]c", "acc", True),
+        ("a[!bc]c", "abc", False),
+        ("secret", "secret", True),
+        ("secret", "secrets", False),
+        ("secret", "my-secret", False),
+    ],
+)
+def test_a_pattern_is_normalized_as_names_are(pattern, name, matches):
+    assert name_test([pattern])(name) is matches
+
+
+@always_the_same
+@given(names)
+def test_a_name_in_any_spelling_is_a_pattern_of_itself(name):
+    assert name_test(["x-y-z", name])(normalize(name))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "acme-", "-acme", "acme[", "acme]", "a[]c", "a/b", "a b", "a,b", "é", "acme-*\n", "[!"]
+)
+def test_a_pattern_that_no_name_can_match_is_refused(pattern):
+    """Who writes it believes that names are kept at home which are not."""
+    with pytest.raises(ValueError, match="not a pattern"):
+        normalized_pattern(pattern)
+
+
+def test_no_pattern_matches_nothing():
+    assert not name_test([])("acme")
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "forbidden"),
+    [
+        ("django", "1.0", True),
+        ("django>=4,<5", "4.2", True),
+        ("django>=4,<5", "5.0", False),
+        ("django >= 4, < 5", "4.0.1", True),
+        ("django>=4", "5.0a1", True),
+        ("django>=4", "4.0.dev1", False),
+        ("django!=1.0", "1.0", False),
+        ("django!=1.0", "1.1", True),
+        ("django==1.*", "1.9+local", True),
+        ("django===1.0", "1.0", True),
+        ("django~=1.4", "1.5.post1", True),
+        ("django>=4", "no-version", True),
+        ("dj*[ao]>=4", "4", True),
+    ],
+)
+def test_a_denial_is_of_a_project_or_of_versions_with_their_pre_releases(text, version, forbidden):
+    denials = Denials.parse([text, "other"])
+
+    assert any(denial.forbids(version) for denial in denials.of("django")) is forbidden
+
+
+def test_a_denial_is_of_the_whole_project_only_without_versions():
+    denials = Denials.parse(["evil-*", "django>=4"])
+
+    assert denials.whole("evil-one")
+    assert not denials.whole("django")
+    assert denials.of("requests") == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["", ">=4", "django>=", "django=>4", "django[extra]", "a b", "django; x", "a/b"]
+)
+def test_what_is_no_denial_is_refused(text):
+    if text == "django[extra]":  # a set of letters, as fnmatch reads it
+        assert Denial.parse(text).matches("djangox")
+        return
+    with pytest.raises(ValueError, match=r"not a requirement|PEP 440"):
+        Denial.parse(text)
+
+
+@always_the_same
+@given(st.text(max_size=20))
+def test_any_text_is_a_pattern_or_refused(text):
+    with contextlib.suppress(ValueError):
+        name_test([text])("a")
+    with contextlib.suppress(ValueError):
+        Denial.parse(text).forbids("1.0")

@@ -1,0 +1,194 @@
+"""
+Who owns a name: the folder, or what comes after it; never both.
+
+What comes after it is not even asked for a name that the folder claims, nor before the folder has
+said that it does not; and an error of the folder is an error, never a reason to look elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from twisted_index.errors import Unavailable
+from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.simple.model import ProjectPage, Status
+from twisted_index.simple.names import InvalidFilename, file_order, ordered_versions, parse_filename
+from twisted_index.simple.patterns import name_test
+from twisted_index.sources.derived import Derived
+from twisted_index.sources.wrapping import Wrapping, answer, asked, close, only_while
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from twisted_index.interfaces import Eventually, FileBody
+    from twisted_index.simple.model import Companion, File, ProjectList, ProjectStatus
+
+#: How often the folder may change while the upstream is asked before the client is told so.
+_ATTEMPTS = 3
+
+#: The strictest first, as in a folder.
+_STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
+
+
+@implementer(ISource)
+class FolderFirst(Wrapping):
+    """
+    A folder, and an upstream for the names that the folder does not claim.
+
+    Args:
+        folder: Claims a name by a page, be it without files.
+        upstream: Asked for the others only. May be another source of this kind.
+        local_only: Patterns of names that the upstream is never asked for.
+        also_upstream: Patterns of names that both may have: their files are put together, and where
+            two are the same to an installer there is only the folder's. The one exception to all
+            above, except local_only.
+    """
+
+    def __init__(
+        self,
+        folder: Any,
+        upstream: Any,
+        *,
+        local_only: Iterable[str] = (),
+        also_upstream: Iterable[str] = (),
+    ) -> None:
+        super().__init__(folder, upstream)
+        self._folder = folder
+        self._upstream = upstream
+        self._is_local = name_test(local_only)
+        self._is_both = name_test(also_upstream)
+        self._merged: Derived[ProjectPage] = Derived()
+
+    def project_list(self) -> Eventually[Snapshot[ProjectList]]:
+        """Say which projects the folder has."""
+        found: Eventually[Snapshot[ProjectList]] = self._folder.project_list()
+        return found
+
+    def project_page(self, project: str) -> Eventually[Snapshot[ProjectPage | None]]:
+        """Ask the folder, and the upstream if the name is not the folder's."""
+        found = self._folder.project_page(project)
+        if self._is_local(project):
+            return found  # type: ignore[no-any-return]
+        if isinstance(found, Snapshot) and found.value is not None and not self._is_both(project):
+            return found
+        return self._page(project, found)
+
+    async def _page(
+        self, project: str, found: Eventually[Snapshot[ProjectPage | None]]
+    ) -> Snapshot[ProjectPage | None]:
+        ours: Snapshot[ProjectPage | None] = await answer(found)
+        for _attempt in range(_ATTEMPTS):
+            if ours.value is not None and not self._is_both(project):
+                return ours
+            theirs: Snapshot[ProjectPage | None] = await asked(self._upstream.project_page, project)
+            again = await self._look_again(project, ours)
+            if again.value is ours.value:
+                return self._joined(project, again, theirs)
+            ours = again
+        raise _changing()
+
+    async def _look_again(
+        self, project: str, ours: Snapshot[ProjectPage | None]
+    ) -> Snapshot[ProjectPage | None]:
+        """Ask the folder once more if it may have changed while the upstream was asked."""
+        if ours.still_true():
+            return ours
+        again: Snapshot[ProjectPage | None] = await asked(self._folder.project_page, project)
+        return again
+
+    def _joined(
+        self, project: str, ours: Snapshot[ProjectPage | None], theirs: Snapshot[ProjectPage | None]
+    ) -> Snapshot[ProjectPage | None]:
+        """Make one answer of both, which is true as long as both are."""
+        page, other = ours.value, theirs.value
+        if page is None:
+            value = other
+        elif other is None:
+            value = page
+        else:
+            value = self._merged.of(project, (page, other), lambda: _merged(page, other))
+        return Snapshot(
+            value=value,
+            still_true=_both(ours.still_true, theirs.still_true),
+            cache_status=theirs.cache_status,
+        )
+
+    async def open_file(
+        self, project: str, filename: str, companion: Companion | None = None
+    ) -> FileBody | None:
+        """Open the folder's file, or the upstream's if the name is not the folder's."""
+        if self._is_both(project) and not self._is_local(project):
+            return await self._open_of_both(project, filename, companion)
+        body: FileBody | None = await asked(self._folder.open_file, project, filename, companion)
+        if body is not None or self._is_local(project):
+            return body
+        for _attempt in range(_ATTEMPTS):
+            ours = await asked(self._folder.project_page, project)
+            if ours.value is not None:
+                # It may have come just now, with the file.
+                return await self._open(self._folder, project, filename, companion)
+            body = await self._open(self._upstream, project, filename, companion)
+            again = await self._look_again(project, ours)
+            if again.value is None:
+                return None if body is None else only_while(body, again.still_true)
+            if body is not None:
+                close(body)
+        raise _changing()
+
+    async def _open_of_both(
+        self, project: str, filename: str, companion: Companion | None
+    ) -> FileBody | None:
+        """Open a file, or its companion, where the page of both says that it is."""
+        page: Snapshot[ProjectPage | None] = await asked(self.project_page, project)
+        if page.value is None or all(file.filename != filename for file in page.value.files):
+            return None
+        ours = await asked(self._folder.project_page, project)
+        own = ours.value is not None and any(file.filename == filename for file in ours.value.files)
+        body = await self._open(self._folder if own else self._upstream, project, filename, companion)
+        return None if body is None else only_while(body, page.still_true)
+
+    async def _open(
+        self, source: Any, project: str, filename: str, companion: Companion | None
+    ) -> FileBody | None:
+        body: FileBody | None = await asked(source.open_file, project, filename, companion)
+        return body
+
+
+def _changing() -> Unavailable:
+    return Unavailable("The folder of this project is being changed. Ask again in a moment.", retry_after=2)
+
+
+def _both(one: Callable[[], bool], other: Callable[[], bool]) -> Callable[[], bool]:
+    return lambda: one() and other()
+
+
+# -- Two pages of one project
+
+
+def _merged(ours: ProjectPage, theirs: ProjectPage) -> ProjectPage:
+    """Put two pages together; of files that are the same to an installer, take the first page's."""
+    status = min(ours.status, theirs.status, key=_strictness)
+    if status.status is Status.QUARANTINED:
+        return ProjectPage(name=ours.name, status=status)
+    taken = {_identity(file, ours.name) for file in ours.files}
+    others = [file for file in theirs.files if _identity(file, ours.name) not in taken]
+    return ProjectPage(
+        name=ours.name,
+        files=tuple(sorted((*ours.files, *others), key=file_order)),
+        versions=ordered_versions((*ours.versions, *theirs.versions)),
+        status=status,
+    )
+
+
+def _strictness(status: ProjectStatus) -> int:
+    return _STRICTNESS.index(status.status)
+
+
+def _identity(file: File, project: str) -> Hashable:
+    """Give what a file is to an installer; one whose name cannot be read is itself."""
+    try:
+        return parse_filename(file.filename, project).identity
+    except InvalidFilename:
+        return file.filename
