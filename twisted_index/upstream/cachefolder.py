@@ -1,0 +1,372 @@
+"""
+The folder of the cache: where things lie in it, and how they get there and away again.
+
+    pages/<upstream>/ab/<project>    what an upstream said of a project; names are digests
+    files/ab/cdef…                   distribution files by their sha256
+    metadata/ab/cdef…                core metadata by the sha256 of the wheel that it is of
+    incoming/                        what is not whole yet
+
+Everything gets its name by an atomic rename, so several processes may share the folder, and it may
+be copied, or deleted while they run. What cannot be written is not kept; nothing fails for it.
+
+Not for: what the documents say (`records`), or which files are wanted. All of it blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import tempfile
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted.logger import Logger
+
+from twisted_index.sources.regular import open_regular
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Iterable, Iterator
+
+_log = Logger()
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Seconds after which something in `incoming` is left over, where nothing can be locked.
+_LEFT_OVER = 86400.0
+#: How full the cache is after room was made in it, so that it is not walked for each new file.
+_AFTERWARDS = 0.9
+
+
+class Entry(NamedTuple):
+    """A file in the cache: when it was last used (seconds since the epoch), its bytes, its place."""
+
+    used: float
+    size: int
+    path: str
+
+
+class Temporary:
+    """
+    A file that is being written. Locked, so that nobody takes it for a left-over.
+
+    Args:
+        descriptor: Open for reading and writing, at its start.
+        path: Where it lies until it is kept; None if it has no name.
+        complain: Told why something could not be written.
+
+    Attributes:
+        descriptor: As given, until it is closed.
+    """
+
+    def __init__(self, descriptor: int, path: str | None, complain: Callable[[OSError], None]) -> None:
+        self.descriptor = descriptor
+        self._path = path
+        self._complain = complain
+
+    @property
+    def named(self) -> bool:
+        """Whether it has a name that can be changed."""
+        return self._path is not None
+
+    def write(self, data: bytes | memoryview, position: int) -> int:
+        """
+        Write at a position.
+
+        Returns:
+            How many bytes were written: less than asked if there is no room for more.
+        """
+        view, written = memoryview(data), 0
+        while written < len(view):
+            try:
+                written += os.pwrite(self.descriptor, view[written:], position + written)
+            except OSError as error:
+                self._complain(error)
+                break
+        return written
+
+    def keep(self, path: str, *, durable: bool) -> None:
+        """
+        Give it its name.
+
+        Args:
+            path: In place of what may be there.
+            durable: Whether its bytes have to be on the disk before its name is, so that not even
+                a loss of power leaves a wrong file. A name that is lost is only a gap in a cache.
+
+        Raises:
+            OSError: It cannot be kept.
+        """
+        assert self._path is not None
+        if durable:
+            os.fsync(self.descriptor)
+        try:
+            os.replace(self._path, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.replace(self._path, path)
+        self._path = None
+
+    def discard(self) -> None:
+        """Take its name away, unless it was kept. What is open can still be read."""
+        path, self._path = self._path, None
+        if path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def close(self) -> None:
+        """Close it; harmless twice."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def nameless() -> Temporary | None:
+    """Begin a file that is gone when it is closed, where temporary files are; None if there is no place."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            return Temporary(os.dup(file.fileno()), None, lambda _error: None)
+    except OSError:
+        return None
+
+
+class CacheFolder:
+    """
+    The folder of a cache.
+
+    Args:
+        path: Absolute; made when something is to be kept.
+        size: Bytes that the files in it may take.
+
+    Attributes:
+        path: As given.
+        size: As given.
+    """
+
+    def __init__(self, path: str, size: int = 5 << 30) -> None:
+        self.path = path
+        self.size = size
+        self._complained: set[int | None] = set()
+
+    # -- Where things lie
+
+    def page_path(self, upstream: str, project: str) -> str:
+        """Say where a page is, by the URL of the upstream and a normalized name."""
+        name = hashlib.sha256(project.encode("utf-8", "surrogateescape")).hexdigest()
+        remote = hashlib.sha256(upstream.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return os.path.join(self.path, "pages", remote, name[:2], name[2:])
+
+    def file_path(self, sha256: str) -> str:
+        """Say where a distribution file is, by its lower-case hex digest."""
+        return os.path.join(self.path, "files", sha256[:2], sha256[2:])
+
+    def metadata_path(self, sha256: str, *, provisional: bool = False) -> str:
+        """Say where the core metadata of a wheel is, by the digest of the wheel."""
+        return os.path.join(
+            self.path, "metadata", sha256[:2], sha256[2:] + (".ranged" if provisional else "")
+        )
+
+    # -- Reading
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """
+        Read a whole document.
+
+        Returns:
+            None if it is not there, is larger, or cannot be read.
+        """
+        try:
+            file = open_regular(os.fsencode(path))
+            if file is None:
+                return None
+            with file, open(file.fileno(), "rb", closefd=False) as whole:
+                content = whole.read(limit + 1)
+        except OSError:
+            return None
+        return content if len(content) <= limit else None
+
+    def open_file(self, sha256: str) -> io.FileIO | None:
+        """Open a distribution file; None if it is not there. Quick enough to be done in the reactor."""
+        try:
+            return open_regular(os.fsencode(self.file_path(sha256)))
+        except OSError:
+            return None
+
+    def has_file(self, sha256: str) -> bool:
+        """Say whether a distribution file is there."""
+        return os.path.exists(self.file_path(sha256))
+
+    def remove(self, path: str) -> None:
+        """Remove something that is no good."""
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+    def touch(self, sha256: str) -> None:
+        """Note that a file was used, in its access time: the other one must not change while it is sent."""
+        path = self.file_path(sha256)
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
+
+    # -- Writing
+
+    def new_temporary(self) -> Temporary | None:
+        """Begin a file; None if nothing can be written, which is said once in the log."""
+        folder = os.path.join(self.path, "incoming")
+        for _attempt in range(3):
+            path = os.path.join(folder, secrets.token_hex(12))
+            try:
+                descriptor = os.open(path, _FLAGS, 0o666)
+            except FileNotFoundError:
+                try:
+                    os.makedirs(folder, exist_ok=True)
+                except OSError as error:
+                    self.complain(error)
+                    return None
+                continue
+            except OSError as error:
+                self.complain(error)
+                return None
+            _lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return Temporary(descriptor, path, self.complain)
+            # Swept away by another process between the two calls.
+            os.close(descriptor)
+        return None
+
+    def replace(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
+        """
+        Write a whole document.
+
+        Not made durable: whoever reads it can tell that it is whole.
+
+        Returns:
+            What `stat` says of it; None if it was not kept.
+        """
+        temporary = self.new_temporary()
+        if temporary is None:
+            return None
+        try:
+            with open(temporary.descriptor, "wb", closefd=False) as file:
+                file.writelines(parts)
+            status = os.fstat(temporary.descriptor)
+            temporary.keep(path, durable=False)
+        except OSError as error:
+            self.complain(error)
+            return None
+        finally:
+            temporary.discard()
+            temporary.close()
+        self.relent()
+        return status
+
+    def complain(self, error: OSError) -> None:
+        """Say in the log that something could not be kept: once for each reason, until it works again."""
+        if error.errno in self._complained:
+            return
+        self._complained.add(error.errno)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or str(error)
+        _log.warn(
+            "Nothing is kept in the cache {path} for now: {reason}. What is there is served.",
+            path=self.path,
+            reason=reason,
+        )
+
+    def relent(self) -> None:
+        """Note that something could be kept."""
+        self._complained.clear()
+
+    # -- Looking after it
+
+    def sweep(self) -> None:
+        """Remove what processes that are gone left unfinished."""
+        folder = os.path.join(self.path, "incoming")
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return
+        for name in names:
+            _remove_left_over(os.path.join(folder, name))
+
+    def entries(self) -> Iterator[Entry]:
+        """Walk over all that `size` bounds."""
+        for kind in ("files", "metadata"):
+            for folder in _scan(os.path.join(self.path, kind)):
+                for entry in _scan(folder.path):
+                    with contextlib.suppress(OSError):
+                        status = entry.stat(follow_symlinks=False)
+                        yield Entry(status.st_atime, status.st_size, entry.path)
+
+    def weigh(self) -> int:
+        """Count the bytes that `size` bounds."""
+        return sum(entry.size for entry in self.entries())
+
+    def make_room(self, used: dict[str, float], busy: frozenset[str]) -> tuple[int, int]:
+        """
+        Remove what was used longest ago, if there is too much.
+
+        Args:
+            used: When files were used that have not been touched since, by path: seconds since
+                the epoch.
+            busy: Paths that stay.
+
+        Returns:
+            The bytes that are left, and how many were removed.
+        """
+        entries = [
+            entry._replace(used=max(entry.used, used.get(entry.path, 0.0))) for entry in self.entries()
+        ]
+        total = sum(entry.size for entry in entries)
+        removed = 0
+        if total <= self.size:
+            return total, removed
+        for entry in sorted(entries):
+            if total - removed <= self.size * _AFTERWARDS:
+                break
+            if entry.path in busy:
+                continue
+            try:
+                os.unlink(entry.path)
+            except FileNotFoundError:
+                pass  # another process was quicker
+            except OSError as error:
+                self.complain(error)
+                break
+            removed += entry.size
+        return total - removed, removed
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _lock(descriptor: int) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_left_over(path: str) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            old = time.time() - os.fstat(descriptor).st_mtime > _LEFT_OVER
+            if _lock(descriptor) if fcntl is not None else old:
+                os.unlink(path)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,207 @@
+"""
+Bodies that are still coming from somewhere else while they are sent.
+
+The length is promised before the last bytes are known to be right, so when they never come the
+connection is cut: only that tells a client that what it has is not the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_index.errors import NotSupported, SimpleIndexError
+from twisted_index.interfaces import Arriving, FileBody
+from twisted_index.sources.patience import wait_at_most
+from twisted_index.web.producers import PIECE
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+    from twisted.web.http import Request
+
+    from twisted_index.web.response import Headers
+
+_log = Logger()
+
+#: Seconds that a request for a part waits for the whole; pip gives up at 15.
+_PATIENCE = 10.0
+
+
+@implementer(IPushProducer)
+class ArrivingProducer:
+    """
+    Sends a body as it comes, as fast as the connection takes it, then finishes the request.
+
+    Args:
+        request: Its head has been set up and its length promised.
+        body: Closed at the end, exactly once.
+        first: The offset of the first byte.
+        length: How many bytes to send; more than none.
+    """
+
+    def __init__(self, request: Request, body: Arriving, first: int, length: int) -> None:
+        self._request = request
+        self._body = body
+        self._at = first
+        self._end = first + length
+        self._readable = 0
+        self._waiting = False
+        self._paused = True
+        self._done = False
+
+    def start(self) -> None:
+        """Send the head, and begin to wait."""
+        self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
+        self._request.registerProducer(self, True)
+        # An empty write makes the Request write its head: a client that sees it waits for longer.
+        self._request.write(b"")
+        if not getattr(self._request.channel, "_waitingForTransport", False):
+            self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        """Write what has come until the connection asks for a pause."""
+        self._paused = False
+        while not self._paused and not self._done and not self._waiting:
+            if self._at >= self._readable:
+                self._wait()
+                continue
+            piece = self._body.read(self._at, min(PIECE, self._end - self._at, self._readable - self._at))
+            if not piece:
+                self._give_up()
+                return
+            self._at += len(piece)
+            self._request.write(piece)
+            if self._at == self._end:
+                self._finish()
+
+    def pauseProducing(self) -> None:
+        """Write no more for now."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """Write no more at all: the connection is gone."""
+        self._paused = True
+        if not self._done:
+            self._done = True
+            self._body.close()
+
+    def _wait(self) -> None:
+        self._waiting = True
+        self._body.wait(self._at).addCallbacks(self._go_on, self._failed)
+
+    def _go_on(self, readable: int) -> None:
+        self._waiting = False
+        self._readable = readable
+        if not self._paused and not self._done:
+            self.resumeProducing()
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(SimpleIndexError) is None:
+            _log.failure("A body that was coming failed", failure=failure)
+        self._waiting = False
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Cut the client off; it must not take what it has for the file."""
+        if not self._done:
+            self.stopProducing()
+            self._request.unregisterProducer()
+            self._request.loseConnection()
+
+    def _finish(self) -> None:
+        if not self._done:
+            self.stopProducing()
+            self._request.unregisterProducer()
+            self._request.finish()
+
+
+class Whole:
+    """
+    A body every byte of which may be read; an `Arriving` of which parts may be sent.
+
+    Args:
+        body: Has come.
+        size: In bytes.
+    """
+
+    def __init__(self, body: Arriving, size: int) -> None:
+        self._body = body
+        self._size = size
+
+    def wait(self, position: int) -> Deferred[int]:
+        """See `Arriving`."""
+        return succeed(self._size)
+
+    def read(self, position: int, size: int) -> bytes:
+        """See `Arriving`."""
+        return self._body.read(position, size)
+
+    def whole(self) -> Deferred[None]:
+        """See `Arriving`."""
+        return succeed(None)
+
+    def close(self) -> None:
+        """See `Arriving`."""
+        self._body.close()
+
+
+async def settle(body: FileBody, wants_range: bool, clock: Any) -> FileBody:
+    """
+    Make a body one of which a part may be sent, if a part is asked for.
+
+    A part cannot be compared with anything by who gets it, so it is given only of a file that is
+    known to be right.
+
+    Args:
+        body: Of any kind. Closed if this fails.
+        wants_range: Whether the request is a GET with a Range field.
+        clock: Tells when the wait is over.
+
+    Returns:
+        The same, if no part is asked for, or if the file is passed on without being kept: then it is
+        sent whole, as RFC 9110 section 14.2 allows.
+
+    Raises:
+        SimpleIndexError: It takes longer than a client waits (`NotReady`), or never comes.
+    """
+    content = body.content
+    if not wants_range or not isinstance(content, Arriving):
+        return body
+    try:
+        await wait_at_most(clock, _PATIENCE, content.whole(), lambda: "The file is being fetched.")
+    except NotSupported:
+        return body
+    except BaseException:
+        content.close()
+        raise
+    return replace(body, content=Whole(content, body.size))
+
+
+def takes_ranges(body: FileBody) -> bool:
+    """Say whether a part of a body may be sent."""
+    return not isinstance(body.content, Arriving) or isinstance(body.content, Whole)
+
+
+def send_arriving(request: Request, body: Arriving, first: int, length: int) -> None:
+    """
+    Send a part of a body that is coming on a request whose head has been set up, and close it.
+
+    Args:
+        request: Not begun to be written.
+        body: Where it comes from.
+        first: The offset of the first byte.
+        length: How many bytes to send; more than none.
+    """
+    ArrivingProducer(request, body, first, length).start()
+
+
+def cache_status_field(cache_status: str) -> Headers:
+    """Make the field that tells how a cache came by an answer (RFC 9211); none without a cache."""
+    if not cache_status:
+        return ()
+    return ((b"Cache-Status", b"twisted-index; " + cache_status.encode("ascii", "replace")),)
