@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Seconds without a byte after which a kept-alive connection gives its place to a new one.
 _LEFT_ALONE = 2.0
 
+#: Seconds for which the rest of a body is dropped that was answered before its end; nginx takes as many.
+_LINGER = 30.0
+
 #: Seconds between looks whether the last stream of an HTTP/2 connection has ended, at a stop.
 _HTTP2_LOOK = 0.1
 
@@ -46,6 +49,7 @@ class IndexChannel(HTTPChannel):
     _deadline: IDelayedCall | None = None
     _half_closed = False
     _closing = False
+    _lingering = False
     _heard_at = 0.0
     _written = 0
     _taken = -1
@@ -63,6 +67,8 @@ class IndexChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Read, and start the deadline if a request header is left unfinished."""
+        if self._lingering:
+            return
         if (
             # Nothing is read, answered or queued, and the next bytes begin a request.
             not self.requests
@@ -124,7 +130,8 @@ class IndexChannel(HTTPChannel):
         """Stop the deadline of the header, and begin that of a body."""
         self._cancel_deadline()
         super().allHeadersReceived()
-        if self.length != 0:
+        # An upload may take its time, as long as it goes on; its request watches that.
+        if self.length != 0 and not self._uploading:
             self._deadline = self.callLater(self.factory.limits.header_timeout, self._too_slow)
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
@@ -134,6 +141,14 @@ class IndexChannel(HTTPChannel):
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
         return persistent
+
+    @property
+    def _uploading(self) -> bool:
+        return bool(self.requests) and self.requests[-1].uploading
+
+    def refuse_stalled(self) -> None:
+        """Give up an upload of which nothing comes any more."""
+        self._refuse(408, "The upload came to a halt.")
 
     def _refuse(self, status: int, sentence: str) -> None:
         body = sentence.encode("ascii") + b"\n"
@@ -187,6 +202,9 @@ class IndexChannel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """Decide whether a connection on which nothing has come is idle, busy or stalled."""
+        if self._uploading:
+            self.setTimeout(self.factory.limits.idle_timeout)
+            return
         left = self._heard_at + self.factory.limits.idle_timeout - self.factory.reactor.seconds()
         if left > 0 and not self._handlingRequest and not self._closing:
             self.setTimeout(left)
@@ -229,8 +247,27 @@ class IndexChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         """Go on with the next request, or end what is to be ended."""
+        if self._transferDecoder is not None:
+            self._linger(request)
+            return
         super().requestDone(request)
         self._end_if_done()
+
+    def _linger(self, request: Request) -> None:
+        """
+        Drop what still comes of a body after its answer, so that the client gets to read that.
+
+        To close at once would reset the connection, and throw away the answer (RFC 9112 section 9.6).
+        """
+        self.requests.remove(request)
+        self._lingering = True
+        self._cancel_deadline()
+        self._deadline = self.callLater(_LINGER, self._end_linger)
+        self._networkProducer.resumeProducing()
+
+    def _end_linger(self) -> None:
+        self._deadline = None
+        self.loseConnection()
 
     def readConnectionLost(self) -> None:
         """Note that the client asks no more; what it has asked is still answered."""
@@ -238,7 +275,9 @@ class IndexChannel(HTTPChannel):
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if (self._half_closed or self.factory.stopping) and not self._handlingRequest:
+        # A client that has closed its half will not send the rest of a body.
+        done = self._half_closed or (self.factory.stopping and not self._uploading)
+        if done and not self._handlingRequest:
             self.loseConnection()
 
     def end_if_left_alone(self) -> None:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.server import Request, Site
+from twisted.web.server import Site
 
-from twisted_index.errors import BadRequest
 from twisted_index.settings import Limits
 from twisted_index.web.channel import IndexChannel, IndexProtocol
+from twisted_index.web.request import IndexRequest
 from twisted_index.web.resources import IndexResource
-from twisted_index.web.respond import field, respond
-from twisted_index.web.sentences import error_response
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
-    from twisted.python.failure import Failure
     from twisted.web.resource import IResource
 
     from twisted_index.web.accesslog import AccessLog
     from twisted_index.web.shortway import ShortWay
+    from twisted_index.web.upload import Uploads
 
 _log = Logger()
 
@@ -32,55 +29,12 @@ _ACCEPTS = 100
 #: The share of all connections beyond which each is closed after its answer.
 _CROWDED = 0.75
 
-_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<path>.*)")
-#: What can stand in a Host field at all (RFC 3986 sections 3.2.2 and 3.2.3).
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
-
 
 class _Nowhere(io.BytesIO):
     """A file that keeps nothing: no URL takes a body, and none is to fill memory or disk."""
 
     def write(self, data: object) -> int:
         return 0
-
-
-class IndexRequest(Request):
-    """A request that minds its Host field, and is logged when its client is gone."""
-
-    began = 0.0
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Note the time, for the log."""
-        self.began = self.channel.factory.reactor.seconds() if self.channel is not None else 0.0
-        super().requestReceived(command, self._origin_form(path), version)
-
-    def _origin_form(self, target: bytes) -> bytes:
-        """
-        Give the path of a target that is a whole URL, as proxies send it (RFC 9112 section 3.2.2).
-
-        Its authority takes the place of the Host field.
-        """
-        match = _ABSOLUTE_FORM.fullmatch(target)
-        if match is None:
-            return target
-        self.requestHeaders.setRawHeaders(b"Host", [match["authority"]])
-        return match["path"] if match["path"].startswith(b"/") else b"/" + match["path"]
-
-    def process(self) -> None:
-        """Refuse a request without exactly one Host (RFC 9112 section 3.2)."""
-        hosts = self.requestHeaders.getRawHeaders(b"Host") or []
-        missing = not hosts and self.clientproto == b"HTTP/1.1"
-        if missing or len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
-            error = BadRequest("A request needs one Host field with a host in it.")
-            respond(self, error_response(error, field(self, b"Accept")))
-        else:
-            super().process()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Log what was asked and not answered to its end."""
-        if not self.finished and self.startedWriting and self.channel is not None:
-            self.channel.factory.log(self, aborted=True)
-        super().connectionLost(reason)
 
 
 class IndexSite(Site):
@@ -93,6 +47,8 @@ class IndexSite(Site):
         limits: See `Limits`; without `max_connections` connections have no bound here.
         access_log: Where requests are written; None for nowhere.
         short_way: Whether plain requests may be answered on the short way.
+        uploads: Takes bodies as they arrive; None for what the resource has as its `uploads`, where
+            that is an index.
     """
 
     def __init__(
@@ -103,6 +59,7 @@ class IndexSite(Site):
         limits: Limits | None = None,
         access_log: AccessLog | None = None,
         short_way: bool = True,
+        uploads: Uploads | None = None,
     ) -> None:
         self.limits = limits or Limits()
         super().__init__(
@@ -119,6 +76,7 @@ class IndexSite(Site):
         self.stopping = False
         #: Whether connections are short, or the server stops, so that none is kept beyond its answer.
         self.sheds_connections = False
+        self.uploads = uploads or getattr(resource, "uploads", None)
         self.short_way: ShortWay | None = None
         if short_way and isinstance(resource, IndexResource):
             self.short_way = resource.short_way(self.limits, access_log)

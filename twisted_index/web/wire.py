@@ -66,7 +66,7 @@ def compose(response: Response, always: Headers, length: int, body: bytes = b"")
     size = ((b"Content-Length", b"%d" % length),)
     return Wire(
         status=response.status,
-        before=_before(response.status),
+        before=_before(response.status, response.reason),
         after=_fields((*response.headers, *always, *tags, *size)),
         body=body,
         etag=response.etag,
@@ -75,8 +75,8 @@ def compose(response: Response, always: Headers, length: int, body: bytes = b"")
     )
 
 
-def _before(status: int) -> bytes:
-    reason = reason_of(status).encode("ascii")
+def _before(status: int, reason: bytes | None = None) -> bytes:
+    reason = reason or reason_of(status).encode("ascii")
     return b"HTTP/1.1 %d %s\r\nServer: %s\r\nDate: " % (status, reason, version)
 
 

@@ -1,0 +1,194 @@
+"""
+Receives one upload: decides, reads the form, writes the file to the spool, and publishes it.
+
+Memory does not grow with the file: a piece is written before the next one is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_index.errors import BadRequest, SimpleIndexError
+from twisted_index.interfaces import Action, Identity, ISpool, Upload
+from twisted_index.web.asked import eventually
+from twisted_index.web.form import FormReader
+from twisted_index.web.uploadclaim import acceptable, check
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from twisted_index.web.form import Form
+    from twisted_index.web.guard import Guard
+
+_log = Logger()
+
+#: Bytes that are written to the spool at once; fewer would be more turns of a thread.
+PIECE = 1 << 20
+
+
+class Pieces(Protocol):
+    """Where the body comes from."""
+
+    def next(self) -> Deferred[bytes]:
+        """Wait for the next piece; an empty one is the end."""
+
+
+class Receiver:
+    """
+    One upload.
+
+    Args:
+        body: Its bytes.
+        store: Provides `IStore`.
+        guard: Says who may do what.
+        admit: Decides by the header alone whether the body is taken: gives who sends it and the
+            boundary of the form, or raises a SimpleIndexError.
+        max_content: Bytes of the file.
+        refused: Called if it is refused before its body has come to its end, with the reason.
+    """
+
+    def __init__(
+        self,
+        body: Pieces,
+        *,
+        store: Any,
+        guard: Guard,
+        admit: Callable[[], Awaitable[tuple[Identity, str]]],
+        max_content: int,
+        refused: Callable[[SimpleIndexError], None] | None = None,
+    ) -> None:
+        self._body = body
+        self._store = store
+        self._guard = guard
+        self._admit = admit
+        self._max_content = max_content
+        self._refused = refused
+        self._spool: ISpool | None = None
+        self._over = False
+        self._waiting: list[Deferred[None]] = []
+        self._outcome: tuple[Identity, Form] | Failure | None = None
+
+    def start(self) -> None:
+        """Begin; called once."""
+        Deferred.fromCoroutine(self._receive()).addBoth(self._received)
+
+    async def publish(self, asked_action: str | None = None) -> tuple[str, bool]:
+        """
+        Publish what was received, when all of it is.
+
+        Args:
+            asked_action: The `:action` of the query, if there is one.
+
+        Returns:
+            The name of the file, and whether it is new.
+
+        Raises:
+            SimpleIndexError: It was not taken.
+        """
+        try:
+            await self._wait()
+            if isinstance(self._outcome, Failure):
+                self._outcome.raiseException()
+            assert isinstance(self._outcome, tuple)
+            identity, form = self._outcome
+            return await self._publish(identity, form, asked_action)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of what is not published; harmless if there is nothing."""
+        self._over = True
+        # While it is still being received, whatever does so sees that it is over.
+        if self._outcome is not None:
+            self._drop()
+
+    # -- Receiving
+
+    async def _receive(self) -> tuple[Identity, Form]:
+        identity, boundary = await self._admit()
+        reader = FormReader(boundary, max_content=self._max_content)
+        held: list[bytes] = []
+        size, named = 0, False
+        while data := await self._body.next():
+            for piece in reader.feed(data):
+                held.append(piece)
+                size += len(piece)
+            if reader.filename is not None and not named:
+                named = True
+                acceptable(reader.filename)
+            if size >= PIECE:
+                await self._write(held)
+                held, size = [], 0
+        form = reader.finish()
+        if held:
+            await self._write(held)
+        return identity, form
+
+    async def _write(self, held: list[bytes]) -> None:
+        if self._spool is None:
+            self._spool = await eventually(self._store.spool)
+        if self._over:
+            raise ConnectionDone
+        await self._spool.write(b"".join(held))
+        held.clear()
+
+    def _received(self, outcome: tuple[Identity, Form] | Failure) -> None:
+        self._outcome = _told(outcome) if isinstance(outcome, Failure) else outcome
+        if isinstance(self._outcome, Failure) or self._over:
+            self._drop()
+        if isinstance(self._outcome, Failure) and self._refused is not None:
+            reason = self._outcome.value
+            if isinstance(reason, SimpleIndexError):
+                self._refused(reason)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    def _wait(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        if self._outcome is not None:
+            waiting.callback(None)
+        else:
+            self._waiting.append(waiting)
+        return waiting
+
+    def _drop(self) -> None:
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
+
+    # -- Publishing
+
+    async def _publish(self, identity: Identity, form: Form, asked_action: str | None) -> tuple[str, bool]:
+        claim = check(form, asked_action)
+        spool = self._spool
+        if spool is None:
+            raise BadRequest("The file in content is empty.")
+        project = claim.distribution.project
+        if not self._guard.may(identity, Action.UPLOAD, project):
+            self._guard.refuse(identity, Action.UPLOAD, project)
+        claim.check_bytes(spool.digests)
+        upload = Upload(
+            spool=spool,
+            filename=claim.distribution.filename,
+            signature=form.signature,
+            by=identity.name,
+            may_create=self._guard.may(identity, Action.CREATE, project),
+        )
+        # From here on the store closes it, also if the client does not wait for the answer.
+        self._spool = None
+        new = bool(await eventually(self._store.publish, upload))
+        return upload.filename, new
+
+
+def _told(failure: Failure) -> Failure:
+    """Give what a client is told of a failure; one that is gone is told nothing."""
+    if failure.check(SimpleIndexError, ConnectionDone):
+        return failure
+    _log.failure("An upload could not be received", failure=failure)
+    return Failure(SimpleIndexError("The upload failed; the server's log says why."))
