@@ -22,7 +22,7 @@ ROWS = [
     ["sources"],
     ["access", "store", "upstream"],
     ["web"],
-    ["service", "configuration"],
+    ["service", "configuration", "composition"],
     ["tap"],
     ["commands", "testing", "__main__"],
 ]

@@ -1,0 +1,195 @@
+"""What a server serves, put together from its settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import maybeDeferred
+from twisted.python.failure import Failure
+
+from twisted_index.composition import compose
+from twisted_index.errors import Elsewhere
+from twisted_index.settings import Policy, RoutingRule, Upstreams
+from twisted_index.simple.model import Companion
+from twisted_index.testing import MemorySource, make_wheel
+
+URL = "https://example.org/simple"
+MORE = "https://example.net/simple/"
+
+
+class World:
+    """Sources in memory, made by what they are called."""
+
+    def __init__(self, *own: Any) -> None:
+        self.folder = MemorySource(*own)
+        self.folders: dict[str, MemorySource] = {}
+        self.upstreams: dict[str, MemorySource] = {}
+        self.made: list[str] = []
+
+    def compose(self, **settings: Any) -> Any:
+        return compose(
+            Upstreams(**settings),
+            self.folder,
+            make_folder=lambda path: self._make(self.folders, path),
+            make_upstream=lambda url: self._make(self.upstreams, url),
+            resolve=lambda url: "https://example.com/simple" if url == "pip" else url,
+            now=lambda: 1e9,
+        )
+
+    def _make(self, sources: dict[str, MemorySource], name: str) -> MemorySource:
+        self.made.append(name)
+        return sources.setdefault(name, MemorySource())
+
+    @property
+    def asked(self) -> set[str]:
+        """What any upstream was asked for."""
+        return {question.project for source in self.upstreams.values() for question in source.questions}
+
+
+def answer(question: Any, *args: Any) -> Any:
+    """Ask a source that answers at once."""
+    results: list[Any] = []
+    maybeDeferred(question, *args).addBoth(results.append)
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return results[0]
+
+
+def versions(source: Any, project: str) -> tuple[str, ...] | None:
+    page = answer(source.project_page, project).value
+    return None if page is None else page.versions
+
+
+def test_without_upstreams_and_rules_the_folder_is_all():
+    world = World()
+
+    assert world.compose() is world.folder
+    assert world.compose(policy=Policy(local_only=("a",))) is world.folder
+
+
+def test_upstreams_are_asked_in_order_for_what_the_folder_does_not_have():
+    world = World(make_wheel("demo", "1"))
+    world.upstreams["https://example.org/simple/"] = MemorySource(
+        make_wheel("demo", "2"), make_wheel("a", "2")
+    )
+    world.upstreams["https://example.com/simple/"] = MemorySource(make_wheel("a", "3"), make_wheel("b", "3"))
+    whole = world.compose(urls=(URL, "pip"))
+
+    assert [versions(whole, name) for name in ("demo", "a", "b", "c")] == [("1",), ("2",), ("3",), None]
+    assert answer(whole.project_list).value.names == ("demo",)
+
+
+def test_a_policy_holds_for_each_upstream_and_not_for_the_folder():
+    world = World(make_wheel("demo", "5"))
+    world.upstreams[MORE] = MemorySource(make_wheel("a", "5"), make_wheel("a", "1"), make_wheel("b", "5"))
+    whole = world.compose(urls=(MORE,), policy=Policy(upstream_deny=("*>=2", "b"), local_only=("acme-*",)))
+
+    assert [versions(whole, name) for name in ("demo", "a", "b", "acme-x")] == [("5",), ("1",), None, None]
+    assert world.asked == {"a"}
+
+
+def test_an_upstream_says_since_when_it_knows_a_file():
+    class Knowing(MemorySource):
+        def first_seen(self, _project: str, filename: str) -> float | None:
+            return 0.0 if filename.startswith("a-1") else None
+
+    world = World()
+    world.upstreams[MORE] = Knowing()
+    for version in "12":
+        world.upstreams[MORE].add(make_wheel("a", version), upload_time=None)
+
+    assert versions(world.compose(urls=(MORE,), policy=Policy(cooldown=60.0)), "a") == ("1",)
+
+
+def test_a_redirect_makes_no_upstream():
+    world = World(make_wheel("demo", "1"))
+    whole = world.compose(urls=("pip",), mode="redirect")
+
+    assert versions(whole, "demo") == ("1",)
+    with pytest.raises(Elsewhere) as caught:
+        versions(whole, "a")
+    assert caught.value.location == "https://example.com/simple/a/"
+    assert world.made == []
+
+
+def test_rules_say_where_projects_come_from_before_all_else():
+    world = World(make_wheel("demo", "1"), make_wheel("evil", "1"), make_wheel("acme-a", "1"))
+    world.folders["/acme"] = MemorySource(make_wheel("acme-a", "2"))
+    world.upstreams[MORE] = MemorySource(make_wheel("torch", "3"))
+    whole = world.compose(
+        routes=(
+            RoutingRule(pattern="acme-*", folder="/acme"),
+            RoutingRule(pattern="torch*", upstream=MORE),
+            RoutingRule(pattern="evil"),
+            RoutingRule(pattern="also-*", folder="/acme"),
+        )
+    )
+
+    assert [versions(whole, name) for name in ("demo", "evil", "acme-a", "torch", "other")] == [
+        *(("1",), None, ("2",), ("3",), None)
+    ]
+    assert answer(whole.project_list).value.names == ("acme-a", "demo")
+    assert sorted(world.made) == ["/acme", MORE]
+
+
+def test_a_rule_takes_no_name_from_the_folder_and_sends_no_local_one_away():
+    """A pattern is wider than who wrote it thinks: `torch*` is `torch-acme` too."""
+    world = World(make_wheel("torch-acme", "1"))
+    world.upstreams[MORE] = MemorySource(make_wheel("torch-acme", "9"), make_wheel("torch-secret", "9"))
+    whole = world.compose(
+        routes=(RoutingRule(pattern="torch*", upstream=MORE),), policy=Policy(local_only=("*-secret",))
+    )
+
+    assert versions(whole, "torch-acme") == ("1",)
+    assert versions(whole, "torch-secret") is None
+    assert answer(whole.project_list).value.names == ("torch-acme",)
+    assert world.asked == set()
+
+
+def test_all_is_started_and_stopped_once():
+    world = World()
+    whole = world.compose(
+        urls=(URL, MORE, URL + "/"),
+        routes=(RoutingRule(pattern="a", upstream=MORE), RoutingRule(pattern="b", upstream="pip")),
+    )
+    whole.start()
+    answer(whole.stop)
+
+    assert sorted(world.made) == sorted(["https://example.org/simple/", MORE, "https://example.com/simple/"])
+
+
+NAMES = ("acme", "acme-core", "demo", "torch")
+some = st.lists(st.sampled_from(NAMES), max_size=3, unique=True)
+patterns = st.lists(st.sampled_from(["acme*", "demo", "*", "torch"]), max_size=2).map(tuple)
+rules = st.lists(
+    st.builds(
+        lambda pattern, where: RoutingRule(pattern=pattern, **where),
+        st.sampled_from(["acme*", "demo", "*", "t*"]),
+        st.sampled_from([{}, {"folder": "/f"}, {"upstream": MORE}]),
+    ),
+    max_size=3,
+).map(tuple)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(some, some, patterns, patterns, rules, st.sampled_from([(), (URL,), (URL, MORE)]))
+def test_nobody_upstream_hears_of_a_private_or_local_name(own, others, local, denied, routes, urls):
+    """Whatever the settings are, and by whatever method a name is asked for."""
+    world = World(*(make_wheel(name, "1") for name in own))
+    for url in ("https://example.org/simple/", MORE):
+        world.upstreams[url] = MemorySource(*(make_wheel(name, "2") for name in others))
+    policy = Policy(local_only=local, upstream_deny=denied)
+    whole = world.compose(urls=urls, routes=routes, policy=policy)
+
+    answer(whole.project_list)
+    for name in NAMES:
+        versions(whole, name)
+        for version in "12":
+            for companion in (None, *Companion):
+                answer(whole.open_file, name, make_wheel(name, version).filename, companion)
+
+    kept = {name for name in NAMES for pattern in (*local, *denied) if name.startswith(pattern.rstrip("*"))}
+    assert not world.asked & (set(own) | kept | {""})
