@@ -242,6 +242,9 @@ class DirectorySource:
             self._states.drop(project)
             self._survey.note(project, ())
             return generation
+        if before is not None and before.parts == parts and await self._files_hold(before):
+            before.truth.generation, before.truth.looked_at = generation, looked_at
+            return before
         seen = dict(before.listing.folders) if before is not None else {}
         try:
             listing = await self._reader.run(read_listing, project, parts, self._freshness, seen)
@@ -265,6 +268,12 @@ class DirectorySource:
         ):
             self._complete(project, state)
         return state
+
+    async def _files_hold(self, state: ProjectState) -> bool:
+        """Look at just the files of a project, where its folders are as they were."""
+        if not state.settled or state.snapshot is None or not state.truth.folders_hold():
+            return False
+        return await self._reader.run(state.files_hold) and state.truth.folders_hold()
 
     def _carry_over(self, before: ProjectState, state: ProjectState) -> None:
         """Keep of the last state what is still good."""
