@@ -16,6 +16,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PLUGIN = "twisted/plugins/twisted_index_plugin.py"
+CHECKER_PLUGIN = "twisted/plugins/twisted_index_htpasswd_plugin.py"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,15 @@ def test_the_plugin_imports_nothing_but_twisted():
     assert [node.module for node in imports] == ["twisted.application.service"]
 
 
+def test_the_plugin_for_users_imports_nothing_but_twisted_before_it_is_used():
+    """It is read by every program that asks for Twisted's checkers."""
+    tree = ast.parse((REPOSITORY / CHECKER_PLUGIN).read_text())
+    imports = {node.module.partition(".")[0] for node in tree.body if isinstance(node, ast.ImportFrom)}
+
+    assert imports == {"twisted", "zope"}
+    assert not any(isinstance(node, ast.Import) for node in ast.walk(tree))
+
+
 def test_the_names_of_the_plugin_are_what_they_always_were():
     """An old dropin.cache knows them; after an upgrade a new name may not be seen."""
     tree = ast.parse((REPOSITORY / PLUGIN).read_text())
@@ -59,14 +69,14 @@ def test_the_names_of_the_plugin_are_what_they_always_were():
 # The wheel
 
 
-def test_the_wheel_holds_the_package_and_the_one_plugin_file(members, checkout):
+def test_the_wheel_holds_the_package_and_the_two_plugin_files(members, checkout):
     package = {
         str(path.relative_to(checkout))
         for path in (checkout / "twisted_index").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert {name for name in members if ".dist-info/" not in name} == package | {PLUGIN}
+    assert {name for name in members if ".dist-info/" not in name} == package | {PLUGIN, CHECKER_PLUGIN}
 
 
 def test_the_wheel_says_that_it_is_typed(members):

@@ -28,6 +28,7 @@ EXIT_USAGE = 64
 #: The subcommands and what `--help` says of them; a module of the same name stands here for each.
 SUBCOMMANDS = {
     "serve": "Serve folders of wheels and sdists; the same as `twist simpleindex`.",
+    "token": "Make, list and revoke tokens for uploads and private projects.",
     "version": "Display the version and exit.",
 }
 

@@ -1,0 +1,275 @@
+"""
+What a proxy says of the client behind it, believed only if the proxy is trusted. Pure.
+
+A trusted proxy has to set or to clear each of these fields itself, or its clients will:
+
+- `X-Forwarded-For`, or `Forwarded` (RFC 7239): the client is the right-most address that is no
+  trusted proxy. Proxies append to these, so whatever stands further left is the client's own word.
+- `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-Prefix`: what the client asked for.
+- `X-Remote-User`: a user whom the proxy has let in. It is `X-Remote-User` and nothing else: each
+  further spelling would be one more field that a proxy may forget to clear.
+
+A proxy writes one of `Forwarded` and `X-Forwarded-For` and lets the other pass, so a client can
+send the other. Where they name different clients, nothing of either is believed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from twisted_index.access.authorization import TOKEN_USER
+from twisted_index.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+#: What peers are called that come by a unix socket, and have no address.
+UNIX = "unix"
+
+#: How many hops are looked at, from the right.
+_MAX_HOPS = 32
+#: Characters of a field that are read, beyond which it is not believed.
+_MAX_FIELD = 8192
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# RFC 3986 section 3.2.2, without what no host name has in it; section 3.2.3 for the port.
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?|\[([0-9A-Fa-f:.]{2,45})\])(?::(\d{1,5}))?"
+)
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_USER = re.compile(r"\w[\w.@+-]{0,127}")
+_HOP = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+)(?::\d{1,5})?|([0-9A-Fa-f:.]+))", re.ASCII
+)
+
+# RFC 7239 section 4: pairs of a token and a token or quoted-string (RFC 9110 section 5.6).
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PAIR = rf'({_WORD})=(?:({_WORD})|"((?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*)")'
+_NEXT = re.compile(rf"[ \t]*(?:{_PAIR})?[ \t]*([;,]|\Z)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """
+    Where a request comes from, and what it was sent to.
+
+    Attributes:
+        address: Of the client, textual; empty if it has none.
+        scheme: `http` or `https`; None if no trusted proxy said so.
+        host: A plain host[:port]; None likewise.
+        prefix: The path below which the proxy has the index, such as `/pypi`; empty likewise.
+        user: A user whom the proxy vouches for; None likewise.
+    """
+
+    address: str
+    scheme: str | None = None
+    host: str | None = None
+    prefix: str = ""
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """One step of the way: what is said of a client by the proxy that it came to."""
+
+    address: str
+    scheme: str = ""
+    host: str = ""
+
+
+class TrustedProxies:
+    """
+    The proxies whose word is taken.
+
+    Args:
+        descriptions: Addresses, networks such as `10.0.0.0/8`, and `unix` for all that come by a
+            unix socket.
+
+    Raises:
+        ConfigurationError: One of them is none of these.
+    """
+
+    def __init__(self, descriptions: Iterable[str]) -> None:
+        self._unix = False
+        self._networks = []
+        for description in descriptions:
+            if description == UNIX:
+                self._unix = True
+            else:
+                self._networks.append(_network(description))
+
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return self._unix or bool(self._networks)
+
+    def trusts(self, peer: str) -> bool:
+        """Say whether a peer is one of them: a textual address, or `unix`."""
+        if peer == UNIX:
+            return self._unix
+        address = _address(peer.partition("%")[0])
+        return address is not None and any(address in network for network in self._networks)
+
+    def client(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> Client:
+        """
+        Say who is behind a peer.
+
+        Args:
+            peer: Textual address of whoever is connected, or `unix`.
+            fields: Gives all values of a header field by its name; None or nothing if it is not
+                there.
+        """
+        own = "" if peer == UNIX else peer
+        if not self.trusts(peer):
+            return Client(address=own)
+        hop = self._outermost(fields)
+        if hop is None:
+            return Client(address=own, user=_user(fields))
+        return Client(
+            address=hop.address or own,
+            scheme=hop.scheme.lower() if hop.scheme.lower() in ("http", "https") else None,
+            host=hop.host if _is_host(hop.host) else None,
+            prefix=_prefix(fields),
+            user=_user(fields),
+        )
+
+    def _outermost(self, fields: Callable[[bytes], Sequence[bytes] | None]) -> _Hop | None:
+        """Give the hop of the client; None if what is said of it is contradictory or malformed."""
+        standard = _text(fields(b"forwarded"))
+        chain = _text(fields(b"x-forwarded-for"))
+        if standard is None or chain is None:
+            return None
+        hops = _forwarded_hops(standard)
+        if hops is None:
+            return None
+        other = _x_hops(chain, _text(fields(b"x-forwarded-proto")), _text(fields(b"x-forwarded-host")))
+        if not chain:
+            return self._client_of(hops) if hops else self._client_of(other)
+        found = self._client_of(other)
+        return None if hops and self._client_of(hops).address != found.address else found
+
+    def _client_of(self, hops: Sequence[_Hop]) -> _Hop:
+        """Walk from the right, past those that are trusted."""
+        found = _Hop("")
+        for hop in reversed(hops[-_MAX_HOPS:]):
+            if hop.address == "" and found.address:
+                # Nobody knows who was there: all further left is hearsay.
+                return found
+            found = hop
+            if not self.trusts(hop.address):
+                return found
+        return found
+
+
+def _network(description: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(description)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{description!r} is no trusted proxy: write an address, a network such as 10.0.0.0/8, or unix."
+        ) from error
+
+
+def _address(text: str) -> _Address | None:
+    """Read an address; IPv4 in IPv6 (RFC 4291 section 2.5.5.2) is IPv4."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _text(values: Sequence[bytes] | None) -> str | None:
+    """Join the lines of a field (RFC 9110 section 5.2); None if it cannot be believed."""
+    try:
+        text = b", ".join(values or ()).decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) <= _MAX_FIELD and text.isprintable() else None
+
+
+def _hop_address(text: str) -> str:
+    """Read a node, with or without a port (RFC 7239 section 6); empty if it is no address."""
+    match = _HOP.fullmatch(text)
+    address = _address(match[1] or match[2] or match[3]) if match else None
+    return "" if address is None else str(address)
+
+
+def _x_hops(chain: str, schemes: str | None, hosts: str | None) -> tuple[_Hop, ...]:
+    """Put the X-Forwarded fields together, hop by hop."""
+    addresses = _members(chain) or [""]
+    size = len(addresses)
+    beside = zip(_spread(schemes, size), _spread(hosts, size), strict=True)
+    return tuple(
+        _Hop(_hop_address(address), scheme, host)
+        for address, (scheme, host) in zip(addresses, beside, strict=True)
+    )
+
+
+def _spread(text: str | None, size: int) -> list[str]:
+    """Give each hop its member of a list; where there are more or fewer, the nearest proxy's word."""
+    members = _members(text or "") or [""]
+    return members if len(members) == size else members[-1:] * size
+
+
+def _members(text: str) -> list[str]:
+    return [member.strip() for member in text.split(",")] if text.strip() else []
+
+
+def _forwarded_hops(text: str) -> tuple[_Hop, ...] | None:
+    """
+    Read a Forwarded field.
+
+    Returns:
+        None if it is malformed anywhere: an open quote of a client's swallows what a proxy appends.
+    """
+    hops: list[_Hop] = []
+    pairs: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        match = _NEXT.match(text, position)
+        if match is None:
+            return None
+        position = match.end()
+        if match[1] is not None:
+            name = match[1].lower()
+            if name in pairs:
+                return None
+            pairs[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3])
+        if match[4] != ";" and pairs:
+            hops.append(
+                _Hop(_hop_address(pairs.get("for", "")), pairs.get("proto", ""), pairs.get("host", ""))
+            )
+            pairs = {}
+    # A semicolon may end the field: the last element is still waiting for more.
+    return None if pairs else tuple(hops)
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    if match is None or (match[2] is not None and not 0 < int(match[2]) < 65536):
+        return False
+    return match[1] is None or isinstance(_address(match[1]), ipaddress.IPv6Address)
+
+
+def _single(values: Sequence[bytes] | None) -> bytes:
+    """Give the one value of a field; empty if there is none or more than one."""
+    return values[0].strip(b" \t") if values and len(values) == 1 else b""
+
+
+def _prefix(fields: Callable[[bytes], Sequence[bytes] | None]) -> str:
+    text = _single(fields(b"x-forwarded-prefix")).decode("latin-1").rstrip("/")
+    return text if len(text) <= 256 and _PREFIX.fullmatch(text) else ""
+
+
+def _user(fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
+    try:
+        text = _single(fields(b"x-remote-user")).decode()
+    except UnicodeDecodeError:
+        return None
+    return text if _USER.fullmatch(text) and text != TOKEN_USER else None

@@ -1,0 +1,306 @@
+"""
+Users with hashed passwords in a file, as Apache's `htpasswd` writes it.
+
+A checker for Twisted's cred, for any Twisted server: `--auth htpasswd:FILE`. The file is read again
+when it changes, and passwords are hashed in threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_index.access.authorization import MAX_PASSWORD, TOKEN_USER
+from twisted_index.access.hashes import NEEDS_BCRYPT, Stored, parse_hash
+from twisted_index.access.turns import Lane, Turns
+from twisted_index.access.watched import WatchedFile
+from twisted_index.errors import ConfigurationError, Unavailable
+from twisted_index.sources.joint import Shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_index.worker import Works
+
+_log = Logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Seconds for which a right password is known to be right: an installer sends it with each of some
+#: hundred requests. It holds for the very hash in the file only.
+_KNOWN_SECONDS = 60.0
+_MOST_KNOWN = 1000
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """
+    What an htpasswd file says.
+
+    Attributes:
+        hashes: By user, UTF-8.
+        objections: To single lines, by the number of the line; never what is in it.
+        decoy: What a password is compared with if there is no such user, so that it takes as long:
+            the slowest hash in the file.
+    """
+
+    hashes: Mapping[bytes, Stored]
+    objections: Mapping[int, str]
+    decoy: Stored | None
+
+
+def parse_users(data: bytes) -> Users:
+    """Read an htpasswd file. A line that cannot be used is left out, the others count."""
+    hashes: dict[bytes, Stored] = {}
+    objections: dict[int, str] = {}
+    for number, raw in enumerate(data.split(b"\n"), 1):
+        line = raw.strip()
+        if line and not line.startswith(b"#"):
+            try:
+                user, stored = _parse_line(line)
+                if user in hashes:
+                    raise ValueError("this user is there already, and the first line counts")
+                hashes[user] = stored
+            except ValueError as error:
+                objections[number] = str(error)
+    decoy = max(hashes.values(), key=lambda stored: stored.cost, default=None)
+    return Users(hashes=hashes, objections=objections, decoy=decoy)
+
+
+def _parse_line(line: bytes) -> tuple[bytes, Stored]:
+    user, colon, rest = line.partition(b":")
+    if not colon:
+        raise ValueError("this is not user:hash")
+    try:
+        name = user.decode()
+    except UnicodeDecodeError:
+        raise ValueError("the user's name is not UTF-8") from None
+    if not name or name == TOKEN_USER or _CONTROL.search(name):
+        raise ValueError("no user can have this name")
+    # As for Apache, another colon ends the hash.
+    return user, parse_hash(rest.partition(b":")[0])
+
+
+@implementer(ICredentialsChecker)
+class HtpasswdChecker:
+    """
+    Check passwords against an htpasswd file.
+
+    Args:
+        path: Absolute.
+        worker: Hashes, and reads the file.
+        clock: Reactor.
+        turns: Says who is next; None for turns of its own.
+    """
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, path: str, worker: Works, clock: IReactorTime, turns: Turns | None = None) -> None:
+        self._path = path
+        self._worker = worker
+        self._clock = clock
+        self._turns = turns or Turns(clock)
+        self._file = WatchedFile(path, parse_users)
+        self._users: Users | None = None
+        self._objection = ""
+        self._reading: Shared[Users] | None = None
+        self._checks: dict[bytes, Shared[bool]] = {}
+        # So that what is kept of a password is worth nothing outside of this process.
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, float] = OrderedDict()
+
+    def load(self) -> Users:
+        """
+        Read the file now. Blocks: for the start.
+
+        Raises:
+            ConfigurationError: It cannot be read, none of its users can be let in, or a package is missing.
+        """
+        try:
+            users = self._file.read()
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: the users cannot be read: {error.strerror}.") from error
+        for number, objection in users.objections.items():
+            if objection == NEEDS_BCRYPT or not users.hashes:
+                raise ConfigurationError(f"{self._path}: line {number}: {objection}.")
+        self._take(users)
+        return users
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[bytes | tuple[()]]:
+        """
+        Check a password.
+
+        Args:
+            credentials: Provides IUsernamePassword; may have a `lane` to wait in.
+
+        Returns:
+            The user's name, UTF-8; fails with UnauthorizedLogin, or Unavailable if nobody can tell.
+        """
+        return Deferred.fromCoroutine(self._request(credentials))
+
+    async def _request(self, credentials: Any) -> bytes | tuple[()]:
+        user, password = _octets(credentials.username), _octets(credentials.password)
+        if len(password) > MAX_PASSWORD:
+            raise UnauthorizedLogin
+        users = await self._current()
+        stored = users.hashes.get(user)
+        mark = self._mark(user, password, stored)
+        if stored is not None and self._knows(mark):
+            return user
+        right = await self._check(mark, stored or users.decoy, password, getattr(credentials, "lane", Lane()))
+        if stored is None or not right:
+            raise UnauthorizedLogin
+        self._learn(mark)
+        return user
+
+    # -- The file
+
+    async def _current(self) -> Users:
+        """Give the users that the file names now, reading it once for all who ask."""
+        if self._users is not None and not self._file.changed():
+            return self._users
+        reading = self._reading
+        if reading is None:
+            work = Deferred.fromCoroutine(self._read())
+            reading = Shared(work)
+            self._reading = None if work.called else reading
+        return await reading.wait()
+
+    async def _read(self) -> Users:
+        try:
+            users = await self._worker.run(self._file.read)
+        except (OSError, ConfigurationError) as error:
+            # Who was taken out of it must not get in because it cannot be read any more.
+            self._users = None
+            self._object(getattr(error, "strerror", None) or str(error))
+            raise Unavailable("Passwords cannot be checked right now.") from error
+        finally:
+            self._reading = None
+        self._take(users)
+        return users
+
+    def _object(self, objection: str) -> None:
+        if objection != self._objection:
+            self._objection = objection
+            _log.critical(
+                "{path}: the users cannot be read, so none is let in: {objection}",
+                path=self._path,
+                objection=objection,
+            )
+
+    def _take(self, users: Users) -> None:
+        self._objection = ""
+        if users is not self._users:
+            self._users = users
+            for number, objection in users.objections.items():
+                _log.error(
+                    "{path}: line {number}: {objection}", path=self._path, number=number, objection=objection
+                )
+
+    # -- The password
+
+    def _mark(self, user: bytes, password: bytes, stored: Stored | None) -> bytes:
+        """Make a mark of all that has to be equal for the answer to be the same."""
+        text = stored.text if stored is not None else b""
+        parts = b"".join(len(part).to_bytes(4, "big") + part for part in (user, password, text))
+        return hmac.digest(self._key, parts, hashlib.sha256)
+
+    async def _check(self, mark: bytes, stored: Stored | None, password: bytes, lane: Lane) -> bool:
+        """Hash a password, once for all who send it at the same time."""
+        if stored is None:
+            return False
+        shared = self._checks.get(mark)
+        if shared is None:
+            work = Deferred.fromCoroutine(self._hash(mark, stored, password, lane))
+            shared = Shared(work)
+            if not work.called:
+                self._checks[mark] = shared
+        return await shared.wait()
+
+    async def _hash(self, mark: bytes, stored: Stored, password: bytes, lane: Lane) -> bool:
+        try:
+            await self._turns.take(lane)
+            try:
+                return await self._worker.run(stored.matches, password)
+            finally:
+                self._turns.done()
+        finally:
+            self._checks.pop(mark, None)
+
+    def _knows(self, mark: bytes) -> bool:
+        until = self._known.get(mark)
+        return until is not None and self._clock.seconds() < until
+
+    def _learn(self, mark: bytes) -> None:
+        self._known[mark] = self._clock.seconds() + _KNOWN_SECONDS
+        self._known.move_to_end(mark)
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+
+
+def _octets(text: str | bytes) -> bytes:
+    """Give bytes: what cred says that names and passwords are, and not all of its users keep to."""
+    return text.encode() if isinstance(text, str) else text
+
+
+class _ReactorThreads:
+    """The reactor's own threads, for servers that have no worker."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Call a blocking function in one of them."""
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, function, *args, **kwargs)
+
+    def stop(self) -> Deferred[None]:
+        """Do nothing: they belong to the reactor."""
+        return succeed(None)
+
+
+@implementer(ICredentialsChecker)
+class PluggedChecker:
+    """
+    The same for any Twisted server: it takes what it needs from the reactor once it is asked.
+
+    Options are parsed before the reactor is chosen, so it must not be touched any earlier.
+
+    Args:
+        path: As somebody wrote it on a command line.
+    """
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(os.path.expanduser(path))
+        self._checker: HtpasswdChecker | None = None
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[bytes | tuple[()]]:
+        """Check a password; see HtpasswdChecker."""
+        if self._checker is None:
+            from twisted.internet import reactor
+
+            self._checker = HtpasswdChecker(
+                self._path, _ReactorThreads(reactor), cast("IReactorTime", reactor)
+            )
+        return self._checker.requestAvatarId(credentials)

@@ -1,0 +1,45 @@
+"""Patterns of project names: `*` and `?`, normalized like the names that they stand for."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from twisted_index.simple.patterns import normalized_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Matches every name.
+EVERY = "*"
+
+
+def project_pattern(text: str) -> str:
+    """
+    Read a pattern as somebody wrote it.
+
+    Args:
+        text: Letters, digits, `-`, `_`, `.`; `*` stands for any run of characters, `?` for one.
+
+    Returns:
+        The pattern, to be matched against normalized names.
+
+    Raises:
+        ValueError: It is no such pattern, or no name could ever match it.
+    """
+    # Brackets are for nobody's rights: what `[a.z]` stands for is not what its author thinks.
+    if "[" in text:
+        raise ValueError(f"{text!r} is not a pattern for rights; write a name, with * and ? if need be")
+    pattern = normalized_pattern(text)
+    return EVERY if set(pattern) == {"*"} else pattern
+
+
+def matches_any(project: str, patterns: Iterable[str]) -> bool:
+    """
+    Say whether one of the patterns stands for a project.
+
+    Args:
+        project: A normalized name; empty asks whether there is any pattern at all.
+        patterns: From `project_pattern`.
+    """
+    return any(not project or fnmatchcase(project, pattern) for pattern in patterns)

@@ -1,0 +1,138 @@
+"""The rights that hold now: fixed ones, or those of a file that may change while the server runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.logger import Logger
+
+from twisted_index.access.rights import Rights, parse_rights
+from twisted_index.access.watched import WatchedFile
+from twisted_index.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+_log = Logger()
+
+#: Seconds between two looks at the file: it is asked about on every request.
+_LOOK_SECONDS = 1.0
+
+
+class HasRights(Protocol):
+    """
+    Whatever says which rights hold.
+
+    Attributes:
+        generation: Another number whenever the rights are others; it looks whether they are.
+    """
+
+    @property
+    def generation(self) -> int:
+        """See above."""
+
+    def current(self) -> Rights:
+        """Give the rights that hold now."""
+
+
+class FixedRights:
+    """
+    Rights that never change.
+
+    Args:
+        rights: Those.
+    """
+
+    generation = 1
+
+    def __init__(self, rights: Rights) -> None:
+        self._rights = rights
+
+    def current(self) -> Rights:
+        """Give the rights."""
+        return self._rights
+
+
+class RightsFile:
+    """
+    The rights of a file, within a second of its last change.
+
+    It is read by whoever asks, in the reactor: the question is asked on every request and takes no
+    Deferred, and the file has a few hundred bytes.
+
+    Args:
+        file: Of rights.
+        clock: Tells when to look again.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is wrong. What is wrong later keeps the rights as
+            they were, and is logged.
+    """
+
+    def __init__(self, file: WatchedFile[Rights], clock: IReactorTime) -> None:
+        self._file = file
+        self._clock = clock
+        self._generation = 1
+        self._looked_at = clock.seconds()
+        self._objection = ""
+        try:
+            self._rights = file.read()
+        except OSError as error:
+            raise ConfigurationError(_unreadable(file.path, error)) from error
+
+    @classmethod
+    def at(cls, path: str, clock: IReactorTime) -> RightsFile:
+        """Take the file at an absolute path."""
+        return cls(WatchedFile(path, lambda data: rights_from_bytes(data, path)), clock)
+
+    @property
+    def generation(self) -> int:
+        """A number that changes with the rights."""
+        self.current()
+        return self._generation
+
+    def current(self) -> Rights:
+        """Give the rights that hold now."""
+        now = self._clock.seconds()
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            if self._file.changed():
+                self._read()
+        return self._rights
+
+    def _read(self) -> None:
+        try:
+            rights = self._file.read()
+        except ConfigurationError as error:
+            self._object(error.sentence)
+        except OSError as error:
+            self._object(_unreadable(self._file.path, error))
+        else:
+            self._objection = ""
+            if rights is not self._rights:
+                self._rights = rights
+                self._generation += 1
+                _log.info("The rights are read anew: {path}", path=self._file.path)
+
+    def _object(self, objection: str) -> None:
+        """Say once what is wrong with the file."""
+        if objection != self._objection:
+            self._objection = objection
+            _log.critical("The rights stay as they were. {objection}", objection=objection)
+
+
+def rights_from_bytes(data: bytes, place: str) -> Rights:
+    """
+    Read what is in a file of rights; see `parse_rights`.
+
+    Raises:
+        ConfigurationError: Also if it is not UTF-8.
+    """
+    try:
+        return parse_rights(data.decode(), place)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{place}: TOML is UTF-8, and byte {error.start} is not.") from error
+
+
+def _unreadable(path: str, error: OSError) -> str:
+    return f"{path}: the rights cannot be read: {error.strerror}."

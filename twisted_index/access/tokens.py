@@ -1,0 +1,342 @@
+"""
+Tokens: secrets that programs use in place of a user's password, each good for some things only.
+
+They are kept in `keep/tokens.json` below the state folder, for the server and the command
+`twisted-index token` alike: whoever changes the file holds a lock, and whoever reads it sees
+either the old or the new one. The file holds digests only. SHA-256 without salt and stretching is
+enough for them: a secret has 256 random bits, which nobody guesses at any speed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+from twisted_index.access.patterns import project_pattern
+from twisted_index.access.watched import WatchedFile
+from twisted_index.errors import ConfigurationError, Unauthorized
+from twisted_index.interfaces import Action
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two commands at the same moment may lose a change
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_VERSION = 1
+_SECRET_BYTES = 32
+_ID_BYTES = 6
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+_SECRET = re.compile(rb"tix-([0-9a-f]{12})-[A-Za-z0-9_-]{43}")
+
+Scope: TypeAlias = "Mapping[Action, tuple[str, ...]]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """
+    What is kept of a token.
+
+    Attributes:
+        identifier: In the secret, so that the token can be looked up by it.
+        name: Given by whoever made it.
+        sha256: Lower-case hex digest of the whole secret.
+        scope: What it is good for: patterns of projects by action, as they were asked for.
+        created: Aware, UTC.
+        expires: The same; None for never.
+    """
+
+    identifier: str
+    name: str
+    sha256: str
+    scope: Scope
+    created: datetime
+    expires: datetime | None = None
+
+
+class TokenStore:
+    """
+    The tokens of a state folder.
+
+    Args:
+        state: Absolute folder. Nothing is made in it before the first token.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, state: str, *, now: Callable[[], float] = time.time) -> None:
+        self._folder = os.path.join(state, "keep")
+        self._path = os.path.join(self._folder, "tokens.json")
+        self._now = now
+        self._file = WatchedFile(self._path, lambda data: _parse(data, self._path))
+        self._latest: Mapping[str, Token] | None = None
+
+    @property
+    def path(self) -> str:
+        """Where they are kept."""
+        return self._path
+
+    def exists(self) -> bool:
+        """Say whether there ever was a token here: one call of `stat`."""
+        return self._file.exists()
+
+    def latest(self) -> Mapping[str, Token] | None:
+        """Give what `read` gave, if it would give the same again: one call of `stat`."""
+        return None if self._file.changed() else self._latest
+
+    def read(self) -> Mapping[str, Token]:
+        """
+        Read the tokens. Blocks.
+
+        Returns:
+            By identifier, in the order in which they were made.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or was damaged.
+        """
+        self._latest = None
+        try:
+            self._latest = tokens = self._file.read()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: the tokens cannot be read: {error.strerror}.") from error
+        return tokens
+
+    def create(self, name: str, scope: Scope, *, lifetime: float | None = None) -> tuple[Token, str]:
+        """
+        Make a token. Blocks.
+
+        Args:
+            name: Not yet in use; letters, digits, `.`, `_` and `-`.
+            scope: What it is to be good for.
+            lifetime: Seconds; None for ever.
+
+        Returns:
+            The token, and the secret, which is kept nowhere.
+
+        Raises:
+            ConfigurationError: The name cannot be used, or the token cannot be kept.
+        """
+        if _NAME.fullmatch(name) is None:
+            raise ConfigurationError(
+                f"{name!r} cannot name a token; use up to 64 letters, digits, dots, underscores and hyphens."
+            )
+        if not any(scope.values()):
+            raise ConfigurationError("A token that is good for nothing is not made; say what it may do.")
+        with self._changing() as tokens:
+            if any(token.name == name for token in tokens.values()):
+                raise ConfigurationError(
+                    f"There is a token {name!r} already; revoke it, or use another name."
+                )
+            identifier = secrets.token_hex(_ID_BYTES)
+            secret = f"tix-{identifier}-{secrets.token_urlsafe(_SECRET_BYTES)}"
+            token = Token(
+                identifier=identifier,
+                name=name,
+                sha256=_digest(secret.encode()),
+                scope=dict(scope),
+                created=self._moment(0.0),
+                expires=None if lifetime is None else self._moment(lifetime),
+            )
+            tokens[identifier] = token
+        return token, secret
+
+    def revoke(self, name: str) -> Token:
+        """
+        Take a token out of use, from the next request on. Blocks.
+
+        Raises:
+            ConfigurationError: There is none of that name, or the file cannot be written.
+        """
+        with self._changing() as tokens:
+            for identifier, token in tokens.items():
+                if token.name == name:
+                    return tokens.pop(identifier)
+            raise ConfigurationError(f"There is no token {name!r}.")
+
+    def find(self, tokens: Mapping[str, Token], secret: bytes) -> Token:
+        """
+        Find the token of a secret.
+
+        Args:
+            tokens: From `read`.
+            secret: As it was sent.
+
+        Returns:
+            The token, with all that its scope implies.
+
+        Raises:
+            Unauthorized: It is none, or has expired.
+        """
+        token = tokens.get(identifier_of(secret))
+        # The digest is taken and compared for a token that is not there too.
+        right = hmac.compare_digest(_digest(secret), token.sha256 if token else _NO_DIGEST)
+        if token is None or not right:
+            raise Unauthorized("This token is not valid.")
+        if token.expires is not None and self._moment(0.0) >= token.expires:
+            raise Unauthorized(f"The token {token.name} has expired.")
+        return replace(token, scope=implied(token.scope))
+
+    def _moment(self, later: float) -> datetime:
+        try:
+            return datetime.fromtimestamp(int(self._now() + later), UTC)
+        except (OverflowError, ValueError, OSError):
+            return datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, Token]]:
+        """Give the tokens to be changed, alone; they are kept unless something is raised."""
+        try:
+            _make_folder(self._folder)
+            with _locked(os.path.join(self._folder, "tokens.lock")):
+                tokens = dict(self.read())
+                yield tokens
+                _replace(self._path, _spell(tokens))
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: the tokens cannot be kept: {error.strerror}.") from error
+
+
+#: What no secret has for its digest.
+_NO_DIGEST = "0" * 64
+
+
+def identifier_of(secret: bytes) -> str:
+    """Give the identifier in a secret; empty if it has not the form of one."""
+    match = _SECRET.fullmatch(secret)
+    return match[1].decode("ascii") if match else ""
+
+
+def implied(scope: Scope) -> Scope:
+    """Add what a scope means: who uploads has to create and to read the same projects."""
+    upload = scope.get(Action.UPLOAD, ())
+    more = {action: (*scope.get(action, ()), *upload) for action in (Action.CREATE, Action.READ)}
+    return {action: patterns for action, patterns in {**scope, **more}.items() if patterns}
+
+
+def _digest(secret: bytes) -> str:
+    return hashlib.sha256(secret).hexdigest()
+
+
+def _parse(data: bytes, place: str) -> dict[str, Token]:
+    """Read the file; whatever is wrong in it is damage, since no person writes it."""
+    try:
+        table = json.loads(data)
+        if table["version"] != _VERSION:
+            raise ConfigurationError(f"{place}: these tokens were written by another version.")
+        tokens = [_token(raw) for raw in table["tokens"]]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{place}: the tokens are damaged; restore the file from a backup."
+        ) from error
+    return {token.identifier: token for token in tokens}
+
+
+def _token(raw: Mapping[str, str]) -> Token:
+    scope: Mapping[str, list[str]] = raw["scope"]  # type: ignore[assignment]
+    if re.fullmatch("[0-9a-f]{12}", raw["id"]) is None or re.fullmatch("[0-9a-f]{64}", raw["sha256"]) is None:
+        raise ValueError(raw["id"])
+    return Token(
+        identifier=raw["id"],
+        name=str(raw["name"]),
+        sha256=raw["sha256"],
+        scope={Action(key): tuple(map(project_pattern, patterns)) for key, patterns in scope.items()},
+        created=_aware(raw["created"]),
+        expires=None if raw["expires"] is None else _aware(raw["expires"]),
+    )
+
+
+def _aware(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment
+
+
+def _spell(tokens: Mapping[str, Token]) -> bytes:
+    rows = [
+        {
+            "id": token.identifier,
+            "name": token.name,
+            "sha256": token.sha256,
+            "scope": {action.value: list(patterns) for action, patterns in token.scope.items()},
+            "created": token.created.isoformat(),
+            "expires": None if token.expires is None else token.expires.isoformat(),
+        }
+        for token in tokens.values()
+    ]
+    return json.dumps({"version": _VERSION, "tokens": rows}, indent=1).encode() + b"\n"
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder that only its owner may look into."""
+    created = not os.path.isdir(folder)
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if created:
+        _give(folder, os.path.dirname(folder))
+
+
+def _give(path: str, folder: str) -> None:
+    """
+    Give something to the owner of the folder that it lies in.
+
+    Tokens are often made by root, for a server that runs as a user of its own and has to read them.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        owner = os.stat(folder)
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Hold the lock of a folder. It is a file of its own: the file of tokens is another with each change."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        _give(path, os.path.dirname(path))
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: str, data: bytes) -> None:
+    """Put a file in another's place, so that either is there whole after a loss of power."""
+    folder = os.path.dirname(path)
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            _give(temporary, folder)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the new name of a file last."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
