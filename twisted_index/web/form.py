@@ -127,6 +127,7 @@ class _Value(_Text):
         self._text = ""
 
     def check(self, text: str) -> None:
+        super().check(text)
         if self.size > _MAX_READ_FIELD:
             raise BadRequest(f"The field {self._name} is longer than {_MAX_READ_FIELD} bytes.")
         self._text += text
@@ -159,7 +160,8 @@ class FormReader:
             max_segment_count=MAX_PARTS,
             strict=True,
         )
-        self._last = b"\r\n--" + boundary.encode("ascii") + b"--"
+        self._first = b"--" + boundary.encode("ascii")
+        self._last = b"\r\n" + self._first + b"--"
         # A form may begin with its boundary, as if after the end of a line.
         self._tail = b"\r\n"
         self._ended = False
@@ -187,6 +189,7 @@ class FormReader:
             BadRequest: It is no form of an upload.
             TooLarge: The file is larger than is taken, or what is beside it.
         """
+        self._check_begin(data)
         self._total += len(data)
         if self._total > self._max_content + MAX_BESIDE:
             raise TooLarge("The form is larger than is taken here.")
@@ -222,14 +225,21 @@ class FormReader:
             signature=bytes(self._signature) if self._signature else None,
         )
 
-    # The parser of the library passes over what follows the last boundary, or not, as the pieces fall.
+    # The parser of the library passes over what stands before the first boundary and follows the last
+    # one, or not, as the pieces fall. No client sends anything there.
+
+    def _check_begin(self, data: bytes) -> None:
+        wanted = self._first[self._total : self._total + len(data)]
+        if not data.startswith(wanted):
+            raise BadRequest("The form is malformed: it does not begin with its boundary.")
 
     def _note_end(self, data: bytes) -> None:
         most = len(self._last) + 2
+        before = self._tail
         self._tail = data[-most:] if len(data) >= most else (self._tail + data)[-most:]
         after = self._tail.rpartition(self._last)[2]
         ended = self._last in self._tail and after in (b"", b"\r", b"\r\n")
-        if self._ended and not ended:
+        if (self._ended and not ended) or (ended and (before + data).count(self._last) > 1):
             raise BadRequest("Something follows the end of the form.")
         self._ended = ended
 
