@@ -1,0 +1,196 @@
+"""A file that is being received: what is known of it, and what remains of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+
+from twisted_index.errors import InsufficientStorage, SimpleIndexError, Unavailable
+from twisted_index.store import nameless
+from twisted_index.store.nameless import open_nameless, sweep
+from twisted_index.store.spool import open_spool
+from twisted_index.testing import AtOnce, make_wheel
+
+from .conftest import Shop, answer
+
+WHEEL = make_wheel("demo", "1.0")
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [10] * 5, [300_000, 5, 1_000_000], [1 << 18] * 2])
+def test_size_and_digests_are_those_of_what_was_written(tmp_path: Path, sizes: list[int], either_way: str):
+    spool = open_spool(os.fsencode(tmp_path), AtOnce())
+    whole = b""
+    for number, size in enumerate(sizes):
+        data = bytes([number]) * size
+        whole += data
+        answer(spool.write, data)
+        assert spool.size == len(whole)
+        assert spool.digests["sha256"] == hashlib.sha256(whole).hexdigest()
+    assert spool.digests == {
+        "sha256": hashlib.sha256(whole).hexdigest(),
+        "blake2b_256": hashlib.blake2b(whole, digest_size=32).hexdigest(),
+        "md5": hashlib.md5(whole).hexdigest(),
+    }
+    spool.close()
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_given_up_leaves_nothing(shop: Shop, either_way: str):
+    before = open_descriptors()
+    spool = answer(shop.store.spool)
+    answer(spool.write, b"x" * 1_000_000)
+    spool.close()
+    assert shop.tree() == []
+    assert open_descriptors() == before
+
+
+def test_a_publication_leaves_no_file_open(shop: Shop, either_way: str):
+    shop.publish(WHEEL)
+    before = open_descriptors()
+    shop.publish(make_wheel("demo", "2.0"), signature=b"signed")
+    shop.publish(WHEEL)
+    assert open_descriptors() == before
+
+
+class Later:
+    """A worker whose work is done when it is told to."""
+
+    def __init__(self) -> None:
+        self.work: list[Any] = []
+
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.work.append(lambda: done.callback(function(*args, **kwargs)))
+        return done
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+
+def test_it_is_closed_only_after_what_is_being_written(tmp_path: Path):
+    worker = Later()
+    spool = open_spool(os.fsencode(tmp_path), worker)
+    writing = spool.write(b"x" * 1_000_000)
+    spool.close()
+    os.fstat(spool.file.descriptor)
+    for work in worker.work:
+        work()
+    assert writing.called
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(spool.file.descriptor)
+
+
+def test_small_pieces_are_gathered(tmp_path: Path):
+    worker = Later()
+    spool = open_spool(os.fsencode(tmp_path), worker)
+    for _ in range(100):
+        assert spool.write(b"x" * 100).called
+    assert worker.work == []
+    spool.close()
+    worker.work.pop()()
+
+
+# -- What is left behind, and by whom
+
+
+def test_what_nobody_holds_is_swept(tmp_path: Path, without_tmpfile: None):
+    root = os.fsencode(tmp_path)
+    held = open_nameless(root)
+    lost = open_nameless(root)
+    os.close(lost.descriptor)
+    (tmp_path / ".uploads" / "folder").mkdir()
+
+    assert sweep(root) == 2
+    assert len(list((tmp_path / ".uploads").iterdir())) == 1
+    held.write(b"still here")
+    held.link(root + b"/name")
+    held.close()
+    assert (tmp_path / "name").read_bytes() == b"still here"
+    assert not (tmp_path / ".uploads").exists()
+    assert sweep(root) == 0
+
+
+def test_the_store_sweeps_its_first_root(shop: Shop):
+    (shop.path / ".uploads").mkdir()
+    (shop.path / ".uploads" / "upload_x").write_bytes(b"half")
+    answer(shop.store.sweep)
+    assert list(shop.path.iterdir()) == []
+
+
+def test_what_is_under_way_is_no_project_and_no_problem(shop: Shop, without_tmpfile: None):
+    spool = answer(shop.store.spool)
+    answer(spool.write, WHEEL.content)
+    answer(spool.flush)
+    assert answer(shop.source.project_list).value.names == ()
+    assert answer(shop.source.problems).problems == ()
+    spool.close()
+
+
+def test_without_hard_links_it_is_moved(
+    tmp_path: Path, without_tmpfile: None, monkeypatch: pytest.MonkeyPatch
+):
+    def no_links(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(nameless.os, "link", no_links)
+    for number in range(2):
+        file = open_nameless(os.fsencode(tmp_path))
+        file.write(b"%d" % number)
+        if number:
+            with pytest.raises(FileExistsError):
+                file.link(os.fsencode(tmp_path / "name"))
+        else:
+            file.link(os.fsencode(tmp_path / "name"))
+        file.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["name"]
+    assert (tmp_path / "name").read_bytes() == b"0"
+
+
+# -- What the system refuses
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        ("ENOSPC", InsufficientStorage),
+        ("EDQUOT", InsufficientStorage),
+        ("EFBIG", InsufficientStorage),
+        ("EROFS", Unavailable),
+        ("EACCES", Unavailable),
+        ("EMFILE", Unavailable),
+        ("EIO", Unavailable),
+    ],
+)
+def test_each_refusal_is_one_sentence_without_a_path(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, number: str, kind: type[SimpleIndexError]
+):
+    import errno
+
+    def refuse(*_: object) -> int:
+        raise OSError(getattr(errno, number), "refused", str(shop.path))
+
+    spool = answer(shop.store.spool)
+    with monkeypatch.context() as patched:
+        patched.setattr(nameless.os, "write", refuse)
+        with pytest.raises(kind) as caught:
+            answer(spool.write, b"x" * 1_000_000)
+    assert caught.value.sentence.endswith(".")
+    assert "/" not in caught.value.sentence
+    spool.close()
+    assert shop.tree() == []
+
+
+def test_a_root_that_is_gone_is_told(shop: Shop):
+    shop.path.rmdir()
+    with pytest.raises(Unavailable):
+        answer(shop.store.spool)
