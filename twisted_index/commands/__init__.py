@@ -29,6 +29,11 @@ EXIT_USAGE = 64
 SUBCOMMANDS = {
     "serve": "Serve folders of wheels and sdists; the same as `twist simpleindex`.",
     "token": "Make, list and revoke tokens for uploads and private projects.",
+    "yank": "Yank a file or a release.",
+    "unyank": "Take back a yank.",
+    "delete": "Delete a file or a release; its name stays taken.",
+    "status": "Show or set the status of a project.",
+    "prune": "Delete old releases, or say which.",
     "version": "Display the version and exit.",
 }
 

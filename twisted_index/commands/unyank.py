@@ -1,0 +1,36 @@
+"""`twisted-index unyank`: take back a yank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_index.commands.changing import Change, ChangeOptions, Target, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Options(ChangeOptions):
+    """The options of `unyank`."""
+
+    synopsis = "Usage: twisted-index unyank [options] PROJECT==VERSION | FILENAME"
+    longdesc = "Takes back a yank."
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Take back the yank of a file or a release."""
+    options = Options()
+    words = parse(options, arguments, range(1, 2))
+    if words is None:
+        return 0
+    target, change = Target(words[0]), Change(options)
+    names = change.make(
+        lambda: change.editor.unyank(
+            target.project, version=target.version, filename=target.filename, by=change.by
+        )
+    )
+    for name in names:
+        print(f"{name} is no longer yanked.")
+    if not names:
+        print("Nothing of it was yanked.")
+    return 0
