@@ -1,0 +1,111 @@
+"""What docs/operating.md and the files beside it say is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from twisted_index.configuration import load
+from twisted_index.exposition import CacheCounters
+from twisted_index.hooks import NewFile
+from twisted_index.tap import Options
+from twisted_index.web.metrics import Counters, Outcome, build_metrics, index_metrics, process_metrics
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+GUIDE = DOCS / "operating.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_every_metric_is_described_and_every_described_one_is_told():
+    told = [
+        *Counters().metrics(),
+        *index_metrics(connections=0, projects=0, problems=0),
+        *CacheCounters("page").metrics(),
+        *build_metrics(),
+    ]
+    described = re.findall(r"^\| `(twisted_index_\w+)`", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(described) == sorted(metric.name for metric in told)
+
+
+def test_rules_ask_for_nothing_that_is_not_told():
+    told = {
+        metric.name
+        for metric in (
+            *Counters().metrics(),
+            *index_metrics(connections=0, projects=0, problems=0),
+            *CacheCounters("page").metrics(),
+            *process_metrics(),
+        )
+    }
+    _scrape, rules = blocks("yaml")
+    asked = set(re.findall(r"\b(?:twisted_index|process)_[a-z_]+", rules))
+    assert asked
+    if Path("/proc/self/stat").exists():
+        assert asked <= told
+
+
+def test_every_outcome_of_an_upload_is_described():
+    (row,) = [
+        line
+        for line in GUIDE.read_text(encoding="utf-8").splitlines()
+        if "twisted_index_uploads_total" in line and line.startswith("|")
+    ]
+    assert all(f"`{outcome.value}`" in row for outcome in Outcome)
+
+
+def test_the_document_of_an_upload_is_as_described():
+    (described,) = blocks("json")
+    sent = NewFile(
+        project="demo",
+        filename="demo-1.0-py3-none-any.whl",
+        version="1.0",
+        sha256="…",
+        size=12345,
+        by="alice",
+        time=datetime(2026, 3, 1, 12, 0, 0, 500000, UTC),
+    )
+    assert json.loads(described) == json.loads(sent.as_json())
+
+
+def test_the_configuration_file_can_be_loaded(tmp_path: Path):
+    (written,) = blocks("toml")
+    assert tomllib.loads(written)
+    path = tmp_path / "twisted-index.toml"
+    path.write_text(written, encoding="utf-8")
+    settings = load({"config": str(path)}, environ={}, folder=str(tmp_path))
+    assert settings.publishing.upload
+    assert settings.listen == ("systemd:domain=INET6:name=index",)
+
+
+@pytest.mark.parametrize("name", ["twisted-index.service", "Containerfile"])
+def test_the_server_takes_the_options_that_it_is_started_with(name: str):
+    text = (DOCS / name).read_text(encoding="utf-8")
+    found = re.findall(r"^(?:ExecStart=|ENTRYPOINT )(.*)$", text, re.MULTILINE)
+    assert len(found) == 1
+    words = json.loads(found[0]) if found[0].startswith("[") else shlex.split(found[0])
+    # The names of files and sockets are the machine's; the options are ours.
+    given = [word for word in words[words.index("serve") + 1 :] if word.startswith("--")]
+    known = {option.rstrip("=") for option in Options().longOpt}
+    assert {word.removeprefix("--") for word in given} <= known
+
+
+def test_the_service_listens_by_the_name_that_the_socket_has():
+    service = (DOCS / "twisted-index.service").read_text(encoding="utf-8")
+    socket = (DOCS / "twisted-index.socket").read_text(encoding="utf-8")
+    (name,) = re.findall(r"^FileDescriptorName=(.*)$", socket, re.MULTILINE)
+    assert f"systemd:domain=INET6:name={name}" in service
+
+
+def test_the_guide_names_only_files_that_are_there():
+    links = re.findall(r"\]\(([^)#:]+)\)", GUIDE.read_text(encoding="utf-8"))
+    assert links
+    assert all((DOCS / link).is_file() for link in links)
