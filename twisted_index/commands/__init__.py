@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "delete": "Delete a file or a release; its name stays taken.",
     "status": "Show or set the status of a project.",
     "prune": "Delete old releases, or say which.",
+    "prefetch": "Fetch what requirements need into the cache of an index.",
     "version": "Display the version and exit.",
 }
 
