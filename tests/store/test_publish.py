@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -9,10 +10,18 @@ from pathlib import Path
 import pytest
 from zope.interface.verify import verifyObject
 
-from twisted_index.errors import BadRequest, Conflict, Forbidden, Unavailable
-from twisted_index.interfaces import IHistory, ISpool, IStore, Upload
+from twisted_index.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    InsufficientStorage,
+    NotReady,
+    Unavailable,
+)
+from twisted_index.interfaces import Event, IHistory, ISpool, IStore, Upload
 from twisted_index.simple.model import Companion
 from twisted_index.sources import inspector
+from twisted_index.store import publish
 from twisted_index.testing import make_sdist, make_wheel
 
 from .conftest import Shop, answer
@@ -268,6 +277,54 @@ def test_what_would_not_be_listed_is_taken_back(shop: Shop, tmp_path: Path, open
         shop.publish(WHEEL, signature=b"signed")
     assert shop.tree() == []
     assert shop.events() == []
+
+
+def test_others_that_have_yet_to_be_read_do_not_keep_it_out(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    def not_ready(project: str) -> None:
+        raise NotReady("1 of 9 files have been read.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.source, "project_page", not_ready)
+        assert shop.publish(WHEEL)
+    assert shop.files() == {WHEEL.filename: WHEEL.sha256}
+
+
+def test_where_the_truth_cannot_be_told_nothing_is_left_half_done(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(project: str) -> None:
+        raise Unavailable("The package folder cannot be read right now.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.source, "project_page", refuse)
+        with pytest.raises(Unavailable):
+            shop.publish(WHEEL, signature=b"signed")
+    assert shop.tree() == []
+    assert shop.publish(WHEEL)
+
+
+def test_what_cannot_be_noted_is_told_and_stays(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    def refuse(event: Event) -> None:
+        raise Unavailable("The change was made, but cannot be noted in the history of this server.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.history, "record", refuse)
+        with pytest.raises(Unavailable, match="was made"):
+            shop.publish(WHEEL)
+    assert shop.files() == {WHEEL.filename: WHEEL.sha256}
+    assert shop.publish(WHEEL) is False
+
+
+def test_a_step_that_fails_takes_the_file_back(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    def full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, "put_document", full_disk)
+        with pytest.raises(InsufficientStorage):
+            shop.publish(WHEEL, signature=b"signed")
+    assert shop.tree() == []
+    assert shop.publish(WHEEL, signature=b"signed")
 
 
 def test_whoever_published_is_in_the_history(shop: Shop):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from twisted_index.errors import InsufficientStorage, SimpleIndexError, Unavailable
 from twisted_index.store import nameless
@@ -88,6 +88,17 @@ def test_it_is_closed_only_after_what_is_being_written(tmp_path: Path):
     assert writing.called
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(spool.file.descriptor)
+
+
+def test_nobody_has_to_close_what_nobody_waited_for(tmp_path: Path, open_shop):
+    shop, worker, before = open_shop(tmp_path / "packages"), Later(), open_descriptors()
+    shop.store._worker = worker
+    asked = shop.store.spool()
+    asked.addErrback(lambda failure: failure.trap(CancelledError))
+    asked.cancel()
+    while worker.work:
+        worker.work.pop(0)()
+    assert open_descriptors() == before
 
 
 def test_small_pieces_are_gathered(tmp_path: Path):

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_index.errors import BadRequest, NotReady, SimpleIndexError, Unavailable
@@ -79,9 +80,19 @@ class FolderStore:
         if removed:
             _log.info("{number} unfinished uploads were removed.", number=removed)
 
-    async def spool(self) -> Spool:
+    def spool(self) -> Deferred[Spool]:
         """See `IStore`."""
-        return await self._worker.run(open_spool, self._editor.root, self._worker)
+        answer: Deferred[Spool] = Deferred()
+
+        def deliver(opened: Spool | Failure) -> None:
+            if not answer.called:
+                answer.errback(opened) if isinstance(opened, Failure) else answer.callback(opened)
+            elif not isinstance(opened, Failure):
+                # Whoever asked has gone meanwhile, and nobody else would close it.
+                opened.close()
+
+        self._worker.run(open_spool, self._editor.root, self._worker).addBoth(deliver)
+        return answer
 
     def publish(self, upload: Upload) -> Deferred[bool]:
         """See `IStore`. What has begun is finished, also if whoever asked has gone."""

@@ -85,7 +85,7 @@ class Nameless:
             self._link_nameless(target)
             return
         try:
-            os.link(self._path, target, follow_symlinks=False)
+            os.link(self._path, target)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
