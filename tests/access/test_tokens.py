@@ -1,0 +1,195 @@
+"""Tokens: made, kept, found again, and taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted_index.access.tokens import TokenStore, identifier_of
+from twisted_index.errors import ConfigurationError, Unauthorized
+from twisted_index.interfaces import Action
+
+SCOPE = {Action.UPLOAD: ("acme-*",)}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return TokenStore(str(tmp_path / "state"))
+
+
+def test_a_secret_finds_its_token(store):
+    made, secret = store.create("ci", SCOPE)
+    found = store.find(store.read(), secret.encode())
+
+    assert (found.name, found.identifier) == ("ci", made.identifier)
+
+
+def test_a_token_to_upload_may_create_and_read_the_same(store):
+    _, secret = store.create("ci", SCOPE)
+
+    found = store.find(store.read(), secret.encode())
+    assert found.scope == dict.fromkeys((Action.UPLOAD, Action.CREATE, Action.READ), ("acme-*",))
+
+
+def test_nothing_of_the_secret_is_kept(store):
+    _, secret = store.create("ci", SCOPE)
+    kept = Path(store.path).read_text()
+
+    assert secret not in kept
+    assert secret[len("tix-000000000000-") :] not in kept
+
+
+def test_only_its_owner_may_read_the_file(store):
+    store.create("ci", SCOPE)
+    folder = Path(store.path).parent
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert sorted(path.name for path in folder.iterdir()) == ["tokens.json", "tokens.lock"]
+
+
+def test_a_wrong_secret_is_not_told_from_an_unknown_one(store):
+    _, secret = store.create("ci", SCOPE)
+    wrong = secret[:-1] + ("A" if secret[-1] != "A" else "B")
+    sentences = set()
+    for text in (wrong, "tix-000000000000-" + "a" * 43, "secret", ""):
+        with pytest.raises(Unauthorized) as caught:
+            store.find(store.read(), text.encode())
+        sentences.add(caught.value.sentence)
+
+    assert sentences == {"This token is not valid."}
+
+
+def test_an_expired_token_says_so(tmp_path):
+    now = [1_000_000.0]
+    store = TokenStore(str(tmp_path), now=lambda: now[0])
+    _, secret = store.create("ci", SCOPE, lifetime=10)
+
+    now[0] += 9
+    assert store.find(store.read(), secret.encode()).name == "ci"
+    now[0] += 1
+    with pytest.raises(Unauthorized, match="The token ci has expired"):
+        store.find(store.read(), secret.encode())
+
+
+def test_only_who_has_the_secret_is_told_that_it_expired(tmp_path):
+    now = [1_000_000.0]
+    store = TokenStore(str(tmp_path), now=lambda: now[0])
+    token, _ = store.create("ci", SCOPE, lifetime=10)
+    now[0] += 20
+
+    with pytest.raises(Unauthorized, match="not valid"):
+        store.find(store.read(), f"tix-{token.identifier}-{'a' * 43}".encode())
+
+
+def test_a_lifetime_beyond_the_calendar_is_for_ever(store):
+    token, secret = store.create("ci", SCOPE, lifetime=1e15)
+
+    assert token.expires is not None
+    assert token.expires.year == 9999
+    assert store.find(store.read(), secret.encode()).name == "ci"
+
+
+def test_a_revoked_token_is_gone_for_whoever_had_read_it(store):
+    _, secret = store.create("ci", SCOPE)
+    server = TokenStore(os.path.dirname(os.path.dirname(store.path)))
+    server.read()
+    store.revoke("ci")
+
+    assert server.latest() is None
+    with pytest.raises(Unauthorized):
+        server.find(server.read(), secret.encode())
+
+
+def test_what_was_read_holds_until_the_file_changes(store):
+    store.create("ci", SCOPE)
+    status = os.stat(store.path)
+    settled = TokenStore(os.path.dirname(os.path.dirname(store.path)))
+    settled._file._wall = lambda: status.st_ctime + 10
+    tokens = settled.read()
+
+    assert settled.latest() is tokens
+    store.create("other", SCOPE)
+    assert settled.latest() is None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a-", "ä", "a" * 65, "a\n", "a/b"])
+def test_a_name_that_would_confuse_is_refused(store, name):
+    with pytest.raises(ConfigurationError, match="cannot name a token"):
+        store.create(name, SCOPE)
+
+
+def test_a_name_is_given_once(store):
+    store.create("ci", SCOPE)
+    with pytest.raises(ConfigurationError, match="There is a token 'ci' already"):
+        store.create("ci", SCOPE)
+    assert len(store.read()) == 1
+
+
+def test_a_token_for_nothing_is_not_made(store):
+    with pytest.raises(ConfigurationError, match="good for nothing"):
+        store.create("ci", {Action.READ: ()})
+    assert not store.exists()
+
+
+def test_there_is_none_before_the_first_was_made(store):
+    assert not store.exists()
+    assert store.read() == {}
+    store.create("ci", SCOPE)
+    assert store.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"version": 1, "tokens": [{}]}', '{"version": 1, "tokens": 3}', "\xff", "[" * 100_000],
+)
+def test_a_damaged_file_is_told_of_and_not_written_over(store, content):
+    store.create("ci", SCOPE)
+    Path(store.path).write_text(content, encoding="latin-1")
+
+    with pytest.raises(ConfigurationError, match="the tokens are damaged"):
+        store.read()
+    with pytest.raises(ConfigurationError, match="the tokens are damaged"):
+        store.create("other", SCOPE)
+    assert Path(store.path).read_text(encoding="latin-1") == content
+
+
+def test_a_file_of_a_later_version_is_left_alone(store):
+    store.create("ci", SCOPE)
+    table = json.loads(Path(store.path).read_text())
+    Path(store.path).write_text(json.dumps({**table, "version": 2}))
+
+    with pytest.raises(ConfigurationError, match="another version"):
+        store.revoke("ci")
+
+
+def test_several_processes_lose_no_token(tmp_path):
+    program = (
+        "import sys\n"
+        "from twisted_index.access.tokens import TokenStore\n"
+        "from twisted_index.interfaces import Action\n"
+        "for number in range(8):\n"
+        "    TokenStore(sys.argv[1]).create(f'{sys.argv[2]}-{number}', {Action.READ: ('*',)})\n"
+    )
+    state = str(tmp_path / "state")
+    root = str(Path(__file__).resolve().parents[2])
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, state, str(number)], cwd=root) for number in range(3)
+    ]
+
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert len(TokenStore(state).read()) == 24
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.binary(max_size=80))
+def test_whatever_is_sent_is_no_identifier_unless_it_has_the_form_of_a_secret(octets):
+    assert identifier_of(octets) == "" or (len(octets) == 60 and octets.startswith(b"tix-"))
