@@ -11,7 +11,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
 from twisted_index.composition import compose
-from twisted_index.errors import Elsewhere
+from twisted_index.errors import ConfigurationError, Elsewhere
 from twisted_index.settings import Policy, RoutingRule, Upstreams
 from twisted_index.simple.model import Companion
 from twisted_index.testing import MemorySource, make_wheel
@@ -34,8 +34,8 @@ class World:
             Upstreams(**settings),
             self.folder,
             make_folder=lambda path: self._make(self.folders, path),
-            make_upstream=lambda url: self._make(self.upstreams, url),
-            resolve=lambda url: "https://example.com/simple" if url == "pip" else url,
+            make_upstream=lambda urls: self._make(self.upstreams, " ".join(urls)),
+            resolve=lambda url: ("https://example.com/simple",) if url == "pip" else (url,),
             now=lambda: 1e9,
         )
 
@@ -70,19 +70,20 @@ def test_without_upstreams_and_rules_the_folder_is_all():
     assert world.compose(policy=Policy(local_only=("a",))) is world.folder
 
 
-def test_upstreams_are_asked_in_order_for_what_the_folder_does_not_have():
+BOTH = "https://example.org/simple/ https://example.com/simple/"
+
+
+def test_upstreams_are_one_source_that_is_asked_for_what_the_folder_does_not_have():
     world = World(make_wheel("demo", "1"))
-    world.upstreams["https://example.org/simple/"] = MemorySource(
-        make_wheel("demo", "2"), make_wheel("a", "2")
-    )
-    world.upstreams["https://example.com/simple/"] = MemorySource(make_wheel("a", "3"), make_wheel("b", "3"))
-    whole = world.compose(urls=(URL, "pip"))
+    world.upstreams[BOTH] = MemorySource(make_wheel("demo", "2"), make_wheel("a", "2"))
+    whole = world.compose(urls=(URL, "pip", URL + "/"))
 
-    assert [versions(whole, name) for name in ("demo", "a", "b", "c")] == [("1",), ("2",), ("3",), None]
+    assert [versions(whole, name) for name in ("demo", "a", "b")] == [("1",), ("2",), None]
     assert answer(whole.project_list).value.names == ("demo",)
+    assert world.made == [BOTH]
 
 
-def test_a_policy_holds_for_each_upstream_and_not_for_the_folder():
+def test_a_policy_holds_for_upstreams_and_not_for_the_folder():
     world = World(make_wheel("demo", "5"))
     world.upstreams[MORE] = MemorySource(make_wheel("a", "5"), make_wheel("a", "1"), make_wheel("b", "5"))
     whole = world.compose(urls=(MORE,), policy=Policy(upstream_deny=("*>=2", "b"), local_only=("acme-*",)))
@@ -113,6 +114,21 @@ def test_a_redirect_makes_no_upstream():
         versions(whole, "a")
     assert caught.value.location == "https://example.com/simple/a/"
     assert world.made == []
+
+
+def test_a_redirect_leads_to_one_place():
+    def compose_with(*urls: str) -> None:
+        compose(
+            Upstreams(urls=("pip",), mode="redirect"),
+            MemorySource(),
+            make_folder=str,
+            make_upstream=str,
+            resolve=lambda _url: urls,
+        )
+
+    compose_with(URL, URL + "/")
+    with pytest.raises(ConfigurationError, match="leads to one upstream"):
+        compose_with(URL, MORE)
 
 
 def test_rules_say_where_projects_come_from_before_all_else():
@@ -149,16 +165,18 @@ def test_a_rule_takes_no_name_from_the_folder_and_sends_no_local_one_away():
     assert world.asked == set()
 
 
-def test_all_is_started_and_stopped_once():
+def test_each_folder_and_upstream_is_made_once_wherever_it_is_named():
     world = World()
-    whole = world.compose(
-        urls=(URL, MORE, URL + "/"),
-        routes=(RoutingRule(pattern="a", upstream=MORE), RoutingRule(pattern="b", upstream="pip")),
+    routes = (
+        RoutingRule(pattern="a", upstream=MORE),
+        RoutingRule(pattern="b", upstream="pip"),
+        RoutingRule(pattern="c", upstream=MORE.rstrip("/")),
+        RoutingRule(pattern="d", folder="/f"),
+        RoutingRule(pattern="e", folder="/f"),
     )
-    whole.start()
-    answer(whole.stop)
+    world.compose(urls=(MORE,), routes=routes)
 
-    assert sorted(world.made) == sorted(["https://example.org/simple/", MORE, "https://example.com/simple/"])
+    assert sorted(world.made) == ["/f", "https://example.com/simple/", MORE]
 
 
 NAMES = ("acme", "acme-core", "demo", "torch")
@@ -179,7 +197,7 @@ rules = st.lists(
 def test_nobody_upstream_hears_of_a_private_or_local_name(own, others, local, denied, routes, urls):
     """Whatever the settings are, and by whatever method a name is asked for."""
     world = World(*(make_wheel(name, "1") for name in own))
-    for url in ("https://example.org/simple/", MORE):
+    for url in ("https://example.org/simple/", MORE, f"https://example.org/simple/ {MORE}"):
         world.upstreams[url] = MemorySource(*(make_wheel(name, "2") for name in others))
     policy = Policy(local_only=local, upstream_deny=denied)
     whole = world.compose(urls=urls, routes=routes, policy=policy)

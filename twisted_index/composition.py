@@ -7,9 +7,9 @@ Not for: making folders and upstreams, which whoever calls does, as they need th
 from __future__ import annotations
 
 import time
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from twisted_index.errors import ConfigurationError
 from twisted_index.sources.chain import FolderFirst
 from twisted_index.sources.filtered import FilteredSource
 from twisted_index.sources.routing import Route, RoutedSource
@@ -26,8 +26,8 @@ def compose(
     folder: Any,
     *,
     make_folder: Callable[[str], Any],
-    make_upstream: Callable[[str], Any],
-    resolve: Callable[[str], str] = str,
+    make_upstream: Callable[[tuple[str, ...]], Any],
+    resolve: Callable[[str], tuple[str, ...]] = lambda url: (url,),
     now: Callable[[], float] = time.time,
 ) -> Any:
     """
@@ -40,15 +40,18 @@ def compose(
         folder: The source of the folders.
         make_folder: Makes the source of another folder, for a rule: an absolute path. Called once
             for each folder.
-        make_upstream: Makes the source of an upstream that is not just redirected to: a URL, with a
-            slash at its end. Called once for each. If what it makes has a method `first_seen`, that
-            is asked since when a file without an upload time is known: project and file name in,
-            seconds since the epoch or None out.
-        resolve: Makes a URL of what stands for one, as `pip` does.
+        make_upstream: Makes the one source of upstreams that are not just redirected to: URLs with
+            a slash at their end, to be asked in this order. Called once for the same URLs. If what
+            it makes has a method `first_seen`, that is asked since when a file without an upload
+            time is known: project and file name in, seconds since the epoch or None out.
+        resolve: Gives the URLs that a word stands for, as `pip` does; a URL stands for itself.
         now: Tells the time: seconds since the epoch.
 
     Returns:
         An ISource; `folder` itself where the settings add nothing to it.
+
+    Raises:
+        ConfigurationError: Clients are to be redirected to several indexes at once.
     """
     return _Composing(settings, folder, make_folder, make_upstream, resolve, now).whole()
 
@@ -61,8 +64,8 @@ class _Composing:
         settings: Upstreams,
         folder: Any,
         make_folder: Callable[[str], Any],
-        make_upstream: Callable[[str], Any],
-        resolve: Callable[[str], str],
+        make_upstream: Callable[[tuple[str, ...]], Any],
+        resolve: Callable[[str], tuple[str, ...]],
         now: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -72,7 +75,7 @@ class _Composing:
         self._resolve = resolve
         self._now = now
         self._folders: dict[str, Any] = {}
-        self._upstreams: dict[str, Any] = {}
+        self._upstreams: dict[tuple[str, ...], Any] = {}
 
     def whole(self) -> Any:
         otherwise = self._before(self._settings.urls)
@@ -90,30 +93,35 @@ class _Composing:
             return Route(pattern=rule.pattern, source=self._before([rule.upstream]))
         return Route(pattern=rule.pattern)
 
-    def _before(self, urls: Iterable[str]) -> Any:
-        """Put the folders before upstreams, of which the first that has a project has it alone."""
-        upstreams = list(map(self._upstream, urls))
-        if not upstreams:
+    def _before(self, names: Iterable[str]) -> Any:
+        """Put the folders before upstreams."""
+        urls = dict.fromkeys(url.rstrip("/") + "/" for name in names for url in self._resolve(name))
+        if not urls:
             return self._folder
         policy = self._settings.policy
-        *others, last = upstreams
-        behind = reduce(lambda later, one: FolderFirst(one, later), reversed(others), last)
         return FolderFirst(
-            self._folder, behind, local_only=policy.local_only, also_upstream=policy.also_upstream
+            self._folder,
+            self._upstream(tuple(urls)),
+            local_only=policy.local_only,
+            also_upstream=policy.also_upstream,
         )
 
-    def _upstream(self, name: str) -> Any:
-        url = self._resolve(name).rstrip("/") + "/"
-        if url not in self._upstreams:
-            self._upstreams[url] = self._filtered(url)
-        return self._upstreams[url]
+    def _upstream(self, urls: tuple[str, ...]) -> Any:
+        if urls not in self._upstreams:
+            self._upstreams[urls] = self._filtered(urls)
+        return self._upstreams[urls]
 
-    def _filtered(self, url: str) -> Any:
-        if self._settings.mode == "redirect":
-            return FilteredSource(RedirectSource(url), self._settings.policy, self._now)
-        source = self._make_upstream(url)
+    def _filtered(self, urls: tuple[str, ...]) -> Any:
+        source = self._redirect(urls) if self._settings.mode == "redirect" else self._make_upstream(urls)
         first_seen = getattr(source, "first_seen", _unknown)
         return FilteredSource(source, self._settings.policy, self._now, first_seen)
+
+    def _redirect(self, urls: tuple[str, ...]) -> RedirectSource:
+        if len(urls) > 1:
+            raise ConfigurationError(
+                "upstream-mode redirect leads to one upstream, and these are several; name the one."
+            )
+        return RedirectSource(urls[0])
 
 
 def _unknown(_project: str, _filename: str) -> None:

@@ -234,6 +234,33 @@ def test_a_name_that_comes_while_the_upstream_is_asked_is_the_folder_s():
     assert read(chain, THEIRS) is None
 
 
+def test_a_name_that_comes_while_a_known_file_of_the_upstream_is_opened_is_the_folder_s():
+    ours, theirs = MemorySource(), Slow(lambda: None, THEIRS)
+    chain = FolderFirst(ours, theirs)
+    assert names(chain, "demo") == [THEIRS.filename]
+
+    theirs.meanwhile = lambda: ours.add(OURS)
+    assert read(chain, THEIRS) is None
+    theirs.meanwhile = lambda: setattr(ours, "failure", Unavailable("It is gone."))
+    ours.remove(OURS)
+    with pytest.raises(Unavailable):
+        read(chain, THEIRS)
+
+
+def test_the_folder_is_not_asked_again_for_a_file_while_it_is_known_not_to_have_the_name(
+    chain: FolderFirst, ours: MemorySource
+):
+    names(chain, "other")
+    ours.questions.clear()
+
+    assert read(chain, OTHER) == OTHER.content
+    assert read(chain, OTHER, Companion.METADATA) == OTHER.metadata
+    assert read(chain, make_wheel("other", "9")) is None
+    assert ours.questions == []
+    ours.add(make_wheel("other", "2.0"))
+    assert read(chain, OTHER) is None
+
+
 def test_a_folder_that_does_not_settle_is_an_error():
     ours = MemorySource()
 

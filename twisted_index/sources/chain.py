@@ -7,12 +7,13 @@ said that it does not; and an error of the folder is an error, never a reason to
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
 from twisted_index.errors import Unavailable
-from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.interfaces import FileBody, ISource, Snapshot
 from twisted_index.simple.model import ProjectPage, Status
 from twisted_index.simple.names import InvalidFilename, file_order, ordered_versions, parse_filename
 from twisted_index.simple.patterns import name_test
@@ -20,13 +21,16 @@ from twisted_index.sources.derived import Derived
 from twisted_index.sources.wrapping import Wrapping, answer, asked, close, only_while
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Awaitable, Callable, Hashable, Iterable
 
-    from twisted_index.interfaces import Eventually, FileBody
+    from twisted_index.interfaces import Eventually
     from twisted_index.simple.model import Companion, File, ProjectList, ProjectStatus
 
 #: How often the folder may change while the upstream is asked before the client is told so.
 _ATTEMPTS = 3
+
+#: How many names are remembered that the folder does not have; each is checked when it is used.
+_MOST_ABSENT = 4096
 
 #: The strictest first, as in a folder.
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
@@ -60,6 +64,7 @@ class FolderFirst(Wrapping):
         self._is_local = name_test(local_only)
         self._is_both = name_test(also_upstream)
         self._merged: Derived[ProjectPage] = Derived()
+        self._absent: OrderedDict[str, Snapshot[ProjectPage | None]] = OrderedDict()
 
     def project_list(self) -> Eventually[Snapshot[ProjectList]]:
         """Say which projects the folder has."""
@@ -68,26 +73,46 @@ class FolderFirst(Wrapping):
 
     def project_page(self, project: str) -> Eventually[Snapshot[ProjectPage | None]]:
         """Ask the folder, and the upstream if the name is not the folder's."""
-        found = self._folder.project_page(project)
+        found: Eventually[Snapshot[ProjectPage | None]] = self._folder.project_page(project)
         if self._is_local(project):
-            return found  # type: ignore[no-any-return]
-        if isinstance(found, Snapshot) and found.value is not None and not self._is_both(project):
             return found
-        return self._page(project, found)
+        if not isinstance(found, Snapshot):
+            return self._page(project, found)
+        if found.value is not None and not self._is_both(project):
+            return found
+        self._note(project, found)
+        theirs = self._upstream.project_page(project)
+        if isinstance(theirs, Snapshot):
+            return self._joined(project, found, theirs)
+        return self._page(project, found, theirs)
 
     async def _page(
-        self, project: str, found: Eventually[Snapshot[ProjectPage | None]]
+        self,
+        project: str,
+        found: Eventually[Snapshot[ProjectPage | None]],
+        asking: Eventually[Snapshot[ProjectPage | None]] | None = None,
     ) -> Snapshot[ProjectPage | None]:
         ours: Snapshot[ProjectPage | None] = await answer(found)
         for _attempt in range(_ATTEMPTS):
             if ours.value is not None and not self._is_both(project):
                 return ours
-            theirs: Snapshot[ProjectPage | None] = await asked(self._upstream.project_page, project)
+            if asking is None:
+                asking = asked(self._upstream.project_page, project)
+            theirs: Snapshot[ProjectPage | None] = await answer(asking)
             again = await self._look_again(project, ours)
             if again.value is ours.value:
+                self._note(project, again)
                 return self._joined(project, again, theirs)
-            ours = again
+            ours, asking = again, None
         raise _changing()
+
+    def _note(self, project: str, ours: Snapshot[ProjectPage | None]) -> None:
+        """Remember that the folder does not have a project: who asks for a page asks for files next."""
+        if ours.value is None:
+            self._absent[project] = ours
+            self._absent.move_to_end(project)
+            if len(self._absent) > _MOST_ABSENT:
+                self._absent.popitem(last=False)
 
     async def _look_again(
         self, project: str, ours: Snapshot[ProjectPage | None]
@@ -115,27 +140,57 @@ class FolderFirst(Wrapping):
             cache_status=theirs.cache_status,
         )
 
-    async def open_file(
+    def open_file(
         self, project: str, filename: str, companion: Companion | None = None
-    ) -> FileBody | None:
+    ) -> Eventually[FileBody | None]:
         """Open the folder's file, or the upstream's if the name is not the folder's."""
-        if self._is_both(project) and not self._is_local(project):
-            return await self._open_of_both(project, filename, companion)
-        body: FileBody | None = await asked(self._folder.open_file, project, filename, companion)
-        if body is not None or self._is_local(project):
+        if self._is_local(project):
+            body: Eventually[FileBody | None] = self._folder.open_file(project, filename, companion)
             return body
-        for _attempt in range(_ATTEMPTS):
-            ours = await asked(self._folder.project_page, project)
-            if ours.value is not None:
-                # It may have come just now, with the file.
-                return await self._open(self._folder, project, filename, companion)
-            body = await self._open(self._upstream, project, filename, companion)
+        if self._is_both(project):
+            return self._open_of_both(project, filename, companion)
+        absent = self._absent.get(project)
+        if absent is None or not absent.still_true():
+            return self._open_of_one(project, filename, companion)
+        body = self._upstream.open_file(project, filename, companion)
+        if body is None or isinstance(body, FileBody):
+            return None if body is None else only_while(body, absent.still_true)
+        return self._open_of_upstream(project, filename, companion, absent, body)
+
+    async def _open_of_one(self, project: str, filename: str, companion: Companion | None) -> FileBody | None:
+        """Open a file of whom the name belongs to, which is to be found out."""
+        body: FileBody | None = await asked(self._folder.open_file, project, filename, companion)
+        if body is not None:
+            return body
+        ours: Snapshot[ProjectPage | None] = await asked(self._folder.project_page, project)
+        if ours.value is not None:
+            # It may have come just now, with the file.
+            return await self._open(self._folder, project, filename, companion)
+        self._note(project, ours)
+        asking = asked(self._upstream.open_file, project, filename, companion)
+        return await self._open_of_upstream(project, filename, companion, ours, asking)
+
+    async def _open_of_upstream(
+        self,
+        project: str,
+        filename: str,
+        companion: Companion | None,
+        ours: Snapshot[ProjectPage | None],
+        asking: Awaitable[FileBody | None],
+    ) -> FileBody | None:
+        """Wait for the upstream's file, and give it unless the folder has claimed the name meanwhile."""
+        body = await asking
+        try:
             again = await self._look_again(project, ours)
-            if again.value is None:
-                return None if body is None else only_while(body, again.still_true)
+        except BaseException:
             if body is not None:
                 close(body)
-        raise _changing()
+            raise
+        if again.value is None:
+            return None if body is None else only_while(body, again.still_true)
+        if body is not None:
+            close(body)
+        return await self._open(self._folder, project, filename, companion)
 
     async def _open_of_both(
         self, project: str, filename: str, companion: Companion | None

@@ -21,7 +21,7 @@ from twisted_index.sources.derived import Derived
 from twisted_index.sources.wrapping import Wrapping, answer, asked, only_while
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from typing import TypeAlias
 
     from twisted_index.interfaces import Eventually, FileBody
@@ -141,22 +141,34 @@ class FilteredSource(Wrapping):
         found: Eventually[Snapshot[ProjectPage | None]] = self._source.project_page(project)
         if rules.empty:
             return found
-        return self._filtered(rules, found)
+        return self._filtered(rules, found) if isinstance(found, Snapshot) else self._later(rules, found)
 
-    async def open_file(
+    def open_file(
         self, project: str, filename: str, companion: Companion | None = None
-    ) -> FileBody | None:
+    ) -> Eventually[FileBody | None]:
         """Open a file that the page without what is left out lists."""
         if self._is_left_out(project):
             return None
-        still_true: Callable[[], bool] = _always
-        if not self._rules(project).empty:
-            page: Snapshot[ProjectPage | None] = await asked(self.project_page, project)
-            if page.value is None or all(file.filename != filename for file in page.value.files):
-                return None
-            still_true = page.still_true
+        if self._rules(project).empty:
+            body: Eventually[FileBody | None] = self._source.open_file(project, filename, companion)
+            return body
+        page = self.project_page(project)
+        if isinstance(page, Snapshot) and not _lists(page, filename):
+            return None
+        return self._open(page, project, filename, companion)
+
+    async def _open(
+        self,
+        found: Eventually[Snapshot[ProjectPage | None]],
+        project: str,
+        filename: str,
+        companion: Companion | None,
+    ) -> FileBody | None:
+        page: Snapshot[ProjectPage | None] = await answer(found)
+        if not _lists(page, filename):
+            return None
         body: FileBody | None = await asked(self._source.open_file, project, filename, companion)
-        return None if body is None else only_while(body, still_true)
+        return None if body is None else only_while(body, page.still_true)
 
     def _is_left_out(self, project: str) -> bool:
         return not self._is_named(project) or self._denials.whole(project)
@@ -169,10 +181,12 @@ class FilteredSource(Wrapping):
             no_sdists=self._no_sdists,
         )
 
-    async def _filtered(
-        self, rules: Rules, found: Eventually[Snapshot[ProjectPage | None]]
+    async def _later(
+        self, rules: Rules, found: Awaitable[Snapshot[ProjectPage | None]]
     ) -> Snapshot[ProjectPage | None]:
-        whole: Snapshot[ProjectPage | None] = await answer(found)
+        return self._filtered(rules, await found)
+
+    def _filtered(self, rules: Rules, whole: Snapshot[ProjectPage | None]) -> Snapshot[ProjectPage | None]:
         page = whole.value
         if page is None:
             return whole
@@ -200,6 +214,10 @@ class FilteredSource(Wrapping):
 
     def _known_since(self, rules: Rules, file: File) -> float | None:
         return None if file.upload_time is not None else self._first_seen(rules.project, file.filename)
+
+
+def _lists(page: Snapshot[ProjectPage | None], filename: str) -> bool:
+    return page.value is not None and any(file.filename == filename for file in page.value.files)
 
 
 def _page_of(page: ProjectPage, names: frozenset[str], rules: Rules) -> ProjectPage:
