@@ -208,11 +208,11 @@ class CacheFolder:
         with contextlib.suppress(OSError):
             os.unlink(path)
 
-    def touch(self, sha256: str) -> None:
+    def touch(self, sha256: str, now: float) -> None:
         """Note that a file was used, in its access time: the other one must not change while it is sent."""
         path = self.file_path(sha256)
         with contextlib.suppress(OSError):
-            os.utime(path, ns=(time.time_ns(), os.stat(path).st_mtime_ns))
+            os.utime(path, ns=(int(now * 1e9), os.stat(path).st_mtime_ns))
 
     # -- Writing
 

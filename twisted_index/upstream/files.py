@@ -110,7 +110,9 @@ class Files:
         self._offline = offline
         self._arrived = arrived
         self._room = None if cache is None else Room(cache, worker, wall, measures)
+        #: The youngest by URL and digest, and all of them: who comes too late begins another.
         self._downloads: dict[tuple[str, str | None], Download] = {}
+        self._running: set[Download] = set()
 
     def start(self) -> None:
         """Look how much there is, and remove what was left unfinished: in a thread."""
@@ -120,9 +122,10 @@ class Files:
 
     async def stop(self) -> None:
         """Break off what is on its way, and remove what of it is on the disk."""
-        for download in list(self._downloads.values()):
+        running = list(self._running)
+        for download in running:
             download.abort(Unavailable("The server is stopping."))
-        for download in list(self._downloads.values()):
+        for download in running:
             await download.end()
 
     # -- Out of the cache
@@ -304,12 +307,14 @@ class Files:
             clock=self._reactor,
         )
         self._downloads[key] = download
+        self._running.add(download)
         download.end().addCallback(lambda _none: self._forget(key, download))
         return download, False
 
     def _forget(self, key: tuple[str, str | None], download: Download) -> None:
         self._measures.bytes_from_upstream += download.received
         self._measures.files_refused += download.refused
+        self._running.discard(download)
         if self._downloads.get(key) is download:
             del self._downloads[key]
 

@@ -66,7 +66,7 @@ class Room:
         self._used[path] = now
         if not 0 <= now - self._touched.get(path, 0.0) < _TOUCH:
             self._touched[path] = now
-            self._cache.touch(sha256)
+            self._cache.touch(sha256, now)
 
     def added(self, size: int) -> None:
         """Note that so many bytes have been added, and make room if that is too much."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted_index.http_rules import conditional, ranges
 from twisted_index.http_rules.conditional import Precondition
 from twisted_index.interfaces import Arriving, FileBody
-from twisted_index.web.arriving import cache_status_field, send_arriving, takes_ranges
+from twisted_index.web.arriving import send_arriving, takes_ranges
 from twisted_index.web.producers import PIECE, send_bytes, send_file
 from twisted_index.web.response import KEPT_BY_304
 from twisted_index.web.sentences import sentence_response
@@ -83,7 +83,7 @@ def _respond_with_file(request: Request, response: Response, body: FileBody, alw
         first, length = chosen.first, chosen.last - chosen.first + 1
         part = (b"Content-Range", ranges.content_range(chosen, body.size))
         response = replace(response, status=206, headers=(*response.headers, part))
-    _send_head(request, response, length, (*cache_status_field(body.cache_status), *always))
+    _send_head(request, response, length, always)
     if request.method == b"HEAD" or not length:
         close(response)
         request.finish()
