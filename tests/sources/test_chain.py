@@ -241,8 +241,18 @@ def test_a_name_that_comes_while_a_known_file_of_the_upstream_is_opened_is_the_f
 
     theirs.meanwhile = lambda: ours.add(OURS)
     assert read(chain, THEIRS) is None
-    theirs.meanwhile = lambda: setattr(ours, "failure", Unavailable("It is gone."))
-    ours.remove(OURS)
+
+
+def test_a_folder_that_fails_while_a_known_file_of_the_upstream_is_opened_is_an_error():
+    ours, theirs = MemorySource(), Slow(lambda: None, THEIRS)
+    chain = FolderFirst(ours, theirs)
+    assert names(chain, "demo") == [THEIRS.filename]
+
+    def fail() -> None:
+        ours.add(OURS)
+        ours.failure = Unavailable("It cannot be read.")
+
+    theirs.meanwhile = fail
     with pytest.raises(Unavailable):
         read(chain, THEIRS)
 
