@@ -22,7 +22,9 @@ ROWS = [
     ["sources"],
     ["access", "store", "upstream"],
     ["web"],
-    ["service", "configuration", "composition"],
+    ["configuration", "composition"],
+    ["assembly"],
+    ["service"],
     ["tap"],
     ["commands", "testing", "__main__"],
 ]

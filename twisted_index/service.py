@@ -7,7 +7,6 @@ requests, the access log, then the source with its threads and its ledger; each 
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from dataclasses import replace
@@ -20,13 +19,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_index.announce import Listening, lan_addresses, start_lines
+from twisted_index.assembly import assemble
 from twisted_index.descriptors import derive_connections, raise_limit
-from twisted_index.ledger import Ledger
-from twisted_index.sources.directory import DirectorySource
 from twisted_index.web.accesslog import AccessLog
-from twisted_index.web.resources import IndexResource
 from twisted_index.web.site import IndexSite
-from twisted_index.worker import Worker
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort
@@ -48,12 +44,16 @@ class SimpleIndexService(MultiService):
 
     Args:
         settings: What is served, where and how.
-        source: Serves instead of the folders.
+        source: Serves instead of the folders; such an index can only be read.
         reactor: Twisted's, unless another is given.
+        observer: Provides `IIndexObserver`; is told what becomes of files in the folders.
     """
 
-    def __init__(self, settings: Settings, *, source: Any = None, reactor: Any = None) -> None:
+    def __init__(
+        self, settings: Settings, *, source: Any = None, reactor: Any = None, observer: Any = None
+    ) -> None:
         super().__init__()
+        self._observer = observer
         self.settings = settings
         self._given_source = source
         self._reactor = reactor
@@ -80,6 +80,8 @@ class SimpleIndexService(MultiService):
         super().startService()
         self._begin()
         self._resource.start()
+        if self._parts.store is not None:
+            Deferred.fromCoroutine(self._parts.store.sweep()).addErrback(_log_sweep)
         self._announce()
 
     def _begin(self) -> None:
@@ -105,26 +107,9 @@ class SimpleIndexService(MultiService):
     def _build(self) -> None:
         settings, limits, reactor = self.settings, self.settings.limits, self._reactor
         most = limits.max_connections or derive_connections()
-        self._worker = Worker(reactor, threads=limits.threads, name="index-reader")
-        self._source = self._given_source
-        if self._source is None:
-            self._source = DirectorySource(
-                *settings.paths,
-                reactor=reactor,
-                reader=self._worker,
-                ledger=Ledger(_ledger_path(settings.state)),
-                rescan=settings.rescan,
-                answer_timeout=limits.answer_timeout,
-            )
         self._access_log = AccessLog(settings.logfile, reactor) if settings.logfile is not None else None
-        self._resource = IndexResource(
-            self._source,
-            public_url=settings.public_url,
-            cors=settings.cors,
-            headers=settings.add_headers,
-            worker=self._worker,
-            page_cache=settings.page_cache,
-        )
+        self._parts = assemble(settings, reactor, source=self._given_source, observer=self._observer)
+        self._resource = self._parts.resource
         self._site = IndexSite(
             self._resource,
             reactor=reactor,
@@ -178,8 +163,10 @@ class SimpleIndexService(MultiService):
         await self._site.drain(self.settings.limits.stop_timeout)
         if self._access_log is not None:
             self._access_log.close()
+        if self._parts.hooks is not None:
+            await self._parts.hooks.stop()
         await self._resource.close()
-        await self._worker.stop()
+        await self._parts.worker.stop()
 
     def _abandon(self) -> None:
         """Close what was opened before the start failed."""
@@ -189,7 +176,7 @@ class SimpleIndexService(MultiService):
             port.stopListening()
         if self._access_log is not None:
             self._access_log.close()
-        self._worker.stop()
+        self._parts.worker.stop()
 
     # -- The signal after which the access log is opened anew
 
@@ -216,5 +203,7 @@ class SimpleIndexService(MultiService):
             self._before(number, frame)
 
 
-def _ledger_path(state: str | None) -> str | None:
-    return None if state is None else os.path.join(state, "cache", "ledger.sqlite")
+def _log_sweep(failure: Failure) -> None:
+    _log.warn(
+        "What unfinished uploads left could not be looked for: {error}", error=failure.getErrorMessage()
+    )

@@ -36,6 +36,7 @@ _UNUSUAL = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
+        b"via",
     }
 )
 #: Bytes of a head that is remembered: installers send some 600. And how many are remembered.

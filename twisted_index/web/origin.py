@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from twisted.internet.address import UNIXAddress
+
+from twisted_index.access.forwarded import UNIX
 from twisted_index.errors import Forbidden
 from twisted_index.web.people import is_plain_host
 from twisted_index.web.respond import field
@@ -50,10 +53,20 @@ class Origins:
 
     def of(self, request: Request) -> Coming:
         """Say how a request came."""
-        peer = getattr(request.getClientAddress(), "host", None)
+        address = request.getClientAddress()
+        peer = getattr(address, "host", None)
+        peer = peer if isinstance(peer, str) else ""
         scheme = "https" if request.isSecure() else "http"
         host = (field(request, b"Host") or b"").decode("latin-1")
-        return Coming(peer if isinstance(peer, str) else "", scheme, host if is_plain_host(host) else "")
+        direct = Coming(peer, scheme, host if is_plain_host(host) else "")
+        if not self._proxies:
+            return direct
+        told = self._proxies.client(
+            UNIX if isinstance(address, UNIXAddress) else peer, request.requestHeaders.getRawHeaders
+        )
+        return Coming(
+            told.address, told.scheme or scheme, told.host or direct.host, told.prefix.rstrip("/"), told.user
+        )
 
     def url(self, request: Request) -> str:
         """Give the URL by which the client came to the resource that answers."""

@@ -10,9 +10,10 @@ from twisted.internet.defer import gatherResults, maybeDeferred
 
 from twisted_index.errors import NotFound
 from twisted_index.http_rules.negotiate import Format, accepts_gzip, document_format, simple_format
-from twisted_index.interfaces import Action
+from twisted_index.interfaces import Action, Arriving
 from twisted_index.simple.html_page import write_file_list
 from twisted_index.simple.model import ProjectList
+from twisted_index.web.arriving import cache_status_field, settle
 from twisted_index.web.asked import eventually, redirect
 from twisted_index.web.people import front_page
 from twisted_index.web.prepared import PreparedAnswers, prepare_html, prepare_list, prepare_page
@@ -56,6 +57,7 @@ class Reading:
         always: Fields that every answer has.
         worker: Threads that write large pages; without it they are written at once.
         page_cache: Bytes of prepared pages that are kept.
+        clock: Tells how long a client has waited; that of the site by default.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Reading:
         always: Headers,
         worker: Works | None,
         page_cache: int,
+        clock: Any = None,
     ) -> None:
         self._source = source
+        self._clock = clock
         self._guard = guard
         self._origins = origins
         self._public_url = public_url
@@ -165,6 +169,9 @@ class Reading:
         body = await eventually(self._source.open_file, route.project, route.filename, route.companion)
         if body is None:
             raise NotFound("There is no such file here.")
+        wants_range = asked.request.method == b"GET" and field(asked.request, b"Range") is not None
+        if wants_range and isinstance(body.content, Arriving):
+            body = await settle(body, wants_range, self._clock or asked.request.channel.factory.reactor)
         response = Response(
             headers=(_BINARY, (b"Accept-Ranges", b"bytes"), *REVALIDATE, *NOSNIFF),
             body=body,
@@ -214,8 +221,6 @@ class Reading:
 
 
 def _with_cache_status(response: Response, status: str) -> Response:
-    """Say how a cache came by an answer (RFC 9211)."""
     if not status:
         return response
-    told = (b"Cache-Status", b"twisted-index; " + status.encode("ascii", "replace"))
-    return replace(response, headers=(*response.headers, told))
+    return replace(response, headers=(*response.headers, *cache_status_field(status)))

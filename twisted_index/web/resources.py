@@ -14,24 +14,32 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from twisted_index.errors import MethodNotAllowed, NotFound, SimpleIndexError
+from twisted_index.errors import LoopDetected, MethodNotAllowed, NotFound, SimpleIndexError
 from twisted_index.interfaces import NOBODY, Action, IRunning
+from twisted_index.settings import Publishing
 from twisted_index.web.asked import Asked, eventually, last_segment, redirect
 from twisted_index.web.guard import Guard
 from twisted_index.web.managing import Managing
+from twisted_index.web.metrics import Counters
 from twisted_index.web.operations import Operations
 from twisted_index.web.origin import Origins
 from twisted_index.web.reading import NOTHING_HERE, Reading
+from twisted_index.web.releases import Releases
 from twisted_index.web.respond import close, field, respond
 from twisted_index.web.response import Headers, Response
 from twisted_index.web.routes import Kind, Route, find_route, takes_uploads
 from twisted_index.web.sentences import error_response
 from twisted_index.web.shortway import ShortWay
+from twisted_index.web.upload import Uploads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from twisted.web.server import Request
 
     from twisted_index.access.forwarded import TrustedProxies
+    from twisted_index.exposition import HasMetrics
+    from twisted_index.hooks import NewFile
     from twisted_index.settings import Limits
     from twisted_index.web.accesslog import AccessLog
     from twisted_index.web.asked import Answer
@@ -41,7 +49,9 @@ _log = Logger()
 
 _READING = (b"GET", b"HEAD", b"OPTIONS")
 _CHANGING = (b"POST", b"OPTIONS")
-_READ_ONLY = "This index can only be read; to publish, put the file into the server's folder."
+_READ_ONLY = (
+    "This index can only be read; to publish, put the file into its folder, or start it with --upload."
+)
 _POST_HERE = "Files are published here by POST, as twine and uv do it."
 _NO_SUCH_METHOD = "This cannot be done with what is at this URL."
 #: What a web page of another site may do with --cors: read, and ask conditionally.
@@ -75,7 +85,16 @@ class IndexResource(Resource):
         page_cache: Bytes of prepared pages that are kept.
         access: Provides `IAccess`: who may do what; without it everyone reads, and nobody changes anything.
         store: Provides `IStore`: where files are published and managed; without it nothing is.
+        history: Provides `IHistory`: what was done, to be shown.
+        publishing: What may be uploaded; nothing by default.
         proxies: Which proxies are believed.
+        parts: Parts that have numbers to tell, besides the resource itself.
+        told: Is called with each new file that was uploaded.
+        instance: What the server calls itself in requests to upstreams; one of these is not answered.
+
+    Attributes:
+        uploads: Takes the bodies of uploads as they arrive, where the site can do so.
+        counters: What is counted; a site adds to it.
     """
 
     isLeaf = True
@@ -91,27 +110,47 @@ class IndexResource(Resource):
         page_cache: int = 64 << 20,
         access: Any = None,
         store: Any = None,
+        history: Any = None,
+        publishing: Publishing | None = None,
         proxies: TrustedProxies | None = None,
+        parts: Sequence[HasMetrics] = (),
+        told: Callable[[NewFile], None] | None = None,
+        instance: str | None = None,
     ) -> None:
         Resource.__init__(self)
         self._source = source
         self._always: Headers = (*headers, *(_CORS if cors else ()))
         self._started = False
-        self._origins = Origins(proxies)
-        self._guard = Guard(access, self._origins)
+        self._instance = instance.encode("ascii") if instance is not None else None
+        self.counters = Counters()
+        origins = self._origins = Origins(proxies)
+        guard = self._guard = Guard(access, origins)
+        public_url = public_url.rstrip("/") if public_url else None
         self._reading = Reading(
             source,
-            guard=self._guard,
-            origins=self._origins,
-            public_url=public_url.rstrip("/") if public_url else None,
+            guard=guard,
+            origins=origins,
+            public_url=public_url,
             always=self._always,
             worker=worker,
             page_cache=page_cache,
         )
-        self._managing = None if store is None else Managing(store, self._guard)
+        self._operations = Operations(source, history=history, counters=self.counters, parts=parts)
+        releases = Releases(source, origins=origins, public_url=public_url, worker=worker)
+        self._managing = None if store is None else Managing(store, guard)
+        self.uploads = Uploads(
+            store,
+            guard,
+            origins,
+            publishing=publishing or Publishing(),
+            always=self._always,
+            counters=self.counters,
+            told=told,
+        )
         self._answers: dict[Kind, Answer] = {
             **self._reading.answers,
-            **Operations(source).answers,
+            **self._operations.answers,
+            **releases.answers,
             **({} if self._managing is None else self._managing.answers),
         }
 
@@ -131,7 +170,18 @@ class IndexResource(Resource):
     def short_way(self, limits: Limits, access_log: AccessLog | None) -> ShortWay:
         """Give the short way to this resource, for a site that has it as its root."""
         reading = self._reading
-        return ShortWay(reading.pages, reading.absent, reading.files, limits=limits, access_log=access_log)
+        return ShortWay(
+            reading.pages,
+            reading.absent,
+            reading.files,
+            limits=limits,
+            access_log=access_log,
+            counters=self.counters,
+        )
+
+    def serves(self, connections: Callable[[], int]) -> None:
+        """Learn from a site how many connections there are, for the metrics."""
+        self._operations.connections = connections
 
     def render(self, request: Request) -> int:
         """Answer a request; every method comes here."""
@@ -161,10 +211,15 @@ class IndexResource(Resource):
             raise
 
     async def _route(self, request: Request) -> Response:
+        if self._instance is not None and self._instance in (field(request, b"Via") or b""):
+            raise LoopDetected("This server is its own upstream: the request has come back to it.")
         segments = request.postpath or []
         if not segments and request.method in (b"GET", b"HEAD"):
             return redirect(request, f"{last_segment(request)}/", permanent=True)
         route = find_route(segments)
+        if request.method == b"POST" and takes_uploads(segments):
+            # Also where uploads are turned off: it says how to turn them on, where clients show it.
+            return await self.uploads.answer(request)
         allowed = self._methods(request, route)
         if request.method == b"OPTIONS":
             return Response(status=204, headers=((b"Allow", b", ".join(allowed)),))

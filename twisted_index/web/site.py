@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -11,8 +10,10 @@ from twisted.web.server import Site
 
 from twisted_index.settings import Limits
 from twisted_index.web.channel import IndexChannel, IndexProtocol
+from twisted_index.web.metrics import Counters
 from twisted_index.web.request import IndexRequest
 from twisted_index.web.resources import IndexResource
+from twisted_index.web.smallbody import SmallBody
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -28,13 +29,6 @@ _log = Logger()
 _ACCEPTS = 100
 #: The share of all connections beyond which each is closed after its answer.
 _CROWDED = 0.75
-
-
-class _Nowhere(io.BytesIO):
-    """A file that keeps nothing: no URL takes a body, and none is to fill memory or disk."""
-
-    def write(self, data: object) -> int:
-        return 0
 
 
 class IndexSite(Site):
@@ -80,6 +74,9 @@ class IndexSite(Site):
         self.short_way: ShortWay | None = None
         if short_way and isinstance(resource, IndexResource):
             self.short_way = resource.short_way(self.limits, access_log)
+        self._count = (resource.counters if isinstance(resource, IndexResource) else Counters()).count
+        if isinstance(resource, IndexResource):
+            resource.serves(lambda: len(self.connections))
 
     # -- Connections
 
@@ -201,10 +198,11 @@ class IndexSite(Site):
 
     def getContentFile(self, length: int | None) -> Any:
         """Take the body of a request; called by Twisted's Request."""
-        return _Nowhere()
+        return SmallBody()
 
     def log(self, request: Any, *, aborted: bool = False) -> None:
-        """Write a request to the access log."""
+        """Count a request, and write it to the access log."""
+        self._count(request.method, request.code, request.sentLength or 0)
         if self._access_log is not None:
             self._access_log.write(request, aborted=aborted)
 

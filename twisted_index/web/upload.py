@@ -7,13 +7,16 @@ Not for: what a form says (`form`, `uploadclaim`), or what becomes of the file (
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted.internet.defer import Deferred, succeed
 
 from twisted_index.errors import Forbidden, SimpleIndexError, TooLarge
+from twisted_index.hooks import NewFile
 from twisted_index.interfaces import Action
 from twisted_index.web.form import MAX_BESIDE, boundary_of, too_large
+from twisted_index.web.metrics import Counters, Outcome
 from twisted_index.web.respond import field
 from twisted_index.web.uploadanswers import acceptance, refusal
 from twisted_index.web.uploadreceiver import Receiver
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from twisted_index.web.origin import Origins
     from twisted_index.web.response import Headers, Response
     from twisted_index.web.uploadbody import UploadBody
+    from twisted_index.web.uploadreceiver import Published
 
 _OFF = "Uploads are turned off here; start the server with --upload to take them."
 _FORM = b"multipart/form-data"
@@ -45,6 +49,8 @@ class Uploads:
         origins: Knows where requests come from.
         publishing: What may be uploaded.
         always: Fields that every answer has, for those that are given before there is a resource.
+        counters: Where uploads are counted.
+        told: Is called with each new file, and returns at once.
     """
 
     def __init__(
@@ -55,12 +61,16 @@ class Uploads:
         *,
         publishing: Publishing,
         always: Headers = (),
+        counters: Counters | None = None,
+        told: Callable[[NewFile], None] | None = None,
     ) -> None:
         self._store = store
         self._guard = guard
         self._origins = origins
         self._publishing = publishing
         self.always = always
+        self.counters = counters or Counters()
+        self._told = told
 
     @staticmethod
     def takes(method: bytes, target: bytes, content_type: bytes | None) -> bool:
@@ -98,9 +108,14 @@ class Uploads:
                 # Not our own request: Twisted has put the body somewhere.
                 receiver = self._receiver(request, _Spooled(request.content))
                 receiver.start()
-            return acceptance(*await receiver.publish(_asked_action(request)))
+            published = await receiver.publish(_asked_action(request))
         except SimpleIndexError as error:
+            self.counters.count_upload(Outcome.REFUSED if error.status < 500 else Outcome.FAILED)
             return refusal(error, field(request, b"Accept"))
+        self.counters.count_upload(Outcome.ACCEPTED if published.new else Outcome.UNCHANGED, published.size)
+        if published.new and self._told is not None:
+            self._told(_new_file(published))
+        return acceptance(published.distribution.filename, published.new)
 
     def _receiver(
         self, request: Request, body: Any, refused: Callable[[SimpleIndexError], None] | None = None
@@ -131,6 +146,19 @@ class Uploads:
         most = self._publishing.max_upload
         if length is not None and length.isdigit() and int(length) > most + MAX_BESIDE:
             raise TooLarge(too_large(most))
+
+
+def _new_file(published: Published) -> NewFile:
+    distribution = published.distribution
+    return NewFile(
+        project=distribution.project,
+        filename=distribution.filename,
+        version=distribution.version,
+        sha256=published.sha256,
+        size=published.size,
+        by=published.by,
+        time=datetime.now(UTC),
+    )
 
 
 class _Spooled:

@@ -6,7 +6,7 @@ Memory does not grow with the file: a piece is written before the next one is as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -22,6 +22,7 @@ from twisted_index.web.uploadclaim import acceptable, check
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from twisted_index.simple.names import Distribution
     from twisted_index.web.form import Form
     from twisted_index.web.guard import Guard
 
@@ -36,6 +37,25 @@ class Pieces(Protocol):
 
     def next(self) -> Deferred[bytes]:
         """Wait for the next piece; an empty one is the end."""
+
+
+class Published(NamedTuple):
+    """
+    A file that was taken.
+
+    Attributes:
+        distribution: What its name says.
+        sha256: Of its bytes, lower-case hex.
+        size: In bytes.
+        by: Who sent it.
+        new: False if the very same bytes were there already.
+    """
+
+    distribution: Distribution
+    sha256: str
+    size: int
+    by: str
+    new: bool
 
 
 class Receiver:
@@ -77,15 +97,12 @@ class Receiver:
         """Begin; called once."""
         Deferred.fromCoroutine(self._receive()).addBoth(self._received)
 
-    async def publish(self, asked_action: str | None = None) -> tuple[str, bool]:
+    async def publish(self, asked_action: str | None = None) -> Published:
         """
         Publish what was received, when all of it is.
 
         Args:
             asked_action: The `:action` of the query, if there is one.
-
-        Returns:
-            The name of the file, and whether it is new.
 
         Raises:
             SimpleIndexError: It was not taken.
@@ -164,7 +181,7 @@ class Receiver:
 
     # -- Publishing
 
-    async def _publish(self, identity: Identity, form: Form, asked_action: str | None) -> tuple[str, bool]:
+    async def _publish(self, identity: Identity, form: Form, asked_action: str | None) -> Published:
         claim = check(form, asked_action)
         spool = self._spool
         if spool is None:
@@ -180,10 +197,11 @@ class Receiver:
             by=identity.name,
             may_create=self._guard.may(identity, Action.CREATE, project),
         )
+        size, sha256 = spool.size, spool.digests["sha256"]
         # From here on the store closes it, also if the client does not wait for the answer.
         self._spool = None
         new = bool(await eventually(self._store.publish, upload))
-        return upload.filename, new
+        return Published(claim.distribution, sha256, size, identity.name, new)
 
 
 def _told(failure: Failure) -> Failure:

@@ -1,0 +1,226 @@
+"""
+The parts of a server, made out of settings and put together; nothing is started or opened here.
+
+Not for: when parts start and stop (`service`), or who owns a name (`composition`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.access.forwarded import TrustedProxies
+from twisted_index.access.setup import make_access
+from twisted_index.composition import compose
+from twisted_index.exposition import Metric, Sample, counter, gauge
+from twisted_index.hooks import NewFileHooks
+from twisted_index.ledger import Ledger
+from twisted_index.sources.directory import DirectorySource
+from twisted_index.store.folder import FolderStore
+from twisted_index.store.history import History
+from twisted_index.upstream.cachefolder import CacheFolder
+from twisted_index.upstream.client import HTTPRemote
+from twisted_index.upstream.pipindex import pip_index
+from twisted_index.upstream.source import UpstreamSource
+from twisted_index.web.resources import IndexResource
+from twisted_index.worker import Worker
+
+if TYPE_CHECKING:
+    from twisted_index.exposition import HasMetrics
+    from twisted_index.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    What a server consists of.
+
+    Attributes:
+        worker: The threads that all parts share.
+        resource: What answers.
+        store: Where files are published; None for an index that can only be read.
+        hooks: Tell others of new files; None if nobody wants to hear.
+    """
+
+    worker: Worker
+    resource: IndexResource
+    store: FolderStore | None
+    hooks: NewFileHooks | None
+
+
+def assemble(settings: Settings, reactor: Any, *, source: Any = None, observer: Any = None) -> Parts:
+    """
+    Make the parts.
+
+    Args:
+        settings: What is served, and how.
+        reactor: Where it runs.
+        source: Serves instead of the folders; such an index can only be read.
+        observer: Provides `IIndexObserver`; is told what becomes of files in the folders.
+
+    Raises:
+        ConfigurationError: They cannot be made so.
+    """
+    worker = Worker(reactor, threads=settings.limits.threads, name="index-reader")
+    making = _Making(settings, reactor, worker, observer)
+    return making.around(source) if source is not None else making.all()
+
+
+class _Making:
+    def __init__(self, settings: Settings, reactor: Any, worker: Worker, observer: Any) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._worker = worker
+        self._observer = observer
+        self._parts: list[HasMetrics] = []
+        self._instance = f"twisted-index-{secrets.token_hex(8)}"
+
+    def around(self, source: Any) -> Parts:
+        return Parts(self._worker, self._resource(source), None, None)
+
+    def all(self) -> Parts:
+        settings = self._settings
+        publishing, guarding = settings.publishing, settings.guarding
+        folder = self._folder(*settings.paths)
+        source = compose(
+            settings.upstreams,
+            folder,
+            make_folder=self._folder,
+            make_upstream=self._upstream,
+            resolve=_resolve,
+        )
+        access = make_access(guarding, publishing, settings.state, self._reactor, self._worker)
+        if not (publishing.upload or access.has_users or guarding.rights):
+            # Nobody can do anything but read, so nothing has to be asked on the way of a request.
+            return Parts(self._worker, self._resource(source), None, None)
+        history = History(settings.state, self._worker)
+        store = FolderStore(
+            folder,
+            worker=self._worker,
+            history=history,
+            overwrite=publishing.overwrite,
+            reactor=self._reactor,
+        )
+        hooks = NewFileHooks(publishing.on_upload, reactor=self._reactor) if publishing.on_upload else None
+        resource = self._resource(
+            source,
+            access=access,
+            store=store,
+            history=history,
+            publishing=publishing,
+            told=None if hooks is None else hooks.tell,
+        )
+        return Parts(self._worker, resource, store, hooks)
+
+    def _resource(self, source: Any, **more: Any) -> IndexResource:
+        settings = self._settings
+        return IndexResource(
+            source,
+            public_url=settings.public_url,
+            cors=settings.cors,
+            headers=settings.add_headers,
+            worker=self._worker,
+            page_cache=settings.page_cache,
+            proxies=TrustedProxies(settings.guarding.trusted_proxies),
+            parts=self._parts,
+            instance=self._instance,
+            **more,
+        )
+
+    def _folder(self, *paths: str) -> DirectorySource:
+        settings = self._settings
+        return DirectorySource(
+            *paths,
+            reactor=self._reactor,
+            reader=self._worker,
+            ledger=Ledger(_ledger_path(settings.state)),
+            rescan=settings.rescan,
+            answer_timeout=settings.limits.answer_timeout,
+        )
+
+    def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
+        settings = self._settings.upstreams
+        remotes = [
+            HTTPRemote(
+                url,
+                self._reactor,
+                worker=self._worker,
+                environ=os.environ,
+                instance=self._instance,
+                addresses=settings.addresses,
+            )
+            for url in urls
+        ]
+        source = UpstreamSource(
+            remotes,
+            self._cache(),
+            reactor=self._reactor,
+            worker=self._worker,
+            ttl=settings.cache_ttl,
+            answer_timeout=self._settings.limits.answer_timeout,
+            offline=settings.offline,
+        )
+        self._parts.append(_CacheNumbers(source))
+        return source
+
+    def _cache(self) -> CacheFolder | None:
+        settings = self._settings.upstreams
+        if settings.mode != "cache":
+            return None
+        folder = cache_folder(self._settings)
+        return None if folder is None else CacheFolder(folder, settings.cache_size)
+
+
+def cache_folder(settings: Settings) -> str | None:
+    """Say where the cache of upstreams is: absolute; None without a state, unless it is given."""
+    if settings.upstreams.cache is not None or settings.state is None:
+        return settings.upstreams.cache
+    return os.path.join(settings.state, "cache", "upstream")
+
+
+class _CacheNumbers:
+    """
+    The numbers of an upstream as metrics.
+
+    Args:
+        source: Counts.
+    """
+
+    def __init__(self, source: UpstreamSource) -> None:
+        self._source = source
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `HasMetrics`."""
+        numbers = self._source.metrics()
+        held = numbers.pop("bytes_in_cache")
+        return (
+            gauge("twisted_index_cache_bytes", "Bytes that files in the cache take.", Sample(held)),
+            *(
+                counter(f"twisted_index_upstream_{name}_total", _NUMBERS[name], Sample(number))
+                for name, number in numbers.items()
+            ),
+        )
+
+
+_NUMBERS = {
+    "page_hits": "Pages of upstreams that were given without a request.",
+    "page_misses": "Pages that had to be fetched.",
+    "page_revalidated": "Pages that the upstream said are still so.",
+    "page_stale": "Old pages that were given since the upstream could not be asked.",
+    "file_hits": "Files and documents of upstreams that were in the cache.",
+    "file_misses": "Files and documents that had to be fetched.",
+    "file_joined": "Files that somebody else was fetching already.",
+    "files_refused": "Files that were not what the upstream had promised.",
+    "bytes_from_upstream": "Bytes of files that came from upstreams.",
+}
+
+
+def _resolve(word: str) -> tuple[str, ...]:
+    """Say which URLs an upstream stands for."""
+    return pip_index(os.environ) if word == "pip" else (word,)
+
+
+def _ledger_path(state: str | None) -> str | None:
+    return None if state is None else os.path.join(state, "cache", "ledger.sqlite")
