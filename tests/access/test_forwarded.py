@@ -15,7 +15,7 @@ from twisted_index.errors import ConfigurationError
 always_the_same = settings(derandomize=True, deadline=None)
 
 PROXY = "10.0.0.1"
-PROXIES = TrustedProxies(["10.0.0.0/8", "2001:db8:ffff::/48", "unix"])
+PROXIES = TrustedProxies(["users:10.0.0.0/8", "2001:db8:ffff::/48", "unix"])
 
 
 def seen(peer: str = PROXY, proxies: TrustedProxies = PROXIES, **fields: str | list[str]) -> Client:
@@ -61,7 +61,9 @@ def test_who_comes_by_a_unix_socket_is_trusted_if_so_said():
     assert seen("unix", TrustedProxies(["10.0.0.1"]), x_forwarded_for="192.0.2.1") == Client(address="")
 
 
-@pytest.mark.parametrize("text", ["", "localhost", "10.0.0.1/8", "10.0.0", "*", "unix:/run/x"])
+@pytest.mark.parametrize(
+    "text", ["", "localhost", "10.0.0.1/8", "10.0.0", "*", "unix:/run/x", "users:", "users:users:unix"]
+)
 def test_a_proxy_that_is_none_is_refused(text):
     with pytest.raises(ConfigurationError, match="is no trusted proxy"):
         TrustedProxies([text])
@@ -213,6 +215,20 @@ def test_a_user_of_a_proxy_is_believed(user):
 )
 def test_a_user_with_anything_strange_is_nobody(user):
     assert seen(x_remote_user=user).user is None
+
+
+@pytest.mark.parametrize("peer", ["unix", "2001:db8:ffff::1"])
+def test_a_proxy_vouches_for_users_only_if_that_was_said(peer):
+    """Most proxies hand on a field that they were told nothing of, whoever wrote it."""
+    assert seen(peer, x_forwarded_for="192.0.2.1", x_remote_user="alice") == Client(address="192.0.2.1")
+    assert PROXIES.vouch
+    assert not TrustedProxies(["10.0.0.1", "unix"]).vouch
+
+
+def test_a_user_comes_with_the_address():
+    found = seen(x_forwarded_for="192.0.2.1", x_remote_user="alice")
+    assert found == Client(address="192.0.2.1", user="alice")
+    assert seen("unix", TrustedProxies(["users:unix"]), x_remote_user="alice").user == "alice"
 
 
 def test_two_users_are_nobody():

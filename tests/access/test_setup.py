@@ -98,7 +98,7 @@ def test_rights_come_from_their_file(access, users, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given", [{"anyone": True}, {"auth": ("memory:a:b",)}, {"trusted_proxies": ("unix",)}]
+    "given", [{"anyone": True}, {"auth": ("memory:a:b",)}, {"trusted_proxies": ("users:unix",)}]
 )
 def test_uploads_have_somebody_to_come_from(access, given):
     assert access(upload=True, **given).may
@@ -113,6 +113,7 @@ def test_a_token_is_somebody_to_upload(access, tmp_path):
     ("given", "sentence"),
     [
         ({"upload": True}, "Uploads need a user: "),
+        ({"upload": True, "trusted_proxies": ("unix",)}, "Uploads need a user: "),
         ({"auth": ("htpasswd:/nowhere/users",)}, "/nowhere/users: the users cannot be read: No such file"),
         ({"auth": ("htpasswd",)}, "--auth htpasswd: write htpasswd:FILE."),
         ({"auth": ("file:/nowhere/users",)}, "--auth file: /nowhere/users: No such file or directory."),

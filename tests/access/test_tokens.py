@@ -56,6 +56,31 @@ def test_only_its_owner_may_read_the_file(store):
     assert sorted(path.name for path in folder.iterdir()) == ["tokens.json", "tokens.lock"]
 
 
+def test_a_link_in_the_place_of_the_lock_leads_nowhere(store, tmp_path):
+    """The folder belongs to the server, and tokens are made by root."""
+    store.create("ci", SCOPE)
+    lock = Path(store.path).with_name("tokens.lock")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(ConfigurationError, match="cannot be kept"):
+        store.create("other", SCOPE)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives things away")
+def test_what_root_makes_belongs_to_the_owner_of_the_state(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 12345, 12346)
+    store = TokenStore(str(state))
+    store.create("ci", SCOPE)
+    folder = Path(store.path).parent
+
+    for path in (folder, *folder.iterdir()):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
+
+
 def test_a_wrong_secret_is_not_told_from_an_unknown_one(store):
     _, secret = store.create("ci", SCOPE)
     wrong = secret[:-1] + ("A" if secret[-1] != "A" else "B")

@@ -6,8 +6,10 @@ A trusted proxy has to set or to clear each of these fields itself, or its clien
 - `X-Forwarded-For`, or `Forwarded` (RFC 7239): the client is the right-most address that is no
   trusted proxy. Proxies append to these, so whatever stands further left is the client's own word.
 - `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-Prefix`: what the client asked for.
-- `X-Remote-User`: a user whom the proxy has let in. It is `X-Remote-User` and nothing else: each
-  further spelling would be one more field that a proxy may forget to clear.
+- `X-Remote-User`: a user whom the proxy has let in; believed of those proxies alone that were
+  given as `users:ADDRESS`. A proxy that nobody told about this field hands on what clients send, and
+  nobody who only wants to see the right addresses thinks of it. For the same reason it has no
+  other spelling.
 
 A proxy writes one of `Forwarded` and `X-Forwarded-For` and lets the other pass, so a client can
 send the other. Where they name different clients, nothing of either is believed.
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 #: What peers are called that come by a unix socket, and have no address.
 UNIX = "unix"
+
+#: In front of the proxies that vouch for users.
+_USERS = "users:"
 
 #: How many hops are looked at, from the right.
 _MAX_HOPS = 32
@@ -81,37 +86,58 @@ class _Hop:
     host: str = ""
 
 
+class _Peers:
+    """
+    Some peers.
+
+    Args:
+        descriptions: Addresses, networks and `unix`.
+    """
+
+    def __init__(self, descriptions: Iterable[str]) -> None:
+        texts = tuple(descriptions)
+        self._unix = UNIX in texts
+        self._networks = [_network(text) for text in texts if text != UNIX]
+
+    def __bool__(self) -> bool:
+        return self._unix or bool(self._networks)
+
+    def __contains__(self, peer: str) -> bool:
+        if peer == UNIX:
+            return self._unix
+        address = _address(peer.partition("%")[0])
+        return address is not None and any(address in network for network in self._networks)
+
+
 class TrustedProxies:
     """
     The proxies whose word is taken.
 
     Args:
         descriptions: Addresses, networks such as `10.0.0.0/8`, and `unix` for all that come by a
-            unix socket.
+            unix socket. With `users:` in front, the proxy vouches for users too.
 
     Raises:
         ConfigurationError: One of them is none of these.
     """
 
     def __init__(self, descriptions: Iterable[str]) -> None:
-        self._unix = False
-        self._networks = []
-        for description in descriptions:
-            if description == UNIX:
-                self._unix = True
-            else:
-                self._networks.append(_network(description))
+        texts = tuple(descriptions)
+        self._all = _Peers(text.removeprefix(_USERS) for text in texts)
+        self._vouching = _Peers(text.removeprefix(_USERS) for text in texts if text.startswith(_USERS))
 
     def __bool__(self) -> bool:
         """Say whether there is any."""
-        return self._unix or bool(self._networks)
+        return bool(self._all)
+
+    @property
+    def vouch(self) -> bool:
+        """Whether any of them vouches for users."""
+        return bool(self._vouching)
 
     def trusts(self, peer: str) -> bool:
         """Say whether a peer is one of them: a textual address, or `unix`."""
-        if peer == UNIX:
-            return self._unix
-        address = _address(peer.partition("%")[0])
-        return address is not None and any(address in network for network in self._networks)
+        return peer in self._all
 
     def client(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> Client:
         """
@@ -125,15 +151,16 @@ class TrustedProxies:
         own = "" if peer == UNIX else peer
         if not self.trusts(peer):
             return Client(address=own)
+        user = _user(fields) if peer in self._vouching else None
         hop = self._outermost(fields)
         if hop is None:
-            return Client(address=own, user=_user(fields))
+            return Client(address=own, user=user)
         return Client(
             address=hop.address or own,
             scheme=hop.scheme.lower() if hop.scheme.lower() in ("http", "https") else None,
             host=hop.host if _is_host(hop.host) else None,
             prefix=_prefix(fields),
-            user=_user(fields),
+            user=user,
         )
 
     def _outermost(self, fields: Callable[[bytes], Sequence[bytes] | None]) -> _Hop | None:

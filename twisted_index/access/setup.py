@@ -77,7 +77,7 @@ def make_access(
     tokens = TokenStore(state) if state is not None else None
     if tokens is not None:
         tokens.read()
-    proxied = bool(TrustedProxies(guarding.trusted_proxies))
+    proxied = TrustedProxies(guarding.trusted_proxies).vouch
     users = bool(checkers) or proxied or (tokens is not None and tokens.exists())
     if publishing.upload and not users and not publishing.anyone_may_upload:
         raise ConfigurationError(_NEEDS_USER)

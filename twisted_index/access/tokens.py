@@ -281,14 +281,32 @@ def _spell(tokens: Mapping[str, Token]) -> bytes:
 
 def _make_folder(folder: str) -> None:
     """Make a folder that only its owner may look into."""
-    created = not os.path.isdir(folder)
     os.makedirs(os.path.dirname(folder), exist_ok=True)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    if created:
-        _give(folder, os.path.dirname(folder))
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        return
+    if hasattr(os, "O_DIRECTORY"):
+        with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+            _give(descriptor, os.path.dirname(folder))
 
 
-def _give(path: str, folder: str) -> None:
+@contextlib.contextmanager
+def _opened(path: str, flags: int) -> Iterator[int]:
+    """
+    Open something of a folder that may belong to a less privileged user.
+
+    Links are not followed: root must not be led to give away or to write over what it points to.
+    """
+    safe = flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, safe, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _give(descriptor: int, folder: str) -> None:
     """
     Give something to the owner of the folder that it lies in.
 
@@ -296,33 +314,29 @@ def _give(path: str, folder: str) -> None:
     """
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         owner = os.stat(folder)
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
     """Hold the lock of a folder. It is a file of its own: the file of tokens is another with each change."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        _give(path, os.path.dirname(path))
+    with _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
+        _give(descriptor, os.path.dirname(path))
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _replace(path: str, data: bytes) -> None:
     """Put a file in another's place, so that either is there whole after a loss of power."""
     folder = os.path.dirname(path)
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with open(descriptor, "wb") as file:
-            _give(temporary, folder)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+            _give(descriptor, folder)
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(data)
+            os.fsync(descriptor)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
