@@ -69,7 +69,8 @@ class Guarding:
         auth: Descriptions of credential checkers for strcred, such as `htpasswd:FILE`.
         rights: Absolute path of the file of rights; None if there is none.
         trusted_proxies: Addresses and networks of proxies whose forwarded header fields are
-            believed; `unix` for those that come by a unix socket.
+            believed; `unix` for those that come by a unix socket. With `users:` in front, the
+            proxy vouches for users too.
     """
 
     auth: tuple[str, ...] = ()

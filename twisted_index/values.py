@@ -267,7 +267,14 @@ def network(raw: object) -> str:
 
 
 def trusted_proxy(raw: object) -> str:
-    """Read the address or network of a proxy, or `unix` for those that come by a unix socket."""
+    """
+    Read the address or network of a proxy, or `unix` for those that come by a unix socket.
+
+    With `users:` in front, it vouches for users too.
+    """
+    if isinstance(raw, str) and raw.startswith("users:"):
+        where = raw.removeprefix("users:")
+        return f"users:{'unix' if where == 'unix' else network(where)}"
     return "unix" if raw == "unix" else network(raw)
 
 

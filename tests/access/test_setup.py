@@ -12,12 +12,14 @@ from zope.interface.verify import verifyObject
 
 from twisted_index.access import setup
 from twisted_index.access.access import Access, OpenAccess
+from twisted_index.access.forwarded import TrustedProxies
 from twisted_index.access.htpasswd import PluggedChecker
 from twisted_index.access.setup import make_access
 from twisted_index.access.tokens import TokenStore
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import NOBODY, Action, Credentials
 from twisted_index.settings import Guarding, Publishing
+from twisted_index.values import trusted_proxy
 
 from .conftest import ALICE, outcome
 
@@ -102,6 +104,14 @@ def test_rights_come_from_their_file(access, users, tmp_path):
 )
 def test_uploads_have_somebody_to_come_from(access, given):
     assert access(upload=True, **given).may
+
+
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0/8", "users:10.0.0.0/8", "unix", "users:unix", "users:2001:db8::/32"]
+)
+def test_a_proxy_is_written_alike_in_options_and_here(text):
+    assert TrustedProxies([trusted_proxy(text)])
+    assert TrustedProxies([trusted_proxy(text)]).vouch is text.startswith("users:")
 
 
 def test_a_token_is_somebody_to_upload(access, tmp_path):
