@@ -101,9 +101,11 @@ def start_lines(
     paths: Sequence[str],
     *,
     lan: Sequence[str] = (),
+    upstreams: Sequence[str] | None = None,
+    uploads: bool = False,
 ) -> list[str]:
     """
-    Give the lines for the log when a server without an upstream has started.
+    Give the lines for the log when a server has started.
 
     They may hold braces: log each as a field, not as a format.
 
@@ -113,19 +115,78 @@ def start_lines(
         public_url: The only URL that is shown, if set.
         paths: The folders that are served; none if it is something else.
         lan: This machine's addresses, from `lan_addresses()`; shown where a listener takes all.
+        upstreams: Lines about the other indexes that are asked, from `upstream_lines`; None if none is.
+        uploads: Whether files can be published.
     """
     listeners = list(addresses)
     here = "this folder" if len(paths) == 1 else "these folders"
+    urls = _urls(listeners, hostname, public_url, lan)
     lines = [
         f"Serving the packages in {', '.join(map(_printable, paths))}"
         if paths
         else "Serving a package index",
         *(f"Listening on {_describe(listener.address)}" for listener in listeners),
-        *_usage(_urls(listeners, hostname, public_url, lan)),
+        *_usage(urls),
     ]
-    if paths:
+    if uploads:
+        lines.extend(f"    twine upload --repository-url {url}/legacy/ dist/*" for url in urls)
+    if upstreams is not None:
+        lines.extend(upstreams)
+    elif paths:
         lines.append(f"Names that are not in {here} will not be found: no other index is asked.")
     return lines
+
+
+def upstream_lines(urls: Sequence[str], mode: str, cache: str | None, cache_size: int) -> list[str]:
+    """
+    Say what happens with names that the folders do not have.
+
+    Args:
+        urls: Of the indexes that are asked, in order; users and passwords in them are left out.
+        mode: `cache`, `proxy` or `redirect`.
+        cache: The folder of the cache, if there is one.
+        cache_size: Of the files in it, in bytes.
+    """
+    shown = ", then ".join(_printable(_without_user(url)) for url in urls)
+    lines = (
+        [f"Other names are {'redirected to' if mode == 'redirect' else 'asked for at'} {shown}"]
+        if urls
+        else []
+    )
+    if cache is not None:
+        lines.append(f"What comes from there is kept in {_printable(cache)}, up to {cache_size / 1e9:.1f} GB")
+    return lines
+
+
+def plain_passwords(addresses: Iterable[Listening]) -> str | None:
+    """
+    Warn if passwords would travel where others can read them.
+
+    Args:
+        addresses: The open listeners.
+
+    Returns:
+        A sentence; None if every listener is safe, or is reached from this machine only.
+    """
+    open_ones = [
+        _describe(listener.address)
+        for listener in addresses
+        if listener.scheme == "http"
+        and isinstance(listener.address, (IPv4Address, IPv6Address))
+        and not _is_loopback(listener.address.host)
+    ]
+    if not open_ones:
+        return None
+    return (
+        f"Passwords sent to {' and '.join(open_ones)} travel over plain HTTP, and can be read on the way: "
+        "listen on a tls: endpoint, or behind a proxy that does."
+    )
+
+
+def _without_user(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def lan_addresses() -> list[str]:

@@ -42,12 +42,14 @@ class Parts:
         resource: What answers.
         store: Where files are published; None for an index that can only be read.
         hooks: Tell others of new files; None if nobody wants to hear.
+        knows_users: Whether anybody can log in.
     """
 
     worker: Worker
     resource: IndexResource
     store: FolderStore | None
     hooks: NewFileHooks | None
+    knows_users: bool = False
 
 
 def assemble(settings: Settings, reactor: Any, *, source: Any = None, observer: Any = None) -> Parts:
@@ -112,7 +114,7 @@ class _Making:
             publishing=publishing,
             told=None if hooks is None else hooks.tell,
         )
-        return Parts(self._worker, resource, store, hooks)
+        return Parts(self._worker, resource, store, hooks, access.has_users)
 
     def _resource(self, source: Any, **more: Any) -> IndexResource:
         settings = self._settings

@@ -18,8 +18,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_index.announce import Listening, lan_addresses, start_lines
-from twisted_index.assembly import assemble
+from twisted_index.announce import Listening, lan_addresses, plain_passwords, start_lines, upstream_lines
+from twisted_index.assembly import assemble, cache_folder
 from twisted_index.descriptors import derive_connections, raise_limit
 from twisted_index.web.accesslog import AccessLog
 from twisted_index.web.site import IndexSite
@@ -144,9 +144,21 @@ class SimpleIndexService(MultiService):
             self.settings.public_url,
             self.settings.paths if self._given_source is None else (),
             lan=lan_addresses(),
+            upstreams=self._upstream_lines(),
+            uploads=self.settings.publishing.upload,
         )
         for line in lines:
             _log.info("{line}", line=line)
+        warning = plain_passwords(listening)
+        if warning is not None and self._parts.knows_users and not self.settings.guarding.trusted_proxies:
+            _log.warn("{warning}", warning=warning)
+
+    def _upstream_lines(self) -> list[str] | None:
+        upstreams = self.settings.upstreams
+        if not upstreams.urls and not upstreams.routes:
+            return None
+        cache = cache_folder(self.settings) if upstreams.mode == "cache" else None
+        return upstream_lines(upstreams.urls, upstreams.mode, cache, upstreams.cache_size)
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; see the module."""
