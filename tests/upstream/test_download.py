@@ -297,7 +297,8 @@ class Client:
         elif len(self.got) < self._readable:
             data = content.read(len(self.got), self._piece)
             self.got += data
-            return bool(data)
+            if not data:  # it has failed since
+                self._leave()
         else:
             self._waiting = True
             content.wait(len(self.got)).addCallbacks(self._go_on, self._fail)
@@ -334,7 +335,7 @@ CLIENT = st.tuples(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     attempts=st.lists(ATTEMPT, min_size=3, max_size=3),
     clients=st.lists(CLIENT, min_size=1, max_size=5),
