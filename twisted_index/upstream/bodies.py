@@ -63,7 +63,7 @@ class Body(Protocol):
         self._idle = idle
         self._finished = finished
         self._receive: Callable[[bytes], None] = lambda data: None
-        self._delivered: Deferred[None] = Deferred(lambda _: self.abort())
+        self._delivered: Deferred[None] = Deferred(lambda _: self._cancel())
         self._begun = False
         self._ended = False
         self._given_up: Exception | None = None
@@ -140,6 +140,13 @@ class Body(Protocol):
         if not self._begun:
             self._begun = True
             self._response.deliverBody(self)
+        self._break_connection()
+
+    def _cancel(self) -> None:
+        """End without a word: whoever cancelled it says what is to be said."""
+        self._ended = True
+        self._stop_timer()
+        self._finished()
         self._break_connection()
 
     def _end(self, error: Exception | None) -> None:

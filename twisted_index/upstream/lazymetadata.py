@@ -193,7 +193,8 @@ class _Reading:
         """Fetch a part, and more of what follows the more there is already: members lie together."""
         assert self._size is not None
         least = missing.first + _STEP * 2 ** len(self._parts[1:]) - 1
-        last = min(self._size - 1, missing.first + self._left - 1, max(missing.last, least))
+        here = min((start for start, _ in self._parts if start > missing.first), default=self._size)
+        last = min(here - 1, missing.first + self._left - 1, max(missing.last, least))
         await self._receive(missing.first, last)
 
     async def _receive(self, first: int | None, last: int) -> None:
