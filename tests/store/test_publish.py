@@ -19,6 +19,7 @@ from twisted_index.errors import (
     Unavailable,
 )
 from twisted_index.interfaces import Event, IHistory, ISpool, IStore, Upload
+from twisted_index.ledger import Facts, FileKey
 from twisted_index.simple.model import Companion
 from twisted_index.sources import inspector
 from twisted_index.store import publish
@@ -65,6 +66,14 @@ def test_the_source_does_not_read_the_file_again(shop: Shop, monkeypatch: pytest
 
     monkeypatch.setattr(inspector, "inspect", refuse)
     assert shop.publish(WHEEL)
+    assert shop.files() == {WHEEL.filename: WHEEL.sha256}
+
+
+def test_the_source_believes_only_what_is_said_of_the_file_as_it_is(shop: Shop):
+    path = WHEEL.write_to(shop.path / "demo")
+    wrong = Facts(sha256="0" * 64)
+    key = FileKey.of(path.stat())._replace(ctime_ns=1)
+    answer(shop.source.note, os.fsencode(path), key, wrong)
     assert shop.files() == {WHEEL.filename: WHEEL.sha256}
 
 

@@ -75,8 +75,8 @@ class FolderStore:
         self._turns: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
 
     async def sweep(self) -> None:
-        """Remove what uploads have left that were under way when a server was killed. For the start."""
-        removed = await self._worker.run(sweep, self._editor.root)
+        """Remove what changes have left that were under way when a server was killed. For the start."""
+        removed = await self._worker.run(lambda: sum(map(sweep, self._source.paths)))
         if removed:
             _log.info("{number} unfinished uploads were removed.", number=removed)
 

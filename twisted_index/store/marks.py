@@ -75,13 +75,15 @@ def plan_yank(holdings: Holdings, *, version: str | None, filename: str | None, 
     steps: list[Step] = []
     files = _found(holdings, version, filename)
     for name, entry in files.items():
-        folder = entry.folder if _writable(entry.folder) else holdings.target
+        root, folder = entry.root, entry.folder
+        if not _writable(folder):
+            root, folder = holdings.root, holdings.target
         mark = os.path.join(folder, os.fsencode(name + YANKED))
         others = [path for path in holdings.beside(name, YANKED) if path != mark]
-        _check_writable([*map(os.path.dirname, others), folder if os.path.isdir(folder) else holdings.root])
+        _check_writable([*map(os.path.dirname, others), folder if os.path.isdir(folder) else root])
         if not os.path.isdir(folder):
-            steps.append(partial(make_folder, holdings.root, folder))
-        steps.append(partial(put_document, holdings.root, mark, _text(reason)))
+            steps.append(partial(make_folder, root, folder))
+        steps.append(partial(put_document, root, mark, _text(reason)))
         steps.extend(_removals(others))
     return Plan(steps=tuple(steps), names=tuple(files))
 
