@@ -34,3 +34,19 @@ def test_a_port_that_is_none_is_not_repeated(host: str):
     reply = IndexInMemory(MemorySource()).get("/", headers={"Host": host})
     assert reply.status == 200
     assert host.encode() not in reply.body
+
+
+@pytest.mark.parametrize("short_way", [True, False])
+def test_behind_a_trusted_proxy_the_client_is_logged_and_not_the_proxy(server_factory, tmp_path, short_way):
+    config = tmp_path / "settings.toml"
+    config.write_text(f"short-way = {str(short_way).lower()}\n")
+    log = tmp_path / "access.log"
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    options = ["--logfile", str(log), "--trusted-proxy", "127.0.0.1", "--config", str(config)]
+    server = server_factory(packages, options=options)
+    for _ in range(3):
+        server.get("/simple/absent/", headers={"X-Forwarded-For": "203.0.113.7"})
+    server.stop()
+    lines = [line for line in log.read_text().splitlines() if "/simple/absent/" in line]
+    assert [line.split(" ", 1)[0] for line in lines] == ["203.0.113.7"] * 3

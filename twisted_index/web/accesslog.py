@@ -36,6 +36,11 @@ def escape_field(value: bytes) -> str:
     return value.decode("latin-1").translate(_TABLE)
 
 
+def _word(user: str) -> str:
+    """Make a user's name one word of the line."""
+    return escape_field(user.encode("utf-8", "replace")).replace(" ", "\\x20") or "-"
+
+
 class AccessLog:
     """
     Appends to a file.
@@ -80,16 +85,17 @@ class AccessLog:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def write(self, request: Any, *, aborted: bool) -> None:
+    def write(self, request: Any, *, aborted: bool, client: Any = None) -> None:
         """
         Note a request.
 
         Args:
             request: Answered, or left by its client.
             aborted: Whether the client left before the end of the answer.
+            client: The address behind a proxy, textual; None for that of the connection.
         """
         self.note(
-            request.getClientAddress(),
+            client or request.getClientAddress(),
             b"%s %s %s" % (request.method, request.uri, request.clientproto),
             request.code,
             request.sentLength or 0,
@@ -97,6 +103,7 @@ class AccessLog:
             request.getHeader(b"user-agent") or b"-",
             began=request.began,
             end=" aborted" if aborted else "",
+            user=getattr(request, "user_name", "-"),
         )
 
     def note(
@@ -110,12 +117,13 @@ class AccessLog:
         *,
         began: float,
         end: str = "",
+        user: str = "-",
     ) -> None:
         """
         Note a request by its parts.
 
         Args:
-            client: Its address.
+            client: Its address, or the text of one.
             head: The request line.
             status: Of the answer.
             size: Bytes of the body that were sent.
@@ -123,14 +131,15 @@ class AccessLog:
             agent: Likewise.
             began: When it was received, by `clock`.
             end: What follows the line.
+            user: Who it was, as far as the answer depended on it.
         """
         now = self._reactor.seconds()
-        host = getattr(client, "host", None)
+        host = client if isinstance(client, str) else getattr(client, "host", None)
         if not isinstance(host, str) or _ADDRESS.fullmatch(host) is None:
             # None for a unix socket; and what a PROXY line says may be no address at all.
             host = "-"
         self._add(
-            f'{host} - - {self._time(now)} "{escape_field(head)}" {status} {size} '
+            f'{host} - {_word(user)} {self._time(now)} "{escape_field(head)}" {status} {size} '
             f'"{escape_field(referrer)}" "{escape_field(agent)}" '
             f"{now - began:.6f}{end}\n"
         )

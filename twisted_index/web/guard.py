@@ -78,6 +78,9 @@ class Guard:
         claimed = field(request, b"Authorization")
         credentials = Credentials(authorization=claimed, address=coming.address, user=coming.user)
         identity: Identity = await maybeDeferred(self._access.identify, credentials)
+        if identity.known:
+            # For the access log.
+            request.user_name = identity.name  # type: ignore[attr-defined]
         return identity
 
     async def require(self, request: Request, action: Action, project: str = "") -> Identity:

@@ -15,6 +15,8 @@ from twisted_index.http_rules.negotiate import document_format
 from twisted_index.web.prepared import form_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from twisted_index.web.prepared import Form
 
 T = TypeVar("T")
@@ -39,6 +41,8 @@ _UNUSUAL = frozenset(
         b"via",
     }
 )
+#: What a proxy says of the client; matters to the access log alone.
+_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 #: Bytes of a head that is remembered: installers send some 600. And how many are remembered.
 _MAX_REMEMBERED = 2048
 _MOST_REMEMBERED = 1024
@@ -62,6 +66,7 @@ class Fields:
         if_none_match: The field, if it is there.
         agent: User-Agent, for the log.
         referrer: Referer, likewise.
+        forwarded: What proxies say of the client, by lower-case name.
     """
 
     form: Form
@@ -69,6 +74,7 @@ class Fields:
     if_none_match: bytes | None
     agent: bytes
     referrer: bytes
+    forwarded: Mapping[bytes, bytes]
 
 
 class Head(NamedTuple):
@@ -172,4 +178,5 @@ def read_fields(rest: bytes) -> Fields | None:
         if_none_match=fields.get(b"if-none-match"),
         agent=fields.get(b"user-agent", b"-"),
         referrer=fields.get(b"referer", b"-"),
+        forwarded={name: fields[name] for name in fields.keys() & _FORWARDED},
     )

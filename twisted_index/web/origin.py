@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from twisted.internet.address import UNIXAddress
@@ -13,6 +13,8 @@ from twisted_index.web.people import is_plain_host
 from twisted_index.web.respond import field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from twisted.web.server import Request
 
     from twisted_index.access.forwarded import TrustedProxies
@@ -67,6 +69,22 @@ class Origins:
         return Coming(
             told.address, told.scheme or scheme, told.host or direct.host, told.prefix.rstrip("/"), told.user
         )
+
+    def client_behind(self, peer: Any, fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
+        """
+        Give the address of the client behind a proxy.
+
+        Args:
+            peer: The address of the connection.
+            fields: Gives the values of a header field by its name.
+
+        Returns:
+            None if the peer is no proxy that is believed.
+        """
+        if not self._proxies:
+            return None
+        name = UNIX if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
+        return self._proxies.client(name, fields).address if self._proxies.trusts(name) else None
 
     def url(self, request: Request) -> str:
         """Give the URL by which the client came to the resource that answers."""

@@ -95,6 +95,7 @@ class IndexResource(Resource):
     Attributes:
         uploads: Takes the bodies of uploads as they arrive, where the site can do so.
         counters: What is counted; a site adds to it.
+        origins: Knows where requests come from.
     """
 
     isLeaf = True
@@ -123,7 +124,7 @@ class IndexResource(Resource):
         self._started = False
         self._instance = instance.encode("ascii") if instance is not None else None
         self.counters = Counters()
-        origins = self._origins = Origins(proxies)
+        origins = self.origins = Origins(proxies)
         guard = self._guard = Guard(access, origins)
         public_url = public_url.rstrip("/") if public_url else None
         self._reading = Reading(
@@ -177,6 +178,7 @@ class IndexResource(Resource):
             limits=limits,
             access_log=access_log,
             counters=self.counters,
+            origins=self.origins,
         )
 
     def serves(self, connections: Callable[[], int]) -> None:
@@ -274,7 +276,7 @@ class IndexResource(Resource):
         return Asked(request=request, route=route, identity=identity, private=private)
 
     async def _change(self, request: Request, route: Route) -> Response:
-        self._origins.refuse_foreign(request)
+        self.origins.refuse_foreign(request)
         if request.method == b"DELETE":
             assert self._managing is not None
             identity = await self._guard.require(request, Action.DELETE, route.project)

@@ -7,7 +7,7 @@ answer is prepared and true. Everything else goes the ordinary way, and both giv
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted_index.http_rules.conditional import matches_weakly
 from twisted_index.interfaces import Arriving
@@ -17,11 +17,14 @@ from twisted_index.web.producers import PIECE, PLAIN_TRANSPORTS
 from twisted_index.web.wire import Dates
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from twisted_index.interfaces import FileBody
     from twisted_index.settings import Limits
     from twisted_index.web.accesslog import AccessLog
     from twisted_index.web.channel import IndexChannel
     from twisted_index.web.head import Head
+    from twisted_index.web.origin import Origins
     from twisted_index.web.prepared import PreparedAnswers
     from twisted_index.web.readyfiles import ReadyFiles
     from twisted_index.web.wire import Wire
@@ -38,6 +41,7 @@ class ShortWay:
         limits: For the length of what is read.
         access_log: Where requests are written; None for nowhere.
         counters: Where they are counted; those of the site.
+        origins: Knows who is behind a proxy, for the log.
         transports: By exact type, those whose socket takes the bytes as they are.
     """
 
@@ -50,6 +54,7 @@ class ShortWay:
         limits: Limits,
         access_log: AccessLog | None = None,
         counters: Counters | None = None,
+        origins: Origins | None = None,
         transports: tuple[type, ...] = PLAIN_TRANSPORTS,
     ) -> None:
         self._pages = pages
@@ -58,6 +63,7 @@ class ShortWay:
         self._heads = HeadReader(max_uri=limits.max_uri, max_header=limits.max_header)
         self._access_log = access_log
         self._count = (counters or Counters()).count
+        self._origins = origins
         self.transports = transports
         self._dates = Dates()
 
@@ -100,9 +106,26 @@ class ShortWay:
             line = b"%s %s HTTP/1.1" % (head.method, head.path)
             fields = head.fields
             self._access_log.note(
-                transport.getPeer(), line, status, len(body), fields.referrer, fields.agent, began=began
+                self._client(transport.getPeer(), fields.forwarded),
+                line,
+                status,
+                len(body),
+                fields.referrer,
+                fields.agent,
+                began=began,
             )
         return True
+
+    def _client(self, peer: Any, forwarded: Mapping[bytes, bytes]) -> Any:
+        """Give the address for the log: the one behind a proxy, where there is one."""
+        if self._origins is None or not forwarded:
+            return peer
+
+        def fields(name: bytes) -> list[bytes] | None:
+            value = forwarded.get(name.lower())
+            return None if value is None else [value]
+
+        return self._origins.client_behind(peer, fields) or peer
 
     def _find(self, head: Head) -> tuple[Wire | None, bytes]:
         page = head.page

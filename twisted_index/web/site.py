@@ -75,6 +75,7 @@ class IndexSite(Site):
         if short_way and isinstance(resource, IndexResource):
             self.short_way = resource.short_way(self.limits, access_log)
         self._count = (resource.counters if isinstance(resource, IndexResource) else Counters()).count
+        self._origins = resource.origins if isinstance(resource, IndexResource) else None
         if isinstance(resource, IndexResource):
             resource.serves(lambda: len(self.connections))
 
@@ -204,7 +205,11 @@ class IndexSite(Site):
         """Count a request, and write it to the access log."""
         self._count(request.method, request.code, request.sentLength or 0)
         if self._access_log is not None:
-            self._access_log.write(request, aborted=aborted)
+            client = None
+            if self._origins is not None:
+                fields = request.requestHeaders.getRawHeaders
+                client = self._origins.client_behind(request.getClientAddress(), fields)
+            self._access_log.write(request, aborted=aborted, client=client)
 
     # Twisted's factory updates a formatted time each second, and opens a log of its own.
 
