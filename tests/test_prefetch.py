@@ -256,3 +256,25 @@ def test_without_a_server_an_index_of_the_configuration_is_run_meanwhile(index, 
     assert run.stderr.startswith("demo-1.0-py3-none-any.whl  ")
     assert run.stdout.startswith("1 files of 1 projects")
     assert run.returncode == 0
+
+
+def test_what_was_fetched_is_in_the_cache_from_then_on(index, tmp_path):
+    index.add_wheel("demo", "1.0")
+    index.add_wheel("acme-core", "9.0")
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "index.toml").write_text(
+        f'path = "packages"\nstate = "state"\nupstream = "{index.url}"\nlocal-only = "acme-*"\n'
+    )
+
+    def prefetch(*words: str) -> int:
+        command = [sys.executable, "-m", "twisted_index", "prefetch", "--config", "index.toml", *words]
+        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        run = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, timeout=60, check=False)
+        return run.returncode
+
+    assert prefetch("demo") == 0
+    assert "demo-1.0-py3-none-any.whl" in fetched(index)
+    index.clear_requests()
+    assert prefetch("demo") == 0
+    assert prefetch("acme-core") == 1
+    assert index.requests == []
