@@ -671,3 +671,29 @@ def test_nothing_is_logged_when_all_goes_well(bench: Bench):
         bench.stop()
 
     assert lines(logs) == []
+
+
+def test_the_bytes_of_a_file_are_on_the_disk_before_its_name_is(bench: Bench, monkeypatch: Any):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, real=real, name=name: (done.append(name), real(*args))[1])
+    bench.snapshot()
+    done.clear()
+
+    assert bench.read() == BIG
+    assert done[0] == "fsync"
+    assert set(done[1:]) == {"replace"}
+
+
+def test_the_last_bytes_do_not_wait_for_the_disk(bench: Bench, monkeypatch: Any):
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with capturedLogs() as logs:
+        assert bench.read() == BIG
+
+    assert stored(bench) == []
+    assert left_over(bench) == []
+    assert len(lines(logs)) == 1
