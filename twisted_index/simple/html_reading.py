@@ -35,6 +35,10 @@ _PIECE = 64 * 1024
 #: Characters of one tag, comment or script. The parser looks through an unfinished one again with
 #: every piece, so that an endless one would cost the square of its length.
 _MAX_UNFINISHED = 1024 * 1024
+#: Bytes of a page, and tags in it: the parser takes some microseconds for each of them, and a page of
+#: nothing else would keep a thread for minutes. A file takes some 400 bytes and three or four tags.
+_MAX_PAGE = 32 * 1024 * 1024
+_MAX_TAGS = 5 * MAX_FILES
 #: Characters of the text of an anchor.
 _MAX_TEXT = 1024
 
@@ -50,6 +54,8 @@ def read_project_page(body: bytes, charset: str | None = None) -> StatedPage:
     Raises:
         UnreadablePage: It is no page that could be of the simple API.
     """
+    if len(body) > _MAX_PAGE or body.count(b"<") > _MAX_TAGS:
+        raise UnreadablePage("it is larger than any page of files")
     reader = _Reader()
     for piece in _pieces(_decode(body, charset)):
         reader.feed(piece)
