@@ -17,6 +17,7 @@ from twisted_index.composition import compose
 from twisted_index.exposition import Metric, Sample, counter, gauge
 from twisted_index.hooks import NewFileHooks
 from twisted_index.ledger import Ledger
+from twisted_index.observers import Observers
 from twisted_index.sources.directory import DirectorySource
 from twisted_index.store.folder import FolderStore
 from twisted_index.store.history import History
@@ -38,14 +39,14 @@ class Parts:
     What a server consists of.
 
     Attributes:
-        worker: The threads that all parts share.
+        workers: The threads of the parts, in the order in which they stop.
         resource: What answers.
         store: Where files are published; None for an index that can only be read.
         hooks: Tell others of new files; None if nobody wants to hear.
         knows_users: Whether anybody can log in.
     """
 
-    worker: Worker
+    workers: tuple[Worker, ...]
     resource: IndexResource
     store: FolderStore | None
     hooks: NewFileHooks | None
@@ -80,12 +81,13 @@ class _Making:
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
 
     def around(self, source: Any) -> Parts:
-        return Parts(self._worker, self._resource(source), None, None)
+        return Parts((self._worker,), self._resource(source), None, None)
 
     def all(self) -> Parts:
         settings = self._settings
         publishing, guarding = settings.publishing, settings.guarding
         folder = self._folder(*settings.paths)
+        self._parts.append(folder)
         source = compose(
             settings.upstreams,
             folder,
@@ -96,11 +98,13 @@ class _Making:
         access = make_access(guarding, publishing, settings.state, self._reactor, self._worker)
         if not (publishing.upload or access.has_users or guarding.rights):
             # Nobody can do anything but read, so nothing has to be asked on the way of a request.
-            return Parts(self._worker, self._resource(source), None, None)
-        history = History(settings.state, self._worker)
+            return Parts((self._worker,), self._resource(source), None, None)
+        # Threads of its own, so that large uploads hold up nobody who reads.
+        writer = Worker(self._reactor, threads=settings.limits.threads, name="index-store")
+        history = History(settings.state, writer)
         store = FolderStore(
             folder,
-            worker=self._worker,
+            worker=writer,
             history=history,
             overwrite=publishing.overwrite,
             reactor=self._reactor,
@@ -114,7 +118,7 @@ class _Making:
             publishing=publishing,
             told=None if hooks is None else hooks.tell,
         )
-        return Parts(self._worker, resource, store, hooks, access.has_users)
+        return Parts((writer, self._worker), resource, store, hooks, access.has_users)
 
     def _resource(self, source: Any, **more: Any) -> IndexResource:
         settings = self._settings
@@ -140,6 +144,7 @@ class _Making:
             ledger=Ledger(_ledger_path(settings.state)),
             rescan=settings.rescan,
             answer_timeout=settings.limits.answer_timeout,
+            observer=None if self._observer is None else Observers(self._observer),
         )
 
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:

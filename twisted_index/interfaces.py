@@ -38,7 +38,7 @@ class Snapshot(Generic[T]):
         still_true: Synchronous and quick (a few calls of `stat`, or a look at a clock). It may say
             no out of caution; it never says yes to what is no longer so.
         cache_status: How a cache came by it, as one member of a Cache-Status field (RFC 9211)
-            without the name of the cache, such as `hit; ttl=540` or `hit; fwd=stale`; empty where
+            without the name of the cache, such as `hit; ttl=540` or `fwd=stale; detail=slow`; empty where
             no cache has to do with it.
     """
 

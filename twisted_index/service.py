@@ -177,8 +177,12 @@ class SimpleIndexService(MultiService):
             self._access_log.close()
         if self._parts.hooks is not None:
             await self._parts.hooks.stop()
+        # What is being written is finished; then nothing asks the source any more.
+        *writers, reader = self._parts.workers
+        for worker in writers:
+            await worker.stop()
         await self._resource.close()
-        await self._parts.worker.stop()
+        await reader.stop()
 
     def _abandon(self) -> None:
         """Close what was opened before the start failed."""
@@ -188,7 +192,8 @@ class SimpleIndexService(MultiService):
             port.stopListening()
         if self._access_log is not None:
             self._access_log.close()
-        self._parts.worker.stop()
+        for worker in self._parts.workers:
+            worker.stop()
 
     # -- The signal after which the access log is opened anew
 

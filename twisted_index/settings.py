@@ -126,8 +126,8 @@ class Upstreams:
     Attributes:
         urls: Of simple APIs, asked in order; `pip` for the one that pip here is configured to use.
         mode: `cache`, `proxy` or `redirect`.
-        cache: Absolute folder of the cache; None keeps it below the state, or in a temporary
-            folder if there is no state.
+        cache: Absolute folder of the cache; None keeps it below the state. Without a state
+            nothing is kept.
         cache_size: Of the files in it, in bytes.
         cache_ttl: Seconds for which a page is taken for true without asking.
         offline: Whether nothing is ever asked.

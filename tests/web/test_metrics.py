@@ -156,12 +156,9 @@ def test_only_accepted_uploads_count_with_their_bytes():
 
 
 def test_what_cannot_be_told_now_is_left_out_and_not_zero():
-    assert names(index_metrics(connections=1, projects=None, problems=None)) == {
-        "twisted_index_http_connections"
-    }
-    numbers = parse(write_metrics(index_metrics(connections=1, projects=0, problems=2)))
+    assert names(index_metrics(connections=1, projects=None)) == {"twisted_index_http_connections"}
+    numbers = parse(write_metrics(index_metrics(connections=1, projects=0)))
     assert of(numbers, "twisted_index_projects") == 0
-    assert of(numbers, "twisted_index_problems") == 2
 
 
 def test_the_build_is_told_as_labels():

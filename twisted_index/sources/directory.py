@@ -16,8 +16,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.errors import Unavailable
+from twisted_index.exposition import Sample, gauge
 from twisted_index.interfaces import IProblemSource, IRunning, ISource, ProblemReport, Snapshot
 from twisted_index.ledger import Ledger, Refusal
+from twisted_index.observers import compare
 from twisted_index.simple.model import Companion
 from twisted_index.sources.filesystems import has_coarse_folders, is_remote
 from twisted_index.sources.inspector import Inspector
@@ -34,9 +36,10 @@ from twisted_index.sources.survey import Survey
 from twisted_index.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from twisted_index.interfaces import Eventually, FileBody
+    from twisted_index.exposition import Metric
+    from twisted_index.interfaces import Eventually, FileBody, Problem
     from twisted_index.ledger import Facts, FileKey
     from twisted_index.simple.model import ProjectList, ProjectPage
     from twisted_index.sources.project import Served
@@ -67,6 +70,7 @@ class DirectorySource:
             0 for every answer.
         answer_timeout: Seconds that an answer waits for files to be read.
         freshness: Stands in for the clock and for `stat`.
+        observer: Provides `IIndexObserver`; None if nobody listens.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class DirectorySource:
         rescan: float = 2.0,
         answer_timeout: float = 10.0,
         freshness: Freshness | None = None,
+        observer: Any = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
@@ -102,6 +107,7 @@ class DirectorySource:
         self._listings: Joint[str, ProjectState | int] = Joint(self._list)
         self._states = States()
         self._absence: tuple[int, Snapshot[ProjectPage | None]] | None = None
+        self._observer = observer
 
     def start(self) -> None:
         """Say what the file systems cannot promise. Nothing is read before it is asked for."""
@@ -171,6 +177,11 @@ class DirectorySource:
         folder, name = os.path.split(path)
         return self._keeper.run(self._ledger.remember, folder, [(name, key, facts)])
 
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `HasMetrics`. Tells what is known without a walk through all projects."""
+        text = "Files that are known to be left out; /-/problems says why."
+        return (gauge("twisted_index_problems", text, Sample(self._survey.known)),)
+
     # -- Is it still so?
 
     def _absent(self, generation: int) -> Snapshot[ProjectPage | None]:
@@ -238,7 +249,11 @@ class DirectorySource:
         before = self._states.get(project)
         parts, generation = self._roots.parts_of(project), self._roots.generation
         looked_at = self._freshness.monotonic()
+        appeared = project in self._roots.appeared
+        self._roots.appeared.discard(project)
         if not parts:
+            if before is not None:
+                self._tell(project, before, None, ())
             self._states.drop(project)
             self._survey.note(project, ())
             return generation
@@ -260,6 +275,7 @@ class DirectorySource:
             lifetime=self._rescan,
         )
         state = ProjectState(parts, listing, {}, truth)
+        state.followed = appeared
         if before is not None:
             self._carry_over(before, state)
         self._states.put(project, state)
@@ -279,6 +295,8 @@ class DirectorySource:
         """Keep of the last state what is still good."""
         state.knowledge = before.knowledge
         state.previous = before.previous if before.snapshot is None else before.snapshot.value
+        state.followed = before.followed or before.snapshot is not None
+        state.problems = before.problems
         paths = {entry.path for entry in state.listing.entries}
         for entry in before.listing.entries:
             if entry.path not in paths and state.knowledge.pop(entry.path, None) is not None:
@@ -297,8 +315,22 @@ class DirectorySource:
         elif not state.settled:
             state.truth.lifetime = min(self._rescan, RACY_SECONDS)
         value = state.previous if state.previous == page else page
+        problems = problems_of(listing, state.served, knowledge)
+        # A file that is still being copied is not refused: it may be whole at the next look.
+        told = problems if state.settled else state.problems
+        if state.followed:
+            self._tell(project, state, page, told)
+        state.problems = told
         state.snapshot = Snapshot(value=value, still_true=state.truth)
-        self._survey.note(project, problems_of(listing, state.served, knowledge))
+        self._survey.note(project, problems)
+
+    def _tell(
+        self, project: str, was: ProjectState, page: ProjectPage | None, problems: Sequence[Problem]
+    ) -> None:
+        """Tell the observer what is different from what was last seen of a project."""
+        if self._observer is not None:
+            seen = was.previous if was.snapshot is None else was.snapshot.value
+            compare(seen, page, was.problems, problems).tell(project, self._observer)
 
     def _progress(self, state: ProjectState) -> str:
         entries = state.listing.entries

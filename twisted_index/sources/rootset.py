@@ -34,6 +34,7 @@ class RootSet:
 
     Attributes:
         generation: Grows whenever a name has come to or gone from any root.
+        appeared: Projects that had no part in any root when it was read before, until somebody looks.
     """
 
     def __init__(self, paths: Sequence[bytes], reader: Works, freshness: Freshness) -> None:
@@ -43,6 +44,7 @@ class RootSet:
         self._readings: list[RootReading | None] = [None] * len(self._paths)
         self._joint = Joint(self._read)
         self.generation = 0
+        self.appeared: set[str] = set()
 
     @property
     def readings(self) -> list[RootReading]:
@@ -95,4 +97,7 @@ class RootSet:
             ) from None
         if before is None or reading.places is not before.places:
             self.generation += 1
+        new = set() if before is None else reading.parts.keys() - before.parts.keys()
+        self.appeared |= {name for name in new if not self.parts_of(name)}
         self._readings[index] = reading
+        self.appeared = {name for name in self.appeared if self.parts_of(name)}

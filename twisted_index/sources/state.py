@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from twisted_index.sources.listing import key_of, unlinked_key
 
 if TYPE_CHECKING:
-    from twisted_index.interfaces import Snapshot
+    from collections.abc import Sequence
+
+    from twisted_index.interfaces import Problem, Snapshot
     from twisted_index.simple.model import ProjectPage
     from twisted_index.sources.inspector import Knowledge
     from twisted_index.sources.joint import Shared
@@ -111,6 +113,8 @@ class ProjectState:
         truth: Tells whether all this is still so.
         learning: The reading of its files, once it has begun.
         previous: The page before, to be kept if the new one says the same.
+        followed: Whether what was before is known, so that observers can be told what has changed.
+        problems: What is left out; while a file is young, what was left out before.
         snapshot: None until every file is known. Its value is None if nothing is named for the
             project.
         served: The files that are listed, by file name.
@@ -123,6 +127,8 @@ class ProjectState:
     truth: Truth
     learning: Shared[None] | None = None
     previous: ProjectPage | None = None
+    followed: bool = False
+    problems: Sequence[Problem] = ()
     snapshot: Snapshot[ProjectPage | None] | None = None
     served: dict[str, Served] = field(default_factory=dict)
     settled: bool = False

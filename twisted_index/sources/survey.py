@@ -52,6 +52,11 @@ class Survey:
         else:
             self._by_project.pop(project, None)
 
+    @property
+    def known(self) -> int:
+        """How many problems are known without a walk."""
+        return len(self._strays) + sum(map(len, self._by_project.values()))
+
     def report(self, reactor: Any, seconds: float) -> Deferred[ProblemReport]:
         """
         Walk through all projects and report.

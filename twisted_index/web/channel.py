@@ -152,10 +152,13 @@ class IndexChannel(HTTPChannel):
 
     def _refuse(self, status: int, sentence: str) -> None:
         body = sentence.encode("ascii") + b"\n"
+        always = b"".join(b"%s: %s\r\n" % pair for pair in self.factory.always)
         self.transport.write(
             b"HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
-            b"Connection: close\r\n\r\n%s" % (status, reason_of(status).encode("ascii"), len(body), body)
+            b"%sConnection: close\r\n\r\n%s"
+            % (status, reason_of(status).encode("ascii"), len(body), always, body)
         )
+        self.factory.count(b"other", status, len(body))
         self._cancel_deadline()
         self.loseConnection()
 

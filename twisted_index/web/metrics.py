@@ -119,21 +119,17 @@ class Counters:
         )
 
 
-def index_metrics(*, connections: int, projects: int | None, problems: int | None) -> tuple[Metric, ...]:
+def index_metrics(*, connections: int, projects: int | None) -> tuple[Metric, ...]:
     """
     Say how things are at this moment.
 
     Args:
         connections: That are open.
         projects: In the project list; None, and then it is left out, if that cannot be told now.
-        problems: Files that are known to be left out; None if nobody has looked.
     """
     found = [gauge("twisted_index_http_connections", "Connections that are open.", Sample(connections))]
     if projects is not None:
         found.append(gauge("twisted_index_projects", "Projects in the project list.", Sample(projects)))
-    if problems is not None:
-        text = "Files that are known to be left out; /-/problems says why."
-        found.append(gauge("twisted_index_problems", text, Sample(problems)))
     return tuple(found)
 
 

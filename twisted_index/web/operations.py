@@ -83,7 +83,7 @@ class Operations:
         body = write_all(
             [
                 build_metrics,
-                lambda: index_metrics(connections=connections, projects=projects, problems=None),
+                lambda: index_metrics(connections=connections, projects=projects),
                 *(part.metrics for part in self._parts),
                 process_metrics,
             ]

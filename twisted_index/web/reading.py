@@ -130,10 +130,10 @@ class Reading:
 
     def _prepare_absence(self, asked: Asked, name: str, snapshot: Snapshot[Any]) -> Response:
         response = sentence_response(404, f"There is no project {name} here.", asked.accept)
-        response = _with_cache_status(response, snapshot.cache_status)
         if not asked.private:
-            self.absent.keep(name, snapshot, document_format(asked.accept).name, response)
-        return response
+            again = _with_cache_status(response, "hit" if snapshot.cache_status else "")
+            self.absent.keep(name, snapshot, document_format(asked.accept).name, again)
+        return _with_cache_status(response, snapshot.cache_status)
 
     def _write_page(self, page: ProjectPage, form: Form) -> Response:
         return prepare_page(page, form, self._public_url)
@@ -155,9 +155,11 @@ class Reading:
         response = None if asked.private else self.pages.find(key, snapshot, form)
         if response is None:
             response = await self._elsewhere(lambda: write(snapshot.value, form), size)
-            response = _with_cache_status(response, snapshot.cache_status)
             if not asked.private:
-                self.pages.keep(key, snapshot, form, response)
+                # However the cache came by it now, next time it is there.
+                again = _with_cache_status(response, "hit" if snapshot.cache_status else "")
+                self.pages.keep(key, snapshot, form, again)
+            response = _with_cache_status(response, snapshot.cache_status)
         return response
 
     async def _elsewhere(self, write: Callable[[], Response], size: int) -> Response:

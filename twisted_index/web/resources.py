@@ -96,6 +96,7 @@ class IndexResource(Resource):
         uploads: Takes the bodies of uploads as they arrive, where the site can do so.
         counters: What is counted; a site adds to it.
         origins: Knows where requests come from.
+        always: Fields that every answer has.
     """
 
     isLeaf = True
@@ -120,7 +121,7 @@ class IndexResource(Resource):
     ) -> None:
         Resource.__init__(self)
         self._source = source
-        self._always: Headers = (*headers, *(_CORS if cors else ()))
+        self.always: Headers = (*headers, *(_CORS if cors else ()))
         self._started = False
         self._instance = instance.encode("ascii") if instance is not None else None
         self.counters = Counters()
@@ -132,7 +133,7 @@ class IndexResource(Resource):
             guard=guard,
             origins=origins,
             public_url=public_url,
-            always=self._always,
+            always=self.always,
             worker=worker,
             page_cache=page_cache,
         )
@@ -144,7 +145,7 @@ class IndexResource(Resource):
             guard,
             origins,
             publishing=publishing or Publishing(),
-            always=self._always,
+            always=self.always,
             counters=self.counters,
             told=told,
         )
@@ -198,7 +199,7 @@ class IndexResource(Resource):
 
     def _finish(self, response: Response, request: Request, gone: list[object]) -> None:
         if not gone:
-            respond(request, response, self._always)
+            respond(request, response, self.always)
         else:
             close(response)
 

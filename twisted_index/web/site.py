@@ -74,7 +74,9 @@ class IndexSite(Site):
         self.short_way: ShortWay | None = None
         if short_way and isinstance(resource, IndexResource):
             self.short_way = resource.short_way(self.limits, access_log)
-        self._count = (resource.counters if isinstance(resource, IndexResource) else Counters()).count
+        self.count = (resource.counters if isinstance(resource, IndexResource) else Counters()).count
+        #: Fields that every answer has, also those that are given before there is a request.
+        self.always = resource.always if isinstance(resource, IndexResource) else ()
         self._origins = resource.origins if isinstance(resource, IndexResource) else None
         if isinstance(resource, IndexResource):
             resource.serves(lambda: len(self.connections))
@@ -203,7 +205,7 @@ class IndexSite(Site):
 
     def log(self, request: Any, *, aborted: bool = False) -> None:
         """Count a request, and write it to the access log."""
-        self._count(request.method, request.code, request.sentLength or 0)
+        self.count(request.method, request.code, request.sentLength or 0)
         if self._access_log is not None:
             client = None
             if self._origins is not None:
