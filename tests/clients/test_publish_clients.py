@@ -175,6 +175,8 @@ def test_hatch_publishes_and_again(shell: Any, find_program: Callable[[str], str
     for _ in range(2):
         done = shell.run(*command, *sorted(dist.iterdir()), cwd=project)
         assert done.code == 0, done.output
+    # It has looked below the upload URL, as devpi has it.
+    assert "already exists" in done.output
     assert files_on(server) == BOTH
 
 
