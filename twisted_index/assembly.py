@@ -21,16 +21,14 @@ from twisted_index.observers import Observers
 from twisted_index.sources.directory import DirectorySource
 from twisted_index.store.folder import FolderStore
 from twisted_index.store.history import History
-from twisted_index.upstream.cachefolder import CacheFolder
-from twisted_index.upstream.client import HTTPRemote
-from twisted_index.upstream.pipindex import pip_index
-from twisted_index.upstream.source import UpstreamSource
 from twisted_index.web.resources import IndexResource
 from twisted_index.worker import Worker
 
 if TYPE_CHECKING:
     from twisted_index.exposition import HasMetrics
     from twisted_index.settings import Settings
+    from twisted_index.upstream.cachefolder import CacheFolder
+    from twisted_index.upstream.source import UpstreamSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +146,10 @@ class _Making:
         )
 
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
+        # Imported here, as a server without an upstream is to start without the client's share.
+        from twisted_index.upstream.client import HTTPRemote
+        from twisted_index.upstream.source import UpstreamSource
+
         settings = self._settings.upstreams
         remotes = [
             HTTPRemote(
@@ -173,6 +175,8 @@ class _Making:
         return source
 
     def _cache(self) -> CacheFolder | None:
+        from twisted_index.upstream.cachefolder import CacheFolder
+
         settings = self._settings.upstreams
         if settings.mode != "cache":
             return None
@@ -226,6 +230,8 @@ _NUMBERS = {
 
 def _resolve(word: str) -> tuple[str, ...]:
     """Say which URLs an upstream stands for."""
+    from twisted_index.upstream.pipindex import pip_index
+
     return pip_index(os.environ) if word == "pip" else (word,)
 
 

@@ -99,7 +99,7 @@ class Asking:
     def close(self) -> None:
         self.upstream.close()
         for remote in self.remotes:
-            self.background.call(remote.close, 10)
+            self.background.call(remote.stop, 10)
         self.background.call(self.worker.stop, 10)
 
 

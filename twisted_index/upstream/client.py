@@ -20,8 +20,10 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from twisted_index.errors import BadGateway, LoopDetected, Unavailable
+from twisted_index.interfaces import IRunning
 from twisted_index.upstream.addresses import AddressRefused, Guard
 from twisted_index.upstream.bodies import Body, BrokenOff, discard, read_whole
 from twisted_index.upstream.connecting import Connections
@@ -114,6 +116,7 @@ class _Transient(Unavailable):
         self.rest = retry_after
 
 
+@implementer(IRunning)
 class HTTPRemote:
     """
     An upstream index that is asked over HTTP; provides `Remote`.
@@ -181,7 +184,12 @@ class HTTPRemote:
             self.patience.total, self._reactor, _too_slow
         )
 
-    def close(self) -> Deferred[None]:
+    # -- What `IRunning` promises
+
+    def start(self) -> None:
+        """Begin nothing: connections are made when there is something to ask."""
+
+    def stop(self) -> Deferred[None]:
         """Close the connections that are kept open."""
         return self._connections.close()
 
