@@ -270,6 +270,24 @@ def test_a_page_that_drips_is_given_up_in_the_end(asking: Asking) -> None:
     assert len(asking.upstream.asked) == 1
 
 
+@pytest.mark.parametrize("piece", [b"X-More: of the same\r\n" * 500, b"HTTP/1.1 103 Wait\r\n\r\n" * 500])
+def test_an_endless_head_is_cut_off(asking: Asking, piece: bytes) -> None:
+    sent = 0
+
+    def endless(client: socket.socket, _: Asked) -> None:
+        nonlocal sent
+        client.sendall(b"HTTP/1.1 200 OK\r\n" if piece.startswith(b"X") else b"")
+        for part in asking.upstream.endless(piece):
+            client.sendall(part)
+            sent += len(part)
+
+    asking.upstream.on(DEMO, endless)
+    remote = asking.remote(patience=Patience(connect=2.0, head=60.0, total=60.0))
+    with pytest.raises(BadGateway, match="does not end"):
+        asking.page(remote)
+    assert sent < 20_000_000
+
+
 def test_an_endless_page_is_cut_off(asking: Asking) -> None:
     def endless(client: socket.socket, _: Asked) -> None:
         client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/html\r\n\r\n")

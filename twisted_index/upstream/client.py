@@ -28,6 +28,7 @@ from twisted_index.upstream.addresses import AddressRefused, Guard
 from twisted_index.upstream.bodies import Body, BrokenOff, discard, read_whole
 from twisted_index.upstream.connecting import Connections
 from twisted_index.upstream.credentials import account_from_netrc, split_account
+from twisted_index.upstream.heads import EndlessHead
 from twisted_index.upstream.lazymetadata import read_metadata
 from twisted_index.upstream.origins import BadURL, clean_url, is_downgrade, origin_of
 from twisted_index.upstream.proxies import ProxyRefused
@@ -488,6 +489,8 @@ def _raise_public(error: Exception) -> NoReturn:
             raise CancelledError from None
     if any(isinstance(cause, (SSL.Error, VerificationError)) for cause in causes):
         raise BadGateway("The upstream cannot prove who it is: its certificate is not trusted.") from None
+    if any(isinstance(cause, EndlessHead) for cause in causes):
+        raise BadGateway("The head of the upstream's answer does not end.") from None
     if isinstance(error, connection_errors.DNSLookupError):
         raise _Transient("The name of the upstream cannot be resolved.") from None
     if isinstance(error, _CONNECTION_FAILURES) and not isinstance(error, connection_errors.ConnectionClosed):

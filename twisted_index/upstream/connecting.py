@@ -13,13 +13,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
-    HTTPConnectionPool,
     ProxyAgent,
 )
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from twisted_index.upstream.addresses import AddressRefused, Guard, GuardedEndpoint, reach_of
+from twisted_index.upstream.heads import bounded_pool
 from twisted_index.upstream.origins import Origin, origin_of
 from twisted_index.upstream.proxies import Proxy, TunnelEndpoint, proxy_for
 from twisted_index.upstream.trust import trust_root
@@ -55,7 +55,7 @@ class Connections:
     def __init__(self, reactor: Any, guard: Guard, environ: Mapping[str, str], timeout: float) -> None:
         self._environ = environ
         self._guard = guard
-        self._pool = HTTPConnectionPool(reactor)
+        self._pool = bounded_pool(reactor)
         self._pool.maxPersistentPerHost = _KEPT
         self._pool.cachedConnectionTimeout = _KEPT_SECONDS
         self._endpoints = _Endpoints(reactor, guard, environ, timeout)
@@ -167,6 +167,7 @@ class _TLSEndpoint:
     def connect(self, protocol_factory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect; the handshake goes on while the first request waits."""
         factory = TLSMemoryBIOFactory(self._creator, True, protocol_factory, clock=self._clock)
+        factory.noisy = False
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         return connecting.addCallback(lambda protocol: protocol.wrappedProtocol)
 

@@ -134,6 +134,7 @@ class TunnelEndpoint:
 
     async def _connect(self, protocol_factory: IProtocolFactory) -> IProtocol:
         factory = Factory.forProtocol(lambda: _Tunnel(self._request(), protocol_factory))
+        factory.noisy = False
         tunnel: Any = await self._endpoint.connect(factory)
         protocol: IProtocol = await tunnel.opened.addTimeout(self._timeout, self._clock)
         return protocol
