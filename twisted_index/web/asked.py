@@ -35,12 +35,15 @@ class Asked:
         route: What it asks for.
         identity: Who asks, where the answer depends on it; else NOBODY, whoever it is.
         private: Whether the answer is not everyone's, so that it is neither kept nor shared.
+        unchanged: Says whether the rights are still those by which this was let in; None if rights never
+            change.
     """
 
     request: Request
     route: Route
     identity: Identity = NOBODY
     private: bool = False
+    unchanged: Callable[[], bool] | None = None
 
     @property
     def accept(self) -> bytes | None:

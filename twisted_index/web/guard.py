@@ -112,17 +112,28 @@ class Guard:
         raise Forbidden(f"Nobody may {deed}: this server knows no users.")
 
     def lease(self) -> Callable[[], bool] | None:
-        """Give what says whether rights are as they are now; None if they never change."""
+        """
+        Give what says whether rights are as they are now; None if they never change.
+
+        Ask for it before a right is looked at: an answer that was let through by old rights is not to
+        be kept under new ones.
+        """
         access = self._access
         if access is None:
             return None
         generation = access.generation
         return lambda: bool(access.generation == generation)
 
-    def bound(self, snapshot: Snapshot[T]) -> Snapshot[T]:
-        """Make the truth of an answer that is everyone's end when rights change."""
-        unchanged = self.lease()
-        if unchanged is None:
-            return snapshot
-        still_true = snapshot.still_true
-        return replace(snapshot, still_true=lambda: unchanged() and still_true())
+
+def bound(snapshot: Snapshot[T], unchanged: Callable[[], bool] | None) -> Snapshot[T]:
+    """
+    Make the truth of an answer that is everyone's end when rights change.
+
+    Args:
+        snapshot: The answer.
+        unchanged: From `Guard.lease`, before the question was let through.
+    """
+    if unchanged is None:
+        return snapshot
+    still_true = snapshot.still_true
+    return replace(snapshot, still_true=lambda: unchanged() and still_true())

@@ -15,6 +15,7 @@ from twisted_index.simple.html_page import write_file_list
 from twisted_index.simple.model import ProjectList
 from twisted_index.web.arriving import cache_status_field, settle
 from twisted_index.web.asked import eventually, redirect
+from twisted_index.web.guard import bound
 from twisted_index.web.people import front_page
 from twisted_index.web.prepared import PreparedAnswers, prepare_html, prepare_list, prepare_page
 from twisted_index.web.readyfiles import ReadyFiles
@@ -91,22 +92,21 @@ class Reading:
             Kind.FIND_FILE: self._answer_find_file,
         }
 
-    async def _ask_list(self) -> Snapshot[ProjectList]:
-        snapshot: Snapshot[ProjectList] = await eventually(self._source.project_list)
-        return self._guard.bound(snapshot)
-
     async def _ask_readable(self, asked: Asked) -> Snapshot[ProjectList]:
         """Ask for the list of projects that whoever asks may read."""
-        snapshot = await self._ask_list()
+        snapshot: Snapshot[ProjectList] = await eventually(self._source.project_list)
+        snapshot = bound(snapshot, asked.unchanged)
         if not asked.private:
             return snapshot
         names = snapshot.value.names
         readable = tuple(name for name in names if self._guard.may(asked.identity, Action.READ, name))
         return replace(snapshot, value=ProjectList(names=readable))
 
-    async def _ask_page(self, project: str) -> Snapshot[ProjectPage | None]:
-        snapshot: Snapshot[ProjectPage | None] = await eventually(self._source.project_page, project)
-        return self._guard.bound(snapshot)
+    async def _ask_page(self, asked: Asked) -> Snapshot[ProjectPage | None]:
+        snapshot: Snapshot[ProjectPage | None] = await eventually(
+            self._source.project_page, asked.route.project
+        )
+        return bound(snapshot, asked.unchanged)
 
     # -- The simple API
 
@@ -121,7 +121,7 @@ class Reading:
         name = asked.route.project
         if not asked.private and (ready := self.pages.ready(name, asked.form)) is not None:
             return ready.response
-        snapshot = await self._ask_page(name)
+        snapshot = await self._ask_page(asked)
         if snapshot.value is None:
             self.pages.drop(name)
             return self._prepare_absence(asked, name, snapshot)
@@ -139,7 +139,7 @@ class Reading:
         return prepare_page(page, form, self._public_url)
 
     async def _answer_bare_project(self, asked: Asked) -> Response:
-        if (await self._ask_page(asked.route.project)).value is None:
+        if (await self._ask_page(asked)).value is None:
             raise NotFound(NOTHING_HERE)
         return redirect(asked.request, f"{asked.route.project}/", permanent=True)
 
@@ -182,7 +182,7 @@ class Reading:
         )
         response = _with_cache_status(response, body.cache_status)
         if not asked.private:
-            self.files.keep(asked.request.path, response, self._guard.lease())
+            self.files.keep(asked.request.path, response, asked.unchanged)
         return response
 
     # -- All files on one page
@@ -202,7 +202,7 @@ class Reading:
     async def _answer_find_file(self, asked: Asked) -> Response:
         """Lead to the file at its project: 302, since the file may come and go."""
         filename = asked.route.filename
-        page = (await self._ask_page(asked.route.project)).value
+        page = (await self._ask_page(asked)).value
         if page is None or not any(file.filename == filename for file in page.files):
             raise NotFound("There is no such file here.")
         location = f"../simple/{asked.route.project}/{quote(filename)}"

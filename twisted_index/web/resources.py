@@ -14,7 +14,15 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from twisted_index.errors import LoopDetected, MethodNotAllowed, NotFound, SimpleIndexError
+from twisted_index.errors import (
+    Forbidden,
+    LoopDetected,
+    MethodNotAllowed,
+    NotFound,
+    SimpleIndexError,
+    TooManyRequests,
+    Unauthorized,
+)
 from twisted_index.interfaces import NOBODY, Action, IRunning
 from twisted_index.settings import Publishing
 from twisted_index.web.asked import Asked, eventually, last_segment, redirect
@@ -70,6 +78,8 @@ _CHANGES = frozenset({Kind.UPLOAD, Kind.YANK, Kind.STATUS})
 _LISTS = frozenset({Kind.FRONT, Kind.PROJECT_LIST, Kind.ALL_FILES})
 #: What is for those who look after the server, once there are users.
 _OPERATING = frozenset({Kind.PROBLEMS, Kind.HISTORY, Kind.METRICS})
+#: What depends on who asks, even if it refuses.
+_ABOUT_RIGHTS = (Unauthorized, Forbidden, TooManyRequests)
 
 
 class IndexResource(Resource):
@@ -206,12 +216,8 @@ class IndexResource(Resource):
     async def _answer(self, request: Request) -> Response:
         try:
             return await self._route(request)
-        except SimpleIndexError as error:
-            return error_response(error, field(request, b"Accept"))
-        except FirstError as error:
-            if isinstance(error.subFailure.value, SimpleIndexError):
-                return error_response(error.subFailure.value, field(request, b"Accept"))
-            raise
+        except (SimpleIndexError, FirstError) as error:
+            return _told(error, field(request, b"Accept"))
 
     async def _route(self, request: Request) -> Response:
         if self._instance is not None and self._instance in (field(request, b"Via") or b""):
@@ -256,25 +262,36 @@ class IndexResource(Resource):
         if answer is None:
             raise NotFound(NOTHING_HERE)
         asked = await self._admit(request, route)
-        response = await answer(asked)
-        return _sealed(response) if asked.private else response
+        if not asked.private:
+            return await answer(asked)
+        try:
+            return _sealed(await answer(asked))
+        except (SimpleIndexError, FirstError) as error:
+            return _sealed(_told(error, asked.accept))
 
     async def _admit(self, request: Request, route: Route) -> Asked:
         """Let a question pass, or raise what it gets instead."""
         guard = self._guard
+        unchanged = guard.lease()
         identity, private = NOBODY, False
         if route.kind in _OPERATING:
-            private = guard.has_users
+            # They name projects and files, and so are nobody's where some may not be read by all.
+            private = guard.has_users or not guard.all_may_read
             if private:
                 identity = await guard.require(request, Action.OPERATE)
         elif guard.all_may_read:
             pass
         elif route.kind in _LISTS:
-            identity, private = await guard.identify(request), True
+            private = True
+            if guard.may(NOBODY, Action.READ):
+                identity = await guard.identify(request)
+            else:
+                # Where nothing is open, an empty list would not make anybody log in.
+                identity = await guard.require(request, Action.READ)
         elif route.project:
             identity = await guard.require(request, Action.READ, route.project)
             private = identity.known
-        return Asked(request=request, route=route, identity=identity, private=private)
+        return Asked(request=request, route=route, identity=identity, private=private, unchanged=unchanged)
 
     async def _change(self, request: Request, route: Route) -> Response:
         self.origins.refuse_foreign(request)
@@ -289,12 +306,22 @@ class IndexResource(Resource):
         return _sealed(await answer(Asked(request=request, route=route, private=True)))
 
 
+def _told(error: SimpleIndexError | FirstError, accept: bytes | None) -> Response:
+    """Turn an error into its answer; FirstError is how one of several questions at once failed."""
+    reason = error.subFailure.value if isinstance(error, FirstError) else error
+    if not isinstance(reason, SimpleIndexError):
+        raise error
+    response = error_response(reason, accept)
+    return _sealed(response) if isinstance(reason, _ABOUT_RIGHTS) else response
+
+
 def _sealed(response: Response) -> Response:
     """Keep an answer that is not everyone's out of the hands of others (RFC 9111 section 5.2.2.7)."""
     vary = b", ".join([*(value for name, value in response.headers if name == b"Vary"), b"Authorization"])
+    stored = any(name == b"Cache-Control" and value != b"no-store" for name, value in response.headers)
     others = tuple(pair for pair in response.headers if pair[0] not in (b"Vary", b"Cache-Control"))
-    sealed = ((b"Cache-Control", b"private, no-cache"), (b"Vary", vary))
-    return replace(response, headers=(*others, *sealed))
+    caching = b"private, no-cache" if stored else b"private, no-store"
+    return replace(response, headers=(*others, (b"Cache-Control", caching), (b"Vary", vary)))
 
 
 def _log_failure(failure: Any, request: Request, gone: list[object]) -> None:
