@@ -113,6 +113,8 @@ def test_a_project_that_is_gone_is_gone_and_may_come_back(bench: Bench):
     since = bench.source.first_seen("demo", WHEEL.file.filename)
     page = bench.remote.pages.pop("demo")
     bench.clock.advance(600)
+    bench.snapshot()
+    bench.clock.advance(60)
     assert bench.page() is None
     assert again(bench).page() is None
 
@@ -121,6 +123,36 @@ def test_a_project_that_is_gone_is_gone_and_may_come_back(bench: Bench):
     assert bench.names() == [WHEEL.file.filename]
     assert bench.remote.conditions[-1] is None
     assert bench.source.first_seen("demo", WHEEL.file.filename) == since
+
+
+def test_an_upstream_that_denies_a_project_for_a_moment_is_not_believed(bench: Bench):
+    before = bench.page()
+    page = bench.remote.pages.pop("demo")
+    bench.clock.advance(600)
+    denied = bench.snapshot()
+    assert denied.value is before
+    assert not denied.still_true()
+    assert "unconfirmed" in denied.cache_status
+
+    asked = bench.remote.count("page")
+    bench.clock.advance(9)
+    assert bench.page() is before
+    assert bench.remote.count("page") == asked
+
+    bench.remote.pages["demo"] = page
+    bench.clock.advance(2)
+    assert bench.snapshot().still_true()
+    del bench.remote.pages["demo"]
+    bench.clock.advance(600)
+    assert bench.page() is before
+
+
+def test_a_project_that_is_gone_is_gone_at_once_where_nothing_is_kept(tmp_path: Path):
+    bench = Bench(tmp_path, keeps=False)
+    bench.remote.offer(WHEEL)
+    assert bench.page() is not None
+    del bench.remote.pages["demo"]
+    assert bench.page() is None
 
 
 def test_all_who_ask_at_once_share_one_request(bench: Bench):

@@ -158,6 +158,8 @@ class PageState:
         truth: Whether all this is to be repeated.
         stamp: What lies on disk; None if nothing does.
         failed_at: When the upstream could last not be asked: monotonic seconds; None if it could.
+        denied_at: When the upstream first said that there is no such project, which is not believed
+            yet: monotonic seconds; None if it says that there is.
     """
 
     record: PageRecord | None
@@ -166,6 +168,7 @@ class PageState:
     truth: Truth
     stamp: Stamp | None = None
     failed_at: float | None = None
+    denied_at: float | None = None
 
     def backs_off(self, now: float) -> bool:
         """Say whether the upstream could not be asked just now, by monotonic seconds."""
@@ -333,17 +336,33 @@ class UpstreamPages:
     async def _note_absence(self, project: str, before: PageState | None, now: float) -> PageAnswer:
         """Remember that there is no such project; on disk only if there was one, or guesses would fill it."""
         self._measures.page_misses += 1
+        if before is not None and before.page is not None and self._doubts(before):
+            self._measures.page_stale += 1
+            return PageAnswer(before, "fwd=stale; fwd-status=404; detail=unconfirmed", stale=True)
         if before is not None and before.record is not None:
             state = await self._set(project, replace(before.record, fetched=now, gone=True))
         else:
             state = self._set_absent(project)
         return PageAnswer(state, "fwd=miss; fwd-status=404")
 
+    def _doubts(self, state: PageState) -> bool:
+        """
+        Say whether it is too early to believe that a project is gone.
+
+        A web server that is being set up anew, or a load balancer, may say so for some seconds of all
+        that it has. Who removes a project goes on saying so.
+        """
+        now = self._times.monotonic()
+        if state.denied_at is None:
+            state.denied_at = now
+        state.failed_at = now
+        return now - state.denied_at < self._times.absent_ttl
+
     async def _note_same(self, before: PageState | None, now: float) -> PageAnswer:
         if before is None or before.record is None:
             raise BadGateway("The upstream said that a page has not changed, which it was never asked.")
         self._measures.page_revalidated += 1
-        before.failed_at = None
+        before.failed_at = before.denied_at = None
         before.truth.renew(now)
         before.record = replace(before.record, fetched=now)
         if self._cache is not None and before.stamp is not None:
@@ -363,9 +382,11 @@ class UpstreamPages:
         known = state.record.known.get(filename)
         if known is None or (known.sha256, known.size) == (sha256, size):
             return
-        failed_at, truth = state.failed_at, state.truth
-        state = await self._set(project, records.learn(state.record, filename, sha256, size), truth=truth)
-        state.failed_at = failed_at
+        before = state
+        state = await self._set(
+            project, records.learn(state.record, filename, sha256, size), truth=before.truth
+        )
+        state.failed_at, state.denied_at = before.failed_at, before.denied_at
 
     # -- Keeping
 
@@ -430,7 +451,7 @@ class UpstreamPages:
         record = shown.record
         state = PageState(record, shown.page, shown.files, self._truth_of(record, truth), shown.stamp)
         self._states[project] = state
-        self._files += 1 + len(record.page.files)
+        self._files += _weight(record)
         while self._files > _MOST_FILES and len(self._states) > 1:
             self._drop(next(iter(self._states)))
         return state
@@ -447,7 +468,7 @@ class UpstreamPages:
         self._absent.pop(project, None)
         state = self._states.pop(project, None)
         if state is not None and state.record is not None:
-            self._files -= 1 + len(state.record.page.files)
+            self._files -= _weight(state.record)
         return state
 
     def _set_absent(self, project: str) -> PageState:
@@ -457,6 +478,11 @@ class UpstreamPages:
         while len(self._absent) > _MOST_ABSENT:
             self._absent.popitem(last=False)
         return state
+
+
+def _weight(record: PageRecord) -> int:
+    """Say how many files a page takes as much memory as: a hundred versions without files are one."""
+    return 1 + len(record.page.files) + len(record.page.versions) // 100
 
 
 def _write_time(path: str, now: float, known: Stamp) -> Stamp | None:
