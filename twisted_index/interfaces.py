@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar, runtime_
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
     from datetime import datetime
     from typing import TypeAlias
 
@@ -312,13 +312,29 @@ class ISpool(Interface):
     """A file that is being received, without a name: if the process ends, nothing of it remains."""
 
     size = Attribute("Bytes written so far.")
-    digests = Attribute(
-        "Lower-case hex digests of what was written, by `sha256`, `blake2b_256` (32 bytes) and `md5`."
-    )
+
+    def expect(names: Collection[str]) -> None:
+        """
+        Hear, before the first `write`, of digests that will be asked for besides `sha256`.
+
+        Args:
+            names: `blake2b_256` (32 bytes) and `md5`. Others than these may be asked for too, but each
+                such question costs a reading of the whole file.
+        """
+
+    def digests(names: Collection[str] = ()) -> Eventually[Mapping[str, str]]:
+        """
+        Give lower-case hex digests of all that was written: `sha256`, and at least those named.
+
+        Raises:
+            InsufficientStorage, Unavailable: It could not be written.
+        """
 
     def write(data: bytes) -> Deferred[None]:
         """
         Append; one call at a time.
+
+        It answers when more may come; what could not be written may also be told by the next call.
 
         Raises:
             InsufficientStorage: The disk is full, or over quota.

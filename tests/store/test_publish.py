@@ -115,6 +115,30 @@ def test_a_signature_lies_beside_it(shop: Shop):
     assert shop.read(WHEEL.filename, Companion.SIGNATURE) == b"signed"
 
 
+def test_a_signature_that_is_lacking_comes_with_the_same_file_again(shop: Shop):
+    """As after a sudden end between the two, of which the client knows only that no answer came."""
+    shop.publish(WHEEL)
+    assert shop.publish(WHEEL, signature=b"signed", by="alice") is False
+    assert shop.read(WHEEL.filename, Companion.SIGNATURE) == b"signed"
+    assert shop.events()[1:] == [("alice", "upload", WHEEL.filename)]
+
+
+def test_a_signature_that_is_there_stays(shop: Shop):
+    shop.publish(WHEEL, signature=b"signed")
+    assert shop.publish(WHEEL, signature=b"signed again") is False
+    assert shop.publish(WHEEL) is False
+    assert shop.read(WHEEL.filename, Companion.SIGNATURE) == b"signed"
+    assert len(shop.events()) == 1
+
+
+def test_no_signature_goes_to_a_folder_that_takes_no_uploads(tmp_path: Path, open_shop):
+    WHEEL.write_to(tmp_path / "second")
+    shop = open_shop(tmp_path / "first", tmp_path / "second")
+    assert shop.publish(WHEEL, signature=b"signed") is False
+    assert [path.name for path in (tmp_path / "second").iterdir()] == [WHEEL.filename]
+    assert shop.tree() == []
+
+
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no second file system is at hand")
 def test_a_project_may_lie_on_another_disk(shop: Shop, either_way: str, request: pytest.FixtureRequest):
     elsewhere = Path("/dev/shm") / f"twisted-index-{os.getpid()}-{either_way}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 
 from twisted_index.errors import InsufficientStorage, SimpleIndexError, Unavailable
 from twisted_index.store import nameless
@@ -25,17 +25,21 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.parametrize("expected", [[], ["md5"], ["blake2b_256", "md5", "sha256"]])
 @pytest.mark.parametrize("sizes", [[], [1], [10] * 5, [300_000, 5, 1_000_000], [1 << 18] * 2])
-def test_size_and_digests_are_those_of_what_was_written(tmp_path: Path, sizes: list[int], either_way: str):
+def test_size_and_digests_are_those_of_what_was_written(
+    tmp_path: Path, sizes: list[int], either_way: str, expected: list[str]
+):
     spool = open_spool(os.fsencode(tmp_path), AtOnce())
+    spool.expect(expected)
     whole = b""
     for number, size in enumerate(sizes):
         data = bytes([number]) * size
         whole += data
         answer(spool.write, data)
         assert spool.size == len(whole)
-        assert spool.digests["sha256"] == hashlib.sha256(whole).hexdigest()
-    assert spool.digests == {
+        assert answer(spool.digests)["sha256"] == hashlib.sha256(whole).hexdigest()
+    assert answer(spool.digests, ["md5", "blake2b_256"]) == {
         "sha256": hashlib.sha256(whole).hexdigest(),
         "blake2b_256": hashlib.blake2b(whole, digest_size=32).hexdigest(),
         "md5": hashlib.md5(whole).hexdigest(),
@@ -70,7 +74,7 @@ class Later:
 
     def run(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
         done: Deferred[Any] = Deferred()
-        self.work.append(lambda: done.callback(function(*args, **kwargs)))
+        self.work.append(lambda: maybeDeferred(function, *args, **kwargs).chainDeferred(done))
         return done
 
     def stop(self) -> Deferred[None]:
@@ -82,12 +86,47 @@ def test_it_is_closed_only_after_what_is_being_written(tmp_path: Path):
     spool = open_spool(os.fsencode(tmp_path), worker)
     writing = spool.write(b"x" * 1_000_000)
     spool.close()
-    os.fstat(spool.file.descriptor)
     for work in worker.work:
         work()
     assert writing.called
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(spool.file.descriptor)
+
+
+def test_more_may_come_while_it_is_written_but_not_without_end(tmp_path: Path):
+    worker = Later()
+    spool = open_spool(os.fsencode(tmp_path), worker)
+    assert spool.write(b"x" * 1_000_000).called
+    assert spool.write(b"y" * 2_000_000).called
+    waiting = spool.write(b"z" * 1_000_000)
+    assert not waiting.called
+    worker.work.pop(0)()
+    assert not waiting.called, "it is not hashed yet"
+    worker.work.pop(0)()
+    assert waiting.called
+    asked = Deferred.fromCoroutine(spool.digests(["sha256"]))
+    while worker.work:
+        worker.work.pop(0)()
+    whole = b"x" * 1_000_000 + b"y" * 2_000_000 + b"z" * 1_000_000
+    assert answer(lambda: asked) == {"sha256": hashlib.sha256(whole).hexdigest()}
+    spool.close()
+    worker.work.pop()()
+
+
+def test_what_could_not_be_written_is_told_by_the_next_call(tmp_path: Path):
+    worker = Later()
+    spool = open_spool(os.fsencode(tmp_path), worker)
+    assert spool.write(b"x" * 1_000_000).called
+    os.close(spool.file.descriptor)
+    spool.file.descriptor = os.open(tmp_path, os.O_RDONLY)
+    while worker.work:
+        worker.work.pop(0)()
+    for call in (lambda: spool.write(b"x"), spool.flush, spool.digests):
+        with pytest.raises(Unavailable):
+            answer(call)
+    spool.close()
+    worker.work.pop()()
+    assert worker.work == []
 
 
 def test_nobody_has_to_close_what_nobody_waited_for(tmp_path: Path, open_shop):

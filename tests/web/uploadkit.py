@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,8 +78,10 @@ class MemorySpool:
     def size(self) -> int:
         return len(self.data)
 
-    @property
-    def digests(self) -> Mapping[str, str]:
+    def expect(self, names: Collection[str]) -> None:
+        assert not self.data, "said too late"
+
+    def digests(self, names: Collection[str] = ()) -> Mapping[str, str]:
         return {
             "sha256": hashlib.sha256(self.data).hexdigest(),
             "md5": hashlib.md5(self.data).hexdigest(),

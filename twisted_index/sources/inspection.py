@@ -48,7 +48,9 @@ _UNREADABLE = Refusal(
 _SPECIAL = Refusal(reason="It is not a regular file.", advice="Put a regular file here, or a link to one.")
 
 
-def inspect(path: bytes, distribution: Distribution, key: FileKey, *, settled: bool) -> Finding:
+def inspect(
+    path: bytes, distribution: Distribution, key: FileKey, *, settled: bool, sha256: str | None = None
+) -> Finding:
     """
     Read a file that `stat` has just seen.
 
@@ -58,6 +60,7 @@ def inspect(path: bytes, distribution: Distribution, key: FileKey, *, settled: b
         key: What `stat` said of it.
         settled: Whether its change time is old. If not, it may still be being written, perhaps out
             of order, so every member's checksum is compared as well.
+        sha256: Its digest, if whoever wrote the file has taken it; None to read the file for it.
 
     Returns:
         Its facts, or why it cannot be listed.
@@ -69,7 +72,7 @@ def inspect(path: bytes, distribution: Distribution, key: FileKey, *, settled: b
         with file:
             if FileKey.of(os.fstat(file.fileno())) != key:
                 return _CHANGED
-            finding = _read(file, distribution, settled=settled)
+            finding = _read(file, distribution, settled=settled, sha256=sha256)
             return finding if FileKey.of(os.fstat(file.fileno())) == key else _CHANGED
     except (OSError, Unreadable) as error:
         if getattr(error, "errno", None) in _SHORT_OF_MEANS:
@@ -80,7 +83,7 @@ def inspect(path: bytes, distribution: Distribution, key: FileKey, *, settled: b
         return Refusal(reason=error.reason, advice=error.advice)
 
 
-def _read(file: io.FileIO, distribution: Distribution, *, settled: bool) -> Facts:
+def _read(file: io.FileIO, distribution: Distribution, *, settled: bool, sha256: str | None) -> Facts:
     if distribution.kind is Kind.WHEEL:
         metadata = read_wheel_metadata(file)
         metadata_sha256 = hashlib.sha256(metadata).hexdigest()
@@ -91,9 +94,11 @@ def _read(file: io.FileIO, distribution: Distribution, *, settled: bool) -> Fact
     check_identity(headers, project=distribution.project, version=distribution.version)
     if not settled:
         _check_whole(file, distribution)
-    file.seek(0)
+    if sha256 is None:
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Facts(
-        sha256=hashlib.file_digest(file, "sha256").hexdigest(),
+        sha256=sha256,
         metadata_sha256=metadata_sha256,
         requires_python=headers.requires_python,
     )

@@ -17,7 +17,7 @@ from twisted_index.store.faults import telling
 from twisted_index.store.holdings import HoldingsReader
 from twisted_index.store.locking import Busy, holding
 from twisted_index.store.marks import plan_delete, plan_status, plan_unyank, plan_yank
-from twisted_index.store.publish import Publication, find_replaced
+from twisted_index.store.publish import Publication, add_signature, find_replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,6 +61,9 @@ class Editor:
         roots: Absolute paths, in order.
         overwrite: Patterns of versions whose files may get other bytes.
         now: The time, aware, in UTC.
+
+    Attributes:
+        overwrite: As given; others hold from the next change on.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class Editor:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reader = HoldingsReader(roots)
-        self._overwrite = tuple(overwrite)
+        self.overwrite = tuple(overwrite)
         self._now = now
 
     @property
@@ -99,7 +102,7 @@ class Editor:
         """
         with telling():
             holdings = self._reader.read(candidate.distribution.project)
-            return find_replaced(candidate, holdings, self._overwrite) is None
+            return find_replaced(candidate, holdings, self.overwrite) is None
 
     def publish(self, candidate: Candidate) -> Publication | None:
         """
@@ -115,7 +118,7 @@ class Editor:
         project = candidate.distribution.project
         with telling(), holding(self.root, lambda: self._reader.folder_of(project)):
             holdings = self._reader.read(project)
-            replaced = find_replaced(candidate, holdings, self._overwrite)
+            replaced = find_replaced(candidate, holdings, self.overwrite)
             if replaced is None:
                 return None
             publication = Publication(candidate, holdings, replaced)
@@ -134,6 +137,16 @@ class Editor:
         distribution = candidate.distribution
         detail = f"sha256={candidate.sha256}"
         return self._event(by, action, distribution.project, distribution.filename, detail)
+
+    def sign(self, candidate: Candidate, *, by: str) -> Done:
+        """Add the signature of a file that is there already without one; may raise Busy."""
+        distribution = candidate.distribution
+        with telling(), holding(self.root):
+            added = add_signature(candidate, self._reader.read(distribution.project))
+        if not added:
+            return Done(names=(), events=())
+        event = self._event(by, "upload", distribution.project, distribution.filename, "signature")
+        return Done(names=(distribution.filename,), events=(event,))
 
     def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> Done:
         """See `IStore.delete`; may raise Busy."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -104,8 +104,8 @@ class FolderStore:
 
     async def _publish_taken(self, upload: Upload, spool: Spool) -> bool:
         try:
-            await spool.flush()
-            return await self._publish(upload, _candidate(upload, spool))
+            digests = await spool.digests()
+            return await self._publish(upload, _candidate(upload, spool, digests["sha256"]))
         finally:
             spool.give_back()
 
@@ -142,18 +142,37 @@ class FolderStore:
     async def _publish(self, upload: Upload, candidate: Candidate) -> bool:
         # The rules come first, so that what is refused anyway is not read from end to end.
         if await self._worker.run(self._editor.is_there, candidate):
-            return False
-        facts = await self._worker.run(_prepare, candidate)
+            return await self._sign(upload, candidate)
+        facts = await self._prepare(candidate)
         async with self._turn(candidate.distribution.project):
             publication = await self._when_free(self._editor.publish, candidate)
-            if publication is None:
-                return False
-            try:
-                await self._make_sure(candidate, publication, facts)
-                await self._record(self._editor.published(candidate, publication, by=upload.by))
-            finally:
-                publication.close()
-        return True
+            if publication is not None:
+                try:
+                    await self._make_sure(candidate, publication, facts)
+                    await self._record(self._editor.published(candidate, publication, by=upload.by))
+                finally:
+                    publication.close()
+                return True
+        return await self._sign(upload, candidate)
+
+    async def _sign(self, upload: Upload, candidate: Candidate) -> bool:
+        """Add what a file that is there may lack: an upload can have ended between the two."""
+        if candidate.signature is not None:
+            sign = partial(self._editor.sign, candidate, by=upload.by)
+            await self._change_in_turn(candidate.distribution.project, sign)
+        return False
+
+    async def _prepare(self, candidate: Candidate) -> Facts:
+        """Read what was received while the disk takes it."""
+        preparation = Preparation(candidate)
+        await self._worker.run(_carry_out, preparation.begin)
+        # Neither is left alone if the other one fails: both work with a file that is then closed.
+        works = [self._worker.run(_carry_out, step) for step in preparation.together]
+        for _done, outcome in await DeferredList(works, consumeErrors=True):
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+        assert preparation.facts is not None
+        return preparation.facts
 
     async def _make_sure(self, candidate: Candidate, publication: Publication, facts: Facts) -> None:
         """
@@ -241,7 +260,7 @@ def _to_the_end(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
     return Shared(Deferred.fromCoroutine(work)).wait()
 
 
-def _candidate(upload: Upload, spool: Spool) -> Candidate:
+def _candidate(upload: Upload, spool: Spool, sha256: str) -> Candidate:
     try:
         distribution = parse_filename(upload.filename)
     except InvalidFilename as error:
@@ -249,20 +268,16 @@ def _candidate(upload: Upload, spool: Spool) -> Candidate:
     return Candidate(
         file=spool.file,
         distribution=distribution,
-        sha256=spool.digests["sha256"],
+        sha256=sha256,
         size=spool.size,
         signature=upload.signature,
         may_create=upload.may_create,
     )
 
 
-def _prepare(candidate: Candidate) -> Facts:
-    preparation = Preparation(candidate)
+def _carry_out(step: Callable[[], None]) -> None:
     with telling():
-        for step in preparation.steps:
-            step()
-    assert preparation.facts is not None
-    return preparation.facts
+        step()
 
 
 def _withdraw(publication: Publication) -> None:

@@ -102,6 +102,27 @@ def find_replaced(
     return there
 
 
+def add_signature(candidate: Candidate, holdings: Holdings) -> bool:
+    """
+    Lay the signature of a candidate beside the same file that is there, if that one has none.
+
+    Returns:
+        False if nothing was to be done.
+    """
+    there = holdings.same_as(candidate.distribution)[:1]
+    for entry in there:
+        path = entry.path + Companion.SIGNATURE.value.encode()
+        if (
+            candidate.signature is not None
+            and entry.root == holdings.root
+            and not os.path.lexists(path)
+            and _has_bytes(entry, candidate)
+        ):
+            put_document(holdings.root, path, candidate.signature)
+            return True
+    return False
+
+
 def _taken(filename: str) -> Conflict:
     return Conflict(f"File already exists: {filename} is there with other content; upload a new version.")
 
@@ -135,22 +156,25 @@ class Preparation:
         candidate: The file.
 
     Attributes:
-        facts: What the file says of itself; there after the first step.
-        steps: To be taken in this order.
+        facts: What the file says of itself; there at the end.
+        begin: The first step, after which the file no longer changes.
+        together: The other steps; in any order, or at once.
+        steps: All of them.
     """
 
     def __init__(self, candidate: Candidate) -> None:
         self._candidate = candidate
         self.facts: Facts | None = None
-        self.steps: tuple[Callable[[], None], ...] = (
-            self.inspect,
-            candidate.file.allow_reading,
-            candidate.file.sync,
-        )
+        self.begin = candidate.file.allow_reading
+        self.together: tuple[Callable[[], None], ...] = (candidate.file.sync, self.inspect)
+        self.steps = (self.begin, *self.together)
 
     def inspect(self) -> None:
         """
-        Read the archive from end to end, as it will be read when it is listed.
+        Read the archive from end to end, with all its checksums, as it will be read when it is listed.
+
+        The digest was taken while it was received; that it is what the disk has kept, the checksums
+        say, which wheels, zips and compressed sdists have of all their members.
 
         Raises:
             BadRequest: It is not what its name says.
@@ -161,12 +185,18 @@ class Preparation:
         # Nobody writes to it any more. For a wheel the checksums of all members have to be asked
         # for; an sdist is read to its end anyway, and a plain tar has none.
         settled = candidate.distribution.kind is Kind.SDIST
-        finding = inspect(candidate.file.readable_path, candidate.distribution, key, settled=settled)
+        finding = inspect(
+            candidate.file.readable_path,
+            candidate.distribution,
+            key,
+            settled=settled,
+            sha256=candidate.sha256,
+        )
         if isinstance(finding, Refusal):
             if not finding.lasting:
                 raise Unavailable("What was received cannot be read again.")
             raise BadRequest(f"{candidate.distribution.filename}: {finding.reason} {finding.advice}")
-        if finding.sha256 != candidate.sha256 or key.size != candidate.size:
+        if key.size != candidate.size:
             raise Unavailable("What was received is not what the disk has kept.")
         self.facts = finding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from zope.interface import implementer
 
 from twisted_index.interfaces import ISpool
@@ -13,13 +13,19 @@ from twisted_index.store.faults import telling
 from twisted_index.store.nameless import Nameless, open_nameless
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+
+    from twisted.python.failure import Failure
 
     from twisted_index.worker import Works
 
-#: Bytes that are gathered before they go to a thread: enough to be worth the way, and few enough
-#: that the last ones can be hashed in the reactor within a millisecond.
+#: Bytes that are gathered before they go to threads: enough to be worth the way.
 _GATHERED = 1 << 18
+#: Bytes that may be gathered while others are being written; beyond that the sender has to wait.
+_AHEAD = 2 << 20
+#: Bytes after which the disk is asked to begin, so that it has little left to do at the end.
+_BEGUN = 16 << 20
+_CHUNK = 1 << 20
 
 
 def _md5() -> Any:
@@ -39,6 +45,8 @@ class Spool:
     """
     Receives a file.
 
+    What came is written in one thread and hashed in another, and more may come meanwhile.
+
     Args:
         file: Where the bytes go; closed with the spool.
         worker: Threads that write and hash.
@@ -48,38 +56,45 @@ class Spool:
         self.file = file
         self.size = 0
         self._worker = worker
-        self._hashers: Mapping[str, Any] = {name: make() for name, make in _ALGORITHMS.items()}
+        # Every page needs this one; whatever else was promised is asked for by those who sent it.
+        self._sha256 = hashlib.sha256()
+        self._others: dict[str, Any] = {}
+        self._begun = self._written = 0
         self._gathered: list[bytes] = []
         self._waiting = 0
-        self._writing = False
+        self._busy = False
+        self._flushing = False
+        self._room: Deferred[None] | None = None
+        self._failure: Failure | None = None
         self._taken = False
         self._closed = False
 
-    @property
-    def digests(self) -> dict[str, str]:
+    def expect(self, names: Collection[str]) -> None:
         """See `ISpool`."""
-        digests = {}
-        for name, hasher in self._hashers.items():
-            whole = hasher.copy()
-            for piece in self._gathered:
-                whole.update(piece)
-            digests[name] = whole.hexdigest()
-        return digests
+        assert not self.size, "some of it was not hashed so"
+        self._others = {name: _ALGORITHMS[name]() for name in names if name != "sha256"}
+
+    async def digests(self, names: Collection[str] = ()) -> dict[str, str]:
+        """See `ISpool`."""
+        await self.flush()
+        known = {"sha256": self._sha256, **self._others}
+        digests = {name: hasher.hexdigest() for name, hasher in known.items()}
+        lacking = [name for name in names if name not in digests]
+        return {**digests, **await self._read_again(lacking)} if lacking else digests
 
     def write(self, data: bytes) -> Deferred[None]:
-        """See `ISpool`. What is small is kept for a moment and answered at once."""
+        """See `ISpool`. It is answered as soon as there is room for more, not when all is written."""
         self._gathered.append(bytes(data))
         self._waiting += len(data)
         self.size += len(data)
-        return self.flush() if self._waiting >= _GATHERED else succeed(None)
+        self._go_on()
+        return self._when_settled()
 
     def flush(self) -> Deferred[None]:
-        """Write what was gathered; fails like `write`."""
-        pieces, self._gathered, self._waiting = self._gathered, [], 0
-        if not pieces:
-            return succeed(None)
-        self._writing = True
-        return self._worker.run(self._write, pieces).addBoth(self._written)
+        """Wait until all that was gathered is written; fails like `write`."""
+        self._flushing = True
+        self._go_on()
+        return self._when_settled()
 
     def close(self) -> None:
         """See `ISpool`. A piece that is being written is finished first."""
@@ -87,7 +102,8 @@ class Spool:
             return
         self._closed = True
         self._gathered.clear()
-        if not self._writing:
+        self._waiting = 0
+        if not self._busy:
             self._let_go()
 
     def take(self) -> None:
@@ -99,18 +115,87 @@ class Spool:
         self._taken = False
         self.close()
 
+    async def _read_again(self, names: Collection[str]) -> dict[str, str]:
+        self._busy = True
+        try:
+            return await self._worker.run(self._read, names)
+        finally:
+            self._busy = False
+            if self._closed:
+                self._let_go()
+
+    # -- One batch at a time, in two threads
+
+    def _go_on(self) -> None:
+        enough = self._waiting >= _GATHERED or (self._flushing and self._gathered)
+        if self._busy or self._failure is not None or not enough:
+            return
+        pieces, self._gathered, self._waiting = self._gathered, [], 0
+        self._busy = True
+        lanes = [self._worker.run(self._write, pieces), self._worker.run(self._hash, pieces)]
+        DeferredList(lanes, consumeErrors=True).addCallback(self._wrote)
+
+    def _wrote(self, results: Any) -> None:
+        self._busy = False
+        self._failure = next((result for done, result in results if not done), None)
+        self._go_on()
+        if self._closed and not self._busy:
+            self._let_go()
+        if self._room is not None and self._settled:
+            room, self._room = self._room, None
+            self._answer(room)
+
+    @property
+    def _settled(self) -> bool:
+        if self._failure is not None or self._closed:
+            return True
+        if self._flushing:
+            return not self._busy and not self._gathered
+        return self._waiting < _AHEAD
+
+    def _when_settled(self) -> Deferred[None]:
+        if self._settled and self._failure is None:
+            self._flushing = False
+            return succeed(None)
+        room: Deferred[None] = Deferred()
+        if self._settled:
+            self._answer(room)
+        else:
+            self._room = room
+        return room
+
+    def _answer(self, room: Deferred[None]) -> None:
+        self._flushing = False
+        if self._failure is not None:
+            room.errback(self._failure)
+        else:
+            room.callback(None)
+
+    # -- In threads
+
     def _write(self, pieces: list[bytes]) -> None:
         with telling():
             for piece in pieces:
                 self.file.write(piece)
-                for hasher in self._hashers.values():
-                    hasher.update(piece)
+                self._written += len(piece)
+            if self._written - self._begun >= _BEGUN:
+                self.file.begin_sync(self._begun, self._written - self._begun)
+                self._begun = self._written
+        for piece in pieces:
+            for hasher in self._others.values():
+                hasher.update(piece)
 
-    def _written(self, result: Any) -> Any:
-        self._writing = False
-        if self._closed:
-            self._let_go()
-        return result
+    def _hash(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self._sha256.update(piece)
+
+    def _read(self, names: Collection[str]) -> dict[str, str]:
+        hashers = {name: _ALGORITHMS[name]() for name in names}
+        with telling(), open(self.file.readable_path, "rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK):
+                for hasher in hashers.values():
+                    hasher.update(chunk)
+        return {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
     def _let_go(self) -> None:
         # In a thread: to free the blocks of a file of gigabytes takes its time. A worker that was

@@ -175,6 +175,11 @@ class FormReader:
         self.filename: str | None = None
         self.size = 0
 
+    @property
+    def given(self) -> frozenset[str]:
+        """Which of `READ_FIELDS` have come so far."""
+        return frozenset(self._fields)
+
     def feed(self, data: bytes) -> list[bytes]:
         """
         Read on.

@@ -17,7 +17,7 @@ from twisted_index.simple.names import InvalidFilename, Kind, is_valid_name, nor
 from twisted_index.web.form import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from twisted_index.simple.names import Distribution
     from twisted_index.web.form import Form
@@ -34,6 +34,11 @@ _DIGESTS = {
 }
 #: Core metadata versions are 1.0 to 2.5 today; the next one needs no new release of ours.
 _METADATA_VERSION = re.compile(r"[12]\.[0-9]{1,2}")
+
+
+def promised_digests(fields: Iterable[str]) -> list[str]:
+    """Name the digests that fields of a form speak of, as a spool calls them."""
+    return [_DIGESTS[field][0] for field in fields if field in _DIGESTS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

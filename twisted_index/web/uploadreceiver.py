@@ -17,14 +17,15 @@ from twisted_index.errors import BadRequest, SimpleIndexError
 from twisted_index.interfaces import Action, Identity, ISpool, Upload
 from twisted_index.web.asked import eventually
 from twisted_index.web.form import FormReader
-from twisted_index.web.uploadclaim import acceptable, check
+from twisted_index.web.uploadclaim import acceptable, check, promised_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from twisted_index.simple.names import Distribution
     from twisted_index.web.form import Form
     from twisted_index.web.guard import Guard
+    from twisted_index.web.uploadclaim import Claim
 
 _log = Logger()
 
@@ -139,16 +140,18 @@ class Receiver:
                 named = True
                 acceptable(reader.filename)
             if size >= PIECE:
-                await self._write(held)
+                await self._write(held, reader)
                 held, size = [], 0
         form = reader.finish()
         if held:
-            await self._write(held)
+            await self._write(held, reader)
         return identity, form
 
-    async def _write(self, held: list[bytes]) -> None:
+    async def _write(self, held: list[bytes], reader: FormReader) -> None:
         if self._spool is None:
             self._spool = await eventually(self._store.spool)
+            # All clients send their digests before the file; those that do not cost a reading of it.
+            self._spool.expect(promised_digests(reader.given))
         if self._over:
             raise ConnectionDone
         await self._spool.write(b"".join(held))
@@ -183,13 +186,14 @@ class Receiver:
 
     async def _publish(self, identity: Identity, form: Form, asked_action: str | None) -> Published:
         claim = check(form, asked_action)
-        spool = self._spool
-        if spool is None:
+        if self._spool is None:
             raise BadRequest("The file in content is empty.")
         project = claim.distribution.project
         if not self._guard.may(identity, Action.UPLOAD, project):
             self._guard.refuse(identity, Action.UPLOAD, project)
-        claim.check_bytes(spool.digests)
+        # From here on it is closed by what is done with it, also if the client does not wait for that.
+        spool, self._spool = self._spool, None
+        sha256 = await _checked(spool, claim)
         upload = Upload(
             spool=spool,
             filename=claim.distribution.filename,
@@ -197,11 +201,20 @@ class Receiver:
             by=identity.name,
             may_create=self._guard.may(identity, Action.CREATE, project),
         )
-        size, sha256 = spool.size, spool.digests["sha256"]
-        # From here on the store closes it, also if the client does not wait for the answer.
-        self._spool = None
+        size = spool.size
         new = bool(await eventually(self._store.publish, upload))
         return Published(claim.distribution, sha256, size, identity.name, new)
+
+
+async def _checked(spool: ISpool, claim: Claim) -> str:
+    """Give the SHA-256 of what came, if it has every digest that was promised; else close it."""
+    try:
+        digests: Mapping[str, str] = await eventually(spool.digests, tuple(claim.digests))
+        claim.check_bytes(digests)
+    except BaseException:
+        spool.close()
+        raise
+    return digests["sha256"]
 
 
 def _told(failure: Failure) -> Failure:
