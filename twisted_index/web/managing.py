@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
-from twisted_index.errors import BadRequest, NotFound, TooLarge
+from twisted_index.errors import BadRequest, TooLarge, UnsupportedMediaType
 from twisted_index.interfaces import Action
 from twisted_index.simple.model import ProjectStatus, Status
 from twisted_index.simple.names import is_valid_name, normalize
@@ -16,14 +17,17 @@ from twisted_index.web.routes import Kind
 from twisted_index.web.smallbody import MAX_SMALL_BODY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from twisted.web.server import Request
 
     from twisted_index.web.asked import Answer, Asked
     from twisted_index.web.guard import Guard
 
+_YES = ("true", "yes", "1", "on")
 _NO = ("false", "no", "0", "off")
+#: Fields of a form; there are five that mean anything.
+_MOST_FIELDS = 100
 
 
 class Managing:
@@ -55,7 +59,7 @@ class Managing:
         version, filename = wanted.get("version"), wanted.get("filename")
         if (version is None) is (filename is None):
             raise BadRequest("Say either version or filename.")
-        if wanted.get("yanked", "true").lower() in _NO:
+        if not _is_true(wanted.get("yanked", "true")):
             files = await eventually(
                 self._store.unyank, project, version=version, filename=filename, by=identity.name
             )
@@ -85,30 +89,59 @@ def _done(document: Mapping[str, Any]) -> Response:
 def _read_fields(request: Request) -> dict[str, str]:
     """Read what was sent: a JSON object of strings and booleans, or a form as curl's `-d` sends it."""
     kind = (field(request, b"Content-Type") or b"").partition(b";")[0].strip().lower()
-    if kind == b"application/x-www-form-urlencoded":
-        return {key.decode("utf-8", "replace"): _text(values[-1]) for key, values in request.args.items()}
-    if kind != b"application/json":
-        raise BadRequest("Send application/json, or application/x-www-form-urlencoded.")
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise UnsupportedMediaType("Send application/json, or application/x-www-form-urlencoded.")
     assert request.content is not None
     request.content.seek(0)
     body = request.content.read(MAX_SMALL_BODY + 1)
     if len(body) > MAX_SMALL_BODY:
         raise TooLarge("That is more than this URL takes.")
+    return reader(body)
+
+
+def _read_form(body: bytes) -> dict[str, str]:
+    """Read a form; of a field that is there more than once, the last one counts."""
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
+        )
+    except ValueError:
+        raise BadRequest("The body is not a form in UTF-8.") from None
+    return dict(pairs)
+
+
+def _read_json(body: bytes) -> dict[str, str]:
     try:
         document = json.loads(body)
+        # Half of a surrogate pair can be written in JSON, and nowhere else.
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise BadRequest("The body is not JSON.") from None
-    if not isinstance(document, dict) or not all(isinstance(v, (str, bool)) for v in document.values()):
-        raise BadRequest("The body has to be a JSON object of strings, and true or false.")
+        raise BadRequest("The body is not JSON in UTF-8.") from None
+    if not isinstance(document, dict) or not all(map(_is_field, document.items())):
+        raise BadRequest("The body has to be a JSON object of strings; yanked may be true or false.")
     return {key: str(value) for key, value in document.items()}
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")
+_READERS: Mapping[bytes, Callable[[bytes], dict[str, str]]] = {
+    b"application/json": _read_json,
+    b"application/x-www-form-urlencoded": _read_form,
+}
+
+
+def _is_field(pair: tuple[str, object]) -> bool:
+    name, value = pair
+    return isinstance(value, str) or (name == "yanked" and isinstance(value, bool))
+
+
+def _is_true(text: str) -> bool:
+    if text.lower() not in (*_YES, *_NO):
+        raise BadRequest("yanked is either true or false.")
+    return text.lower() in _YES
 
 
 def _project(wanted: Mapping[str, str]) -> str:
     name = wanted.get("project", "")
     if not is_valid_name(name):
-        raise NotFound(f"Say the project; {name!r} is no name of one." if name else "Say the project.")
+        raise BadRequest("Say the project, by a name that a project can have.")
     return normalize(name)

@@ -52,10 +52,14 @@ class IndexRequest(Request):
     _cut: IDelayedCall | None = None
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Note the time, for the log."""
+        """Note the time, for the log, and leave forms alone."""
         self.began = self._now()
         if self._body is not None:
             self._body.ended()
+        # A form is read by whoever takes it. Twisted would read any that comes, by the parser that it
+        # has for mail, before anything is known of who sends it: it does so only at the end of a body.
+        assert self.content is not None
+        self.content.seek(0)
         super().requestReceived(command, self._origin_form(path), version)
 
     def _now(self) -> float:
