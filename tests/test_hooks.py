@@ -397,3 +397,20 @@ def test_a_slow_url_delays_neither_uploads_nor_other_urls(
     slow.release.set()
     background.call(lambda: Deferred.fromCoroutine(hooks.stop()), 20)
     assert len(slow.requests) == 3
+
+
+def test_other_urls_can_be_told_from_now_on(background: BackgroundReactor, serve: Callable[..., Server]):
+    left, kept, new = serve(200), serve(200, 200), serve(200)
+    before, both, after = (f"http://127.0.0.1:{server.port}/" for server in (left, kept, new))
+    hooks = NewFileHooks([before, both], reactor=background.reactor)
+
+    def change() -> None:
+        hooks.tell(NEW)
+        with pytest.raises(ConfigurationError):
+            hooks.follow(["ftp://example.org/", after])
+        hooks.follow([both, after])
+        hooks.tell(NEW)
+
+    background.call(change, 10)
+    background.call(lambda: Deferred.fromCoroutine(hooks.stop()), 20)
+    assert [len(server.requests) for server in (left, kept, new)] == [1, 2, 1]

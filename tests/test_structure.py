@@ -22,7 +22,7 @@ ROWS = [
     ["sources"],
     ["access", "store", "upstream"],
     ["web"],
-    ["configuration", "composition"],
+    ["configuration", "composition", "reconfiguration"],
     ["assembly"],
     ["service"],
     ["tap"],

@@ -36,7 +36,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def settings(monkeypatch):
     """Parse a command line, and give what the service would be made with."""
-    monkeypatch.setattr(tap, "_Server", lambda found: found)
+    monkeypatch.setattr(tap, "_Server", lambda found, layers: found)
 
     def parse(*words: str) -> Settings:
         options = tap.Options()

@@ -12,23 +12,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.access.forwarded import TrustedProxies
+from twisted_index.access.replaceable import ReplaceableAccess
 from twisted_index.access.setup import make_access
-from twisted_index.composition import compose
+from twisted_index.composition import Composition
 from twisted_index.exposition import Metric, Sample, counter, gauge
 from twisted_index.hooks import NewFileHooks
 from twisted_index.ledger import Ledger
 from twisted_index.observers import Observers
 from twisted_index.sources.directory import DirectorySource
+from twisted_index.sources.replaceable import ReplaceableSource
+from twisted_index.store.editor import Editor
 from twisted_index.store.folder import FolderStore
 from twisted_index.store.history import History
 from twisted_index.web.resources import IndexResource
 from twisted_index.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted_index.exposition import HasMetrics
+    from twisted_index.reconfiguration import Reconfiguration
     from twisted_index.settings import Settings
     from twisted_index.upstream.cachefolder import CacheFolder
     from twisted_index.upstream.source import UpstreamSource
+    from twisted_index.web.upload import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,14 @@ class Parts:
     knows_users: bool = False
 
 
-def assemble(settings: Settings, reactor: Any, *, source: Any = None, observer: Any = None) -> Parts:
+def assemble(
+    settings: Settings,
+    reactor: Any,
+    *,
+    source: Any = None,
+    observer: Any = None,
+    reconfiguration: Reconfiguration | None = None,
+) -> Parts:
     """
     Make the parts.
 
@@ -60,13 +74,14 @@ def assemble(settings: Settings, reactor: Any, *, source: Any = None, observer: 
         reactor: Where it runs.
         source: Serves instead of the folders; such an index can only be read.
         observer: Provides `IIndexObserver`; is told what becomes of files in the folders.
+        reconfiguration: Says when other settings hold; None if they never change.
 
     Raises:
         ConfigurationError: They cannot be made so.
     """
     worker = Worker(reactor, threads=settings.limits.threads, name="index-reader")
     making = _Making(settings, reactor, worker, observer)
-    return making.around(source) if source is not None else making.all()
+    return making.around(source) if source is not None else making.all(reconfiguration)
 
 
 class _Making:
@@ -81,42 +96,50 @@ class _Making:
     def around(self, source: Any) -> Parts:
         return Parts((self._worker,), self._resource(source), None, None)
 
-    def all(self) -> Parts:
+    def all(self, reconfiguration: Reconfiguration | None) -> Parts:
         settings = self._settings
-        publishing, guarding = settings.publishing, settings.guarding
+        publishing = settings.publishing
         folder = self._folder(*settings.paths)
         self._parts.append(folder)
-        source = compose(
-            settings.upstreams,
-            folder,
-            make_folder=self._folder,
-            make_upstream=self._upstream,
-            resolve=_resolve,
+        composition = Composition(
+            folder, make_folder=self._folder, make_upstream=self._upstream, resolve=_resolve
         )
-        access = make_access(guarding, publishing, settings.state, self._reactor, self._worker)
-        if not (publishing.upload or access.has_users or guarding.rights):
+        source = composition.of(settings.upstreams)
+        access = self._access(settings)
+        writes = publishing.upload or access.has_users or settings.guarding.rights is not None
+        if reconfiguration is None and not writes:
             # Nobody can do anything but read, so nothing has to be asked on the way of a request.
             return Parts((self._worker,), self._resource(source), None, None)
         # Threads of its own, so that large uploads hold up nobody who reads.
         writer = Worker(self._reactor, threads=settings.limits.threads, name="index-store")
         history = History(settings.state, writer)
-        store = FolderStore(
-            folder,
-            worker=writer,
-            history=history,
-            overwrite=publishing.overwrite,
-            reactor=self._reactor,
-        )
-        hooks = NewFileHooks(publishing.on_upload, reactor=self._reactor) if publishing.on_upload else None
+        editor = Editor(folder.paths, overwrite=publishing.overwrite)
+        store = FolderStore(folder, worker=writer, history=history, editor=editor, reactor=self._reactor)
+        hooks = NewFileHooks(publishing.on_upload, reactor=self._reactor)
+        if reconfiguration is not None:
+            source = ReplaceableSource(source, reconfiguration.look)
+            access = ReplaceableAccess(access, reconfiguration.look)
         resource = self._resource(
-            source,
-            access=access,
-            store=store,
-            history=history,
-            publishing=publishing,
-            told=None if hooks is None else hooks.tell,
+            source, access=access, store=store, history=history, publishing=publishing, told=hooks.tell
         )
-        return Parts((writer, self._worker), resource, store, hooks, access.has_users)
+        if reconfiguration is not None:
+            following = _Following(
+                running=lambda: reconfiguration.settings,
+                composition=composition,
+                source=source,
+                access=access,
+                make_access=self._access,
+                editor=editor,
+                hooks=hooks,
+                uploads=resource.uploads,
+            )
+            reconfiguration.apply = following.apply
+        return Parts((writer, self._worker), resource, store if writes else None, hooks, access.has_users)
+
+    def _access(self, settings: Settings) -> Any:
+        return make_access(
+            settings.guarding, settings.publishing, settings.state, self._reactor, self._worker
+        )
 
     def _resource(self, source: Any, **more: Any) -> IndexResource:
         settings = self._settings
@@ -189,6 +212,52 @@ def cache_folder(settings: Settings) -> str | None:
     if settings.upstreams.cache is not None or settings.state is None:
         return settings.upstreams.cache
     return os.path.join(settings.state, "cache", "upstream")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Following:
+    """
+    Those parts of a running server that follow its settings.
+
+    Attributes:
+        running: Gives the settings that hold now.
+        composition: Makes the source.
+        source: What is served.
+        access: Who may do what.
+        make_access: Makes another one.
+        editor: Publishes files.
+        hooks: Tell others of new files.
+        uploads: Takes them.
+    """
+
+    running: Callable[[], Settings]
+    composition: Composition
+    source: ReplaceableSource
+    access: ReplaceableAccess
+    make_access: Callable[[Settings], Any]
+    editor: Editor
+    hooks: NewFileHooks
+    uploads: Uploads
+
+    def apply(self, settings: Settings) -> None:
+        """Let other settings hold; see `Reconfiguration.apply`."""
+        running = self.running()
+        # Whoever is logged in is asked again where anything of this is another.
+        makes_access = _access_settings(settings) != _access_settings(running)
+        # All that can fail comes first.
+        access = self.make_access(settings) if makes_access else None
+        self.hooks.follow(settings.publishing.on_upload)
+        if access is not None:
+            self.access.replace(access)
+        if settings.upstreams != running.upstreams:
+            self.source.replace(self.composition.of(settings.upstreams))
+        self.editor.overwrite = settings.publishing.overwrite
+        self.uploads.publishing = settings.publishing
+
+
+def _access_settings(settings: Settings) -> tuple[object, ...]:
+    publishing = settings.publishing
+    return settings.guarding, publishing.upload, publishing.anyone_may_upload
 
 
 class _CacheNumbers:

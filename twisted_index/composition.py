@@ -7,6 +7,7 @@ Not for: making folders and upstreams, which whoever calls does, as they need th
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.errors import ConfigurationError
@@ -53,11 +54,50 @@ def compose(
     Raises:
         ConfigurationError: Clients are to be redirected to several indexes at once.
     """
-    return _Composing(settings, folder, make_folder, make_upstream, resolve, now).whole()
+    composing = Composition(
+        folder, make_folder=make_folder, make_upstream=make_upstream, resolve=resolve, now=now
+    )
+    return composing.of(settings)
+
+
+class Composition:
+    """
+    Makes the source of a server, and makes it anew for another policy.
+
+    Each folder and upstream is made once, and used wherever it is named, also in what is made later.
+
+    Args:
+        folder: As for `compose`, like all of these.
+        make_folder: Called once for each folder.
+        make_upstream: Called once for the same URLs.
+        resolve: Asked once for each word.
+        now: Tells the time: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Any,
+        *,
+        make_folder: Callable[[str], Any],
+        make_upstream: Callable[[tuple[str, ...]], Any],
+        resolve: Callable[[str], tuple[str, ...]] = lambda url: (url,),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._make_folder = cache(make_folder)
+        self._make_upstream = cache(make_upstream)
+        self._resolve = cache(resolve)
+        self._now = now
+
+    def of(self, settings: Upstreams) -> Any:
+        """Put the source together; see `compose`."""
+        return _Composing(
+            settings, self._folder, self._make_folder, self._make_upstream, self._resolve, self._now
+        ).whole()
 
 
 class _Composing:
-    """One composition: each folder and upstream is made once, and used wherever it is named."""
+    """One composition, for one policy: what stands before each upstream is made once."""
 
     def __init__(
         self,
@@ -74,7 +114,6 @@ class _Composing:
         self._make_upstream = make_upstream
         self._resolve = resolve
         self._now = now
-        self._folders: dict[str, Any] = {}
         self._upstreams: dict[tuple[str, ...], Any] = {}
 
     def whole(self) -> Any:
@@ -85,9 +124,7 @@ class _Composing:
 
     def _route(self, rule: RoutingRule) -> Route:
         if rule.folder is not None:
-            if rule.folder not in self._folders:
-                self._folders[rule.folder] = self._make_folder(rule.folder)
-            return Route(pattern=rule.pattern, source=self._folders[rule.folder])
+            return Route(pattern=rule.pattern, source=self._make_folder(rule.folder))
         if rule.upstream is not None:
             # What lies in the folders stays theirs: a rule says where else to ask.
             return Route(pattern=rule.pattern, source=self._before([rule.upstream]))

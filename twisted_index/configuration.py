@@ -146,14 +146,58 @@ def load(given: Mapping[str, object], *, environ: Mapping[str, str], folder: str
     """
     options = _from_options(given, folder)
     environment = _from_environment(environ, folder)
-    named = environment.pop("config", None)
-    config = options.pop("config", named)
+    config = options.pop("config", environment.pop("config", None))
     file = _from_file(config) if config is not None else {}
     limits = Limits(**{**file.pop("limits", {}), **options.pop("limits", {})})
     defaults = {"paths": (folder,), "state": default_state(environ)}
     settings = _settings_of({**defaults, **file, **environment, **options}, limits)
     check(settings)
     return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """
+    What settings were read from, so that they can be read again.
+
+    Attributes:
+        given: See `load`, as for all of these.
+        environ: As it was.
+        folder: As it was.
+    """
+
+    given: Mapping[str, object]
+    environ: Mapping[str, str]
+    folder: str
+
+    def load(self) -> Settings:
+        """Put the layers together; see `load`."""
+        return load(self.given, environ=self.environ, folder=self.folder)
+
+    @property
+    def file(self) -> str | None:
+        """The configuration file: absolute; None without one."""
+        options = _from_options(self.given, self.folder)
+        path: str | None = options.get("config", _from_environment(self.environ, self.folder).get("config"))
+        return path
+
+
+def differing(one: Settings, other: Settings) -> list[str]:
+    """Name the settings, as the file does, in which two values are not the same."""
+    names = [
+        name
+        for name, setting in _settings("/").items()
+        if name != "config" and _value(one, setting.field) != _value(other, setting.field)
+    ]
+    return sorted(names)
+
+
+def _value(settings: Settings, place: str) -> object:
+    """Give what a value has for a `_Setting.field`."""
+    part, _, field = place.rpartition(".")
+    if not part:
+        return getattr(settings, field)
+    return getattr(settings.upstreams.policy if part == "policy" else getattr(settings, part), field)
 
 
 def _settings_of(merged: _Layer, limits: Limits) -> Settings:

@@ -224,16 +224,36 @@ class NewFileHooks:
     """
 
     def __init__(self, urls: Iterable[str], *, reactor: Any) -> None:
-        self._hooks = [NewFileHook(url, reactor=reactor) for url in urls]
+        self._reactor = reactor
+        self._hooks: dict[str, NewFileHook] = {}
+        self._leaving: list[Deferred[None]] = []
+        self.follow(urls)
+
+    def follow(self, urls: Iterable[str]) -> None:
+        """
+        Tell these URLs from now on, and others no more.
+
+        Raises:
+            ConfigurationError: One of them is none that could be told; then all stays as it was.
+        """
+        self._leaving = [one for one in self._leaving if not one.called]
+        before = self._hooks
+        self._hooks = {url: before.get(url) or NewFileHook(url, reactor=self._reactor) for url in urls}
+        for url, hook in before.items():
+            if url not in self._hooks:
+                leaving = Deferred.fromCoroutine(hook.stop())
+                self._leaving.append(leaving)
+                leaving.addBoth(lambda _done: None)
 
     def tell(self, new: NewFile) -> None:
         """Put a file on the list of each, and return at once."""
-        for hook in self._hooks:
+        for hook in self._hooks.values():
             hook.tell(new)
 
     async def stop(self) -> None:
         """Send what waits, to all at once, as far as that is quickly done."""
-        await gatherResults([Deferred.fromCoroutine(hook.stop()) for hook in self._hooks])
+        stopping = [Deferred.fromCoroutine(hook.stop()) for hook in self._hooks.values()]
+        await gatherResults([*stopping, *self._leaving])
 
 
 def origin_of(url: str) -> str:

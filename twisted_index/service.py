@@ -21,12 +21,14 @@ from twisted.python.failure import Failure
 from twisted_index.announce import Listening, lan_addresses, plain_passwords, start_lines, upstream_lines
 from twisted_index.assembly import assemble, cache_folder
 from twisted_index.descriptors import derive_connections, raise_limit
+from twisted_index.reconfiguration import Reconfiguration
 from twisted_index.web.accesslog import AccessLog
 from twisted_index.web.site import IndexSite
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort
 
+    from twisted_index.configuration import Layers
     from twisted_index.settings import Settings
 
 _log = Logger()
@@ -47,12 +49,21 @@ class SimpleIndexService(MultiService):
         source: Serves instead of the folders; such an index can only be read.
         reactor: Twisted's, unless another is given.
         observer: Provides `IIndexObserver`; is told what becomes of files in the folders.
+        layers: What the settings were read from. If there is a configuration file among them it is
+            read again when it has changed; see `reconfiguration`.
     """
 
     def __init__(
-        self, settings: Settings, *, source: Any = None, reactor: Any = None, observer: Any = None
+        self,
+        settings: Settings,
+        *,
+        source: Any = None,
+        reactor: Any = None,
+        observer: Any = None,
+        layers: Layers | None = None,
     ) -> None:
         super().__init__()
+        self._layers = layers
         self._observer = observer
         self.settings = settings
         self._given_source = source
@@ -108,7 +119,13 @@ class SimpleIndexService(MultiService):
         settings, limits, reactor = self.settings, self.settings.limits, self._reactor
         most = limits.max_connections or derive_connections()
         self._access_log = AccessLog(settings.logfile, reactor) if settings.logfile is not None else None
-        self._parts = assemble(settings, reactor, source=self._given_source, observer=self._observer)
+        self._parts = assemble(
+            settings,
+            reactor,
+            source=self._given_source,
+            observer=self._observer,
+            reconfiguration=self._reconfiguration(),
+        )
         self._resource = self._parts.resource
         self._site = IndexSite(
             self._resource,
@@ -118,6 +135,12 @@ class SimpleIndexService(MultiService):
             short_way=settings.short_way,
         )
         self._site.displayTracebacks = settings.display_tracebacks
+
+    def _reconfiguration(self) -> Reconfiguration | None:
+        layers = self._layers
+        if layers is None or layers.file is None:
+            return None
+        return Reconfiguration(self.settings, layers.file, layers.load, self._reactor)
 
     def _listen(self, description: str) -> None:
         """Open a listener now, so that a busy port is an error of the start and not a line in a log."""

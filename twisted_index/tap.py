@@ -188,7 +188,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check the layers as a whole."""
         try:
-            _settings(self)
+            _settings(_layers(self))
         except ConfigurationError as error:
             raise usage.UsageError(error.sentence) from error
 
@@ -237,7 +237,8 @@ def makeService(config: Mapping[str, object]) -> SimpleIndexService:
     Raises:
         ConfigurationError: Something in it cannot work.
     """
-    return _Server(_settings(config))
+    layers = _layers(config)
+    return _Server(_settings(layers), layers=layers)
 
 
 def version() -> str:
@@ -250,9 +251,14 @@ def version() -> str:
     return f"twisted-index {own}, Twisted {twisted_version}, Python {python}"
 
 
-def _settings(config: Mapping[str, object]) -> Settings:
+def _layers(config: Mapping[str, object]) -> configuration.Layers:
+    """Name what settings are read from, as it is before twistd changes its folder."""
+    return configuration.Layers(given=dict(config), environ=dict(os.environ), folder=os.getcwd())
+
+
+def _settings(layers: configuration.Layers) -> Settings:
     """Read the configuration and look whether the system can follow it."""
-    settings = configuration.load(config, environ=os.environ, folder=os.getcwd())
+    settings = layers.load()
     for path in settings.paths:
         _check_folder(path)
     if settings.logfile is not None and not os.path.isdir(os.path.dirname(settings.logfile)):

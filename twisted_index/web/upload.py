@@ -51,6 +51,9 @@ class Uploads:
         always: Fields that every answer has, for those that are given before there is a resource.
         counters: Where uploads are counted.
         told: Is called with each new file, and returns at once.
+
+    Attributes:
+        publishing: As given; another one holds from the next upload on.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class Uploads:
         self._store = store
         self._guard = guard
         self._origins = origins
-        self._publishing = publishing
+        self.publishing = publishing
         self.always = always
         self.counters = counters or Counters()
         self._told = told
@@ -125,14 +128,14 @@ class Uploads:
             store=self._store,
             guard=self._guard,
             admit=lambda: self._admit(request),
-            max_content=self._publishing.max_upload,
+            max_content=self.publishing.max_upload,
             refused=refused,
         )
 
     async def _admit(self, request: Request) -> tuple[Identity, str]:
         """Decide by the header alone."""
         self._origins.refuse_foreign(request)
-        if self._store is None or not self._publishing.upload:
+        if self._store is None or not self.publishing.upload:
             raise Forbidden(_OFF)
         identity = await self._guard.require(request, Action.UPLOAD)
         boundary = boundary_of(field(request, b"Content-Type"))
@@ -143,7 +146,7 @@ class Uploads:
         return identity, boundary
 
     def _check_length(self, length: bytes | None) -> None:
-        most = self._publishing.max_upload
+        most = self.publishing.max_upload
         if length is not None and length.isdigit() and int(length) > most + MAX_BESIDE:
             raise TooLarge(too_large(most))
 
