@@ -91,11 +91,23 @@ def test_an_upstream_leads_no_closer_than_it_is_itself(own: str, leads: list[str
     assert [address for address in not_to if made.allows(ELSEWHERE, address)] == []
 
 
-def test_the_origin_of_the_upstream_is_always_allowed_and_its_host_at_another_port_is_not() -> None:
-    made = guard("151.101.0.223")
+@pytest.mark.parametrize("first", ["151.101.0.223", "10.0.0.7"])
+@pytest.mark.parametrize("then", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "0.0.0.0"])
+def test_the_name_of_an_upstream_does_not_come_to_stand_for_this_machine(first: str, then: str) -> None:
+    """Whoever has the name could have it stand for whatever this machine reaches (DNS rebinding)."""
+    made = guard(first)
 
-    assert made.allows(PUBLIC, "169.254.169.254")
-    assert not made.allows(PUBLIC._replace(port=8443), "127.0.0.1")
+    assert made.allows(PUBLIC, "151.101.0.223")
+    assert made.allows(PUBLIC, "10.0.0.9")
+    assert not made.allows(PUBLIC, then)
+    assert not made.allows(PUBLIC._replace(port=8443), then)
+
+
+@pytest.mark.parametrize("own", ["127.0.0.1", "169.254.7.7"])
+def test_an_upstream_that_was_chosen_on_this_machine_or_nearby_is_allowed(own: str) -> None:
+    made = guard(own)
+
+    assert made.allows(PUBLIC, own)
 
 
 def test_exceptions_are_allowed_in_every_spelling() -> None:

@@ -132,7 +132,9 @@ class Guard:
 
     Its own origin is always allowed: somebody chose it. Elsewhere a public upstream leads only to
     public addresses, one on a private network to private ones as well, one on this machine to this
-    machine as well. What it is itself is settled when its name is first resolved, and stays so.
+    machine as well. What it is itself is settled when its name is first resolved, and stays so: a name
+    that stood for another machine then does not come to stand for this one, or for what a cloud tells
+    its machines (DNS rebinding).
 
     Args:
         own: The upstream's origin.
@@ -160,9 +162,12 @@ class Guard:
 
     def allows(self, origin: Origin, address: str) -> bool:
         """Tell whether a connection to an address may be made for the sake of an origin."""
-        if origin == self.own or self._is_exception(address):
+        if self._is_exception(address):
             return True
         reach = reach_of(address)
+        if origin == self.own:
+            # Between public and private it may move: names do that with the network of the machine.
+            return self._reach in (None, Reach.CLOSED) or reach <= max(self._reach, Reach.PRIVATE)
         own = Reach.PUBLIC if self._reach in (None, Reach.CLOSED) else self._reach
         return reach is not Reach.CLOSED and reach <= own
 
