@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.protocol import Protocol
@@ -208,7 +208,52 @@ def discard(response: IResponse, clock: IReactorTime, idle: float) -> None:
     Body(response, clock, idle).deliver(count).addErrback(lambda _: None)
 
 
-async def read_whole(body: Body, limit: int, *, gzipped: bool = False) -> bytes:
+class Memory:
+    """
+    What the pages of an upstream may take together while they are read.
+
+    Args:
+        left: Bytes.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class Allowance:
+    """
+    What one page takes of it, given back at the end.
+
+    Args:
+        memory: Of all.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._taken = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._memory.left += self._taken
+
+    def take(self, size: int) -> None:
+        """
+        Take so many bytes.
+
+        Raises:
+            Unavailable: Others have them.
+        """
+        if size > self._memory.left:
+            raise Unavailable("Too many large pages come from the upstream at once.")
+        self._memory.left -= size
+        self._taken += size
+
+
+async def read_whole(
+    body: Body, limit: int, *, gzipped: bool = False, allowance: Allowance | None = None
+) -> bytes:
     """
     Read a body to its end.
 
@@ -216,10 +261,11 @@ async def read_whole(body: Body, limit: int, *, gzipped: bool = False) -> bytes:
         body: Not delivered yet.
         limit: In bytes, as they come and unpacked.
         gzipped: Whether it is to be unpacked.
+        allowance: Where what is held in memory is taken from; None if it is little.
 
     Raises:
         BadGateway: It is larger, or no whole gzip.
-        Unavailable: It did not come whole.
+        Unavailable: It did not come whole, or there is no memory for it.
     """
     if body.length is not None and body.length > limit:
         body.abort()
@@ -233,7 +279,10 @@ async def read_whole(body: Body, limit: int, *, gzipped: bool = False) -> bytes:
         left -= len(data)
         if left < 0:
             raise _too_large(limit)
-        pieces.append(data if unpacker is None else unpacker.feed(data))
+        piece = data if unpacker is None else unpacker.feed(data)
+        if allowance is not None:
+            allowance.take(len(piece))
+        pieces.append(piece)
 
     await body.deliver(take)
     if unpacker is not None:

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from twisted_index.errors import BadGateway, LoopDetected, Unavailable
 from twisted_index.interfaces import IRunning
 from twisted_index.upstream.addresses import AddressRefused, Guard
-from twisted_index.upstream.bodies import Body, BrokenOff, discard, read_whole
+from twisted_index.upstream.bodies import Allowance, Body, BrokenOff, Memory, discard, read_whole
 from twisted_index.upstream.connecting import Connections
 from twisted_index.upstream.credentials import account_from_netrc, split_account
 from twisted_index.upstream.heads import EndlessHead
@@ -50,6 +50,7 @@ _log = Logger()
 
 _MAX_REDIRECTS = 5  # as many as curl's manual advises, and more than any index needs
 _MAX_VALIDATOR = 512  # bytes of an ETag or a date that is kept and sent back
+_MAX_REST = 120  # seconds; installers sleep as long as they are told to, without a word
 
 #: Answers that may be others in a moment (RFC 9110 section 15.6, RFC 6585 section 4).
 _BUSY = (429, 502, 503, 504)
@@ -113,7 +114,7 @@ class _Transient(Unavailable):
     """Another try may go well; after so many seconds, if the upstream said how many."""
 
     def __init__(self, sentence: str, retry_after: int | None = None) -> None:
-        super().__init__(sentence, 5 if retry_after is None else retry_after)
+        super().__init__(sentence, 5 if retry_after is None else min(retry_after, _MAX_REST))
         self.rest = retry_after
 
 
@@ -160,6 +161,8 @@ class HTTPRemote:
         self._connections = Connections(reactor, guard, environ, self.patience.connect)
         self._requests = DeferredSemaphore(self.patience.parallel)
         self._files = DeferredSemaphore(self.patience.parallel)
+        # Two of the largest pages at once, or many of the usual size.
+        self._memory = Memory(2 * self.patience.max_page)
 
     # -- What `Remote` promises
 
@@ -220,17 +223,19 @@ class HTTPRemote:
         if answer.response.code != 200 or coding not in ("", "identity", "gzip", "x-gzip"):
             body.abort()
             raise _unexpected(answer)
-        content = await read_whole(body, self.patience.max_page, gzipped=coding.endswith("gzip"))
-        return await self._worker.run(
-            read_page,
-            project,
-            content,
-            content_type=answer.field(b"Content-Type"),
-            url=answer.url,
-            whole=body.whole or coding.endswith("gzip"),
-            etag=_validator(answer.field(b"ETag")),
-            modified=_validator(answer.field(b"Last-Modified")),
-        )
+        gzipped = coding.endswith("gzip")
+        with Allowance(self._memory) as allowance:
+            content = await read_whole(body, self.patience.max_page, gzipped=gzipped, allowance=allowance)
+            return await self._worker.run(
+                read_page,
+                project,
+                content,
+                content_type=answer.field(b"Content-Type"),
+                url=answer.url,
+                whole=body.whole or gzipped,
+                etag=_validator(answer.field(b"ETag")),
+                modified=_validator(answer.field(b"Last-Modified")),
+            )
 
     async def _document(self, url: str, limit: int) -> bytes | None:
         answer = await self._open(_asked(url), _as_they_are())
@@ -419,7 +424,7 @@ def _validator(value: str) -> str | None:
 
 def _seconds(value: str) -> int | None:
     """Read a Retry-After; a date in it is not worth a clock."""
-    return int(value) if value.isascii() and value.isdigit() and len(value) <= 6 else None
+    return int(value[:9]) if value.isascii() and value.isdigit() else None
 
 
 def _is_uncoded(answer: _Answer) -> bool:

@@ -18,6 +18,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # RFC 3986 appendix A: what may stand in a path or query as it is; a `%` begins an escape already.
 _SAFE = "%/:@!$&'()*+,;=~-._?"
+# Control characters, what some clients take for a slash, and halves of characters, as JSON may hold.
+_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
@@ -64,7 +66,7 @@ def clean_url(url: str, *, base: str | None = None, may_have_user: bool = False)
         BadURL: There is no such URL, or it is none that may be asked for.
     """
     url = url.strip(" \t\r\n\f")
-    if len(url) > MAX_URL or any(ord(letter) < 32 or ord(letter) == 127 for letter in url) or "\\" in url:
+    if len(url) > MAX_URL or _UNSPEAKABLE.search(url):
         raise BadURL("it is no URL")
     try:
         parts = urlsplit(url if base is None else urljoin(base, url))

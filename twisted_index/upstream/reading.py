@@ -37,6 +37,9 @@ _HTML = (
 
 #: Characters of a version that is looked at.
 _MAX_VERSION = 128
+#: Commas and brackets of a page in JSON: Python's reader lets no other thread run, and 60 MB of nothing
+#: else kept it for half a minute, and 1.7 GB. A file has about a dozen.
+_MAX_MARKS = 1_000_000
 
 
 def read_page(
@@ -86,12 +89,16 @@ def _stated(body: bytes, content_type: str, whole: bool) -> StatedPage:
     field["Content-Type"] = content_type
     media_type = field.get_content_type() if content_type else ""
     if media_type in _JSON:
+        if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_MARKS:
+            raise UnreadablePage("it is larger than any page of files")
         return json_reading.read_project_page(body)
     if media_type not in _HTML:
         what = media_type[:80] if media_type.isprintable() and media_type.isascii() else "something"
         raise UnreadablePage(f"it is {what or 'of no type'} instead of a simple API page")
     if not whole and b"</html" not in body[-4096:].lower() and b"</body" not in body[-4096:].lower():
         raise UnreadablePage("it was broken off")
+    if b"<" not in body:  # an empty page has tags all the same; an empty answer is an accident
+        raise UnreadablePage("it is no HTML")
     return html_reading.read_project_page(body, field.get_content_charset())
 
 
