@@ -160,18 +160,25 @@ class CacheFolder:
     def page_path(self, upstream: str, project: str) -> str:
         """Say where a page is, by the URL of the upstream and a normalized name."""
         name = hashlib.sha256(project.encode("utf-8", "surrogateescape")).hexdigest()
-        remote = hashlib.sha256(upstream.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return os.path.join(self.path, "pages", remote, name[:2], name[2:])
+        return os.path.join(self.path, "pages", _digest_of_url(upstream), name[:2], name[2:])
 
     def file_path(self, sha256: str) -> str:
         """Say where a distribution file is, by its lower-case hex digest."""
         return os.path.join(self.path, "files", sha256[:2], sha256[2:])
 
-    def metadata_path(self, sha256: str, *, provisional: bool = False) -> str:
-        """Say where the core metadata of a wheel is, by the digest of the wheel."""
-        return os.path.join(
-            self.path, "metadata", sha256[:2], sha256[2:] + (".ranged" if provisional else "")
-        )
+    def metadata_path(self, sha256: str, *, said_by: str | None = None, provisional: bool = False) -> str:
+        """
+        Say where the core metadata of a wheel is.
+
+        Args:
+            sha256: The digest of the wheel.
+            said_by: The URL of the upstream whose word it is; None if it was read in the wheel. What
+                one says of a wheel is not believed of another's.
+            provisional: Whether it was read by ranges.
+        """
+        by = "" if said_by is None else f".{_digest_of_url(said_by)}"
+        name = sha256[2:] + by + (".ranged" if provisional else "")
+        return os.path.join(self.path, "metadata", sha256[:2], name)
 
     # -- Reading
 
@@ -341,6 +348,10 @@ class CacheFolder:
                 break
             removed += entry.size
         return total - removed, removed
+
+
+def _digest_of_url(url: str) -> str:
+    return hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:

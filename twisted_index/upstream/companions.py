@@ -86,12 +86,14 @@ class Companions:
         if companion is Companion.METADATA:
             if one.file.core_metadata is None:
                 return None
-            finding = self._finding.ask(one.url, lambda: self._find_metadata(wanted))
+            # What is joined has to be what this page promises, of this upstream.
+            key = f"{wanted.remote.url} {one.url} {wanted.sha256} {one.file.core_metadata}"
+            finding = self._finding.ask(key, lambda: self._find_metadata(wanted))
         else:
             url = _url_of(one, companion)
             if url is None:
                 return None
-            finding = self._finding.ask(url, lambda: self._pass_on(wanted, url))
+            finding = self._finding.ask(f"{wanted.remote.url} {url}", lambda: self._pass_on(wanted, url))
         found = await wait_at_most(
             self._reactor, self._answer_timeout, finding, lambda: "The document is being fetched."
         )
@@ -108,18 +110,18 @@ class Companions:
 
     async def _find_metadata(self, wanted: Wanted) -> tuple[bytes, str] | None:
         """Look for core metadata in all places, the surest first."""
-        kept = await self._worker.run(self._read_kept, wanted, False)
+        kept = await self._worker.run(self._read_surest, wanted)
         if kept is not None:
             self._measures.file_hits += 1
             return kept, "hit"
-        for look in (self._ask_for_it, self._read_cached_wheel):
+        for look, said_by in ((self._ask_for_it, wanted.remote.url), (self._read_cached_wheel, None)):
             document = await look(wanted)
             if document is not None:
-                await self._worker.run(self._keep, wanted, document, False)
+                await self._worker.run(self._keep, wanted, document, said_by)
                 return document, "fwd=miss; stored" if self._cache is not None else "fwd=miss"
         if not wanted.one.file.filename.endswith(".whl"):
             return None
-        kept = await self._worker.run(self._read_kept, wanted, True)
+        kept = await self._worker.run(self._read_kept, wanted, wanted.remote.url, True)
         if kept is not None:
             self._measures.file_hits += 1
             return kept, "hit"
@@ -132,7 +134,8 @@ class Companions:
             document = await self._files.read_whole(wanted, _read_metadata)
         if document is None or not _is_promised(wanted.one, document):
             raise self._refusal(wanted)
-        await self._worker.run(self._keep, wanted, document, provisional)
+        said_by = wanted.remote.url if provisional else None
+        await self._worker.run(self._keep, wanted, document, said_by, provisional)
         return document, "fwd=miss"
 
     async def _ask_for_it(self, wanted: Wanted) -> bytes | None:
@@ -168,25 +171,27 @@ class Companions:
 
     # -- On disk; in a thread
 
-    def _read_kept(self, wanted: Wanted, provisional: bool) -> bytes | None:
+    def _read_surest(self, wanted: Wanted) -> bytes | None:
+        return self._read_kept(wanted, None) or self._read_kept(wanted, wanted.remote.url)
+
+    def _read_kept(self, wanted: Wanted, said_by: str | None, provisional: bool = False) -> bytes | None:
         if self._cache is None or wanted.sha256 is None:
             return None
-        path = self._cache.metadata_path(wanted.sha256, provisional=provisional)
+        path = self._cache.metadata_path(wanted.sha256, said_by=said_by, provisional=provisional)
         written = self._cache.read(path, MAX_METADATA + 65)
         document = None if written is None else _unsealed(written)
         return document if document is not None and _is_promised(wanted.one, document) else None
 
-    def _keep(self, wanted: Wanted, document: bytes, provisional: bool) -> None:
+    def _keep(self, wanted: Wanted, document: bytes, said_by: str | None, provisional: bool = False) -> None:
         if self._cache is not None and wanted.sha256 is not None and not self._offline:
-            self._cache.replace(
-                self._cache.metadata_path(wanted.sha256, provisional=provisional), _sealed(document)
-            )
+            path = self._cache.metadata_path(wanted.sha256, said_by=said_by, provisional=provisional)
+            self._cache.replace(path, _sealed(document))
 
-    def compare(self, one: RemoteFile, sha256: str) -> None:
+    def compare(self, wanted: Wanted, sha256: str) -> None:
         """Look at a wheel that has come: is what was said of it by ranges right? Blocks."""
         if self._cache is None:
             return
-        path = self._cache.metadata_path(sha256, provisional=True)
+        path = self._cache.metadata_path(sha256, said_by=wanted.remote.url, provisional=True)
         written = self._cache.read(path, MAX_METADATA + 65)
         file = None if written is None else self._cache.open_file(sha256)
         if written is None or file is None:
@@ -199,7 +204,7 @@ class Companions:
         if _unsealed(written) != document:
             _log.error(
                 "The core metadata of {filename} was read wrong from afar, and is corrected.",
-                filename=one.file.filename,
+                filename=wanted.one.file.filename,
             )
         self._cache.replace(self._cache.metadata_path(sha256), _sealed(document))
 
@@ -212,8 +217,13 @@ def _read_metadata(file: io.BufferedReader) -> bytes | None:
 
 
 def _is_promised(one: RemoteFile, document: bytes) -> bool:
-    promised = (one.file.core_metadata or {}).get("sha256")
-    return promised is None or hashlib.sha256(document).hexdigest() == promised
+    """Tell whether a document has every digest that is promised of it."""
+    promised = one.file.core_metadata or {}
+    known = {name: digest for name, digest in promised.items() if name in hashlib.algorithms_guaranteed}
+    return all(
+        hashlib.new(name, document, usedforsecurity=False).hexdigest() == digest
+        for name, digest in known.items()
+    )
 
 
 def _sealed(document: bytes) -> tuple[bytes, bytes]:

@@ -100,7 +100,7 @@ class Files:
         answer_timeout: float,
         measures: Measures,
         offline: bool,
-        arrived: Callable[[RemoteFile, str], None],
+        arrived: Callable[[Wanted, str], None],
     ) -> None:
         self._cache = cache
         self._worker = worker
@@ -327,7 +327,7 @@ class Files:
         if done.kept and self._room is not None:
             self._room.note(done.sha256)
             self._room.added(done.total)
-            await self._worker.run(self._arrived, wanted.one, done.sha256)
+            await self._worker.run(self._arrived, wanted, done.sha256)
 
     # -- Places; in a thread
 

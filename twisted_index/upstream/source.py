@@ -114,7 +114,7 @@ class UpstreamSource:
             answer_timeout=answer_timeout,
             measures=self._measures,
             offline=offline,
-            arrived=lambda one, sha256: self._companions.compare(one, sha256),
+            arrived=lambda wanted, sha256: self._companions.compare(wanted, sha256),
         )
         self._companions = Companions(
             cache=cache,
