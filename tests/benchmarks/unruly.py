@@ -20,7 +20,8 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 
 #: What it may become; besides `well`.
 MODES = (
-    "down", "slow", "silent", "trickling", "failing", "busy", "denying", "garbled", "other-bytes", "breaking-off",
+    "down", "slow", "silent", "trickling", "failing", "busy", "denying", "garbled",
+    "other-bytes", "breaking-off",
 )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def test_a_body_is_sent_as_it_comes():
     index = serving(slow)
     connection = index.connect()
     connection.ask(PATH)
+    index.advance(3)
     assert f"Content-Length: {len(CONTENT)}".encode() in connection.received
     for upto in (1, 100, 70_000, 300_000):
         slow.come(upto)
@@ -211,6 +212,7 @@ def test_a_client_that_is_gone_lets_go_of_the_body():
     index = serving(slow)
     connection = index.connect()
     connection.ask(PATH)
+    index.advance(3)
     connection.disconnect()
     assert slow.closed == 1
     slow.come(len(CONTENT))
@@ -240,6 +242,61 @@ def test_a_client_that_stalls_is_dropped_and_the_body_let_go():
     index.advance(200)
 
     assert connection.closed
+    assert slow.closed == 1
+
+
+# -- Before the head
+
+
+def test_what_fails_before_its_first_byte_is_an_answer_that_says_so():
+    slow = Slow()
+    index = serving(slow)
+    connection = index.connect()
+    connection.ask(PATH)
+    index.advance(2)
+    assert connection.received == b""
+    slow.fail(BadGateway("The upstream lists this file, but does not have it."))
+    index.settle()
+
+    assert b" 502 " in connection.received.split(b"\r\n")[0]
+    assert b"does not have it" in connection.received
+    assert slow.closed == 1
+
+
+def test_the_first_bytes_bring_the_head_with_them():
+    slow = Slow()
+    index = serving(slow)
+    connection = index.connect()
+    connection.ask(PATH)
+    slow.come(10)
+    index.settle()
+
+    assert connection.received.endswith(b"\r\n\r\n" + CONTENT[:10])
+
+
+def test_a_client_that_goes_before_the_head_lets_the_body_go():
+    slow = Slow()
+    index = serving(slow)
+    connection = index.connect()
+    connection.ask(PATH)
+    connection.disconnect()
+    slow.come(10)
+    index.advance(5)
+
+    assert slow.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [("HEAD", {}, 200), ("GET", {"If-None-Match": '"' + "ab" * 32 + '"'}, 304)],
+)
+def test_nothing_is_fetched_for_an_answer_without_a_body(method: str, headers: dict[str, str], status: int):
+    slow = Slow()
+    connection = serving(slow).connect()
+    connection.ask(PATH, method=method, headers=headers)
+
+    assert connection.replies(method)[0].status == status
+    assert not slow.begun
     assert slow.closed == 1
 
 
@@ -300,7 +357,7 @@ def test_what_is_passed_on_without_being_kept_is_sent_whole():
     assert (reply.status, reply.body) == (200, CONTENT)
 
 
-@pytest.mark.parametrize("content", [b"bytes", Slow()])
+@pytest.mark.parametrize("content", [b"bytes", Slow(readable=1)])
 def test_what_needs_no_wait_is_given_back(content: Any):
     index = serving(Slow())
     body = FileBody(content=content, size=5, sha256=None, modified=0.0)

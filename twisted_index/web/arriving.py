@@ -7,6 +7,7 @@ connection is cut: only that tells a client that what it has is not the file.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_index.errors import NotSupported, SimpleIndexError
+from twisted_index.errors import NotReady, NotSupported, SimpleIndexError
 from twisted_index.interfaces import Arriving, FileBody
 from twisted_index.sources.patience import wait_at_most
 from twisted_index.web.producers import PIECE
@@ -30,6 +31,9 @@ _log = Logger()
 
 #: Seconds that a request for a part waits for the whole; pip gives up at 15.
 _PATIENCE = 10.0
+#: Seconds that the head of an answer waits for the first bytes. What fails meanwhile is an answer that
+#: says so, which installers know how to repeat; after the head there is only the cut connection.
+_FIRST_BYTES = 3.0
 
 
 @implementer(IPushProducer)
@@ -152,14 +156,14 @@ class Whole:
 
 async def settle(body: FileBody, wants_range: bool, clock: Any) -> FileBody:
     """
-    Make a body one of which a part may be sent, if a part is asked for.
+    Make a body that can be sent: one that has begun to come, or one of which a part may be sent.
 
     A part cannot be compared with anything by who gets it, so it is given only of a file that is
     known to be right.
 
     Args:
-        body: Of any kind. Closed if this fails.
-        wants_range: Whether the request is a GET with a Range field.
+        body: Of any kind, for a GET that is not conditional. Closed if this fails.
+        wants_range: Whether the request has a Range field.
         clock: Tells when the wait is over.
 
     Returns:
@@ -167,19 +171,32 @@ async def settle(body: FileBody, wants_range: bool, clock: Any) -> FileBody:
         sent whole, as RFC 9110 section 14.2 allows.
 
     Raises:
-        SimpleIndexError: It takes longer than a client waits (`NotReady`), or never comes.
+        SimpleIndexError: It takes longer than a client waits for a part (`NotReady`), or never comes.
     """
     content = body.content
-    if not wants_range or not isinstance(content, Arriving):
+    if not isinstance(content, Arriving):
         return body
     try:
-        await wait_at_most(clock, _PATIENCE, content.whole(), lambda: "The file is being fetched.")
+        if not wants_range:
+            await _begin(content, clock)
+            return body
+        await wait_at_most(clock, _PATIENCE, content.whole(), _progress)
     except NotSupported:
         return body
     except BaseException:
         content.close()
         raise
     return replace(body, content=Whole(content, body.size))
+
+
+async def _begin(content: Arriving, clock: Any) -> None:
+    """Wait for the first bytes, but not for long: a client that sees the head waits for longer."""
+    with contextlib.suppress(NotReady):
+        await wait_at_most(clock, _FIRST_BYTES, content.wait(0), _progress)
+
+
+def _progress() -> str:
+    return "The file is being fetched."
 
 
 def takes_ranges(body: FileBody) -> bool:

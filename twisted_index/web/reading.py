@@ -27,6 +27,8 @@ from twisted_index.web.sentences import sentence_response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twisted.web.http import Request
+
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.model import ProjectPage
     from twisted_index.web.asked import Answer, Asked
@@ -171,8 +173,8 @@ class Reading:
         body = await eventually(self._source.open_file, route.project, route.filename, route.companion)
         if body is None:
             raise NotFound("There is no such file here.")
-        wants_range = asked.request.method == b"GET" and field(asked.request, b"Range") is not None
-        if wants_range and isinstance(body.content, Arriving):
+        if isinstance(body.content, Arriving) and _wants_bytes(asked.request):
+            wants_range = field(asked.request, b"Range") is not None
             body = await settle(body, wants_range, self._clock or asked.request.channel.factory.reactor)
         response = Response(
             headers=(_BINARY, (b"Accept-Ranges", b"bytes"), *REVALIDATE, *NOSNIFF),
@@ -220,6 +222,12 @@ class Reading:
             headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *NO_SCRIPTS),
             body=front_page(project_list, self._public_url or self._origins.url(asked.request)),
         )
+
+
+def _wants_bytes(request: Request) -> bool:
+    """Say whether a request is likely to be answered with a body: for others nothing is fetched."""
+    conditional = field(request, b"If-None-Match") or field(request, b"If-Modified-Since")
+    return request.method == b"GET" and conditional is None
 
 
 def _with_cache_status(response: Response, status: str) -> Response:
