@@ -87,7 +87,7 @@ class Options(usage.Options):
     optFlags = [  # noqa: RUF012
         ["display-tracebacks", None, "Show tracebacks to clients. They may expose private data!"],
         ["cors", None, "Let web pages of other sites read the index."],
-        ["upload", None, "Take uploads, of users."],
+        ["upload", None, "Take uploads of users; see --auth, and twisted-index token."],
         ["anyone-may-upload", None, "Take uploads of everyone, without a user."],
         ["offline", None, "Never ask an upstream; serve what is in the cache."],
     ]
@@ -146,7 +146,7 @@ class Options(usage.Options):
         self["auth"].append(checker)
 
     def opt_trusted_proxy(self, place: str) -> None:
-        """Address or network of a proxy, or unix, whose word on clients is taken; repeat it for more."""
+        """Proxy that is believed: address, network or unix; users:ADDRESS also on users; repeat it for more."""
         self["trusted-proxy"].append(place)
 
     def opt_upstream(self, url: str) -> None:
@@ -347,7 +347,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         # With two names the second is the one that could not be made.
         return f"Cannot start: {error.strerror}: {os.fsdecode(error.filename2 or error.filename)}."
-    return f"Cannot start: {_one_line(error)}."
+    text = _one_line(error)
+    return f"Cannot start: {text}{'' if text.endswith('?') else '.'}"
 
 
 def _place(error: CannotListenError) -> str:
@@ -386,8 +387,9 @@ def _options_first(options: usage.Options, words: Sequence[str] | None) -> list[
         return given
     try:
         found, folders = getopt.gnu_getopt(given, options.shortOpt, options.longOpt)
-    except getopt.GetoptError:  # usage.Options finds it again, and says so in its words
-        return given
+    except getopt.GetoptError as error:
+        # usage.Options would not find it behind a folder, and take it for one more.
+        raise usage.UsageError(str(error)) from error
     parts = [_joined(name, value, options.longOpt) for name, value in found]
     return [*parts, "--", *folders]
 
