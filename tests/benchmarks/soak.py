@@ -248,6 +248,8 @@ def _run(soak: _Soak, server: Process, seconds: float, clients: int) -> int:
         print(f"{label}: {max(memory):.1f} MB resident, {max(descriptors_seen)} descriptors at most")
     print(f"{sum(soak.answers.values()):,} answers {dict(soak.answers)}, {soak.changes:,} changes")
     print(f"{len(soak.wrong)} wrong answers", *soak.wrong[:10], sep="\n  ")
+    _text, traceback, rest = server.log.read_text(errors="replace").partition("Traceback")
+    print(traceback + "\n".join(rest.split("\n")[:40]))
     return 1 if soak.wrong else 0
 
 

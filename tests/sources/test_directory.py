@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
 from twisted_index.errors import Unavailable
 from twisted_index.interfaces import IProblemSource, IRunning, ISource
 from twisted_index.simple.model import Companion, ProjectStatus, Status
+from twisted_index.sources.inspection import inspect
 from twisted_index.testing import make_sdist, make_wheel
 
-from .conftest import LONG_AGO, Folder
+from .conftest import LONG_AGO, AtOnce, Folder
 
 WHEEL = make_wheel("demo", "1.0", requires_python=">=3.8")
 SDIST = make_sdist("demo", "1.0")
@@ -375,3 +378,36 @@ def test_a_signature_that_is_too_large_is_told_and_not_promised(folder: Folder):
     assert page.files[0].companions == frozenset()
     assert folder.read("demo", WHEEL.filename, Companion.SIGNATURE) is None
     assert list(folder.problems()) == [f"demo/{WHEEL.filename}.asc"]
+
+
+class Halting(AtOnce):
+    """A worker that does not get on with one file."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.held: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        if function is not inspect or not args[0].endswith(self.name):
+            return super().run(function, *args, **kwargs)
+        waiting: Deferred[Any] = Deferred()
+        self.held.append((waiting, lambda: function(*args, **kwargs)))
+        return waiting
+
+    def go_on(self) -> None:
+        while self.held:
+            waiting, work = self.held.pop()
+            waiting.callback(work())
+
+
+def test_a_file_that_goes_while_the_others_are_read_keeps_nobody_from_an_answer(tmp_path, serve):
+    reader = Halting(b"demo-2.0-py3-none-any.whl")
+    folder = serve(tmp_path, reader=reader)
+    for version in ("1.0", "2.0"):
+        make_wheel("demo", version).write_to(tmp_path / "demo")
+    pages = []
+    maybeDeferred(folder.source.project_page, "demo").addBoth(pages.append)
+    (tmp_path / "demo" / "demo-1.0-py3-none-any.whl").unlink()
+    maybeDeferred(folder.source.project_page, "demo").addBoth(pages.append)
+    reader.go_on()
+    assert [[file.version for file in page.value.files] for page in pages] == [["2.0"], ["2.0"]]

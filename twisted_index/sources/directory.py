@@ -307,7 +307,8 @@ class DirectorySource:
         listing, knowledge = state.listing, state.knowledge
         state.served = choose(listing.entries, listing, knowledge)
         page = make_page(project, listing, state.served.values()) if listing.claimed else None
-        known = [knowledge[entry.path] for entry in listing.entries]
+        # What a later look has found to be gone is not known any more.
+        known = [knowledge[entry.path] for entry in listing.entries if entry.path in knowledge]
         state.settled = all(one.settled for one in known)
         if any(isinstance(one.finding, Refusal) and not one.settled for one in known):
             # A file that is still being copied is whole at a moment that no folder's time tells.
