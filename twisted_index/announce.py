@@ -147,7 +147,10 @@ def upstream_lines(urls: Sequence[str], mode: str, cache: str | None, cache_size
         cache: The folder of the cache, if there is one.
         cache_size: Of the files in it, in bytes.
     """
-    shown = ", then ".join(_printable(_without_user(url)) for url in urls)
+    shown = ", then ".join(
+        "the index that pip here is configured to use" if url == "pip" else _printable(_without_user(url))
+        for url in urls
+    )
     lines = (
         [f"Other names are {'redirected to' if mode == 'redirect' else 'asked for at'} {shown}"]
         if urls

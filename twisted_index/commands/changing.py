@@ -47,7 +47,7 @@ class ChangeOptions(usage.Options):
         self["path"].append(folder)
 
     def opt_version(self) -> NoReturn:
-        """Say how the version is asked for, as usage.Options would print Twisted's."""
+        """Not here: type twisted-index version."""
         raise usage.UsageError("type twisted-index version.")
 
     def parseArgs(self, *words: str) -> None:
@@ -86,8 +86,9 @@ def parse(options: ChangeOptions, arguments: Sequence[str], wanted: range) -> tu
 def _options_first(options: usage.Options, arguments: Sequence[str]) -> list[str]:
     try:
         found, words = getopt.gnu_getopt(list(arguments), options.shortOpt, options.longOpt)
-    except getopt.GetoptError:  # usage.Options finds it again, and says so in its words
-        return list(arguments)
+    except getopt.GetoptError as error:
+        # usage.Options would not find it behind a word, and take it for one more.
+        raise usage.UsageError(str(error)) from error
     takes_value = {name.rstrip("=") for name in options.longOpt if name.endswith("=")}
     parts = [f"{name}={value}" if name[2:] in takes_value else name for name, value in found]
     return [*parts, "--", *words]

@@ -44,7 +44,7 @@ class _StateOptions(usage.Options):
         self["words"] = ()
 
     def opt_version(self) -> NoReturn:
-        """Say how the version is asked for; usage.Options would print that of Twisted."""
+        """Not here: type twisted-index version."""
         raise usage.UsageError("type twisted-index version")
 
     def parseArgs(self, *words: str) -> None:
