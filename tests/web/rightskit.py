@@ -130,13 +130,16 @@ class GuardedIndex(SiteInMemory):
         history: Told | None = None,
         proxies: tuple[str, ...] = (),
         cors: bool = False,
+        clock: Clock | None = None,
+        store: Any = None,
     ) -> None:
-        clock = Clock()
-        clock.advance(1_000_000)
+        if clock is None:
+            clock = Clock()
+            clock.advance(1_000_000)
         self.rights = folder / "rights.toml"
         self.rights.write_text(rights)
         self.source = source or MemorySource(SECRET, PUBLIC, SHARED)
-        self.store = NotingStore()
+        self.store = store or NotingStore()
         self.tokens = TokenStore(str(folder / "state"), now=clock.seconds)
         checkers: list[ICredentialsChecker] = []
         if users:
