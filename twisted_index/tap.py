@@ -146,7 +146,7 @@ class Options(usage.Options):
         self["auth"].append(checker)
 
     def opt_trusted_proxy(self, place: str) -> None:
-        """Proxy that is believed: address, network or unix; users:ADDRESS also on users; repeat it for more."""
+        """Proxy that is believed: address, network, unix; users:ADDRESS also on users; repeat it for more."""
         self["trusted-proxy"].append(place)
 
     def opt_upstream(self, url: str) -> None:
