@@ -75,7 +75,6 @@ whether a folder is there or an endpoint can be opened (`tap` does).
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -395,6 +394,9 @@ def _known(name: str, table: Mapping[str, _Setting], place: str) -> _Setting:
     """Look a name up, or suggest what it may have meant."""
     if name in table:
         return table[name]
+    # Not at the top: few ever need it.
+    import difflib
+
     near = [_OTHER_WORDS[name]] if name in _OTHER_WORDS else difflib.get_close_matches(name, table, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
     shown = name if name.isprintable() else repr(name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import getopt
-import importlib.metadata
 import os
 import re
 import sys
@@ -243,6 +242,8 @@ def makeService(config: Mapping[str, object]) -> SimpleIndexService:
 
 def version() -> str:
     """Say which versions run, in one line."""
+    import importlib.metadata
+
     try:
         own = importlib.metadata.version("twisted-index")
     except importlib.metadata.PackageNotFoundError:  # run from a checkout

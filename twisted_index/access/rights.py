@@ -48,7 +48,6 @@ everyone may create and upload too.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -256,6 +255,9 @@ def _known(words: Iterable[str], known: Iterable[str], place: str, kind: str) ->
     for word in words:
         if word in known:
             continue
+        # Not at the top: few ever need it.
+        import difflib
+
         near = difflib.get_close_matches(word, known, n=1)
         listed = ", ".join(known) or "none"
         hint = f"did you mean {near[0]!r}?" if near else f"known are: {listed}."

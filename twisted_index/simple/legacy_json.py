@@ -11,7 +11,6 @@ import json
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from packaging.metadata import parse_email
 from packaging.version import InvalidVersion, Version
 
 from twisted_index.simple.model import Companion
@@ -155,6 +154,9 @@ def read_metadata(document: bytes | None) -> Mapping[str, Any]:
     if document is None:
         return {}
     try:
+        # Not at the top: it brings a parser of licenses and more, which no server needs to start.
+        from packaging.metadata import parse_email
+
         fields, rest = parse_email(document)
     # The email parser has raised several errors on odd input over the years, and the page is right
     # without it.

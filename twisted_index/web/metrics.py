@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -144,6 +143,9 @@ def build_metrics() -> tuple[Metric, ...]:
 
 
 def _version(distribution: str) -> str:
+    # Not at the top: few servers are ever asked.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(distribution)
     except PackageNotFoundError:
