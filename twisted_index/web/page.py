@@ -12,7 +12,7 @@ body{max-width:64rem}
 code{font:.8125rem ui-monospace,monospace}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.35rem 1rem .35rem 0;border-bottom:1px solid var(--line)}
-td{overflow-wrap:anywhere}
+td:last-child{overflow-wrap:anywhere}
 td:first-child time{white-space:nowrap}
 ul{columns:16rem;padding:0;list-style:none}
 """
