@@ -14,7 +14,7 @@ ROOT = Path(twisted_index.__file__).parent.parent
 
 def _loaded_by(statement: str) -> set[str]:
     """Run a statement in a new interpreter, and say which modules of interest it has loaded."""
-    interest = "{'pytest', 'twisted.internet.reactor', 'treq'}"
+    interest = "{'pytest', 'twisted.internet.reactor'}"
     program = f"{statement}\nimport sys\nprint(*{interest} & set(sys.modules))"
     command = [sys.executable, "-W", "error", "-c", program]
     return set(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split())
