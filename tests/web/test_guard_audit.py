@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,9 +98,9 @@ class Twin(GuardedIndex):
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Twin, Twin]]:
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Twin, Twin]:
     made = [tmp_path_factory.mktemp("twin") for _ in range(2)]
-    yield Twin(made[0], closed=True), Twin(made[1], closed=False)
+    return Twin(made[0], closed=True), Twin(made[1], closed=False)
 
 
 def identities(twin: Twin) -> dict[str, dict[str, str]]:

@@ -100,6 +100,7 @@ class IndexResource(Resource):
         proxies: Which proxies are believed.
         parts: Parts that have numbers to tell, besides the resource itself.
         told: Is called with each new file that was uploaded.
+        refused: Is called with project, file name and reason of each upload that was not taken.
         instance: What the server calls itself in requests to upstreams; one of these is not answered.
 
     Attributes:
@@ -127,6 +128,7 @@ class IndexResource(Resource):
         proxies: TrustedProxies | None = None,
         parts: Sequence[HasMetrics] = (),
         told: Callable[[NewFile], None] | None = None,
+        refused: Callable[[str, str, str], None] | None = None,
         instance: str | None = None,
     ) -> None:
         Resource.__init__(self)
@@ -158,6 +160,7 @@ class IndexResource(Resource):
             always=self.always,
             counters=self.counters,
             told=told,
+            refused=refused,
         )
         self._answers: dict[Kind, Answer] = {
             **self._reading.answers,

@@ -17,16 +17,16 @@ from twisted_index.hooks import NewFile
 from twisted_index.interfaces import Action
 from twisted_index.web.form import MAX_BESIDE, boundary_of, too_large
 from twisted_index.web.metrics import Counters, Outcome
+from twisted_index.web.places import AT_ONCE, Places
 from twisted_index.web.respond import field
 from twisted_index.web.uploadanswers import acceptance, refusal
-from twisted_index.web.uploadreceiver import Receiver
+from twisted_index.web.uploadreceiver import Admitted, Receiver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.web.server import Request
 
-    from twisted_index.interfaces import Identity
     from twisted_index.settings import Publishing
     from twisted_index.web.guard import Guard
     from twisted_index.web.origin import Origins
@@ -51,6 +51,8 @@ class Uploads:
         always: Fields that every answer has, for those that are given before there is a resource.
         counters: Where uploads are counted.
         told: Is called with each new file, and returns at once.
+        refused: Is called with project, file name and reason of each file that was not taken.
+        most: Uploads that may be under way at once.
 
     Attributes:
         publishing: As given; another one holds from the next upload on.
@@ -66,6 +68,8 @@ class Uploads:
         always: Headers = (),
         counters: Counters | None = None,
         told: Callable[[NewFile], None] | None = None,
+        refused: Callable[[str, str, str], None] | None = None,
+        most: int = AT_ONCE,
     ) -> None:
         self._store = store
         self._guard = guard
@@ -74,6 +78,8 @@ class Uploads:
         self.always = always
         self.counters = counters or Counters()
         self._told = told
+        self._tell_refused = refused
+        self.places = Places(most)
 
     @staticmethod
     def takes(method: bytes, target: bytes, content_type: bytes | None) -> bool:
@@ -101,7 +107,14 @@ class Uploads:
             refused: Called if it is refused before the body has come to its end.
         """
         accept = field(request, b"Accept")
-        return self._receiver(request, body, lambda error: refused(refusal(error, accept)))
+
+        def refuse(error: SimpleIndexError) -> None:
+            # Here, since one that is answered before its body has come never gets to `answer`.
+            self._note_refused(receiver, error)
+            refused(refusal(error, accept))
+
+        receiver = self._receiver(request, body, refuse)
+        return receiver
 
     async def answer(self, request: Request) -> Response:
         """Answer an upload; whoever calls this has made sure that it is one by its URL."""
@@ -113,12 +126,23 @@ class Uploads:
                 receiver.start()
             published = await receiver.publish(_asked_action(request))
         except SimpleIndexError as error:
-            self.counters.count_upload(Outcome.REFUSED if error.status < 500 else Outcome.FAILED)
+            self._note_refused(receiver, error)
             return refusal(error, field(request, b"Accept"))
         self.counters.count_upload(Outcome.ACCEPTED if published.new else Outcome.UNCHANGED, published.size)
         if published.new and self._told is not None:
             self._told(_new_file(published))
         return acceptance(published.distribution.filename, published.new)
+
+    def _note_refused(self, receiver: Receiver | None, error: SimpleIndexError) -> None:
+        """Count a file that was not taken, once, and tell of it if it is known which."""
+        if receiver is not None and receiver.noted:
+            return
+        if receiver is not None:
+            receiver.noted = True
+        self.counters.count_upload(Outcome.REFUSED if error.status < 500 else Outcome.FAILED)
+        file = None if receiver is None else receiver.distribution
+        if file is not None and self._tell_refused is not None:
+            self._tell_refused(file.project, file.filename, error.sentence)
 
     def _receiver(
         self, request: Request, body: Any, refused: Callable[[SimpleIndexError], None] | None = None
@@ -132,7 +156,7 @@ class Uploads:
             refused=refused,
         )
 
-    async def _admit(self, request: Request) -> tuple[Identity, str]:
+    async def _admit(self, request: Request) -> Admitted:
         """Decide by the header alone."""
         self._origins.refuse_foreign(request)
         if self._store is None or not self.publishing.upload:
@@ -140,10 +164,11 @@ class Uploads:
         identity = await self._guard.require(request, Action.UPLOAD)
         boundary = boundary_of(field(request, b"Content-Type"))
         self._check_length(field(request, b"Content-Length"))
+        leave = self.places.take()
         admitted: Callable[[], None] | None = getattr(request, "admitted", None)
         if admitted is not None:
             admitted()
-        return identity, boundary
+        return Admitted(identity, boundary, leave)
 
     def _check_length(self, length: bytes | None) -> None:
         most = self.publishing.max_upload

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from twisted_index.errors import BadRequest, SimpleIndexError
 from twisted_index.interfaces import Action, Identity, ISpool, Upload
+from twisted_index.simple.names import Kind
 from twisted_index.web.asked import eventually
 from twisted_index.web.form import FormReader
 from twisted_index.web.uploadclaim import acceptable, check, promised_digests
@@ -59,6 +60,21 @@ class Published(NamedTuple):
     new: bool
 
 
+class Admitted(NamedTuple):
+    """
+    What is decided by the header alone.
+
+    Attributes:
+        identity: Who sends it.
+        boundary: Of the form.
+        leave: Gives back the place that the upload has taken.
+    """
+
+    identity: Identity
+    boundary: str
+    leave: Callable[[], None]
+
+
 class Receiver:
     """
     One upload.
@@ -67,10 +83,13 @@ class Receiver:
         body: Its bytes.
         store: Provides `IStore`.
         guard: Says who may do what.
-        admit: Decides by the header alone whether the body is taken: gives who sends it and the
-            boundary of the form, or raises a SimpleIndexError.
+        admit: Decides by the header alone whether the body is taken, or raises a SimpleIndexError.
         max_content: Bytes of the file.
         refused: Called if it is refused before its body has come to its end, with the reason.
+
+    Attributes:
+        distribution: What the name of the file says, as soon as it has come.
+        noted: Whether it was counted as refused.
     """
 
     def __init__(
@@ -79,7 +98,7 @@ class Receiver:
         *,
         store: Any,
         guard: Guard,
-        admit: Callable[[], Awaitable[tuple[Identity, str]]],
+        admit: Callable[[], Awaitable[Admitted]],
         max_content: int,
         refused: Callable[[SimpleIndexError], None] | None = None,
     ) -> None:
@@ -91,6 +110,10 @@ class Receiver:
         self._refused = refused
         self._spool: ISpool | None = None
         self._over = False
+        self._publishing = False
+        self._leave: Callable[[], None] | None = None
+        self.distribution: Distribution | None = None
+        self.noted = False
         self._waiting: list[Deferred[None]] = []
         self._outcome: tuple[Identity, Form] | Failure | None = None
 
@@ -114,8 +137,10 @@ class Receiver:
                 self._outcome.raiseException()
             assert isinstance(self._outcome, tuple)
             identity, form = self._outcome
+            self._publishing = True
             return await self._publish(identity, form, asked_action)
         finally:
+            self._publishing = False
             self.close()
 
     def close(self) -> None:
@@ -128,17 +153,20 @@ class Receiver:
     # -- Receiving
 
     async def _receive(self) -> tuple[Identity, Form]:
-        identity, boundary = await self._admit()
+        identity, boundary, self._leave = await self._admit()
+        if self._over:
+            self._leave()
+            raise ConnectionDone
         reader = FormReader(boundary, max_content=self._max_content)
         held: list[bytes] = []
-        size, named = 0, False
+        size = 0
         while data := await self._body.next():
             for piece in reader.feed(data):
                 held.append(piece)
                 size += len(piece)
-            if reader.filename is not None and not named:
-                named = True
-                acceptable(reader.filename)
+            if reader.filename is not None and self.distribution is None:
+                self.distribution = acceptable(reader.filename)
+                self._check_name(identity, self.distribution)
             if size >= PIECE:
                 await self._write(held, reader)
                 held, size = [], 0
@@ -146,6 +174,16 @@ class Receiver:
         if held:
             await self._write(held, reader)
         return identity, form
+
+    def _check_name(self, identity: Identity, distribution: Distribution) -> None:
+        """Refuse what may not be published before it takes room on the disk."""
+        # The project of some sdists can only be told with the fields that may still follow.
+        if distribution.kind is Kind.WHEEL:
+            self._require(identity, distribution.project)
+
+    def _require(self, identity: Identity, project: str) -> None:
+        if not self._guard.may(identity, Action.UPLOAD, project):
+            self._guard.refuse(identity, Action.UPLOAD, project)
 
     async def _write(self, held: list[bytes], reader: FormReader) -> None:
         if self._spool is None:
@@ -181,16 +219,19 @@ class Receiver:
         spool, self._spool = self._spool, None
         if spool is not None:
             spool.close()
+        # No place is free while a store still has the file, though its sender be gone.
+        if self._leave is not None and not self._publishing:
+            self._leave()
 
     # -- Publishing
 
     async def _publish(self, identity: Identity, form: Form, asked_action: str | None) -> Published:
         claim = check(form, asked_action)
+        self.distribution = claim.distribution
         if self._spool is None:
             raise BadRequest("The file in content is empty.")
         project = claim.distribution.project
-        if not self._guard.may(identity, Action.UPLOAD, project):
-            self._guard.refuse(identity, Action.UPLOAD, project)
+        self._require(identity, project)
         # From here on it is closed by what is done with it, also if the client does not wait for that.
         spool, self._spool = self._spool, None
         sha256 = await _checked(spool, claim)
