@@ -137,6 +137,19 @@ def test_a_daemon_that_cannot_start_tells_whoever_started_it(folder, busy_port):
     assert "Traceback" not in log
 
 
+def test_a_server_that_is_its_own_upstream_is_one_line_and_exit_code_1(folder):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    code, out, err = finish(
+        start([*TWIST, *listen(port), "--upstream", f"http://localhost:{port}/simple/"], folder)
+    )
+
+    assert (code, out) == (1, "")
+    assert err == (
+        f"Cannot start: The upstream http://localhost:{port}/simple/ is this server itself; name another.\n"
+    )
+
+
 def test_the_second_of_two_ports_may_be_the_busy_one(folder, busy_port):
     words = [*listen(0), "--listen", f"tcp:{busy_port}:interface=127.0.0.1"]
 

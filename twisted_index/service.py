@@ -7,6 +7,7 @@ requests, the access log, then the source with its threads and its ledger; each 
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from dataclasses import replace
@@ -110,6 +111,7 @@ class SimpleIndexService(MultiService):
                 self._access_log.open()
             for endpoint in self.settings.listen:
                 self._listen(endpoint)
+            self._check_loops()
         except BaseException:
             self._abandon()
             raise
@@ -155,6 +157,23 @@ class SimpleIndexService(MultiService):
         if outcome:
             self._ports.append(outcome[0])
             self._site.listens_on(outcome[0])
+
+    def _check_loops(self) -> None:
+        """Refuse to be one's own upstream; only now are the ports known."""
+        upstreams = self.settings.upstreams
+        urls = [*upstreams.urls, *(rule.upstream for rule in upstreams.routes if rule.upstream is not None)]
+        if not urls:
+            return
+        from twisted_index.upstream.loops import check_loops
+        from twisted_index.upstream.pipindex import urls_of
+
+        check_loops(
+            (url for upstream in urls for url in urls_of(upstream, os.environ)),
+            self.addresses,
+            host_name=socket.gethostname(),
+            own_addresses=lan_addresses(),
+            public_url=self.settings.public_url,
+        )
 
     def _announce(self) -> None:
         listening = [

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.errors import ConfigurationError
@@ -45,6 +46,23 @@ def run_quietly(command: Sequence[str], environ: Mapping[str, str]) -> str | Non
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode("utf-8", "replace")
+
+
+def urls_of(upstream: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """
+    Say which URLs an upstream of the settings stands for.
+
+    Args:
+        upstream: `pip` for what pip is configured to use here, read once in the life of the process,
+            as it takes a second; or a URL, which stands for itself.
+        environ: As for `pip_index`.
+    """
+    return _of_pip_once(frozenset(environ.items())) if upstream == "pip" else (upstream,)
+
+
+@cache
+def _of_pip_once(environ: frozenset[tuple[str, str]]) -> tuple[str, ...]:
+    return pip_index(dict(environ))
 
 
 def pip_index(environ: Mapping[str, str], run: Run = run_quietly) -> tuple[str, ...]:
