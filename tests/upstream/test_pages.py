@@ -147,6 +147,16 @@ def test_an_upstream_that_denies_a_project_for_a_moment_is_not_believed(bench: B
     assert bench.page() is before
 
 
+def test_an_upstream_that_fails_in_between_does_not_go_on_saying_that_a_project_is_gone(bench: Bench):
+    before = bench.page()
+    bench.clock.advance(600)
+    for said in (None, DOWN, None):
+        bench.remote.pages["demo"] = said
+        assert bench.page() is before
+        bench.clock.advance(60)
+    assert bench.page() is None
+
+
 def test_a_project_that_is_gone_is_gone_at_once_where_nothing_is_kept(tmp_path: Path):
     bench = Bench(tmp_path, keeps=False)
     bench.remote.offer(WHEEL)

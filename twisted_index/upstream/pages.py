@@ -318,7 +318,7 @@ class UpstreamPages:
                 error=error.sentence,
             )
             if before is not None:
-                before.failed_at = self._times.monotonic()
+                before.failed_at, before.denied_at = self._times.monotonic(), None
             raise
         # What was learned of a file meanwhile is in the state that is there now.
         before = self._states.get(project, before)
