@@ -16,7 +16,7 @@ ROWS = [
     ["errors"],
     ["simple"],
     ["http_rules"],
-    ["interfaces", "settings", "values"],
+    ["interfaces", "settings", "values", "commandline"],
     ["combinations"],
     ["ledger", "worker", "announce", "descriptors", "exposition", "observers", "hooks"],
     ["sources"],

@@ -8,7 +8,6 @@ folder, forks and drops its rights, so all that runs begins in `startService`.
 from __future__ import annotations
 
 import errno
-import getopt
 import os
 import re
 import sys
@@ -20,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_index import configuration, values
+from twisted_index.commandline import options_first
 from twisted_index.errors import ConfigurationError
 from twisted_index.service import SimpleIndexService
 
@@ -172,7 +172,9 @@ class Options(usage.Options):
                 there.
         """
         try:
-            usage.Options.parseOptions(self, _options_first(self, options))
+            usage.Options.parseOptions(
+                self, options_first(self, sys.argv[1:] if options is None else options)
+            )
         except usage.UsageError as error:
             if self.parent is None:
                 raise
@@ -375,28 +377,3 @@ def _in_sections(text: str) -> str:
     for heading, names in _SECTIONS.items():
         lines += [f"\n{heading}\n", *(chunks[name] for name in names)]
     return head + "".join(lines) + blank[1:] + rest
-
-
-def _options_first(options: usage.Options, words: Sequence[str] | None) -> list[str]:
-    """
-    Put options before folders, so that `simpleindex DIR --port 9000` means what it says.
-
-    usage.Options follows POSIX and would take all that comes after DIR for folders.
-    """
-    given = list(sys.argv[1:] if words is None else words)
-    if "--_shell-completion" in given:  # to be seen by usage.Options as it came
-        return given
-    try:
-        found, folders = getopt.gnu_getopt(given, options.shortOpt, options.longOpt)
-    except getopt.GetoptError as error:
-        # usage.Options would not find it behind a folder, and take it for one more.
-        raise usage.UsageError(str(error)) from error
-    parts = [_joined(name, value, options.longOpt) for name, value in found]
-    return [*parts, "--", *folders]
-
-
-def _joined(name: str, value: str, long_options: Sequence[str]) -> str:
-    """Write an option and its value as one word."""
-    if not name.startswith("--"):
-        return name + value
-    return f"{name}={value}" if f"{name[2:]}=" in long_options else name

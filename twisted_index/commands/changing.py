@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getopt
 import getpass
 import os
 from typing import TYPE_CHECKING, NoReturn
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from twisted.python import usage
 
 from twisted_index import configuration
+from twisted_index.commandline import options_first
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.simple.names import (
     InvalidFilename,
@@ -74,24 +74,13 @@ def parse(options: ChangeOptions, arguments: Sequence[str], wanted: range) -> tu
         print(options)
         return None
     try:
-        usage.Options.parseOptions(options, _options_first(options, arguments))
+        usage.Options.parseOptions(options, options_first(options, arguments))
     except usage.UsageError as error:
         raise ConfigurationError(f"{error}".rstrip(".") + ".") from error
     words: tuple[str, ...] = options["words"]
     if len(words) not in wanted:
         raise ConfigurationError(options.getSynopsis().strip() + ".")
     return words
-
-
-def _options_first(options: usage.Options, arguments: Sequence[str]) -> list[str]:
-    try:
-        found, words = getopt.gnu_getopt(list(arguments), options.shortOpt, options.longOpt)
-    except getopt.GetoptError as error:
-        # usage.Options would not find it behind a word, and take it for one more.
-        raise usage.UsageError(str(error)) from error
-    takes_value = {name.rstrip("=") for name in options.longOpt if name.endswith("=")}
-    parts = [f"{name}={value}" if name[2:] in takes_value else name for name, value in found]
-    return [*parts, "--", *words]
 
 
 class Change:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getopt
 import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -11,6 +10,7 @@ from twisted.python import usage
 
 from twisted_index.access.patterns import EVERY, project_pattern
 from twisted_index.access.tokens import TokenStore
+from twisted_index.commandline import options_first
 from twisted_index.configuration import load
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import Action
@@ -178,22 +178,12 @@ def _parsed(options: _StateOptions, arguments: Sequence[str], words: int) -> boo
         print(options)
         return False
     try:
-        usage.Options.parseOptions(options, _options_first(options, arguments))
+        usage.Options.parseOptions(options, options_first(options, arguments))
     except usage.UsageError as error:
         raise ConfigurationError(f"token: {error}".rstrip(".") + ".") from error
     if len(options["words"]) != words:
         raise ConfigurationError(f"{options.synopsis}.")
     return True
-
-
-def _options_first(options: usage.Options, arguments: Sequence[str]) -> list[str]:
-    """Put options before the name, so that `create NAME --upload …` means what it says."""
-    try:
-        found, words = getopt.gnu_getopt(list(arguments), options.shortOpt, options.longOpt)
-    except getopt.GetoptError as error:
-        raise usage.UsageError(str(error)) from error
-    parts = [f"{name}={value}" if f"{name[2:]}=" in options.longOpt else name for name, value in found]
-    return [*parts, "--", *words]
 
 
 def _create(options: _Create) -> None:

@@ -1,0 +1,45 @@
+"""Command lines on which options stand before or after the words, as people type them."""
+
+from __future__ import annotations
+
+import getopt
+from typing import TYPE_CHECKING
+
+from twisted.python import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def options_first(options: usage.Options, words: Sequence[str]) -> list[str]:
+    """
+    Put options before the other words, so that `simpleindex DIR --port 9000` means what it says.
+
+    usage.Options follows POSIX and would take all that comes after DIR for folders.
+
+    Args:
+        options: Knows which there are.
+        words: As they were typed.
+
+    Returns:
+        The same for `usage.Options.parseOptions`.
+
+    Raises:
+        UsageError: There is no such option, or it lacks its value.
+    """
+    given = list(words)
+    if "--_shell-completion" in given:  # to be seen by usage.Options as it came
+        return given
+    try:
+        found, others = getopt.gnu_getopt(given, options.shortOpt, options.longOpt)
+    except getopt.GetoptError as error:
+        # usage.Options would not find it behind a word, and take it for one more.
+        raise usage.UsageError(str(error)) from error
+    return [*(_joined(name, value, options.longOpt) for name, value in found), "--", *others]
+
+
+def _joined(name: str, value: str, long_options: Sequence[str]) -> str:
+    """Write an option and its value as one word."""
+    if not name.startswith("--"):
+        return name + value
+    return f"{name}={value}" if f"{name[2:]}=" in long_options else name
