@@ -29,6 +29,9 @@ names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch
         ("a?c", "abc", True),
         ("a[bc]c", "acc", True),
         ("a[!bc]c", "abc", False),
+        ("a[B-D]c", "acc", True),
+        ("a[!b-d0-9]c", "a5c", False),
+        ("z-a[a-cx]", "z-ax", True),
         ("secret", "secret", True),
         ("secret", "secrets", False),
         ("secret", "my-secret", False),
@@ -45,7 +48,9 @@ def test_a_name_in_any_spelling_is_a_pattern_of_itself(name):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", "acme-", "-acme", "acme[", "acme]", "a[]c", "a/b", "a b", "a,b", "é", "acme-*\n", "[!"]
+    "pattern",
+    ["", "acme-", "-acme", "acme[", "acme]", "a[]c", "a/b", "a b", "a,b", "é", "acme-*\n", "[!"]
+    + ["a[a.z]", "a[a_z]", "a[-a]", "a[a--z]", "a[!-]", "a[z-b]", "[9-0]"],
 )
 def test_a_pattern_that_no_name_can_match_is_refused(pattern):
     """Who writes it believes that names are kept at home which are not."""

@@ -17,16 +17,20 @@ from packaging.version import Version
 from twisted_index.simple._project_names import normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeAlias
 
     #: Tells whether a normalized name is meant.
     NameTest: TypeAlias = Callable[[str], bool]
 
-#: What a name can hold, and what `fnmatch` reads: `*`, `?`, `[abc]`, `[!abc]`. A bracket without its
-#: other one would be a character, which no name has.
-_ONE = r"(?:[A-Za-z0-9*?]|\[!?[A-Za-z0-9._-]+\])"
+#: What a name can hold, and what `fnmatch` reads: `*`, `?`, `[abc]`, `[!a-z]`. A bracket without its
+#: other one would be a character, which no name has. Within brackets only a range has a hyphen, and
+#: nothing a dot or a low line: normalized, `[a.z]` would be a range.
+_ONE = r"(?:[A-Za-z0-9*?]|\[!?(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])"
 _PATTERN = re.compile(rf"{_ONE}(?:(?:{_ONE}|[._-])*{_ONE})?", re.ASCII)
+
+_BRACKETS = re.compile(r"\[[^\]]*\]")
+_RANGE = re.compile(r"([a-z0-9])-([a-z0-9])")
 
 #: A pattern of names, and perhaps a specifier set behind it; "!" begins "!=" as well as "[!abc]".
 _DENIAL = re.compile(r"(?P<name>(?:[A-Za-z0-9._*?\[\]-]|!(?!=))+)\s*(?P<versions>[=~<>!].*)?", re.ASCII)
@@ -42,9 +46,15 @@ def normalized_pattern(pattern: str) -> str:
     Raises:
         ValueError: No name could ever match it, which its author cannot have meant.
     """
-    if not _PATTERN.fullmatch(pattern):
+    if not _PATTERN.fullmatch(pattern) or any(low > high for low, high in _ranges(pattern.lower())):
         raise ValueError(f"{pattern!r} is not a pattern of project names; write it like acme-*")
     return normalize(pattern)
+
+
+def _ranges(pattern: str) -> Iterator[tuple[str, str]]:
+    """Give the ranges within the brackets of a pattern: their first and last characters."""
+    for within in _BRACKETS.findall(pattern):
+        yield from _RANGE.findall(within)
 
 
 def name_test(patterns: Iterable[str]) -> NameTest:
