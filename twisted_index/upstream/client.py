@@ -161,8 +161,8 @@ class HTTPRemote:
         self._connections = Connections(reactor, guard, environ, self.patience.connect)
         self._requests = DeferredSemaphore(self.patience.parallel)
         self._files = DeferredSemaphore(self.patience.parallel)
-        # Two of the largest pages at once, or many of the usual size.
-        self._memory = Memory(2 * self.patience.max_page)
+        # One of the largest pages at a time, or many of the usual size.
+        self._memory = Memory(self.patience.max_page * 3 // 2)
 
     # -- What `Remote` promises
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
@@ -11,6 +12,9 @@ from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
 #: Bytes of the head of an answer, with all informational ones before it: what curl takes at most.
 #: Twisted bounds one line (16 KB), but not how many there are.
 MAX_HEAD = 300 * 1024
+
+#: Twisted has a line in the log for each informational answer: one flood of them had megabytes.
+_SILENT = Logger(namespace=__name__, observer=lambda _event: None)
 
 
 class EndlessHead(Exception):
@@ -25,7 +29,10 @@ class BoundedProtocol(HTTP11ClientProtocol):
     def request(self, request: Any) -> Any:
         """Ask, and begin to count anew."""
         self._head_left = MAX_HEAD
-        return super().request(request)
+        asking = super().request(request)
+        if self._parser is not None:
+            self._parser._log = _SILENT
+        return asking
 
     def dataReceived(self, data: bytes) -> None:
         """Read on, unless there has been too much. What comes with the begin of a body is not counted."""
