@@ -14,6 +14,7 @@ import pytest
 from twisted_index.configuration import load
 from twisted_index.exposition import CacheCounters
 from twisted_index.hooks import NewFile
+from twisted_index.sources.directory import DirectorySource
 from twisted_index.tap import Options
 from twisted_index.web.metrics import Counters, Outcome, build_metrics, index_metrics, process_metrics
 
@@ -28,7 +29,8 @@ def blocks(language: str) -> list[str]:
 def test_every_metric_is_described_and_every_described_one_is_told():
     told = [
         *Counters().metrics(),
-        *index_metrics(connections=0, projects=0, problems=0),
+        *index_metrics(connections=0, projects=0),
+        *DirectorySource().metrics(),
         *CacheCounters("page").metrics(),
         *build_metrics(),
     ]
@@ -41,7 +43,8 @@ def test_rules_ask_for_nothing_that_is_not_told():
         metric.name
         for metric in (
             *Counters().metrics(),
-            *index_metrics(connections=0, projects=0, problems=0),
+            *index_metrics(connections=0, projects=0),
+            *DirectorySource().metrics(),
             *CacheCounters("page").metrics(),
             *process_metrics(),
         )
