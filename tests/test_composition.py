@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
-from twisted_index.composition import compose
+from twisted_index.composition import compose, served_elsewhere
 from twisted_index.errors import ConfigurationError, Elsewhere
 from twisted_index.settings import Policy, RoutingRule, Upstreams
 from twisted_index.simple.model import Companion
@@ -163,6 +163,18 @@ def test_a_rule_takes_no_name_from_the_folder_and_sends_no_local_one_away():
     assert versions(whole, "torch-secret") is None
     assert answer(whole.project_list).value.names == ("torch-acme",)
     assert world.asked == set()
+
+
+def test_files_are_published_only_where_their_project_comes_from():
+    routes = (
+        RoutingRule(pattern="acme-own-*", folder="/first"),
+        RoutingRule(pattern="Acme.*", folder="/acme"),
+        RoutingRule(pattern="torch*", upstream=MORE),
+        RoutingRule(pattern="evil"),
+    )
+    elsewhere = served_elsewhere(Upstreams(routes=routes), ["/first", "/acme"])
+    names = ("demo", "acme-own-a", "acme-a", "torch", "evil")
+    assert [elsewhere(name) for name in names] == [False, False, True, False, True]
 
 
 def test_each_folder_and_upstream_is_made_once_wherever_it_is_named():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted_index.access.forwarded import TrustedProxies
 from twisted_index.access.replaceable import ReplaceableAccess
 from twisted_index.access.setup import make_access
-from twisted_index.composition import Composition
+from twisted_index.composition import Composition, served_elsewhere
 from twisted_index.exposition import Metric, Sample, counter, gauge
 from twisted_index.hooks import NewFileHooks
 from twisted_index.ledger import Ledger
@@ -113,7 +113,11 @@ class _Making:
         # Threads of its own, so that large uploads hold up nobody who reads.
         writer = Worker(self._reactor, threads=settings.limits.threads, name="index-store")
         history = History(settings.state, writer)
-        editor = Editor(folder.paths, overwrite=publishing.overwrite)
+        editor = Editor(
+            folder.paths,
+            overwrite=publishing.overwrite,
+            elsewhere=served_elsewhere(settings.upstreams, settings.paths),
+        )
         store = FolderStore(folder, worker=writer, history=history, editor=editor, reactor=self._reactor)
         hooks = NewFileHooks(publishing.on_upload, reactor=self._reactor)
         if reconfiguration is not None:
@@ -252,6 +256,7 @@ class _Following:
         if settings.upstreams != running.upstreams:
             self.source.replace(self.composition.of(settings.upstreams))
         self.editor.overwrite = settings.publishing.overwrite
+        self.editor.elsewhere = served_elsewhere(settings.upstreams, settings.paths)
         self.uploads.publishing = settings.publishing
 
 

@@ -11,13 +11,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.errors import ConfigurationError
+from twisted_index.simple.patterns import name_test
 from twisted_index.sources.chain import FolderFirst
 from twisted_index.sources.filtered import FilteredSource
 from twisted_index.sources.routing import Route, RoutedSource
 from twisted_index.upstream.redirecting import RedirectSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from twisted_index.settings import RoutingRule, Upstreams
 
@@ -94,6 +95,24 @@ class Composition:
         return _Composing(
             settings, self._folder, self._make_folder, self._make_upstream, self._resolve, self._now
         ).whole()
+
+
+def served_elsewhere(settings: Upstreams, paths: Sequence[str]) -> Callable[[str], bool]:
+    """
+    Make the test of whether a project comes from another place than the folder that takes uploads.
+
+    Args:
+        settings: What happens with projects, by rules.
+        paths: The folders: absolute; files are published into the first one.
+
+    Returns:
+        Takes a normalized name. An upstream is no such place: folders come before it.
+    """
+    rules = [
+        (name_test([rule.pattern]), rule.upstream is None and rule.folder not in paths[:1])
+        for rule in settings.routes
+    ]
+    return lambda project: next((elsewhere for matches, elsewhere in rules if matches(project)), False)
 
 
 class _Composing:

@@ -167,11 +167,14 @@ def test_flit_publishes_and_again(shell: Any, find_program: Callable[[str], str]
     assert files_on(server) == BOTH
 
 
-def test_hatch_publishes_and_again(shell: Any, find_program: Callable[[str], str], server: Any, dist: Path):
+@pytest.mark.parametrize("path", ["/legacy/", "/", "/simple/"])
+def test_hatch_publishes_and_again(
+    shell: Any, find_program: Callable[[str], str], server: Any, dist: Path, path: str
+):
     program = find_program("hatch")
     project = dist.parent
     (project / "pyproject.toml").write_text(PYPROJECT.format(requires="hatchling", backend="hatchling.build"))
-    command = [program, "publish", "-n", "-r", f"{server.origin}/legacy/", "-u", "alice", "-a", "secret"]
+    command = [program, "publish", "-n", "-r", f"{server.origin}{path}", "-u", "alice", "-a", "secret"]
     for _ in range(2):
         done = shell.run(*command, *sorted(dist.iterdir()), cwd=project)
         assert done.code == 0, done.output

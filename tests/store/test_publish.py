@@ -303,6 +303,15 @@ def test_whoever_may_not_make_projects_may_add_to_them(shop: Shop):
     assert shop.publish(make_wheel("demo", "1.1"), may_create=False)
 
 
+def test_what_a_rule_sends_elsewhere_is_refused(shop: Shop):
+    """It would be accepted, and then be served to nobody."""
+    shop.store._editor.elsewhere = lambda project: project.startswith("de")
+    with pytest.raises(Forbidden, match="demo comes from another place"):
+        shop.publish(WHEEL)
+    assert shop.tree() == []
+    assert shop.publish(make_wheel("other", "1.0"))
+
+
 def test_what_would_not_be_listed_is_taken_back(shop: Shop, tmp_path: Path, open_shop):
     elsewhere = open_shop(tmp_path / "elsewhere")
     shop.store._source = elsewhere.source

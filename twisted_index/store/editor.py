@@ -6,12 +6,13 @@ Blocking, except that nothing here waits for others who change the same: `Busy` 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.errors import Forbidden, SimpleIndexError, Unavailable
 from twisted_index.interfaces import Event
 from twisted_index.store.faults import telling
 from twisted_index.store.holdings import HoldingsReader
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from twisted_index.simple.model import ProjectStatus
+    from twisted_index.sources.listing import Entry
     from twisted_index.store.holdings import Holdings
     from twisted_index.store.marks import Plan
     from twisted_index.store.publish import Candidate
@@ -60,10 +62,13 @@ class Editor:
     Args:
         roots: Absolute paths, in order.
         overwrite: Patterns of versions whose files may get other bytes.
+        elsewhere: Says of a normalized name that what is published here would not be served, since
+            its project comes from another place.
         now: The time, aware, in UTC.
 
     Attributes:
         overwrite: As given; others hold from the next change on.
+        elsewhere: Likewise.
     """
 
     def __init__(
@@ -71,10 +76,12 @@ class Editor:
         roots: Sequence[bytes],
         *,
         overwrite: Sequence[str] = (),
+        elsewhere: Callable[[str], bool] = lambda _project: False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reader = HoldingsReader(roots)
         self.overwrite = tuple(overwrite)
+        self.elsewhere = elsewhere
         self._now = now
 
     @property
@@ -102,7 +109,7 @@ class Editor:
         """
         with telling():
             holdings = self._reader.read(candidate.distribution.project)
-            return find_replaced(candidate, holdings, self.overwrite) is None
+            return self._find_replaced(candidate, holdings) is None
 
     def publish(self, candidate: Candidate) -> Publication | None:
         """
@@ -118,7 +125,7 @@ class Editor:
         project = candidate.distribution.project
         with telling(), holding(self.root, lambda: self._reader.folder_of(project)):
             holdings = self._reader.read(project)
-            replaced = find_replaced(candidate, holdings, self.overwrite)
+            replaced = self._find_replaced(candidate, holdings)
             if replaced is None:
                 return None
             publication = Publication(candidate, holdings, replaced)
@@ -126,10 +133,21 @@ class Editor:
                 for step in publication.steps:
                     step()
             except (OSError, SimpleIndexError):
-                publication.withdraw()
+                # What a disk says that fails once more is not what the client should hear.
+                with contextlib.suppress(OSError):
+                    publication.withdraw()
                 publication.close()
                 raise
             return publication
+
+    def _find_replaced(self, candidate: Candidate, holdings: Holdings) -> list[Entry] | None:
+        project = candidate.distribution.project
+        if self.elsewhere(project):
+            raise Forbidden(
+                f"This server's configuration says that {project} comes from another place, so a file that"
+                " is uploaded here would not be served; publish it there, or have that rule changed."
+            )
+        return find_replaced(candidate, holdings, self.overwrite)
 
     def published(self, candidate: Candidate, publication: Publication, *, by: str) -> Event:
         """Say for the history that a file was published."""

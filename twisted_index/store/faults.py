@@ -32,6 +32,8 @@ def fault(error: OSError) -> SimpleIndexError:
         return Unavailable("The server's package folder is read-only.")
     if error.errno in _DENIED:
         return Unavailable("The server has no right to change its package folder.")
+    if error.errno == errno.ENOENT:
+        return Unavailable("The server's package folder is not there.")
     if error.errno in _TOO_MANY:
         return Unavailable("The server has too many files open right now.")
     return Unavailable("The server's package folder cannot be changed right now; its log says why.")

@@ -100,6 +100,9 @@ def find_route(segments: Sequence[bytes]) -> Route:
         return Route(Kind.FRONT)
     # Where a name of ours and a project's name meet, ours wins: the recommended URL is /simple/.
     match path:
+        case ["legacy" | "simple", "+simple", *rest] | ["+simple", *rest] if rest:
+            # Where hatch looks whether a file is there already: devpi's layout below the upload URL.
+            return _simple(rest)
         case ["simple", *rest]:
             return _simple(rest)
         case ["packages", *rest]:
@@ -112,9 +115,6 @@ def find_route(segments: Sequence[bytes]) -> Route:
             return Route(Kind.REDIRECT, location=f"../../simple/{normalize(name)}/", permanent=False)
         case ["pypi", *rest]:
             return _legacy_json(rest)
-        case ["legacy", "+simple", *rest] if rest:
-            # Where hatch looks whether a file is there already: devpi's layout below the upload URL.
-            return _simple(rest)
         case ["legacy"] | ["legacy", ""]:
             return Route(Kind.UPLOAD)
         case ["project" | "legacy", *_]:
