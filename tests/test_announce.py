@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 
 from twisted_index import announce
-from twisted_index.announce import Listening, client_lines, lan_addresses, start_lines
+from twisted_index.announce import Listening, client_lines, lan_addresses, start_lines, upstream_lines
 
 URLS = [
     "http://192.168.1.5:8080",
@@ -205,3 +205,18 @@ def test_lan_addresses_are_empty_where_the_system_says_nothing(monkeypatch):
     monkeypatch.setattr(announce, "open", refuse, raising=False)
 
     assert lan_addresses() == []
+
+
+def test_what_comes_from_elsewhere_is_told_without_passwords():
+    urls = ["https://me:secret@packages.example.org/simple/", "pip"]
+    asked, kept = upstream_lines(urls, "cache", "/var/cache/index", 5 << 30)
+    assert asked == (
+        "Other names are asked for at https://packages.example.org/simple/, then the index that pip here is"
+        " configured to use"
+    )
+    assert kept == "What comes from there is kept in /var/cache/index, up to 5.4 GB"
+
+
+def test_offline_nobody_is_said_to_be_asked():
+    lines = upstream_lines(["pip"], "cache", "/var/cache/index", 5 << 30, offline=True)
+    assert lines == ["Offline: of other names there is what is in /var/cache/index"]

@@ -137,7 +137,9 @@ def start_lines(
     return lines
 
 
-def upstream_lines(urls: Sequence[str], mode: str, cache: str | None, cache_size: int) -> list[str]:
+def upstream_lines(
+    urls: Sequence[str], mode: str, cache: str | None, cache_size: int, *, offline: bool = False
+) -> list[str]:
     """
     Say what happens with names that the folders do not have.
 
@@ -146,7 +148,10 @@ def upstream_lines(urls: Sequence[str], mode: str, cache: str | None, cache_size
         mode: `cache`, `proxy` or `redirect`.
         cache: The folder of the cache, if there is one.
         cache_size: Of the files in it, in bytes.
+        offline: Whether they are not asked after all.
     """
+    if offline:
+        return [f"Offline: of other names there is what is in {_printable(cache or 'the cache')}"]
     shown = ", then ".join(
         "the index that pip here is configured to use" if url == "pip" else _printable(_without_user(url))
         for url in urls

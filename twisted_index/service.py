@@ -200,7 +200,9 @@ class SimpleIndexService(MultiService):
         if not upstreams.urls and not upstreams.routes:
             return None
         cache = cache_folder(self.settings) if upstreams.mode == "cache" else None
-        return upstream_lines(upstreams.urls, upstreams.mode, cache, upstreams.cache_size)
+        return upstream_lines(
+            upstreams.urls, upstreams.mode, cache, upstreams.cache_size, offline=upstreams.offline
+        )
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; see the module."""
