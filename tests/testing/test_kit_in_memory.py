@@ -7,8 +7,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
 
-from twisted_index.interfaces import FileBody
+from twisted_index.access.access import OpenAccess
+from twisted_index.access.rights import Rights, Rule
+from twisted_index.interfaces import Action, FileBody, IAccess
 from twisted_index.settings import Limits
 from twisted_index.testing import (
     Fields,
@@ -55,6 +58,35 @@ class TestAsking:
         head, get = index.head(path), index.get(path)
         assert head.body == b""
         assert {**head.headers} | {"date": ""} == {**get.headers} | {"date": ""}
+
+    def test_its_folder_can_be_published_into(self, tmp_path):
+        fields = {"Content-Type": "multipart/form-data; boundary=b"}
+        with IndexInMemory.of_folders(tmp_path, overwrite=["2.*"]) as index:
+
+            def publish(made):
+                named = f'--b\r\nContent-Disposition: form-data; name="content"; filename="{made.filename}"'
+                action = b'--b\r\nContent-Disposition: form-data; name=":action"\r\n\r\nfile_upload\r\n'
+                body = action + named.encode() + b"\r\n\r\n" + made.content + b"\r\n--b--\r\n"
+                return index.get("/legacy/", method="POST", headers=fields, body=body).status
+
+            for version, again in (("1.0", 409), ("2.0", 200)):
+                assert publish(make_wheel("demo", version)) == 200
+                assert publish(make_wheel("demo", version, requires=["other"])) == again
+            assert index.get("/simple/demo/").body.count(b"<a ") == 2
+
+    def test_it_can_be_told_who_may_do_what(self, tmp_path):
+        rule = Rule(actions=frozenset({Action.READ}), all_users=True)
+
+        @implementer(IAccess)
+        class OnlyUsers(OpenAccess):
+            all_may_read = False
+            has_users = True
+
+            def may(self, identity, action, project=""):
+                return Rights([rule]).allow(identity, action, project)
+
+        with IndexInMemory(MemorySource(WHEEL), access=OnlyUsers()) as index:
+            assert index.get("/simple/demo/").status == 401
 
     def test_any_method_may_be_tried(self, index):
         assert index.get("/simple/", method="DELETE").status == 405

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import twisted_index
-from twisted_index.settings import Settings
+from twisted_index.settings import Guarding, Publishing, Settings, Upstreams
 from twisted_index.testing import Fields, RunningIndex, SeenRequest, make_wheel
 
 ROOT = Path(twisted_index.__file__).parent.parent
@@ -73,6 +73,22 @@ class TestServing:
         for act in (simple_index.remove, simple_index.yank):
             with pytest.raises(FileNotFoundError, match=r"no demo-1\.0\.tar\.gz"):
                 act("demo-1.0.tar.gz")
+
+    def test_all_that_can_be_set_for_a_server_can_be_set_for_it(self, tmp_path):
+        rights = tmp_path / "rights.toml"
+        rights.write_text('[[rule]]\nprojects = "acme-*"\nallow = "read"\nto = "users"\n')
+        with RunningIndex() as other:
+            other.add_wheel("demo", "1.0")
+            settings = Settings(
+                publishing=Publishing(upload=True),
+                guarding=Guarding(auth=("memory:alice:secret",), rights=str(rights)),
+                upstreams=Upstreams(urls=(other.url,), mode="proxy"),
+            )
+            with RunningIndex(settings) as index:
+                index.add_wheel("acme-core", "1.0")
+                assert status_of(f"{index.url}demo/") == 200
+                assert status_of(f"{index.url}acme-core/") == 401
+                assert fetch(f"{index.url}acme-core/", Authorization="Basic YWxpY2U6c2VjcmV0")
 
     def test_what_is_done_to_its_folder_by_hand_counts(self, simple_index):
         path = make_wheel("demo", "1.0").write_to(simple_index.folder)

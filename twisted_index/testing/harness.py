@@ -14,9 +14,13 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from twisted_index.access.access import OpenAccess
 from twisted_index.interfaces import IRunning
+from twisted_index.settings import Publishing
 from twisted_index.sources.directory import DirectorySource
 from twisted_index.sources.stamps import Freshness
+from twisted_index.store.folder import FolderStore
+from twisted_index.store.history import History
 from twisted_index.testing.memory import MemorySource
 from twisted_index.testing.replies import NoReply, Reply, read_replies
 from twisted_index.testing.transport import CLIENT, MemoryTransport
@@ -247,6 +251,10 @@ class IndexInMemory(SiteInMemory):
         public_url: As for `IndexResource`.
         cors: As for `IndexResource`.
         headers: As for `IndexResource`.
+        access: Any `IAccess`; as for `IndexResource`, like all that follows.
+        store: Any `IStore`; files come and go by it if it publishes where the source looks.
+        history: Any `IHistory`.
+        publishing: What may be uploaded; by default all, where there is a store.
 
     Attributes:
         source: Where the projects come from.
@@ -261,11 +269,23 @@ class IndexInMemory(SiteInMemory):
         public_url: str | None = None,
         cors: bool = False,
         headers: Headers = (),
+        access: Any = None,
+        store: Any = None,
+        history: Any = None,
+        publishing: Publishing | None = None,
     ) -> None:
         self.source = MemorySource() if source is None else source
         clock = clock or Clock()
         resource = IndexResource(
-            self.source, public_url=public_url, cors=cors, headers=headers, worker=AtOnce()
+            self.source,
+            public_url=public_url,
+            cors=cors,
+            headers=headers,
+            worker=AtOnce(),
+            access=access,
+            store=store,
+            history=history,
+            publishing=publishing or Publishing(upload=store is not None),
         )
         super().__init__(IndexSite(resource, reactor=clock, limits=limits), clock)
         if IRunning.providedBy(self.source):
@@ -273,7 +293,11 @@ class IndexInMemory(SiteInMemory):
 
     @classmethod
     def of_folders(
-        cls, *paths: str | os.PathLike[str], clock: Clock | None = None, **more: Any
+        cls,
+        *paths: str | os.PathLike[str],
+        clock: Clock | None = None,
+        overwrite: Iterable[str] | None = None,
+        **more: Any,
     ) -> IndexInMemory:
         """
         Serve folders, as the server does, but without threads.
@@ -281,6 +305,8 @@ class IndexInMemory(SiteInMemory):
         Args:
             paths: Folders, read in order.
             clock: Says how long files have been at rest; a new one by default.
+            overwrite: As for `FolderStore`: the folders are published into, by everyone unless an
+                `access` is given. None for an index that can only be read.
             more: The other arguments of the class.
         """
         clock = clock or Clock()
@@ -292,6 +318,12 @@ class IndexInMemory(SiteInMemory):
             # Files get their times from the system, so its clock goes on, and the test's is added.
             freshness=Freshness(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
         )
+        if overwrite is not None:
+            history = History(None, AtOnce())
+            store = FolderStore(
+                source, worker=AtOnce(), history=history, overwrite=tuple(overwrite), reactor=clock
+            )
+            more = {"access": OpenAccess(anyone_may_upload=True), "store": store, "history": history, **more}
         return cls(source, clock=clock, **more)
 
     def close(self) -> None:
