@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.web._newclient import HEADER, STATUS, HTTP11ClientProtocol
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
@@ -14,7 +14,7 @@ from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
 MAX_HEAD = 300 * 1024
 
 #: Twisted has a line in the log for each informational answer: one flood of them had megabytes.
-_SILENT = Logger(namespace=__name__, observer=lambda _event: None)
+_SILENT = Logger(namespace=__name__, observer=LogPublisher())
 
 
 class EndlessHead(Exception):
