@@ -23,6 +23,7 @@ from twisted_index.upstream.heads import bounded_pool
 from twisted_index.upstream.origins import Origin, origin_of
 from twisted_index.upstream.proxies import Proxy, TunnelEndpoint, proxy_for
 from twisted_index.upstream.trust import trust_root
+from twisted_index.upstream.via import with_way
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +73,7 @@ class Connections:
             Fires with the head of the answer. Cancelling it breaks the connection off.
         """
         origin = origin_of(url)
+        headers.setRawHeaders(b"Via", [with_way(own) for own in headers.getRawHeaders(b"Via", [])])
         proxy = proxy_for(origin, self._environ)
         if proxy is None or origin.scheme == "https":
             return self._ask(self._agent, url, headers)

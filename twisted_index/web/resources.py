@@ -25,6 +25,7 @@ from twisted_index.errors import (
 )
 from twisted_index.interfaces import NOBODY, Action, IRunning
 from twisted_index.settings import Publishing
+from twisted_index.upstream.via import note_way
 from twisted_index.web.asked import Asked, eventually, last_segment, redirect
 from twisted_index.web.guard import Guard
 from twisted_index.web.managing import Managing
@@ -223,8 +224,11 @@ class IndexResource(Resource):
             return _told(error, field(request, b"Accept"))
 
     async def _route(self, request: Request) -> Response:
-        if self._instance is not None and self._instance in (field(request, b"Via") or b""):
+        via = field(request, b"Via") or b""
+        if self._instance is not None and self._instance in via:
             raise LoopDetected("This server is its own upstream: the request has come back to it.")
+        if via:
+            note_way(via)
         segments = request.postpath or []
         if not segments and request.method in (b"GET", b"HEAD"):
             return redirect(request, f"{last_segment(request)}/", permanent=True)
