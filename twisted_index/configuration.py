@@ -23,7 +23,7 @@ The file is TOML and uses the names of the options; relative paths in it hang on
 
     auth = ["htpasswd:users.htpasswd"]
     rights = "rights.toml"
-    trusted-proxy = ["127.0.0.1", "10.0.0.0/8", "unix"]
+    trusted-proxy = ["10.0.0.0/8", "unix", "users:127.0.0.1"]  # with users: it names users too
 
     upstream = ["https://user:password@packages.example.org/simple/", "pip"]
     upstream-mode = "cache"               # or proxy, redirect
@@ -67,7 +67,7 @@ The file is TOML and uses the names of the options; relative paths in it hang on
 The environment has `TWISTED_INDEX_` and the same names in capitals, and `TWISTED_INDEX_CONFIG` for
 the file. Several paths are separated as in PATH, header fields, credential checkers and denials by
 newlines, all else by blanks (endpoint strings are full of colons). A variable that is empty is not
-set.
+set. What each of these means, with its default, is in docs/configuration.md; a test compares.
 
 Not for: what a value may look like (`values`), which go together (`combinations`), or looking
 whether a folder is there or an endpoint can be opened (`tap` does).
