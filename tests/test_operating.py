@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 
 from twisted_index.configuration import load
-from twisted_index.exposition import CacheCounters
+from twisted_index.exposition import Metric
 from twisted_index.hooks import NewFile
 from twisted_index.sources.directory import DirectorySource
 from twisted_index.tap import Options
+from twisted_index.testing import AtOnce
+from twisted_index.upstream.numbers import UpstreamNumbers
+from twisted_index.upstream.source import UpstreamSource
 from twisted_index.web.metrics import Counters, Outcome, build_metrics, index_metrics, process_metrics
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -26,12 +30,16 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+def upstream_metrics() -> tuple[Metric, ...]:
+    return UpstreamNumbers(UpstreamSource([], reactor=Clock(), worker=AtOnce())).metrics()
+
+
 def test_every_metric_is_described_and_every_described_one_is_told():
     told = [
         *Counters().metrics(),
         *index_metrics(connections=0, projects=0),
         *DirectorySource().metrics(),
-        *CacheCounters("page").metrics(),
+        *upstream_metrics(),
         *build_metrics(),
     ]
     described = re.findall(r"^\| `(twisted_index_\w+)`", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -45,7 +53,7 @@ def test_rules_ask_for_nothing_that_is_not_told():
             *Counters().metrics(),
             *index_metrics(connections=0, projects=0),
             *DirectorySource().metrics(),
-            *CacheCounters("page").metrics(),
+            *upstream_metrics(),
             *process_metrics(),
         )
     }

@@ -15,7 +15,6 @@ from twisted_index.access.forwarded import TrustedProxies
 from twisted_index.access.replaceable import ReplaceableAccess
 from twisted_index.access.setup import make_access
 from twisted_index.composition import Composition, served_elsewhere
-from twisted_index.exposition import Metric, Sample, counter, gauge
 from twisted_index.hooks import NewFileHooks
 from twisted_index.ledger import Ledger
 from twisted_index.observers import Observers
@@ -175,6 +174,7 @@ class _Making:
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
         # Imported here, as a server without an upstream is to start without the client's share.
         from twisted_index.upstream.client import HTTPRemote
+        from twisted_index.upstream.numbers import UpstreamNumbers
         from twisted_index.upstream.source import UpstreamSource
 
         settings = self._settings.upstreams
@@ -198,7 +198,7 @@ class _Making:
             answer_timeout=self._settings.limits.answer_timeout,
             offline=settings.offline,
         )
-        self._parts.append(_CacheNumbers(source))
+        self._parts.append(UpstreamNumbers(source))
         return source
 
     def _cache(self) -> CacheFolder | None:
@@ -263,43 +263,6 @@ class _Following:
 def _access_settings(settings: Settings) -> tuple[object, ...]:
     publishing = settings.publishing
     return settings.guarding, publishing.upload, publishing.anyone_may_upload
-
-
-class _CacheNumbers:
-    """
-    The numbers of an upstream as metrics.
-
-    Args:
-        source: Counts.
-    """
-
-    def __init__(self, source: UpstreamSource) -> None:
-        self._source = source
-
-    def metrics(self) -> tuple[Metric, ...]:
-        """See `HasMetrics`."""
-        numbers = self._source.metrics()
-        held = numbers.pop("bytes_in_cache")
-        return (
-            gauge("twisted_index_cache_bytes", "Bytes that files in the cache take.", Sample(held)),
-            *(
-                counter(f"twisted_index_upstream_{name}_total", _NUMBERS[name], Sample(number))
-                for name, number in numbers.items()
-            ),
-        )
-
-
-_NUMBERS = {
-    "page_hits": "Pages of upstreams that were given without a request.",
-    "page_misses": "Pages that had to be fetched.",
-    "page_revalidated": "Pages that the upstream said are still so.",
-    "page_stale": "Old pages that were given since the upstream could not be asked.",
-    "file_hits": "Files and documents of upstreams that were in the cache.",
-    "file_misses": "Files and documents that had to be fetched.",
-    "file_joined": "Files that somebody else was fetching already.",
-    "files_refused": "Files that were not what the upstream had promised.",
-    "bytes_from_upstream": "Bytes of files that came from upstreams.",
-}
 
 
 def _resolve(word: str) -> tuple[str, ...]:

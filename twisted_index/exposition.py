@@ -94,43 +94,6 @@ class HasMetrics(Protocol):
         """Tell them; in the reactor and at once, so only what is known without looking."""
 
 
-class CacheCounters:
-    """
-    The numbers that every cache has.
-
-    Args:
-        cache: What is cached, as the label `cache`; `page` or `file` for instance.
-
-    Attributes:
-        hits: Questions answered from the cache.
-        misses: Questions for which the upstream was asked.
-        stale: Questions answered with what may be out of date, since the upstream could not be asked.
-        size: Of what is kept, in bytes.
-    """
-
-    __slots__ = ("_cache", "hits", "misses", "size", "stale")
-
-    def __init__(self, cache: str) -> None:
-        self._cache = cache
-        self.hits = 0
-        self.misses = 0
-        self.stale = 0
-        self.size = 0
-
-    def metrics(self) -> tuple[Metric, ...]:
-        """See `HasMetrics`."""
-        which = ("cache", self._cache)
-        results = (("hit", self.hits), ("miss", self.misses), ("stale", self.stale))
-        return (
-            counter(
-                "twisted_index_cache_requests_total",
-                "Questions to a cache, by what became of them.",
-                *(Sample(number, (which, ("result", result))) for result, number in results),
-            ),
-            gauge("twisted_index_cache_bytes", "Bytes that a cache keeps.", Sample(self.size, (which,))),
-        )
-
-
 def write_metrics(metrics: Iterable[Metric]) -> bytes:
     """
     Write metrics.
