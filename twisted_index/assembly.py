@@ -108,22 +108,18 @@ class _Making:
         writes = publishing.upload or access.has_users or settings.guarding.rights is not None
         if reconfiguration is None and not writes:
             # Nobody can do anything but read, so nothing has to be asked on the way of a request.
-            return Parts((self._worker,), self._resource(source), None, None)
-        # Threads of its own, so that large uploads hold up nobody who reads.
-        writer = Worker(self._reactor, threads=settings.limits.threads, name="index-store")
-        history = History(settings.state, writer)
-        editor = Editor(
-            folder.paths,
-            overwrite=publishing.overwrite,
-            elsewhere=served_elsewhere(settings.upstreams, settings.paths),
-        )
-        store = FolderStore(folder, worker=writer, history=history, editor=editor, reactor=self._reactor)
-        hooks = NewFileHooks(publishing.on_upload, reactor=self._reactor)
+            return self.around(source)
+        writing = self._writing(folder)
         if reconfiguration is not None:
             source = ReplaceableSource(source, reconfiguration.look)
             access = ReplaceableAccess(access, reconfiguration.look)
         resource = self._resource(
-            source, access=access, store=store, history=history, publishing=publishing, told=hooks.tell
+            source,
+            access=access,
+            store=writing.store,
+            history=writing.history,
+            publishing=publishing,
+            told=writing.hooks.tell,
         )
         if reconfiguration is not None:
             following = _Following(
@@ -132,12 +128,27 @@ class _Making:
                 source=source,
                 access=access,
                 make_access=self._access,
-                editor=editor,
-                hooks=hooks,
+                editor=writing.editor,
+                hooks=writing.hooks,
                 uploads=resource.uploads,
             )
             reconfiguration.apply = following.apply
-        return Parts((writer, self._worker), resource, store if writes else None, hooks, access.has_users)
+        workers = (writing.worker, self._worker)
+        return Parts(workers, resource, writing.store if writes else None, writing.hooks, access.has_users)
+
+    def _writing(self, folder: DirectorySource) -> _Writing:
+        settings = self._settings
+        # Threads of its own, so that large uploads hold up nobody who reads.
+        writer = Worker(self._reactor, threads=settings.limits.threads, name="index-store")
+        history = History(settings.state, writer)
+        editor = Editor(
+            folder.paths,
+            overwrite=settings.publishing.overwrite,
+            elsewhere=served_elsewhere(settings.upstreams, settings.paths),
+        )
+        store = FolderStore(folder, worker=writer, history=history, editor=editor, reactor=self._reactor)
+        hooks = NewFileHooks(settings.publishing.on_upload, reactor=self._reactor)
+        return _Writing(worker=writer, history=history, editor=editor, store=store, hooks=hooks)
 
     def _access(self, settings: Settings) -> Any:
         return make_access(
@@ -216,6 +227,26 @@ def cache_folder(settings: Settings) -> str | None:
     if settings.upstreams.cache is not None or settings.state is None:
         return settings.upstreams.cache
     return os.path.join(settings.state, "cache", "upstream")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writing:
+    """
+    Those parts by which files come and go.
+
+    Attributes:
+        worker: Its threads.
+        history: Notes each change.
+        editor: Makes it.
+        store: Where files are published.
+        hooks: Tell others of new files.
+    """
+
+    worker: Worker
+    history: History
+    editor: Editor
+    store: FolderStore
+    hooks: NewFileHooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
