@@ -298,9 +298,9 @@ def _access_settings(settings: Settings) -> tuple[object, ...]:
 
 def _resolve(word: str) -> tuple[str, ...]:
     """Say which URLs an upstream stands for."""
-    from twisted_index.upstream.pipindex import pip_index
+    from twisted_index.upstream.pipindex import urls_of
 
-    return pip_index(os.environ) if word == "pip" else (word,)
+    return urls_of(word, os.environ)
 
 
 def _ledger_path(state: str | None) -> str | None:
