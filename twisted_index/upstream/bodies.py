@@ -14,13 +14,15 @@ from twisted.web.http import PotentialDataLoss
 from twisted_index.errors import BadGateway, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.web.iweb import IResponse
 
 #: Bytes of a body that nobody wants which are let come, so that its connection can be used again.
 _WORTH_WAITING = 64 * 1024
+#: Bytes.
+_UNPACKED_AT_ONCE = 1024 * 1024
 
 
 class BrokenOff(Unavailable):
@@ -279,15 +281,17 @@ async def read_whole(
         left -= len(data)
         if left < 0:
             raise _too_large(limit)
-        piece = data if unpacker is None else unpacker.feed(data)
-        if allowance is not None:
-            allowance.take(len(piece))
-        pieces.append(piece)
+        for piece in (data,) if unpacker is None else unpacker.pieces(data):
+            if allowance is not None:
+                allowance.take(len(piece))
+            pieces.append(piece)
 
     await body.deliver(take)
     if unpacker is not None:
         unpacker.end()
-    return b"".join(pieces)
+    content = b"".join(pieces)
+    pieces.clear()  # or it would be held twice for as long as the body is
+    return content
 
 
 def _too_large(limit: int) -> BadGateway:
@@ -308,27 +312,29 @@ class Gunzip:
         self._is_open = False
 
     def feed(self, data: bytes) -> bytes:
+        """Unpack a piece; see `pieces`."""
+        return b"".join(self.pieces(data))
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
         """
-        Unpack a piece.
+        Unpack a piece, in smaller ones: some bytes of gzip may be a thousand times as many.
 
         Raises:
             BadGateway: It is no gzip, or too much.
         """
-        unpacked = []
         while data:
             if self._stream.eof:  # another member follows (section 2.2)
                 self._stream = _stream()
             self._is_open = True
             try:
-                part = self._stream.decompress(data, self._left + 1)
+                part = self._stream.decompress(data, min(self._left + 1, _UNPACKED_AT_ONCE))
             except zlib.error:
                 raise BadGateway("The upstream's answer is no gzip, though it says so.") from None
             self._left -= len(part)
             if self._left < 0:
                 raise _too_large(self._limit)
-            unpacked.append(part)
+            yield part
             data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
-        return b"".join(unpacked)
 
     def end(self) -> None:
         """
