@@ -22,7 +22,7 @@ HTML = "text/html; charset=utf-8"
 MINE = make_wheel("mine", "1.0")
 
 #: Seconds. Far above what an answer of our own takes on a busy machine, far below any client's patience.
-PROMPT = 6.0
+PROMPT = 8.0
 
 
 def whole_cache(state: Path, url: str) -> dict[str, int]:
