@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from twisted_index.simple.spelling import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -122,9 +124,7 @@ def start_lines(
     here = "this folder" if len(paths) == 1 else "these folders"
     urls = _urls(listeners, hostname, public_url, lan)
     lines = [
-        f"Serving the packages in {', '.join(map(_printable, paths))}"
-        if paths
-        else "Serving a package index",
+        f"Serving the packages in {', '.join(map(printable, paths))}" if paths else "Serving a package index",
         *(f"Listening on {_describe(listener.address)}" for listener in listeners),
         *_usage(urls),
     ]
@@ -151,9 +151,9 @@ def upstream_lines(
         offline: Whether they are not asked after all.
     """
     if offline:
-        return [f"Offline: of other names there is what is in {_printable(cache or 'the cache')}"]
+        return [f"Offline: of other names there is what is in {printable(cache or 'the cache')}"]
     shown = ", then ".join(
-        "the index that pip here is configured to use" if url == "pip" else _printable(_without_user(url))
+        "the index that pip here is configured to use" if url == "pip" else printable(_without_user(url))
         for url in urls
     )
     lines = (
@@ -162,7 +162,7 @@ def upstream_lines(
         else []
     )
     if cache is not None:
-        lines.append(f"What comes from there is kept in {_printable(cache)}, up to {cache_size / 1e9:.1f} GB")
+        lines.append(f"What comes from there is kept in {printable(cache)}, up to {cache_size / 1e9:.1f} GB")
     return lines
 
 
@@ -267,7 +267,7 @@ def _describe(address: IAddress) -> str:
         return f"port {address.port} of {address.host}"
     if isinstance(address, UNIXAddress):
         name = (address.name or b"").decode("utf-8", "backslashreplace")
-        return f"the unix socket {_printable(name)}, for a reverse proxy"
+        return f"the unix socket {printable(name)}, for a reverse proxy"
     return str(address)
 
 
@@ -298,13 +298,6 @@ def _is_reachable(address: str) -> bool:
     """Tell whether other machines may be able to use an address."""
     parsed = ipaddress.ip_address(address)
     return not (parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast)
-
-
-def _printable(text: str) -> str:
-    """Keep a path to one line: what cannot be printed is escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
 
 
 if sys.platform == "linux":

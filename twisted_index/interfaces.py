@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Bytes of a file that is small: sent in one write, and perhaps kept in memory by whoever asks for it
+#: again. It is what Twisted's transports buffer before they ask for a pause.
+SMALL = 1 << 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(Generic[T]):

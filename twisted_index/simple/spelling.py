@@ -54,6 +54,15 @@ def one_line(text: str) -> str:
     return text.strip()
 
 
+def printable(text: str) -> str:
+    """Show people a text that may hold anything, such as a path: what would not show is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
 def upload_time(moment: datetime) -> str:
     """
     Spell a moment as `yyyy-mm-ddThh:mm:ss[.ffffff]Z` (PEP 700, "upload-time").

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.interfaces import Problem
 from twisted_index.ledger import FileKey
+from twisted_index.simple import spelling
 from twisted_index.simple.model import Companion, ProjectStatus, Status
 from twisted_index.simple.names import (
     Distribution,
@@ -134,8 +135,7 @@ def looks_like_distribution(name: str) -> bool:
 
 def printable(path: bytes) -> str:
     """Show a path to people: undecodable bytes and control characters are escaped."""
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return spelling.printable(path.decode("utf-8", "backslashreplace"))
 
 
 def read_listing(

@@ -10,7 +10,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.interfaces import Arriving, FileBody
+from twisted_index.interfaces import SMALL, Arriving, FileBody
 from twisted_index.ledger import FileKey
 from twisted_index.simple.metadata import BadArchive, read_wheel_metadata
 from twisted_index.sources.listing import MAX_DOCUMENT, key_of
@@ -18,9 +18,6 @@ from twisted_index.sources.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-#: Bytes of a file that may be kept in memory by whoever asks for it again.
-_SMALL = 1 << 16
 
 
 def open_distribution(
@@ -65,7 +62,7 @@ def open_distribution(
         size=key.size,
         sha256=sha256,
         modified=modified,
-        reopen=reopen if key.size <= _SMALL else None,
+        reopen=reopen if key.size <= SMALL else None,
     )
 
 

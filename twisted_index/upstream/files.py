@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.logger import Logger
 
 from twisted_index.errors import Unavailable
-from twisted_index.interfaces import FileBody
+from twisted_index.interfaces import SMALL, FileBody
 from twisted_index.sources.patience import wait_at_most
 from twisted_index.upstream.cachefolder import Temporary, nameless
 from twisted_index.upstream.download import Download, Expected, Places
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = Logger()
 
-#: Bytes of a file that may be kept in memory by whoever asks for it again.
-_SMALL = 1 << 16
 _PIECE = 1 << 20
 
 
@@ -164,7 +162,7 @@ class Files:
             size=size,
             sha256=sha256,
             modified=wanted.modified,
-            reopen=reopen if size <= _SMALL else None,
+            reopen=reopen if size <= SMALL else None,
             cache_status="hit",
         )
 

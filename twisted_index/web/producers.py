@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_index.interfaces import SMALL
+
 try:
     from twisted.internet import unix
 except ImportError:  # not on Windows
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 #: Bytes of a piece: what the transport buffers before it asks for a pause.
-PIECE = 1 << 16
+PIECE = SMALL
 #: Bytes that one call of `sendfile` may take, so that one fast reader does not hold up the others.
 _STRETCH = 1 << 20
 #: How many of them one reader gets in one turn of the reactor. A reader as fast as this process drains the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.interfaces import FileBody
+from twisted_index.interfaces import SMALL, FileBody
 from twisted_index.web.wire import Wire, compose
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from twisted_index.web.response import Headers, Response
 
-#: Bytes of a file that is sent in one write. Larger ones are sent by `sendfile`.
-SMALL = 1 << 16
 #: How many are remembered, and of how many bytes in all, as what opens them may keep their content.
 _MOST = 4096
 _MOST_BYTES = 16 << 20
