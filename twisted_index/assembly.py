@@ -120,6 +120,7 @@ class _Making:
             history=writing.history,
             publishing=publishing,
             told=writing.hooks.tell,
+            refused=None if self._observer is None else Observers(self._observer).refused,
         )
         if reconfiguration is not None:
             following = _Following(

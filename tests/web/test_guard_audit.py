@@ -179,6 +179,8 @@ PAGES = [
     "/pypi/{}/9.9/json",
     "/legacy/+simple/{}/",
     "/legacy/%2Bsimple/{}/",
+    "/+simple/{}/",
+    "/simple/%2Bsimple/{}/",
     "//simple/{}/",
     "/simple//{}/",
     "/simple/./{}/",
