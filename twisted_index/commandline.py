@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from twisted.python import usage
 
+from twisted_index.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,6 +38,37 @@ def options_first(options: usage.Options, words: Sequence[str]) -> list[str]:
         # usage.Options would not find it behind a word, and take it for one more.
         raise usage.UsageError(str(error)) from error
     return [*(_joined(name, value, options.longOpt) for name, value in found), "--", *others]
+
+
+def parse_words(
+    options: usage.Options, arguments: Sequence[str], wanted: range, name: str = ""
+) -> tuple[str, ...] | None:
+    """
+    Read the command line of a subcommand, with options before or after the words.
+
+    Args:
+        options: Filled in; puts the words under `words`.
+        arguments: Of the subcommand.
+        wanted: How many words there may be.
+        name: Stands before what is told, with a colon.
+
+    Returns:
+        The words; None if help was asked for and printed.
+
+    Raises:
+        ConfigurationError: It is not understood.
+    """
+    if "--help" in arguments:
+        print(options)
+        return None
+    try:
+        usage.Options.parseOptions(options, options_first(options, arguments))
+    except usage.UsageError as error:
+        raise ConfigurationError(f"{name}{error}".rstrip(".") + ".") from error
+    words: tuple[str, ...] = options["words"]
+    if len(words) not in wanted:
+        raise ConfigurationError(options.getSynopsis().strip() + ".")
+    return words
 
 
 def _joined(name: str, value: str, long_options: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NoReturn
 from twisted.python import usage
 
 from twisted_index import configuration
-from twisted_index.commandline import options_first
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.simple.names import (
     InvalidFilename,
@@ -21,7 +20,7 @@ from twisted_index.store.editor import Editor, patiently
 from twisted_index.store.history import Journal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from twisted_index.store.editor import Done
 
@@ -53,34 +52,6 @@ class ChangeOptions(usage.Options):
     def parseArgs(self, *words: str) -> None:
         """Take the words that are no options."""
         self["words"] = words
-
-
-def parse(options: ChangeOptions, arguments: Sequence[str], wanted: range) -> tuple[str, ...] | None:
-    """
-    Read the command line, with options before or after the words.
-
-    Args:
-        options: Filled in.
-        arguments: Of the subcommand.
-        wanted: How many words there may be.
-
-    Returns:
-        The words; None if help was asked for and printed.
-
-    Raises:
-        ConfigurationError: It is not understood.
-    """
-    if "--help" in arguments:
-        print(options)
-        return None
-    try:
-        usage.Options.parseOptions(options, options_first(options, arguments))
-    except usage.UsageError as error:
-        raise ConfigurationError(f"{error}".rstrip(".") + ".") from error
-    words: tuple[str, ...] = options["words"]
-    if len(words) not in wanted:
-        raise ConfigurationError(options.getSynopsis().strip() + ".")
-    return words
 
 
 class Change:

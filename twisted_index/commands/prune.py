@@ -6,7 +6,8 @@ import time
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from twisted_index.commands.changing import Change, ChangeOptions, parse
+from twisted_index.commandline import parse_words
+from twisted_index.commands.changing import Change, ChangeOptions
 from twisted_index.commands.delete import delete_files
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.simple.names import normalize, version_key
@@ -37,7 +38,7 @@ class Options(ChangeOptions):
 def run(arguments: Sequence[str]) -> int:
     """Delete old releases, or say which."""
     options = Options()
-    words = parse(options, arguments, range(1, 2))
+    words = parse_words(options, arguments, range(1, 2))
     if words is None:
         return 0
     keep, older = _keep(options["keep"]), _older(options["older"])

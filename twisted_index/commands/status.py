@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.commands.changing import Change, ChangeOptions, parse, project_named
+from twisted_index.commandline import parse_words
+from twisted_index.commands.changing import Change, ChangeOptions, project_named
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.simple.model import ProjectStatus, Status
 
@@ -28,7 +29,7 @@ class Options(ChangeOptions):
 def run(arguments: Sequence[str]) -> int:
     """Show or set a status."""
     options = Options()
-    words = parse(options, arguments, range(1, 3))
+    words = parse_words(options, arguments, range(1, 3))
     if words is None:
         return 0
     project, change = project_named(words[0]), Change(options)

@@ -10,7 +10,7 @@ from twisted.python import usage
 
 from twisted_index.access.patterns import EVERY, project_pattern
 from twisted_index.access.tokens import TokenStore
-from twisted_index.commandline import options_first
+from twisted_index.commandline import parse_words
 from twisted_index.configuration import load
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import Action
@@ -174,16 +174,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _parsed(options: _StateOptions, arguments: Sequence[str], words: int) -> bool:
     """Read a command line; False if help was asked for and printed."""
-    if "--help" in arguments:
-        print(options)
-        return False
-    try:
-        usage.Options.parseOptions(options, options_first(options, arguments))
-    except usage.UsageError as error:
-        raise ConfigurationError(f"token: {error}".rstrip(".") + ".") from error
-    if len(options["words"]) != words:
-        raise ConfigurationError(f"{options.synopsis}.")
-    return True
+    return parse_words(options, arguments, range(words, words + 1), "token: ") is not None
 
 
 def _create(options: _Create) -> None:

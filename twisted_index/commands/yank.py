@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.commands.changing import Change, ChangeOptions, Target, parse
+from twisted_index.commandline import parse_words
+from twisted_index.commands.changing import Change, ChangeOptions, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Options(ChangeOptions):
 def run(arguments: Sequence[str]) -> int:
     """Yank a file or a release."""
     options = Options()
-    words = parse(options, arguments, range(1, 2))
+    words = parse_words(options, arguments, range(1, 2))
     if words is None:
         return 0
     target, change = Target(words[0]), Change(options)
