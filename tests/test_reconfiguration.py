@@ -381,6 +381,15 @@ def test_what_may_be_uploaded_changes_while_the_server_runs(server):
     assert server.becomes("/legacy/", lambda answer: answer[0] == 403, second)
 
 
+def test_uploads_are_turned_on_although_nobody_but_uploaders_asks(server):
+    wheel = make_wheel("demo", "1.0")
+    server.start("")
+    form = _form(wheel.filename, wheel.content)
+    assert server.ask("/legacy/", form)[0] == 403
+    server.change("upload = true\nanyone-may-upload = true\n")
+    assert server.becomes("/legacy/", lambda answer: answer[0] == 200, form)
+
+
 def test_an_index_without_a_file_is_not_followed(tmp_path):
     service = makeService({"path": [str(tmp_path)], "state": "none", "listen": "tcp:0:interface=127.0.0.1"})
 

@@ -64,6 +64,12 @@ class Guard:
             return action is Action.READ
         return bool(self._access.may(identity, action, project))
 
+    def refresh(self) -> None:
+        """Let rights and settings that have changed hold, where nothing has been asked yet."""
+        if self._access is not None:
+            # Whatever follows a file looks at it whenever it is asked anything.
+            self._access.generation  # noqa: B018
+
     async def identify(self, request: Request) -> Identity:
         """
         Find out who sends a request.

@@ -147,6 +147,8 @@ class Uploads:
     def _receiver(
         self, request: Request, body: Any, refused: Callable[[SimpleIndexError], None] | None = None
     ) -> Receiver:
+        # An upload may be the first to ask after the configuration has changed.
+        self._guard.refresh()
         return Receiver(
             body,
             store=self._store,
