@@ -220,3 +220,17 @@ def test_what_comes_from_elsewhere_is_told_without_passwords():
 def test_offline_nobody_is_said_to_be_asked():
     lines = upstream_lines(["pip"], "cache", "/var/cache/index", 5 << 30, offline=True)
     assert lines == ["Offline: of other names there is what is in /var/cache/index"]
+
+
+def test_the_line_that_publishes_is_told_where_files_can_be_published():
+    told = start_lines([], "attic", "https://packages.example.org", ["/srv"], uploads=True)
+    line = "twine upload --repository-url https://packages.example.org/legacy/ dist/*"
+    assert line in [one.strip() for one in told]
+    silent = start_lines([], "attic", "https://packages.example.org", ["/srv"])
+    assert not any("twine" in one for one in silent)
+
+
+def test_the_front_page_tells_it_too():
+    page = front_page(ProjectList(), "http://attic", uploads=True).decode()
+    assert "twine upload --repository-url http://attic/legacy/ dist/*" in page
+    assert "twine" not in front_page(ProjectList(), "http://attic").decode()

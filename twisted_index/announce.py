@@ -43,10 +43,12 @@ class ClientLines:
     Attributes:
         pip: The line for pip.
         uv: The line for uv.
+        twine: The line that publishes there, by twine.
     """
 
     pip: str
     uv: str
+    twine: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ def client_lines(url: str) -> ClientLines:
     return ClientLines(
         pip=f"pip install --index-url {index}{trust} NAME",
         uv=f"uv pip install --default-index {index} NAME",
+        twine=f"twine upload --repository-url {shlex.quote(url.rstrip('/') + '/legacy/')} dist/*",
     )
 
 
@@ -129,7 +132,7 @@ def start_lines(
         *_usage(urls),
     ]
     if uploads:
-        lines.extend(f"    twine upload --repository-url {url}/legacy/ dist/*" for url in urls)
+        lines.extend(f"    {client_lines(url).twine}" for url in urls)
     if upstreams is not None:
         lines.extend(upstreams)
     elif paths:

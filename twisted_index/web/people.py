@@ -27,24 +27,28 @@ def is_plain_host(host: str) -> bool:
     return match is not None and int(match[1] or 0) <= 65535
 
 
-def front_page(project_list: ProjectList, url: str) -> bytes:
+def front_page(project_list: ProjectList, url: str, *, uploads: bool = False) -> bytes:
     """
-    Write the front page: how to install from here, and what there is.
+    Write the front page: how to install from here, how to publish, and what there is.
 
     Args:
         project_list: All projects.
         url: Where the index is mounted, as people are to type it.
+        uploads: Whether files can be published.
     """
     lines = client_lines(url)
+    usage = "\n".join([lines.pip, lines.uv, *([lines.twine] if uploads else [])])
+    history = ' · <a href="-/history">History</a>' if uploads else ""
     names = project_list.names
     links = "\n".join(f'<li><a href="simple/{name}/">{name}</a></li>' for name in names)
     listed = f"<ul>\n{links}\n</ul>\n" if names else "<p>No project yet: put a wheel into the folder.</p>\n"
     return page(
         "Python package index",
         "<h1>Python package index</h1>\n"
-        f"<pre>{escape(lines.pip)}\n{escape(lines.uv)}</pre>\n"
+        f"<pre>{escape(usage)}</pre>\n"
         f"<h2>{len(names)} project{'' if len(names) == 1 else 's'}</h2>\n{listed}"
-        '<p><a href="packages/">All files</a> · <a href="-/problems">Files left out</a></p>\n',
+        '<p><a href="packages/">All files</a> · <a href="-/problems">Files left out</a>'
+        f"{history}</p>\n",
     )
 
 

@@ -61,6 +61,7 @@ class Reading:
         worker: Threads that write large pages; without it they are written at once.
         page_cache: Bytes of prepared pages that are kept.
         clock: Tells how long a client has waited; that of the site by default.
+        takes_uploads: Says whether files can be published.
     """
 
     def __init__(
@@ -74,8 +75,10 @@ class Reading:
         worker: Works | None,
         page_cache: int,
         clock: Any = None,
+        takes_uploads: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
+        self._takes_uploads = takes_uploads
         self._clock = clock
         self._guard = guard
         self._origins = origins
@@ -220,7 +223,11 @@ class Reading:
         headers = ((b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store"))
         return Response(
             headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *NO_SCRIPTS),
-            body=front_page(project_list, self._public_url or self._origins.url(asked.request)),
+            body=front_page(
+                project_list,
+                self._public_url or self._origins.url(asked.request),
+                uploads=self._takes_uploads(),
+            ),
         )
 
 

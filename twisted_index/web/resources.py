@@ -149,6 +149,7 @@ class IndexResource(Resource):
             always=self.always,
             worker=worker,
             page_cache=page_cache,
+            takes_uploads=lambda: store is not None and self.uploads.publishing.upload,
         )
         self._operations = Operations(source, history=history, counters=self.counters, parts=parts)
         releases = Releases(source, origins=origins, public_url=public_url, worker=worker)
