@@ -11,6 +11,8 @@ from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, 
 
 from twisted_index import announce
 from twisted_index.announce import Listening, client_lines, lan_addresses, start_lines, upstream_lines
+from twisted_index.simple.model import ProjectList
+from twisted_index.web.people import front_page
 
 URLS = [
     "http://192.168.1.5:8080",
