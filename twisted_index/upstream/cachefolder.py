@@ -43,6 +43,11 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | geta
 _LEFT_OVER = 86400.0
 #: How full the cache is after room was made in it, so that it is not walked for each new file.
 _AFTERWARDS = 0.9
+#: The part of the cache that pages may take besides the files, and of that the part that is written
+#: between two looks at how much there is.
+_PAGES, _LOOK = 0.1, 0.1
+#: What a small page takes on a disk: blocks of usual size.
+_BLOCK = 4096
 
 
 class Entry(NamedTuple):
@@ -154,6 +159,7 @@ class CacheFolder:
         self.path = path
         self.size = size
         self._complained: set[int | None] = set()
+        self._page_bytes = 0
 
     # -- Where things lie
 
@@ -273,6 +279,15 @@ class CacheFolder:
         self.relent()
         return status
 
+    def replace_page(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
+        """Write a page like any document, and make room for it among the pages if there are too many."""
+        status = self.replace(path, parts)
+        if status is not None:
+            self._page_bytes += max(_BLOCK, status.st_size)
+            if self._page_bytes > self.size * _PAGES * _LOOK:
+                self.make_room_for_pages()
+        return status
+
     def complain(self, error: OSError) -> None:
         """Say in the log that something could not be kept: once for each reason, until it works again."""
         if error.errno in self._complained:
@@ -293,7 +308,8 @@ class CacheFolder:
     # -- Looking after it
 
     def sweep(self) -> None:
-        """Remove what processes that are gone left unfinished."""
+        """Remove what processes that are gone left unfinished, and pages if there are too many."""
+        self.make_room_for_pages()
         folder = os.path.join(self.path, "incoming")
         try:
             names = os.listdir(folder)
@@ -330,12 +346,29 @@ class CacheFolder:
         entries = [
             entry._replace(used=max(entry.used, used.get(entry.path, 0.0))) for entry in self.entries()
         ]
+        return self._remove_oldest(entries, self.size, busy)
+
+    def make_room_for_pages(self) -> None:
+        """Remove the pages that were asked for longest ago, if there are too many."""
+        self._page_bytes = 0
+        self._remove_oldest(list(self._pages()), int(self.size * _PAGES), frozenset())
+
+    def _pages(self) -> Iterator[Entry]:
+        """Walk over the pages; each is written to whenever its upstream was asked for it."""
+        for upstream in _scan(os.path.join(self.path, "pages")):
+            for folder in _scan(upstream.path):
+                for entry in _scan(folder.path):
+                    with contextlib.suppress(OSError):
+                        status = entry.stat(follow_symlinks=False)
+                        yield Entry(status.st_mtime, max(_BLOCK, status.st_size), entry.path)
+
+    def _remove_oldest(self, entries: list[Entry], size: int, busy: frozenset[str]) -> tuple[int, int]:
         total = sum(entry.size for entry in entries)
         removed = 0
-        if total <= self.size:
+        if total <= size:
             return total, removed
         for entry in sorted(entries):
-            if total - removed <= self.size * _AFTERWARDS:
+            if total - removed <= size * _AFTERWARDS:
                 break
             if entry.path in busy:
                 continue

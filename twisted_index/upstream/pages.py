@@ -327,7 +327,7 @@ class UpstreamPages:
         if page is None:
             return await self._note_absence(project, before, now)
         if page is NOT_MODIFIED:
-            return await self._note_same(before, now)
+            return await self._note_same(project, before, now)
         self._measures.page_misses += 1
         state = await self._set(project, records.follow(record, page, now))
         status = "fwd=miss" if record is None else "fwd=stale; fwd-status=200"
@@ -358,7 +358,7 @@ class UpstreamPages:
         state.failed_at = now
         return now - state.denied_at < self._times.absent_ttl
 
-    async def _note_same(self, before: PageState | None, now: float) -> PageAnswer:
+    async def _note_same(self, project: str, before: PageState | None, now: float) -> PageAnswer:
         if before is None or before.record is None:
             raise BadGateway("The upstream said that a page has not changed, which it was never asked.")
         self._measures.page_revalidated += 1
@@ -368,6 +368,8 @@ class UpstreamPages:
         if self._cache is not None and before.stamp is not None:
             path = self._cache.page_path(self.remote.url, before.record.page.project)
             before.stamp = await self._worker.run(_write_time, path, now, before.stamp)
+            if before.stamp is None:  # it had to make room for others
+                before.stamp = await self._worker.run(self._write, project, before.record)
         return PageAnswer(before, "fwd=stale; fwd-status=304; stored")
 
     async def learn(self, project: str, filename: str, sha256: str, size: int) -> None:
@@ -441,7 +443,7 @@ class UpstreamPages:
     def _write(self, project: str, record: PageRecord) -> Stamp | None:
         assert self._cache is not None
         path = self._cache.page_path(self.remote.url, project)
-        status = self._cache.replace(path, records.encode(record, self.remote.url))
+        status = self._cache.replace_page(path, records.encode(record, self.remote.url))
         return None if status is None else Stamp.taken(status)
 
     def _put(self, project: str, shown: _Shown, truth: Truth | None = None) -> PageState:
@@ -490,10 +492,13 @@ def _write_time(path: str, now: float, known: Stamp) -> Stamp | None:
     Write in place when a page was last found to be so: the rest may be megabytes, and is the same.
 
     Returns:
-        What lies there now; what was known, if that is something else, which is then to be read.
+        What lies there now; what was known, if that is something else, which is then to be read; None
+        if nothing does.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        return None
     except OSError:
         return known
     try:
