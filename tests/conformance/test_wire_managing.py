@@ -276,4 +276,7 @@ def test_half_open_uploads_are_bounded_and_end_with_their_connections(server: An
     for answer in answers:
         assert answer.startswith(b"HTTP/1.1 503 Too many files are being uploaded right now; try again.\r\n")
         assert b"\r\nRetry-After: 5\r\n" in answer
-    assert upload(server, make_wheel("demo", "5.0")).status == 200
+    # As soon as the server has noticed that they are gone; until then it says when to come again.
+    statuses = {upload(server, make_wheel("demo", "5.0")).status for _ in range(50)}
+    assert 200 in statuses
+    assert statuses <= {200, 503}
