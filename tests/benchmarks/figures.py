@@ -115,14 +115,16 @@ class Figures:
                 if found:
                     yield Line(row, ratio, statistics.median(found), min(found), max(found))
 
-    def keep_others(self, document: dict[str, Any]) -> None:
-        """Take over, from what `dump` wrote, the rows that are not here."""
-        mine = {*self.values, *self.failures}
-        for row in {*document["values"], *document["failures"]} - mine:
-            self.values[row] = document["values"].get(row, {})
-            if row in document["failures"]:
-                self.failures[row] = document["failures"][row]
-            self.about.setdefault("load", {})[row] = document["about"].get("load", {}).get(row)
+    def with_others(self, document: dict[str, Any]) -> Figures:
+        """Give these figures with the rows, from what `dump` wrote, that are not here (yet)."""
+        others = {*document["values"], *document["failures"]} - {*self.values, *self.failures}
+        loads = {row: document["about"].get("load", {}).get(row) for row in others}
+        return Figures(
+            {**self.values, **{row: document["values"].get(row, {}) for row in others}},
+            self.ratios,
+            {**self.failures, **{row: document["failures"][row] for row in others & {*document["failures"]}}},
+            {**self.about, "load": {**self.about.get("load", {}), **loads}},
+        )
 
     def _series(self, row: str, who: str, metric: str) -> list[float]:
         return self.values.get(row, {}).get(who, {}).get(metric, [])

@@ -30,7 +30,7 @@ def write_report(figures: Figures, docs: Path) -> None:
     docs.mkdir(parents=True, exist_ok=True)
     raw, page = docs / "benchmarks.json", docs / "benchmarks.md"
     if raw.exists():
-        figures.keep_others(json.loads(raw.read_text(encoding="utf-8")))
+        figures = figures.with_others(json.loads(raw.read_text(encoding="utf-8")))
     raw.write_text(figures.dump(), encoding="utf-8")
     (docs / "benchmarks.svg").write_text(draw(figures.lines()), encoding="utf-8")
     text = page.read_text(encoding="utf-8") if page.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
