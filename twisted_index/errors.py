@@ -107,15 +107,13 @@ class UnsupportedMediaType(SimpleIndexError):
     status = 415
 
 
-class TooManyRequests(SimpleIndexError):
+class _Later(SimpleIndexError):
     """
-    Too much was tried in too short a time (RFC 6585 section 4).
+    What may be asked again after a while.
 
     Args:
-        retry_after: Whole seconds.
+        retry_after: Whole seconds; pip sleeps that long and poetry takes nothing but an integer.
     """
-
-    status = 429
 
     def __init__(self, sentence: str, retry_after: int) -> None:
         super().__init__(sentence)
@@ -127,30 +125,25 @@ class TooManyRequests(SimpleIndexError):
         return ((b"Retry-After", b"%d" % self.retry_after),)
 
 
+class TooManyRequests(_Later):
+    """Too much was tried in too short a time (RFC 6585 section 4)."""
+
+    status = 429
+
+
 class NotSupported(SimpleIndexError):
     """What is asked for is not done by this server as it is set up (RFC 9110 section 15.6.2)."""
 
     status = 501
 
 
-class Unavailable(SimpleIndexError):
-    """
-    The truth cannot be told right now; never a 404 and never a page with files missing.
-
-    Args:
-        retry_after: Whole seconds; pip sleeps that long and poetry takes nothing but an integer.
-    """
+class Unavailable(_Later):
+    """The truth cannot be told right now; never a 404 and never a page with files missing."""
 
     status = 503
 
     def __init__(self, sentence: str, retry_after: int = 5) -> None:
-        super().__init__(sentence)
-        self.retry_after = retry_after
-
-    @property
-    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Retry-After, in integer seconds."""
-        return ((b"Retry-After", b"%d" % self.retry_after),)
+        super().__init__(sentence, retry_after)
 
 
 class NotReady(Unavailable):

@@ -154,7 +154,9 @@ class DevpiServer(Peer):
     """devpi-server with one index, and nothing passed on."""
 
     name = "devpi-server"
-    prefix = "/root/bench/+simple/"
+    #: The user that devpi makes by itself, and the index that is made for it.
+    owner = "root"
+    prefix = f"/{owner}/bench/+simple/"
     reads_folder = False
 
     def prepare(self) -> None:
@@ -166,10 +168,10 @@ class DevpiServer(Peer):
         return [str(self.programs / "devpi-server"), *words]
 
     def ready(self) -> None:
-        url = f"http://127.0.0.1:{self.port}/root/bench"
+        url = f"http://127.0.0.1:{self.port}/{self.owner}/bench"
         token = self._ask("PUT", url, {"type": "stage", "bases": []}, self._token())
         assert token
-        self.upload_all(f"{url}/", "root", self._token())
+        self.upload_all(f"{url}/", self.owner, self._token())
 
     def _token(self) -> str:
         answer = self._ask(

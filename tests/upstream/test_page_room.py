@@ -55,7 +55,7 @@ def test_pages_take_nothing_from_files(tmp_path: Path):
         write(cache, number)
 
     assert file.exists()
-    assert cache.weigh() == 1000
+    assert sum(entry.size for entry in cache.entries()) == 1000
 
 
 def test_a_page_that_made_room_is_kept_again_when_its_upstream_says_that_it_is_still_so(tmp_path: Path):

@@ -327,10 +327,6 @@ class CacheFolder:
                         status = entry.stat(follow_symlinks=False)
                         yield Entry(status.st_atime, status.st_size, entry.path)
 
-    def weigh(self) -> int:
-        """Count the bytes that `size` bounds."""
-        return sum(entry.size for entry in self.entries())
-
     def make_room(self, used: dict[str, float], busy: frozenset[str]) -> tuple[int, int]:
         """
         Remove what was used longest ago, if there is too much.

@@ -287,13 +287,12 @@ class SendfileProducer(_SocketProducer):
 
     def _fall_back(self, error: OSError) -> None:
         """Read the file instead, where the file system does not know `sendfile`; else the client is gone."""
+        if error.errno not in _UNFIT:
+            super()._fall_back(error)
+            return
         self._done = True
         self._request.unregisterProducer()
-        if error.errno in _UNFIT:
-            FileProducer(self._request, self._file, self._at, self._left).start()
-        else:
-            self._file.close()
-            self._request.loseConnection()
+        FileProducer(self._request, self._file, self._at, self._left).start()
 
     def _release(self) -> None:
         self._file.close()

@@ -120,18 +120,19 @@ class Reading:
         if not asked.private and (ready := self.pages.ready("", form)) is not None:
             return ready.response
         snapshot = await self._ask_readable(asked)
-        return await self._prepare(asked, "", snapshot, prepare_list, len(snapshot.value.names))
+        return await self._prepare(asked, form, "", snapshot, prepare_list, len(snapshot.value.names))
 
     async def _answer_page(self, asked: Asked) -> Response:
         name = asked.route.project
-        if not asked.private and (ready := self.pages.ready(name, asked.form)) is not None:
+        form = asked.form
+        if not asked.private and (ready := self.pages.ready(name, form)) is not None:
             return ready.response
         snapshot = await self._ask_page(asked)
         if snapshot.value is None:
             self.pages.drop(name)
             return self._prepare_absence(asked, name, snapshot)
         self.absent.drop(name)
-        return await self._prepare(asked, name, snapshot, self._write_page, len(snapshot.value.files))
+        return await self._prepare(asked, form, name, snapshot, self._write_page, len(snapshot.value.files))
 
     def _prepare_absence(self, asked: Asked, name: str, snapshot: Snapshot[Any]) -> Response:
         response = sentence_response(404, f"There is no project {name} here.", asked.accept)
@@ -151,12 +152,12 @@ class Reading:
     async def _prepare(
         self,
         asked: Asked,
+        form: Form,
         key: str,
         snapshot: Snapshot[T],
         write: Callable[[Any, Form], Response],
         size: int,
     ) -> Response:
-        form = asked.form
         response = None if asked.private else self.pages.find(key, snapshot, form)
         if response is None:
             response = await self._elsewhere(lambda: write(snapshot.value, form), size)

@@ -71,15 +71,16 @@ class IndexSite(Site):
         #: Whether connections are short, or the server stops, so that none is kept beyond its answer.
         self.sheds_connections = False
         self.uploads = uploads or getattr(resource, "uploads", None)
+        index = resource if isinstance(resource, IndexResource) else None
         self.short_way: ShortWay | None = None
-        if short_way and isinstance(resource, IndexResource):
-            self.short_way = resource.short_way(self.limits, access_log)
-        self.count = (resource.counters if isinstance(resource, IndexResource) else Counters()).count
+        if short_way and index is not None:
+            self.short_way = index.short_way(self.limits, access_log)
+        self.count = (Counters() if index is None else index.counters).count
         #: Fields that every answer has, also those that are given before there is a request.
-        self.always = resource.always if isinstance(resource, IndexResource) else ()
-        self._origins = resource.origins if isinstance(resource, IndexResource) else None
-        if isinstance(resource, IndexResource):
-            resource.serves(lambda: len(self.connections))
+        self.always = () if index is None else index.always
+        self._origins = None if index is None else index.origins
+        if index is not None:
+            index.serves(lambda: len(self.connections))
 
     # -- Connections
 
