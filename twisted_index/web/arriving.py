@@ -12,14 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from twisted_index.errors import NotReady, NotSupported, SimpleIndexError
 from twisted_index.interfaces import Arriving, FileBody
 from twisted_index.sources.patience import wait_at_most
-from twisted_index.web.producers import PIECE
+from twisted_index.web.producers import PIECE, Producer
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -36,8 +34,7 @@ _PATIENCE = 10.0
 _FIRST_BYTES = 3.0
 
 
-@implementer(IPushProducer)
-class ArrivingProducer:
+class ArrivingProducer(Producer):
     """
     Sends a body as it comes, as fast as the connection takes it, then finishes the request.
 
@@ -49,14 +46,11 @@ class ArrivingProducer:
     """
 
     def __init__(self, request: Request, body: Arriving, first: int, length: int) -> None:
-        self._request = request
+        super().__init__(request, length)
         self._body = body
         self._at = first
-        self._end = first + length
         self._readable = 0
         self._waiting = False
-        self._paused = True
-        self._done = False
 
     def start(self) -> None:
         """Send the head, and begin to wait."""
@@ -74,25 +68,15 @@ class ArrivingProducer:
             if self._at >= self._readable:
                 self._wait()
                 continue
-            piece = self._body.read(self._at, min(PIECE, self._end - self._at, self._readable - self._at))
+            piece = self._body.read(self._at, min(PIECE, self._left, self._readable - self._at))
             if not piece:
-                self._give_up()
+                self._cut_off()
                 return
             self._at += len(piece)
+            self._left -= len(piece)
             self._request.write(piece)
-            if self._at == self._end:
+            if not self._left:
                 self._finish()
-
-    def pauseProducing(self) -> None:
-        """Write no more for now."""
-        self._paused = True
-
-    def stopProducing(self) -> None:
-        """Write no more at all: the connection is gone."""
-        self._paused = True
-        if not self._done:
-            self._done = True
-            self._body.close()
 
     def _wait(self) -> None:
         self._waiting = True
@@ -108,20 +92,11 @@ class ArrivingProducer:
         if failure.check(SimpleIndexError) is None:
             _log.failure("A body that was coming failed", failure=failure)
         self._waiting = False
-        self._give_up()
-
-    def _give_up(self) -> None:
-        """Cut the client off; it must not take what it has for the file."""
         if not self._done:
-            self.stopProducing()
-            self._request.unregisterProducer()
-            self._request.loseConnection()
+            self._cut_off()
 
-    def _finish(self) -> None:
-        if not self._done:
-            self.stopProducing()
-            self._request.unregisterProducer()
-            self._request.finish()
+    def _release(self) -> None:
+        self._body.close()
 
 
 class Whole:

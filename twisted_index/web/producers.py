@@ -43,7 +43,7 @@ PLAIN_TRANSPORTS: tuple[type, ...] = (tcp.Server,) if unix is None else (tcp.Ser
 
 
 @implementer(IPushProducer)
-class _Producer:
+class Producer:
     """
     Writes a body while the connection takes it, then finishes the request.
 
@@ -101,9 +101,13 @@ class _Producer:
         """Cut the client off: the file is not what was promised any more, and only that tells."""
         if not self._done:
             _log.warn("A file was rewritten while it was sent; the client was cut off.")
-            self.stopProducing()
-            self._request.unregisterProducer()
-            self._request.loseConnection()
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        """End the connection, so that nobody takes what came for the whole."""
+        self.stopProducing()
+        self._request.unregisterProducer()
+        self._request.loseConnection()
 
     def _next_piece(self) -> bytes:
         raise NotImplementedError
@@ -112,7 +116,7 @@ class _Producer:
         """Let go of what the bytes come from; called once, whoever ends first."""
 
 
-class BytesProducer(_Producer):
+class BytesProducer(Producer):
     """
     Sends bytes that many clients share, in slices.
 
@@ -130,7 +134,7 @@ class BytesProducer(_Producer):
         return bytes(self._body[start : start + PIECE])
 
 
-class FileProducer(_Producer):
+class FileProducer(Producer):
     """
     Sends a part of an open file by reading it.
 
@@ -156,7 +160,7 @@ class FileProducer(_Producer):
         self._file.close()
 
 
-class _SocketProducer(_Producer):
+class _SocketProducer(Producer):
     """
     Sends on the socket itself what Twisted would copy into its buffer first.
 
@@ -233,9 +237,7 @@ class _SocketProducer(_Producer):
 
     def _fall_back(self, error: OSError) -> None:
         """Give up: the client is gone."""
-        self.stopProducing()
-        self._request.unregisterProducer()
-        self._request.loseConnection()
+        self._cut_off()
 
 
 class SocketBytesProducer(_SocketProducer):
@@ -320,7 +322,7 @@ def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None
         first: The offset of the first byte.
         length: How many bytes to send; more than none.
     """
-    producer: _Producer
+    producer: Producer
     if _has_plain_socket(request) and hasattr(os, "sendfile"):
         producer = SendfileProducer(request, file, first, length)
     else:
@@ -336,7 +338,7 @@ def send_bytes(request: Request, body: memoryview) -> None:
         request: Not begun to be written.
         body: All of it; not empty.
     """
-    producer: _Producer
+    producer: Producer
     if _has_plain_socket(request):
         producer = SocketBytesProducer(request, body)
     else:
