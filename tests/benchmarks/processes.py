@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.002
+_SAMPLE_SECONDS = 5.0
 
 
 class CannotStart(Exception):
@@ -142,6 +143,24 @@ class Process:
                 os.killpg(self._popen.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(_STOP_SECONDS)
+
+
+def watch(server: Process, until: float) -> Iterator[str]:
+    """
+    Look at what a server holds until a moment of the monotonic clock.
+
+    Yields:
+        A line for each half of that time: the most memory and the most descriptors in it.
+    """
+    samples: list[tuple[float, int]] = []
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(_SAMPLE_SECONDS, max(0.1, left)))
+        descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in server.members())
+        samples.append((server.resident_bytes() / 1e6, descriptors))
+    half = len(samples) // 2
+    for label, part in (("first half", samples[:half]), ("second half", samples[half:])):
+        memory, seen = zip(*part, strict=True)
+        yield f"{label}: {max(memory):.1f} MB resident, {max(seen)} descriptors at most"
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.processes import Process, free_port
+from tests.benchmarks.processes import Process, free_port, watch
 from twisted_index.testing import make_wheel
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ _PROJECTS = 40
 _VERSIONS = 12
 _JSON = "application/vnd.pypi.simple.v1+json"
 _HREF = re.compile(r'<a href="([^"#]+)#')
-_SAMPLE_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -235,17 +234,10 @@ def _run(soak: _Soak, server: Process, seconds: float, clients: int) -> int:
     threads.append(threading.Thread(target=soak.change))
     for thread in threads:
         thread.start()
-    samples: list[tuple[float, int]] = []
-    while time.monotonic() < soak.until:
-        time.sleep(min(_SAMPLE_SECONDS, max(0.1, soak.until - time.monotonic())))
-        descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in server.members())
-        samples.append((server.resident_bytes() / 1e6, descriptors))
+    held = list(watch(server, soak.until))
     for thread in threads:
         thread.join()
-    half = len(samples) // 2
-    for label, part in (("first half", samples[:half]), ("second half", samples[half:])):
-        memory, descriptors_seen = zip(*part, strict=True)
-        print(f"{label}: {max(memory):.1f} MB resident, {max(descriptors_seen)} descriptors at most")
+    print(*held, sep="\n")
     print(f"{sum(soak.answers.values()):,} answers {dict(soak.answers)}, {soak.changes:,} changes")
     print(f"{len(soak.wrong)} wrong answers", *soak.wrong[:10], sep="\n  ")
     _text, traceback, rest = server.log.read_text(errors="replace").partition("Traceback")

@@ -23,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.processes import Process, free_port
+from tests.benchmarks.processes import Process, free_port, watch
 from tests.benchmarks.unruly import MODES, UnrulyUpstream
 from twisted_index.testing import make_wheel
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _OWN, _THEIRS, _VERSIONS = 10, 30, 12
 _JSON = "application/vnd.pypi.simple.v1+json"
-_SAMPLE_SECONDS = 5.0
 _LONGEST_MODE = 6.0
 #: Statuses that say that the truth cannot be told now.
 _NOT_NOW = (502, 503, 504)
@@ -212,17 +211,10 @@ def _run(soak: _Soak, server: Process, seconds: float, clients: int) -> int:
     threads += [threading.Thread(target=soak.ask_for_own), threading.Thread(target=soak.misbehave)]
     for thread in threads:
         thread.start()
-    samples: list[tuple[float, int]] = []
-    while time.monotonic() < soak.until:
-        time.sleep(min(_SAMPLE_SECONDS, max(0.1, soak.until - time.monotonic())))
-        descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in server.members())
-        samples.append((server.resident_bytes() / 1e6, descriptors))
+    held = list(watch(server, soak.until))
     for thread in threads:
         thread.join()
-    half = len(samples) // 2
-    for label, part in (("first half", samples[:half]), ("second half", samples[half:])):
-        memory, descriptors_seen = zip(*part, strict=True)
-        print(f"{label}: {max(memory):.1f} MB resident, {max(descriptors_seen)} descriptors at most")
+    print(*held, sep="\n")
     print(f"{sum(soak.answers.values()):,} answers {dict(soak.answers)}")
     print(f"the upstream has been {dict(soak.upstream.answers)}")
     own = sorted(soak.own_seconds)
