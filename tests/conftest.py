@@ -1,252 +1,85 @@
 """
-What all tests may use: the real server as a process, and a client that says on the wire what it is told.
+What holds for all tests: their marks, their turns, how hard properties try, and the real server.
 
-`live_server` starts one for a test; `server_factory` is for fixtures that keep one for a whole module.
+`live_server` starts a server for one test; `server_factory` is for fixtures that keep one for a whole module.
 """
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import io
 import os
-import signal
-import socket
-import subprocess
-import sys
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+pytest.register_assert_rewrite("tests.kit")  # before any of it is imported
 
-JSON = "application/vnd.pypi.simple.v1+json"
-HTML = "application/vnd.pypi.simple.v1+html"
+from tests.kit import marks
+from tests.kit.live_server import START_SECONDS, LiveServer, running, start_server
+from tests.kit.turns import turn
 
-START_SECONDS = 30.0
-STOP_SECONDS = 15.0
-ANSWER_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer, with its header fields in the order and the spelling of the wire."""
-
-    status: int
-    fields: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def header(self, name: str) -> str | None:
-        """The one value of a field; None without the field. More than one fails."""
-        values = self.header_values(name)
-        assert len(values) < 2, f"{name} is there {len(values)} times"
-        return values[0] if values else None
-
-    def header_values(self, name: str) -> list[str]:
-        return [value for field, value in self.fields if field.lower() == name.lower()]
-
-    def header_tokens(self, name: str) -> set[str]:
-        """The comma-separated members of a field, in lower case."""
-        members = ",".join(self.header_values(name)).split(",")
-        return {member.strip().lower() for member in members if member.strip()}
-
-    @property
-    def media_type(self) -> str | None:
-        value = self.header("Content-Type")
-        return None if value is None else value.split(";")[0]
-
-    @property
-    def text(self) -> str:
-        return self.body.decode("utf-8")
+# A contributor's machine tries a few new examples each time; CI tries more, and always the same ones.
+# Busy machines make neither a deadline nor a slow example a fault of the code.
+settings.register_profile("dev", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
-class LiveServer:
-    """A running server and how to talk to it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        self.process = process
-        self.host = "127.0.0.1"
-        self.port = port
-        self.log_file = log
-
-    @property
-    def origin(self) -> str:
-        """Scheme, host and port, without a slash at its end."""
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def simple(self) -> str:
-        """The URL that installers are given."""
-        return f"{self.origin}/simple/"
-
-    @property
-    def log(self) -> str:
-        """All that the server has said so far."""
-        return self.log_file.read_text(errors="replace")
-
-    def get(
-        self,
-        target: str,
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        body: bytes | None = None,
-    ) -> Reply:
-        """Ask on a connection of its own; nothing is added but Host."""
-        with self.connection() as connection:
-            return self.ask(connection, target, method=method, headers=headers, body=body)
-
-    def head(self, target: str, **options: Any) -> Reply:
-        return self.get(target, method="HEAD", **options)
-
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[http.client.HTTPConnection]:
-        """Open a connection for several requests."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_SECONDS)
-        try:
-            yield connection
-        finally:
-            connection.close()
-
-    def ask(
-        self,
-        connection: http.client.HTTPConnection,
-        target: str,
-        *,
-        method: str = "GET",
-        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
-        body: bytes | None = None,
-    ) -> Reply:
-        """Ask on a connection that stays open."""
-        connection.putrequest(method, target, skip_accept_encoding=True)
-        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
-            connection.putheader(name, value)
-        if body is not None:
-            connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
-        return _read(connection.getresponse())
-
-    def send(self, *pieces: bytes, half_close: bool = False, wait: float = 0.0) -> bytes:
-        """
-        Send bytes as they are, each piece by itself, and read until the server closes.
-
-        The last request should say `Connection: close`, or leave the server no other choice.
-        """
-        with socket.create_connection((self.host, self.port), timeout=ANSWER_SECONDS) as client:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            received = b""
-            # A server that has heard enough may answer and close while we still send.
-            with contextlib.suppress(OSError):
-                for piece in pieces:
-                    client.sendall(piece)
-                    time.sleep(wait)
-                if half_close:
-                    client.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionResetError):
-                while chunk := client.recv(65536):
-                    received += chunk
-            return received
-
-    def exchange(self, *pieces: bytes, methods: tuple[str, ...] = ("GET",), **options: Any) -> list[Reply]:
-        """Send bytes as they are and take apart the answers, one for each method."""
-        return replies(self.send(*pieces, **options), methods)
-
-    def wait_until_it_answers(self, deadline: float) -> bool:
-        """Tell whether the server came up; False if it ended by itself or stays silent."""
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.get("/-/health").status == 200:
-                    return True
-            time.sleep(0.02)
-        return False
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Stop the server, in good order unless it is SIGKILL, and give its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        finally:
-            if self in _running:
-                _running.remove(self)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by where it stands, and begin with those that take longest."""
+    for item in items:
+        marks.mark(item)
+    items.sort(key=marks.order_of(items))
 
 
-# What a failed test shows the log of.
-_running: list[LiveServer] = []
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip importing other kinds when -m names one."""
+    if collection_path.suffix != ".py" or config.option.markexpr not in marks.KINDS:
+        return None
+    return marks.kind_of(collection_path) != config.option.markexpr or None
 
 
-class _Readable(io.BytesIO):
-    """Bytes that `http.client` takes for a socket, for one answer after the other."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """
+    Start one worker more than there are cores, as many tests wait for what a server or its upstream does.
 
-    def makefile(self, *_: object) -> _Readable:
-        return self
-
-    def close(self) -> None:
-        """Stay open: the next answer begins where this one ends."""
-
-
-def _read(response: http.client.HTTPResponse) -> Reply:
-    body = response.read()
-    return Reply(response.status, tuple(response.getheaders()), body)
+    For single files or tests there are none: starting them takes longer than such tests do.
+    """
+    named = any(".py" in str(word) for word in config.invocation_params.args)
+    if named:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
-def replies(received: bytes, methods: tuple[str, ...] = ("GET",)) -> list[Reply]:
-    """Take apart answers that came one after the other; there must be nothing left."""
-    stream = _Readable(received)
-    found = []
-    for method in methods:
-        response = http.client.HTTPResponse(stream, method=method)  # type: ignore[arg-type]
-        response.begin()
-        found.append(_read(response))
-    assert stream.read() == b""
-    return found
+_turns = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder in which workers wait for each other."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_turns] = tempfile.TemporaryDirectory(prefix="twisted-index-tests-")
+        config.add_cleanup(config.stash[_turns].cleanup)
 
 
-def _start(
-    folders: tuple[str | Path, ...],
-    state: Path,
-    options: tuple[str, ...],
-    environment: dict[str, str],
-    open_files: int | None,
-) -> LiveServer:
-    port = _free_port()
-    log = state.with_name(f"{state.name}-{port}.log")
-    paths = [part for folder in folders for part in ("--path", str(folder))]
-    listen = ["--listen", f"tcp:{port}:interface=127.0.0.1", "--state", str(state)]
-    # -b: comparing bytes with text is a mistake that shall be seen.
-    command = [
-        sys.executable,
-        "-b",
-        "-m",
-        "twisted",
-        "--log-format=text",
-        "simpleindex",
-        *paths,
-        *listen,
-        *options,
-    ]
-    if open_files is not None:
-        command = ["/bin/sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh", *command]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TWISTED_INDEX_")}
-    clean["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY), clean.get("PYTHONPATH")]))
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=clean | environment
-        )
-    return LiveServer(process, port, log)
+def pytest_configure_node(node: Any) -> None:
+    """Pass the folder to a worker."""
+    node.workerinput["turns"] = node.config.stash[_turns].name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    """Run a `serial` test while no other worker runs anything."""
+    folder = getattr(item.config, "workerinput", {}).get("turns")
+    with turn(folder, alone=item.get_closest_marker("serial") is not None):
+        return (yield)
 
 
 ServerFactory = Callable[..., LiveServer]
@@ -257,7 +90,7 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
     """
     Start servers: `server_factory(folder, …, options=["--cors"], state=None, env=None, open_files=None)`.
 
-    Whoever calls it may stop them; what still runs at the end is stopped here.
+    The caller may stop them; the rest are stopped at the end.
     """
     started: list[LiveServer] = []
 
@@ -270,8 +103,8 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
     ) -> LiveServer:
         state = state or tmp_path_factory.mktemp("state") / "state"
         for _ in range(3):  # another program may have taken the port since we looked
-            server = _start(folders, state, tuple(options), dict(env or {}), open_files)
-            _running.append(server)
+            server = start_server(folders, state, tuple(options), dict(env or {}), open_files)
+            running.append(server)
             started.append(server)
             if server.wait_until_it_answers(time.monotonic() + START_SECONDS):
                 return server
@@ -302,12 +135,49 @@ def live_server(server_factory: ServerFactory) -> Iterator[ServerFactory]:
         assert "Traceback (most recent call last)" not in server.log, server.log
 
 
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a server that all tests of a module share."""
+    return tmp_path_factory.mktemp("packages")
+
+
+@pytest.fixture(scope="module")
+def module_server(module_folder: Path, server_factory: ServerFactory) -> Iterator[Callable[..., LiveServer]]:
+    """
+    Start that server, or give the one that was started before with the same options.
+
+    A test that uses it empties the folder first; that the server notices is what it promises.
+    """
+    started: dict[tuple[str, ...], LiveServer] = {}
+
+    def start(*options: str) -> LiveServer:
+        if options not in started:
+            started[options] = server_factory(module_folder, options=options)
+        return started[options]
+
+    yield start
+    for server in started.values():
+        server.stop()
+        assert "Traceback (most recent call last)" not in server.log, server.log
+
+
+@pytest.fixture
+def emptied_folder(module_folder: Path) -> Path:
+    """The folder of `module_server`, with nothing in it."""
+    for entry in module_folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    return module_folder
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show with a failed test what its servers said."""
     report = yield
     if report.failed:  # type: ignore[attr-defined]
-        for server in _running:
+        for server in running:
             text = "\n".join(server.log.splitlines()[-60:])
             report.sections.append((f"log of the server at port {server.port}", text))  # type: ignore[attr-defined]
     return report

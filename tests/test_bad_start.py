@@ -68,7 +68,7 @@ def finish(process):
 @pytest.mark.parametrize(
     ("words", "env", "part"),
     [
-        (["nope"], {}, "nope' cannot be read: No such file or directory. Make it, or name another."),
+        (["nope"], {}, "nope' cannot be read: No such file or directory. Make it (mkdir -p "),
         (["file"], {}, "file' cannot be read: Not a directory."),
         pytest.param(
             ["locked"],

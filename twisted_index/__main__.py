@@ -1,8 +1,8 @@
-"""`python -m twisted_index`: the same as the console command `twisted-index`."""
+"""`python -m twisted_index`: the console command `twisted-index`."""
 
 import sys
 
-from twisted_index.commands import main
+from twisted_index.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
 """
-The errors of twisted-index: one base class, each with its HTTP status and a public sentence.
+Errors: one base class, each with its HTTP status and a public message.
 
-They are raised where the fact is known and turned into a response in one place,
-`twisted_index.web.sentences`. Nothing in a sentence may name a path of the server or a secret.
+Code raises them where the fact is known; `twisted_index.web.responses.error_pages` turns them into
+responses. A message never contains a path of the server or a secret.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from typing import ClassVar
 
 class SimpleIndexError(Exception):
     """
-    Something that a client is told in one sentence.
+    An error with an HTTP status.
 
     Args:
-        sentence: One or two whole sentences, safe to show to anybody.
+        message: One or two whole sentences, safe to show to any client.
     """
 
     status: ClassVar[int] = 500
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The header fields that belong to this answer, beyond the usual ones."""
+        """Header fields of the response, beyond the usual ones."""
         return ()
 
 
 class BadRequest(SimpleIndexError):
-    """The request itself is malformed (RFC 9110 section 15.5.1)."""
+    """The request is malformed (RFC 9110 section 15.5.1)."""
 
     status = 400
 
 
 class Unauthorized(SimpleIndexError):
     """
-    Nobody, or somebody whose password is wrong, asks for what not everyone may have.
+    The resource needs authentication, and the request has no credentials or wrong ones.
 
-    The one status at which installers look for credentials (RFC 9110 section 15.5.2, RFC 7617).
+    Installers look for credentials at this status only (RFC 9110 section 15.5.2, RFC 7617).
     """
 
     status = 401
@@ -52,71 +52,82 @@ class Unauthorized(SimpleIndexError):
 
 
 class Forbidden(SimpleIndexError):
-    """Whoever asks is known, or need not be, and may not do it (RFC 9110 section 15.5.4)."""
+    """The client has no right to do this, with any credentials it may send (RFC 9110 section 15.5.4)."""
 
     status = 403
 
 
 class NotFound(SimpleIndexError):
-    """What was asked for is not here: the one status that sends an installer to its next index."""
+    """The resource does not exist: the one status that sends an installer to its next index."""
 
     status = 404
 
 
 class MethodNotAllowed(SimpleIndexError):
     """
-    The method is not one of those that this URL knows (RFC 9110 section 15.5.6).
+    The URL does not support the method (RFC 9110 section 15.5.6).
 
     Args:
-        allowed: The methods that are known here, for the Allow field.
+        allowed: The supported methods, for the Allow field.
     """
 
     status = 405
 
-    def __init__(self, sentence: str, allowed: tuple[bytes, ...]) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, allowed: tuple[bytes, ...]) -> None:
+        super().__init__(message)
         self.allowed = allowed
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Allow, as RFC 9110 demands of a 405."""
+        """Allow, which RFC 9110 requires of a 405."""
         return ((b"Allow", b", ".join(self.allowed)),)
 
 
 class Conflict(SimpleIndexError):
-    """What is to be published contradicts what is there (RFC 9110 section 15.5.10)."""
+    """The upload contradicts an existing file (RFC 9110 section 15.5.10)."""
+
+    status = 409
+
+
+class ContradictingMetadata(SimpleIndexError):
+    """
+    An upstream's file permanently contradicts the upstream's promise.
+
+    Clients show the message and stop. At a 502 pip and uv retry, and pip ends in a traceback. Unlike
+    404 and 410, caches must not store it (RFC 9110 section 15.1).
+    """
 
     status = 409
 
 
 class Gone(SimpleIndexError):
-    """What was asked for is no longer done by any index (RFC 9110 section 15.5.11)."""
+    """No index supports this operation any more (RFC 9110 section 15.5.11)."""
 
     status = 410
 
 
-class TooLarge(SimpleIndexError):
-    """A body is larger than is taken (RFC 9110 section 15.5.14)."""
+class ContentTooLarge(SimpleIndexError):
+    """The body exceeds a limit (RFC 9110 section 15.5.14)."""
 
     status = 413
 
 
 class UnsupportedMediaType(SimpleIndexError):
-    """A body is of a type that this URL does not take (RFC 9110 section 15.5.16)."""
+    """The URL does not accept this type of body (RFC 9110 section 15.5.16)."""
 
     status = 415
 
 
-class _Later(SimpleIndexError):
+class _RetryLater(SimpleIndexError):
     """
-    What may be asked again after a while.
+    A temporary failure; the client may retry after `retry_after` seconds.
 
     Args:
-        retry_after: Whole seconds; pip sleeps that long and poetry takes nothing but an integer.
+        retry_after: Whole seconds: pip sleeps that long, and poetry accepts only an integer.
     """
 
-    def __init__(self, sentence: str, retry_after: int) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
     @property
@@ -125,54 +136,76 @@ class _Later(SimpleIndexError):
         return ((b"Retry-After", b"%d" % self.retry_after),)
 
 
-class TooManyRequests(_Later):
-    """Too much was tried in too short a time (RFC 6585 section 4)."""
+class TooManyRequests(_RetryLater):
+    """The client has sent too many requests or passwords (RFC 6585 section 4)."""
 
     status = 429
 
 
-class NotSupported(SimpleIndexError):
-    """What is asked for is not done by this server as it is set up (RFC 9110 section 15.6.2)."""
+class NotImplementedHere(SimpleIndexError):
+    """The server, as configured, does not support the request (RFC 9110 section 15.6.2)."""
 
     status = 501
 
 
-class Unavailable(_Later):
-    """The truth cannot be told right now; never a 404 and never a page with files missing."""
+class Unavailable(_RetryLater):
+    """The answer is unknown right now; in its place never 404, and never a page with files missing."""
 
     status = 503
 
-    def __init__(self, sentence: str, retry_after: int = 5) -> None:
-        super().__init__(sentence, retry_after)
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message, retry_after)
+
+
+class UnreadableFolder(Unavailable):
+    """
+    A folder of the server is unreadable: its own names fail, all others work.
+
+    Args:
+        what: Subject of the public message.
+        display_path: The folder relative to its root, printable, for operators.
+        reason: The system's error text, without a full stop.
+        advice: One sentence: what to do.
+    """
+
+    def __init__(self, what: str, *, display_path: str, reason: str, advice: str) -> None:
+        super().__init__(f"{what} cannot be read right now: {reason}.")
+        self.display_path = display_path
+        self.reason = reason
+        self.advice = advice
+
+
+class OutOfResources(Unavailable):
+    """The server is short of a resource, such as descriptors; the request itself is fine."""
 
 
 class NotReady(Unavailable):
-    """The answer takes longer than a client waits; it is being worked on."""
+    """The work takes longer than a client waits, and goes on."""
 
 
 class BadGateway(Unavailable):
-    """An upstream answered with something that cannot be used (RFC 9110 section 15.6.3)."""
+    """An upstream sent an unusable response (RFC 9110 section 15.6.3)."""
 
     status = 502
 
 
 class InsufficientStorage(SimpleIndexError):
-    """There is no room for what is to be kept (RFC 4918 section 11.5)."""
+    """The disk is full, or over quota (RFC 4918 section 11.5)."""
 
     status = 507
 
 
 class LoopDetected(SimpleIndexError):
-    """A request has come back to the server that sent it upstream (RFC 5842 section 7.2)."""
+    """A request came back to the server that sent it upstream (RFC 5842 section 7.2)."""
 
     status = 508
 
 
-class Elsewhere(SimpleIndexError):
+class Found(SimpleIndexError):
     """
-    What was asked for is at another URL for now (RFC 9110 section 15.4.3).
+    The resource is at another URL for now (RFC 9110 section 15.4.3).
 
-    Never 301: clients keep that for ever, whatever else the answer says.
+    Never 301: clients keep that for ever, whatever the other header fields say.
 
     Args:
         location: An absolute URL.
@@ -180,15 +213,15 @@ class Elsewhere(SimpleIndexError):
 
     status = 302
 
-    def __init__(self, sentence: str, location: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
         self.location = location
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Where it is."""
+        """The target."""
         return ((b"Location", self.location.encode("ascii")),)
 
 
 class ConfigurationError(SimpleIndexError):
-    """Options that cannot work; told in one line at start, before anything listens."""
+    """Settings that cannot work: one line at the start, before the server listens."""

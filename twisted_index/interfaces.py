@@ -1,9 +1,9 @@
 """
-The contracts that others may implement.
+The public contracts: sources, stores, access control, audit log, observers.
 
 A source answers three questions: which projects, which files of this project, the bytes of this
-file. A store takes files and changes what is there. Access says who may do what. They know
-nothing of HTTP; the web part knows nothing of where things come from and go.
+file. A store publishes and changes files. Access control says who may do what. None of them knows
+HTTP, and `web/` knows nothing of where packages come from.
 """
 
 from __future__ import annotations
@@ -22,93 +22,92 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_index.simple.model import Companion, File, ProjectList, ProjectPage, ProjectStatus
+    from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus, Sidecar
 
 T = TypeVar("T")
 
-#: Bytes of a file that is small: sent in one write, and perhaps kept in memory by whoever asks for it
-#: again. It is what Twisted's transports buffer before they ask for a pause.
-SMALL = 1 << 16
+#: Bytes of a small file: sent in one write, and possibly cached in memory. Twisted's transports buffer
+#: this much before they pause their producer.
+SMALL_CONTENT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(Generic[T]):
     """
-    What a source saw, with a cheap question: is this still true?
+    A value of a source, with a cheap check whether it still holds.
 
     Attributes:
-        value: What was seen. A source that looks again and finds nothing new gives the very same
-            object, so that what was made from it can be kept.
-        still_true: Synchronous and quick (a few calls of `stat`, or a look at a clock). It may say
-            no out of caution; it never says yes to what is no longer so.
-        cache_status: How a cache came by it, as one member of a Cache-Status field (RFC 9211)
-            without the name of the cache, such as `hit; ttl=540` or `fwd=stale; detail=slow`; empty where
-            no cache has to do with it.
+        value: While nothing changes, a source returns the same object, so that whatever is derived
+            from it can be cached.
+        is_current: Synchronous and quick (a few calls of `stat`, or a look at a clock). False may be
+            caution; True is always right.
+        cache_status: One member of a Cache-Status field (RFC 9211) without the name of the cache, such
+            as `hit; ttl=540` or `fwd=stale; detail=slow`; empty where no cache is involved.
     """
 
     value: T
-    still_true: Callable[[], bool]
+    is_current: Callable[[], bool]
     cache_status: str = ""
 
     @classmethod
-    def held(cls, value: T, seconds: float, clock: IReactorTime) -> Snapshot[T]:
+    def valid_for(cls, value: T, seconds: float, clock: IReactorTime) -> Snapshot[T]:
         """
-        Make the answer of a source that has no cheap truth test: it holds for so many seconds.
+        Make a snapshot with a lifetime, for a source without a cheap check.
 
         Args:
-            value: What was seen.
-            seconds: For how long it may be repeated; 0 for never.
-            clock: Tells the time by `seconds()`.
+            value: The value.
+            seconds: Its lifetime; 0 for none.
+            clock: Provides `seconds()`.
         """
         until = clock.seconds() + seconds
-        return cls(value=value, still_true=lambda: clock.seconds() < until)
+        return cls(value=value, is_current=lambda: clock.seconds() < until)
 
 
 @runtime_checkable
-class Arriving(Protocol):
+class StreamingContent(Protocol):
     """
-    The bytes of a file that are still coming from somewhere else.
+    The bytes of a file that is still being fetched.
 
-    Nothing is fetched before the first `wait`. What may be read is less than what has come: the
-    last bytes are withheld until the digest is known to be right.
+    The fetch starts with the first `wait_for`. The last bytes become readable only once the digest is
+    verified.
     """
 
-    def wait(self, position: int) -> Deferred[int]:
+    def wait_for(self, position: int) -> Deferred[int]:
         """
-        Wait until there is more to read than so many bytes.
+        Wait until more than `position` bytes are readable.
 
         Returns:
-            How many bytes from the start may be read now, more than `position`. Fails with
-            `SimpleIndexError` if they will never come; then nothing more may be sent.
+            The number of readable bytes from the start. Fails with `SimpleIndexError` if there will be
+            no more; then the response must be cut off.
         """
 
     def read(self, position: int, size: int) -> bytes:
-        """Read at most so many of the bytes that may be read, from a position; never blocks for long."""
+        """Read up to `size` of the readable bytes from a position, without blocking for long."""
 
-    def whole(self) -> Deferred[None]:
-        """Wait until every byte may be read; fails like `wait`."""
+    def wait_complete(self) -> Deferred[None]:
+        """Wait until every byte is readable; fails like `wait_for`."""
 
     def close(self) -> None:
-        """Let go of it; called once by whoever received it. The file goes on coming for others."""
+        """Release it; the receiver calls this once. The fetch goes on for other readers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileBody:
     """
-    The bytes of a file or companion, as they were when it was opened.
+    An opened file or sidecar.
 
     Attributes:
-        content: The bytes themselves, or an open file positioned at its start, with a file
-            descriptor, or a file that is still arriving. Whoever receives it closes it.
+        content: The bytes, or an open file at its start with a file descriptor, or a file that is
+            still being fetched. The receiver closes it.
         size: In bytes.
-        sha256: Lower-case hex digest of exactly these bytes; None if it is not known.
+        sha256: Lower-case hex digest of exactly these bytes; None if unknown.
         modified: Seconds since the epoch.
-        reopen: Opens the same once more, at once, if it is still what is listed, else gives None;
-            None if the source cannot tell without being asked.
+        reopen: Opens the same file again, synchronously, while it is still the listed one, else
+            returns None; None if the source cannot tell synchronously.
         cache_status: See `Snapshot`.
     """
 
-    content: bytes | BinaryIO | Arriving
+    content: bytes | BinaryIO | StreamingContent
     size: int
     sha256: str | None
     modified: float
@@ -119,11 +118,11 @@ class FileBody:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """
-    Something in a source that is not served, and what to do about it.
+    A file or folder that is not served.
 
     Attributes:
-        path: Where it lies, relative to its root, printable.
-        reason: One sentence: why it is left out.
+        path: Relative to its root, printable.
+        reason: One sentence: why.
         advice: One sentence: what to do.
     """
 
@@ -135,11 +134,11 @@ class Problem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemReport:
     """
-    What a source knows to be wrong.
+    All known problems of a source.
 
     Attributes:
         problems: Ordered by path.
-        complete: False while parts of the source have not been looked at yet.
+        complete: False until the whole source has been scanned.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -147,65 +146,71 @@ class ProblemReport:
 
 
 if TYPE_CHECKING:
-    #: What a source's methods may return.
-    Eventually: TypeAlias = T | Awaitable[T]
+    #: A result that comes at once, by a Deferred, or by a coroutine.
+    MaybeAwaitable: TypeAlias = T | Awaitable[T]
 
 
 class ISource(Interface):
     """
-    Where projects come from.
+    A source of projects.
 
     Each method may return its value, a Deferred of it, or a coroutine. Each may raise
-    `twisted_index.errors.Unavailable` when the truth cannot be told now; none ever answers with
-    less than it knows to be there.
+    `twisted_index.errors.Unavailable` when the answer is unknown right now, or `Found` to redirect to
+    another server; none returns less than it knows to exist. `twisted_index.testing.contracts` has
+    further promises, as tests.
     """
 
-    def project_list() -> Eventually[Snapshot[ProjectList]]:
-        """Say which projects there are."""
-
-    def project_page(project: str) -> Eventually[Snapshot[ProjectPage | None]]:
+    def project_list() -> MaybeAwaitable[Snapshot[ProjectList]]:
         """
-        Say which files a project has.
+        List the projects.
+
+        A source with too many to list, such as an upstream, names none. Names that cannot be read
+        right now are left out; `complete` is False if it is unknown which these are.
+        """
+
+    def project_page(project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
+        """
+        Give the page of a project.
 
         Args:
             project: A normalized name.
 
         Returns:
-            None as the value if this source has no such project. A project that exists without
-            any file is a page without files.
+            A snapshot of None if this source has no such project. A project without files has a page
+            without files.
         """
 
     def open_file(
-        project: str, filename: str, companion: Companion | None = None
-    ) -> Eventually[FileBody | None]:
+        project: str, filename: str, sidecar: Sidecar | None = None
+    ) -> MaybeAwaitable[FileBody | None]:
         """
-        Open a file that the project's page lists, or a companion of it.
+        Open a file that the project's page lists, or a sidecar of it.
 
         Args:
             project: A normalized name.
-            filename: Text from a URL: looked up among the listed ones, never made into a path.
-            companion: Which companion is wanted; None for the file itself.
+            filename: Text from a URL: compared with listed names, never made into a path.
+            sidecar: The kind of sidecar; None for the file itself.
 
         Returns:
-            None if nothing of that name is listed.
+            None if it is not listed.
         """
 
 
 class IProblemSource(Interface):
-    """A source that can say what it leaves out."""
+    """A source that reports what it leaves out."""
 
-    def problems() -> Eventually[ProblemReport]:
-        """Look through the whole source, within the time that a client waits, and report."""
+    def problems() -> MaybeAwaitable[ProblemReport]:
+        """Scan the whole source, within the time that a client waits, and report."""
 
 
-class IRunning(Interface):
-    """A source that holds something open: threads, a database, connections."""
+class ILifecycle(Interface):
+    """A source that holds resources: threads, a database, connections."""
 
     def start() -> None:
-        """Begin; called in the running process, before the first question, and again only after `stop`."""
+        """Acquire them: in the running process, before the first request, and again only after `stop`."""
 
-    def stop() -> Eventually[None]:
-        """Finish what runs and close what is open. No question is asked from then until `start`."""
+    def stop() -> MaybeAwaitable[None]:
+        """Finish running work and release them. No request follows until `start`."""
 
 
 # -- Who may do what
@@ -213,10 +218,10 @@ class IRunning(Interface):
 
 class Action(enum.Enum):
     """
-    What somebody may be allowed to do with a project.
+    An action that rights allow.
 
-    YANK covers all that can be taken back: yanking, unyanking and the project status. OPERATE
-    is about the whole index: its history, its problems, its metrics.
+    YANK covers everything reversible: yanking, unyanking and the project status. OPERATE is about the
+    whole index: its audit log, its problems, its metrics.
     """
 
     READ = "read"
@@ -230,12 +235,12 @@ class Action(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """
-    What a request says of who sent it.
+    The credentials of a request, unchecked.
 
     Attributes:
-        authorization: The Authorization field as it came; None without.
-        address: Where it comes from: the IP address of the client, textual; empty if it has none.
-        user: A user's name vouched for by a trusted proxy; None if no such proxy said so.
+        authorization: The Authorization field as received; None without.
+        address: The client's IP address as text; empty if it has none.
+        user: The user that a trusted proxy has authenticated; None otherwise.
     """
 
     authorization: bytes | None = None
@@ -246,66 +251,68 @@ class Credentials:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """
-    Somebody, or nobody.
+    An authenticated user or token, or an anonymous client.
 
     Attributes:
-        user: The user's name; None for nobody, and for a token.
-        groups: The groups that the user is in.
-        token: The name of the token that was used instead of a user's password.
-        scope: For a token: what it is good for, as patterns of project names by action.
+        user: The user's name; None for an anonymous client, and for a token.
+        groups: The user's groups.
+        token: The name of the token; None without.
+        token_permissions: A token's rights: patterns of project names by action.
     """
 
     user: str | None = None
     groups: frozenset[str] = frozenset()
     token: str | None = None
-    scope: Mapping[Action, tuple[str, ...]] | None = None
+    token_permissions: Mapping[Action, tuple[str, ...]] | None = None
 
     @property
-    def known(self) -> bool:
-        """Whether it is anybody at all."""
+    def is_authenticated(self) -> bool:
+        """Whether this is a user or a token."""
         return self.user is not None or self.token is not None
 
     @property
     def name(self) -> str:
-        """A name for the history: that of the user, `token NAME`, or `anyone`."""
+        """The name in the audit log: that of the user, `token NAME`, or `anyone`."""
         if self.token is not None:
             return f"token {self.token}"
         return self.user if self.user is not None else "anyone"
 
 
-NOBODY = Identity()
+ANONYMOUS = Identity()
 
 
-class IAccess(Interface):
-    """Who may do what. Decided by names alone, before anybody looks whether a thing exists."""
+class IAccessControl(Interface):
+    """Who may do what, decided by names alone, before the source looks whether a project exists."""
 
-    all_may_read = Attribute(
-        "Whether everyone may read every project now: a bool, cheap to ask on every request."
+    public_read: bool = Attribute(
+        "Whether everyone may read every project now: a bool, cheap enough for every request."
     )
-    has_users = Attribute("Whether there is anybody who could prove to be somebody: a bool.")
-    generation = Attribute("A number that changes when any answer of `may` may have changed; cheap to ask.")
+    has_users: bool = Attribute("Whether any user or token can authenticate: a bool.")
+    generation: int = Attribute(
+        "A number that changes whenever `permits` may decide differently; cheap to read."
+    )
 
-    def identify(credentials: Credentials) -> Eventually[Identity]:
+    def authenticate(credentials: Credentials) -> MaybeAwaitable[Identity]:
         """
-        Find out who sends a request. Never blocks the reactor.
+        Authenticate a request, without blocking the reactor.
 
         Returns:
-            NOBODY if nothing is claimed.
+            ANONYMOUS without credentials.
 
         Raises:
-            Unauthorized: What is claimed is wrong.
-            TooManyRequests: Too many wrong passwords have come from there for that user.
+            Unauthorized: The credentials are wrong.
+            TooManyRequests: Too many logins of that user from that address have failed.
         """
 
-    def may(identity: Identity, action: Action, project: str = "") -> bool:
+    def permits(identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
         """
-        Say whether somebody may do something.
+        Say whether an identity may do something.
 
         Args:
-            identity: From `identify`.
-            action: What.
-            project: A normalized name; empty for OPERATE, and to ask whether it may be done with
-                any project at all.
+            identity: From `authenticate`.
+            action: The action.
+            project: A normalized name; empty for OPERATE, and for "with any project at all".
+            index: The name of the index in this server; empty for the only one.
         """
 
 
@@ -313,40 +320,40 @@ class IAccess(Interface):
 
 
 class ISpool(Interface):
-    """A file that is being received, without a name: if the process ends, nothing of it remains."""
+    """A file that is being received. It has no name, so that a crash leaves nothing behind."""
 
-    size = Attribute("Bytes written so far.")
+    size: int = Attribute("Bytes written so far.")
 
-    def expect(names: Collection[str]) -> None:
+    def expect_digests(names: Collection[str]) -> None:
         """
-        Hear, before the first `write`, of digests that will be asked for besides `sha256`.
+        Announce, before the first `write`, digests that will be needed besides `sha256`.
 
         Args:
-            names: `blake2b_256` (32 bytes) and `md5`. Others than these may be asked for too, but each
-                such question costs a reading of the whole file.
+            names: `blake2b_256` (32 bytes) and `md5`. Other digests work too, but each costs another
+                reading of the whole file.
         """
 
-    def digests(names: Collection[str] = ()) -> Eventually[Mapping[str, str]]:
+    def digests(names: Collection[str] = ()) -> MaybeAwaitable[Mapping[str, str]]:
         """
-        Give lower-case hex digests of all that was written: `sha256`, and at least those named.
+        Give lower-case hex digests of everything written: `sha256`, and at least those named.
 
         Raises:
-            InsufficientStorage, Unavailable: It could not be written.
+            InsufficientStorage, Unavailable: A write failed.
         """
 
     def write(data: bytes) -> Deferred[None]:
         """
         Append; one call at a time.
 
-        It answers when more may come; what could not be written may also be told by the next call.
+        The Deferred fires when more may follow; a failure may also surface in the next call.
 
         Raises:
             InsufficientStorage: The disk is full, or over quota.
-            Unavailable: It cannot be written for another reason.
+            Unavailable: The write failed for another reason.
         """
 
     def close() -> None:
-        """Let go of it. Harmless after it was published."""
+        """Discard it; without effect once it is published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,10 +363,11 @@ class Upload:
 
     Attributes:
         spool: Its bytes, all written.
-        filename: As it is to be listed; already parsed once without objection.
-        signature: An armored signature to lie beside it; None without.
-        by: Who publishes it, for the history.
+        filename: A valid file name.
+        signature: An ASCII-armored signature; None without.
+        by: The publisher, for the audit log.
         may_create: Whether the project may be new.
+        index: The name of the index in this server; empty for the only one.
     """
 
     spool: ISpool
@@ -367,43 +375,44 @@ class Upload:
     signature: bytes | None = None
     by: str = "anyone"
     may_create: bool = True
+    index: str = ""
 
 
 class IStore(Interface):
     """
-    Takes files, and changes what is there.
+    Publishes and changes files.
 
-    Every change is in the very next answer of the source when its method has answered, survives a
-    loss of power, and is in the history.
+    When a method has returned, the change shows in the source's next response, survives a loss of
+    power, and is in the audit log. `twisted_index.testing.contracts` has further promises, as tests.
     """
 
-    def spool() -> Eventually[ISpool]:
+    def spool() -> MaybeAwaitable[ISpool]:
         """
-        Begin to receive a file.
+        Start to receive a file.
 
         Raises:
-            InsufficientStorage, Unavailable: There is no place for it.
+            InsufficientStorage, Unavailable: There is no space for it.
         """
 
-    def publish(upload: Upload) -> Eventually[bool]:
+    def publish(upload: Upload) -> MaybeAwaitable[bool]:
         """
-        Give a received file its name, if it is right in every respect. Closes the spool.
+        Verify a received file and give it its name. Closes the spool.
 
         Returns:
-            False if the very same bytes are there already under that name, or one that means the
-            same to installers; True if the file is new.
+            False if the same bytes exist under that name, or one that installers treat alike; True if
+            the file is new.
 
         Raises:
-            BadRequest: It is no readable archive, or contradicts its own name.
-            Conflict: Other bytes are there under that name ("File already exists"), or its name is
-                taken by a deleted file.
-            Forbidden: The project is archived or quarantined, or new and may not be.
-            InsufficientStorage, Unavailable: It cannot be kept.
+            BadRequest: The archive is unreadable, or contradicts the file name.
+            Conflict: Other bytes exist under that name ("File already exists"), or a tombstone has it.
+            Forbidden: The project is archived or quarantined, or new and may not be created.
+            NotFound: There is no index of that name.
+            InsufficientStorage, Unavailable: The file cannot be stored.
         """
 
-    def delete(project: str, filename: str, *, by: str) -> Eventually[None]:
+    def delete(project: str, filename: str, *, by: str) -> MaybeAwaitable[None]:
         """
-        Delete a file with its companions. Its name stays taken.
+        Delete a file with its sidecars. Its name stays taken.
 
         Raises:
             NotFound: It is not listed.
@@ -411,12 +420,12 @@ class IStore(Interface):
 
     def yank(
         project: str, *, version: str | None = None, filename: str | None = None, reason: str = "", by: str
-    ) -> Eventually[tuple[str, ...]]:
+    ) -> MaybeAwaitable[tuple[str, ...]]:
         """
         Yank one file, or all of a version (PEP 592).
 
         Returns:
-            The names of the files that are yanked now, for just this reason.
+            The names of the files that now have this yank.
 
         Raises:
             NotFound: There is none.
@@ -424,10 +433,10 @@ class IStore(Interface):
 
     def unyank(
         project: str, *, version: str | None = None, filename: str | None = None, by: str
-    ) -> Eventually[tuple[str, ...]]:
-        """Take back a yank; see `yank`."""
+    ) -> MaybeAwaitable[tuple[str, ...]]:
+        """Undo a yank; see `yank`."""
 
-    def set_status(project: str, status: ProjectStatus, *, by: str) -> Eventually[None]:
+    def set_status(project: str, status: ProjectStatus, *, by: str) -> MaybeAwaitable[None]:
         """
         Set the status of a project (PEP 792).
 
@@ -437,17 +446,18 @@ class IStore(Interface):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class AuditEvent:
     """
-    Something that was done.
+    An entry of the audit log.
 
     Attributes:
         time: Aware, UTC.
-        by: Who did it.
+        by: The user or token.
         action: `upload`, `overwrite`, `delete`, `yank`, `unyank` or `status`.
         project: A normalized name.
-        filename: What it was done to; empty for the whole project.
-        detail: A digest, a reason, a status: whatever says more.
+        filename: Empty for the whole project.
+        detail: A digest, a reason, or a status.
+        index: The name of the index in this server; empty for the only one.
     """
 
     time: datetime
@@ -456,31 +466,31 @@ class Event:
     project: str
     filename: str = ""
     detail: str = ""
+    index: str = ""
 
 
-class IHistory(Interface):
-    """What was done, in order; nothing in it ever changes."""
+class IAuditLog(Interface):
+    """An append-only record of changes."""
 
-    def record(event: Event) -> Eventually[None]:
-        """Add an event; it is on disk when this has answered."""
+    def record(event: AuditEvent) -> MaybeAwaitable[None]:
+        """Append an event; it is on disk when this returns."""
 
-    def latest(number: int) -> Eventually[tuple[Event, ...]]:
-        """Give the last so many events, the youngest first."""
+    def latest(number: int) -> MaybeAwaitable[tuple[AuditEvent, ...]]:
+        """Give the last `number` events, newest first."""
 
 
 class IIndexObserver(Interface):
     """
-    Is told what becomes of files, whoever did it. Called in the reactor; what it raises is logged.
+    Observes changes of pages. Called in the reactor; exceptions are logged.
 
-    A file that was dropped into or taken out of the folder is told when the server notices, which
-    is when somebody asks for its project.
+    A file dropped into or removed from a folder is noticed at the next request for its project.
     """
 
     def added(project: str, file: File) -> None:
-        """Hear that a file is listed which was not before."""
+        """Handle a newly listed file."""
 
     def removed(project: str, filename: str) -> None:
-        """Hear that a file is no longer listed."""
+        """Handle a file that is no longer listed."""
 
-    def refused(project: str, filename: str, reason: str) -> None:
-        """Hear that a file was not taken, or is not listed; a sentence says why."""
+    def rejected(project: str, filename: str, reason: str) -> None:
+        """Handle a file that was rejected or is left out, with the reason as one sentence."""

@@ -1,8 +1,8 @@
 """
-The service tree, in start order, and the stop in the opposite one.
+The service tree, in the order of the start; the stop is the reverse.
 
-Start: the access log, the listeners, the source. Stop: listeners, idle connections, running
-requests, the access log, then the source with its threads and its ledger; each waits for the last.
+Start: the access log, the listeners, the source. Stop: listeners, idle connections, running requests, the
+access log, then the source with its threads and its cache; each waits for the one before.
 """
 
 from __future__ import annotations
@@ -19,18 +19,26 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_index.announce import Listening, lan_addresses, plain_passwords, start_lines, upstream_lines
-from twisted_index.assembly import assemble, cache_folder
-from twisted_index.descriptors import derive_connections, raise_limit
-from twisted_index.reconfiguration import Reconfiguration
-from twisted_index.web.accesslog import AccessLog
-from twisted_index.web.site import IndexSite
+from twisted_index._twisted.server import raise_default_backlog
+from twisted_index.config.reload import ConfigReloader
+from twisted_index.server.banner import (
+    Listener,
+    cleartext_password_warning,
+    describe_upstreams,
+    startup_banner,
+)
+from twisted_index.server.file_limits import connections_for_nofile_limit, raise_nofile_limit
+from twisted_index.server.network import lan_addresses
+from twisted_index.server.wiring import build_components, cache_folder
+from twisted_index.web.server.access_log import AccessLog
+from twisted_index.web.server.site import IndexSite
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort
 
-    from twisted_index.configuration import Layers
-    from twisted_index.settings import Settings
+    from twisted_index.config.layers import ConfigSources
+    from twisted_index.config.settings import Settings
+    from twisted_index.interfaces import IIndexObserver, ISource
 
 _log = Logger()
 
@@ -49,8 +57,8 @@ class SimpleIndexService(MultiService):
         settings: What is served, where and how.
         source: Serves instead of the folders; such an index can only be read.
         reactor: Twisted's, unless another is given.
-        observer: Provides `IIndexObserver`; is told what becomes of files in the folders.
-        layers: What the settings were read from. If there is a configuration file among them it is
+        observer: Notified of changes in the folders.
+        config_sources: What the settings were read from. If there is a configuration file among them it is
             read again when it has changed; see `reconfiguration`.
     """
 
@@ -58,13 +66,13 @@ class SimpleIndexService(MultiService):
         self,
         settings: Settings,
         *,
-        source: Any = None,
+        source: ISource | None = None,
         reactor: Any = None,
-        observer: Any = None,
-        layers: Layers | None = None,
+        observer: IIndexObserver | None = None,
+        config_sources: ConfigSources | None = None,
     ) -> None:
         super().__init__()
-        self._layers = layers
+        self._layers = config_sources
         self._observer = observer
         self.settings = settings
         self._given_source = source
@@ -104,7 +112,7 @@ class SimpleIndexService(MultiService):
             from twisted.internet import reactor
 
             self._reactor = reactor
-        raise_limit()
+        raise_nofile_limit()
         self._build()
         try:
             if self._access_log is not None:
@@ -119,9 +127,9 @@ class SimpleIndexService(MultiService):
 
     def _build(self) -> None:
         settings, limits, reactor = self.settings, self.settings.limits, self._reactor
-        most = limits.max_connections or derive_connections()
+        most = limits.max_connections or connections_for_nofile_limit()
         self._access_log = AccessLog(settings.logfile, reactor) if settings.logfile is not None else None
-        self._parts = assemble(
+        self._parts = build_components(
             settings,
             reactor,
             source=self._given_source,
@@ -134,22 +142,20 @@ class SimpleIndexService(MultiService):
             reactor=reactor,
             limits=replace(limits, max_connections=most),
             access_log=self._access_log,
-            short_way=settings.short_way,
+            fast_path=settings.fast_path,
         )
         self._site.displayTracebacks = settings.display_tracebacks
 
-    def _reconfiguration(self) -> Reconfiguration | None:
+    def _reconfiguration(self) -> ConfigReloader | None:
         layers = self._layers
         if layers is None or layers.file is None:
             return None
-        return Reconfiguration(self.settings, layers.file, layers.load, self._reactor)
+        return ConfigReloader(self.settings, layers.file, layers.load, self._reactor)
 
     def _listen(self, description: str) -> None:
         """Open a listener now, so that a busy port is an error of the start and not a line in a log."""
         endpoint = serverFromString(self._reactor, description)
-        if getattr(endpoint, "_backlog", None) == 50:
-            # Twisted's default, unless the description says otherwise.
-            endpoint._backlog = _BACKLOG
+        raise_default_backlog(endpoint, _BACKLOG)
         outcome: list[Any] = []
         endpoint.listen(self._site).addBoth(outcome.append)
         if outcome and isinstance(outcome[0], Failure):
@@ -160,15 +166,14 @@ class SimpleIndexService(MultiService):
 
     def _check_loops(self) -> None:
         """Refuse to be one's own upstream; only now are the ports known."""
-        upstreams = self.settings.upstreams
-        urls = [*upstreams.urls, *(rule.upstream for rule in upstreams.routes if rule.upstream is not None)]
-        if not urls:
+        words = self.settings.upstreams.all_upstreams
+        if not words:
             return
-        from twisted_index.upstream.loops import check_loops
-        from twisted_index.upstream.pipindex import urls_of
+        from twisted_index.backends.upstream.loop_check import refuse_self_upstream
+        from twisted_index.config.pip_index import resolve_upstream
 
-        check_loops(
-            (url for upstream in urls for url in urls_of(upstream, os.environ)),
+        refuse_self_upstream(
+            (url for word in words for url in resolve_upstream(word, os.environ)),
             self.addresses,
             host_name=socket.gethostname(),
             own_addresses=lan_addresses(),
@@ -177,22 +182,22 @@ class SimpleIndexService(MultiService):
 
     def _announce(self) -> None:
         listening = [
-            Listening.at(endpoint, port.getHost())
+            Listener.at(endpoint, port.getHost())
             for endpoint, port in zip(self.settings.listen, self._ports, strict=False)
         ]
-        lines = start_lines(
+        lines = startup_banner(
             listening,
             socket.gethostname(),
             self.settings.public_url,
             self.settings.paths if self._given_source is None else (),
             lan=lan_addresses(),
             upstreams=self._upstream_lines(),
-            uploads=self.settings.publishing.upload,
+            uploads=self.settings.uploads.upload,
         )
         for line in lines:
             _log.info("{line}", line=line)
-        warning = plain_passwords(listening)
-        if warning is not None and self._parts.knows_users and not self.settings.guarding.trusted_proxies:
+        warning = cleartext_password_warning(listening)
+        if warning is not None and self._parts.has_users and not self.settings.access.trusted_proxies:
             _log.warn("{warning}", warning=warning)
 
     def _upstream_lines(self) -> list[str] | None:
@@ -200,9 +205,14 @@ class SimpleIndexService(MultiService):
         if not upstreams.urls and not upstreams.routes:
             return None
         cache = cache_folder(self.settings) if upstreams.mode == "cache" else None
-        return upstream_lines(
+        lines = describe_upstreams(
             upstreams.urls, upstreams.mode, cache, upstreams.cache_size, offline=upstreams.offline
         )
+        if "pip" in upstreams.all_upstreams and not upstreams.offline:
+            from twisted_index.config.pip_index import cached_pip_index
+
+            lines += cached_pip_index(os.environ).describe()
+        return lines
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; see the module."""
@@ -219,8 +229,8 @@ class SimpleIndexService(MultiService):
         await self._site.drain(self.settings.limits.stop_timeout)
         if self._access_log is not None:
             self._access_log.close()
-        if self._parts.hooks is not None:
-            await self._parts.hooks.stop()
+        if self._parts.webhooks is not None:
+            await self._parts.webhooks.stop()
         # What is being written is finished; then nothing asks the source any more.
         *writers, reader = self._parts.workers
         for worker in writers:

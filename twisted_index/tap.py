@@ -1,8 +1,8 @@
 """
-`twistd simpleindex`: options, and the service that they ask for.
+`twistd simpleindex`: its options and its service.
 
-Nothing here has side effects: twistd parses options and makes the service before it changes its
-folder, forks and drops its rights, so all that runs begins in `startService`.
+Nothing here has side effects: twistd parses options and makes the service before it changes its folder,
+forks and drops privileges, so everything that runs begins in `startService`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,36 +19,27 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from twisted_index import configuration, values
-from twisted_index.commandline import options_first
+from twisted_index.config import layers, parsers
+from twisted_index.config.command_line import options_first
+from twisted_index.config.settings import SETTINGS, UPLOADS, UPSTREAM
 from twisted_index.errors import ConfigurationError
 from twisted_index.service import SimpleIndexService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from twisted_index.settings import Settings
+    from twisted_index.config.settings import Settings
 
 #: EX_USAGE of sysexits.h, which `twist` uses too; os.EX_USAGE is not there on Windows.
 _EXIT_USAGE = 64
 _EXIT_FAILED = 1
 
-#: The options that may be given several times and are kept as they come.
-_REPEATED = ("add-header", "overwrite", "on-upload", "auth", "trusted-proxy", "upstream", "local-only")
+#: The settings that are options, and how `--help` sorts them; those of no section come first.
+_OPTIONS = [one for one in SETTINGS.values() if one.help]
+_SECTIONS = (UPLOADS, UPSTREAM)
+_REPEATED = [one.name for one in _OPTIONS if one.split is not None]
 
-#: How `--help` sorts the options that not everybody needs; the others come first.
-_SECTIONS = {
-    "Uploads and users:": (
-        *("upload", "anyone-may-upload", "auth", "rights", "trusted-proxy"),
-        *("max-upload", "overwrite", "on-upload"),
-    ),
-    "Upstream:": (
-        *("upstream", "upstream-mode", "local-only", "cooldown"),
-        *("cache", "cache-size", "offline"),
-    ),
-}
-
-#: Where `usage.Options` begins to tell of an option.
+#: The beginning of an option in the text of `usage.Options`.
 _OPTION = re.compile(r"^(  (?:-\w, |    )--([\w-]+))", re.MULTILINE)
 
 _log = Logger()
@@ -69,92 +61,46 @@ class Options(usage.Options):
     )
 
     optParameters = [  # noqa: RUF012  (usage.Options reads it and leaves it alone)
-        ["rescan", None, None, "Look again for files rewritten in place after so long. [default: 2s]"],
-        ["state", None, None, "Folder for what is learned and kept; none: memory. [default: per user]"],
-        ["logfile", "l", None, "Access log, in Combined Log Format. [default: no access log]"],
-        ["public-url", None, None, "The URL that people are shown. [default: the one they came by]"],
-        ["page-cache", None, None, "How much of finished pages is kept in memory. [default: 64MB]"],
         ["config", None, None, "TOML file with the same names. [default: none]"],
-        ["max-upload", None, None, "Largest file that is taken. [default: 4GB]"],
-        ["rights", None, None, "File that says who may do what. [default: everyone reads, users upload]"],
-        ["upstream-mode", None, None, "What to do with it: cache, proxy or redirect. [default: cache]"],
-        ["cache", None, None, "Folder of the cache. [default: below the state]"],
-        ["cache-size", None, None, "How much it may hold. [default: 5GiB]"],
-        ["cooldown", None, None, "Leave out upstream files younger than that, as in 7d. [default: 0]"],
+        *(
+            [one.name, one.short, None, one.help]
+            for one in _OPTIONS
+            if one.split is None and one.parse is not parsers.flag
+        ),
     ]
 
-    optFlags = [  # noqa: RUF012
-        ["display-tracebacks", None, "Show tracebacks to clients. They may expose private data!"],
-        ["cors", None, "Let web pages of other sites read the index."],
-        ["upload", None, "Take uploads of users; see --auth, and twisted-index token."],
-        ["anyone-may-upload", None, "Take uploads of everyone, without a user."],
-        ["offline", None, "Never ask an upstream; serve what is in the cache."],
-    ]
+    optFlags = [[one.name, None, one.help] for one in _OPTIONS if one.parse is parsers.flag]  # noqa: RUF012
 
     compData = usage.Completions(
-        multiUse=["path", "listen", *_REPEATED],
+        multiUse=_REPEATED,
         optActions={
-            "path": usage.CompleteDirs(),
-            "state": usage.CompleteDirs(),
-            "cache": usage.CompleteDirs(),
-            "logfile": usage.CompleteFiles("*.log"),
             "config": usage.CompleteFiles("*.toml"),
-            "rights": usage.CompleteFiles("*.toml"),
-            "upstream-mode": usage.CompleteList(values.MODES),
+            "upstream-mode": usage.CompleteList(parsers.MODES),
+            **{
+                one.name: usage.CompleteDirs()
+                if one.complete == "dirs"
+                else usage.CompleteFiles(one.complete)
+                for one in _OPTIONS
+                if one.complete
+            },
         },
         extraActions=[usage.CompleteDirs(descr="folder of packages", repeat=True)],
     )
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        self.update({name: [] for name in ("path", "listen", *_REPEATED)})
+        self.update({name: [] for name in _REPEATED})
         self.update({str(name): None for name, *_ in self.optFlags})
 
     def getUsage(self, width: int | None = None) -> str:
         """Explain the options, sorted into sections."""
         return _in_sections(usage.Options.getUsage(self, width))
 
-    def opt_path(self, folder: str) -> None:
-        """Folder of packages; repeat it for more, read in this order. [default: the current folder]"""
-        self["path"].append(os.path.abspath(os.path.expanduser(folder)))
-
-    def opt_listen(self, endpoint: str) -> None:
-        """Endpoint to listen on, or just a port; repeat it for more. [default: tcp:8080]"""
-        self["listen"].append(endpoint)
-
     def opt_port(self, port: str) -> None:
         """Listen on a TCP port: the same as --listen tcp:PORT."""
         self["listen"].append(port)
 
     opt_p = opt_port
-
-    def opt_add_header(self, field: str) -> None:
-        """Header field for all answers, as "Name: value"; repeat it for more."""
-        self["add-header"].append(field)
-
-    def opt_overwrite(self, pattern: str) -> None:
-        """Versions whose files may get other bytes, as in "*.dev*"; repeat it for more."""
-        self["overwrite"].append(pattern)
-
-    def opt_on_upload(self, url: str) -> None:
-        """URL that is told of each new file; repeat it for more."""
-        self["on-upload"].append(url)
-
-    def opt_auth(self, checker: str) -> None:
-        """Where users come from, as in htpasswd:FILE; repeat it for more."""
-        self["auth"].append(checker)
-
-    def opt_trusted_proxy(self, place: str) -> None:
-        """Proxy that is believed: address, network, unix; users:ADDRESS also on users; repeat it for more."""
-        self["trusted-proxy"].append(place)
-
-    def opt_upstream(self, url: str) -> None:
-        """Index to ask for what is not in the folders: its URL, or pip for pip's; repeat it for more."""
-        self["upstream"].append(url)
-
-    def opt_local_only(self, pattern: str) -> None:
-        """Names never to ask an upstream for, as in "acme-*"; repeat it for more."""
-        self["local-only"].append(pattern)
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
@@ -183,18 +129,32 @@ class Options(usage.Options):
 
     def parseArgs(self, *folders: str) -> None:
         """Take folders without an option before them."""
-        for folder in folders:
-            self.opt_path(folder)
+        self["path"].extend(folders)
 
     def postOptions(self) -> None:
         """Check the layers as a whole."""
         try:
             _settings(_layers(self))
         except ConfigurationError as error:
-            raise usage.UsageError(error.sentence) from error
+            raise usage.UsageError(error.message) from error
 
 
-class CannotStart(SystemExit, Exception):
+def _repeatable(name: str, text: str) -> Callable[[Options, str], None]:
+    """Make the method of an option that may be repeated."""
+
+    def append(self: Options, value: str) -> None:
+        self[name].append(value)
+
+    append.__doc__ = text
+    return append
+
+
+for _one in _OPTIONS:
+    if _one.split is not None:
+        setattr(Options, f"opt_{_one.name.replace('-', '_')}", _repeatable(_one.name, _one.help))
+
+
+class StartupError(SystemExit, Exception):
     """
     The server cannot start, and the process ends without a traceback.
 
@@ -239,7 +199,7 @@ def makeService(config: Mapping[str, object]) -> SimpleIndexService:
         ConfigurationError: Something in it cannot work.
     """
     layers = _layers(config)
-    return _Server(_settings(layers), layers=layers)
+    return _Server(_settings(layers), config_sources=layers)
 
 
 def version() -> str:
@@ -254,12 +214,12 @@ def version() -> str:
     return f"twisted-index {own}, Twisted {twisted_version}, Python {python}"
 
 
-def _layers(config: Mapping[str, object]) -> configuration.Layers:
+def _layers(config: Mapping[str, object]) -> layers.ConfigSources:
     """Name what settings are read from, as it is before twistd changes its folder."""
-    return configuration.Layers(given=dict(config), environ=dict(os.environ), folder=os.getcwd())
+    return layers.ConfigSources(given=dict(config), environ=dict(os.environ), folder=os.getcwd())
 
 
-def _settings(layers: configuration.Layers) -> Settings:
+def _settings(layers: layers.ConfigSources) -> Settings:
     """Read the configuration and look whether the system can follow it."""
     settings = layers.load()
     for path in settings.paths:
@@ -269,9 +229,9 @@ def _settings(layers: configuration.Layers) -> Settings:
     for rule in settings.upstreams.routes:
         if rule.folder is not None:
             _check_folder(rule.folder)
-    if settings.guarding.rights is not None:
-        _check_file(settings.guarding.rights)
-    for checker in settings.guarding.auth:
+    if settings.access.rights is not None:
+        _check_file(settings.access.rights)
+    for checker in settings.access.auth:
         if checker.startswith("htpasswd:"):
             _check_file(checker.partition(":")[2])
     for endpoint in settings.listen:
@@ -284,7 +244,9 @@ def _check_folder(path: str) -> None:
     try:
         os.scandir(path).close()
     except OSError as error:
-        advice = " Make it, or name another." if isinstance(error, FileNotFoundError) else ""
+        # It is not made here: a mount that is away must not become an empty index.
+        missing = isinstance(error, FileNotFoundError)
+        advice = f" Make it (mkdir -p {shlex.quote(path)}), or name another." if missing else ""
         raise ConfigurationError(f"The folder {path!r} cannot be read: {error.strerror}.{advice}") from error
 
 
@@ -321,7 +283,7 @@ def _check_certificates(endpoint: str) -> None:
     """
     Make sure that a `tls:` endpoint has a folder of certificates.
 
-    Twisted looks there when somebody connects: it would listen, and refuse every handshake.
+    Twisted reads it at the first connection: it would listen, and refuse every handshake.
     """
     kind, *parts = re.split(r"(?<!\\):", endpoint)
     if kind == "tls" and parts and "=" not in parts[0]:
@@ -336,7 +298,7 @@ def _start_or_exit(start: Callable[[], None]) -> None:
     except (CannotListenError, ConfigurationError, OSError, OverflowError) as error:
         reason = _reason(error)
         _log.critical("{reason}", reason=reason)
-        raise CannotStart(reason) from error
+        raise StartupError(reason) from error
 
 
 def _reason(error: Exception) -> str:
@@ -362,7 +324,7 @@ def _place(error: CannotListenError) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """Give the text of an error of somebody else, without its line ends."""
+    """Give the text of a foreign error on one line."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
@@ -372,8 +334,8 @@ def _in_sections(text: str) -> str:
     head, *parts = _OPTION.split(listed)
     begun = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
     chunks = {name: f"{first}{more.rstrip()}\n" for first, name, more in begun}
-    sorted_in = {name for names in _SECTIONS.values() for name in names}
-    lines = [chunk for name, chunk in chunks.items() if name not in sorted_in]
-    for heading, names in _SECTIONS.items():
-        lines += [f"\n{heading}\n", *(chunks[name] for name in names)]
+    sections = {one.name: one.section for one in _OPTIONS if one.section}
+    lines = [chunk for name, chunk in chunks.items() if name not in sections]
+    for section in _SECTIONS:
+        lines += [f"\n{section}\n", *(chunks[name] for name in sections if sections[name] == section)]
     return head + "".join(lines) + blank[1:] + rest

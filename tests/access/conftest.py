@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from twisted_index.access.access import Access
+from twisted_index.access.control import AccessControl
+from twisted_index.access.login_throttle import LoginThrottle
 from twisted_index.access.rights import default_rights, parse_rights
 from twisted_index.access.rights_file import FixedRights
-from twisted_index.access.throttle import Throttle
 
 #: `openssl passwd -apr1`; the password is wonderland.
 ALICE = b"alice:$apr1$abcdefgh$VS3vSM84y6riPqgPCrpTW."
@@ -79,13 +79,13 @@ def worker() -> AtOnce:
 def make(clock, worker):
     """Make an Access: of checkers, of tokens, of a text of rights."""
 
-    def access(*checkers, tokens=None, rights=None, **more) -> Access:
+    def access(*checkers, tokens=None, rights=None, **more) -> AccessControl:
         held = default_rights() if rights is None else parse_rights(rights, "rights.toml")
-        return Access(
+        return AccessControl(
             checkers=checkers,
             tokens=tokens,
             rights=FixedRights(held),
-            throttle=Throttle(clock),
+            throttle=LoginThrottle(clock),
             worker=worker,
             clock=clock,
             **more,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import UsernamePassword
@@ -10,7 +12,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
-from twisted_index.access.htpasswd import HtpasswdChecker, PluggedChecker, parse_users
+from twisted_index.access.htpasswd import HtpasswdChecker, HtpasswdPlugin, parse_users
 from twisted_index.errors import ConfigurationError, Unavailable
 
 from .conftest import ALICE, OnDemand, outcome
@@ -48,7 +50,7 @@ def hashed(worker) -> int:
     return sum(getattr(call, "__name__", "") != "read" for call in worker.calls)
 
 
-@pytest.mark.parametrize("made", [HtpasswdChecker("/x", None, None), PluggedChecker("x")])  # type: ignore[arg-type]
+@pytest.mark.parametrize("made", [HtpasswdChecker("/x", None, None), HtpasswdPlugin("x")])  # type: ignore[arg-type]
 def test_it_is_a_checker_for_any_twisted_server(made):
     assert verifyObject(ICredentialsChecker, made)
 
@@ -139,7 +141,7 @@ def test_nobody_is_let_in_while_the_file_cannot_be_read(checker, path, logged):
     for _ in range(3):
         with pytest.raises(Unavailable):
             check(checker)
-    assert logged().count("none is let in") == 1
+    assert logged().count("all are rejected") == 1
     path.write_bytes(ALICE)
     assert check(checker) == b"alice"
 
@@ -169,7 +171,7 @@ def test_a_broken_line_is_told_by_its_number_alone(checker, path, logged):
 )
 def test_a_line_that_cannot_be_used_says_why(line, objection):
     users = parse_users(b"\n" + line)
-    assert objection in users.objections[2]
+    assert objection in users.line_errors[2]
     assert users.hashes == {}
 
 
@@ -186,17 +188,42 @@ def test_a_file_that_is_not_there_is_an_error_at_the_start(tmp_path, worker, clo
         HtpasswdChecker(str(tmp_path / "users"), worker, clock).load()
 
 
+def test_a_byte_order_mark_is_not_part_of_the_first_user(checker, path):
+    """Editors on Windows write one."""
+    path.write_bytes(b"\xef\xbb\xbf" + ALICE + b"\r\n" + BOB)
+    checker.load()
+
+    assert check(checker) == b"alice"
+
+
 def test_a_file_of_which_nothing_can_be_used_is_an_error_at_the_start(checker, path):
     path.write_bytes(b"bob:secret\n")
     with pytest.raises(ConfigurationError, match="line 1: plain text"):
         checker.load()
 
 
-def test_a_missing_package_is_an_error_at_the_start(checker, path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "bcrypt", None)
-    path.write_bytes(ALICE + b"\nbob:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC")
-    with pytest.raises(ConfigurationError, match=r"line 2: .*pip install 'twisted-index\[htpasswd\]'"):
+CAROL = b"carol:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"
+
+
+@pytest.mark.parametrize(("line", "module"), [(CAROL, "bcrypt"), (ALICE, "passlib.hash")])
+def test_a_missing_package_is_an_error_at_the_start(checker, path, monkeypatch, line, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    path.write_bytes(BOB + b"\n" + line)
+    with pytest.raises(ConfigurationError, match=r"line 2: .*pip install bcrypt libpass"):
         checker.load()
+
+
+def test_a_missing_package_is_told_when_the_file_changes_and_other_users_stay(
+    checker, path, monkeypatch, logged
+):
+    monkeypatch.setitem(sys.modules, "passlib.hash", None)
+    path.write_bytes(BOB)
+    checker.load()
+    path.write_bytes(BOB + b"\n" + ALICE)
+    assert check(checker, b"bob", b"myPassword") == b"bob"
+    with pytest.raises(UnauthorizedLogin):
+        check(checker)
+    assert logged().count("pip install bcrypt libpass") == 1
 
 
 def test_an_empty_file_is_an_index_whose_users_are_still_to_come(checker, path):

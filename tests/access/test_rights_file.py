@@ -9,7 +9,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from twisted_index.access.rights_file import RightsFile
 from twisted_index.errors import ConfigurationError
-from twisted_index.interfaces import NOBODY, Action
+from twisted_index.interfaces import ANONYMOUS, Action
 
 CLOSED = '[[rule]]\nprojects = "*"\nallow = "read"\nto = "users"\n'
 
@@ -35,7 +35,7 @@ def file(path, clock):
 
 
 def open_to_all(file: RightsFile) -> bool:
-    return file.current().allow(NOBODY, Action.READ, "numpy")
+    return file.current().permits(ANONYMOUS, Action.READ, "numpy")
 
 
 def critical(events):
@@ -111,4 +111,4 @@ def test_at_the_start_a_file_that_cannot_be_used_is_an_error(tmp_path, clock, co
 
     with pytest.raises(ConfigurationError) as caught:
         RightsFile.at(str(path), clock)
-    assert caught.value.sentence.startswith(f"{path}: ")
+    assert caught.value.message.startswith(f"{path}: ")

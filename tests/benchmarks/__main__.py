@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 ROWS: tuple[Row, ...] = (*rows.ROWS, *scale_rows.ROWS, *peer_rows.ROWS)
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
+    """Where trees and environments are kept for later runs."""
     given = os.environ.get("TWISTED_INDEX_BENCHMARK_CACHE")
     return Path(given or Path(tempfile.gettempdir()) / f"twisted-index-benchmarks-{os.getuid()}").resolve()
 
@@ -38,7 +39,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", metavar="ROW", help="only this row; repeatable")
     parser.add_argument("--peers", action="store_true", help="other indexes too; they are fetched once")
     parser.add_argument("--tree", type=Path, help="folder of real distributions; else they are fetched once")
-    parser.add_argument("--cache", type=Path, default=_default_cache(), help="for trees and environments")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="for trees and environments")
     parser.add_argument("--docs", type=Path, help="write tables, raw figures and drawing in here")
     parser.add_argument("--list", action="store_true", help="name the rows")
     return parser.parse_args(words)

@@ -39,9 +39,9 @@ def _name(number: int) -> str:
     return f"/simple/project-{number:05d}/"
 
 
-def _start(bench: Bench, folder: Path, state: Path | None) -> dict[str, float]:
+def start(bench: Bench, folder: Path, state: Path | None, **more: object) -> dict[str, float]:
     """Start it, and wait for a whole page of a project in the middle."""
-    with bench.running(TwistedIndex, folder, state=state) as server:
+    with bench.running(TwistedIndex, folder, state=state, **more) as server:
         body = bench.await_page(server, _name(500))
         took = bench.since_start(server)
         files = json.loads(body)["files"]
@@ -50,9 +50,11 @@ def _start(bench: Bench, folder: Path, state: Path | None) -> dict[str, float]:
         return {"first_page": took, "memory": float(server.process.resident_bytes())}
 
 
-def _all_pages(bench: Bench, folder: Path, projects: int, state: Path | None = None) -> dict[str, float]:
+def all_pages(
+    bench: Bench, folder: Path, projects: int, state: Path | None = None, **more: object
+) -> dict[str, float]:
     """Start it, ask for every page there is, and look at its memory."""
-    with bench.running(TwistedIndex, folder, state=state) as server:
+    with bench.running(TwistedIndex, folder, state=state, **more) as server:
         began, before = time.monotonic(), server.process.cpu_seconds()
 
         def ask(share: int) -> None:
@@ -73,13 +75,13 @@ def _all_pages(bench: Bench, folder: Path, projects: int, state: Path | None = N
 def _starts(bench: Bench) -> Iterator[list[Cell]]:
     projects = 1000 if bench.quick else 10_000
     folder, state = trees.many(bench.cache, projects, _FILES), bench.place()
-    bench.figures.add("start", "all asked for, cold ledger", _all_pages(bench, folder, projects, state))
-    bench.figures.add("start", "all asked for, warm ledger", _all_pages(bench, folder, projects, state))
+    bench.figures.add("start", "all asked for, cold ledger", all_pages(bench, folder, projects, state))
+    bench.figures.add("start", "all asked for, warm ledger", all_pages(bench, folder, projects, state))
     part = trees.many(bench.cache, 1000, _FILES)
-    bench.figures.add("start", "10,000 files asked for", _all_pages(bench, part, 1000))
+    bench.figures.add("start", "10,000 files asked for", all_pages(bench, part, 1000))
     yield [
-        Cell("cold ledger", lambda: _start(bench, folder, None)),
-        Cell("warm ledger", lambda: _start(bench, folder, state)),
+        Cell("cold ledger", lambda: start(bench, folder, None)),
+        Cell("warm ledger", lambda: start(bench, folder, state)),
     ]
     shutil.rmtree(state)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
-_TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
+_TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
 
 
 class Server:
@@ -101,7 +101,18 @@ def quiet_environment() -> dict[str, str]:
 
 
 class TwistedIndex(Server):
-    """This server, from this checkout, with its defaults."""
+    """
+    This server, with its defaults.
+
+    Args:
+        work, cores: See `Server`.
+        folders: What it serves.
+        state: Where it keeps what it learns; in `work` by default.
+        log: Whether it writes an access log.
+        checkout: Whose code runs.
+        python: The interpreter, with what that needs installed.
+        options: More of the command line.
+    """
 
     name = "twisted-index"
 
@@ -112,19 +123,26 @@ class TwistedIndex(Server):
         *folders: Path,
         state: Path | None = None,
         log: bool = False,
+        checkout: Path = REPOSITORY,
+        python: str = sys.executable,
+        options: Sequence[str] = (),
     ) -> None:
         super().__init__(work, cores)
+        self._checkout = checkout
+        self._python = python
+        self._options = options
         self._folders = folders
         self._state = state or work / "state"
         self._log = log
 
     def command(self) -> Sequence[str]:
-        words = [*_TWISTD, "simpleindex", *map(str, self._folders), "--state", str(self._state)]
+        words = [self._python, *_TWISTD, "simpleindex", *map(str, self._folders), *self._options]
+        words += ["--state", str(self._state)]
         words += ["--listen", f"tcp:{self.port}:interface=127.0.0.1"]
         return [*words, "--logfile", str(self.work / "access.log")] if self._log else words
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), "PYTHONPATH": str(REPOSITORY)}
+        return {**super().environment(), "PYTHONPATH": str(self._checkout)}
 
 
 class TwistdWeb(Server):
@@ -141,7 +159,7 @@ class TwistdWeb(Server):
         listen = f"tcp:{self.port}:interface=127.0.0.1"
         # Without a log of its own each request is written to the terminal's.
         log = ["--logfile", os.devnull]
-        return [*_TWISTD, "web", "--listen", listen, "--path", str(self._folder), *log]
+        return [sys.executable, *_TWISTD, "web", "--listen", listen, "--path", str(self._folder), *log]
 
 
 _NGINX = """\

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 SECONDS = 180
 
@@ -153,13 +153,11 @@ def find_program(shell: Shell) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "packages"
-    root.mkdir()
-    return root
+def folder(emptied_folder: Path) -> Path:
+    return emptied_folder
 
 
 @pytest.fixture
-def server(folder: Path, live_server: Callable[..., Any]) -> Iterator[Any]:
+def server(folder: Path, module_server: Callable[..., Any]) -> Any:
     """A server of `folder`, into which a test may drop files at any time."""
-    return live_server(folder)
+    return module_server()

@@ -1,7 +1,9 @@
-"""uv, poetry and pdm lock a project against a live server and install what they locked."""
+"""uv, poetry, pdm and pip-tools lock a project against a live server; what they locked is installed."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import textwrap
 
 import pytest
@@ -111,3 +113,54 @@ def test_pdm_locks_and_installs(shell, find_program, server, files, project, rea
 
     assert read_installed(home / ".venv") >= EXPECTED
     assert f"sha256:{files[0].sha256}" in lock
+
+
+@pytest.mark.parametrize("index", ["simple/", "simple", "simple//"])
+def test_pip_compile_downloads_no_file_for_its_digest(
+    shell, pip, find_program, live_server, files, folder, index
+):
+    """It asks for them at /NAME/json, and takes those of the very URLs that the page has."""
+    pip_compile = find_program("pip-compile")
+    log = shell.home / "access.log"
+    server = live_server(folder, options=["--logfile", str(log)])
+    locked = shell.home / "requirements.txt"
+    (shell.home / "requirements.in").write_text("first\n")
+
+    url = f"{server.origin}/{index}"
+    options = ("--strip-extras", "--generate-hashes", "--no-emit-index-url", "--index-url", url)
+    shell.must(pip_compile, *options, "--output-file", locked, "requirements.in")
+    server.stop()
+    asked = log.read_text()
+
+    for file in files:
+        left_out = file.project == "second" and file.version == "1.0"
+        assert (f"--hash=sha256:{file.sha256}" in locked.read_text()) is not left_out
+        name = file.filename.replace("+", "%2B")
+        assert f"/{name} HTTP" not in asked
+    assert "/first/json HTTP" in asked
+
+    again = live_server(folder)
+    found = pip.install("--index-url", again.simple, "--require-hashes", "--requirement", locked)
+    assert found == EXPECTED
+
+
+def test_pip_compile_finds_the_digests_of_what_only_somebody_may_read(
+    shell, find_program, live_server, files, folder
+):
+    """The name and the password in the index URL are in none of the URLs that are compared."""
+    pip_compile = find_program("pip-compile")
+    log, rights, users = (shell.home / name for name in ("access.log", "rights.toml", "htpasswd"))
+    digest = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
+    users.write_text(f"alice:{{SHA}}{digest}\n")
+    rights.write_text('[[rule]]\nprojects = "*"\nallow = ["read"]\nto = "alice"\n')
+    options = ["--logfile", str(log), "--auth", f"htpasswd:{users}", "--rights", str(rights)]
+    server = live_server(folder, options=options)
+    (shell.home / "requirements.in").write_text("first\n")
+
+    url = server.simple.replace("://", "://alice:secret@")
+    options = ("--strip-extras", "--generate-hashes", "--no-emit-index-url", "--index-url", url)
+    said = shell.must(pip_compile, *options, "--output-file", "-", "requirements.in")
+    server.stop()
+
+    assert f"--hash=sha256:{files[1].sha256}" in said
+    assert ".tar.gz HTTP" not in log.read_text()

@@ -28,12 +28,17 @@ requires-python = ">=3.8"
 """
 
 
-@pytest.fixture
-def server(folder: Path, tmp_path: Path, live_server: Callable[..., Any]) -> Any:
-    users = tmp_path / "htpasswd"
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    users = tmp_path_factory.mktemp("users") / "htpasswd"
     digest = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
     users.write_text(f"alice:{{SHA}}{digest}\n")
-    return live_server(folder, options=["--upload", "--auth", f"htpasswd:{users}"])
+    return users
+
+
+@pytest.fixture
+def server(folder: Path, users: Path, module_server: Callable[..., Any]) -> Any:
+    return module_server("--upload", "--auth", f"htpasswd:{users}")
 
 
 @pytest.fixture

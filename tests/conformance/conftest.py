@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from twisted_index.testing import MadeFile, make_sdist, make_wheel
+from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,16 +27,16 @@ class Content:
     """What lies in the folder."""
 
     folder: Path
-    wheel: MadeFile
-    sdist: MadeFile
-    local: MadeFile
-    epoch: MadeFile
-    yanked: MadeFile
-    spelled: MadeFile
-    demo: tuple[MadeFile, ...] = field(default=())
+    wheel: BuiltFile
+    sdist: BuiltFile
+    local: BuiltFile
+    epoch: BuiltFile
+    yanked: BuiltFile
+    spelled: BuiltFile
+    demo: tuple[BuiltFile, ...] = field(default=())
 
 
-def _put(file: MadeFile, folder: Path) -> MadeFile:
+def _put(file: BuiltFile, folder: Path) -> BuiltFile:
     os.utime(file.write_to(folder), (MODIFIED, MODIFIED))
     return file
 

@@ -310,3 +310,24 @@ def test_a_running_download_is_finished_when_the_server_stops(live_server, tmp_p
             stopped.result()
 
     assert received.partition(b"\r\n\r\n")[2] == wheel.content
+
+
+@pytest.mark.parametrize("options", [(), ("--upload", "--anonymous-upload", "--max-upload", "1kB")])
+def test_refused_uploads_that_drip_keep_nobody_out(live_server, content, tmp_path, options):
+    """Neither where uploads are off, nor where they are on: there the file is too large to be taken."""
+    (tmp_path / "few.toml").write_text("[limits]\nmax-connections = 20\n")
+    server = live_server(content.folder, options=["--config", str(tmp_path / "few.toml"), *options])
+    upload = (
+        b"POST /legacy/ HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Content-Length: 900000\r\n\r\n--b\r\nContent-Disposition: form-data; name=content; "
+        b"filename=demo-9.0.tar.gz\r\n\r\n" + b"x" * 2000
+    )
+    clients = [socket.create_connection((server.host, server.port), timeout=20) for _ in range(25)]
+    try:
+        for client in clients:
+            client.sendall(upload)
+        # Some of the clients are themselves still waiting to be accepted, ahead of this request.
+        assert server.get("/simple/demo/").status == 200
+    finally:
+        for client in clients:
+            client.close()

@@ -172,7 +172,7 @@ def test_the_plain_layout_serves_the_same_file(index, content):
 
 
 def test_nothing_but_the_listed_files_is_served(index, content):
-    """Neither the companions by which people tell the index something, nor other projects' files."""
+    """Neither the sidecars by which people tell the index something, nor other projects' files."""
     for name in (
         f"{content.yanked.filename}.yanked",
         ".archived",

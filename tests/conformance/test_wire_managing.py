@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from twisted_index.testing import MadeFile, make_sdist, make_wheel
+from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
 WHEEL, SDIST = make_wheel("demo", "1.0"), make_sdist("demo", "1.0")
 FILE = f"/simple/demo/{WHEEL.filename}"
@@ -30,18 +30,22 @@ HOSTILE = "\"><script>alert(1)</script>\r\nX-Evil: 1\n\x00\u202e'&#34;"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "packages"
+def folder(emptied_folder: Path) -> Path:
     for file in (WHEEL, SDIST):
-        file.write_to(root / "demo")
-    return root
+        file.write_to(emptied_folder / "demo")
+    return emptied_folder
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    users = tmp_path_factory.mktemp("users") / "htpasswd"
+    users.write_text(f"alice:{{SHA}}{base64.b64encode(hashlib.sha1(b'secret').digest()).decode()}\n")
+    return users
 
 
 @pytest.fixture
-def server(folder: Path, tmp_path: Path, live_server: Callable[..., Any]) -> Any:
-    users = tmp_path / "htpasswd"
-    users.write_text(f"alice:{{SHA}}{base64.b64encode(hashlib.sha1(b'secret').digest()).decode()}\n")
-    return live_server(folder, options=["--upload", "--auth", f"htpasswd:{users}"])
+def server(folder: Path, users: Path, module_server: Callable[..., Any]) -> Any:
+    return module_server("--upload", "--auth", f"htpasswd:{users}")
 
 
 def change(server: Any, what: str, **fields: str) -> Any:
@@ -54,7 +58,7 @@ def page(server: Any, project: str = "demo") -> dict[str, Any]:
     return json.loads(reply.body) if reply.status == 200 else {"files": [], "status": reply.status}
 
 
-def form(file: MadeFile) -> tuple[dict[str, str], bytes]:
+def form(file: BuiltFile) -> tuple[dict[str, str], bytes]:
     part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
     head = part.format(":action", "") + "file_upload\r\n"
     head += part.format("content", f'; filename="{file.filename}"')
@@ -62,7 +66,7 @@ def form(file: MadeFile) -> tuple[dict[str, str], bytes]:
     return headers, head.encode() + file.content + b"\r\n--b--\r\n"
 
 
-def upload(server: Any, file: MadeFile) -> Any:
+def upload(server: Any, file: BuiltFile) -> Any:
     headers, body = form(file)
     return server.get("/legacy/", method="POST", headers=headers, body=body)
 
@@ -133,7 +137,7 @@ def test_the_history_tells_what_was_done_the_youngest_first(server: Any):
     change(server, "yank", project="demo", version="1.0", reason="x")
     server.get(FILE, method="DELETE", headers=ALICE)
     events = json.loads(server.get("/-/history", headers=ALICE).body)["events"]
-    assert [event["action"] for event in events] == ["delete", "yank", "yank", "upload"]
+    assert [event["action"] for event in events[:4]] == ["delete", "yank", "yank", "upload"]
     assert server.get("/-/history").status == 401
 
 
@@ -245,7 +249,7 @@ def test_nothing_is_written_through_a_link_or_read_from_what_is_no_file(
 def test_spellings_of_one_name_are_one_file(server: Any, folder: Path):
     for name in ("Demo-1.0-py3-none-any.whl", "demo-1.0.0-py3-none-any.whl", "DEMO-1-PY3-none-any.whl"):
         content = make_wheel("demo", "1.0", files={"x": b""}).content
-        other = MadeFile(project="demo", version="1.0", filename=name, content=content, metadata=b"")
+        other = BuiltFile(project="demo", version="1.0", filename=name, content=content, metadata=b"")
         reply = upload(server, other)
         assert reply.status in (400, 409), (name, reply.text)
     assert len(list((folder / "demo").glob("*.whl"))) == 1
@@ -258,7 +262,7 @@ def test_half_open_uploads_are_bounded_and_end_with_their_connections(server: An
     headers, _body = form(SDIST)
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"POST /legacy/ HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: 3000000\r\n\r\n".encode()
-    empty = MadeFile(project="x", version="1", filename="x-1.tar.gz", content=b"", metadata=b"")
+    empty = BuiltFile(project="x", version="1", filename="x-1.tar.gz", content=b"", metadata=b"")
     begun = form(empty)[1].removesuffix(b"\r\n--b--\r\n")
     before = descriptors()
     with contextlib.ExitStack() as stack:

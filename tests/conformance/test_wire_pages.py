@@ -110,7 +110,7 @@ def test_requires_python_is_what_the_metadata_says(entries, links, content):
 
 
 def test_a_yanked_file_says_why(entries, links, content):
-    """The reason is the text of the companion, escaped where it must be (PEP 592)."""
+    """The reason is the text of the sidecar, escaped where it must be (PEP 592)."""
     yanked = content.yanked.filename
     assert entries[yanked]["yanked"] == YANK_REASON
     assert links[yanked].get("data-yanked") == YANK_REASON

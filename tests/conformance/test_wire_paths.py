@@ -133,7 +133,10 @@ TRICKS = [
 @pytest.mark.parametrize("target", TRICKS, ids=lambda target: target[:50])
 def test_no_trick_in_a_path_leads_out_of_the_folder(index, content, target):
     """A segment of a URL is looked up among what is listed; it never becomes a path."""
-    (reply,) = index.exchange(b"GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % target.encode())
+    request = b"GET %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    (reply,) = index.exchange(request % target.encode())
+    if "//" in target and reply.status == 301:
+        (reply,) = index.exchange(request % reply.header("Location").encode())
 
     assert reply.status in (400, 404, 414)
     assert b"SECRET" not in reply.body
@@ -245,6 +248,8 @@ def test_with_cors_other_sites_may_read_the_simple_api(live_server, content):
         "/simple/demo",
         "/simple/De_Mo/",
         "/simple/nope/",
+        "/simple//demo/",
+        "/demo/json",
         "/simple/demo/demo-1.0-py3-none-any.whl.metadata",
     ):
         reply = server.get(target, headers={"Origin": "https://tool.example", "Accept": f"{JSON}, */*;q=0.1"})
@@ -255,16 +260,17 @@ def test_with_cors_other_sites_may_read_the_simple_api(live_server, content):
         "/simple/demo/", headers={"Accept": JSON, "If-None-Match": etag, "Origin": "https://tool.example"}
     )
     assert (reply.status, reply.header("Access-Control-Allow-Origin")) == (304, "*")
-    before = server.get(
-        "/simple/demo/",
-        method="OPTIONS",
-        headers={
-            "Origin": "https://tool.example",
-            "Access-Control-Request-Method": "GET",
-            "Access-Control-Request-Headers": "if-none-match",
-        },
-    )
-    assert before.status in (200, 204)
-    assert before.header("Access-Control-Allow-Origin") == "*"
-    assert "get" in before.header_tokens("Access-Control-Allow-Methods")
-    assert "if-none-match" in before.header_tokens("Access-Control-Allow-Headers")
+    for target in ("/simple/demo/", "/simple//demo/", "//"):
+        before = server.get(
+            target,
+            method="OPTIONS",
+            headers={
+                "Origin": "https://tool.example",
+                "Access-Control-Request-Method": "GET",
+                "Access-Control-Request-Headers": "if-none-match",
+            },
+        )
+        assert before.status in (200, 204)
+        assert before.header("Access-Control-Allow-Origin") == "*"
+        assert "get" in before.header_tokens("Access-Control-Allow-Methods")
+        assert {"if-none-match", "range"} <= before.header_tokens("Access-Control-Allow-Headers")

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import twisted
-from packaging.version import Version
 
-from twisted_index.testing import MadeFile, make_sdist, make_wheel
+from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,15 +41,13 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "packages"
-    root.mkdir()
-    return root
+def folder(emptied_folder: Path) -> Path:
+    return emptied_folder
 
 
 @pytest.fixture
-def server(folder: Path, users: Path, live_server: Callable[..., Any]) -> Any:
-    return live_server(folder, options=["--upload", "--auth", f"htpasswd:{users}"])
+def server(folder: Path, users: Path, module_server: Callable[..., Any]) -> Any:
+    return module_server("--upload", "--auth", f"htpasswd:{users}")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +66,9 @@ def small(
     assert left_in(root) == []
 
 
-def form(file: MadeFile, *, before: str = "", after: str = "", **fields: str) -> tuple[dict[str, str], bytes]:
+def form(
+    file: BuiltFile, *, before: str = "", after: str = "", **fields: str
+) -> tuple[dict[str, str], bytes]:
     """Write the form of an upload."""
     said = {":action": "file_upload", "protocol_version": "1"} | fields
     parts = [
@@ -85,7 +83,7 @@ def form(file: MadeFile, *, before: str = "", after: str = "", **fields: str) ->
 
 def upload(
     server: Any,
-    file: MadeFile,
+    file: BuiltFile,
     target: str = "/legacy/",
     headers: Mapping[str, str] | None = None,
     **fields: str,
@@ -99,9 +97,9 @@ def names_on(server: Any, project: str = "demo") -> list[str]:
     return [file["filename"] for file in json.loads(reply.body)["files"]] if reply.status == 200 else []
 
 
-def raw(*, filename: str, content: bytes) -> MadeFile:
+def raw(*, filename: str, content: bytes) -> BuiltFile:
     """Give any bytes any name."""
-    return MadeFile(project="demo", version="1.0", filename=filename, content=content, metadata=b"")
+    return BuiltFile(project="demo", version="1.0", filename=filename, content=content, metadata=b"")
 
 
 def left_in(folder: Path) -> list[str]:
@@ -118,7 +116,7 @@ def reason(received: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("make", [make_wheel, make_sdist])
-def test_an_uploaded_file_is_in_the_very_next_answer(server: Any, make: Callable[..., MadeFile]):
+def test_an_uploaded_file_is_in_the_very_next_answer(server: Any, make: Callable[..., BuiltFile]):
     file = make("demo", "1.0")
     reply = upload(
         server, file, name="demo", version="1.0", sha256_digest=hashlib.sha256(file.content).hexdigest()
@@ -178,7 +176,7 @@ def test_a_wrong_digest_stores_nothing(small: Any, field: str):
         raw(filename="demo-1.0-py3-none-any.whl", content=b"no archive"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says_is_refused(small: Any, file: MadeFile):
+def test_a_file_that_is_not_what_its_name_says_is_refused(small: Any, file: BuiltFile):
     reply = upload(small, file)
     assert reply.status == 400, reply.text
     assert names_on(small) == []
@@ -242,7 +240,7 @@ def test_uploads_that_are_off_say_how_to_turn_them_on(folder: Path, live_server:
 
 
 def test_anyone_may_where_that_is_said(folder: Path, live_server: Callable[..., Any]):
-    server = live_server(folder, options=["--upload", "--anyone-may-upload"])
+    server = live_server(folder, options=["--upload", "--anonymous-upload"])
     headers, body = form(make_wheel("demo", "1.0"))
     del headers["Authorization"]
     assert server.get("/legacy/", method="POST", headers=headers, body=body).status == 200
@@ -333,11 +331,6 @@ def test_uploads_and_pages_take_turns_on_one_connection(server: Any):
 @pytest.fixture
 def secure(folder: Path, users: Path, tmp_path: Path, live_server: Callable[..., Any]) -> Any:
     """A client that speaks HTTP/2, the URL of a server, and the server."""
-    if Version(twisted.__version__) < Version("25.5"):
-        # It changes the TLS context anew for each connection that may speak HTTP/2.
-        pytest.skip(
-            "Today's pyOpenSSL refuses what this Twisted does at the second connection of an ssl: endpoint"
-        )
     httpx = pytest.importorskip("httpx")
     trustme = pytest.importorskip("trustme")
     pytest.importorskip("h2")

@@ -89,7 +89,7 @@ def test_the_wheel_says_what_it_is(members):
     assert metadata["Name"] == "twisted-index"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
-    assert "twisted-index = twisted_index.commands:main" in dist_info(members, "entry_points.txt")
+    assert "twisted-index = twisted_index.cli:main" in dist_info(members, "entry_points.txt")
 
 
 # Each way to have it

@@ -9,15 +9,15 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
-from twisted_index.access.access import OpenAccess
+from twisted_index.access.control import AnonymousAccess
 from twisted_index.access.rights import Rights, Rule
-from twisted_index.interfaces import Action, FileBody, IAccess
-from twisted_index.settings import Limits
+from twisted_index.config.settings import Limits
+from twisted_index.interfaces import Action, FileBody, IAccessControl
 from twisted_index.testing import (
-    Fields,
+    HeaderFields,
+    IncompleteResponse,
     IndexInMemory,
     MemorySource,
-    NoReply,
     SiteInMemory,
     make_wheel,
 )
@@ -75,15 +75,15 @@ class TestAsking:
             assert index.get("/simple/demo/").body.count(b"<a ") == 2
 
     def test_it_can_be_told_who_may_do_what(self, tmp_path):
-        rule = Rule(actions=frozenset({Action.READ}), all_users=True)
+        rule = Rule(actions=frozenset({Action.READ}), authenticated=True)
 
-        @implementer(IAccess)
-        class OnlyUsers(OpenAccess):
-            all_may_read = False
+        @implementer(IAccessControl)
+        class OnlyUsers(AnonymousAccess):
+            public_read = False
             has_users = True
 
-            def may(self, identity, action, project=""):
-                return Rights([rule]).allow(identity, action, project)
+            def permits(self, identity, action, project="", *, index=""):
+                return Rights([rule]).permits(identity, action, project)
 
         with IndexInMemory(MemorySource(WHEEL), access=OnlyUsers()) as index:
             assert index.get("/simple/demo/").status == 401
@@ -113,7 +113,7 @@ class TestConnection:
         connection.send(b"GET /simple/demo/ HTTP/1.1\r\nHost: a\r\n\r\n", size=1)
         whole = index.connect()
         whole.send(b"GET /simple/demo/ HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert connection.replies()[0].body == whole.replies()[0].body
+        assert connection.responses()[0].body == whole.responses()[0].body
         assert connection.received.startswith(b"HTTP/1.1 200 OK\r\n")
 
     def test_several_requests_are_answered_in_their_order(self, index):
@@ -121,40 +121,40 @@ class TestConnection:
         connection.ask("/simple/demo/")
         connection.ask("/simple/demo/", method="HEAD")
         connection.ask("/simple/nothing/")
-        assert [reply.status for reply in connection.replies()] == [200, 200, 404]
+        assert [reply.status for reply in connection.responses()] == [200, 200, 404]
         assert not connection.closed
 
     def test_requests_that_come_together_are_answered_in_their_order(self, index):
         connection = index.connect()
         request = b"GET /simple/%s/ HTTP/1.1\r\nHost: a\r\n\r\n"
         connection.send(request % b"demo" + request % b"nothing" + request % b"large")
-        assert [reply.status for reply in connection.replies()] == [200, 404, 200]
+        assert [reply.status for reply in connection.responses()] == [200, 404, 200]
 
     def test_what_was_sent_by_hand_may_be_of_any_method(self, index):
         connection = index.connect()
         connection.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET /-/health HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert [reply.status for reply in connection.replies("HEAD", "GET")] == [200, 200]
+        assert [reply.status for reply in connection.responses("HEAD", "GET")] == [200, 200]
 
     def test_the_end_of_a_connection_is_seen(self, index):
         connection = index.connect()
         connection.ask("/simple/demo/", headers={"Connection": "close"})
         assert connection.closed
-        assert connection.replies()[0].status == 200
+        assert connection.responses()[0].status == 200
 
     def test_a_client_that_closes_its_half_still_gets_its_answer(self, index):
         connection = index.connect()
         connection.send(b"GET /simple/demo/ HTTP/1.1\r\nHost: a\r\n\r\n")
         connection.half_close()
-        assert connection.replies()[0].status == 200
+        assert connection.responses()[0].status == 200
         assert connection.closed
 
     def test_a_client_that_takes_nothing_holds_the_answer_back_until_it_goes_on(self, index):
         connection = index.connect()
-        connection.stop_taking()
+        connection.pause_reading()
         connection.ask(f"/simple/large/{LARGE.filename}")
         assert connection.received == b""
-        connection.go_on_taking()
-        assert connection.replies()[0].body == LARGE.content
+        connection.resume_reading()
+        assert connection.responses()[0].body == LARGE.content
 
 
 class TestTime:
@@ -178,7 +178,7 @@ class TestTime:
     def test_a_stalled_client_is_dropped_after_its_time(self):
         index = IndexInMemory(MemorySource(LARGE), limits=Limits(stall_timeout=30))
         connection = index.connect()
-        connection.stop_taking()
+        connection.pause_reading()
         connection.ask(f"/simple/large/{LARGE.filename}")
         index.advance(100)
         assert connection.closed
@@ -199,7 +199,7 @@ class SlowSource(MemorySource):
 class TestWaiting:
     def test_an_answer_that_has_not_come_is_told_in_a_sentence(self):
         index = IndexInMemory(SlowSource(WHEEL))
-        with pytest.raises(NoReply, match=rf"0 answers came to GET /simple/demo/{WHEEL.filename}"):
+        with pytest.raises(IncompleteResponse, match=rf"0 answers came to GET /simple/demo/{WHEEL.filename}"):
             index.get(f"/simple/demo/{WHEEL.filename}")
 
     def test_an_answer_comes_when_its_source_has_found_it(self):
@@ -207,11 +207,11 @@ class TestWaiting:
         index = IndexInMemory(source)
         connection = index.connect()
         connection.ask(f"/simple/demo/{WHEEL.filename}")
-        assert connection.replies() == []
+        assert connection.responses() == []
 
         source.waiting[0].callback(MemorySource.open_file(source, "demo", WHEEL.filename))
         index.settle()
-        assert connection.replies()[0].body == WHEEL.content
+        assert connection.responses()[0].body == WHEEL.content
 
     def test_a_client_that_is_gone_is_not_waited_for(self):
         source = SlowSource(WHEEL)
@@ -254,19 +254,19 @@ class TestAnySite:
     def test_half_an_answer_is_no_answer(self):
         clock = Clock()
         site = SiteInMemory(Site(Halting(), reactor=clock), clock)
-        with pytest.raises(NoReply, match="Answer 1 is not whole"):
+        with pytest.raises(IncompleteResponse, match="Answer 1 is not whole"):
             site.get("/")
 
 
 class TestFields:
     def test_names_are_found_in_any_spelling(self):
-        fields = Fields((("ETag", '"1"'), ("Vary", "Accept")))
+        fields = HeaderFields((("ETag", '"1"'), ("Vary", "Accept")))
         assert fields["etag"] == fields["ETAG"] == '"1"'
         assert "vary" in fields
         assert "Age" not in fields
 
     def test_several_lines_of_one_name_are_joined(self):
-        fields = Fields((("Allow", "GET"), ("allow", "HEAD")))
+        fields = HeaderFields((("Allow", "GET"), ("allow", "HEAD")))
         assert fields["Allow"] == "GET, HEAD"
         assert len(fields) == 1
         assert list(fields) == ["allow"]

@@ -7,8 +7,8 @@ from zope.interface.verify import verifyObject
 
 from twisted_index.errors import Unavailable
 from twisted_index.interfaces import ISource
-from twisted_index.simple.model import Companion, Status
-from twisted_index.testing import MemorySource, Question, make_sdist, make_wheel
+from twisted_index.simple.model import Sidecar, Status
+from twisted_index.testing import MemorySource, SourceCall, make_sdist, make_wheel
 
 WHEEL = make_wheel("demo", "1.0", requires_python=">=3.9")
 
@@ -29,26 +29,26 @@ def test_an_answer_stays_true_until_its_own_project_changes():
     page, names = source.project_page("demo"), source.project_list()
     source.add(make_wheel("other", "1.0"))
 
-    assert page.still_true()
-    assert not names.still_true()
+    assert page.is_current()
+    assert not names.is_current()
     source.add(make_sdist("demo", "1.0"))
-    assert not page.still_true()
+    assert not page.is_current()
 
 
 def test_adding_the_very_same_file_again_changes_nothing():
     source = MemorySource(WHEEL)
     page = source.project_page("demo")
     source.add(WHEEL)
-    assert page.still_true()
+    assert page.is_current()
 
 
 def test_absence_is_an_answer_that_ends_when_the_project_comes():
     source = MemorySource()
     absent = source.project_page("demo")
     assert absent.value is None
-    assert absent.still_true()
+    assert absent.is_current()
     source.add(WHEEL)
-    assert not absent.still_true()
+    assert not absent.is_current()
 
 
 def test_a_removed_file_is_neither_listed_nor_opened():
@@ -67,24 +67,24 @@ def test_a_quarantined_project_offers_no_file():
     assert source.open_file("demo", WHEEL.filename) is None
 
 
-def test_companions_are_opened_beside_their_file():
+def test_sidecars_are_opened_beside_their_file():
     source = MemorySource()
     source.add(WHEEL, signature=b"signed", provenance=b"{}")
-    opened = {kind: source.open_file("demo", WHEEL.filename, kind).content for kind in Companion}
+    opened = {kind: source.open_file("demo", WHEEL.filename, kind).content for kind in Sidecar}
     assert opened == {
-        Companion.METADATA: WHEEL.metadata,
-        Companion.SIGNATURE: b"signed",
-        Companion.PROVENANCE: b"{}",
+        Sidecar.METADATA: WHEEL.metadata,
+        Sidecar.SIGNATURE: b"signed",
+        Sidecar.PROVENANCE: b"{}",
     }
 
 
 def test_it_remembers_what_it_was_asked():
     source = MemorySource(WHEEL)
     source.project_page("demo")
-    source.open_file("demo", WHEEL.filename, Companion.METADATA)
-    assert source.questions == [
-        Question(method="project_page", project="demo"),
-        Question(method="open_file", project="demo", filename=WHEEL.filename, companion=Companion.METADATA),
+    source.open_file("demo", WHEEL.filename, Sidecar.METADATA)
+    assert source.calls == [
+        SourceCall(method="project_page", project="demo"),
+        SourceCall(method="open_file", project="demo", filename=WHEEL.filename, sidecar=Sidecar.METADATA),
     ]
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import twisted_index
-from twisted_index.settings import Guarding, Publishing, Settings, Upstreams
-from twisted_index.testing import Fields, RunningIndex, SeenRequest, make_wheel
+from twisted_index.config.settings import AccessSettings, Settings, UploadSettings, UpstreamSettings
+from twisted_index.testing import HeaderFields, RecordedRequest, RunningIndex, make_wheel
 
 ROOT = Path(twisted_index.__file__).parent.parent
 
@@ -80,9 +80,9 @@ class TestServing:
         with RunningIndex() as other:
             other.add_wheel("demo", "1.0")
             settings = Settings(
-                publishing=Publishing(upload=True),
-                guarding=Guarding(auth=("memory:alice:secret",), rights=str(rights)),
-                upstreams=Upstreams(urls=(other.url,), mode="proxy"),
+                uploads=UploadSettings(upload=True),
+                access=AccessSettings(auth=("memory:alice:secret",), rights=str(rights)),
+                upstreams=UpstreamSettings(urls=(other.url,), mode="proxy"),
             )
             with RunningIndex(settings) as index:
                 index.add_wheel("acme-core", "1.0")
@@ -142,8 +142,10 @@ class TestRequests:
             seen.status = 500
 
     def test_a_seen_request_is_a_plain_value(self):
-        seen = SeenRequest(method="GET", path="/", status=200, headers=Fields((("Host", "a"),)))
-        assert seen == SeenRequest(method="GET", path="/", status=200, headers=Fields((("Host", "a"),)))
+        seen = RecordedRequest(method="GET", path="/", status=200, headers=HeaderFields((("Host", "a"),)))
+        assert seen == RecordedRequest(
+            method="GET", path="/", status=200, headers=HeaderFields((("Host", "a"),))
+        )
         assert len({seen}) == 1
 
 

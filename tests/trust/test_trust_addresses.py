@@ -15,13 +15,13 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from upstream.hostile import HostileUpstream, answer, page
 
-from trust.front import JSON
-from twisted_index.testing import AtOnce, make_wheel
-from twisted_index.upstream.addresses import AddressRefused, Guard, GuardedEndpoint
-from twisted_index.upstream.client import HTTPRemote
-from twisted_index.upstream.origins import BadURL, Origin, clean_url, origin_of
+from tests.kit.front import JSON
+from tests.kit.hostile_upstream import HostileUpstream, answer, page
+from twisted_index.backends.upstream.client import HTTPUpstream
+from twisted_index.http_client.egress import AddressRefused, EgressPolicy, GuardedEndpoint
+from twisted_index.http_client.urls import InvalidURL, Origin, normalize_url, origin_of
+from twisted_index.testing import SynchronousRunner, make_wheel
 
 OWN = Origin("https", "index.example", 443)
 PUBLIC = "151.101.0.223"
@@ -94,7 +94,7 @@ class Resolving:
         """Nothing was begun."""
 
 
-def lead(reactor: Resolving, guard: Guard, host: str) -> BaseException | None:
+def lead(reactor: Resolving, guard: EgressPolicy, host: str) -> BaseException | None:
     """Connect for the sake of an origin; give what it fails with at once."""
     outcome: list[Any] = []
     endpoint = GuardedEndpoint(reactor, guard, Origin("https", host, 443), 5.0)
@@ -108,14 +108,14 @@ def lead(reactor: Resolving, guard: Guard, host: str) -> BaseException | None:
 def test_a_public_upstream_leads_to_no_address_of_ours(address: str):
     reactor = Resolving({"index.example": [[PUBLIC]], "files.example": [[address]]})
 
-    assert isinstance(lead(reactor, Guard(OWN), "files.example"), AddressRefused)
+    assert isinstance(lead(reactor, EgressPolicy(OWN), "files.example"), AddressRefused)
     assert reactor.connected == []
 
 
 @pytest.mark.parametrize("address", FORBIDDEN)
 def test_of_several_addresses_only_those_that_are_allowed_are_tried(address: str):
     reactor = Resolving({"index.example": [[PUBLIC]], "files.example": [[address, "1.1.1.1"]]})
-    lead(reactor, Guard(OWN), "files.example")
+    lead(reactor, EgressPolicy(OWN), "files.example")
 
     assert reactor.connected == ["1.1.1.1"]
 
@@ -124,7 +124,7 @@ def test_of_several_addresses_only_those_that_are_allowed_are_tried(address: str
 def test_a_name_that_changes_between_look_and_connection_gains_nothing(address: str):
     """It is resolved once for each connection, and that is what is connected to."""
     reactor = Resolving({"index.example": [[PUBLIC]], "files.example": [["1.1.1.1"], [address]]})
-    guard = Guard(OWN)
+    guard = EgressPolicy(OWN)
     lead(reactor, guard, "files.example")
 
     assert reactor.connected == ["1.1.1.1"]
@@ -138,7 +138,7 @@ def test_a_name_that_changes_between_look_and_connection_gains_nothing(address: 
 def test_the_upstream_s_own_name_gains_nothing_by_changing(address: str):
     """A document of an upstream is passed on: it must not be one of this machine, or of its cloud."""
     reactor = Resolving({"index.example": [[PUBLIC], [address]]})
-    guard = Guard(OWN)
+    guard = EgressPolicy(OWN)
     lead(reactor, guard, "index.example")
 
     assert reactor.connected == [PUBLIC]
@@ -165,12 +165,12 @@ SPELLED = [
 def test_an_odd_spelling_of_an_address_is_what_it_resolves_to(url: str):
     """Whatever a system's resolver makes of it is what is looked at."""
     try:
-        origin = origin_of(clean_url(url))
-    except BadURL:
+        origin = origin_of(normalize_url(url))
+    except InvalidURL:
         return
     reactor = Resolving({"index.example": [[PUBLIC]], origin.host: [["127.0.0.1"]]})
 
-    assert isinstance(lead(reactor, Guard(OWN), origin.host), AddressRefused)
+    assert isinstance(lead(reactor, EgressPolicy(OWN), origin.host), AddressRefused)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_an_odd_spelling_of_an_address_is_what_it_resolves_to(url: str):
     ],
 )
 def test_a_url_that_two_readers_may_read_differently_is_not_asked(url: str):
-    with pytest.raises(BadURL):
-        clean_url(url)
+    with pytest.raises(InvalidURL):
+        normalize_url(url)
 
 
 # -- Credentials
@@ -263,6 +263,6 @@ def test_the_password_of_an_upstream_is_told_to_it_and_to_nobody_else(server_fac
 
 def test_a_password_is_in_no_representation_of_a_remote():
     url = f"https://someone:{SECRET}@index.example/simple/"
-    remote = HTTPRemote(url, Clock(), worker=AtOnce(), environ={}, instance="one")
+    remote = HTTPUpstream(url, Clock(), worker=SynchronousRunner(), environ={}, instance="one")
 
     assert SECRET not in remote.url + repr(remote) + repr(vars(remote))

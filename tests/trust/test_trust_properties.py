@@ -17,33 +17,32 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from upstream.scripted import Bench, ScriptedRemote, read_body, remote_file
 
-from twisted_index.composition import compose
+from tests.kit.properties import examples
+from tests.kit.scripted_remote import Bench, ScriptedRemote, read_body, remote_file
+from twisted_index.backends.folder.inspection_cache import InspectionCache
+from twisted_index.backends.folder.source import FolderSource
+from twisted_index.config.settings import RoutingRule, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
-from twisted_index.interfaces import NOBODY
-from twisted_index.ledger import Ledger
-from twisted_index.settings import Policy, RoutingRule, Upstreams
-from twisted_index.simple.model import Companion
-from twisted_index.sources.directory import DirectorySource
-from twisted_index.sources.stamps import Freshness
-from twisted_index.testing import AtOnce, NoReply, SiteInMemory, make_wheel
-from twisted_index.web.resources import IndexResource
-from twisted_index.web.site import IndexSite
+from twisted_index.files.stamps import StatValidator
+from twisted_index.indexes.compose import build_source
+from twisted_index.interfaces import ANONYMOUS
+from twisted_index.simple.model import Sidecar
+from twisted_index.testing import IncompleteResponse, SiteInMemory, SynchronousRunner, make_wheel
+from twisted_index.web.resource import IndexResource
+from twisted_index.web.server.site import IndexSite
 
 DAY = 86400.0
 NOW = 1_700_000_000.0
 URL = "https://one.example/simple/"
 
-quick = settings(
-    derandomize=True, deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow]
-)
+quick = examples(15)
 #: For what asks hundreds of URLs each time.
-thorough = settings(quick, max_examples=10, phases=[Phase.generate])
+thorough = examples(10, phases=[Phase.generate])
 
 
 @dataclass
@@ -60,7 +59,7 @@ class Whole:
         """Ask; None if the answer does not come to its end."""
         try:
             return self.site.get(path, method=method, headers={"Accept": "*/*"})
-        except NoReply:
+        except IncompleteResponse:
             return None
 
     def heard(self, name: str) -> list[tuple[str, str]]:
@@ -70,28 +69,32 @@ class Whole:
 
 @contextmanager
 def server(
-    entries: dict[str, bytes], options: dict[str, Any], *, access: Any = None, **more: Any
+    entries: dict[str, bytes | None], options: dict[str, Any], *, access: Any = None, **more: Any
 ) -> Iterator[Whole]:
+    """Serve entries by their paths; what has no content is a link in a circle."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
         root.mkdir()
         for name, content in entries.items():
             path = root / name
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
+            if content is None:
+                path.symlink_to(path.name)
+            else:
+                path.write_bytes(content)
         clock, remote = Clock(), ScriptedRemote(url=URL)
         bench = Bench(Path(folder) / "cache", remote, clock=clock, **more)
-        at_once = AtOnce()
-        own = DirectorySource(
+        at_once = SynchronousRunner()
+        own = FolderSource(
             str(root),
             reactor=clock,
             reader=at_once,
-            keeper=at_once,
-            ledger=Ledger(),
-            freshness=Freshness(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
+            cache_thread=at_once,
+            cache=InspectionCache(),
+            validator=StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
         )
-        source = compose(
-            Upstreams(urls=(URL,), **options),
+        source = build_source(
+            UpstreamSettings(urls=(URL,), **options),
             own,
             make_folder=lambda _path: own,
             make_upstream=lambda _urls: bench.source,
@@ -134,20 +137,25 @@ CLAIMS = [
     "{name}/{name}-1.0.tar.gz.deleted",
     "{name}/{name}-2.0-py3-none-any.whl",
     "{upper}/{name}-2.0.zip",
+    "{name}-1.0.tar.gz.sha256",
+    ".{name}-1.0-py3-none-any.whl.Ab12Cd",
 ]
+#: A folder that cannot be read, by a link in a circle.
+UNREADABLE = "{name}"
 PROJECTS = ["acme", "acme-x", "tool"]
 
 
 @st.composite
-def folders(draw: st.DrawFn) -> dict[str, tuple[str, bytes]]:
+def folders(draw: st.DrawFn) -> dict[str, tuple[str, bytes | None]]:
     """Draw what lies in the folder: for some projects, something that claims the name."""
     found = {}
     for name in draw(st.sets(st.sampled_from(PROJECTS), max_size=3)):
         safe = name.replace("-", "_")
-        entry = draw(st.sampled_from(CLAIMS)).format(name=safe, upper=safe.upper())
+        claim = draw(st.sampled_from([*CLAIMS, UNREADABLE]))
         made = make_wheel(name, "1.0").content
         content = draw(st.sampled_from([b"", made[: len(made) // 2], made]))
-        found[name] = (entry, content)
+        entry = claim.format(name=safe, upper=safe.upper())
+        found[name] = (entry, None if claim == UNREADABLE else content)
     return found
 
 
@@ -163,7 +171,7 @@ def folders(draw: st.DrawFn) -> dict[str, tuple[str, bytes]]:
 def test_nobody_upstream_hears_of_a_private_or_local_name(found, local, denied, cooldown, routed, method):
     """By no URL and no method, whatever else is set."""
     options = {
-        "policy": Policy(local_only=tuple(local), upstream_deny=tuple(denied), cooldown=cooldown),
+        "policy": UpstreamPolicy(local_only=tuple(local), upstream_deny=tuple(denied), cooldown=cooldown),
         "routes": tuple(RoutingRule(pattern=pattern) for pattern in routed),
     }
 
@@ -187,9 +195,9 @@ def test_nobody_upstream_hears_of_a_private_or_local_name(found, local, denied, 
             if is_private(name):
                 assert whole.heard(name) == []
         if method == "GET":
-            others = {name for name in PROJECTS if not is_private(name)}
             # One of the file names belongs to a project that nobody has.
-            assert {which for what, which in whole.remote.asked if what == "page"} == others | {"evil"}
+            others = {name for name in (*PROJECTS, "evil") if not is_private(name)}
+            assert {which for what, which in whole.remote.asked if what == "page"} == others
 
 
 @quick
@@ -224,8 +232,8 @@ ages = st.sampled_from([None, -1.0, 0.0, 1.0, 1.999, 2.0, 2.5, 9.0])
 @quick
 @given(st.lists(ages, min_size=1, max_size=5), st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0]), st.booleans())
 def test_no_file_that_is_too_young_is_reachable_in_any_way(known, later, merged):
-    """By page, versions, bytes or companion; also where both may have the name."""
-    policy = Policy(cooldown=2 * DAY, also_upstream=("demo",) if merged else ())
+    """By page, versions, bytes or sidecar; also where both may have the name."""
+    policy = UpstreamPolicy(cooldown=2 * DAY, merge_upstream=("demo",) if merged else ())
     with server({}, {"policy": policy}) as whole:
         files = {}
         for number, age in enumerate(known):
@@ -237,7 +245,7 @@ def test_no_file_that_is_too_young_is_reachable_in_any_way(known, later, merged)
                 upload_time=when,
                 version=made.version,
                 offers_metadata=True,
-                companions=frozenset({Companion.SIGNATURE}),
+                sidecars=frozenset({Sidecar.SIGNATURE}),
             )
             files[made.filename] = (one, age, made)
             whole.remote.bodies[one.url] = made.content
@@ -309,13 +317,13 @@ class Reader:
         if self.failed or self.left or self.body is None:
             return
         content = self.body.content
-        if not hasattr(content, "wait"):
+        if not hasattr(content, "wait_for"):
             if len(self.got) < self.body.size:
                 self.got = read_body(self.body)
             return
         waiting: list[Any] = []
         if len(self.got) < self.body.size:
-            content.wait(len(self.got)).addBoth(waiting.append)
+            content.wait_for(len(self.got)).addBoth(waiting.append)
             if waiting and isinstance(waiting[0], Failure):
                 self.failed = True
             elif waiting:
@@ -338,7 +346,7 @@ STEPS = st.lists(
 )
 
 
-@settings(quick, max_examples=80)
+@examples(80)
 @given(st.lists(deliveries(), min_size=1, max_size=3), STEPS, st.booleans(), st.booleans(), st.booleans())
 def test_no_wrong_byte_is_kept_or_finished_to_anybody(answers, steps, keeps, sized, ranges):
     """Whatever the upstream sends and whichever clients come and go."""
@@ -399,11 +407,11 @@ def test_what_one_upstream_says_of_a_wheel_is_not_believed_of_another_s(offered,
             remote.documents[one.url + ".metadata"] = says
             if ranged:
                 remote.ranged[one.url] = says
-        theirs = benches[0].read(companion=Companion.METADATA)
+        theirs = benches[0].read(sidecar=Sidecar.METADATA)
         assert theirs == (lie if offered or ranged else made.metadata)
-        assert benches[1].read(companion=Companion.METADATA) == made.metadata
+        assert benches[1].read(sidecar=Sidecar.METADATA) == made.metadata
         assert benches[1].read() == made.content
-        assert benches[1].read(companion=Companion.METADATA) == made.metadata
+        assert benches[1].read(sidecar=Sidecar.METADATA) == made.metadata
         # A promise of any kind is kept.
         one = remote_file(
             made.content,
@@ -417,7 +425,7 @@ def test_what_one_upstream_says_of_a_wheel_is_not_believed_of_another_s(offered,
         clock.advance(1000)
         benches[1].page()
         try:
-            assert benches[1].read(companion=Companion.METADATA) == made.metadata
+            assert benches[1].read(sidecar=Sidecar.METADATA) == made.metadata
         except SimpleIndexError:
             assert promise
         for bench in benches:
@@ -430,11 +438,11 @@ def test_what_one_upstream_says_of_a_wheel_is_not_believed_of_another_s(offered,
 def only(*readable: str) -> Any:
     """Make rights by which everyone may read these projects and nothing else."""
     return SimpleNamespace(
-        all_may_read=False,
+        public_read=False,
         has_users=True,
         generation=0,
-        identify=lambda _credentials: NOBODY,
-        may=lambda _identity, action, project="": project in readable,
+        authenticate=lambda _credentials: ANONYMOUS,
+        permits=lambda _identity, action, project="", *, index="": project in readable,
     )
 
 

@@ -28,10 +28,10 @@ def index(request: pytest.FixtureRequest) -> IndexInMemory:
     index = IndexInMemory(MemorySource(WHEEL))
     for path in ("/simple/", "/simple/demo/", "/simple/nope/", FILE):
         index.get(path, headers=JSON)
-    way = index.site.short_way
+    way = index.site.fast_path
     if request.param == "short":
         way.transports = (MemoryTransport,)
-        way.find = way.answer
+        way.find = way.try_answer
         way.taken = 0
 
         def answer(channel: object, data: bytes) -> bool:
@@ -39,9 +39,9 @@ def index(request: pytest.FixtureRequest) -> IndexInMemory:
             way.taken += done
             return done
 
-        way.answer = answer
+        way.try_answer = answer
     else:
-        index.site.short_way = None
+        index.site.fast_path = None
     index.site.resource.counters.requests.clear()
     index.site.resource.counters.body_bytes = 0
     return index
@@ -57,12 +57,12 @@ def connect(index: IndexInMemory) -> Connection:
 def test_requests_and_the_bytes_of_their_answers_are_counted_alike_on_both_ways(index: IndexInMemory):
     connection = connect(index)
     connection.ask("/simple/demo/", headers=JSON)
-    etag = connection.replies()[0].headers["ETag"]
+    etag = connection.responses()[0].headers["ETag"]
     connection.ask("/simple/demo/", headers=JSON | {"If-None-Match": etag})
     connection.ask("/simple/demo/", headers=JSON, method="HEAD")
     connection.ask("/simple/nope/", headers=JSON)
     connection.ask(FILE, headers=JSON)
-    page, unchanged, _head, absent, file = connection.replies()
+    page, unchanged, _head, absent, file = connection.responses()
     assert unchanged.status == 304
     counters = index.site.resource.counters
     assert counters.requests == {
@@ -73,7 +73,7 @@ def test_requests_and_the_bytes_of_their_answers_are_counted_alike_on_both_ways(
     }
     assert counters.body_bytes == sum(len(reply.body) for reply in (page, absent, file))
     # A file in memory cannot be opened once more, and goes the ordinary way.
-    assert index.site.short_way is None or index.site.short_way.taken == 4
+    assert index.site.fast_path is None or index.site.fast_path.taken == 4
 
 
 def test_the_numbers_can_be_asked_for(index: IndexInMemory):
@@ -82,5 +82,12 @@ def test_the_numbers_can_be_asked_for(index: IndexInMemory):
     assert reply.status == 200
     assert reply.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     lines = reply.body.decode().splitlines()
-    assert 'twisted_index_http_requests_total{method="GET",status="200"} 1' in lines
-    assert "twisted_index_projects 1" in lines
+    assert 'twisted_index_http_requests_total{method="GET",status="200"} 1.0' in lines
+    assert "twisted_index_projects 1.0" in lines
+
+
+def test_the_numbers_come_as_openmetrics_to_who_asks_for_it(index: IndexInMemory):
+    reply = index.get("/-/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
+    assert reply.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert reply.headers["Vary"] == "Accept"
+    assert reply.body.endswith(b"\n# EOF\n")

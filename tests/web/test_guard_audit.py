@@ -10,18 +10,21 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rightskit import GuardedIndex, as_user, basic
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from uploadkit import CONTENT_TYPE, upload_form
 
-from twisted_index.sources.directory import DirectorySource
-from twisted_index.sources.stamps import Freshness
-from twisted_index.store.folder import FolderStore
-from twisted_index.store.history import History
-from twisted_index.testing import AtOnce, MadeFile, make_sdist, make_wheel
+from tests.kit.rights import GuardedIndex, as_user, basic
+from tests.kit.uploads import CONTENT_TYPE, upload_form
+from twisted_index.backends.folder.source import FolderSource
+from twisted_index.backends.folder.store import FolderStore
+from twisted_index.events.audit_log import AuditLog
+from twisted_index.files.stamps import StatValidator
+from twisted_index.testing import BuiltFile, SynchronousRunner, make_sdist, make_wheel
+from twisted_index.web.endpoints import ENDPOINTS
 
 RIGHTS = """
 [[rule]]
@@ -46,7 +49,7 @@ OPEN = make_wheel("open-lib", "1.0")
 MODIFIED = 1612325106
 
 
-def put(file: MadeFile, folder: Path) -> None:
+def put(file: BuiltFile, folder: Path) -> None:
     os.utime(file.write_to(folder), (MODIFIED, MODIFIED))
 
 
@@ -68,16 +71,16 @@ class Twin(GuardedIndex):
             put(FLAT, self.folder)
         clock = Clock()
         clock.advance(1_000_000)
-        source = DirectorySource(
+        source = self.folder_source = FolderSource(
             os.fspath(self.folder),
             reactor=clock,
-            reader=AtOnce(),
-            keeper=AtOnce(),
-            freshness=Freshness(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
+            reader=SynchronousRunner(),
+            cache_thread=SynchronousRunner(),
+            validator=StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
         )
-        history = History(None, AtOnce())
-        store = FolderStore(source, worker=AtOnce(), history=history, reactor=clock)
-        super().__init__(home, RIGHTS, source=source, history=history, clock=clock, store=store)
+        history = AuditLog(None, SynchronousRunner())
+        store = FolderStore(source, worker=SynchronousRunner(), audit_log=history, reactor=clock)
+        super().__init__(home, RIGHTS, source=source, audit_log=history, clock=clock, store=store)
         source.start()
         self.settle()
 
@@ -98,9 +101,12 @@ class Twin(GuardedIndex):
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Twin, Twin]:
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Twin, Twin]]:
     made = [tmp_path_factory.mktemp("twin") for _ in range(2)]
-    return Twin(made[0], closed=True), Twin(made[1], closed=False)
+    twins = Twin(made[0], closed=True), Twin(made[1], closed=False)
+    yield twins
+    for twin in twins:
+        Deferred.fromCoroutine(twin.folder_source.stop())
 
 
 def identities(twin: Twin) -> dict[str, dict[str, str]]:
@@ -177,6 +183,16 @@ PAGES = [
     "/pypi/{}/1.0/json",
     "/pypi/{}/1.0/json/",
     "/pypi/{}/9.9/json",
+    "/pypi/{}",
+    "/pypi/{}/",
+    "/pypi/{}/1.0",
+    "/pypi/{}/1.0/",
+    "/project/{}/1.0",
+    "/project/{}/1.0/",
+    "/{}/json",
+    "/{}/json/",
+    "/simple/{}/json",
+    "//{}/json",
     "/legacy/+simple/{}/",
     "/legacy/%2Bsimple/{}/",
     "/+simple/{}/",
@@ -205,7 +221,16 @@ IN_PAGES = [
     "/{}/{}.metadata",
     "/legacy/+simple/{}/{}",
 ]
-ALONE = ["/packages/{}", "/packages/{}.metadata", "/simple/open-lib/{}", "/open-lib/{}", "/{}", "/simple/{}"]
+ALONE = [
+    "/packages/{}",
+    "/packages/{}.metadata",
+    "/packages/aa/bb/cc/{}",
+    "/packages/open-lib/{}.asc",
+    "/simple/open-lib/{}",
+    "/open-lib/{}",
+    "/{}",
+    "/simple/{}",
+]
 WHOLE = [
     "/",
     "/simple",
@@ -241,7 +266,10 @@ def paths() -> list[str]:
             for file in FILES[name]
         ]
         found += [page.format(file) for page in ALONE for file in FILES[name]]
-    return found
+        for url in (url for rule in ENDPOINTS.values() for url in rule.urls):
+            url = url.replace("NAME", name).replace("VERSION", "1.0")
+            found += [url.replace("FILE", file) for file in FILES[name]] if "FILE" in url else [url]
+    return list(dict.fromkeys(found))
 
 
 ETAG = f'"{LIB.sha256}"'
@@ -281,13 +309,13 @@ def test_whoever_may_not_read_cannot_tell_whether_it_is_there(twins: tuple[Twin,
 
 
 @pytest.mark.parametrize("headers", VARIANTS, ids=lambda headers: " ".join(headers))
-def test_nor_by_what_else_a_request_says(twins: tuple[Twin, Twin], headers: dict[str, str]):
+def test_no_field_of_a_request_tells_whether_it_is_there(twins: tuple[Twin, Twin], headers: dict[str, str]):
     assert differing(twins, "nobody", paths(), headers=headers) == []
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "DELETE", "POST", "PUT", "PATCH", "PROPFIND", "TRACE"])
 @pytest.mark.parametrize("who", ["nobody", "a token for others"])
-def test_nor_by_another_method(twins: tuple[Twin, Twin], who: str, method: str):
+def test_no_other_method_tells_whether_it_is_there(twins: tuple[Twin, Twin], who: str, method: str):
     before = [twin.files() for twin in twins]
     assert differing(twins, who, paths(), method=method) == []
     assert [twin.files() for twin in twins] == before
@@ -295,7 +323,7 @@ def test_nor_by_another_method(twins: tuple[Twin, Twin], who: str, method: str):
 
 @pytest.mark.parametrize("who", WHO)
 @pytest.mark.parametrize("file", [LIB, SDIST, FLAT, make_wheel("hush-none", "1.0")])
-def test_nor_by_publishing(twins: tuple[Twin, Twin], who: str, file: MadeFile):
+def test_no_upload_tells_whether_it_is_there(twins: tuple[Twin, Twin], who: str, file: BuiltFile):
     """The very same bytes again, other bytes, and what is new: all the same."""
     before = [twin.files() for twin in twins]
     for content in (file.content, b"other"):
@@ -317,7 +345,9 @@ def test_nor_by_publishing(twins: tuple[Twin, Twin], who: str, file: MadeFile):
         ("/-/status", "status=nonsense"),
     ],
 )
-def test_nor_by_managing(twins: tuple[Twin, Twin], who: str, path: str, more: str):
+def test_no_yank_or_status_tells_whether_it_is_there(
+    twins: tuple[Twin, Twin], who: str, path: str, more: str
+):
     before = [twin.files() for twin in twins]
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     for project in ("hush-lib", "Hush_Lib", "hush-flat", "hush-none"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twisted_index.settings import Limits
+from twisted_index.config.settings import Limits
 from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
 
 LIMITS = Limits(header_timeout=5, idle_timeout=20, stall_timeout=10)
@@ -53,7 +53,7 @@ def test_an_idle_connection_is_closed(index: IndexInMemory):
 
 def test_a_reader_that_takes_nothing_is_dropped_even_if_it_keeps_talking(index: IndexInMemory):
     connection = index.connect()
-    connection.stop_taking()
+    connection.pause_reading()
     connection.send(REQUEST)
     for _ in range(60):
         connection.send(b"G")
@@ -63,7 +63,7 @@ def test_a_reader_that_takes_nothing_is_dropped_even_if_it_keeps_talking(index: 
 
 def test_a_slow_reader_is_kept_as_long_as_it_takes_something(index: IndexInMemory):
     connection = index.connect()
-    connection.stop_taking()
+    connection.pause_reading()
     connection.send(REQUEST)
     for _ in range(10):
         index.advance(LIMITS.stall_timeout * 0.9)
@@ -76,9 +76,9 @@ def test_a_slow_reader_is_kept_as_long_as_it_takes_something(index: IndexInMemor
 def test_pipelined_requests_of_one_who_reads_nothing_do_not_fill_the_memory(index: IndexInMemory):
     page = len(index.get("/simple/demo/").body)
     connection = index.connect()
-    connection.stop_taking()
+    connection.pause_reading()
     connection.send(REQUEST * 100)
     assert page > 10_000
     assert waiting(index) < 64 * 1024 + 3 * page
-    connection.go_on_taking()
+    connection.resume_reading()
     assert connection.received.count(b"HTTP/1.1 200 OK") == 100

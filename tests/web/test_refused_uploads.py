@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.internet.task import Clock
-from uploadkit import NAME, fields_of, upload_form
 from zope.interface import implementer
 
-from twisted_index.assembly import assemble
+from tests.kit.uploads import NAME, fields_of, upload_form
+from twisted_index.config.settings import Settings, UploadSettings
 from twisted_index.interfaces import IIndexObserver
-from twisted_index.settings import Publishing, Settings
+from twisted_index.server.wiring import build_components
 from twisted_index.testing import SiteInMemory
-from twisted_index.web.site import IndexSite
+from twisted_index.web.server.site import IndexSite
 
 
 @implementer(IIndexObserver)
@@ -26,7 +26,7 @@ class Hearing:
     def removed(self, project, filename):
         raise AssertionError
 
-    def refused(self, project, filename, reason):
+    def rejected(self, project, filename, reason):
         self.heard.append((project, filename, reason))
         raise ValueError("It breaks, and the answer does not.")
 
@@ -40,8 +40,8 @@ class Reactor(Clock):
 
 def test_an_observer_hears_of_a_refused_upload_whatever_it_does_then(tmp_path: Path):
     clock, hearing = Reactor(), Hearing()
-    settings = Settings(paths=(str(tmp_path),), publishing=Publishing(upload=True, anyone_may_upload=True))
-    resource = assemble(settings, clock, observer=hearing).resource
+    settings = Settings(paths=(str(tmp_path),), uploads=UploadSettings(upload=True, anonymous_upload=True))
+    resource = build_components(settings, clock, observer=hearing).resource
     site = SiteInMemory(IndexSite(resource, reactor=clock), clock)
     # Empty, so that it is refused before anything is written by a thread.
     reply = site.get("/legacy/", method="POST", headers=fields_of(as_user=None), body=upload_form(b""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import urllib.error
@@ -21,22 +20,23 @@ from twisted.web.server import Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tests.kit.descriptors import open_files
+from twisted_index.backends.folder.source import FolderSource
+from twisted_index.config.settings import Settings
 from twisted_index.errors import ConfigurationError, Unavailable
 from twisted_index.interfaces import FileBody, ISource, Snapshot
 from twisted_index.service import SimpleIndexService
-from twisted_index.settings import Settings
-from twisted_index.sources.directory import DirectorySource
 from twisted_index.tap import makeService
 from twisted_index.testing import (
-    AtOnce,
     IndexInMemory,
     MemorySource,
     SiteInMemory,
+    SynchronousRunner,
     make_sdist,
     make_wheel,
 )
-from twisted_index.testing.background import BackgroundReactor
-from twisted_index.web.resources import IndexResource
+from twisted_index.testing.reactor_thread import BackgroundReactor
+from twisted_index.web.resource import IndexResource
 
 WHEEL = make_wheel("demo", "1.0", requires=["other"])
 SDIST = make_sdist("demo", "1.0")
@@ -75,8 +75,8 @@ class TestBelowAPrefix:
 
     @pytest.fixture
     def site(self, packages):
-        at_once = AtOnce()
-        site, index = mounted(DirectorySource(packages, reactor=Clock(), reader=at_once, keeper=at_once))
+        at_once = SynchronousRunner()
+        site, index = mounted(FolderSource(packages, reactor=Clock(), reader=at_once, cache_thread=at_once))
         yield site
         stopped = []
         Deferred.fromCoroutine(index.close()).addBoth(stopped.append)
@@ -178,7 +178,7 @@ class TestWithoutAService:
 
             def serve():
                 root = Resource()
-                index = IndexResource(DirectorySource(packages, reactor=reactor))
+                index = IndexResource(FolderSource(packages, reactor=reactor))
                 root.putChild(b"python", index)
                 made.extend([index, reactor.listenTCP(0, Site(root, reactor=reactor), interface="127.0.0.1")])
 
@@ -212,8 +212,8 @@ class ByValue:
     def project_page(self, project):
         return self.tell(self.inner.project_page(project))
 
-    def open_file(self, project, filename, companion=None):
-        return self.tell(self.inner.open_file(project, filename, companion))
+    def open_file(self, project, filename, sidecar=None):
+        return self.tell(self.inner.open_file(project, filename, sidecar))
 
 
 class ByDeferred(ByValue):
@@ -264,7 +264,7 @@ class TestSources:
         assert connection.received == b""
         source.waiting.callback(None)
         index.settle()
-        assert connection.replies()[0].status == 200
+        assert connection.responses()[0].status == 200
 
     @pytest.mark.parametrize("path", ["/simple/", "/simple/demo/", f"/simple/demo/{WHEEL.filename}"])
     @pytest.mark.parametrize("way", ["raised", "deferred", "coroutine"])
@@ -327,13 +327,13 @@ class Nightly:
         self.inner = MemorySource(WHEEL)
 
     async def project_list(self):
-        return Snapshot.held(self.inner.project_list().value, self.seconds, self.clock)
+        return Snapshot.valid_for(self.inner.project_list().value, self.seconds, self.clock)
 
     async def project_page(self, project):
-        return Snapshot.held(self.inner.project_page(project).value, self.seconds, self.clock)
+        return Snapshot.valid_for(self.inner.project_page(project).value, self.seconds, self.clock)
 
-    async def open_file(self, project, filename, companion=None):
-        return self.inner.open_file(project, filename, companion)
+    async def open_file(self, project, filename, sidecar=None):
+        return self.inner.open_file(project, filename, sidecar)
 
 
 class TestHeldAnswers:
@@ -345,28 +345,28 @@ class TestHeldAnswers:
         source.inner.add(SDIST)
         index.advance(59)
         assert SDIST.filename not in index.get("/simple/demo/").text
-        assert len(source.inner.questions) == 1
+        assert len(source.inner.calls) == 1
         index.advance(1)
         assert SDIST.filename in index.get("/simple/demo/").text
-        assert len(source.inner.questions) == 2
+        assert len(source.inner.calls) == 2
 
     def test_an_answer_that_holds_for_no_time_is_asked_for_each_time(self):
         clock = Clock()
         source = Nightly(clock, 0)
         index = IndexInMemory(source, clock=clock)
         for path in ("/simple/demo/", "/simple/"):
-            source.inner.questions.clear()
+            source.inner.calls.clear()
             for _ in range(3):
                 assert index.get(path).status == 200
-            assert len(source.inner.questions) == 3
+            assert len(source.inner.calls) == 3
 
     def test_a_held_answer_is_true_until_just_before_its_time_is_up(self):
         clock = Clock()
-        snapshot = Snapshot.held("seen", 10, clock)
+        snapshot = Snapshot.valid_for("seen", 10, clock)
         clock.advance(9.99)
-        assert snapshot.still_true()
+        assert snapshot.is_current()
         clock.advance(0.01)
-        assert not snapshot.still_true()
+        assert not snapshot.is_current()
 
 
 class TestMakeService:
@@ -398,15 +398,6 @@ def background():
     background.stop(10)
 
 
-def open_files() -> list[str]:
-    """Say what this process has open: files, pipes and sockets."""
-    if not os.path.isdir("/proc/self/fd"):
-        pytest.skip("counts open files by /proc")
-    found = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    # Twisted reserves one for the day when there are no more, and keeps it for the whole process.
-    return sorted({os.readlink(path) for path in found if os.path.islink(path)} - {os.devnull})
-
-
 def status_at(address: IAddress, path: str) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{address.port}{path}", timeout=10) as response:
@@ -430,18 +421,19 @@ class TestAmongServices:
         )
 
     def test_nothing_is_opened_before_it_starts(self, settings, background, tmp_path):
-        before = threading.enumerate(), open_files(), sorted(tmp_path.iterdir())
+        before, opened = (threading.enumerate(), sorted(tmp_path.iterdir())), open_files()
         parent = MultiService()
         service = SimpleIndexService(settings, reactor=background.reactor)
         service.setServiceParent(parent)
-        assert (threading.enumerate(), open_files(), sorted(tmp_path.iterdir())) == before
+        assert (threading.enumerate(), sorted(tmp_path.iterdir())) == before
+        assert open_files() <= opened
         assert service.addresses == []
         assert background.reactor.getDelayedCalls() == []
 
     def test_everything_is_closed_when_it_has_stopped_and_it_can_start_again(
         self, settings, background, tmp_path
     ):
-        before = threading.enumerate(), open_files()
+        threads, opened = threading.enumerate(), open_files()
         parent = MultiService()
         service = SimpleIndexService(settings, reactor=background.reactor)
         service.setServiceParent(parent)
@@ -454,7 +446,8 @@ class TestAmongServices:
             background.call(parent.stopService, 10)
             with pytest.raises(urllib.error.URLError):
                 status_at(address, "/simple/")
-            assert (threading.enumerate(), open_files()) == before
+            assert threading.enumerate() == threads
+            assert open_files() <= opened
             assert service.addresses == []
             assert background.reactor.getDelayedCalls() == []
         assert (tmp_path / "access.log").read_text().count("GET /simple/demo/ HTTP/1.1") == 3
@@ -475,13 +468,14 @@ class TestAmongServices:
         background.call(service.stopService, 10)
 
     def test_a_start_that_fails_leaves_nothing_open(self, settings, background):
-        before = threading.enumerate(), open_files()
+        threads, opened = threading.enumerate(), open_files()
         settings = replace(settings, listen=(settings.listen[0], "nonsense:1"))
         service = SimpleIndexService(settings, reactor=background.reactor)
         with pytest.raises(ValueError, match="nonsense"):
             background.call(service.startService, 10)
         background.call(lambda: None, 10)
-        assert (threading.enumerate(), open_files()) == before
+        assert threading.enumerate() == threads
+        assert open_files() <= opened
         assert service.addresses == []
 
     def test_it_serves_a_source_of_another_program(self, background):

@@ -6,7 +6,9 @@ import hashlib
 import json
 
 import pytest
-from uploadkit import (
+from zope.interface.verify import verifyObject
+
+from tests.kit.uploads import (
     ACTION,
     ALICE,
     BOB,
@@ -20,11 +22,9 @@ from uploadkit import (
     part,
     upload_form,
 )
-from zope.interface.verify import verifyObject
-
+from twisted_index.config.settings import UploadSettings
 from twisted_index.errors import Forbidden, InsufficientStorage
-from twisted_index.interfaces import IAccess, ISpool, IStore
-from twisted_index.settings import Publishing
+from twisted_index.interfaces import IAccessControl, ISpool, IStore
 
 #: What uv sends.
 UV_ACCEPT = "application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7"
@@ -33,7 +33,7 @@ UV_ACCEPT = "application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7"
 def test_the_doubles_keep_the_contracts():
     verifyObject(IStore, MemoryStore())
     verifyObject(ISpool, MemorySpool())
-    verifyObject(IAccess, MemoryAccess())
+    verifyObject(IAccessControl, MemoryAccess())
 
 
 def test_an_upload_reaches_the_store_byte_for_byte():
@@ -78,7 +78,7 @@ def test_other_bytes_of_that_name_are_a_conflict_in_reason_and_body():
         body=upload_form(b"other"),
     )
     assert connection.received.startswith(b"HTTP/1.1 409 File already exists: demo-1.0")
-    assert connection.replies()[0].text.startswith("File already exists: ")
+    assert connection.responses()[0].text.startswith("File already exists: ")
 
 
 def test_the_reason_of_a_refusal_is_one_line_of_latin_1():
@@ -106,11 +106,66 @@ def test_json_is_what_uv_reads():
     }
 
 
-def test_a_signature_comes_with_its_file():
+ARMORED = b"-----BEGIN PGP SIGNATURE-----\n\niQEzBAAB\n=abcd\n-----END PGP SIGNATURE-----\n"
+
+
+def signed(signature: bytes, name: str = f"{NAME}.asc") -> bytes:
+    return form(ACTION, part("gpg_signature", signature, name), part("content", b"wheel", NAME))
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        ARMORED,
+        ARMORED.rstrip(),
+        ARMORED + b"\n \r\n",
+        ARMORED.replace(b"\n", b"\r\n"),
+        ARMORED.replace(b"-----\n\n", b"-----\nVersion: GnuPG v1.4\nComment: a: b\n\n"),
+        ARMORED.replace(b"=abcd\n", b""),
+    ],
+    ids=["gpg", "no line end", "empty lines", "windows", "headers", "no checksum"],
+)
+def test_a_signature_comes_with_its_file(signature: bytes):
     site = UploadSite()
-    signature = part("gpg_signature", b"-----BEGIN PGP SIGNATURE-----", f"{NAME}.asc")
-    assert site.upload(form(ACTION, signature, part("content", b"wheel", NAME))).status == 200
-    assert site.store.uploads[0].signature == b"-----BEGIN PGP SIGNATURE-----"
+    assert site.upload(signed(signature)).status == 200
+    assert site.store.uploads[0].signature == signature
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        b"-----BEGIN PGP SIGNATURE-----",
+        b"x" + ARMORED,
+        b"See below:\n" + ARMORED,
+        ARMORED + b"and more\n",
+        ARMORED + ARMORED,
+        ARMORED.replace(b"iQEzBAAB\n=abcd\n", b""),
+        ARMORED.replace(b"iQEz", b"<b>!"),
+        ARMORED.replace(b"SIGNATURE", b"MESSAGE"),
+        ARMORED.replace(b"SIGNATURE", b"PUBLIC KEY BLOCK"),
+        b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nhello\n" + ARMORED,
+        b"\x89\x013\x04\x00\x01\x08\x00\x1d",
+    ],
+)
+def test_what_is_not_an_armored_signature_from_first_to_last_line_is_refused(signature: bytes):
+    reply = UploadSite().upload(signed(signature))
+    assert (reply.status, reply.text) == (
+        400,
+        f"{NAME}.asc is not one armored signature from its first line to its last;"
+        " make it with gpg --armor --detach-sign.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["other-1.0-py3-none-any.whl.asc", NAME, f"{NAME}.sig", f"x/{NAME}.asc", "sig"]
+)
+def test_the_signature_of_another_file_is_refused(name: str):
+    site = UploadSite()
+    reply = site.upload(signed(ARMORED, name))
+    assert (reply.status, site.store.files) == (400, {})
+    assert reply.text.startswith(
+        f"gpg_signature is called {name}, which is not the signature of {NAME}; send"
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +197,7 @@ def test_anyone_may_where_anyone_may():
 
 
 def test_uploads_that_are_off_say_how_to_turn_them_on():
-    reply = UploadSite(publishing=Publishing()).upload(upload_form())
+    reply = UploadSite(upload_settings=UploadSettings()).upload(upload_form())
     assert reply.status == 403
     assert "start the server with --upload" in reply.text
 
@@ -205,7 +260,7 @@ class _Refusing(MemoryStore):
 def test_what_the_store_says_is_passed_on(error):
     site = UploadSite(_Refusing(error))
     reply = site.upload(upload_form())
-    assert (reply.status, reply.text) == (error.status, f"{error.sentence}\n")
+    assert (reply.status, reply.text) == (error.status, f"{error.message}\n")
     assert site.store.left == 0
 
 

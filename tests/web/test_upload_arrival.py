@@ -8,7 +8,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.web.server import Site
-from uploadkit import (
+
+from tests.kit.uploads import (
     ALICE,
     BOB,
     CONTENT_TYPE,
@@ -22,10 +23,9 @@ from uploadkit import (
     upload_form,
     uploads_of,
 )
-
-from twisted_index.settings import Limits, Publishing
-from twisted_index.testing.harness import Connection, SiteInMemory
-from twisted_index.web.form import MAX_BESIDE
+from twisted_index.config.settings import Limits, UploadSettings
+from twisted_index.testing.in_memory import Connection, SiteInMemory
+from twisted_index.web.uploads.multipart_form import MAX_FORM_OVERHEAD
 
 LARGE = 50_000_000
 
@@ -75,7 +75,7 @@ def test_a_small_upload_without_rights_keeps_its_connection():
     for _ in range(2):
         connection.ask("/legacy/", method="POST", headers=fields_of(as_user=BOB), body=upload_form())
     connection.ask("/")
-    assert [reply.status for reply in connection.replies()] == [403, 403, 200]
+    assert [reply.status for reply in connection.responses()] == [403, 403, 200]
 
 
 def test_a_chunked_upload_without_rights_is_answered_after_a_while():
@@ -91,13 +91,13 @@ def test_a_chunked_upload_without_rights_is_answered_after_a_while():
 
 
 def test_a_length_beyond_the_limit_is_413_at_once():
-    site = UploadSite(publishing=Publishing(upload=True, max_upload=1000))
-    connection = begin(site, 1001 + MAX_BESIDE)
+    site = UploadSite(upload_settings=UploadSettings(upload=True, max_upload=1000))
+    connection = begin(site, 1001 + MAX_FORM_OVERHEAD)
     assert connection.received.startswith(b"HTTP/1.1 413 The file is larger than 1,000 bytes")
 
 
 def test_a_file_beyond_the_limit_is_413_however_it_comes():
-    site = UploadSite(publishing=Publishing(upload=True, max_upload=1000))
+    site = UploadSite(upload_settings=UploadSettings(upload=True, max_upload=1000))
     assert site.upload(upload_form(b"x" * 1001)).status == 413
     assert site.upload(upload_form(b"x" * 1000)).status == 200
     body = upload_form(b"y" * 1001)
@@ -335,7 +335,7 @@ def test_several_uploads_come_on_one_connection():
         for body in (upload_form(filename=f"demo-{n}.0.tar.gz") for n in range(5))
     )
     connection.send(request)
-    assert [reply.status for reply in connection.replies("POST")] == [200] * 5
+    assert [reply.status for reply in connection.responses("POST")] == [200] * 5
     assert len(site.store.files) == 5
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from uploadkit import ALICE, BOB, CONTENT_TYPE, NAME, MemoryStore, UploadSite, upload_form
 
-from twisted_index.settings import Limits
+from tests.kit.uploads import ALICE, BOB, CONTENT_TYPE, NAME, MemoryStore, UploadSite, upload_form
+from twisted_index.config.settings import Limits
 
 h2_connection = pytest.importorskip("h2.connection")
 h2_events = pytest.importorskip("h2.events")

@@ -25,11 +25,11 @@ class HtpasswdCheckerFactory:
 
     def generateChecker(self, argstring):
         """Make a checker for a file."""
-        from twisted_index.access.htpasswd import PluggedChecker
+        from twisted_index.access.htpasswd import HtpasswdPlugin
 
         if not argstring.strip():
             raise ValueError("htpasswd requires a filename")
-        return PluggedChecker(argstring)
+        return HtpasswdPlugin(argstring)
 
 
 htpasswd_checker_factory = HtpasswdCheckerFactory()

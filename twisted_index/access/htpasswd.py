@@ -1,12 +1,13 @@
 """
 Users with hashed passwords in a file, as Apache's `htpasswd` writes it.
 
-A checker for Twisted's cred, for any Twisted server: `--auth htpasswd:FILE`. The file is read again
-when it changes, and passwords are hashed in threads.
+A checker for Twisted's cred, for any Twisted server: `--auth htpasswd:FILE`. It reads the file again
+when it changes, and hashes passwords in threads.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import hmac
 import os
@@ -24,27 +25,27 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_index.access.authorization import MAX_PASSWORD, TOKEN_USER
-from twisted_index.access.hashes import NEEDS_BCRYPT, Stored, parse_hash
-from twisted_index.access.turns import Lane, Turns
-from twisted_index.access.watched import WatchedFile
+from twisted_index.access.authorization_header import MAX_PASSWORD, TOKEN_USER
+from twisted_index.access.password_hashes import NEEDS_EXTRA, PasswordHash, parse_hash
+from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
+from twisted_index.concurrency.single_flight import SharedResult
 from twisted_index.errors import ConfigurationError, Unavailable
-from twisted_index.sources.joint import Shared
+from twisted_index.files.watched_file import WatchedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_index.worker import Works
+    from twisted_index.concurrency.thread_pool import IThreadRunner
 
 _log = Logger()
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds for which a right password is known to be right: an installer sends it with each of some
-#: hundred requests. It holds for the very hash in the file only.
+#: Seconds for which a correct password is cached: an installer sends it with hundreds of requests. The
+#: entry belongs to one hash of the file.
 _KNOWN_SECONDS = 60.0
 _MOST_KNOWN = 1000
 
@@ -54,25 +55,25 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Users:
     """
-    What an htpasswd file says.
+    The content of an htpasswd file.
 
     Attributes:
         hashes: By user, UTF-8.
-        objections: To single lines, by the number of the line; never what is in it.
-        decoy: What a password is compared with if there is no such user, so that it takes as long:
-            the slowest hash in the file.
+        line_errors: To single lines, by line number, without their content.
+        dummy_hash: The slowest hash in the file: compared for unknown users, so that these take as
+            long.
     """
 
-    hashes: Mapping[bytes, Stored]
-    objections: Mapping[int, str]
-    decoy: Stored | None
+    hashes: Mapping[bytes, PasswordHash]
+    line_errors: Mapping[int, str]
+    dummy_hash: PasswordHash | None
 
 
 def parse_users(data: bytes) -> Users:
-    """Read an htpasswd file. A line that cannot be used is left out, the others count."""
-    hashes: dict[bytes, Stored] = {}
+    """Parse an htpasswd file. An invalid line is skipped."""
+    hashes: dict[bytes, PasswordHash] = {}
     objections: dict[int, str] = {}
-    for number, raw in enumerate(data.split(b"\n"), 1):
+    for number, raw in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         line = raw.strip()
         if line and not line.startswith(b"#"):
             try:
@@ -83,10 +84,10 @@ def parse_users(data: bytes) -> Users:
             except ValueError as error:
                 objections[number] = str(error)
     decoy = max(hashes.values(), key=lambda stored: stored.cost, default=None)
-    return Users(hashes=hashes, objections=objections, decoy=decoy)
+    return Users(hashes=hashes, line_errors=objections, dummy_hash=decoy)
 
 
-def _parse_line(line: bytes) -> tuple[bytes, Stored]:
+def _parse_line(line: bytes) -> tuple[bytes, PasswordHash]:
     user, colon, rest = line.partition(b":")
     if not colon:
         raise ValueError("this is not user:hash")
@@ -107,24 +108,26 @@ class HtpasswdChecker:
 
     Args:
         path: Absolute.
-        worker: Hashes, and reads the file.
+        worker: Hashes passwords, and reads the file.
         clock: Reactor.
-        turns: Says who is next; None for turns of its own.
+        queue: The queue for hashing; None for one of its own.
     """
 
     credentialInterfaces = (IUsernamePassword,)
 
-    def __init__(self, path: str, worker: Works, clock: IReactorTime, turns: Turns | None = None) -> None:
+    def __init__(
+        self, path: str, worker: IThreadRunner, clock: IReactorTime, queue: FairQueue | None = None
+    ) -> None:
         self._path = path
         self._worker = worker
         self._clock = clock
-        self._turns = turns or Turns(clock)
+        self._turns = queue or FairQueue(clock)
         self._file = WatchedFile(path, parse_users)
         self._users: Users | None = None
         self._objection = ""
-        self._reading: Shared[Users] | None = None
-        self._checks: dict[bytes, Shared[bool]] = {}
-        # So that what is kept of a password is worth nothing outside of this process.
+        self._reading: SharedResult[Users] | None = None
+        self._checks: dict[bytes, SharedResult[bool]] = {}
+        # Makes cached passwords worthless outside this process.
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
 
@@ -133,14 +136,14 @@ class HtpasswdChecker:
         Read the file now. Blocks: for the start.
 
         Raises:
-            ConfigurationError: It cannot be read, none of its users can be let in, or a package is missing.
+            ConfigurationError: It is unreadable, has no usable line, or a package is missing.
         """
         try:
             users = self._file.read()
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the users cannot be read: {error.strerror}.") from error
-        for number, objection in users.objections.items():
-            if objection == NEEDS_BCRYPT or not users.hashes:
+        for number, objection in users.line_errors.items():
+            if objection == NEEDS_EXTRA or not users.hashes:
                 raise ConfigurationError(f"{self._path}: line {number}: {objection}.")
         self._take(users)
         return users
@@ -150,10 +153,10 @@ class HtpasswdChecker:
         Check a password.
 
         Args:
-            credentials: Provides IUsernamePassword; may have a `lane` to wait in.
+            credentials: Provides IUsernamePassword; may have a `queue_key`.
 
         Returns:
-            The user's name, UTF-8; fails with UnauthorizedLogin, or Unavailable if nobody can tell.
+            The user's name, UTF-8; fails with UnauthorizedLogin, or Unavailable if the file is unreadable.
         """
         return Deferred.fromCoroutine(self._request(credentials))
 
@@ -163,10 +166,12 @@ class HtpasswdChecker:
             raise UnauthorizedLogin
         users = await self._current()
         stored = users.hashes.get(user)
-        mark = self._mark(user, password, stored)
+        mark = self._cache_key(user, password, stored)
         if stored is not None and self._knows(mark):
             return user
-        right = await self._check(mark, stored or users.decoy, password, getattr(credentials, "lane", Lane()))
+        right = await self._check(
+            mark, stored or users.dummy_hash, password, getattr(credentials, "queue_key", QueueKey())
+        )
         if stored is None or not right:
             raise UnauthorizedLogin
         self._learn(mark)
@@ -175,13 +180,13 @@ class HtpasswdChecker:
     # -- The file
 
     async def _current(self) -> Users:
-        """Give the users that the file names now, reading it once for all who ask."""
+        """Give the current users, reading a changed file once for all waiting requests."""
         if self._users is not None and not self._file.changed():
             return self._users
         reading = self._reading
         if reading is None:
             work = Deferred.fromCoroutine(self._read())
-            reading = Shared(work)
+            reading = SharedResult(work)
             self._reading = None if work.called else reading
         return await reading.wait()
 
@@ -189,7 +194,7 @@ class HtpasswdChecker:
         try:
             users = await self._worker.run(self._file.read)
         except (OSError, ConfigurationError) as error:
-            # Who was taken out of it must not get in because it cannot be read any more.
+            # An unreadable file must not let a removed user in.
             self._users = None
             self._object(getattr(error, "strerror", None) or str(error))
             raise Unavailable("Passwords cannot be checked right now.") from error
@@ -202,7 +207,7 @@ class HtpasswdChecker:
         if objection != self._objection:
             self._objection = objection
             _log.critical(
-                "{path}: the users cannot be read, so none is let in: {objection}",
+                "{path}: the users cannot be read, so all are rejected: {objection}",
                 path=self._path,
                 objection=objection,
             )
@@ -211,38 +216,38 @@ class HtpasswdChecker:
         self._objection = ""
         if users is not self._users:
             self._users = users
-            for number, objection in users.objections.items():
+            for number, objection in users.line_errors.items():
                 _log.error(
                     "{path}: line {number}: {objection}", path=self._path, number=number, objection=objection
                 )
 
     # -- The password
 
-    def _mark(self, user: bytes, password: bytes, stored: Stored | None) -> bytes:
-        """Make a mark of all that has to be equal for the answer to be the same."""
+    def _cache_key(self, user: bytes, password: bytes, stored: PasswordHash | None) -> bytes:
+        """Make a key of everything that decides the result."""
         text = stored.text if stored is not None else b""
         parts = b"".join(len(part).to_bytes(4, "big") + part for part in (user, password, text))
         return hmac.digest(self._key, parts, hashlib.sha256)
 
-    async def _check(self, mark: bytes, stored: Stored | None, password: bytes, lane: Lane) -> bool:
-        """Hash a password, once for all who send it at the same time."""
+    async def _check(self, mark: bytes, stored: PasswordHash | None, password: bytes, lane: QueueKey) -> bool:
+        """Hash a password, once for all concurrent requests with it."""
         if stored is None:
             return False
         shared = self._checks.get(mark)
         if shared is None:
             work = Deferred.fromCoroutine(self._hash(mark, stored, password, lane))
-            shared = Shared(work)
+            shared = SharedResult(work)
             if not work.called:
                 self._checks[mark] = shared
         return await shared.wait()
 
-    async def _hash(self, mark: bytes, stored: Stored, password: bytes, lane: Lane) -> bool:
+    async def _hash(self, mark: bytes, stored: PasswordHash, password: bytes, lane: QueueKey) -> bool:
         try:
-            await self._turns.take(lane)
+            await self._turns.acquire(lane)
             try:
                 return await self._worker.run(stored.matches, password)
             finally:
-                self._turns.done()
+                self._turns.release()
         finally:
             self._checks.pop(mark, None)
 
@@ -258,12 +263,12 @@ class HtpasswdChecker:
 
 
 def _octets(text: str | bytes) -> bytes:
-    """Give bytes: what cred says that names and passwords are, and not all of its users keep to."""
+    """Give bytes, which cred requires and not all of its users pass."""
     return text.encode() if isinstance(text, str) else text
 
 
-class _ReactorThreads:
-    """The reactor's own threads, for servers that have no worker."""
+class ReactorThreadRunner:
+    """Runs calls in the reactor's own thread pool, for servers without another."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -274,19 +279,19 @@ class _ReactorThreads:
         return deferToThreadPool(self._reactor, pool, function, *args, **kwargs)
 
     def stop(self) -> Deferred[None]:
-        """Do nothing: they belong to the reactor."""
+        """Do nothing: the pool belongs to the reactor."""
         return succeed(None)
 
 
 @implementer(ICredentialsChecker)
-class PluggedChecker:
+class HtpasswdPlugin:
     """
-    The same for any Twisted server: it takes what it needs from the reactor once it is asked.
+    The checker for any Twisted server, with the threads of the reactor.
 
-    Options are parsed before the reactor is chosen, so it must not be touched any earlier.
+    Options are parsed before the reactor is chosen, so it is imported at the first login.
 
     Args:
-        path: As somebody wrote it on a command line.
+        path: As on the command line.
     """
 
     credentialInterfaces = (IUsernamePassword,)
@@ -301,6 +306,6 @@ class PluggedChecker:
             from twisted.internet import reactor
 
             self._checker = HtpasswdChecker(
-                self._path, _ReactorThreads(reactor), cast("IReactorTime", reactor)
+                self._path, ReactorThreadRunner(reactor), cast("IReactorTime", reactor)
             )
         return self._checker.requestAvatarId(credentials)

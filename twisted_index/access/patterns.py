@@ -5,18 +5,18 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from twisted_index.simple.patterns import normalized_pattern
+from twisted_index.simple.name_patterns import normalized_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Matches every name.
-EVERY = "*"
+ANY_PROJECT = "*"
 
 
 def project_pattern(text: str) -> str:
     """
-    Read a pattern as somebody wrote it.
+    Parse a pattern of a rights file or an option.
 
     Args:
         text: Letters, digits, `-`, `_`, `.`; `*` stands for any run of characters, `?` for one.
@@ -27,11 +27,11 @@ def project_pattern(text: str) -> str:
     Raises:
         ValueError: It is no such pattern, or no name could ever match it.
     """
-    # Brackets are for nobody's rights: what `[a.z]` stands for is not what its author thinks.
+    # No brackets in rights: after normalization `[a.z]` does not mean what its author thinks.
     if "[" in text:
         raise ValueError(f"{text!r} is not a pattern for rights; write a name, with * and ? if need be")
     pattern = normalized_pattern(text)
-    return EVERY if set(pattern) == {"*"} else pattern
+    return ANY_PROJECT if set(pattern) == {"*"} else pattern
 
 
 def matches_any(project: str, patterns: Iterable[str]) -> bool:

@@ -6,17 +6,17 @@ The file is TOML, made of groups and rules::
     [groups]
     developers = ["alice", "bob"]
 
-    [[rule]]                             # everybody may read what is called acme-…
+    [[rule]]                             # everyone may read acme-…
     projects = ["acme-*"]
     allow = ["read"]
     to = ["everyone"]
 
-    [[rule]]                             # and the developers may publish it
+    [[rule]]                             # developers may publish it
     projects = ["acme-*"]
     allow = ["upload", "create", "yank"]
     to = ["@developers", "carol"]
 
-    [[rule]]                             # of secret-…, all others do not even see whether it exists
+    [[rule]]                             # others cannot even see whether a secret-… exists
     projects = "secret-*"
     allow = ["read", "upload"]
     to = "@developers"
@@ -29,21 +29,21 @@ The file is TOML, made of groups and rules::
 - `allow`: `read`; `upload`: new files of a project that exists; `create`: a project that does not,
   by uploading to it (so `upload` as well); `yank`: yank, unyank, set the project's status; `delete`;
   `operate`: see the history, the problems and the metrics of the whole index.
-- `to`: names of users, `@group`, `users` for whoever has proven to be somebody, `everyone`.
+- `to`: names of users, `@group`, `users` for everyone who has logged in, `everyone`.
 
-What follows from the rules:
+Semantics:
 
-- Their order does not matter: each rule only adds. Somebody may do what any rule allows.
-- Reading is open as long as no rule speaks of it. A project that some rule with `read` stands for
-  is closed to all but those whom such rules name.
-- Nothing else is open: what no rule allows, nobody may do. No action brings another with it:
-  who is to upload to a closed project and to install from it needs `read` too.
-- One text may stand for a list of one.
-- Tokens carry their own rights. A token may do what it was made for, and what everyone may; no
-  rule, `users` included, gives it more.
+- The order of rules does not matter: a rule only adds, and any rule that allows an action suffices.
+- Reading is open where no rule mentions it. A project matched by a rule with `read` is closed to
+  everyone whom no such rule names.
+- Nothing else is open: what no rule allows is forbidden. No action implies another: uploading to a
+  closed project and installing from it needs `read` too.
+- A string may stand for a list of one.
+- Tokens carry their own rights: a token may do what its scope says, and what everyone may; no rule,
+  not even one to `users`, gives it more.
 
-Without such a file everyone reads, and every user may do everything. With `--anyone-may-upload`
-everyone may create and upload too.
+Without a file everyone may read, and every user may do everything. With `--anonymous-upload` everyone
+may create and upload too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twisted_index.access.patterns import EVERY, matches_any, project_pattern
+from twisted_index.access.patterns import ANY_PROJECT, matches_any, project_pattern
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import Action, Identity
 
@@ -68,25 +68,25 @@ _ACTIONS = tuple(action.value for action in Action)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """
-    Something that is allowed.
+    A permission.
 
     Attributes:
-        actions: What.
-        projects: With which projects, from `project_pattern`; `*` for the whole index.
-        users: To whom, by name, with the members of groups.
-        all_users: To whoever has proven to be somebody.
-        everyone: To all.
+        actions: The allowed actions.
+        projects: Patterns from `project_pattern`; `*` for the whole index.
+        users: By name, with the members of groups.
+        authenticated: Whether it holds for everyone who has logged in.
+        everyone: Whether it holds for all clients.
     """
 
     actions: frozenset[Action]
-    projects: tuple[str, ...] = (EVERY,)
+    projects: tuple[str, ...] = (ANY_PROJECT,)
     users: frozenset[str] = frozenset()
-    all_users: bool = False
+    authenticated: bool = False
     everyone: bool = False
 
-    def names(self, user: str | None) -> bool:
-        """Say whether the rule is for a user; None is nobody in particular."""
-        return self.everyone or (user is not None and (self.all_users or user in self.users))
+    def applies_to(self, user: str | None) -> bool:
+        """Say whether the rule holds for a user; None is an anonymous client."""
+        return self.everyone or (user is not None and (self.authenticated or user in self.users))
 
 
 class Rights:
@@ -106,33 +106,33 @@ class Rights:
         }
         self._groups = dict(groups or {})
         reading = self._rules[Action.READ]
-        #: Whether everyone may read every project. It may be False where that takes more than a
-        #: look to find out: then each request is asked for its rights, and gets the same answer.
-        self.all_may_read = all(rule.everyone for rule in reading) or any(
-            rule.everyone and EVERY in rule.projects for rule in reading
+        #: Whether everyone may read every project. False may be caution: then each request is checked,
+        #: with the same result.
+        self.public_read = all(rule.everyone for rule in reading) or any(
+            rule.everyone and ANY_PROJECT in rule.projects for rule in reading
         )
 
     def groups_of(self, user: str) -> frozenset[str]:
         """Name the groups that a user is in."""
         return frozenset(name for name, members in self._groups.items() if user in members)
 
-    def allow(self, identity: Identity, action: Action, project: str = "") -> bool:
+    def permits(self, identity: Identity, action: Action, project: str = "") -> bool:
         """
-        Say whether somebody may do something.
+        Say whether an identity may do something.
 
         Args:
-            identity: A token is judged by its scope alone, and by what everyone may.
-            action: What.
-            project: A normalized name; empty asks whether it may be done with any project.
+            identity: A token is judged by its scope and by the rights of everyone.
+            action: The action.
+            project: A normalized name; empty for "with any project at all".
         """
         if identity.token is not None:
-            within = matches_any(project, (identity.scope or {}).get(action, ()))
+            within = matches_any(project, (identity.token_permissions or {}).get(action, ()))
             return within or self._user_may(None, action, project)
         return self._user_may(identity.user, action, project)
 
     def _user_may(self, user: str | None, action: Action, project: str) -> bool:
         rules = self._rules[action]
-        if any(rule.names(user) and matches_any(project, rule.projects) for rule in rules):
+        if any(rule.applies_to(user) and matches_any(project, rule.projects) for rule in rules):
             return True
         return action is Action.READ and not self._closed(project)
 
@@ -141,14 +141,14 @@ class Rights:
         rules = self._rules[Action.READ]
         if project:
             return any(matches_any(project, rule.projects) for rule in rules)
-        return any(EVERY in rule.projects for rule in rules)
+        return any(ANY_PROJECT in rule.projects for rule in rules)
 
 
-def default_rights(*, anyone_may_upload: bool = False) -> Rights:
+def default_rights(*, anonymous_upload: bool = False) -> Rights:
     """Give the rights that hold without a file of rights."""
     changing = frozenset(Action) - {Action.READ}
-    rules = [Rule(actions=changing, all_users=True)]
-    if anyone_may_upload:
+    rules = [Rule(actions=changing, authenticated=True)]
+    if anonymous_upload:
         rules.append(Rule(actions=frozenset({Action.CREATE, Action.UPLOAD}), everyone=True))
     return Rights(rules)
 
@@ -207,7 +207,7 @@ def _rule(raw: Mapping[str, object], groups: Mapping[str, frozenset[str]], place
         actions=actions,
         projects=projects,
         users=_users(to, groups, f"{place}: to"),
-        all_users=_USERS in to,
+        authenticated=_USERS in to,
         everyone=_EVERYONE in to,
     )
 
@@ -219,7 +219,7 @@ def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str)
             raise ConfigurationError(
                 f"{place}: 'operate' is about the whole index; give it a rule of its own, without projects."
             )
-        return (EVERY,)
+        return (ANY_PROJECT,)
     if "projects" not in raw:
         raise ConfigurationError(f"{place}: 'projects' is missing; for all of them write projects = \"*\".")
     patterns = _texts(raw["projects"], f"{place}: projects")

@@ -1,4 +1,4 @@
-"""The rights that hold now: fixed ones, or those of a file that may change while the server runs."""
+"""The current rights: fixed ones, or those of a file that may change while the server runs."""
 
 from __future__ import annotations
 
@@ -7,41 +7,31 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.logger import Logger
 
 from twisted_index.access.rights import Rights, parse_rights
-from twisted_index.access.watched import WatchedFile
 from twisted_index.errors import ConfigurationError
+from twisted_index.files.watched_file import WatchedFile
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
 _log = Logger()
 
-#: Seconds between two looks at the file: it is asked about on every request.
+#: Seconds between checks of the file: every request needs the rights.
 _LOOK_SECONDS = 1.0
 
 
-class HasRights(Protocol):
-    """
-    Whatever says which rights hold.
-
-    Attributes:
-        generation: Another number whenever the rights are others; it looks whether they are.
-    """
+class IRightsProvider(Protocol):
+    """The current rights."""
 
     @property
     def generation(self) -> int:
-        """See above."""
+        """A number that changes with the rights; reading it checks for a change."""
 
     def current(self) -> Rights:
-        """Give the rights that hold now."""
+        """Give the current rights."""
 
 
 class FixedRights:
-    """
-    Rights that never change.
-
-    Args:
-        rights: Those.
-    """
+    """Rights that never change."""
 
     generation = 1
 
@@ -55,17 +45,17 @@ class FixedRights:
 
 class RightsFile:
     """
-    The rights of a file, within a second of its last change.
+    The rights of a file, at most a second old.
 
-    It is read by whoever asks, in the reactor: the question is asked on every request and takes no
-    Deferred, and the file has a few hundred bytes.
+    The reactor thread reads it: every request needs the rights synchronously, and the file has a few
+    hundred bytes.
 
     Args:
         file: Of rights.
-        clock: Tells when to look again.
+        clock: Reactor.
 
     Raises:
-        ConfigurationError: It cannot be read, or is wrong. What is wrong later keeps the rights as
+        ConfigurationError: The file is unreadable or invalid. Later, such a file keeps the rights as
             they were, and is logged.
     """
 
@@ -104,7 +94,7 @@ class RightsFile:
         try:
             rights = self._file.read()
         except ConfigurationError as error:
-            self._object(error.sentence)
+            self._object(error.message)
         except OSError as error:
             self._object(_unreadable(self._file.path, error))
         else:
@@ -115,7 +105,7 @@ class RightsFile:
                 _log.info("The rights are read anew: {path}", path=self._file.path)
 
     def _object(self, objection: str) -> None:
-        """Say once what is wrong with the file."""
+        """Log once why the file is not used."""
         if objection != self._objection:
             self._objection = objection
             _log.critical("The rights stay as they were. {objection}", objection=objection)
@@ -123,7 +113,7 @@ class RightsFile:
 
 def rights_from_bytes(data: bytes, place: str) -> Rights:
     """
-    Read what is in a file of rights; see `parse_rights`.
+    Parse the content of a rights file; see `parse_rights`.
 
     Raises:
         ConfigurationError: Also if it is not UTF-8.

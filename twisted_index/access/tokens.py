@@ -2,9 +2,9 @@
 Tokens: secrets that programs use in place of a user's password, each good for some things only.
 
 They are kept in `keep/tokens.json` below the state folder, for the server and the command
-`twisted-index token` alike: whoever changes the file holds a lock, and whoever reads it sees
+`twisted-index token` alike: a change of the file holds a lock, and a reader sees
 either the old or the new one. The file holds digests only. SHA-256 without salt and stretching is
-enough for them: a secret has 256 random bits, which nobody guesses at any speed.
+enough for them: a secret has 256 random bits, which cannot be guessed at any speed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from twisted_index.access.patterns import project_pattern
-from twisted_index.access.watched import WatchedFile
 from twisted_index.errors import ConfigurationError, Unauthorized
+from twisted_index.files.watched_file import WatchedFile
 from twisted_index.interfaces import Action
 
 try:
@@ -41,7 +41,7 @@ _ID_BYTES = 6
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SECRET = re.compile(rb"tix-([0-9a-f]{12})-[A-Za-z0-9_-]{43}")
 
-Scope: TypeAlias = "Mapping[Action, tuple[str, ...]]"
+TokenPermissions: TypeAlias = "Mapping[Action, tuple[str, ...]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class Token:
 
     Attributes:
         identifier: In the secret, so that the token can be looked up by it.
-        name: Given by whoever made it.
+        name: Given by its creator.
         sha256: Lower-case hex digest of the whole secret.
-        scope: What it is good for: patterns of projects by action, as they were asked for.
+        permissions: What it is good for: patterns of projects by action, as they were asked for.
         created: Aware, UTC.
         expires: The same; None for never.
     """
@@ -61,7 +61,7 @@ class Token:
     identifier: str
     name: str
     sha256: str
-    scope: Scope
+    permissions: TokenPermissions
     created: datetime
     expires: datetime | None = None
 
@@ -91,7 +91,7 @@ class TokenStore:
         """Say whether there ever was a token here: one call of `stat`."""
         return self._file.exists()
 
-    def latest(self) -> Mapping[str, Token] | None:
+    def cached(self) -> Mapping[str, Token] | None:
         """Give what `read` gave, if it would give the same again: one call of `stat`."""
         return None if self._file.changed() else self._latest
 
@@ -114,7 +114,9 @@ class TokenStore:
             raise ConfigurationError(f"{self._path}: the tokens cannot be read: {error.strerror}.") from error
         return tokens
 
-    def create(self, name: str, scope: Scope, *, lifetime: float | None = None) -> tuple[Token, str]:
+    def create(
+        self, name: str, scope: TokenPermissions, *, lifetime: float | None = None
+    ) -> tuple[Token, str]:
         """
         Make a token. Blocks.
 
@@ -146,7 +148,7 @@ class TokenStore:
                 identifier=identifier,
                 name=name,
                 sha256=_digest(secret.encode()),
-                scope=dict(scope),
+                permissions=dict(scope),
                 created=self._moment(0.0),
                 expires=None if lifetime is None else self._moment(lifetime),
             )
@@ -187,7 +189,7 @@ class TokenStore:
             raise Unauthorized("This token is not valid.")
         if token.expires is not None and self._moment(0.0) >= token.expires:
             raise Unauthorized(f"The token {token.name} has expired.")
-        return replace(token, scope=implied(token.scope))
+        return replace(token, permissions=with_implied_permissions(token.permissions))
 
     def _moment(self, later: float) -> datetime:
         try:
@@ -203,7 +205,7 @@ class TokenStore:
             with _locked(os.path.join(self._folder, "tokens.lock")):
                 tokens = dict(self.read())
                 yield tokens
-                _replace(self._path, _spell(tokens))
+                _replace(self._path, _serialize(tokens))
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the tokens cannot be kept: {error.strerror}.") from error
 
@@ -218,7 +220,7 @@ def identifier_of(secret: bytes) -> str:
     return match[1].decode("ascii") if match else ""
 
 
-def implied(scope: Scope) -> Scope:
+def with_implied_permissions(scope: TokenPermissions) -> TokenPermissions:
     """Add what a scope means: who uploads has to create and to read the same projects."""
     upload = scope.get(Action.UPLOAD, ())
     more = {action: (*scope.get(action, ()), *upload) for action in (Action.CREATE, Action.READ)}
@@ -251,7 +253,7 @@ def _token(raw: Mapping[str, str]) -> Token:
         identifier=raw["id"],
         name=str(raw["name"]),
         sha256=raw["sha256"],
-        scope={Action(key): tuple(map(project_pattern, patterns)) for key, patterns in scope.items()},
+        permissions={Action(key): tuple(map(project_pattern, patterns)) for key, patterns in scope.items()},
         created=_aware(raw["created"]),
         expires=None if raw["expires"] is None else _aware(raw["expires"]),
     )
@@ -264,13 +266,13 @@ def _aware(text: str) -> datetime:
     return moment
 
 
-def _spell(tokens: Mapping[str, Token]) -> bytes:
+def _serialize(tokens: Mapping[str, Token]) -> bytes:
     rows = [
         {
             "id": token.identifier,
             "name": token.name,
             "sha256": token.sha256,
-            "scope": {action.value: list(patterns) for action, patterns in token.scope.items()},
+            "scope": {action.value: list(patterns) for action, patterns in token.permissions.items()},
             "created": token.created.isoformat(),
             "expires": None if token.expires is None else token.expires.isoformat(),
         }
@@ -288,7 +290,7 @@ def _make_folder(folder: str) -> None:
         return
     if hasattr(os, "O_DIRECTORY"):
         with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            _give(descriptor, os.path.dirname(folder))
+            _chown_like_folder(descriptor, os.path.dirname(folder))
 
 
 @contextlib.contextmanager
@@ -306,7 +308,7 @@ def _opened(path: str, flags: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _give(descriptor: int, folder: str) -> None:
+def _chown_like_folder(descriptor: int, folder: str) -> None:
     """
     Give something to the owner of the folder that it lies in.
 
@@ -321,7 +323,7 @@ def _give(descriptor: int, folder: str) -> None:
 def _locked(path: str) -> Iterator[None]:
     """Hold the lock of a folder. It is a file of its own: the file of tokens is another with each change."""
     with _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
-        _give(descriptor, os.path.dirname(path))
+        _chown_like_folder(descriptor, os.path.dirname(path))
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -333,7 +335,7 @@ def _replace(path: str, data: bytes) -> None:
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-            _give(descriptor, folder)
+            _chown_like_folder(descriptor, folder)
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(data)
             os.fsync(descriptor)

@@ -9,13 +9,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from twisted_index.simple._project_names import is_valid_name, normalize
-from twisted_index.simple._versions import normal_form, trimmed
+from twisted_index.simple._versions import canonical_version, normal_form
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
 
 
-class Kind(enum.Enum):
+class DistributionType(enum.Enum):
     """The kind of a distribution file, under the name that upload forms and legacy JSON use."""
 
     WHEEL = "bdist_wheel"
@@ -56,7 +56,7 @@ class Distribution:
     filename: str
     project: str
     version: str
-    kind: Kind
+    kind: DistributionType
     build: str = ""
     tags: str = ""
     extension: str
@@ -69,18 +69,19 @@ class Distribution:
         `demo-1.0-py3-none-any.whl` and `Demo-1.0.0-py3-none-any.whl` are the same file to an
         installer. A .zip and a .tar.gz are not: each has its own digest in a lock file.
         """
-        return (self.project, trimmed(self.version), self.build, self.tags, self.extension)
+        return (self.project, canonical_version(self.version), self.build, self.tags, self.extension)
 
 
 #: File systems allow no more bytes in a name, which is ASCII here.
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
 
 # All that a name, a version (with its epoch and local part) and tags can hold.
 ALPHABET = re.compile(r"[A-Za-z0-9._+!-]+")
 
 WHEEL_EXTENSION = ".whl"
 
-# What both pip and uv install, of what they were seen to be offered.
+# What pip and uv take from an index, or took when these files were made: of late they want .tar.gz
+# or .zip of some (PEP 625).
 SDIST_EXTENSIONS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar")
 
 # Binary formats that installers have given up, and what they were called.
@@ -94,7 +95,7 @@ RETIRED_FORMATS = {
 }
 
 # Archives that one installer or another cannot unpack.
-FOREIGN_ARCHIVES = (
+UNSUPPORTED_ARCHIVES = (
     ".tar.zst",
     ".tar.z",
     ".tar.lz",
@@ -108,26 +109,30 @@ FOREIGN_ARCHIVES = (
     ".rar",
 )
 
+
+def one_of(extensions: Iterable[str]) -> str:
+    """Write a pattern that matches any of these."""
+    return "|".join(map(re.escape, extensions))
+
+
 _NAME_ADVICE = "Build the file again with a current build tool, which names it rightly."
 
 
-def parse_filename(filename: str, project: str | None = None) -> Distribution:
+def read_filename(filename: str, project: str | None = None) -> Distribution:
     """
-    Read the name of a distribution file (binary and source distribution format specifications).
+    Read the name of a distribution file.
 
-    The name of an sdist does not say where its project ends: `a-1-1.tar.gz` is `a-1` at `1`, or
-    `a` at `1-1`, an old spelling of `1.post1`. A known project settles that.
+    Unlike `parse_filename` this gives no advice about a bad name, since most other files in a folder
+    are of no interest.
 
     Args:
-        filename: The last segment of a path or URL, decoded.
-        project: The normalized name of the project whose file this should be, if that is known. It
-            only settles the split: the result may name another project, and the caller decides
-            what that means.
+        filename: As for `parse_filename`.
+        project: As for `parse_filename`.
 
     Raises:
         InvalidFilename: No installer could use a file of that name.
     """
-    if len(filename) > _LONGEST_NAME or ALPHABET.fullmatch(filename) is None:
+    if len(filename) > LONGEST_NAME or ALPHABET.fullmatch(filename) is None:
         raise _wrong_characters(filename)
     if filename.endswith(WHEEL_EXTENSION):
         return _parse_wheel(filename)
@@ -141,8 +146,8 @@ def _wrong_characters(filename: str) -> InvalidFilename:
     advice = "Rename the file to what its build tool called it."
     if not filename:
         return InvalidFilename("The file name is empty.", advice)
-    if len(filename) > _LONGEST_NAME:
-        return InvalidFilename(f"The file name is longer than {_LONGEST_NAME} characters.", advice)
+    if len(filename) > LONGEST_NAME:
+        return InvalidFilename(f"The file name is longer than {LONGEST_NAME} characters.", advice)
     if "/" in filename or "\\" in filename:
         what = "a slash"
     elif not filename.isascii():
@@ -163,7 +168,7 @@ def _wrong_extension(filename: str) -> InvalidFilename:
             "The extension is in upper case, which installers do not recognize.",
             "Rename the file so that its extension is in lower case.",
         )
-    if lower.endswith(FOREIGN_ARCHIVES):
+    if lower.endswith(UNSUPPORTED_ARCHIVES):
         return InvalidFilename(
             "This kind of archive cannot be unpacked by every installer.",
             "Pack the same content as a .tar.gz file.",
@@ -218,7 +223,7 @@ def _parse_wheel(filename: str) -> Distribution:
         filename=filename,
         project=normalize(name),
         version=normal_version,
-        kind=Kind.WHEEL,
+        kind=DistributionType.WHEEL,
         build=build,
         tags=tag_set,
         extension=WHEEL_EXTENSION,
@@ -267,7 +272,7 @@ def _tag_set(interpreters: str, abis: str, platforms: str) -> str | None:
 def _parse_sdist(filename: str, extension: str, project: str | None) -> Distribution:
     stem = filename[: -len(extension)]
     split = _cut_by_project(stem, project) if project is not None else None
-    split = split or cut_by_likelihood(stem)
+    split = split or split_sdist_stem(stem)
     if split is None:
         raise _wrong_sdist(stem)
     name, version = split
@@ -275,7 +280,7 @@ def _parse_sdist(filename: str, extension: str, project: str | None) -> Distribu
         filename=filename,
         project=normalize(name),
         version=version,
-        kind=Kind.SDIST,
+        kind=DistributionType.SDIST,
         extension=extension,
     )
 
@@ -297,7 +302,7 @@ def _cut_by_project(stem: str, project: str) -> tuple[str, str] | None:
     return None
 
 
-def cut_by_likelihood(stem: str) -> tuple[str, str] | None:
+def split_sdist_stem(stem: str) -> tuple[str, str] | None:
     """
     Cut at the last hyphen that leaves a name and a version, as PEP 625 allows a single one.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_version
 from packaging.version import Version
@@ -16,136 +18,93 @@ if TYPE_CHECKING:
 
     from twisted_index.simple.model import File
 
-    #: Sorts versions; its parts are nobody's business.
-    VersionKey: TypeAlias = tuple[Any, ...]
+    #: Sorts versions; equal for all spellings of one release.
+    VersionKey: TypeAlias = "Version | _NotAVersion"
 
 
-# Numbers without leading zeros between dots: in normal form already, and nearly every version there
-# is. They are read here, at a tenth of what `packaging` takes; a page can have thousands. The limit
-# of digits keeps clear of Python's own, which is an error.
+# Numbers without leading zeros between dots: nearly every version there is, and in normal form as it
+# stands. The limit of digits keeps clear of Python's own, which is an error.
 _PLAIN_RELEASE = re.compile(r"(?:0|[1-9][0-9]{0,18})(?:\.(?:0|[1-9][0-9]{0,18}))*")
 
 
-class _Release(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _NotAVersion:
+    """Text that PEP 440 does not allow as a version: sorts as text, after every version."""
+
+    text: str
+
+    def __lt__(self, other: object) -> bool:
+        return isinstance(other, _NotAVersion) and self.text < other.text
+
+    def __gt__(self, other: object) -> bool:
+        return not isinstance(other, _NotAVersion) or self.text > other.text
+
+
+#: Characters of a version that is worth remembering; hostile ones would fill tens of megabytes.
+_MEMORABLE = 64
+
+
+def version_sort_key(version: str) -> VersionKey:
     """
-    What is known of a valid version.
+    Give a key that sorts versions: the valid ones as PEP 440 orders them, then others as text.
 
-    Attributes:
-        normal: The PEP 440 normal form, with the zeros that it was written with.
-        trimmed: The same for every spelling of one release: `1.0` and `1.0.0` both give `1`.
-        key: For sorting.
+    Spellings of one release (`1.0`, `1.0.0`) have equal keys.
     """
-
-    normal: str
-    trimmed: str
-    key: VersionKey
+    return _remembered(version) if len(version) <= _MEMORABLE else _read(version)
 
 
-# The files of a project share their versions, so that most are asked for more than once. An entry
-# holds about 1 KB.
-@lru_cache(maxsize=4096)
-def _release(version: str) -> _Release | None:
-    """Read any version; None unless PEP 440 allows it."""
+def _read(version: str) -> VersionKey:
     try:
-        read = Version(version)
-        return _Release(str(read), canonicalize_version(read), _key(read))
+        return Version(version)
     # InvalidVersion is a ValueError, and so is Python's refusal of a number of 4,300 digits.
     except ValueError:
-        return None
+        return _NotAVersion(version)
 
 
-# The places of a key: valid, epoch, release, pre-release, post-release, development, local.
-_FINAL = (3, 0)
-_BEFORE_PRE_RELEASES = (-1, 0)
-_PRE_RELEASES = {"a": 0, "b": 1, "rc": 2}
-_NO_POST = -1
-_NO_DEV = math.inf
-
-
-def _key(version: Version) -> VersionKey:
-    """
-    Spell the order of PEP 440 ("Summary of permitted suffixes and relative ordering") as a tuple.
-
-    Tuples of numbers compare in C. Comparing `Version` objects takes most of the time of a page.
-    """
-    if version.pre is not None:
-        pre = (_PRE_RELEASES[version.pre[0]], version.pre[1])
-    elif version.post is None and version.dev is not None:
-        pre = _BEFORE_PRE_RELEASES
-    else:
-        pre = _FINAL
-    return (
-        0,
-        version.epoch,
-        _without_zeros(version.release),
-        pre,
-        _NO_POST if version.post is None else version.post,
-        _NO_DEV if version.dev is None else version.dev,
-        _local_key(version.local),
-    )
-
-
-def _plain_key(version: str) -> VersionKey:
-    release = _without_zeros(tuple(map(int, version.split("."))))
-    return (0, 0, release, _FINAL, _NO_POST, _NO_DEV, ())
-
-
-def _without_zeros(release: tuple[int, ...]) -> tuple[int, ...]:
-    while release and release[-1] == 0:
-        release = release[:-1]
-    return release
-
-
-def _local_key(local: str | None) -> tuple[tuple[int, int, str], ...]:
-    """Order the parts of a local version: numbers as numbers, after all words."""
-    parts = local.split(".") if local else ()
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
+# The files of a project share their versions, so most versions are read more than once.
+_remembered = lru_cache(maxsize=4096)(_read)
 
 
 def normal_form(version: str) -> str | None:
     """Give the PEP 440 normal form of a version; None if it is not valid."""
     if _PLAIN_RELEASE.fullmatch(version) is not None:
         return version
-    release = _release(version)
-    return None if release is None else release.normal
+    key = version_sort_key(version)
+    return str(key) if isinstance(key, Version) else None
 
 
-def trimmed(version: str) -> str:
-    """Give what all spellings of a release have in common; what is not valid, as it is."""
+def canonical_version(version: str) -> str:
+    """
+    Give the normal form without trailing zeros; text that is not a version, as it is.
+
+    Equal for all spellings of one release. Sets and dicts hold releases by this and not by
+    `version_sort_key`: a page of an upstream's could name any number of versions with equal hashes, as
+    numbers, unlike text, are hashed without a secret.
+    """
     if _PLAIN_RELEASE.fullmatch(version) is not None:
         while version.endswith(".0"):
             version = version[:-2]
         return version
-    release = _release(version)
-    return version if release is None else release.trimmed
+    key = version_sort_key(version)
+    return canonicalize_version(key) if isinstance(key, Version) else version
 
 
-def version_key(version: str) -> VersionKey:
-    """
-    Give a key that sorts versions: the valid ones as PEP 440 orders them, then others as text.
-
-    Spellings of one release (`1.0`, `1.0.0`) have equal keys.
-    """
-    if _PLAIN_RELEASE.fullmatch(version) is not None:
-        return _plain_key(version)
-    release = _release(version)
-    return (1, version) if release is None else release.key
-
-
-def ordered_versions(versions: Iterable[str]) -> tuple[str, ...]:
+def sorted_versions(versions: Iterable[str]) -> tuple[str, ...]:
     """
     Order versions, each release once (PEP 700: no duplicates, normal form preferred).
 
     Returns:
-        Ascending by `version_key`. Of several spellings of a release the first is kept, in its
-        normal form; what is no version by PEP 440 is kept as it is.
+        Ascending by `version_sort_key`. Of several spellings of a release the first is kept, in its
+        normal form; what is not a version by PEP 440 is kept as it is.
     """
-    spellings: dict[str, str] = {}
-    for version in versions:
-        spellings.setdefault(trimmed(version), normal_form(version) or version)
-    return tuple(sorted(spellings.values(), key=version_key))
+    keyed = [(version_sort_key(version), version) for version in dict.fromkeys(versions)]
+    keyed.sort(key=itemgetter(0))
+    firsts = (next(spellings)[1] for _key, spellings in groupby(keyed, key=itemgetter(0)))
+    return tuple(normal_form(version) or version for version in firsts)
 
 
-def file_order(file: File) -> tuple[VersionKey, str]:
-    """Give a key that sorts the files of a project page: by version, then by file name."""
-    return version_key(file.version), file.filename
+def sorted_files(files: Iterable[File]) -> tuple[File, ...]:
+    """Sort the files of a project page by version, then by file name."""
+    # Two stable sorts: a tuple of both would ask first whether two versions are equal, in Python.
+    by_name = sorted(files, key=attrgetter("filename"))
+    return tuple(sorted(by_name, key=lambda file: version_sort_key(file.version)))

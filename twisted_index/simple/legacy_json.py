@@ -1,8 +1,8 @@
 """
 A project in the legacy JSON API of PyPI: what scripts, bandersnatch and poetry know.
 
-It was never specified; the keys are those that PyPI has. All of them are always there, and null is
-what is not known. Only digests that nobody has computed are left out. Pure.
+It was never specified; the keys are those of PyPI. All of them are always present, null where unknown;
+only unknown digests are left out. Pure.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ import json
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from twisted_index.simple.model import Companion
-from twisted_index.simple.names import InvalidFilename, Kind, normalize, parse_filename, version_key
-from twisted_index.simple.spelling import (
+from twisted_index.simple.formatting import (
     core_metadata,
     offered_files,
     offered_versions,
     quote_filename,
     yank_reason,
+)
+from twisted_index.simple.model import Sidecar
+from twisted_index.simple.names import (
+    DistributionType,
+    InvalidFilename,
+    canonical_version,
+    normalize,
+    parse_filename,
+    version_sort_key,
 )
 
 if TYPE_CHECKING:
@@ -29,10 +36,10 @@ if TYPE_CHECKING:
     from twisted_index.simple._versions import VersionKey
     from twisted_index.simple.model import File, ProjectPage
 
-#: The media type of what is written here.
-CONTENT_TYPE = b"application/json"
+#: The media type of these documents.
+LEGACY_CONTENT_TYPE = b"application/json"
 
-#: What is said of a project or a release that is not here; PyPI's words, for whoever compares them.
+#: The message for a missing project or release: PyPI's words, since clients compare them.
 NOT_FOUND = b'{"message": "Not Found"}\n'
 
 #: Nothing is counted here; PyPI says the same since it does not count either.
@@ -70,12 +77,11 @@ def latest_version(page: ProjectPage) -> str | None:
 
 
 def _rank(version: str, files: list[File]) -> tuple[bool, bool, bool, VersionKey]:
-    try:
-        read = Version(version)
-    except InvalidVersion:
-        # Below all that are valid, though `version_key` sorts it after them.
-        return (not _all_yanked(files), False, False, version_key(version))
-    return (not _all_yanked(files), not read.is_prerelease, True, version_key(version))
+    key = version_sort_key(version)
+    is_valid = isinstance(key, Version)
+    is_final = isinstance(key, Version) and not key.is_prerelease
+    # Invalid versions rank below all valid ones, though `version_sort_key` sorts them last.
+    return (not _all_yanked(files), is_final, is_valid, key)
 
 
 def find_version(page: ProjectPage, version: str) -> str | None:
@@ -85,20 +91,20 @@ def find_version(page: ProjectPage, version: str) -> str | None:
     Returns:
         As the page spells it; None if the project has no such version.
     """
-    wanted = version_key(version)
-    return next((one for one in offered_versions(page) if version_key(one) == wanted), None)
+    wanted = canonical_version(version)
+    return next((one for one in offered_versions(page) if canonical_version(one) == wanted), None)
 
 
 def release_files(page: ProjectPage, version: str) -> list[File]:
     """Give the files of a version, in any of its spellings."""
-    return _releases(page).get(version_key(version), [])
+    return _releases(page).get(canonical_version(version), [])
 
 
-def _releases(page: ProjectPage) -> dict[VersionKey, list[File]]:
+def _releases(page: ProjectPage) -> dict[str, list[File]]:
     """Give the files of each release, however their versions are spelled."""
-    releases: dict[VersionKey, list[File]] = {}
+    releases: dict[str, list[File]] = {}
     for file in offered_files(page):
-        releases.setdefault(version_key(file.version), []).append(file)
+        releases.setdefault(canonical_version(file.version), []).append(file)
     return releases
 
 
@@ -117,7 +123,7 @@ def write_project(
         metadata: The core metadata of the release, of any quality; None if there is none: then
             `info` says what the page says.
         version: As `find_version` gave it; None for the latest, together with all `releases`.
-        base_url: Of what the index is mounted at; None makes all URLs relative to that of the
+        base_url: URL of the index; None makes all URLs relative to that of the
             document, `pypi/PROJECT/json` or `pypi/PROJECT/VERSION/json`.
     """
     depth = 2 if version is None else 3
@@ -126,7 +132,7 @@ def write_project(
     folder = f"{base}simple/{page.name}/"
     files = release_files(page, chosen)
     document: dict[str, Any] = {
-        "info": _info(page, chosen, files, read_metadata(metadata), base),
+        "info": _info(page, chosen, files, parse_core_metadata(metadata), base),
         "last_serial": 0,
         "ownership": {"organization": None, "roles": []},
         "urls": [_file(file, folder) for file in files],
@@ -135,7 +141,7 @@ def write_project(
     if version is None:
         releases = _releases(page)
         document["releases"] = {
-            one: [_file(file, folder) for file in releases.get(version_key(one), ())]
+            one: [_file(file, folder) for file in releases.get(canonical_version(one), ())]
             for one in offered_versions(page)
         }
     # Not sorted: the releases are in the order of their versions.
@@ -143,7 +149,7 @@ def write_project(
     return text.encode("utf-8", "replace") + b"\n"
 
 
-def read_metadata(document: bytes | None) -> Mapping[str, Any]:
+def parse_core_metadata(document: bytes | None) -> Mapping[str, Any]:
     """
     Read core metadata as far as it can be read.
 
@@ -220,7 +226,7 @@ def _file(file: File, folder: str) -> dict[str, Any]:
         "digests": digests,
         "downloads": _NOT_COUNTED,
         "filename": file.filename,
-        "has_sig": Companion.SIGNATURE in file.companions,
+        "has_sig": Sidecar.SIGNATURE in file.sidecars,
         "packagetype": kind,
         "python_version": python,
         "requires_python": file.requires_python,
@@ -237,10 +243,10 @@ def _file(file: File, folder: str) -> dict[str, Any]:
 def _kind(file: File) -> tuple[str, str]:
     """Give the package type, and for which Python it is: the Python tag of a wheel, else `source`."""
     if not file.filename.endswith(".whl"):
-        return Kind.SDIST.value, "source"
+        return DistributionType.SDIST.value, "source"
     try:
         tags = parse_filename(file.filename).tags
     except InvalidFilename:
         tags = file.filename.removesuffix(".whl")
-        return Kind.WHEEL.value, tags.split("-")[-3] if tags.count("-") > 2 else "py3"
-    return Kind.WHEEL.value, tags.split("-")[0]
+        return DistributionType.WHEEL.value, tags.split("-")[-3] if tags.count("-") > 2 else "py3"
+    return DistributionType.WHEEL.value, tags.split("-")[0]

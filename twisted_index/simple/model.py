@@ -1,8 +1,4 @@
-"""
-The values that an index is made of. Frozen: a new state is a new value.
-
-Not for: where they come from (`sources`) or how they are written (`html_page`, `json_page`).
-"""
+"""The values of an index: project lists, pages, files. Frozen: a new state is a new value."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Companion(enum.Enum):
+class Sidecar(enum.Enum):
     """A document that belongs to a file and is served at the file's URL plus this suffix."""
 
     METADATA = ".metadata"  # PEP 658
@@ -73,7 +69,7 @@ class File:
         core_metadata: Digests of the file's `.metadata` (PEP 714): empty if there is one of
             unknown digest, None if there is none.
         yanked: None unless yanked.
-        companions: Which of `.asc` and `.provenance` exist beside the file.
+        sidecars: Which of `.asc` and `.provenance` exist beside the file.
         provenance_url: An absolute https URL given by an upstream; None for a file of our own.
     """
 
@@ -85,7 +81,7 @@ class File:
     requires_python: str | None = None
     core_metadata: Mapping[str, str] | None = None
     yanked: Yanked | None = None
-    companions: frozenset[Companion] = frozenset()
+    sidecars: frozenset[Sidecar] = frozenset()
     provenance_url: str | None = None
 
 
@@ -115,6 +111,8 @@ class ProjectList:
 
     Attributes:
         names: Normalized, ascending, each once.
+        complete: False while an unreadable folder may hold further, unknown names.
     """
 
     names: tuple[str, ...] = ()
+    complete: bool = True

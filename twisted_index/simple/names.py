@@ -1,26 +1,36 @@
 """
 Names: of projects, of distribution files, and of versions in their order.
 
-All of it is decided by text alone. Not for: what a file holds, or whether it exists.
+Decided by text alone, without looking at a file.
 """
 
 from __future__ import annotations
 
-from twisted_index.simple._claims import claimed_project, is_temporary
-from twisted_index.simple._filenames import Distribution, InvalidFilename, Kind, parse_filename
+from twisted_index.simple._filename_advice import looks_like_distribution, parse_filename
+from twisted_index.simple._filenames import Distribution, DistributionType, InvalidFilename
+from twisted_index.simple._name_claims import claimed_project, is_temporary
 from twisted_index.simple._project_names import is_valid_name, normalize
-from twisted_index.simple._versions import file_order, ordered_versions, version_key
+from twisted_index.simple._versions import (
+    canonical_version,
+    normal_form,
+    sorted_files,
+    sorted_versions,
+    version_sort_key,
+)
 
 __all__ = [
     "Distribution",
+    "DistributionType",
     "InvalidFilename",
-    "Kind",
+    "canonical_version",
     "claimed_project",
-    "file_order",
     "is_temporary",
     "is_valid_name",
+    "looks_like_distribution",
+    "normal_form",
     "normalize",
-    "ordered_versions",
     "parse_filename",
-    "version_key",
+    "sorted_files",
+    "sorted_versions",
+    "version_sort_key",
 ]

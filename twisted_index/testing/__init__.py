@@ -14,9 +14,9 @@ A source to put them in, and an index of it without a port:
     source.add(make_sdist("demo", "1.1"), yanked="broken")
     assert IndexInMemory(source).get("/simple/demo/").status == 200
 
-It can be told who may do what, and where files are published; over a folder that is made for it:
+With access control and a store of your own; or over a folder:
 
-    index = IndexInMemory(source, access=our_access, store=our_store)  # any IAccess, any IStore
+    index = IndexInMemory(source, access=our_access, store=MemoryStore(source))
     index = IndexInMemory.of_folders(folder, overwrite=())  # everyone may upload into the folder
     index.get("/legacy/", method="POST", headers={"Content-Type": ...}, body=form)
 
@@ -26,37 +26,51 @@ And an index with a port, for real installers; as a fixture in `twisted_index.te
         index.add(wheel)
         run_our_installer("--index-url", index.url)
 
-It takes all that can be set for a server, such as uploads and an upstream:
+It takes every setting of a server, such as uploads and an upstream:
 
-    uploads = Publishing(upload=True, anyone_may_upload=True)
-    upstreams = Upstreams(urls=(other_index.url,), mode="proxy")
-    with RunningIndex(Settings(publishing=uploads, upstreams=upstreams)) as index:
+    uploads = UploadSettings(upload=True, anonymous_upload=True)
+    upstreams = UpstreamSettings(urls=(other_index.url,), mode="proxy")
+    with RunningIndex(Settings(uploads=uploads, upstreams=upstreams)) as index:
         run_our_publisher("--repository-url", f"{index.base_url}legacy/")
 
-Not for: building real distributions. There is no project here, only what installers look at.
+A source or a store of your own can prove that it keeps its contract; see `contracts`:
+
+    class TestNightly(SourceContract):
+        def harness(self):
+            return NightlyHarness()
+
+Out of scope: building real distributions; the files have just what installers read.
 """
 
-from twisted_index.testing.harness import AtOnce, Connection, IndexInMemory, SiteInMemory
-from twisted_index.testing.made import Contents, MadeFile, make_sdist, make_wheel
-from twisted_index.testing.memory import ADDED, MemorySource, Question
-from twisted_index.testing.replies import Fields, NoReply, Reply
-from twisted_index.testing.running import RunningIndex, SeenRequest
+from twisted_index.testing.contracts import SourceContract, SourceHarness, StoreContract, StoreHarness
+from twisted_index.testing.distributions import BuiltFile, Contents, make_sdist, make_wheel
+from twisted_index.testing.in_memory import Connection, IndexInMemory, SiteInMemory, SynchronousRunner
+from twisted_index.testing.live import RecordedRequest, RunningIndex
+from twisted_index.testing.memory_source import ADDED, MemorySource, SourceCall
+from twisted_index.testing.memory_store import MemorySpool, MemoryStore
+from twisted_index.testing.responses import HeaderFields, IncompleteResponse, ReceivedResponse
 
 __all__ = [
     "ADDED",
-    "AtOnce",
+    "BuiltFile",
     "Connection",
     "Contents",
-    "Fields",
+    "HeaderFields",
+    "IncompleteResponse",
     "IndexInMemory",
-    "MadeFile",
     "MemorySource",
-    "NoReply",
-    "Question",
-    "Reply",
+    "MemorySpool",
+    "MemoryStore",
+    "ReceivedResponse",
+    "RecordedRequest",
     "RunningIndex",
-    "SeenRequest",
     "SiteInMemory",
+    "SourceCall",
+    "SourceContract",
+    "SourceHarness",
+    "StoreContract",
+    "StoreHarness",
+    "SynchronousRunner",
     "make_sdist",
     "make_wheel",
 ]

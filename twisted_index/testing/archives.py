@@ -1,4 +1,4 @@
-"""Writes archives whose bytes depend on nothing but what is put in."""
+"""Writes archives reproducibly: equal content gives equal bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# Both zip and tar can hold it, and whoever unpacks it gets a file that is not in the future.
+# Both zip and tar can represent it, and unpacked files are not dated in the future.
 _MEMBER_TIME: Final = (1980, 1, 1, 0, 0, 0)
 MEMBER_SECONDS: Final = 315532800
 

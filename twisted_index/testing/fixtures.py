@@ -1,5 +1,5 @@
 """
-A fixture for pytest. It is there for whoever says so in a `conftest.py`, and for nobody else:
+A fixture for pytest, enabled in a `conftest.py`:
 
     pytest_plugins = ["twisted_index.testing.fixtures"]
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from twisted_index.testing.running import RunningIndex
+from twisted_index.testing.live import RunningIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

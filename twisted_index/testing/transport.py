@@ -1,4 +1,4 @@
-"""One connection in memory, on which bytes move only when they are told to."""
+"""A connection in memory; bytes move only in `step()`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
+
+from twisted_index._twisted.server import pending_bytes
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol
@@ -52,7 +54,7 @@ class MemoryTransport(FileDescriptor):
     Attributes:
         incoming: Pieces that the client has sent and the server has not read.
         ended: Whether the client has said that nothing more will come.
-        taking: Whether the client takes what is sent to it.
+        is_reading: Whether the client takes what is sent to it.
         received: All that the client has taken.
     """
 
@@ -62,7 +64,7 @@ class MemoryTransport(FileDescriptor):
         super().__init__(reactor=wishes)
         self.incoming: deque[bytes] = deque()
         self.ended = False
-        self.taking = True
+        self.is_reading = True
         self.received = b""
         self._protocol = protocol
         self._aborting = False
@@ -80,7 +82,7 @@ class MemoryTransport(FileDescriptor):
 
     def writeSomeData(self, data: bytes) -> int:
         """Hand over to the client what it takes; called by Twisted's buffer."""
-        if not self.taking:
+        if not self.is_reading:
             return 0
         self.received += data
         return len(data)
@@ -92,7 +94,7 @@ class MemoryTransport(FileDescriptor):
         FileDescriptor.stopWriting(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        """End the connection; both Twisted's buffer and the protocol are told."""
+        """Close the connection, and notify Twisted's buffer and the protocol."""
         FileDescriptor.connectionLost(self, reason)
         self._protocol.connectionLost(reason)
 
@@ -112,7 +114,7 @@ class MemoryTransport(FileDescriptor):
             return False
         if self._aborting:
             self.connectionLost(Failure(ConnectionAborted()))
-        elif self._wishes.writing and (self.taking or not self._waiting):
+        elif self._wishes.writing and (self.is_reading or not self._waiting):
             outcome = FileDescriptor.doWrite(self)
             if outcome is not None:
                 self.connectionLost(Failure(outcome))
@@ -127,7 +129,7 @@ class MemoryTransport(FileDescriptor):
     @property
     def _waiting(self) -> int:
         """Bytes that the client has not taken."""
-        return len(self.dataBuffer) - self.offset + self._tempDataLen
+        return pending_bytes(self)
 
     def _end_of_input(self) -> None:
         """Tell the protocol as a reactor does: one that does not know half-closed connections is closed."""

@@ -1,1 +1,1 @@
-"""What installers and people meet: the Site, its resources, and the bytes that leave."""
+"""HTTP: requests, views, uploads, responses, the resource, and our own server around it."""

@@ -7,9 +7,7 @@ import tarfile
 import zipfile
 from typing import Any
 
-from hypothesis import settings
-
-from twisted_index.simple.metadata import check_wheel_members, read_sdist_metadata, read_wheel_metadata
+from twisted_index.simple.core_metadata import check_wheel_members, read_sdist_metadata, read_wheel_metadata
 
 DOCUMENT = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n\nA description.\n"
 MEMBERS = {
@@ -27,8 +25,6 @@ SDIST_MEMBERS = {
 MANY = 1 << 30
 TAR_MODES = {".tar.gz": "gz", ".tgz": "gz", ".tar.bz2": "bz2", ".tar.xz": "xz", ".tar": ""}
 SDIST_EXTENSIONS = [*TAR_MODES, ".zip"]
-
-deterministic = settings(derandomize=True, deadline=None, database=None)
 
 
 def make_zip(members: dict[str, bytes], *, method: int = zipfile.ZIP_DEFLATED, comment: bytes = b"") -> bytes:

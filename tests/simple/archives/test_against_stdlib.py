@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_index.simple.metadata import BadArchive
+from twisted_index.simple.core_metadata import BadArchive
 
-from .samples import check_members, deterministic, make_tar, make_zip, read_sdist, read_wheel
+from .samples import check_members, make_tar, make_zip, read_sdist, read_wheel
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=60)
 TREES = st.dictionaries(
@@ -27,7 +27,6 @@ TREES = st.dictionaries(
 )
 
 
-@deterministic
 @given(
     TREES,
     st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
@@ -41,7 +40,8 @@ def test_every_wheel_is_read_as_zipfile_reads_it(tree: dict[str, bytes], method:
             for name in archive.namelist()
             if name.endswith(".dist-info/METADATA") and name.count("/") == 1
         ]
-    check_members(content)
+    if tree:
+        check_members(content)
     if len(found) == 1:
         assert read_wheel(content) == found[0]
     else:
@@ -49,7 +49,6 @@ def test_every_wheel_is_read_as_zipfile_reads_it(tree: dict[str, bytes], method:
             read_wheel(content)
 
 
-@deterministic
 @given(TREES, st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
 def test_every_tar_is_read_as_tarfile_reads_it(tree: dict[str, bytes], form: int) -> None:
     try:
@@ -62,7 +61,7 @@ def test_every_tar_is_read_as_tarfile_reads_it(tree: dict[str, bytes], form: int
         found = [parts for parts in found if parts[0] not in (".", "..")]
         expected = archive.extractfile("/".join(found[-1])).read() if found else None  # type: ignore[union-attr]
     if expected is None:
-        with pytest.raises(BadArchive, match="holds no PKG-INFO"):
+        with pytest.raises(BadArchive, match="holds no PKG-INFO" if tree else "in part"):
             read_sdist(content, ".tar")
     else:
         assert read_sdist(content, ".tar") == expected

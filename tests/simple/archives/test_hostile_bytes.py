@@ -8,11 +8,17 @@ import gzip
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.properties import examples
 from twisted_index.errors import SimpleIndexError
-from twisted_index.simple.metadata import BadArchive, Unreadable, read_sdist_metadata, read_wheel_metadata
+from twisted_index.simple.core_metadata import (
+    BadArchive,
+    UnreadableFile,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
 
 from .samples import (
     DOCUMENT,
@@ -21,7 +27,6 @@ from .samples import (
     SDISTS,
     WHEEL,
     check_members,
-    deterministic,
     read_sdist,
     read_wheel,
 )
@@ -36,12 +41,12 @@ class Failing(io.BytesIO):
 
 @pytest.mark.parametrize("extension", SDIST_EXTENSIONS)
 def test_a_disk_that_fails_is_told_apart_from_a_bad_sdist(extension: str) -> None:
-    with pytest.raises(Unreadable, match="could not be read"):
+    with pytest.raises(UnreadableFile, match="could not be read"):
         read_sdist_metadata(Failing(SDISTS[extension]), extension, MANY)
 
 
 def test_a_disk_that_fails_is_told_apart_from_a_bad_wheel() -> None:
-    with pytest.raises(Unreadable, match="could not be read"):
+    with pytest.raises(UnreadableFile, match="could not be read"):
         read_wheel_metadata(Failing(WHEEL))
 
 
@@ -50,7 +55,7 @@ def test_what_cannot_be_sought_in_is_refused() -> None:
         def seek(self, *_: int) -> int:
             raise OSError(errno.ESPIPE, "Illegal seek")
 
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableFile):
         read_wheel_metadata(Pipe(WHEEL))
 
 
@@ -60,10 +65,9 @@ def test_a_refusal_carries_its_reason_and_its_advice_as_one_public_error() -> No
     error = caught.value
     assert isinstance(error, SimpleIndexError)
     assert error.status == 400
-    assert error.sentence == f"{error.reason} {error.advice}"
+    assert error.message == f"{error.reason} {error.advice}"
 
 
-@deterministic
 @given(st.data())
 def test_a_mutated_wheel_gives_its_metadata_or_a_reason(data: st.DataObject) -> None:
     content = mutated(data, WHEEL)
@@ -72,7 +76,7 @@ def test_a_mutated_wheel_gives_its_metadata_or_a_reason(data: st.DataObject) -> 
         check_members(content, MANY)
 
 
-@settings(deterministic, max_examples=60)
+@examples(60)
 @pytest.mark.parametrize("extension", SDIST_EXTENSIONS)
 @given(st.data())
 def test_a_mutated_sdist_gives_some_document_or_a_reason(extension: str, data: st.DataObject) -> None:
@@ -80,14 +84,13 @@ def test_a_mutated_sdist_gives_some_document_or_a_reason(extension: str, data: s
         read_sdist(mutated(data, SDISTS[extension]), extension, 10_000_000)
 
 
-@settings(deterministic, max_examples=60)
+@examples(60)
 @given(st.data())
 def test_a_mutated_tar_inside_a_sound_stream_gives_some_document_or_a_reason(data: st.DataObject) -> None:
     with contextlib.suppress(BadArchive):
         read_sdist(gzip.compress(mutated(data, SDISTS[".tar"][:4096]), 1), ".tar.gz", 10_000_000)
 
 
-@deterministic
 @given(st.binary(max_size=2000))
 @pytest.mark.parametrize("extension", SDIST_EXTENSIONS)
 def test_any_bytes_give_a_reason(extension: str, content: bytes) -> None:

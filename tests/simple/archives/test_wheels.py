@@ -8,9 +8,9 @@ import zipfile
 
 import pytest
 
-from twisted_index.simple.archives import zip_directory
+from twisted_index.simple.archives import zip_central_directory
 from twisted_index.simple.archives.limits import MAX_METADATA
-from twisted_index.simple.metadata import BadArchive
+from twisted_index.simple.core_metadata import BadArchive
 
 from .samples import DOCUMENT, MEMBERS, SDISTS, WHEEL, check_members, make_zip, read_wheel
 
@@ -124,9 +124,17 @@ def test_a_wheel_cut_where_a_wheel_inside_it_ends_does_not_pass_for_that_one() -
         read_wheel(cut)
 
 
-@pytest.mark.parametrize("more", [b"\0", b"\0" * 5000, b"PK\5\6"])
-def test_a_wheel_with_bytes_after_its_end_is_refused(more: bytes) -> None:
-    with pytest.raises(BadArchive, match="is not a zip archive"):
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (b"\n", "There is 1 byte behind the zip archive"),
+        (b"\0" * 5000, "There are 5,000 bytes behind the zip archive"),
+        (b"PK\5\6", "There are 4 bytes behind the zip archive"),
+        (b"\0" * 100_000, "is not a zip archive"),
+    ],
+)
+def test_a_wheel_with_bytes_after_its_end_is_refused(more: bytes, said: str) -> None:
+    with pytest.raises(BadArchive, match=said):
         read_wheel(WHEEL + more)
 
 
@@ -179,7 +187,7 @@ def test_members_may_unpack_to_the_limit_and_not_to_more() -> None:
 def test_metadata_beyond_its_limit_is_refused_whatever_size_it_declares() -> None:
     content = bytearray(make_zip({"demo-1.0.dist-info/METADATA": bytes(MAX_METADATA + 1)}))
     assert len(content) < 100_000
-    with pytest.raises(BadArchive, match="unpacks to more bytes"):
+    with pytest.raises(BadArchive, match="METADATA has more than 16,777,216 bytes"):
         read_wheel(bytes(content))
     struct.pack_into("<L", content, content.index(b"PK\1\2") + 24, 10)
     with pytest.raises(BadArchive, match="unpacks to more bytes"):
@@ -187,14 +195,14 @@ def test_metadata_beyond_its_limit_is_refused_whatever_size_it_declares() -> Non
 
 
 def test_a_wheel_of_too_many_members_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_directory, "MAX_MEMBERS", len(MEMBERS))
+    monkeypatch.setattr(zip_central_directory, "MAX_MEMBERS", len(MEMBERS))
     assert read_wheel(WHEEL) == DOCUMENT
     with pytest.raises(BadArchive, match="more members"):
         read_wheel(make_zip(MEMBERS | {"more": b""}))
 
 
 def test_a_directory_of_too_many_bytes_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_directory, "MAX_DIRECTORY", 100)
+    monkeypatch.setattr(zip_central_directory, "MAX_DIRECTORY", 100)
     with pytest.raises(BadArchive, match="more members"):
         read_wheel(WHEEL)
 

@@ -8,5 +8,5 @@ lzma, which let other threads run meanwhile. That is why archives are walked her
 300 small members costs `tarfile` about twice as much, unpacking included, and it lets hostile
 headers take memory without a bound.
 
-Not for: knowing what a wheel or an sdist is (`metadata`).
+Out of scope: what a wheel or an sdist is (see `core_metadata`).
 """

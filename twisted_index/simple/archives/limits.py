@@ -1,17 +1,23 @@
-"""What an archive may cost, and the refusal of one that costs more."""
+"""What an archive, or a document beside it, may cost, and the refusal of one that costs more."""
 
 from __future__ import annotations
 
-from twisted_index.simple.archives.refusals import BadArchive
+from twisted_index.simple.archives.errors import BadArchive
 
 #: Bytes of a METADATA or PKG-INFO. The largest in the field have some hundred thousand.
 MAX_METADATA = 16 * 1024 * 1024
+#: Bytes of a signature or provenance document that are served.
+MAX_DOCUMENT = 1 << 20
+#: Bytes that an archive may unpack to while it is read; the largest real sdists stay below 2 GiB.
+MAX_UNPACKED = 8 << 30
 #: Members of an archive. The largest wheels in the field have some ten thousand.
 MAX_MEMBERS = 200_000
 #: Bytes of a zip archive's central directory: MAX_MEMBERS of them with long names.
 MAX_DIRECTORY = 64 * 1024 * 1024
 #: Bytes of one extended header of a tar (a long name, a set of pax records).
 MAX_TAR_HEADER = 1024 * 1024
+#: Bytes of the names of a tar's links, and of what they lead to, that are remembered.
+MAX_LINKS = 1024 * 1024
 #: Bytes that the xz decoder may hold; its highest preset, -9, takes 65 MiB.
 MAX_XZ_MEMORY = 128 * 1024 * 1024
 #: Bytes that are read, or unpacked, in one step.

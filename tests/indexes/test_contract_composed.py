@@ -1,0 +1,99 @@
+"""Sources that are made of others keep the contract as well as those do."""
+
+from __future__ import annotations
+
+from twisted_index.config.settings import UpstreamPolicy
+from twisted_index.errors import Unavailable
+from twisted_index.indexes.policy import PolicySource
+from twisted_index.indexes.priority import PrioritySource
+from twisted_index.indexes.routing import RoutedSource, SourceRoute
+from twisted_index.indexes.swappable import SwappableSource
+from twisted_index.interfaces import ISource
+from twisted_index.simple.model import Status
+from twisted_index.testing import BuiltFile, MemorySource, SourceContract, SourceHarness
+
+
+class ComposedHarness(SourceHarness):
+    """Files come to one source in memory, of which another one is made."""
+
+    def __init__(self) -> None:
+        self.inner = MemorySource()
+        self.source = self.compose(self.inner)
+
+    def compose(self, inner: MemorySource) -> ISource:
+        raise NotImplementedError
+
+    def add(self, file: BuiltFile, *, signature: bytes | None = None) -> None:
+        self.inner.add(file, signature=signature)
+
+    def remove(self, file: BuiltFile) -> None:
+        self.inner.remove(file)
+
+    def add_empty(self, project: str) -> None:
+        self.inner.set_status(project, Status.ACTIVE)
+
+    def fail(self) -> None:
+        self.inner.failure = Unavailable("It is down.")
+
+    def recover(self) -> None:
+        self.inner.failure = None
+
+
+class TestFolderBeforeAnUpstream(SourceContract):
+    class Harness(ComposedHarness):
+        def compose(self, inner):
+            return PrioritySource(inner, MemorySource())
+
+    def harness(self) -> SourceHarness:
+        return self.Harness()
+
+
+class TestUpstreamBehindAFolder(SourceContract):
+    class Harness(ComposedHarness):
+        lists_projects = False
+
+        def compose(self, inner):
+            return PrioritySource(MemorySource(), inner)
+
+    def harness(self) -> SourceHarness:
+        return self.Harness()
+
+
+class TestFolderAndUpstreamTogether(SourceContract):
+    class Harness(ComposedHarness):
+        lists_projects = False
+
+        def compose(self, inner):
+            return PrioritySource(MemorySource(), inner, merge_upstream=["*"])
+
+    def harness(self) -> SourceHarness:
+        return self.Harness()
+
+
+class TestFiltered(SourceContract):
+    class Harness(ComposedHarness):
+        def compose(self, inner):
+            policy = UpstreamPolicy(cooldown=60.0, upstream_deny=("evil", "demo==0.1"))
+            return PolicySource(inner, policy, lambda: 1_900_000_000.0)
+
+    def harness(self) -> SourceHarness:
+        return self.Harness()
+
+
+class TestRouted(SourceContract):
+    class Harness(ComposedHarness):
+        def compose(self, inner):
+            rules = [SourceRoute(pattern="demo", source=inner), SourceRoute(pattern="hidden-*")]
+            return RoutedSource(rules, inner)
+
+    def harness(self) -> SourceHarness:
+        return self.Harness()
+
+
+class TestReplaceable(SourceContract):
+    class Harness(ComposedHarness):
+        def compose(self, inner):
+            return SwappableSource(inner, lambda: None)
+
+    def harness(self) -> SourceHarness:
+        return self.Harness()

@@ -1,0 +1,1 @@
+"""What tests of several folders share: the real server, upstreams that misbehave, forms, users."""

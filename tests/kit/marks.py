@@ -1,0 +1,64 @@
+"""
+Which kind of test stands where.
+
+`unit` is all that happens in this process, most of it in memory; `wire` starts servers or speaks
+over sockets; `clients` runs installers and uploaders; `slow` are properties, races and builds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+_TESTS = Path(__file__).resolve().parents[1]
+
+#: In the order in which they run: what takes longest begins first.
+KINDS = ("clients", "slow", "wire", "unit")
+
+#: By the beginning of a path below tests/; the longest that fits counts. All else is `unit`.
+_PLACES = {
+    "clients/": "clients",
+    "conformance/": "wire",
+    "packaging/": "slow",
+    "backends/folder/test_crash.py": "slow",
+    "backends/folder/test_disks.py": "slow",
+    "backends/folder/test_races.py": "slow",
+    "test_bad_start.py": "wire",
+    "cli/test_console.py": "wire",
+    "events/test_webhooks.py": "wire",
+    "test_imports.py": "wire",
+    "cli/test_prefetch.py": "clients",
+    "config/test_reload.py": "wire",
+    "testing/test_kit_fixture.py": "wire",
+    "testing/test_kit_running.py": "wire",
+    "trust/": "slow",
+    "backends/upstream/test_client": "wire",
+    "backends/upstream/test_two_servers.py": "wire",
+}
+
+
+def mark(item: pytest.Item) -> None:
+    """Mark a test by where it stands."""
+    item.add_marker(kind_of(item.path))
+
+
+def kind_of(path: Path) -> str:
+    """Name the kind of the tests in a file."""
+    place = path.relative_to(_TESTS).as_posix()
+    fitting = [start for start in _PLACES if place.startswith(start)]
+    return _PLACES[max(fitting, key=len)] if fitting else "unit"
+
+
+def order_of(items: Iterable[pytest.Item]) -> Callable[[pytest.Item], int]:
+    """Give a key to sort tests by, which keeps those of a file together: `serial` files are last."""
+    places: dict[Path, int] = defaultdict(int)
+    for item in items:
+        serial = item.get_closest_marker("serial") is not None
+        rank = len(KINDS) if serial else KINDS.index(kind_of(item.path))
+        places[item.path] = max(places[item.path], rank)
+    return lambda item: places[item.path]

@@ -1,0 +1,112 @@
+"""Patterns of project names, and requirements of what is not to be had."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twisted_index.simple.name_patterns import DenyRule, DenyRules, name_matcher, normalized_pattern
+from twisted_index.simple.names import normalize
+
+names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matches"),
+    [
+        ("acme-*", "acme-core", True),
+        ("acme-*", "acme", False),
+        ("acme-*", "acmecore", False),
+        ("Acme_*", "acme-core", True),
+        ("acme.*", "acme-core", True),
+        ("acme--*", "acme-core", True),
+        ("*", "anything", True),
+        ("a?c", "abc", True),
+        ("a[bc]c", "acc", True),
+        ("a[!bc]c", "abc", False),
+        ("a[B-D]c", "acc", True),
+        ("a[!b-d0-9]c", "a5c", False),
+        ("z-a[a-cx]", "z-ax", True),
+        ("secret", "secret", True),
+        ("secret", "secrets", False),
+        ("secret", "my-secret", False),
+    ],
+)
+def test_a_pattern_is_normalized_as_names_are(pattern, name, matches):
+    assert name_matcher([pattern])(name) is matches
+
+
+@given(names)
+def test_a_name_in_any_spelling_is_a_pattern_of_itself(name):
+    assert name_matcher(["x-y-z", name])(normalize(name))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("", "acme-", "-acme", "acme[", "acme]", "a[]c", "a/b", "a b", "a,b", "é", "acme-*\n", "[!"),
+        *("a[a.z]", "a[a_z]", "a[-a]", "a[a--z]", "a[!-]", "a[z-b]", "[9-0]"),
+    ],
+)
+def test_a_pattern_that_no_name_can_match_is_refused(pattern):
+    """Who writes it believes that names are kept at home which are not."""
+    with pytest.raises(ValueError, match="not a pattern"):
+        normalized_pattern(pattern)
+
+
+def test_no_pattern_matches_nothing():
+    assert not name_matcher([])("acme")
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "forbidden"),
+    [
+        ("django", "1.0", True),
+        ("django>=4,<5", "4.2", True),
+        ("django>=4,<5", "5.0", False),
+        ("django >= 4, < 5", "4.0.1", True),
+        ("django>=4", "5.0a1", True),
+        ("django>=4", "4.0.dev1", False),
+        ("django!=1.0", "1.0", False),
+        ("django!=1.0", "1.1", True),
+        ("django==1.*", "1.9+local", True),
+        ("django===1.0", "1.0", True),
+        ("django~=1.4", "1.5.post1", True),
+        ("django>=4", "no-version", True),
+        ("dj*[ao]>=4", "4", True),
+    ],
+)
+def test_a_denial_is_of_a_project_or_of_versions_with_their_pre_releases(text, version, forbidden):
+    denials = DenyRules.parse([text, "other"])
+
+    assert any(denial.forbids(version) for denial in denials.for_project("django")) is forbidden
+
+
+def test_a_denial_is_of_the_whole_project_only_without_versions():
+    denials = DenyRules.parse(["evil-*", "django>=4"])
+
+    assert denials.denies_project("evil-one")
+    assert not denials.denies_project("django")
+    assert denials.for_project("requests") == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["", ">=4", "django>=", "django=>4", "django[extra]", "a b", "django; x", "a/b"]
+)
+def test_what_is_no_denial_is_refused(text):
+    if text == "django[extra]":  # a set of letters, as fnmatch reads it
+        assert DenyRule.parse(text).matches("djangox")
+        return
+    with pytest.raises(ValueError, match=r"not a requirement|PEP 440"):
+        DenyRule.parse(text)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_pattern_or_refused(text):
+    with contextlib.suppress(ValueError):
+        name_matcher([text])("a")
+    with contextlib.suppress(ValueError):
+        DenyRule.parse(text).forbids("1.0")

@@ -1,0 +1,81 @@
+"""The table of endpoints is what holds: each URL, method and right in it is the one that requests meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kit.rights import SECRET, GuardedIndex, as_user
+from tests.kit.uploads import CONTENT_TYPE, MemoryStore, upload_form
+from twisted_index.interfaces import Action
+from twisted_index.testing import MemorySource
+from twisted_index.web.endpoints import ENDPOINTS, Subject
+from twisted_index.web.requests.routes import Endpoint, match_route
+
+ROWS = [
+    pytest.param(rule.of, url, method, action, id=f"{method.decode()} {url}")
+    for rule in ENDPOINTS.values()
+    for url in rule.urls
+    for method, (action, _view) in rule.methods.items()
+]
+FORM = "application/x-www-form-urlencoded"
+
+
+def spell(url: str) -> str:
+    return url.replace("NAME", "secret-lib").replace("VERSION", "1.0").replace("FILE", SECRET.filename)
+
+
+def ask(index: GuardedIndex, url: str, method: str, user: str = "", accept: str = "*/*") -> int:
+    headers = {"Accept": accept} | (as_user(user) if user else {})
+    body = b""
+    if method == "POST":
+        headers["Content-Type"], body = FORM, b"project=secret-lib&version=1.0&status=archived"
+        if url.startswith("/legacy"):
+            headers["Content-Type"], body = CONTENT_TYPE, upload_form(SECRET.content, SECRET.filename)
+    return index.get(spell(url), method=method, headers=headers, body=body).status
+
+
+def test_every_endpoint_has_a_rule():
+    assert set(ENDPOINTS) == set(Endpoint)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"), [(endpoint, url) for endpoint, rule in ENDPOINTS.items() for url in rule.urls]
+)
+def test_a_url_of_the_table_names_its_endpoint(endpoint: Endpoint, url: str):
+    assert match_route([segment.encode() for segment in spell(url)[1:].split("/")]).endpoint is endpoint
+
+
+@pytest.mark.parametrize(("of", "url", "method", "action"), ROWS)
+def test_a_method_needs_the_right_of_the_table_and_no_other(
+    tmp_path: Path, of: Subject, url: str, method: bytes, action: Action
+):
+    """Alice has every right but this one, Bob has this one alone."""
+    rights = "".join(
+        f'[[rule]]\nallow = ["{each.value}"]\nto = "{"bob" if each is action else "alice"}"\n'
+        + ("" if each is Action.OPERATE else 'projects = "*"\n')
+        for each in Action
+    )
+    store = MemoryStore() if of is Subject.UPLOAD else None
+    index = GuardedIndex(tmp_path, rights, source=MemorySource(SECRET), store=store)
+    word = method.decode()
+    statuses = [ask(index, url, word, user) for user in ("", "alice", "bob")]
+    if of is Subject.NOTHING:
+        assert not {401, 403} & set(statuses)
+    else:
+        assert statuses[:2] == [401, 403]
+        assert statuses[2] not in (401, 403)
+        assert statuses[2] < 500
+
+
+@pytest.mark.parametrize(("of", "url", "method", "action"), ROWS)
+def test_allow_names_the_methods_of_the_table(
+    tmp_path: Path, of: Subject, url: str, method: bytes, action: Action
+):
+    index = GuardedIndex(tmp_path)
+    allowed = index.get(spell(url), method="OPTIONS").headers["Allow"].split(", ")
+    assert method.decode() in allowed
+    assert ("HEAD" in allowed) is ("GET" in allowed)
+    refused = index.get(spell(url), method="PATCH")
+    assert (refused.status, refused.headers["Allow"].split(", ")) == (405, allowed)

@@ -1,0 +1,56 @@
+"""Finished answers, by the index and the project that they are about."""
+
+from __future__ import annotations
+
+from tests.kit.uploads import MemoryAccess
+from twisted_index.interfaces import ANONYMOUS, Action, Snapshot
+from twisted_index.simple.model import ProjectPage
+from twisted_index.web.requests.authorization import Authorizer
+from twisted_index.web.requests.client_info import ClientInfoReader
+from twisted_index.web.responses.response_cache import (
+    ResponseCache,
+    negotiate_representation,
+    page_key,
+    render_project_page,
+)
+
+
+def test_the_key_of_the_only_index_is_the_name_of_the_project():
+    """The list of projects has the empty key."""
+    assert page_key("demo") == "demo"
+    assert page_key("") == ""
+
+
+def test_no_two_pages_of_any_indexes_have_one_key():
+    """Neither two indexes nor a list and a page are ever taken for each other."""
+    names = ["", "demo", "dev", "dev-demo"]
+    keys = {page_key(project, index) for project in names for index in names}
+    assert len(keys) == len(names) ** 2
+
+
+def test_answers_about_one_project_in_two_indexes_are_kept_apart():
+    """A page that an index has prepared is never given for another."""
+    answers, form = ResponseCache(1 << 20, ()), negotiate_representation(None, None)
+    made = {}
+    for index in ("", "dev"):
+        page = ProjectPage(name="demo")
+        made[index] = render_project_page(page, form, None)
+        answers.put(page_key("demo", index), Snapshot(value=page, is_current=lambda: True), form, made[index])
+    for index, response in made.items():
+        ready = answers.get(page_key("demo", index), form)
+        assert ready is not None
+        assert ready.response is response
+    assert answers.get(page_key("demo", "other"), form) is None
+
+
+def test_rights_are_asked_for_by_the_index_too():
+    """Access learns which index a project is in."""
+
+    class Noting(MemoryAccess):
+        def permits(self, identity, action, project="", *, index=""):
+            seen.append((project, index))
+            return True
+
+    seen: list[tuple[str, str]] = []
+    assert Authorizer(Noting(), ClientInfoReader()).permits(ANONYMOUS, Action.READ, "demo", index="dev")
+    assert seen == [("demo", "dev")]

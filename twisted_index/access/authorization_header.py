@@ -1,0 +1,88 @@
+"""
+Parser of the Authorization field (RFC 9110 section 11.6.2). Pure.
+
+Out of scope: verifying the credentials (see `control`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+
+from twisted_index.errors import Unauthorized
+
+#: The user whose password is a token: PyPI's name for it, and what `uv publish --token` sends.
+TOKEN_USER = "__token__"  # noqa: S105 (a name, not a secret)
+
+#: Bytes of a password. Some hashes take time that grows with its square.
+MAX_PASSWORD = 1024
+_MAX_USER = 256
+
+# RFC 7617 section 2: neither may contain control characters.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentedCredentials:
+    """
+    The user and secret of an Authorization field, unverified.
+
+    Attributes:
+        user: The user's name; None for a token.
+        secret: The password or the token, UTF-8; not part of `repr`.
+    """
+
+    user: str | None
+    secret: bytes = field(repr=False)
+
+
+def parse_authorization(value: bytes) -> PresentedCredentials:
+    """
+    Take an Authorization field apart.
+
+    Args:
+        value: `Basic …` (RFC 7617), or `Bearer …` or `token …` with a token.
+
+    Raises:
+        Unauthorized: It is malformed, or of a scheme that is not known here.
+    """
+    scheme, _, rest = value.strip().partition(b" ")
+    match scheme.lower():
+        case b"basic":
+            return _basic(rest.strip())
+        case b"bearer" | b"token":
+            return PresentedCredentials(user=None, secret=_bounded(rest.strip()))
+    raise Unauthorized("This scheme of Authorization is not known here; send Basic, or Bearer with a token.")
+
+
+def _basic(encoded: bytes) -> PresentedCredentials:
+    try:
+        text = _decoded(base64.b64decode(encoded, validate=True))
+    except binascii.Error:
+        raise Unauthorized("The Authorization field is not Basic: it is no base64 (RFC 7617).") from None
+    user, colon, password = text.partition(":")
+    if not colon:
+        raise Unauthorized("The Authorization field is not Basic: it has no colon (RFC 7617).")
+    if _CONTROL.search(text):
+        raise Unauthorized("A user name or a password has a control character (RFC 7617).")
+    if user == TOKEN_USER:
+        return PresentedCredentials(user=None, secret=_bounded(password.strip().encode()))
+    if len(user) > _MAX_USER:
+        raise Unauthorized("The user name is too long.")
+    return PresentedCredentials(user=user, secret=_bounded(password.encode()))
+
+
+def _decoded(octets: bytes) -> str:
+    """Decode what clients encode as UTF-8, which the challenge asks for, or else as Latin-1."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def _bounded(secret: bytes) -> bytes:
+    if len(secret) > MAX_PASSWORD:
+        raise Unauthorized("The password is too long.")
+    return secret

@@ -1,0 +1,258 @@
+"""Access control: authentication by Twisted's cred and by tokens, permissions by rights."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from zope.interface import Interface, implementer
+
+from twisted_index.access.authorization_header import TOKEN_USER, PresentedCredentials, parse_authorization
+from twisted_index.access.rights import default_rights
+from twisted_index.access.tokens import identifier_of
+from twisted_index.errors import ConfigurationError, Unauthorized, Unavailable
+from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IAccessControl, Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_index.access.login_throttle import LoginThrottle
+    from twisted_index.access.rights_file import IRightsProvider
+    from twisted_index.access.tokens import Token, TokenStore
+    from twisted_index.concurrency.fair_queue import QueueKey
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+
+_log = Logger()
+
+#: Seconds between checks for a first token.
+_LOOK_SECONDS = 1.0
+
+
+class _IUser(Interface):
+    """The interface requested of the portal: an Identity."""
+
+
+@implementer(IRealm)
+class _Realm:
+    """Turns the name that a checker returns into an Identity."""
+
+    def __init__(self, rights: IRightsProvider) -> None:
+        self._rights = rights
+
+    def identity(self, user: str) -> Identity:
+        """Give the identity of a user."""
+        return Identity(user=user, groups=self._rights.current().groups_of(user))
+
+    def requestAvatar(self, avatarId: object, mind: object, *interfaces: type[Interface]) -> Any:
+        """Give the identity to the portal; logout needs no action."""
+        if _IUser not in interfaces or not isinstance(avatarId, (bytes, str)):
+            raise NotImplementedError("Only users have an identity.")
+        user = avatarId if isinstance(avatarId, str) else avatarId.decode("utf-8", "replace")
+        return _IUser, self.identity(user), lambda: None
+
+
+@implementer(IUsernamePassword)
+class UsernamePassword:
+    """
+    A user name and a password, as cred's checkers take them.
+
+    Args:
+        username: UTF-8.
+        password: UTF-8.
+        queue_key: The queue in which the password waits to be hashed.
+    """
+
+    def __init__(self, username: bytes, password: bytes, queue_key: QueueKey) -> None:
+        self.username = username
+        self.password = password
+        self.queue_key = queue_key
+
+    def checkPassword(self, password: bytes) -> bool:
+        """Compare with the correct one, in constant time."""
+        return hmac.compare_digest(self.password, password)
+
+
+@implementer(ICredentialsChecker)
+class CheckerChain:
+    """
+    Tries several checkers in order, since a portal has only one per kind of credentials.
+
+    Args:
+        checkers: Of passwords, at least one.
+    """
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
+        self._checkers = tuple(checkers)
+
+    def requestAvatarId(self, credentials: IUsernamePassword) -> Deferred[Any]:
+        """Return the result of the first checker that accepts the user."""
+        return Deferred.fromCoroutine(self._ask(credentials))
+
+    async def _ask(self, credentials: IUsernamePassword) -> Any:
+        unavailable: Unavailable | None = None
+        for checker in self._checkers:
+            try:
+                return await maybeDeferred(checker.requestAvatarId, credentials)
+            except LoginFailed:
+                continue
+            except Unavailable as error:
+                unavailable = error
+        # The unavailable checker might have accepted the user.
+        raise unavailable or UnauthorizedLogin()
+
+
+@implementer(IAccessControl)
+class AccessControl:
+    """
+    Users and tokens with their rights.
+
+    Args:
+        checkers: Of passwords (IUsernamePassword), in order.
+        tokens: None without a state folder.
+        rights: The current rights.
+        throttle: Counts failed logins.
+        worker: Reads the tokens.
+        clock: Reactor.
+        proxies_assert_users: Whether trusted proxies authenticate users.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkers: Sequence[ICredentialsChecker],
+        tokens: TokenStore | None,
+        rights: IRightsProvider,
+        throttle: LoginThrottle,
+        worker: IThreadRunner,
+        clock: IReactorTime,
+        proxies_assert_users: bool = False,
+    ) -> None:
+        self._realm = _Realm(rights)
+        self._portal = Portal(self._realm, [CheckerChain(checkers)]) if checkers else None
+        self._tokens = tokens
+        self._rights = rights
+        self._throttle = throttle
+        self._worker = worker
+        self._clock = clock
+        self._always_users = bool(checkers) or proxies_assert_users
+        self._tokens_exist = tokens is not None and tokens.exists()
+        self._looked_at = clock.seconds()
+        self._objection = ""
+
+    @property
+    def public_read(self) -> bool:
+        """Whether everyone may read every project now."""
+        return self._rights.current().public_read
+
+    @property
+    def generation(self) -> int:
+        """A number that changes with the rights; the scope of a token is fixed."""
+        return self._rights.generation
+
+    @property
+    def has_users(self) -> bool:
+        """Whether there is a user, a proxy's user, or a token, which may be created at any time."""
+        return self._always_users or self._has_tokens()
+
+    def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
+        """Say whether an identity may do something. Rights hold in every index."""
+        return self._rights.current().permits(identity, action, project)
+
+    async def authenticate(self, credentials: Credentials) -> Identity:
+        """
+        Authenticate a request; see `IAccessControl`.
+
+        A user authenticated by a proxy takes precedence over the Authorization field, which such
+        proxies forward. An index without users and tokens ignores the names that some tools insist on
+        sending.
+        """
+        if credentials.user is not None:
+            return self._realm.identity(credentials.user)
+        if credentials.authorization is None or (self._portal is None and not self._has_tokens()):
+            return ANONYMOUS
+        claim = parse_authorization(credentials.authorization)
+        who = f"token {identifier_of(claim.secret)}" if claim.user is None else f"user {claim.user}"
+        try:
+            if claim.user is None:
+                return await self._token(claim.secret)
+            return await self._user(claim, claim.user, self._throttle.queue_for(credentials.address, who))
+        except Unauthorized as error:
+            raise self._throttle.record_failure(credentials.address, who, error) from None
+
+    async def _user(self, claim: PresentedCredentials, user: str, lane: QueueKey) -> Identity:
+        if self._portal is None:
+            raise Unauthorized(f"There are no users here, only tokens: use the user name {TOKEN_USER}.")
+        credentials = UsernamePassword(user.encode(), claim.secret, lane)
+        try:
+            login: Any = await self._portal.login(credentials, None, _IUser)
+        except LoginFailed:
+            hint = f" A token has the user name {TOKEN_USER}." if identifier_of(claim.secret) else ""
+            raise Unauthorized(f"The user name or the password is wrong.{hint}") from None
+        _interface, identity, _logout = login
+        found: Identity = identity
+        return found
+
+    async def _token(self, secret: bytes) -> Identity:
+        if self._tokens is None:
+            raise Unauthorized("There are no tokens here.")
+        token = self._tokens.find(await self._read(self._tokens), secret)
+        return Identity(token=token.name, token_permissions=token.permissions)
+
+    async def _read(self, tokens: TokenStore) -> Mapping[str, Token]:
+        """Give the tokens, read again if their file has changed."""
+        try:
+            latest = tokens.cached()
+            return await self._worker.run(tokens.read) if latest is None else latest
+        except ConfigurationError as error:
+            # A damaged file must not bring a revoked token back.
+            if error.message != self._objection:
+                self._objection = error.message
+                _log.critical(
+                    "All tokens are rejected until their file is readable. {objection}",
+                    objection=error.message,
+                )
+            raise Unavailable("Tokens cannot be checked right now.") from error
+
+    def _has_tokens(self) -> bool:
+        """Say whether there are tokens, checking once a second until there are."""
+        if self._tokens is not None and not self._tokens_exist:
+            now = self._clock.seconds()
+            if now - self._looked_at >= _LOOK_SECONDS:
+                self._looked_at = now
+                self._tokens_exist = self._tokens.exists()
+        return self._tokens_exist
+
+
+@implementer(IAccessControl)
+class AnonymousAccess:
+    """
+    An index without users: everyone reads, and nothing else is allowed.
+
+    Args:
+        anonymous_upload: Whether everyone may create projects and upload files.
+    """
+
+    public_read = True
+    has_users = False
+    generation = 1
+
+    def __init__(self, *, anonymous_upload: bool = False) -> None:
+        self._rights = default_rights(anonymous_upload=anonymous_upload)
+
+    def authenticate(self, credentials: Credentials) -> Identity:
+        """Treat every client as anonymous, and ignore the names that some tools insist on sending."""
+        return ANONYMOUS
+
+    def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
+        """Say whether everyone may do something."""
+        return self._rights.permits(ANONYMOUS, action, project)

@@ -1,0 +1,231 @@
+"""Builds access control from settings, and reports at the start what can be known to be wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any
+
+from twisted.cred import strcred
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from twisted_index.access.control import AccessControl, AnonymousAccess
+from twisted_index.access.htpasswd import HtpasswdChecker
+from twisted_index.access.login_throttle import LoginThrottle
+from twisted_index.access.rights import default_rights
+from twisted_index.access.rights_file import FixedRights, IRightsProvider, RightsFile
+from twisted_index.access.tokens import TokenStore
+from twisted_index.access.trusted_proxies import TrustedProxies
+from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
+from twisted_index.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.config.settings import AccessSettings, UploadSettings
+    from twisted_index.interfaces import IAccessControl
+
+_HTPASSWD = "htpasswd"
+
+_NEEDS_USER = (
+    "Uploads need a user: give --auth htpasswd:FILE, or make a token with twisted-index token create NAME"
+    " --upload PATTERN, or say --anonymous-upload."
+)
+_TWO_ANSWERS = (
+    'With a file of rights, --anonymous-upload has no place: write a rule with allow = ["create", "upload"]'
+    ' and to = "everyone".'
+)
+
+
+def make_access(
+    guarding: AccessSettings,
+    publishing: UploadSettings,
+    state: str | None,
+    reactor: IReactorTime,
+    worker: IThreadRunner,
+) -> IAccessControl:
+    """
+    Build access control.
+
+    Reads each file once, to check it; nothing stays open.
+
+    Args:
+        guarding: Users, rights, proxies.
+        publishing: Whether uploads are on, and for whom.
+        state: Absolute folder of the state, with the tokens; None without.
+        reactor: Clock.
+        worker: Hashes passwords.
+
+    Raises:
+        ConfigurationError: A setting cannot work.
+    """
+    if guarding.rights is not None and publishing.anonymous_upload:
+        raise ConfigurationError(_TWO_ANSWERS)
+    turns = FairQueue(reactor)
+    checkers = [make_checker(description, reactor, worker, turns) for description in guarding.auth]
+    tokens = TokenStore(state) if state is not None else None
+    if tokens is not None:
+        tokens.read()
+    proxied = TrustedProxies(guarding.trusted_proxies).asserts_users
+    users = bool(checkers) or proxied or (tokens is not None and tokens.exists())
+    if publishing.upload and not users and not publishing.anonymous_upload:
+        raise ConfigurationError(_NEEDS_USER)
+    if not users and tokens is None and guarding.rights is None:
+        return AnonymousAccess(anonymous_upload=publishing.anonymous_upload)
+    return AccessControl(
+        checkers=checkers,
+        tokens=tokens,
+        rights=_rights(guarding, publishing, reactor),
+        throttle=LoginThrottle(reactor),
+        worker=worker,
+        clock=reactor,
+        proxies_assert_users=proxied,
+    )
+
+
+def _rights(guarding: AccessSettings, publishing: UploadSettings, clock: IReactorTime) -> IRightsProvider:
+    if guarding.rights is not None:
+        return RightsFile.at(guarding.rights, clock)
+    return FixedRights(default_rights(anonymous_upload=publishing.anonymous_upload))
+
+
+def make_checker(
+    description: str, clock: IReactorTime, worker: IThreadRunner, turns: FairQueue
+) -> ICredentialsChecker:
+    """
+    Build a checker of passwords.
+
+    Args:
+        description: For strcred: `TYPE` or `TYPE:ARGUMENTS`.
+        clock: Reactor.
+        worker: Hashes passwords.
+        turns: Shared by all checkers that hash.
+
+    Raises:
+        ConfigurationError: The type is unknown, its arguments are wrong, or it checks no passwords.
+    """
+    kind, _, argument = description.partition(":")
+    if kind == _HTPASSWD:
+        # Without the plugin: the plugin cache may be stale, and the plugin has no worker.
+        return _htpasswd(argument, clock, worker, turns)
+    if kind == "unix":
+        _require_crypt()
+    if kind == "file":
+        _require_readable(argument)
+    try:
+        checker = strcred.makeChecker(description)
+    except strcred.InvalidAuthType:
+        raise ConfigurationError(f"--auth {kind}: there is no such type; there are: {_types()}.") from None
+    except Exception as error:
+        # Any exception, since these are third-party plugins; never with the arguments, which may
+        # be passwords.
+        raise ConfigurationError(f"--auth {kind}: {_why(error, argument)}") from error
+    if IUsernamePassword not in checker.credentialInterfaces:
+        raise ConfigurationError(f"--auth {kind}: this checks no passwords; there are: {_types()}.")
+    return _adapted(kind, checker, worker, turns)
+
+
+def _htpasswd(path: str, clock: IReactorTime, worker: IThreadRunner, turns: FairQueue) -> HtpasswdChecker:
+    if not path:
+        raise ConfigurationError(f"--auth {_HTPASSWD}: write {_HTPASSWD}:FILE.")
+    checker = HtpasswdChecker(os.path.abspath(os.path.expanduser(path)), worker, clock, turns)
+    checker.load()
+    return checker
+
+
+def _require_readable(path: str) -> None:
+    """Refuse a file that Twisted's own checker would only find out about at the first password."""
+    try:
+        with open(path, "rb"):
+            return
+    except OSError as error:
+        raise ConfigurationError(f"--auth file: {path or 'FILE'}: {error.strerror}.") from error
+
+
+def _require_crypt() -> None:
+    """Refuse `unix` where Twisted lacks the modules to read the system's users."""
+    if importlib.util.find_spec("crypt") is None or importlib.util.find_spec("spwd") is None:
+        raise ConfigurationError("--auth unix: Python 3.13 and later cannot read these; use htpasswd:FILE.")
+
+
+def _types() -> str:
+    """List the installed types of password checkers."""
+    found = {_HTPASSWD}
+    for factory in strcred.findCheckerFactories():
+        if IUsernamePassword in factory.credentialInterfaces:
+            found.add(factory.authType)
+    with contextlib.suppress(ConfigurationError):
+        _require_crypt()
+        return ", ".join(sorted(found))
+    return ", ".join(sorted(found - {"unix"}))
+
+
+def _why(error: Exception, argument: str) -> str:
+    text = str(error)
+    if not text or (argument and argument in text):
+        return "what stands behind the colon cannot be used."
+    return f"{text}."
+
+
+def _adapted(kind: str, checker: Any, worker: IThreadRunner, turns: FairQueue) -> ICredentialsChecker:
+    """Repair two of Twisted's own checkers."""
+    if kind == "memory" and isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+        # Its plugin passes text where cred compares bytes, so it would reject every user.
+        users: dict[Any, Any] = checker.users
+        checker.users = {_octets(user): _octets(password) for user, password in users.items()}
+    if kind == "unix":
+        return _InThread(checker, worker, turns)
+    found: ICredentialsChecker = checker
+    return found
+
+
+def _octets(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+@implementer(ICredentialsChecker)
+class _InThread:
+    """
+    Runs a blocking checker in a thread.
+
+    Args:
+        checker: Returns a fired Deferred.
+        worker: The threads.
+        turns: The queue for hashing.
+    """
+
+    credentialInterfaces = (IUsernamePassword,)
+
+    def __init__(self, checker: Any, worker: IThreadRunner, turns: FairQueue) -> None:
+        self._checker = checker
+        self._worker = worker
+        self._turns = turns
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """Run it in a thread."""
+        return Deferred.fromCoroutine(self._ask(credentials))
+
+    async def _ask(self, credentials: Any) -> Any:
+        await self._turns.acquire(getattr(credentials, "queue_key", QueueKey()))
+        try:
+            found = await self._worker.run(_answer, self._checker.requestAvatarId, credentials)
+        finally:
+            self._turns.release()
+        if found is None:
+            raise UnauthorizedLogin
+        return found
+
+
+def _answer(ask: Callable[[Any], Deferred[Any]], credentials: Any) -> Any:
+    """Take the result out of a fired Deferred; None if it failed."""
+    answers: list[Any] = []
+    ask(credentials).addCallbacks(answers.append, lambda failure: failure.trap(UnauthorizedLogin) and None)
+    return answers[0] if answers else None

@@ -1,0 +1,319 @@
+"""
+Forwarded headers, used only when the peer is a trusted proxy. Pure.
+
+A trusted proxy must set or clear each of these fields; otherwise its clients can forge them:
+
+- `X-Forwarded-For`, or `Forwarded` (RFC 7239): the client is the right-most address that is not a
+  trusted proxy. Proxies append to these fields, so everything further left comes from the client.
+- `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-Prefix`: the URL as the client sent it.
+- `X-Remote-User`: a user whom the proxy has authenticated; used only of proxies given as
+  `users:ADDRESS`. A proxy that is not configured for this field forwards what clients send, and its
+  administrator, who only wants correct addresses, will not think of it. For the same reason the field
+  has no other spelling.
+
+A proxy writes one of `Forwarded` and `X-Forwarded-For` and forwards the other unchanged, so a client
+can send it. Where the two name different clients, both are ignored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from twisted_index.access.authorization_header import TOKEN_USER
+from twisted_index.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+#: What peers are called that come by a unix socket, and have no address.
+UNIX = "unix"
+
+#: In front of the proxies that vouch for users.
+_USERS = "users:"
+
+#: How many hops are looked at, from the right.
+_MAX_HOPS = 32
+#: Characters of a field that are read, beyond which it is not believed.
+_MAX_FIELD = 8192
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# RFC 3986 section 3.2.2, without what no host name has in it; section 3.2.3 for the port.
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?"
+)
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_USER = re.compile(r"\w[\w.@+-]{0,127}")
+_HOP = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+)(?::\d{1,5})?|([0-9A-Fa-f:.]+))", re.ASCII
+)
+
+# RFC 7239 section 4: pairs of a token and a token or quoted-string (RFC 9110 section 5.6).
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PAIR = rf'({_WORD})=(?:({_WORD})|"((?:[^"\\\x00-\x1f\x7f]|\\[\x20-\x7e])*)")'
+_NEXT = re.compile(rf"[ \t]*(?:{_PAIR})?[ \t]*([;,]|\Z)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardedClient:
+    """
+    Where a request comes from, and what it was sent to.
+
+    Attributes:
+        address: IP address of the client, textual; empty if it has none.
+        scheme: `http` or `https`, as the client sees it; empty if that is not known.
+        host: A plain host[:port], as the client sees it; empty if that is not known.
+        prefix: The path below which a trusted proxy has the index, such as `/pypi`, without a slash at
+            its end; empty if no proxy said so.
+        user: The user that a trusted proxy has authenticated; None without.
+    """
+
+    address: str
+    scheme: str = ""
+    host: str = ""
+    prefix: str = ""
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """One hop: a client as the next proxy describes it."""
+
+    address: str
+    scheme: str = ""
+    host: str = ""
+
+
+class _Peers:
+    """
+    Some peers.
+
+    Args:
+        descriptions: Addresses, networks and `unix`.
+    """
+
+    def __init__(self, descriptions: Iterable[str]) -> None:
+        texts = tuple(descriptions)
+        self._unix = UNIX in texts
+        self._networks = [_network(text) for text in texts if text != UNIX]
+
+    def __bool__(self) -> bool:
+        return self._unix or bool(self._networks)
+
+    def __contains__(self, peer: str) -> bool:
+        if peer == UNIX:
+            return self._unix
+        address = _address(peer.partition("%")[0])
+        return address is not None and any(address in network for network in self._networks)
+
+
+class TrustedProxies:
+    """
+    The proxies whose word is taken.
+
+    Args:
+        descriptions: Addresses, networks such as `10.0.0.0/8`, and `unix` for all that come by a
+            unix socket. With `users:` in front, the proxy vouches for users too.
+
+    Raises:
+        ConfigurationError: One of them is none of these.
+    """
+
+    def __init__(self, descriptions: Iterable[str]) -> None:
+        texts = tuple(descriptions)
+        self._all = _Peers(text.removeprefix(_USERS) for text in texts)
+        self._vouching = _Peers(text.removeprefix(_USERS) for text in texts if text.startswith(_USERS))
+
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return bool(self._all)
+
+    @property
+    def asserts_users(self) -> bool:
+        """Whether any of them vouches for users."""
+        return bool(self._vouching)
+
+    def trusts(self, peer: str) -> bool:
+        """Say whether a peer is one of them: a textual address, or `unix`."""
+        return peer in self._all
+
+    def client(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> ForwardedClient:
+        """
+        Identify the client behind a peer.
+
+        Args:
+            peer: The textual address of the connection, or `unix`.
+            fields: Gives all values of a header field by its name; None or nothing if it is not
+                there.
+
+        Returns:
+            What trusted proxies said; for a peer that is none, its own address and nothing else.
+        """
+        own = "" if peer == UNIX else peer
+        if not self.trusts(peer):
+            return ForwardedClient(address=own)
+        user = _user(fields) if peer in self._vouching else None
+        hop = self._outermost(fields)
+        if hop is None:
+            return ForwardedClient(address=own, user=user)
+        return ForwardedClient(
+            address=hop.address or own,
+            scheme=hop.scheme.lower() if hop.scheme.lower() in ("http", "https") else "",
+            host=hop.host if is_host(hop.host) else "",
+            prefix=_prefix(fields),
+            user=user,
+        )
+
+    def _outermost(self, fields: Callable[[bytes], Sequence[bytes] | None]) -> _Hop | None:
+        """Give the hop of the client; None if the fields are contradictory or malformed."""
+        standard = _text(fields(b"forwarded"))
+        chain = _text(fields(b"x-forwarded-for"))
+        if standard is None or chain is None:
+            return None
+        hops = _forwarded_hops(standard)
+        if hops is None:
+            return None
+        other = _x_hops(chain, _text(fields(b"x-forwarded-proto")), _text(fields(b"x-forwarded-host")))
+        if not chain:
+            return self._client_of(hops) if hops else self._client_of(other)
+        found = self._client_of(other)
+        return None if hops and self._client_of(hops).address != found.address else found
+
+    def _client_of(self, hops: Sequence[_Hop]) -> _Hop:
+        """Walk from the right, past those that are trusted."""
+        found = _Hop("")
+        for hop in reversed(hops[-_MAX_HOPS:]):
+            if hop.address == "" and found.address:
+                # An obfuscated hop: everything further left is unverified.
+                return found
+            found = hop
+            if not self.trusts(hop.address):
+                return found
+        return found
+
+
+def _network(description: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(description)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{description!r} is no trusted proxy: write an address, a network such as 10.0.0.0/8, or unix."
+        ) from error
+
+
+def _address(text: str) -> _Address | None:
+    """Read an address; IPv4 in IPv6 (RFC 4291 section 2.5.5.2) is IPv4."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _text(values: Sequence[bytes] | None) -> str | None:
+    """Join the lines of a field (RFC 9110 section 5.2); None if it cannot be believed."""
+    try:
+        text = b", ".join(values or ()).decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) <= _MAX_FIELD and text.isprintable() else None
+
+
+def _hop_address(text: str) -> str:
+    """Read a node, with or without a port (RFC 7239 section 6); empty if it is no address."""
+    match = _HOP.fullmatch(text)
+    address = _address(match[1] or match[2] or match[3]) if match else None
+    return "" if address is None else str(address)
+
+
+def _x_hops(chain: str, schemes: str | None, hosts: str | None) -> tuple[_Hop, ...]:
+    """Put the X-Forwarded fields together, hop by hop."""
+    addresses = _members(chain) or [""]
+    size = len(addresses)
+    beside = zip(_spread(schemes, size), _spread(hosts, size), strict=True)
+    return tuple(
+        _Hop(_hop_address(address), scheme, host)
+        for address, (scheme, host) in zip(addresses, beside, strict=True)
+    )
+
+
+def _spread(text: str | None, size: int) -> list[str]:
+    """Give each hop its member of a list; where there are more or fewer, the nearest proxy's word."""
+    members = _members(text or "") or [""]
+    return members if len(members) == size else members[-1:] * size
+
+
+def _members(text: str) -> list[str]:
+    return [member.strip() for member in text.split(",")] if text.strip() else []
+
+
+def _forwarded_hops(text: str) -> tuple[_Hop, ...] | None:
+    """
+    Read a Forwarded field.
+
+    Returns:
+        None if it is malformed anywhere: an open quote of a client's swallows what a proxy appends.
+    """
+    hops: list[_Hop] = []
+    pairs: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        match = _NEXT.match(text, position)
+        if match is None:
+            return None
+        position = match.end()
+        if match[1] is not None:
+            name = match[1].lower()
+            if name in pairs:
+                return None
+            pairs[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3])
+        if match[4] != ";" and pairs:
+            hops.append(
+                _Hop(_hop_address(pairs.get("for", "")), pairs.get("proto", ""), pairs.get("host", ""))
+            )
+            pairs = {}
+    # A semicolon may end the field: the last element is still waiting for more.
+    return None if pairs else tuple(hops)
+
+
+def is_host(text: str) -> bool:
+    """
+    Say whether a field holds nothing but a host and perhaps a port, so that it may stand in a URL.
+
+    Brackets hold an IPv6 address and nothing else, or the URL could not be taken apart again.
+    """
+    match = _HOST.fullmatch(text)
+    if match is None or (match[2] is not None and not 0 < int(match[2]) < 65536):
+        return False
+    return match[1] is None or _is_ipv6(match[1])
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _single(values: Sequence[bytes] | None) -> bytes:
+    """Give the one value of a field; empty if there is none or more than one."""
+    return values[0].strip(b" \t") if values and len(values) == 1 else b""
+
+
+def _prefix(fields: Callable[[bytes], Sequence[bytes] | None]) -> str:
+    text = _single(fields(b"x-forwarded-prefix")).decode("latin-1").rstrip("/")
+    return text if len(text) <= 256 and _PREFIX.fullmatch(text) else ""
+
+
+def _user(fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
+    try:
+        text = _single(fields(b"x-remote-user")).decode()
+    except UnicodeDecodeError:
+        return None
+    return text if _USER.fullmatch(text) and text != TOKEN_USER else None

@@ -1,0 +1,1 @@
+"""Where packages are: each folder gives an ISource, and an IStore if it can be written."""

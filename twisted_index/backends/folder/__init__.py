@@ -1,0 +1,1 @@
+"""Folders of wheels and sdists: what is listed, and what is changed."""

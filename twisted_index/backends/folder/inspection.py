@@ -1,0 +1,145 @@
+"""
+Inspection of one distribution file: reads it from end to end, verifies it and extracts its metadata.
+
+Blocking; called in a thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from twisted_index.backends.folder.inspection_cache import FileFacts, InspectionResult, Rejection, StatKey
+from twisted_index.files.os_errors import RESOURCE_ERRNOS, error_text, out_of_resources_error
+from twisted_index.files.safe_open import open_regular_file
+from twisted_index.simple.archives.limits import MAX_UNPACKED
+from twisted_index.simple.core_metadata import (
+    BadArchive,
+    NoMetadata,
+    UnreadableFile,
+    check_consistency,
+    check_encoding,
+    check_identity,
+    check_wheel_members,
+    parse_headers,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
+from twisted_index.simple.names import DistributionType
+
+if TYPE_CHECKING:
+    import io
+
+    from twisted_index.simple.names import Distribution
+
+
+_CHANGED = Rejection(
+    reason="It changed while it was read.",
+    advice="It will be looked at again with the next request; if it is still being copied, wait for that.",
+    permanent=False,
+)
+#: For a plain tar that is young.
+UNSETTLED = Rejection(
+    reason="A plain tar has no checksums, so whether it is whole shows only after 2 seconds of rest.",
+    advice="Ask again in a moment.",
+    permanent=False,
+)
+_IF_UNREADABLE = "Give the server the right to read it, and look whether the disk is well."
+_SPECIAL = Rejection(reason="It is not a regular file.", advice="Put a regular file here, or a link to one.")
+
+
+def inspect(
+    path: bytes,
+    distribution: Distribution,
+    key: StatKey,
+    *,
+    whole: bool,
+    sha256: str | None = None,
+    strict: bool = False,
+) -> InspectionResult:
+    """
+    Read a file that `stat` has just seen.
+
+    Args:
+        path: The file.
+        distribution: What its name says.
+        key: What `stat` said of it.
+        whole: Whether to compare the checksum of every member as well. A wheel that is still being
+            written, perhaps out of order, can have a whole directory and a whole METADATA already.
+        sha256: Its digest, if the writer of the file has computed it; None to read the file for it.
+        strict: Whether it has to be as build tools make it today. If not, its core metadata may be
+            what only installers of today want better, and what they can do without.
+
+    Returns:
+        Its facts, or why it cannot be listed.
+    """
+    try:
+        file = open_regular_file(path)
+        if file is None:
+            return _SPECIAL
+        with file:
+            if StatKey.from_stat(os.fstat(file.fileno())) != key:
+                return _CHANGED
+            finding = _read(file, distribution, whole=whole, sha256=sha256, strict=strict)
+            return finding if StatKey.from_stat(os.fstat(file.fileno())) == key else _CHANGED
+    except (OSError, UnreadableFile) as error:
+        cause = error.__cause__ if isinstance(error, UnreadableFile) else error
+        assert isinstance(cause, OSError)
+        if cause.errno in RESOURCE_ERRNOS:
+            raise out_of_resources_error() from None
+        return Rejection(
+            reason=f"It cannot be read: {error_text(cause)}.", advice=_IF_UNREADABLE, permanent=False
+        )
+    except MemoryError:
+        raise out_of_resources_error() from None
+    except BadArchive as error:
+        return Rejection(reason=error.reason, advice=error.advice)
+
+
+def _read(
+    file: io.FileIO, distribution: Distribution, *, whole: bool, sha256: str | None, strict: bool
+) -> FileFacts:
+    is_wheel = distribution.kind is DistributionType.WHEEL
+    if is_wheel:
+        metadata = read_wheel_metadata(file)
+        metadata_sha256 = _digest_to_offer(metadata, strict=strict)
+    else:
+        metadata = _read_sdist(file, distribution.extension, strict=strict)
+        metadata_sha256 = None
+    headers = parse_headers(metadata)
+    check = check_identity if is_wheel or strict else check_consistency
+    check(headers, project=distribution.project, version=distribution.version)
+    if is_wheel and whole:
+        check_wheel_members(file, MAX_UNPACKED)
+    if sha256 is None:
+        file.seek(0)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileFacts(
+        sha256=sha256,
+        metadata_sha256=metadata_sha256,
+        requires_python=headers.requires_python,
+        # An sdist has been read to its end.
+        verified=whole or not is_wheel,
+    )
+
+
+def _digest_to_offer(metadata: bytes, *, strict: bool) -> str | None:
+    """Give the digest of core metadata, if it may be offered to installers."""
+    try:
+        check_encoding(metadata)
+    except BadArchive:
+        if strict:
+            raise
+        return None
+    return hashlib.sha256(metadata).hexdigest()
+
+
+def _read_sdist(file: io.FileIO, extension: str, *, strict: bool) -> bytes:
+    """Read PKG-INFO; what nothing can be read of says nothing."""
+    try:
+        return read_sdist_metadata(file, extension, MAX_UNPACKED)
+    except NoMetadata:
+        if strict:
+            raise
+        return b""

@@ -1,0 +1,156 @@
+"""Builds a page from a listing and the inspection results of its files. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
+from twisted_index.backends.folder.listing import DELETED
+from twisted_index.interfaces import Problem
+from twisted_index.simple.model import File, ProjectPage, Status, Yanked
+from twisted_index.simple.names import DistributionType, sorted_files, sorted_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted_index.backends.folder.inspector import KnownFiles
+    from twisted_index.backends.folder.listing import Listing, ListingEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file that is listed: where it lies and what is known of it."""
+
+    entry: ListingEntry
+    facts: FileFacts
+
+
+def select_files(
+    entries: Iterable[ListingEntry], listing: Listing, knowledge: KnownFiles
+) -> dict[str, ListedFile]:
+    """
+    Choose the files that are listed.
+
+    Of files that are the same to an installer (equal name, version, build and tags) the first
+    good one wins, so that two roots never give one name two meanings.
+
+    Returns:
+        By file name.
+    """
+    chosen: dict[object, ListedFile] = {}
+    if listing.status.status is Status.QUARANTINED:
+        return {}
+    for entry in entries:
+        known = knowledge.get(entry.path)
+        if known is None or known.key != entry.key or not isinstance(known.result, FileFacts):
+            continue
+        if entry.distribution.filename not in listing.deleted:
+            chosen.setdefault(entry.distribution.identity, ListedFile(entry, known.result))
+    return {served.entry.distribution.filename: served for served in chosen.values()}
+
+
+def build_page(project: str, listing: Listing, served: Iterable[ListedFile]) -> ProjectPage:
+    """Make the page of a project from the files that are listed."""
+    files = sorted_files(_file(one, listing) for one in served)
+    return ProjectPage(
+        name=project,
+        files=files,
+        versions=sorted_versions(file.version for file in files),
+        status=listing.status,
+    )
+
+
+def _file(served: ListedFile, listing: Listing) -> File:
+    entry, facts = served.entry, served.facts
+    filename = entry.distribution.filename
+    reason = listing.yanked.get(filename)
+    metadata = None if facts.metadata_sha256 is None else {"sha256": facts.metadata_sha256}
+    return File(
+        filename=filename,
+        version=entry.distribution.version,
+        hashes={"sha256": facts.sha256},
+        size=entry.key.size,
+        upload_time=file_upload_time(entry.key.mtime_ns, entry.key.ctime_ns),
+        requires_python=facts.requires_python,
+        core_metadata=metadata,
+        yanked=None if reason is None else Yanked(reason=reason),
+        sidecars=frozenset(listing.documents.get(filename, ())),
+    )
+
+
+def file_upload_time(mtime_ns: int, ctime_ns: int) -> datetime:
+    """
+    Say since when a file is here.
+
+    The earlier of both times: copies that keep the modification time keep the upload time too,
+    so that resolutions by date repeat on a mirror; and a time set into the future does not count.
+
+    Args:
+        mtime_ns: Nanoseconds since the epoch.
+        ctime_ns: Likewise.
+    """
+    earlier = max(0, min(mtime_ns, ctime_ns))
+    seconds, rest = divmod(earlier, 10**9)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+
+
+def problems_of(listing: Listing, served: dict[str, ListedFile], knowledge: KnownFiles) -> list[Problem]:
+    """Say which of a project's files are left out, and why, and which are not offered as they should be."""
+    found = list(listing.problems)
+    named = {entry.distribution.filename for entry in listing.entries}
+    found.extend(
+        Problem(
+            path=shown,
+            reason="There is no file that it could be about.",
+            advice=f"Give it the name of the file that it is about, followed by {ending}; or remove it.",
+        )
+        for (filename, ending), shown in listing.sidecar_owners.items()
+        # The name of a deleted file stays taken without the file.
+        if filename not in named and ending != DELETED
+    )
+    winners = {one.entry.distribution.identity: one for one in served.values()}
+    for entry in listing.entries:
+        known = knowledge.get(entry.path)
+        if known is None:
+            continue
+        if isinstance(known.result, Rejection):
+            found.append(
+                Problem(path=entry.display_path, reason=known.result.reason, advice=known.result.advice)
+            )
+            continue
+        winner = winners.get(entry.distribution.identity)
+        problem = _left_out(entry, known.result, listing, winner) or _badly_encoded(entry, known.result)
+        if problem is not None:
+            found.append(problem)
+    return found
+
+
+def _left_out(
+    entry: ListingEntry, facts: FileFacts, listing: Listing, winner: ListedFile | None
+) -> Problem | None:
+    if entry.distribution.filename in listing.deleted:
+        return Problem(
+            path=entry.display_path,
+            reason="A file of this name was deleted, and its name stays taken.",
+            advice="Give the new file another version; if it is the very same one, remove the .deleted file.",
+        )
+    if winner is None or winner.entry.path == entry.path or winner.facts.sha256 == facts.sha256:
+        return None
+    return Problem(
+        path=entry.display_path,
+        reason=f"{winner.entry.display_path} has other content for the same release and platforms, and comes"
+        " first.",
+        advice="Keep one of the two, or give this one another version or build tag.",
+    )
+
+
+def _badly_encoded(entry: ListingEntry, facts: FileFacts) -> Problem | None:
+    if entry.distribution.kind is not DistributionType.WHEEL or facts.metadata_sha256 is not None:
+        return None
+    return Problem(
+        path=entry.display_path,
+        reason="Its METADATA is not UTF-8: pip refuses it, and no core metadata is offered for it.",
+        advice="Build it again with a current build tool.",
+    )

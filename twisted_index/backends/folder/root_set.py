@@ -1,0 +1,177 @@
+"""All roots of a folder source, read together and revalidated by their stamps."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_index.backends.folder.listing import printable_path
+from twisted_index.backends.folder.roots import read_root
+from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.errors import OutOfResources, UnreadableFolder
+from twisted_index.files.os_errors import public_read_error
+from twisted_index.interfaces import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence, Set
+
+    from twisted_index.backends.folder.roots import ProjectEntries, RootListing
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.files.stamps import StampedStat, StatValidator
+
+_log = Logger()
+
+
+class RootSet:
+    """
+    The roots, in order.
+
+    One that cannot be read takes with it what it had when it was last read, and whatever name no
+    other root has, since that may have come there. If it was never read, nothing can be told.
+
+    Args:
+        paths: Absolute.
+        reader: Threads that read them.
+        validator: Takes the stamps.
+
+    Attributes:
+        generation: Grows whenever a name has come to or gone from any root.
+        new_projects: Projects without entries at the previous reading, until they are looked at.
+    """
+
+    def __init__(self, paths: Sequence[bytes], reader: IThreadRunner, validator: StatValidator) -> None:
+        self._paths = tuple(paths)
+        self._reader = reader
+        self._validator = validator
+        self._readings: list[RootListing | None] = [None] * len(self._paths)
+        self._failing: dict[int, UnreadableFolder] = {}
+        self._joint = FreshSingleFlight(self._read)
+        self.generation = 0
+        self.new_projects: set[str] = set()
+
+    @property
+    def readings(self) -> list[RootListing]:
+        """The last readings of those that can be read; empty before the first."""
+        return [
+            reading
+            for index, reading in enumerate(self._readings)
+            if reading is not None and index not in self._failing
+        ]
+
+    @property
+    def _lost(self) -> list[RootListing]:
+        """The last readings of those that cannot be read now."""
+        return [reading for index in self._failing if (reading := self._readings[index]) is not None]
+
+    @property
+    def _fault(self) -> UnreadableFolder:
+        # Raised again for every question; without this it would drag the frames of all of them along.
+        return next(iter(self._failing.values())).with_traceback(None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them could be read the last time."""
+        return not self._failing
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Those that cannot be read."""
+        return [
+            Problem(
+                path=fault.display_path,
+                reason=f"This package folder cannot be read: {fault.reason}.",
+                advice=fault.advice,
+            )
+            for fault in self._failing.values()
+        ]
+
+    def stamps(self) -> list[tuple[bytes, StampedStat]] | None:
+        """Give the roots with their stamps; None while one of them has not been read."""
+        readings = self.readings
+        return [(one.path, one.stamp) for one in readings] if len(readings) == len(self._paths) else None
+
+    def are_current(self) -> bool:
+        """Say whether every root is still as it was read: one `stat` each."""
+        return all(map(self._holds, range(len(self._paths))))
+
+    def entries_of(self, project: str) -> list[tuple[bytes, ProjectEntries]]:
+        """Say what each root that can be read held for a project; roots without it are left out."""
+        return [
+            (reading.path, reading.projects[project])
+            for reading in self.readings
+            if project in reading.projects
+        ]
+
+    async def refresh(self) -> None:
+        """
+        Read again what does not hold.
+
+        Raises:
+            Unreadable: If none of the roots can be read, or one of them never could.
+            Exhausted: If the server is short of what it takes to read them.
+        """
+        stale = [index for index in range(len(self._paths)) if not self._holds(index)]
+        readings = [self._joint.run(index) for index in stale]
+        for outcome in await DeferredList(readings, consumeErrors=True):
+            if isinstance(outcome[1], Failure):
+                raise outcome[1].value
+        if len(self._failing) == len(self._paths) or any(
+            self._readings[one] is None for one in self._failing
+        ):
+            raise self._fault
+
+    def lost_projects(self) -> Set[str]:
+        """Name the projects that roots had which cannot be read now."""
+        return set().union(*(reading.projects for reading in self._lost))
+
+    def check(self, project: str) -> None:
+        """
+        Make sure that what the roots have for a project can be told; never is it taken for absent.
+
+        Raises:
+            UnreadableFolder: An unreadable root had it too, or no other root has it.
+        """
+        if not self._failing:
+            return
+        if not self.entries_of(project) or any(project in reading.projects for reading in self._lost):
+            raise self._fault
+
+    def _holds(self, index: int) -> bool:
+        reading = self._readings[index]
+        return (
+            reading is not None
+            and index not in self._failing
+            and self._validator.is_current(reading.path, reading.stamp)
+        )
+
+    async def _read(self, index: int) -> None:
+        path, before = self._paths[index], self._readings[index]
+        try:
+            reading = await self._reader.run(read_root, path, self._validator, before)
+        except OSError as error:
+            self._note_failing(index, error)
+            return
+        was_failing = self._failing.pop(index, None) is not None
+        if was_failing or before is None or reading.assignments is not before.assignments:
+            self.generation += 1
+        new = set() if before is None else reading.projects.keys() - before.projects.keys()
+        self.new_projects |= {name for name in new if not self.entries_of(name)}
+        self._readings[index] = reading
+        self.new_projects = {name for name in self.new_projects if self.entries_of(name)}
+
+    def _note_failing(self, index: int, error: OSError) -> None:
+        path, known = self._paths[index], self._failing.get(index)
+        what = "The package folder" if len(self._paths) == 1 else "One of the package folders"
+        fault = public_read_error(error, f"{printable_path(os.path.basename(path))}/", what)
+        if isinstance(fault, OutOfResources):
+            raise fault from None
+        if known is None or known.reason != fault.reason:
+            self._failing[index] = fault
+            self.generation += 1
+            _log.error(
+                "The folder {path} cannot be read: {error}", path=os.fsdecode(path), error=fault.reason
+            )

@@ -1,0 +1,299 @@
+"""Folders as a store: a change shows in the source's next response."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
+
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_index.backends.folder.blocking_store import (
+    LOCK_RETRY_DELAY,
+    LOCK_TIMEOUT,
+    BlockingStore,
+    lock_timeout_error,
+)
+from twisted_index.backends.folder.publish import Candidate, Preparation
+from twisted_index.backends.folder.spool import Spool, open_spool
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.single_flight import SharedResult
+from twisted_index.errors import BadRequest, NotFound, NotReady, SimpleIndexError, Unavailable
+from twisted_index.files.anonymous_file import sweep
+from twisted_index.files.locks import LockHeld
+from twisted_index.files.os_errors import translate_os_errors
+from twisted_index.interfaces import IStore, StreamingContent
+from twisted_index.simple.names import InvalidFilename, parse_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from twisted_index.backends.folder.blocking_store import ChangeResult
+    from twisted_index.backends.folder.inspection_cache import FileFacts
+    from twisted_index.backends.folder.publish import Publication
+    from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.interfaces import AuditEvent, FileBody, IAuditLog, Upload
+    from twisted_index.simple.model import ProjectStatus
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_log = Logger()
+
+
+@implementer(IStore)
+class FolderStore:
+    """
+    Publishes into the first folder of a source, and changes what lies in all of them.
+
+    Args:
+        source: What serves the folders.
+        worker: Threads that write, read and wait for the disk.
+        audit_log: Records each change.
+        overwrite: Patterns of versions whose files may get other bytes, as `fnmatch` reads them,
+            matched against the version and against PROJECT==VERSION.
+        reactor: Twisted's, unless another is given.
+        blocking_store: Stands in for what makes the changes.
+    """
+
+    def __init__(
+        self,
+        source: FolderSource,
+        *,
+        worker: IThreadRunner,
+        audit_log: IAuditLog,
+        overwrite: Sequence[str] = (),
+        reactor: Any = None,
+        blocking_store: BlockingStore | None = None,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._reactor: Any = reactor
+        self._source = source
+        self._worker = worker
+        self._audit_log = audit_log
+        self._editor = blocking_store or BlockingStore(source.paths, overwrite=overwrite)
+        # So that of all who wait for one project only one takes a thread.
+        self._turns: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
+
+    async def sweep(self) -> None:
+        """Remove what changes have left that were under way when a server was killed. For the start."""
+        removed = await self._worker.run(lambda: sum(map(sweep, self._source.paths)))
+        if removed:
+            _log.info("{number} unfinished uploads were removed.", number=removed)
+
+    def spool(self) -> Deferred[Spool]:
+        """See `IStore`."""
+        answer: Deferred[Spool] = Deferred()
+
+        def deliver(opened: Spool | Failure) -> None:
+            if not answer.called:
+                answer.errback(opened) if isinstance(opened, Failure) else answer.callback(opened)
+            elif not isinstance(opened, Failure):
+                # The caller has gone meanwhile, and nothing else would close it.
+                opened.close()
+
+        self._worker.run(open_spool, self._editor.root, self._worker).addBoth(deliver)
+        return answer
+
+    def publish(self, upload: Upload) -> Deferred[bool]:
+        """See `IStore`. A change that has begun is finished, also without its caller."""
+        spool = upload.spool
+        if not isinstance(spool, Spool):
+            raise TypeError("Only what was received by this store's spool can be published.")
+        spool.acquire()
+        return _shielded(self._publish_taken(upload, spool))
+
+    async def _publish_taken(self, upload: Upload, spool: Spool) -> bool:
+        try:
+            if upload.index != self._editor.index:
+                raise NotFound(f"There is no index {upload.index} here.")
+            digests = await spool.digests()
+            return await self._publish(upload, _candidate(upload, spool, digests["sha256"]))
+        finally:
+            spool.release()
+
+    async def delete(self, project: str, filename: str, *, by: str) -> None:
+        """See `IStore`."""
+        await self._change(project, partial(self._editor.delete, project, filename, by=by))
+
+    async def yank(
+        self,
+        project: str,
+        *,
+        version: str | None = None,
+        filename: str | None = None,
+        reason: str = "",
+        by: str,
+    ) -> tuple[str, ...]:
+        """See `IStore`."""
+        yank = partial(self._editor.yank, project, version=version, filename=filename, reason=reason, by=by)
+        return (await self._change(project, yank)).names
+
+    async def unyank(
+        self, project: str, *, version: str | None = None, filename: str | None = None, by: str
+    ) -> tuple[str, ...]:
+        """See `IStore`."""
+        unyank = partial(self._editor.unyank, project, version=version, filename=filename, by=by)
+        return (await self._change(project, unyank)).names
+
+    async def set_status(self, project: str, status: ProjectStatus, *, by: str) -> None:
+        """See `IStore`."""
+        await self._change(project, partial(self._editor.set_status, project, status, by=by))
+
+    # -- Publishing
+
+    async def _publish(self, upload: Upload, candidate: Candidate) -> bool:
+        # The rules come first, so that what is refused anyway is not read from end to end.
+        if await self._worker.run(self._editor.is_published, candidate):
+            return await self._sign(upload, candidate)
+        facts = await self._prepare(candidate)
+        async with self._turn(candidate.distribution.project):
+            publication = await self._when_free(self._editor.publish, candidate)
+            if publication is not None:
+                try:
+                    await self._verify_listed(candidate, publication, facts)
+                    await self._record(self._editor.publish_event(candidate, publication, by=upload.by))
+                finally:
+                    publication.close()
+                return True
+        return await self._sign(upload, candidate)
+
+    async def _sign(self, upload: Upload, candidate: Candidate) -> bool:
+        """Add what a file that is there may lack: an upload can have ended between the two."""
+        if candidate.signature is not None:
+            sign = partial(self._editor.sign, candidate, by=upload.by)
+            await self._change_in_turn(candidate.distribution.project, sign)
+        return False
+
+    async def _prepare(self, candidate: Candidate) -> FileFacts:
+        """Read what was received while the disk takes it."""
+        preparation = Preparation(candidate)
+        await self._worker.run(_carry_out, preparation.first_step)
+        # Neither is left alone if the other one fails: both work with a file that is then closed.
+        works = [self._worker.run(_carry_out, step) for step in preparation.parallel_steps]
+        for _done, outcome in await DeferredList(works, consumeErrors=True):
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+        assert preparation.facts is not None
+        return preparation.facts
+
+    async def _verify_listed(self, candidate: Candidate, publication: Publication, facts: FileFacts) -> None:
+        """
+        See that the file is listed, without its being read once more.
+
+        Raises:
+            Unavailable: It is not; a new file is taken back.
+        """
+        assert publication.key is not None
+        await self._source.seed(publication.path, publication.key, facts)
+        try:
+            listed = await self._is_listed(candidate)
+        except SimpleIndexError:
+            await self._worker.run(_withdraw, publication)
+            raise
+        if not listed:
+            await self._worker.run(_withdraw, publication)
+            raise Unavailable(
+                f"{candidate.distribution.filename} was received, but something in the package folder keeps"
+                " it from being listed; the server's list of problems says what."
+            )
+
+    async def _is_listed(self, candidate: Candidate) -> bool:
+        project, filename = candidate.distribution.project, candidate.distribution.filename
+        try:
+            page = (await result_of(self._source.project_page, project)).value
+        except NotReady:
+            # Others of its files have yet to be read, and that may take long. This one has been.
+            body = await self._source.open_file(project, filename)
+            return body is not None and _sha256_of(body) == candidate.sha256
+        return page is not None and any(
+            file.filename == filename and file.hashes.get("sha256") == candidate.sha256 for file in page.files
+        )
+
+    # -- One after the other
+
+    def _change(self, project: str, change: Callable[[], ChangeResult]) -> Deferred[ChangeResult]:
+        return _shielded(self._change_in_turn(project, change))
+
+    async def _change_in_turn(self, project: str, change: Callable[[], ChangeResult]) -> ChangeResult:
+        async with self._turn(project):
+            done = await self._when_free(change)
+            for event in done.events:
+                await self._record(event)
+        return done
+
+    async def _record(self, event: AuditEvent) -> None:
+        await result_of(self._audit_log.record, event)
+
+    def _turn(self, project: str) -> _Turn:
+        lock = self._turns.get(project)
+        if lock is None:
+            lock = self._turns[project] = DeferredLock()
+        return _Turn(lock)
+
+    async def _when_free(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a change in a thread, and wait outside of it for other processes that make theirs."""
+        until = self._reactor.seconds() + LOCK_TIMEOUT
+        while True:
+            try:
+                return await self._worker.run(change, *args, **kwargs)
+            except LockHeld:
+                if self._reactor.seconds() > until:
+                    raise lock_timeout_error() from None
+            await deferLater(self._reactor, LOCK_RETRY_DELAY)
+
+
+class _Turn:
+    """Waits for a lock, and holds it for a block."""
+
+    def __init__(self, lock: DeferredLock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        taken: Deferred[Any] = self._lock.acquire()
+        await taken
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._lock.release()
+
+
+def _shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+    """Start work that goes on when its caller is cancelled."""
+    return SharedResult(Deferred.fromCoroutine(work)).wait()
+
+
+def _candidate(upload: Upload, spool: Spool, sha256: str) -> Candidate:
+    try:
+        distribution = parse_filename(upload.filename)
+    except InvalidFilename as error:
+        raise BadRequest(f"{error.reason} {error.advice}") from error
+    return Candidate(
+        file=spool.file,
+        distribution=distribution,
+        sha256=sha256,
+        size=spool.size,
+        signature=upload.signature,
+        may_create=upload.may_create,
+    )
+
+
+def _carry_out(step: Callable[[], None]) -> None:
+    with translate_os_errors():
+        step()
+
+
+def _withdraw(publication: Publication) -> None:
+    with translate_os_errors():
+        publication.withdraw()
+
+
+def _sha256_of(body: FileBody) -> str | None:
+    """Let go of a file that was opened only to see whether it is there."""
+    if not isinstance(body.content, (bytes, StreamingContent)):
+        body.content.close()
+    return body.sha256

@@ -1,0 +1,1 @@
+"""Other indexes: asked over HTTP, cached, and trusted in nothing that can be checked."""

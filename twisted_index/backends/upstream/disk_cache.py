@@ -1,0 +1,339 @@
+"""
+The cache on disk.
+
+    pages/<upstream>/ab/<project>    pages of an upstream; names are digests
+    files/ab/cdef…                   distribution files by their sha256
+    metadata/ab/cdef…                core metadata by the sha256 of its wheel
+    incoming/                        incomplete files
+
+An atomic rename gives each file its name, so several processes may share the folder, and it may be
+copied or deleted while they run. A failed write loses an entry and fails nothing.
+
+Out of scope: the format of pages (see `page_record`). Blocking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted.logger import Logger
+
+from twisted_index.backends.upstream.temporary_file import TemporaryFile
+from twisted_index.files.safe_open import open_regular_file
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterable, Iterator
+
+_log = Logger()
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Seconds after which something in `incoming` is left over, where nothing can be locked.
+_LEFT_OVER = 86400.0
+#: How full the cache is after room was made in it, so that it is not walked for each new file.
+_AFTERWARDS = 0.9
+#: The part of the cache that pages may take besides the files, and of that the part that is written
+#: between two looks at how much there is.
+_PAGES, _LOOK = 0.1, 0.1
+#: What a small page takes on a disk: blocks of usual size.
+_BLOCK = 4096
+
+
+class CacheEntry(NamedTuple):
+    """A file in the cache: when it was last used (seconds since the epoch), its bytes, its place."""
+
+    used: float
+    size: int
+    path: str
+
+
+class DiskCache:
+    """
+    The folder of a cache.
+
+    Args:
+        path: Absolute; made when something is to be kept.
+        size: Bytes that the files in it may take.
+
+    Attributes:
+        path: As given.
+        size: As given.
+    """
+
+    def __init__(self, path: str, size: int = 5 << 30) -> None:
+        self.path = path
+        self.size = size
+        self._complained: set[int | None] = set()
+        self._page_bytes = 0
+
+    # -- Where things lie
+
+    def page_path(self, upstream: str, project: str) -> str:
+        """Say where a page is, by the URL of the upstream and a normalized name."""
+        return os.path.join(self.path, "pages", _digest_of_url(upstream), *_name_of_page(project))
+
+    def page_paths(self, project: str) -> list[str]:
+        """Say where there are pages of a project, of any upstream."""
+        folders = _scan(os.path.join(self.path, "pages"))
+        paths = [os.path.join(folder.path, *_name_of_page(project)) for folder in folders]
+        return [path for path in paths if os.path.exists(path)]
+
+    def file_path(self, sha256: str) -> str:
+        """Say where a distribution file is, by its lower-case hex digest."""
+        return os.path.join(self.path, "files", sha256[:2], sha256[2:])
+
+    def metadata_path(self, sha256: str, *, said_by: str | None = None, provisional: bool = False) -> str:
+        """
+        Say where the core metadata of a wheel is.
+
+        Args:
+            sha256: The digest of the wheel.
+            said_by: The URL of the upstream whose word it is; None if it was read in the wheel. What
+                one says of a wheel is not believed of another's.
+            provisional: Whether it was read by ranges.
+        """
+        by = "" if said_by is None else f".{_digest_of_url(said_by)}"
+        name = sha256[2:] + by + (".ranged" if provisional else "")
+        return os.path.join(self.path, "metadata", sha256[:2], name)
+
+    # -- Reading
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """
+        Read a whole document.
+
+        Returns:
+            None if it is not there, is larger, or cannot be read.
+        """
+        try:
+            file = open_regular_file(os.fsencode(path))
+            if file is None:
+                return None
+            with file, open(file.fileno(), "rb", closefd=False) as whole:
+                content = whole.read(limit + 1)
+        except OSError:
+            return None
+        return content if len(content) <= limit else None
+
+    def open_file(self, sha256: str) -> io.FileIO | None:
+        """Open a distribution file; None if it is not there. Quick enough to be done in the reactor."""
+        try:
+            return open_regular_file(os.fsencode(self.file_path(sha256)))
+        except OSError:
+            return None
+
+    def has_file(self, sha256: str) -> bool:
+        """Say whether a distribution file is there."""
+        return os.path.exists(self.file_path(sha256))
+
+    def remove(self, path: str) -> None:
+        """Remove something that is no good."""
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+    def touch(self, sha256: str, now: float) -> None:
+        """Note that a file was used, in its access time: the other one must not change while it is sent."""
+        path = self.file_path(sha256)
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(int(now * 1e9), os.stat(path).st_mtime_ns))
+
+    # -- Writing
+
+    def new_temporary(self) -> TemporaryFile | None:
+        """Begin a file; None if nothing can be written, which is said once in the log."""
+        folder = os.path.join(self.path, "incoming")
+        for _attempt in range(3):
+            path = os.path.join(folder, secrets.token_hex(12))
+            try:
+                descriptor = os.open(path, _FLAGS, 0o666)
+            except FileNotFoundError:
+                try:
+                    os.makedirs(folder, exist_ok=True)
+                except OSError as error:
+                    self.log_write_failure(error)
+                    return None
+                continue
+            except OSError as error:
+                self.log_write_failure(error)
+                return None
+            _lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return TemporaryFile(descriptor, path, self.log_write_failure)
+            # Swept away by another process between the two calls.
+            os.close(descriptor)
+        return None
+
+    def replace(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
+        """
+        Write a whole document.
+
+        Not synced: a reader can tell that it is whole.
+
+        Returns:
+            What `stat` says of it; None if it was not kept.
+        """
+        temporary = self.new_temporary()
+        if temporary is None:
+            return None
+        try:
+            with open(temporary.descriptor, "wb", closefd=False) as file:
+                file.writelines(parts)
+            status = os.fstat(temporary.descriptor)
+            temporary.commit(path, durable=False)
+        except OSError as error:
+            self.log_write_failure(error)
+            return None
+        finally:
+            temporary.discard()
+            temporary.close()
+        self.clear_write_failure()
+        return status
+
+    def replace_page(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
+        """Write a page like any document, and make room for it among the pages if there are too many."""
+        status = self.replace(path, parts)
+        if status is not None:
+            self._page_bytes += max(_BLOCK, status.st_size)
+            if self._page_bytes > self.size * _PAGES * _LOOK:
+                self.evict_for_pages()
+        return status
+
+    def log_write_failure(self, error: OSError) -> None:
+        """Say in the log that something could not be kept: once for each reason, until it works again."""
+        if error.errno in self._complained:
+            return
+        self._complained.add(error.errno)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full" if full else error.strerror or str(error)
+        _log.warn(
+            "Nothing is kept in the cache {path} for now: {reason}. What is there is served.",
+            path=self.path,
+            reason=reason,
+        )
+
+    def clear_write_failure(self) -> None:
+        """Note that something could be kept."""
+        self._complained.clear()
+
+    # -- Looking after it
+
+    def sweep(self) -> None:
+        """Remove what processes that are gone left unfinished, and pages if there are too many."""
+        self.evict_for_pages()
+        folder = os.path.join(self.path, "incoming")
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return
+        for name in names:
+            _remove_left_over(os.path.join(folder, name))
+
+    def entries(self) -> Iterator[CacheEntry]:
+        """Walk over all that `size` bounds."""
+        for kind in ("files", "metadata"):
+            for folder in _scan(os.path.join(self.path, kind)):
+                for entry in _scan(folder.path):
+                    with contextlib.suppress(OSError):
+                        status = entry.stat(follow_symlinks=False)
+                        yield CacheEntry(status.st_atime, status.st_size, entry.path)
+
+    def evict(self, used: dict[str, float], busy: frozenset[str]) -> tuple[int, int]:
+        """
+        Remove what was used longest ago, if there is too much.
+
+        Args:
+            used: When files were used that have not been touched since, by path: seconds since
+                the epoch.
+            busy: Paths that stay.
+
+        Returns:
+            The bytes that are left, and how many were removed.
+        """
+        entries = [
+            entry._replace(used=max(entry.used, used.get(entry.path, 0.0))) for entry in self.entries()
+        ]
+        return self._remove_oldest(entries, self.size, busy)
+
+    def evict_for_pages(self) -> None:
+        """Remove the pages that were asked for longest ago, if there are too many."""
+        self._page_bytes = 0
+        self._remove_oldest(list(self._pages()), int(self.size * _PAGES), frozenset())
+
+    def _pages(self) -> Iterator[CacheEntry]:
+        """Walk over the pages; each is written to whenever its upstream was asked for it."""
+        for upstream in _scan(os.path.join(self.path, "pages")):
+            for folder in _scan(upstream.path):
+                for entry in _scan(folder.path):
+                    with contextlib.suppress(OSError):
+                        status = entry.stat(follow_symlinks=False)
+                        yield CacheEntry(status.st_mtime, max(_BLOCK, status.st_size), entry.path)
+
+    def _remove_oldest(self, entries: list[CacheEntry], size: int, busy: frozenset[str]) -> tuple[int, int]:
+        total = sum(entry.size for entry in entries)
+        removed = 0
+        if total <= size:
+            return total, removed
+        for entry in sorted(entries):
+            if total - removed <= size * _AFTERWARDS:
+                break
+            if entry.path in busy:
+                continue
+            try:
+                os.unlink(entry.path)
+            except FileNotFoundError:
+                pass  # another process was quicker
+            except OSError as error:
+                # One that cannot be removed must not keep all younger ones from making room.
+                self.log_write_failure(error)
+                continue
+            removed += entry.size
+        return total - removed, removed
+
+
+def _name_of_page(project: str) -> tuple[str, str]:
+    name = hashlib.sha256(project.encode("utf-8", "surrogateescape")).hexdigest()
+    return name[:2], name[2:]
+
+
+def _digest_of_url(url: str) -> str:
+    return hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _lock(descriptor: int) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_left_over(path: str) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            old = time.time() - os.fstat(descriptor).st_mtime > _LEFT_OVER
+            if _lock(descriptor) if fcntl is not None else old:
+                os.unlink(path)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,74 @@
+"""
+Refuses, at the start, an upstream URL that is this server itself.
+
+Loops through other names or servers are found by the Via field and end with 508.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+
+from twisted_index.errors import ConfigurationError
+from twisted_index.http_client.credentials import split_userinfo
+from twisted_index.http_client.urls import Origin, origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted.internet.interfaces import IAddress
+
+
+def refuse_self_upstream(
+    urls: Iterable[str],
+    listening: Iterable[IAddress],
+    *,
+    host_name: str,
+    own_addresses: Iterable[str],
+    public_url: str | None = None,
+) -> None:
+    """
+    Refuse an upstream that is this server.
+
+    Args:
+        urls: Of upstreams.
+        listening: Where this server listens.
+        host_name: Of this machine.
+        own_addresses: By which others reach this machine, numeric.
+        public_url: By which they reach this server; None if that is not known.
+
+    Raises:
+        ConfigurationError: One is.
+    """
+    listeners = [one for one in listening if isinstance(one, (IPv4Address, IPv6Address))]
+    addresses = {str(_plain(address)) for address in own_addresses}
+    names = {host_name.lower(), f"{host_name.lower()}.local"}
+    for url in urls:
+        plain, _account = split_userinfo(url)
+        origin = origin_of(plain)
+        is_public = public_url is not None and plain.startswith(public_url.rstrip("/") + "/")
+        if is_public or any(_leads_to(origin, one, names, addresses) for one in listeners):
+            raise ConfigurationError(f"The upstream {plain} is this server itself; name another.")
+
+
+def _leads_to(origin: Origin, listener: Any, names: set[str], addresses: set[str]) -> bool:
+    if origin.port != listener.port:
+        return False
+    own = _plain(listener.host)
+    host = origin.host.rstrip(".").lower()
+    if host == "localhost":
+        return own.is_loopback or own.is_unspecified
+    if host in names:
+        return own.is_unspecified or str(own) in addresses
+    try:
+        asked = _plain(host)
+    except ValueError:
+        return False
+    return asked == own or (own.is_unspecified and (asked.is_loopback or str(asked) in addresses))
+
+
+def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found

@@ -1,0 +1,167 @@
+"""Shared by the subcommands that change files: options, targets, and the audit log."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from twisted.python import usage
+
+from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
+from twisted_index.config import layers
+from twisted_index.errors import ConfigurationError, NotFound
+from twisted_index.events.audit_log import AuditFile
+from twisted_index.simple.names import (
+    InvalidFilename,
+    is_valid_name,
+    normalize,
+    parse_filename,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_index.backends.folder.blocking_store import ChangeResult
+
+
+class ChangeOptions(usage.Options):
+    """
+    Options for the folders and the state; a subcommand adds its own.
+
+    What was not given is None or empty, so that environment and file have their say.
+    """
+
+    optParameters = [  # noqa: RUF012  (usage.Options reads it and leaves it alone)
+        ["state", None, None, "Folder with the history; none: leave no trace. [default: per user]"],
+        ["config", None, None, "TOML file with the same names as for serve. [default: none]"],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self.update({"path": [], "words": ()})
+
+    def opt_path(self, folder: str) -> None:
+        """Folder of packages; repeat it for more, in the server's order. [default: the current folder]"""
+        self["path"].append(folder)
+
+    def opt_version(self) -> NoReturn:
+        """Not here: type twisted-index version."""
+        raise usage.UsageError("type twisted-index version.")
+
+    def parseArgs(self, *words: str) -> None:
+        """Take the words that are no options."""
+        self["words"] = words
+
+
+class OfflineEdit:
+    """
+    A change that is made from the console.
+
+    Args:
+        options: Parsed.
+
+    Attributes:
+        blocking_store: Makes the change.
+        by: Who makes it, for the history.
+    """
+
+    def __init__(self, options: ChangeOptions) -> None:
+        given = {name: options[name] for name in ("path", "state", "config")}
+        settings = layers.load(given, environ=os.environ, folder=os.getcwd())
+        for path in settings.paths:
+            if not os.path.isdir(path):
+                raise ConfigurationError(f"There is no folder {path!r}.")
+        self.blocking_store = BlockingStore([os.path.abspath(os.fsencode(path)) for path in settings.paths])
+        self.by = f"{_user()} (console)"
+        self._journal = AuditFile(settings.state)
+
+    def make(self, change: Callable[[], ChangeResult]) -> tuple[str, ...]:
+        """
+        Make a change, and note it.
+
+        Returns:
+            The names of the files that it was about.
+        """
+        done = retry_while_locked(change)
+        for event in done.events:
+            self._journal.append(event)
+        return done.names
+
+
+class Target:
+    """
+    What a word of the command line means: a file, or all files of a release.
+
+    Args:
+        word: `PROJECT==VERSION`, or the name of a file; a path to it will do.
+
+    Attributes:
+        project: Normalized.
+        version: None for a file.
+        filename: None for a release.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+
+    def __init__(self, word: str) -> None:
+        project, equals, version = (part.strip() for part in word.partition("=="))
+        self.version: str | None = None
+        self.filename: str | None = None
+        if equals and version and is_valid_name(project):
+            self.project, self.version = normalize(project), version
+            return
+        self.filename = os.path.basename(word)
+        self.project = _project_of(self.filename, word)
+
+
+def _project_of(filename: str, word: str) -> str:
+    try:
+        return parse_filename(filename).project
+    except InvalidFilename as error:
+        raise ConfigurationError(
+            f"{word!r} is neither PROJECT==VERSION nor the name of a wheel or an sdist."
+        ) from error
+
+
+def parse_project(word: str) -> str:
+    """
+    Read the name of a project.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not is_valid_name(word):
+        raise ConfigurationError(f"{word!r} is not the name of a project.")
+    return normalize(word)
+
+
+def find_files(editor: BlockingStore, target: Target) -> list[str]:
+    """
+    Name the files that a word means, each of those that are the same to an installer once.
+
+    Raises:
+        NotFound: There is none.
+    """
+    holdings = editor.inventory(target.project)
+    if target.filename is not None:
+        named = parse_filename(target.filename, target.project)
+        entries = holdings.equivalents_of(named)
+    else:
+        assert target.version is not None
+        entries = holdings.of_version(target.version)
+    first: dict[object, str] = {}
+    for entry in entries:
+        first.setdefault(entry.distribution.identity, entry.distribution.filename)
+    if not first:
+        raise NotFound(f"There is no {target.filename or f'{target.project}=={target.version}'} here.")
+    return sorted(first.values())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    # No such user on this machine, as in many containers (KeyError before Python 3.13).
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,72 @@
+"""`twisted-index delete`: delete files for good, with their names staying taken."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target, find_files
+from twisted_index.config.command_line import parse_positionals
+from twisted_index.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class DeleteOptions(ChangeOptions):
+    """The options of `delete`."""
+
+    synopsis = "Usage: twisted-index delete [options] PROJECT==VERSION | FILENAME"
+    longdesc = (
+        "Deletes files from all folders, at once and for good. Their names stay taken, so that a lock file"
+        " never meets other bytes under one of them. To keep a file for those who pin it, yank it instead."
+    )
+    optParameters = [["reason", None, "", "Why; kept where the file was."]]  # noqa: RUF012
+    optFlags = [["dry-run", "n", "Only say what would be deleted."]]  # noqa: RUF012
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Delete a file or a release."""
+    options = DeleteOptions()
+    words = parse_positionals(options, arguments, range(1, 2))
+    if words is None:
+        return 0
+    target, change = Target(words[0]), OfflineEdit(options)
+    failures = delete_files(
+        change,
+        [(target.project, name) for name in find_files(change.blocking_store, target)],
+        reason=options["reason"],
+        dry_run=bool(options["dry-run"]),
+    )
+    return 1 if failures else 0
+
+
+def delete_files(
+    change: OfflineEdit, files: Sequence[tuple[str, str]], *, reason: str = "", dry_run: bool = False
+) -> int:
+    """
+    Delete files one by one, and say so; one that stays keeps no other.
+
+    Args:
+        change: Makes the changes.
+        files: Projects and file names.
+        reason: Kept where each file was.
+        dry_run: Only say it.
+
+    Returns:
+        How many could not be deleted.
+    """
+    failures = 0
+    for project, name in files:
+        if dry_run:
+            print(f"{name} would be deleted.")
+            continue
+        try:
+            change.make(partial(change.blocking_store.delete, project, name, by=change.by, reason=reason))
+        except Unavailable as error:
+            failures += 1
+            print(f"twisted-index: {name}: {error.message}", file=sys.stderr)
+        else:
+            print(f"{name} is deleted.")
+    return failures

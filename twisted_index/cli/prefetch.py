@@ -1,0 +1,191 @@
+"""
+`twisted-index prefetch`: let an index fetch from its upstream what will be needed, before it is.
+
+Through a server that runs (`--index-url`), or, without one, through an index of the same
+configuration that runs on this machine alone for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+
+from twisted_index.cli._download import ProgressBar, download_all, format_size
+from twisted_index.cli._pip_resolver import IndexClient, all_files, resolve
+from twisted_index.config import layers
+from twisted_index.config.parsers import remote_url
+from twisted_index.config.settings import AccessSettings, UploadSettings
+from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
+from twisted_index.service import SimpleIndexService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from twisted_index.cli._pip_resolver import DownloadItem, ResolvedRelease
+    from twisted_index.config.settings import Settings
+
+#: More than that at once is hard on an upstream, and no faster.
+_MOST_JOBS = 16
+_LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake as all commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message[:1].upper()}{message[1:].rstrip('.')}.")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Resolve requirements as pip would, and fetch what they need; 1 if anything did not come."""
+    options = _parser().parse_args(arguments)
+    if not options.requirements and not options.requirement:
+        raise ConfigurationError("There is nothing to fetch; name requirements, or a file of them with -r.")
+    if not 1 <= options.jobs <= _MOST_JOBS:
+        raise ConfigurationError(f"--jobs goes from 1 to {_MOST_JOBS}.")
+    if options.index_url is not None:
+        url = _index_url(options.index_url)
+        return _in_reactor(lambda reactor: _prefetch(url, options, reactor))
+    settings = _own_settings(options.config)
+    return _in_reactor(lambda reactor: _beside_an_index(settings, options, reactor))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="twisted-index prefetch",
+        description="Fetch into the cache of an index what requirements need, as pip resolves them here.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT", help="as pip takes them")
+    parser.add_argument(
+        "-r", "--requirement", action="append", default=[], metavar="FILE", help="of requirements"
+    )
+    parser.add_argument(
+        "--index-url",
+        metavar="URL",
+        help="of the simple API of a running server; without it, an index of the configuration is run",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="configuration of that index, besides TWISTED_INDEX_..."
+    )
+    parser.add_argument(
+        "--all-files", action="store_true", help="every file of each version, for all platforms"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=4, metavar="N", help="how many files at once [default: 4]"
+    )
+    return parser
+
+
+def _index_url(raw: str) -> str:
+    try:
+        url = remote_url(raw)
+    except ValueError as error:
+        raise ConfigurationError(f"--index-url: {error}.") from None
+    if "?" in url:
+        raise ConfigurationError("--index-url: the URL of a simple API has no query.")
+    return url
+
+
+async def _prefetch(url: str, options: argparse.Namespace, reactor: Any) -> int:
+    """Resolve and fetch."""
+    index, words = IndexClient(url, reactor), (options.requirements, options.requirement)
+    releases = await deferToThreadPool(reactor, reactor.getThreadPool(), resolve, index, *words)
+    try:
+        wanted, unread = await _wanted(index, releases, options.all_files)
+        told = ProgressBar(len(wanted))
+        failures, received = await download_all(index, wanted, options.jobs, told)
+    finally:
+        await index.close()
+    for sentence in unread:
+        told.write_line(sentence)
+    failures += len(unread)
+    print(
+        f"{len(wanted)} files of {len(releases)} projects, {format_size(received)};"
+        f" {failures or 'no'} failures."
+    )
+    return 1 if failures else 0
+
+
+async def _wanted(
+    index: IndexClient, releases: Sequence[ResolvedRelease], every: bool
+) -> tuple[list[DownloadItem], list[str]]:
+    """Say which files are to be fetched, each once, and which pages could not be read."""
+    wanted, unread = {}, []
+    for release in releases:
+        wanted[release.file.url] = release.file
+        if not every or not index.serves(release.file.url):
+            continue
+        try:
+            wanted |= {file.url: file for file in await all_files(index, release)}
+        except SimpleIndexError as error:
+            unread.append(f"The page of {release.project} cannot be had: {error.message}")
+    return list(wanted.values()), unread
+
+
+def _in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
+    """Run the reactor until some work is done; 1 if it was interrupted."""
+    from twisted.internet.task import react
+
+    outcome: list[Any] = []
+
+    def main(reactor: Any) -> Deferred[None]:
+        working = Deferred.fromCoroutine(work(reactor)).addBoth(outcome.append)
+
+        def interrupt() -> Deferred[None]:
+            """Let what runs be closed in order before the reactor stops."""
+            if not outcome:
+                outcome.append(1)
+                working.cancel()
+            return working
+
+        reactor.addSystemEventTrigger("before", "shutdown", interrupt)
+        return working
+
+    with contextlib.suppress(SystemExit):  # react ends a program; this one goes on
+        react(main)
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    code: int = outcome[0]
+    return code
+
+
+# -- An index of the same configuration, for the time
+
+
+def _own_settings(config: str | None) -> Settings:
+    """Read the configuration, for an index that only this process reaches."""
+    settings = layers.load({"config": config}, environ=os.environ, folder=os.getcwd())
+    upstreams = settings.upstreams
+    if not upstreams.urls and not any(rule.upstream for rule in upstreams.routes):
+        raise ConfigurationError(
+            "There is no upstream to fetch from; set one, or name a server by --index-url."
+        )
+    if upstreams.offline:
+        raise ConfigurationError("The configuration says offline, so that nothing can be fetched.")
+    if upstreams.mode != "cache":
+        raise ConfigurationError(f"There is no cache to fill with upstream-mode {upstreams.mode}.")
+    return replace(
+        settings, listen=(_LOOPBACK,), logfile=None, access=AccessSettings(), uploads=UploadSettings()
+    )
+
+
+async def _beside_an_index(settings: Settings, options: argparse.Namespace, reactor: Any) -> int:
+    """Prefetch through an index that this process runs meanwhile."""
+    service = SimpleIndexService(settings, reactor=reactor)
+    try:
+        try:
+            service.startService()
+        except OSError as error:
+            raise Unavailable(f"Cannot start: {' '.join(str(error).split())}.") from error
+        port = service.addresses[0].port  # type: ignore[attr-defined]
+        return await _prefetch(f"http://127.0.0.1:{port}/simple/", options, reactor)
+    finally:
+        await maybeDeferred(service.stopService)

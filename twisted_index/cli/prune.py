@@ -1,0 +1,93 @@
+"""`twisted-index prune`: delete old, superseded releases."""
+
+from __future__ import annotations
+
+import sys
+import time
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from twisted_index.cli._edit import ChangeOptions, OfflineEdit
+from twisted_index.cli.delete import delete_files
+from twisted_index.config.command_line import parse_positionals
+from twisted_index.config.parsers import duration
+from twisted_index.errors import ConfigurationError, NotFound, UnreadableFolder
+from twisted_index.simple.names import normalize, version_sort_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from twisted_index.backends.folder.listing import ListingEntry
+
+
+class PruneOptions(ChangeOptions):
+    """The options of `prune`."""
+
+    synopsis = "Usage: twisted-index prune --keep N [options] PATTERN"
+    longdesc = (
+        "Of each project whose name matches PATTERN, keeps the newest N releases and every file that is"
+        " younger than --older, and deletes the rest as `delete` does. Only says what it would delete,"
+        " unless --yes is given."
+    )
+    optParameters = [  # noqa: RUF012
+        ["keep", None, None, "How many of the newest releases stay, from 1. Needed."],
+        ["older", None, "0", "Keep what was uploaded less than so long ago, as in 30d."],
+    ]
+    optFlags = [["yes", "y", "Really delete."]]  # noqa: RUF012
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Delete old releases, or say which; 1 if something could not be looked at or deleted."""
+    options = PruneOptions()
+    words = parse_positionals(options, arguments, range(1, 2))
+    if words is None:
+        return 0
+    keep, older = _keep(options["keep"]), _older(options["older"])
+    pattern, change = normalize(words[0]), OfflineEdit(options)
+    projects = [project for project in change.blocking_store.projects() if fnmatchcase(project, pattern)]
+    if not projects:
+        raise NotFound(f"No project here has a name like {words[0]}.")
+    files: list[tuple[str, str]] = []
+    failures = 0
+    for project in projects:
+        try:
+            entries = change.blocking_store.inventory(project).listing.entries
+        except UnreadableFolder as error:
+            failures += 1
+            print(f"twisted-index: {project} stays as it is: {error.message}", file=sys.stderr)
+            continue
+        files.extend((project, name) for name in _superseded(entries, keep, time.time() - older))
+    failures += delete_files(change, files, reason="pruned", dry_run=not options["yes"])
+    if not files:
+        print("There is nothing to delete.")
+    elif not options["yes"]:
+        print(f"Nothing was deleted yet: add --yes to delete these {len(files)}.")
+    return 1 if failures else 0
+
+
+def _superseded(entries: Iterable[ListingEntry], keep: int, before: float) -> list[str]:
+    """Name the files that are old and of an old release; what was uploaded when, as pages say it."""
+    by_version: dict[object, list[ListingEntry]] = {}
+    for entry in sorted(
+        entries, key=lambda entry: version_sort_key(entry.distribution.version), reverse=True
+    ):
+        by_version.setdefault(version_sort_key(entry.distribution.version), []).append(entry)
+    named: dict[object, str] = {}
+    for release in list(by_version.values())[keep:]:
+        for entry in release:
+            if min(entry.key.mtime_ns, entry.key.ctime_ns) / 1e9 <= before:
+                named.setdefault(entry.distribution.identity, entry.distribution.filename)
+    return list(named.values())
+
+
+def _keep(text: str | None) -> int:
+    if text is None or not text.isdecimal() or int(text) < 1:
+        raise ConfigurationError("--keep is needed: how many of the newest releases stay, from 1.")
+    return int(text)
+
+
+def _older(text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--older: {error}.") from error

@@ -1,0 +1,78 @@
+"""`twisted-index refresh`: forget what upstreams said of projects, and which digests their files had."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from twisted.python import usage
+
+from twisted_index.backends.upstream import page_record
+from twisted_index.backends.upstream.disk_cache import DiskCache
+from twisted_index.cli._edit import parse_project
+from twisted_index.config import layers
+from twisted_index.config.command_line import parse_positionals
+from twisted_index.errors import ConfigurationError, NotFound, Unavailable
+from twisted_index.server.wiring import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class RefreshOptions(usage.Options):
+    """The options of `refresh`."""
+
+    synopsis = "Usage: twisted-index refresh [options] PROJECT ..."
+    longdesc = (
+        "Forgets the cached pages of projects, and the digests that were fixed when files were first fetched,"
+        " which is needed when an upstream has built a file anew under the same name. A server that runs"
+        " asks its upstream when it next needs the page: within cache-ttl, or after it has refused a file."
+    )
+    optParameters = [  # noqa: RUF012
+        ["cache", None, None, "Folder of the cache. [default: below the state]"],
+        ["state", None, None, "Folder of the state. [default: per user]"],
+        ["config", None, None, "TOML file with the same names as for serve. [default: none]"],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["words"] = ()
+
+    def parseArgs(self, *words: str) -> None:
+        """Take the words that are no options."""
+        self["words"] = words
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Forget cached pages and digests of projects."""
+    options = RefreshOptions()
+    words = parse_positionals(options, arguments, range(1, 1000))
+    if words is None:
+        return 0
+    cache, projects = _cache(options), list(map(parse_project, words))
+    unknown = [project for project in projects if not _forget(cache, project)]
+    if unknown:
+        raise NotFound(f"Nothing is known of {', '.join(unknown)}.")
+    return 0
+
+
+def _cache(options: RefreshOptions) -> DiskCache:
+    folder: str | None = options["cache"]
+    if folder is None:
+        given = {name: options[name] for name in ("config", "state")}
+        folder = cache_folder(layers.load(given, environ=os.environ, folder=os.getcwd()))
+    if folder is None:
+        raise ConfigurationError("There is no cache; name it by --cache, or the state by --state.")
+    return DiskCache(os.path.abspath(folder))
+
+
+def _forget(cache: DiskCache, project: str) -> int:
+    """Forget what each upstream said of a project, and give how many had said something."""
+    paths = cache.page_paths(project)
+    for path in paths:
+        if cache.replace(path, page_record.encode_forgotten(project, time.time())) is None:
+            raise Unavailable(f"{project} cannot be forgotten: {cache.path} cannot be written.")
+    if paths:
+        print(f"Forgot what {len(paths)} upstream{'s' * (len(paths) > 1)} said of {project}.")
+    return len(paths)

@@ -1,0 +1,213 @@
+"""`twisted-index token`: make, list and revoke tokens; a server that runs heeds it at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from twisted.python import usage
+
+from twisted_index.access.patterns import ANY_PROJECT, project_pattern
+from twisted_index.access.tokens import TokenStore
+from twisted_index.config.command_line import parse_positionals
+from twisted_index.config.layers import load
+from twisted_index.config.parsers import duration
+from twisted_index.errors import ConfigurationError
+from twisted_index.interfaces import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from twisted_index.access.tokens import TokenPermissions
+
+_HINT = """\
+It is shown only this once. Its owner may {scope}{until}.
+  twine   TWINE_USERNAME=__token__ TWINE_PASSWORD=<token> twine upload --repository-url URL/legacy/ dist/*
+  uv      UV_PUBLISH_TOKEN=<token> uv publish --publish-url URL/legacy/ dist/*
+  pip     index-url = http://__token__:<token>@HOST/simple/\
+"""
+
+
+class _StateOptions(usage.Options):
+    """Options of every token command."""
+
+    synopsis = ""
+    optParameters = [  # noqa: RUF012
+        ["state", None, None, "Folder of state that the server has. [default: as for serve]"],
+        ["config", None, None, "Configuration file that the server has. [default: none]"],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["words"] = ()
+
+    def opt_version(self) -> NoReturn:
+        """Not here: type twisted-index version."""
+        raise usage.UsageError("type twisted-index version")
+
+    def parseArgs(self, *words: str) -> None:
+        """Take the words that are no options."""
+        self["words"] = words
+
+    def store(self) -> TokenStore:
+        """Find the tokens where a server with the same words would."""
+        given = {name: self[name] for name in ("state", "config")}
+        settings = load(given, environ=os.environ, folder=os.getcwd())
+        if settings.state is None:
+            raise ConfigurationError("Tokens need a folder of state; give --state DIR.")
+        return TokenStore(settings.state)
+
+
+class _Create(_StateOptions):
+    """The options of `token create`."""
+
+    synopsis = "Usage: twisted-index token create [options] NAME"
+    longdesc = (
+        "PATTERN is the name of a project, with * and ? if need be; '*' is all of them. Repeat an option for"
+        " more. The token is printed once, and used as the password of the user __token__."
+    )
+    optFlags = [["operate", None, "See the history, the problems and the metrics."]]  # noqa: RUF012
+    optParameters = [  # noqa: RUF012
+        ["expires", None, None, "How long it is good for, such as 90d. [default: for ever]"],
+    ]
+
+    def __init__(self) -> None:
+        self._patterns: dict[Action, list[str]] = {}
+        _StateOptions.__init__(self)
+
+    def _add(self, action: Action, text: str) -> None:
+        try:
+            self._patterns.setdefault(action, []).append(project_pattern(text))
+        except ValueError as error:
+            raise ConfigurationError(f"--{action.value}: {error}.") from error
+
+    def opt_upload(self, pattern: str) -> None:
+        """Upload files to PATTERN, create such projects, and read them."""
+        self._add(Action.UPLOAD, pattern)
+
+    def opt_read(self, pattern: str) -> None:
+        """Read PATTERN, where not everyone may."""
+        self._add(Action.READ, pattern)
+
+    def opt_yank(self, pattern: str) -> None:
+        """Yank releases of PATTERN, and set its status."""
+        self._add(Action.YANK, pattern)
+
+    def opt_delete(self, pattern: str) -> None:
+        """Delete files of PATTERN."""
+        self._add(Action.DELETE, pattern)
+
+    def scope(self) -> TokenPermissions:
+        """Give what the token is to be good for."""
+        scope = {action: tuple(dict.fromkeys(patterns)) for action, patterns in self._patterns.items()}
+        if self["operate"]:
+            scope[Action.OPERATE] = (ANY_PROJECT,)
+        if not scope:
+            raise ConfigurationError("Say what the token is good for, such as --upload 'acme-*'.")
+        return scope
+
+    def lifetime(self) -> float | None:
+        """Give for how many seconds; None for ever."""
+        if self["expires"] is None:
+            return None
+        try:
+            seconds: float = duration(self["expires"])
+        except ValueError as error:
+            raise ConfigurationError(f"--expires: {error}.") from error
+        if seconds <= 0:
+            raise ConfigurationError("--expires: a token that has expired already is not made.")
+        return seconds
+
+
+class _List(_StateOptions):
+    """The options of `token list`."""
+
+    synopsis = "Usage: twisted-index token list [options]"
+    longdesc = "Lists the tokens. Their secrets are kept nowhere."
+
+
+class _Revoke(_StateOptions):
+    """The options of `token revoke`."""
+
+    synopsis = "Usage: twisted-index token revoke [options] NAME"
+    longdesc = "Takes a token out of use, from the next request on."
+
+
+_HELP = """\
+Usage: twisted-index token COMMAND [options]
+
+Tokens are passwords of the user __token__, for programs, each good for some things only.
+
+Commands:
+  create  Make a token and print it, this once.
+  list    List the tokens, without their secrets.
+  revoke  Take a token out of use.
+
+Each has its own options: twisted-index token COMMAND --help\
+"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what one of the commands below `token` says."""
+    command, *rest = arguments or ["--help"]
+    match command:
+        case "--help" | "-h" | "help":
+            print(_HELP)
+        case "create":
+            creating = _Create()
+            if _parsed(creating, rest, 1):
+                _create(creating)
+        case "list":
+            listing = _List()
+            if _parsed(listing, rest, 0):
+                _list(listing)
+        case "revoke":
+            revoking = _Revoke()
+            if _parsed(revoking, rest, 1):
+                _revoke(revoking)
+        case _:
+            raise ConfigurationError(f"token {command}: say create, list or revoke.")
+    return 0
+
+
+def _parsed(options: _StateOptions, arguments: Sequence[str], words: int) -> bool:
+    """Read a command line; False if help was asked for and printed."""
+    return parse_positionals(options, arguments, range(words, words + 1), "token: ") is not None
+
+
+def _create(options: _Create) -> None:
+    """Print the secret, and nothing else, on standard output; the rest is for a person."""
+    token, secret = options.store().create(options["words"][0], options.scope(), lifetime=options.lifetime())
+    print(secret)
+    until = "" if token.expires is None else f", until {_day(token.expires)}"
+    print(_HINT.format(scope=_spelled(token.permissions), until=until), file=sys.stderr)
+
+
+def _list(options: _List) -> None:
+    tokens = options.store().read().values()
+    rows = [("NAME", "CREATED", "EXPIRES", "MAY")]
+    rows += [(t.name, _day(t.created), _day(t.expires), _spelled(t.permissions)) for t in tokens]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for *short, last in rows:
+        cells = [f"{cell:<{width}}" for cell, width in zip(short, widths, strict=True)]
+        print("  ".join([*cells, last]))
+
+
+def _revoke(options: _Revoke) -> None:
+    token = options.store().revoke(options["words"][0])
+    print(f"The token {token.name} is revoked.")
+
+
+def _day(moment: datetime | None) -> str:
+    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _spelled(scope: Mapping[Action, tuple[str, ...]]) -> str:
+    """Say in one line what a token is good for."""
+    parts = [
+        action.value if action is Action.OPERATE else f"{action.value} {' '.join(patterns)}"
+        for action, patterns in scope.items()
+    ]
+    return ", ".join(parts)

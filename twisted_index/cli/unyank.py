@@ -1,0 +1,37 @@
+"""`twisted-index unyank`: take back a yank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target
+from twisted_index.config.command_line import parse_positionals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class UnyankOptions(ChangeOptions):
+    """The options of `unyank`."""
+
+    synopsis = "Usage: twisted-index unyank [options] PROJECT==VERSION | FILENAME"
+    longdesc = "Takes back a yank."
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Take back the yank of a file or a release."""
+    options = UnyankOptions()
+    words = parse_positionals(options, arguments, range(1, 2))
+    if words is None:
+        return 0
+    target, change = Target(words[0]), OfflineEdit(options)
+    names = change.make(
+        lambda: change.blocking_store.unyank(
+            target.project, version=target.version, filename=target.filename, by=change.by
+        )
+    )
+    for name in names:
+        print(f"{name} is no longer yanked.")
+    if not names:
+        print("Nothing of it was yanked.")
+    return 0

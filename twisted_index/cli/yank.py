@@ -1,0 +1,40 @@
+"""`twisted-index yank`: hide files from installers that do not request their exact version (PEP 592)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target
+from twisted_index.config.command_line import parse_positionals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class YankOptions(ChangeOptions):
+    """The options of `yank`."""
+
+    synopsis = "Usage: twisted-index yank [options] PROJECT==VERSION | FILENAME"
+    longdesc = "Installers choose a yanked file only for its exact version. unyank undoes it."
+    optParameters = [["reason", None, "", "Why; people see it when they install."]]  # noqa: RUF012
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Yank a file or a release."""
+    options = YankOptions()
+    words = parse_positionals(options, arguments, range(1, 2))
+    if words is None:
+        return 0
+    target, change = Target(words[0]), OfflineEdit(options)
+    names = change.make(
+        lambda: change.blocking_store.yank(
+            target.project,
+            version=target.version,
+            filename=target.filename,
+            reason=options["reason"],
+            by=change.by,
+        )
+    )
+    for name in names:
+        print(f"{name} is yanked.")
+    return 0

@@ -1,0 +1,1 @@
+"""Waiting and sharing work in Twisted: threads, single flight, deadlines, caches."""

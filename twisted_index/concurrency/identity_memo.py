@@ -1,0 +1,50 @@
+"""Memo of values derived from other objects: the same object while its parents are the same."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+T = TypeVar("T")
+
+#: How many are kept; a page of ten thousand files, of which hardly any index has one, takes 5 MB.
+_MAX_ENTRIES = 256
+
+
+class IdentityMemo(Generic[T]):
+    """
+    Remembers what was made last under a key, and of which objects.
+
+    It keeps weak references to the parents only.
+    """
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[Hashable, tuple[tuple[Callable[[], object], ...], object, T]] = OrderedDict()
+
+    def get(self, key: Hashable, parents: tuple[Any, ...], make: Callable[[], T], also: object = None) -> T:
+        """
+        Give what is made of some objects.
+
+        Args:
+            key: Under which it is remembered.
+            parents: What it is made of, compared by identity.
+            make: Makes it.
+            also: Whatever else it depends on, compared by value.
+        """
+        found = self._made.get(key)
+        if found is not None:
+            references, other, value = found
+            same = len(references) == len(parents) and other == also
+            if same and all(one() is parent for one, parent in zip(references, parents, strict=True)):
+                self._made.move_to_end(key)
+                return value
+        value = make()
+        self._made[key] = (tuple(map(ref, parents)), also, value)
+        self._made.move_to_end(key)
+        if len(self._made) > _MAX_ENTRIES:
+            self._made.popitem(last=False)
+        return value

@@ -1,0 +1,135 @@
+"""
+Single flight: one computation for all concurrent callers.
+
+`SingleFlight` joins a running computation; `FreshSingleFlight` waits for the next one, since the running
+one may already have passed what changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable
+
+K = TypeVar("K", bound="Hashable")
+T = TypeVar("T")
+
+
+class SharedResult(Generic[T]):
+    """
+    One result for several waiters.
+
+    Args:
+        work: Provides the result.
+    """
+
+    def __init__(self, work: Deferred[T]) -> None:
+        self._waiters: list[Deferred[T]] = []
+        self._result: list[T | Failure] = []
+        work.addBoth(self._finish)
+
+    def wait(self) -> Deferred[T]:
+        """Wait for the result; fires at once if it is there. A waiter may be cancelled by itself."""
+        waiter: Deferred[T] = Deferred()
+        self._waiters.append(waiter)
+        if self._result:
+            self._deliver(self._result[0])
+        return waiter
+
+    def _finish(self, result: T | Failure) -> None:
+        self._result.append(result)
+        self._deliver(result)
+
+    def _deliver(self, result: T | Failure) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            fire(waiter, result)
+
+
+class SingleFlight(Generic[K, T]):
+    """
+    Runs at most one computation per key; a caller joins the running one.
+
+    Args:
+        now: Monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._running: dict[K, tuple[float, SharedResult[T]]] = {}
+
+    def run(self, key: K, work: Callable[[], Awaitable[T]]) -> Deferred[T]:
+        """Wait for the running computation, or start one. It goes on without its callers."""
+        running = self._running.get(key)
+        return self._begin(key, work) if running is None else running[1].wait()
+
+    def age(self, key: K) -> float:
+        """Say for how many seconds a computation has been running; 0 without one."""
+        running = self._running.get(key)
+        return 0.0 if running is None else max(0.0, self._now() - running[0])
+
+    def _begin(self, key: K, work: Callable[[], Awaitable[T]]) -> Deferred[T]:
+        began = self._now()
+
+        async def run() -> T:
+            return await work()
+
+        def finish(result: T) -> T:
+            self._running.pop(key, None)
+            return result
+
+        running = Deferred.fromCoroutine(run())
+        ended = running.called
+        running.addBoth(finish)
+        shared = SharedResult(running)
+        if not ended:
+            self._running[key] = (began, shared)
+        return shared.wait()
+
+
+class FreshSingleFlight(Generic[K, T]):
+    """
+    Runs at most one scan per key; a caller gets one that starts no earlier than its call.
+
+    Args:
+        scan: Scans what a key names.
+    """
+
+    def __init__(self, scan: Callable[[K], Awaitable[T]]) -> None:
+        self._scan = scan
+        self._next: dict[K, list[Deferred[T]]] = {}
+
+    def run(self, key: K) -> Deferred[T]:
+        """Wait for a scan that begins now or later."""
+        waiter: Deferred[T] = Deferred()
+        if key in self._next:
+            self._next[key].append(waiter)
+        else:
+            self._begin(key, [waiter])
+        return waiter
+
+    def _begin(self, key: K, waiters: list[Deferred[T]]) -> None:
+        async def scan() -> T:
+            return await self._scan(key)
+
+        self._next[key] = []
+        Deferred.fromCoroutine(scan()).addBoth(self._finish, key, waiters)
+
+    def _finish(self, result: T | Failure, key: K, waiters: list[Deferred[T]]) -> None:
+        following = self._next.pop(key)
+        if following:
+            self._next[key] = []
+        for waiter in waiters:
+            fire(waiter, result)
+        if following:
+            self._begin(key, following)
+
+
+def fire(waiter: Deferred[T], result: T | Failure) -> None:
+    """Fire a Deferred with a result or a failure, unless it has been cancelled."""
+    if not waiter.called:
+        waiter.errback(result) if isinstance(result, Failure) else waiter.callback(result)

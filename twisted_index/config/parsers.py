@@ -1,0 +1,293 @@
+"""
+Parsers of settings: durations, sizes, paths, URLs, patterns, from text or TOML.
+
+An invalid value is a ValueError that says why, and never shows what may be a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from twisted_index.simple.name_patterns import DenyRule, normalized_pattern
+
+#: What makes a value of what was written; what cannot be one is a ValueError that says why.
+Parser: TypeAlias = Callable[[Any], object]
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*(kB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
+_BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+_YES = {"1", "true", "yes", "on"}
+_NO = {"0", "false", "no", "off"}
+
+#: RFC 9110 section 5.6.2, token; section 5.5, field-value without obs-text.
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
+
+#: Fields that say how an answer is framed and read: a second one would break every client.
+_OWN_FIELDS = {"connection", "content-encoding", "content-length", "content-range", "content-type"}
+_OWN_FIELDS |= {"date", "etag", "transfer-encoding"}
+
+#: What happens with a project that the folders do not have.
+MODES = ("cache", "proxy", "redirect")
+
+#: The description of a credential checker for strcred: its type, and what the type makes of the rest.
+_CHECKER = re.compile(r"(?P<type>[A-Za-z][A-Za-z0-9_-]*)(?P<rest>:.*)?", re.ASCII)
+
+
+def duration(raw: object) -> float:
+    """
+    Read a duration.
+
+    Args:
+        raw: A number of seconds, or text such as "2", "0.5", "500ms", "30s", "5m", "2h", "7d".
+
+    Returns:
+        Seconds, finite and not negative.
+
+    Raises:
+        ValueError: It is no duration.
+    """
+    if isinstance(raw, str) and (match := _DURATION.fullmatch(raw.strip())):
+        seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        # Comparing is exact, while float() cannot take a whole number of 400 digits.
+        seconds = float(raw) if raw <= sys.float_info.max else math.inf
+    else:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{raw!r} is not a duration; write seconds, or 500ms, 30s, 5m, 2h, 7d")
+    return seconds
+
+
+def size(raw: object) -> int:
+    """
+    Read a size.
+
+    Args:
+        raw: A number of bytes, or text such as "500kB", "64MB", "1.5GB" (powers of 1000) or
+            "64MiB" (of 1024).
+
+    Returns:
+        Whole bytes, not negative.
+
+    Raises:
+        ValueError: It is no size.
+    """
+    if isinstance(raw, str) and (match := _SIZE.fullmatch(raw.strip())):
+        return int(float(match[1]) * _BYTES[match[2] or ""])
+    if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
+        return raw
+    raise ValueError(f"{raw!r} is not a size; write bytes, or 500kB, 64MB, 1GB, 64MiB")
+
+
+def several(parse: Parser, raw: object) -> tuple[object, ...]:
+    """Read one value or a list of them, in order, each once."""
+    values = tuple(raw) if isinstance(raw, (list, tuple)) else (raw,)
+    if not values:
+        raise ValueError("the list is empty")
+    return tuple(dict.fromkeys(parse(value) for value in values))
+
+
+def text(raw: object) -> str:
+    """Read text that is not empty; a NUL would be an error of the system much later."""
+    if not isinstance(raw, str):
+        raise ValueError(f"{raw!r} is not text; put it in quotes")
+    if not raw.strip() or "\0" in raw:
+        raise ValueError(f"{raw!r} cannot be used")
+    return raw
+
+
+def path(folder: str, raw: object) -> str:
+    """
+    Read a path and make it absolute at once: twistd changes its folder before it starts.
+
+    The home folder is expanded here, as shells do not do it in `--path=~/packages`.
+    """
+    found = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(found)))
+
+
+def endpoint(raw: object) -> str:
+    """Read an endpoint string; a bare number is a TCP port."""
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        raw = str(raw)
+    found = text(raw).strip()
+    if not re.fullmatch(r"-?\d+", found, re.ASCII):
+        return found
+    if not 0 <= int(found) <= 65535:
+        raise ValueError(f"{found} is not a port; ports go from 0 to 65535")
+    return f"tcp:{int(found)}"
+
+
+def header_field(raw: object) -> tuple[bytes, bytes]:
+    """Read a header field."""
+    name, _, value = (part.strip(" \t") for part in text(raw).partition(":"))
+    if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+        raise ValueError(f"{raw!r} is not a header field; write 'Name: value' in one line of ASCII")
+    if name.lower() in _OWN_FIELDS:
+        raise ValueError(f"{name} is set by the server itself")
+    return name.encode("ascii"), value.encode("ascii")
+
+
+def flag(raw: object) -> bool:
+    """Read a switch: true or false, 1 or 0, or one of the words for them."""
+    found = str(int(raw)) if isinstance(raw, (bool, int)) else str(raw).strip().lower()
+    if found not in _YES | _NO:
+        raise ValueError(f"{raw!r} is neither true nor false")
+    return found in _YES
+
+
+def public_url(raw: object) -> str:
+    """Read the URL that people are shown, without the slash at its end."""
+    found = text(raw).strip()
+    if not _is_url(found):
+        raise ValueError(f"{found!r} is not a URL; write it like https://packages.example.org")
+    if "?" in found or "#" in found or "@" in urlsplit(found).netloc:
+        raise ValueError(f"{found!r} has a query, a fragment or a user; leave that out")
+    return found.rstrip("/")
+
+
+def timeout(raw: object) -> float:
+    """Parse a duration other than 0, which would refuse every client."""
+    seconds = duration(raw)
+    if not seconds:
+        raise ValueError("this cannot be 0")
+    return seconds
+
+
+def count(raw: object) -> int:
+    """Read a whole number from 1."""
+    if not isinstance(raw, int) or isinstance(raw, bool) or raw < 1:
+        raise ValueError(f"{raw!r} is not a whole number from 1")
+    return raw
+
+
+def max_upload(raw: object) -> int:
+    """Read a size that is not 0."""
+    found = size(raw)
+    if not found:
+        raise ValueError("this cannot be 0; leave upload out to take none")
+    return found
+
+
+def single_word(raw: object) -> str:
+    """Read text without blanks around it or in it."""
+    found = text(raw).strip()
+    if found != "".join(found.split()):
+        raise ValueError(f"{found!r} has a blank in it; write several patterns one by one")
+    return found
+
+
+def name_pattern(raw: object) -> str:
+    """Read a pattern of project names; it stays as it was written."""
+    found = text(raw).strip()
+    normalized_pattern(found)
+    return found
+
+
+def deny_rule(raw: object) -> str:
+    """Read a pattern of project names, or a requirement with versions; it stays as it was written."""
+    found = text(raw).strip()
+    DenyRule.parse(found)
+    return found
+
+
+def remote_url(raw: object) -> str:
+    """
+    Parse the URL of another server, which may hold a user and a password.
+
+    It is never shown, not even where it is wrong: what is wrong may be the secret.
+    """
+    found = _unshown(raw).strip()
+    if not _is_url(found):
+        raise ValueError(
+            "this is not an http or https URL; write it like https://user:password@packages.example.org/path"
+        )
+    return found
+
+
+def upstream(raw: object) -> str:
+    """Read the URL of a simple API, or the word `pip`."""
+    if raw == "pip":
+        return "pip"
+    found = remote_url(raw)
+    if "?" in found or "#" in found:
+        raise ValueError("the URL of an upstream has no query or fragment; leave that out")
+    return found
+
+
+def mode(raw: object) -> str:
+    """Read what happens with the projects of an upstream."""
+    if raw not in MODES:
+        raise ValueError(f"{raw!r} is not a mode; write {', '.join(MODES[:-1])} or {MODES[-1]}")
+    return str(raw)
+
+
+def credential_checker(folder: str, raw: object) -> str:
+    """
+    Read the description of a credential checker, such as `htpasswd:FILE`.
+
+    The file of an htpasswd is made absolute as any path is. What other types make of their rest is
+    their own affair, and may be a secret.
+    """
+    found = _CHECKER.fullmatch(_unshown(raw).strip())
+    if found is None:
+        raise ValueError("this is not a way to check passwords; write it like htpasswd:FILE")
+    if found["type"] != "htpasswd":
+        return found[0]
+    if not (found["rest"] or ":")[1:].strip():
+        raise ValueError("the file is not named; write it like htpasswd:FILE")
+    return f"htpasswd:{path(folder, found['rest'][1:])}"
+
+
+def network(raw: object) -> str:
+    """Read an address, or a network such as 10.0.0.0/8, into its usual spelling."""
+    found = text(raw).strip()
+    try:
+        return str(ipaddress.ip_network(found) if "/" in found else ipaddress.ip_address(found))
+    except ValueError:
+        pass
+    try:
+        meant = ipaddress.ip_network(found, strict=False)
+    except ValueError:
+        raise ValueError(f"{found!r} is neither an address nor a network; write it like 10.0.0.0/8") from None
+    raise ValueError(f"{found!r} is an address within a network; write {meant}")
+
+
+def trusted_proxy(raw: object) -> str:
+    """
+    Read the address or network of a proxy, or `unix` for those that come by a unix socket.
+
+    With `users:` in front, it vouches for users too.
+    """
+    if isinstance(raw, str) and raw.startswith("users:"):
+        where = raw.removeprefix("users:")
+        return f"users:{'unix' if where == 'unix' else network(where)}"
+    return "unix" if raw == "unix" else network(raw)
+
+
+def _unshown(raw: object) -> str:
+    """Read text that may hold a secret."""
+    if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
+        raise ValueError("this is not a line of text")
+    return raw
+
+
+def _is_url(found: str) -> bool:
+    """Tell whether something is an absolute URL of http or https, written in ASCII."""
+    try:
+        parts = urlsplit(found)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, brackets without an address
+        return False
+    return right and found.isascii() and found.isprintable() and " " not in found

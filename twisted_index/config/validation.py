@@ -1,0 +1,137 @@
+"""Validates combinations of settings, each of which is valid by itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from twisted_index.config.settings import UploadSettings, UpstreamPolicy, UpstreamSettings
+from twisted_index.errors import ConfigurationError
+from twisted_index.simple.name_patterns import DenyRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted_index.config.settings import Settings
+
+
+def validate_settings(settings: Settings) -> None:
+    """
+    Make sure that settings go together.
+
+    Raises:
+        ConfigurationError: They contradict each other, or one has no effect without another.
+    """
+    _check_uploads(settings.uploads)
+    _check_upstreams(settings)
+
+
+def _check_uploads(publishing: UploadSettings) -> None:
+    if publishing.upload:
+        return
+    given = _given(publishing, UploadSettings(), ("anonymous_upload", "max_upload", "overwrite", "on_upload"))
+    if given:
+        raise ConfigurationError(f"{given[0]} has no effect without upload.")
+
+
+def _check_upstreams(settings: Settings) -> None:
+    upstreams = settings.upstreams
+    _check_that_there_is_one(upstreams)
+    _check_named(upstreams, "upstream-rebuilds", upstreams.rebuilds)
+    _check_named(upstreams, "upstream-403-absent", upstreams.absent_on_403)
+    if upstreams.mode == "redirect":
+        _check_redirect(upstreams)
+    if upstreams.mode != "cache":
+        given = _given(upstreams, UpstreamSettings(), ("offline", "cache", "cache_size", "cache_ttl"))
+        if given:
+            raise ConfigurationError(
+                f"{given[0]} has no effect with upstream-mode {upstreams.mode}, which keeps nothing."
+            )
+    if upstreams.offline and upstreams.cache is None and settings.state is None:
+        raise ConfigurationError("offline needs a cache that was filled before; name it with cache.")
+    if upstreams.cache is not None:
+        _check_place(upstreams.cache, settings.paths)
+
+
+def _check_that_there_is_one(upstreams: UpstreamSettings) -> None:
+    """Make sure that what is said of upstreams is about any."""
+    if upstreams.urls or any(rule.upstream for rule in upstreams.routes):
+        return
+    given = _given(
+        upstreams,
+        UpstreamSettings(),
+        (
+            "mode",
+            "offline",
+            "cache",
+            "cache_size",
+            "cache_ttl",
+            "page_timeout",
+            "file_timeout",
+            "allow_addresses",
+            "rebuilds",
+            "absent_on_403",
+        ),
+    )
+    # local-only is a promise that is kept without an upstream as well.
+    given += _given(
+        upstreams.policy,
+        UpstreamPolicy(),
+        ("cooldown", "upstream_only", "upstream_deny", "cooldown_except", "no_sdists", "merge_upstream"),
+    )
+    if given:
+        raise ConfigurationError(f"{given[0]} has no effect without an upstream.")
+
+
+def _check_named(upstreams: UpstreamSettings, name: str, urls: Iterable[str]) -> None:
+    """Make sure that what is said of one upstream is about one of them."""
+    known = {_without_user(word) for word in upstreams.all_upstreams}
+    if any(_without_user(url) not in known for url in urls):
+        # The URL is not shown, as it may hold a password.
+        raise ConfigurationError(f"{name} names a URL that is none of the upstreams.")
+
+
+def _without_user(url: str) -> str:
+    scheme, _, rest = url.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}".rstrip("/")
+
+
+def _check_redirect(upstreams: UpstreamSettings) -> None:
+    """Refuse settings that cannot hold where clients are redirected."""
+    if len(upstreams.urls) > 1:
+        raise ConfigurationError(
+            "upstream-mode redirect leads to one upstream; with several, use cache or proxy."
+        )
+    policy = upstreams.policy
+    given = _given(policy, UpstreamPolicy(), ("cooldown", "cooldown_except", "no_sdists", "merge_upstream"))
+    if any(DenyRule.parse(text).versions is not None for text in policy.upstream_deny):
+        given.append("upstream-deny of versions")
+    if given:
+        raise ConfigurationError(
+            f"{given[0]} cannot be kept with upstream-mode redirect: clients then read the upstream's pages."
+        )
+
+
+def _check_place(cache: str, paths: Iterable[str]) -> None:
+    """Keep the cache out of the folders: what lies there is the index's own."""
+    for path in paths:
+        if cache == path or cache.startswith(os.path.join(path, "")):
+            raise ConfigurationError(f"The cache cannot be in the folder of packages {path!r}.")
+
+
+def _given(value: object, defaults: object, fields: Iterable[str]) -> list[str]:
+    """Name the settings of a part that are not what they are by default."""
+    names = {
+        "mode": "upstream-mode",
+        "allow_addresses": "upstream-allow-address",
+        "page_timeout": "upstream-page-timeout",
+        "file_timeout": "upstream-file-timeout",
+        "rebuilds": "upstream-rebuilds",
+        "absent_on_403": "upstream-403-absent",
+    }
+    return [
+        names.get(field, field.replace("_", "-"))
+        for field in fields
+        if getattr(value, field) != getattr(defaults, field)
+    ]

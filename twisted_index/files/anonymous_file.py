@@ -1,0 +1,337 @@
+"""
+Anonymous files: without a name until they are whole, so that a crash leaves nothing behind. Blocking.
+
+Where the file system lacks O_TMPFILE (Linux), they are locked files in one hidden folder of the root, and
+`sweep` removes those without an owner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat as stat_module
+from typing import TYPE_CHECKING, TypeVar
+
+from twisted_index.files.locks import try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+#: The one folder of a root for what has no name of its own yet. Listings pass it over, and no
+#: name in it can be taken for a distribution or for a project.
+UPLOADS = b".uploads"
+#: Everyone may read what is published, whatever the umask: web servers and rsync run as others.
+FILE_MODE, FOLDER_MODE = 0o644, 0o755
+
+_O_TMPFILE: int = getattr(os, "O_TMPFILE", 0)
+_DESCRIPTORS = "/proc/self/fd"
+#: What open(2) says where there is no O_TMPFILE: by the file system, and by kernels before 3.11.
+_NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+#: What link(2) says on file systems without hard links.
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+#: Others remove the hidden folder whenever it is empty, so it may have to be made again.
+_ATTEMPTS = 100
+_CHUNK = 1 << 20
+
+
+class AnonymousFile:
+    """
+    A file to be given a name. Made by `open_anonymous`.
+
+    Args:
+        root: The folder in whose file system it is.
+        descriptor: Open for reading and writing; closed by `close`.
+        path: Its name in the hidden folder; None if it has none at all.
+    """
+
+    def __init__(self, root: bytes, descriptor: int, path: bytes | None) -> None:
+        self.root = root
+        self.descriptor = descriptor
+        self._path = path
+        self._closed = False
+
+    @property
+    def readable_path(self) -> bytes:
+        """A path by which this process can open it once more."""
+        return self._path or os.fsencode(f"{_DESCRIPTORS}/{self.descriptor}")
+
+    def write(self, data: bytes) -> None:
+        """Append all of it."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.descriptor, view) :]
+
+    def allow_reading(self) -> None:
+        """Let everyone read it."""
+        os.fchmod(self.descriptor, FILE_MODE)
+
+    def start_writeback(self, start: int, length: int) -> None:
+        """Let the disk begin with some of its bytes, and do not wait for it."""
+        # Linux begins to write what is dirty of that part, and keeps it in memory: only what is clean
+        # would be let go. Where that is not so, nothing is lost but a little time.
+        with contextlib.suppress(OSError, AttributeError):
+            os.posix_fadvise(self.descriptor, start, length, os.POSIX_FADV_DONTNEED)
+
+    def sync(self) -> None:
+        """Wait until its bytes are on disk."""
+        os.fsync(self.descriptor)
+
+    def link(self, target: bytes) -> None:
+        """
+        Give it its name.
+
+        Raises:
+            FileExistsError: There is something of that name, and it stays.
+        """
+        if self._path is None:
+            self._link_nameless(target)
+            return
+        try:
+            os.link(self._path, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            self._move_carefully(self._path, target)
+        self._drop_path()
+
+    def replace(self, target: bytes) -> None:
+        """Give it its name in one step, in place of what has it."""
+        if self._path is None:
+            # Shows a sweep that it is in use.
+            try_lock(self.descriptor)
+            self._path, _linked = _in_uploads(self.root, self._link_nameless)
+        os.rename(self._path, target)
+        self._path = None
+        self._tidy()
+
+    def copy_to(self, folder: bytes) -> AnonymousFile:
+        """Copy it to another file system, readable for everyone and safe on disk; closes this one."""
+        sweep(folder)
+        copy = open_anonymous(folder)
+        try:
+            with open(self.readable_path, "rb") as source:
+                while chunk := source.read(_CHUNK):
+                    copy.write(chunk)
+            copy.allow_reading()
+            copy.sync()
+        except BaseException:
+            copy.close()
+            raise
+        self.close()
+        return copy
+
+    def close(self) -> None:
+        """Let go of it: it is gone unless it was given a name. Harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._path is not None:
+            self._drop_path()
+        os.close(self.descriptor)
+
+    def _link_nameless(self, target: bytes) -> None:
+        folder, name = os.path.split(target)
+        # Only with a descriptor does os.link call linkat(2), which can follow the link in /proc.
+        with open_folder(folder) as descriptor:
+            os.link(self.readable_path, name, dst_dir_fd=descriptor, follow_symlinks=True)
+
+    def _move_carefully(self, path: bytes, target: bytes) -> None:
+        # Without hard links nothing refuses to replace; the lock of the project is what protects.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        os.rename(path, target)
+
+    def _drop_path(self) -> None:
+        assert self._path is not None
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+        self._path = None
+        self._tidy()
+
+    def _tidy(self) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.join(self.root, UPLOADS))
+
+
+def open_anonymous(root: bytes) -> AnonymousFile:
+    """
+    Open a new file that only this process can reach.
+
+    Args:
+        root: A folder on the file system where it shall stay.
+
+    Raises:
+        OSError: There is no place for it.
+    """
+    if _O_TMPFILE and os.path.isdir(_DESCRIPTORS):
+        try:
+            descriptor = os.open(root, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+        else:
+            # A umask may have taken the right to open it once more for reading.
+            os.fchmod(descriptor, 0o600)
+            return AnonymousFile(root, descriptor, None)
+    return _open_hidden(root)
+
+
+def _open_hidden(root: bytes) -> AnonymousFile:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        path, descriptor = _in_uploads(root, lambda path: os.open(path, flags, 0o600))
+        try_lock(descriptor)
+        if os.fstat(descriptor).st_nlink:
+            return AnonymousFile(root, descriptor, path)
+        # It was swept before it was locked.
+        os.close(descriptor)
+
+
+def _in_uploads(root: bytes, make: Callable[[bytes], T]) -> tuple[bytes, T]:
+    """
+    Make something of an unguessable name in a root's hidden folder.
+
+    Returns:
+        Its path, and what `make` gave.
+    """
+    folder = os.path.join(root, UPLOADS)
+    for attempt in range(_ATTEMPTS):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+        # No hyphen and no ending: whatever becomes of it, it claims no project's name.
+        path = os.path.join(folder, b"upload_" + secrets.token_hex(16).encode())
+        try:
+            return path, make(path)
+        except FileNotFoundError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def make_folder(root: bytes, path: bytes) -> None:
+    """Make a folder of a root, open to everyone's eyes from its first moment, unless it is there."""
+    while not os.path.isdir(path):
+        temporary, _made = _in_uploads(root, lambda path: os.mkdir(path, 0o700))
+        try:
+            os.chmod(temporary, FOLDER_MODE)
+            os.rename(temporary, path)
+        except FileNotFoundError:
+            # It was swept; or the root itself is gone.
+            os.stat(root)
+        except OSError as error:
+            # Another process was quicker, and has put something in it.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        finally:
+            for path_left in (temporary, os.path.join(root, UPLOADS)):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path_left)
+    sync_folder(root)
+
+
+def sync_folder(path: bytes) -> None:
+    """Wait until a folder's names are on disk."""
+    with open_folder(path) as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some file systems keep folders without being asked, and say that they cannot be asked.
+            if error.errno != errno.EINVAL:
+                raise
+
+
+def write_atomically(root: bytes, path: bytes, content: bytes) -> None:
+    """
+    Write a small file at once and for good, in place of what has its name.
+
+    Args:
+        root: The root that it lies in.
+        path: Where.
+        content: All of it.
+    """
+    try:
+        _put(root, path, content)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _put(os.path.dirname(path), path, content)
+    sync_folder(os.path.dirname(path))
+
+
+def _put(root: bytes, path: bytes, content: bytes) -> None:
+    file = open_anonymous(root)
+    try:
+        file.write(content)
+        file.allow_reading()
+        file.sync()
+        try:
+            file.link(path)
+        except FileExistsError:
+            file.replace(path)
+    finally:
+        file.close()
+
+
+def remove(path: bytes) -> None:
+    """Remove a file, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def sweep(root: bytes) -> int:
+    """
+    Remove what unfinished uploads have left, except those that are under way.
+
+    Args:
+        root: A root; folders that it leads to by links are swept too, since they may be elsewhere.
+
+    Returns:
+        How many files were removed.
+    """
+    folders = [root]
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        # Not `entry.is_dir()`: it raises for links that lead in a circle or to where we may not go.
+        folders.extend(entry.path for entry in entries if entry.is_symlink() and os.path.isdir(entry.path))
+    return sum(_sweep(os.path.join(folder, UPLOADS)) for folder in folders)
+
+
+def _sweep(folder: bytes) -> int:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return 0
+    removed = sum(_remove_unheld(os.path.join(folder, name)) for name in names)
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+    return removed
+
+
+def _remove_unheld(path: bytes) -> bool:
+    with contextlib.suppress(OSError):
+        if stat_module.S_ISDIR(os.lstat(path).st_mode):
+            shutil.rmtree(path)
+            return True
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        try:
+            if not try_lock(descriptor):
+                return False
+            os.unlink(path)
+        finally:
+            os.close(descriptor)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def open_folder(path: bytes) -> Iterator[int]:
+    """Open a folder, to be named by its descriptor."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0))
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

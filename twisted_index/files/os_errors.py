@@ -1,0 +1,92 @@
+"""Operating system errors as errors for clients, without any path of the server."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from twisted_index.errors import InsufficientStorage, OutOfResources, Unavailable, UnreadableFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted_index.errors import SimpleIndexError
+
+_log = Logger()
+
+_TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+#: Errors of the server, not of the file: leaving the file out would be wrong.
+RESOURCE_ERRNOS = _TOO_MANY_FILES | {errno.ENOMEM}
+_DENIED = frozenset({errno.EACCES, errno.EPERM})
+_MISSING = frozenset({errno.ENOENT, errno.ELOOP})
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+
+def error_text(error: OSError) -> str:
+    """Give the text of the system, such as "Permission denied"."""
+    return os.strerror(error.errno) if error.errno is not None else "it fails"
+
+
+def out_of_resources_error() -> OutOfResources:
+    """Make the error of a server that has no more open files or memory."""
+    return OutOfResources("The server is short of open files or memory right now.")
+
+
+def public_read_error(
+    error: OSError, shown: str, what: str | None = None
+) -> UnreadableFolder | OutOfResources:
+    """
+    Translate the error of an unreadable folder.
+
+    Args:
+        error: From the system.
+        shown: The folder, printable.
+        what: Subject of the public message; by default the folder.
+
+    Returns:
+        `OutOfResources` if the folder is not to blame.
+    """
+    if error.errno in RESOURCE_ERRNOS:
+        return out_of_resources_error()
+    return UnreadableFolder(
+        what or f"The folder {shown}", display_path=shown, reason=error_text(error), advice=_advice(error)
+    )
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in _DENIED:
+        return "Give the server the right to read and to enter it."
+    if error.errno in _MISSING:
+        return "Bring back what it leads to, or remove the link."
+    return "See whether its disk or mount is well; it is tried again with every question."
+
+
+def public_write_error(error: OSError) -> SimpleIndexError:
+    """Translate the error of a failed change."""
+    if error.errno in _FULL:
+        return InsufficientStorage("The server has no room left for this.")
+    if error.errno == errno.EFBIG:
+        return InsufficientStorage("This is larger than a file may be on the server.")
+    if error.errno == errno.EROFS:
+        return Unavailable("The server's package folder is read-only.")
+    if error.errno in _DENIED:
+        return Unavailable("The server has no right to change its package folder.")
+    if error.errno == errno.ENOENT:
+        return Unavailable("The server's package folder is not there.")
+    if error.errno in _TOO_MANY_FILES:
+        return Unavailable("The server has too many files open right now.")
+    return Unavailable("The server's package folder cannot be changed right now; its log says why.")
+
+
+@contextmanager
+def translate_os_errors() -> Iterator[None]:
+    """Translate an OSError of a change, and log the system's own message."""
+    try:
+        yield
+    except OSError as error:
+        _log.error("The package folder cannot be changed: {error}", error=str(error))
+        raise public_write_error(error) from error

@@ -1,0 +1,39 @@
+"""Opens regular files, and refuses anything else that has taken their name."""
+
+from __future__ import annotations
+
+import os
+import stat as stat_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import io
+
+#: O_NONBLOCK, so that a FIFO named like a wheel does not hold a thread for ever.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+def open_regular_file(path: bytes, *, follow_links: bool = True) -> io.FileIO | None:
+    """
+    Open a regular file for reading, without a buffer.
+
+    Args:
+        path: The file.
+        follow_links: False to refuse a link.
+
+    Returns:
+        None if it is a folder, a FIFO, a device or a socket.
+
+    Raises:
+        OSError: It is not there, or cannot be opened.
+    """
+    descriptor = os.open(path, _FLAGS if follow_links else _FLAGS | _NOFOLLOW)
+    try:
+        if stat_module.S_ISREG(os.fstat(descriptor).st_mode):
+            return open(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None

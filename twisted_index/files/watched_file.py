@@ -1,0 +1,126 @@
+"""Small files that people edit while the server runs: parsed again when they change."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+from twisted_index.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+#: Bytes. A file of 100,000 users has 8 million.
+MAX_BYTES = 16_000_000
+
+#: Seconds for which the times of a file may hide one more change: see `files.stamps`.
+_RACY_SECONDS = 2.0
+
+_Stamp: TypeAlias = tuple[int, int, int, int, int]
+
+
+class WatchedFile(Generic[T]):
+    """
+    A file and what it means.
+
+    Args:
+        path: Absolute.
+        parse: Makes the meaning of the bytes; `ConfigurationError` if they have none.
+        stat: `os.stat`, or a stand-in with coarser times.
+        wall: Seconds since the epoch, as file times count them.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        parse: Callable[[bytes], T],
+        *,
+        stat: Callable[[str], os.stat_result] = os.stat,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = path
+        self._parse = parse
+        self._stat = stat
+        self._wall = wall
+        self._stamp: _Stamp | None = None
+        self._settled = False
+        self._reading = threading.Lock()
+        self._digest = b""
+        self._value: T | ConfigurationError
+
+    def exists(self) -> bool:
+        """Say whether there is anything at the path, be it readable or not."""
+        try:
+            return self._look() is not None
+        except OSError:
+            return True
+
+    def changed(self) -> bool:
+        """Say, by one `stat`, whether there may be something that `read` has not seen."""
+        try:
+            return not self._settled or self._look() != self._stamp
+        except OSError:
+            return True
+
+    def read(self) -> T:
+        """
+        Read the file.
+
+        Returns:
+            What it means: the very same object if its bytes are the same.
+
+        Raises:
+            OSError: It is not there, or cannot be read.
+            ConfigurationError: It means nothing, or is far too large; again the same object.
+        """
+        # Several threads may come at once: the last to read has the last word.
+        with self._reading:
+            return self._read()
+
+    def _read(self) -> T:
+        self._stamp, self._settled = None, True
+        try:
+            with open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                data = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            self._settled = False
+            raise
+        self._stamp = _stamp(status)
+        self._settled = self._wall() - status.st_ctime >= _RACY_SECONDS
+        return self._understand(data)
+
+    def _understand(self, data: bytes) -> T:
+        digest = hashlib.sha256(data).digest()
+        if digest != self._digest:
+            self._value = self._parsed(data)
+            self._digest = digest
+        if isinstance(self._value, ConfigurationError):
+            raise self._value
+        return self._value
+
+    def _parsed(self, data: bytes) -> T | ConfigurationError:
+        if len(data) > MAX_BYTES:
+            return ConfigurationError(f"{self.path}: this is larger than {MAX_BYTES} bytes.")
+        try:
+            return self._parse(data)
+        except ConfigurationError as error:
+            return error
+
+    def _look(self) -> _Stamp | None:
+        try:
+            return _stamp(self._stat(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    """Take what must be equal for the file to be the same; the change time cannot be set."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,1 @@
+"""Requests to other servers, in bounds: connections, bodies, proxies, certificates, credentials."""

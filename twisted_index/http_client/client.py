@@ -1,0 +1,369 @@
+"""
+Requests to one server, by treq: time-outs, retries, redirects, public errors.
+
+Out of scope: what goes over the wire and how much of it (see `agent`).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.logger import Logger
+
+from twisted_index.errors import BadGateway, LoopDetected, SimpleIndexError, Unavailable
+from twisted_index.http_client.agent import BoundedAgent, UpstreamAgent
+from twisted_index.http_client.body import UNLIMITED
+from twisted_index.http_client.egress import AddressRefused
+from twisted_index.http_client.public_errors import proxy_error, public_error
+from twisted_index.http_client.retry import BUSY_STATUSES, Denied, TemporaryFailure, retry_after, retrying
+from twisted_index.http_client.tls import CHECKED, TLSOptions, Untrusted
+from twisted_index.http_client.urls import InvalidURL, is_downgrade, normalize_url, origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+
+    from twisted.web.http_headers import Headers
+
+    from twisted_index.http_client.body import BoundedBody
+    from twisted_index.http_client.credentials import BasicCredentials, NetrcCredentials
+    from twisted_index.http_client.egress import EgressPolicy
+    from twisted_index.http_client.limits import ClientLimits
+    from twisted_index.http_client.urls import Origin
+
+T = TypeVar("T")
+
+_log = Logger()
+
+_MAX_REDIRECTS = 5  # as many as curl's manual advises, and more than any index needs
+
+#: Statuses that say that there is no such thing.
+ABSENT_STATUSES = (404, 410)
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class HTTPResponse(NamedTuple):
+    """A response: the URL that gave it after all redirects, status, header fields and body."""
+
+    url: str
+    status: int
+    headers: Headers
+    body: BoundedBody
+
+    def header(self, name: bytes) -> str:
+        """Return the first value of a field; empty without it."""
+        return self.headers.getRawHeaders(name, [b""])[0].decode("latin-1").strip()
+
+
+class HTTPClient:
+    """
+    A client of one server.
+
+    Args:
+        own_origin: Its origin.
+        reactor: Connects, resolves and counts the time.
+        peer: What the server is called in errors.
+        environ: Names proxies and certificates.
+        egress_policy: Decides which addresses the server may lead to; None if it may be anywhere.
+        credentials: Who we are to its origin.
+        via: What this server calls itself in Via; None if it asks for itself.
+        limits: See `ClientLimits`.
+        persistent: Whether connections are kept open.
+        jitter: Returns a number from 0 to 1 whenever a wait is varied.
+        wall: Gives seconds since the epoch.
+        tls: How https is spoken, besides.
+
+    Raises:
+        ConfigurationError: The environment cannot be used.
+    """
+
+    def __init__(
+        self,
+        own_origin: Origin,
+        reactor: Any,
+        peer: str = "server",
+        *,
+        environ: Mapping[str, str],
+        egress_policy: EgressPolicy | None,
+        credentials: BasicCredentials | NetrcCredentials | None = None,
+        via: bytes | None = None,
+        limits: ClientLimits,
+        persistent: bool = True,
+        jitter: Callable[[], float] = random.random,
+        wall: Callable[[], float] = time.time,
+        tls: TLSOptions = CHECKED,
+    ) -> None:
+        self._own = own_origin
+        self._wall = wall
+        self._reactor = reactor
+        self._peer = peer
+        self._limits = limits
+        self._jitter = jitter
+        self._credentials = credentials
+        self._connections = UpstreamAgent(
+            reactor,
+            own_origin,
+            egress_policy=egress_policy,
+            environ=environ,
+            timeout=limits.connect,
+            persistent=persistent,
+            tls=tls,
+        )
+        self._agent = BoundedAgent(
+            self._connections,
+            reactor,
+            peer=peer,
+            idle=limits.idle,
+            limit=limits.max_body,
+            credentials={} if credentials is None else {own_origin: credentials},
+            via=via,
+        )
+        self._treq: Any = None
+        self._requests = DeferredSemaphore(limits.parallel)
+        self._streams = DeferredSemaphore(limits.files)
+
+    @property
+    def _has_account(self) -> bool:
+        return self._credentials is not None and self._credentials.current() is not None
+
+    def close(self) -> Deferred[None]:
+        """Close the connections that are kept open."""
+        return self._connections.close()
+
+    def call(self, ask: Callable[[], Coroutine[Any, Any, T]], within: float | None = None) -> Deferred[T]:
+        """Run `ask` as one of the requests that may run, with retries, within so many seconds."""
+
+        async def run() -> T:
+            await self._acquire(self._requests, self._limits.queue)
+            try:
+                return await self.retrying(ask)
+            finally:
+                self._requests.release()
+
+        return self.with_timeout(run(), within)
+
+    def with_timeout(self, work: Coroutine[Any, Any, T], within: float | None = None) -> Deferred[T]:
+        """Cancel work that takes longer than so many seconds; by default, the total time."""
+        seconds = self._limits.total if within is None else within
+        return Deferred.fromCoroutine(work).addTimeout(seconds, self._reactor, self._too_slow)
+
+    async def retrying(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Run `ask`, with retries."""
+        limits = self._limits
+        return await retrying(
+            ask,
+            self._reactor,
+            tries=limits.tries,
+            back_off=limits.back_off,
+            longest_rest=limits.retry_after,
+            jitter=lambda: 1 + self._jitter() / 2,
+        )
+
+    async def stream(self, url: str, headers: Headers) -> HTTPResponse | None:
+        """
+        `get` without a limit for the body, which holds one of the places for streams to its end.
+
+        Of a content coding only its body tells (`BoundedBody.coding`).
+        """
+        await self._acquire(self._streams, self._limits.file_queue)
+        answer = None
+        try:
+            answer = await self.get(url, headers, coded=True, head=self._limits.file_head)
+        finally:
+            if answer is None:
+                self._streams.release()
+        if answer is not None:
+            answer.body.limit, answer.body.on_finished = UNLIMITED, self._streams.release
+        return answer
+
+    async def get(
+        self,
+        url: str,
+        headers: Headers,
+        answers: Collection[int] = (),
+        *,
+        coded: bool = False,
+        head: float | None = None,
+    ) -> HTTPResponse | None:
+        """
+        GET a URL, and follow redirects.
+
+        Args:
+            url: As it was found; http or https.
+            headers: Besides those that the agent sets.
+            answers: Statuses besides with which it is returned, without its body.
+            coded: Whether its body may have a coding that was not asked for.
+            head: See `request`.
+
+        Returns:
+            With status 200 (also for 203, which proxies make of it that have changed something), 206
+            or 304; None for 404 and 410.
+
+        Raises:
+            BadGateway: The answer cannot be used.
+            Unavailable: The server cannot be reached, is too slow, or says so itself.
+            LoopDetected: Likewise.
+        """
+        try:
+            url = normalize_url(url)
+        except InvalidURL as error:
+            raise BadGateway(f"The {self._peer} gives a URL that cannot be asked: {error}.") from None
+        seen = {url}
+        while True:
+            answer = await self.request("GET", url, headers, head=head)
+            if answer.status in (200, 206, 304):
+                return self._uncoded(answer, coded)
+            answer.body.drain()
+            if answer.status not in _REDIRECTS:
+                break
+            url = self._target(answer)
+            if url in seen:
+                raise BadGateway(f"The {self._peer} leads in a circle.")
+            if len(seen) > _MAX_REDIRECTS:
+                raise BadGateway(f"The {self._peer} leads further than over {_MAX_REDIRECTS} steps.")
+            seen.add(url)
+        if answer.status in answers:
+            return answer
+        if answer.status in ABSENT_STATUSES:
+            return None
+        raise self._refusal(answer)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        content: bytes | None = None,
+        *,
+        head: float | None = None,
+    ) -> HTTPResponse:
+        """
+        Send one request, and wait for the head of its response, whatever its status.
+
+        Args:
+            method: In upper case.
+            url: Clean.
+            headers: Besides those that the agent sets.
+            content: The body of the request.
+            head: Seconds for the head of the response, instead of those of the limits.
+
+        Raises:
+            Unavailable: As for `get`.
+        """
+        from twisted_index.http_client.treq_client import ExactURL, client_over
+
+        if self._treq is None:
+            self._treq = client_over(self._agent)
+        try:
+            asking = self._treq.request(
+                method,
+                ExactURL(url),
+                headers=headers,
+                data=content,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            seconds = (self._limits.head if head is None else head) + self._limits.connect
+            response = await asking.addTimeout(seconds, self._reactor, self._silent)
+        except AddressRefused:
+            _log.warn(
+                "{own} leads to {origin}, at an address it may not", own=self._own, origin=origin_of(url)
+            )
+            raise BadGateway(f"The {self._peer} leads to an address that it may not lead to.") from None
+        except Exception as error:
+            raise self._failure(error, url) from None
+        body: BoundedBody = response.original.body
+        return HTTPResponse(url, body.status, response.headers, body)
+
+    def _uncoded(self, answer: HTTPResponse, coded: bool) -> HTTPResponse:
+        """Refuse an answer that was coded in vain."""
+        if answer.body.coding and not coded:
+            answer.body.abort()
+            raise BadGateway(f"The {self._peer} sends something coded in a way that it was not asked for.")
+        return answer
+
+    def _failure(self, error: Exception, url: str) -> Exception:
+        """Return the error that clients see, and say in the log what only the operator is to know."""
+        proxy = self._connections.proxy_for_url(url)
+        public = public_error(error, self._peer, proxied=proxy is not None)
+        if isinstance(public, Untrusted):
+            _log.warn("{reason}", reason=self._connections.explain_tls(url))
+        if proxy is not None and isinstance(public, SimpleIndexError):
+            _log.warn(
+                "Requests to {origin} go through the proxy {proxy}: {error}",
+                origin=origin_of(url),
+                proxy=proxy.origin,
+                error=public.message,
+            )
+        return public
+
+    async def _acquire(self, places: DeferredSemaphore, seconds: float) -> None:
+        await places.acquire().addTimeout(seconds, self._reactor, self._too_many)
+
+    # -- What a status means
+
+    def _target(self, answer: HTTPResponse) -> str:
+        """Return where a redirect leads."""
+        location = _text(answer.headers.getRawHeaders(b"Location", [b""])[0]).strip()
+        if not location:
+            raise BadGateway(f"The {self._peer} leads nowhere.")
+        try:
+            target = normalize_url(location, base=answer.url, may_have_user=True)
+        except InvalidURL as error:
+            raise BadGateway(f"The {self._peer} leads to a URL that cannot be asked: {error}.") from None
+        if is_downgrade(answer.url, target):
+            raise BadGateway(f"The {self._peer} leads from https to http.")
+        return target
+
+    def _refusal(self, answer: HTTPResponse) -> Exception:
+        """Return the error that a status means."""
+        code, peer = answer.status, self._peer
+        if code in BUSY_STATUSES:
+            now = answer.header(b"Date") or formatdate(self._wall(), usegmt=True)
+            rest = retry_after(answer.header(b"Retry-After"), now)
+            return TemporaryFailure(f"The {peer} cannot answer right now ({code}).", rest)
+        if code == 407:
+            return proxy_error("407", peer)
+        if code in (401, 403):
+            _log.warn("{origin} answers with {code}", origin=origin_of(answer.url), code=code)
+            if self._has_account and origin_of(answer.url) == self._own:
+                return Denied(f"The {peer} does not take our user and password ({code}).")
+            if self._has_account:
+                return Denied(
+                    f"The {peer} leads to another server, and that wants a user and a password; ours are for"
+                    f" the {peer} alone ({code})."
+                )
+            return Denied(f"The {peer} wants a user and a password that we do not have ({code}).")
+        if code == 508:
+            return LoopDetected("The request has come back to a server on its way upstream.")
+        return self.unexpected_status(answer)
+
+    def unexpected_status(self, answer: HTTPResponse) -> BadGateway:
+        """Return the error for an unexpected status."""
+        return (Denied if 400 <= answer.status < 500 else BadGateway)(
+            f"The {self._peer} answers with {answer.status}, which is no answer."
+        )
+
+    # -- What takes too long
+
+    def _too_slow(self, _result: object, seconds: float) -> NoReturn:
+        raise Unavailable(f"The {self._peer} did not answer within {seconds:g} seconds.")
+
+    def _silent(self, _result: object, seconds: float) -> NoReturn:
+        raise TemporaryFailure(f"The {self._peer} did not begin to answer within {seconds:g} seconds.")
+
+    def _too_many(self, _result: object, _seconds: float) -> NoReturn:
+        _log.warn("All places for requests to {own} are taken: others wait in vain", own=self._own)
+        raise Unavailable(f"Too many other requests are waiting for the {self._peer}.")
+
+
+def _text(octets: bytes) -> str:
+    """Decode a URL that a server has not escaped; most write UTF-8."""
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")

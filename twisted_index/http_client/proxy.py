@@ -1,0 +1,217 @@
+"""
+The HTTP proxy of the environment, and CONNECT through it to an https origin.
+
+Twisted has an agent for http through a proxy, and none for https.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_index.errors import ConfigurationError
+from twisted_index.http_client.credentials import BasicCredentials, split_userinfo
+from twisted_index.http_client.urls import Origin, origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+
+#: Bytes of a proxy's answer to CONNECT.
+_MAX_HEAD = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxy:
+    """
+    A proxy.
+
+    Attributes:
+        origin: Where it listens; http.
+        credentials: Who we are to it.
+    """
+
+    origin: Origin
+    credentials: BasicCredentials | None = None
+
+
+class ProxyRefused(Exception):
+    """
+    A proxy does not connect us; the text says what it answered.
+
+    Args:
+        response: As text.
+        status: The status that it gave; 0 without one.
+    """
+
+    def __init__(self, response: str, status: int = 0) -> None:
+        super().__init__(response)
+        self.status = status
+
+
+def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
+    """
+    Find the proxy for an origin, by the variables that curl made a custom.
+
+    Args:
+        origin: Where the request goes.
+        environ: `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, in lower or upper case.
+
+    Raises:
+        ConfigurationError: What is named there is no http proxy.
+    """
+    if _goes_direct(origin, _variable(environ, "no_proxy")):
+        return None
+    url = _variable(environ, f"{origin.scheme}_proxy") or _variable(environ, "all_proxy")
+    if not url:
+        return None
+    url = url if "://" in url else f"http://{url}"
+    if not url.lower().startswith("http://"):
+        scheme = url.partition("://")[0]
+        raise ConfigurationError(f"A proxy is reached by http here; {scheme} is not supported.")
+    clean, account = split_userinfo(url)
+    return Proxy(origin=origin_of(clean), credentials=account)
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name)
+    # A CGI program gets the Proxy field of a request in HTTP_PROXY; hence curl reads it in lower
+    # case only. This is no CGI program, and pip reads both.
+    return value if value is not None else environ.get(name.upper(), "")
+
+
+def _goes_direct(origin: Origin, no_proxy: str) -> bool:
+    return any(
+        _no_proxy_matches(part.strip().lower(), origin) for part in no_proxy.split(",") if part.strip()
+    )
+
+
+def _no_proxy_matches(pattern: str, origin: Origin) -> bool:
+    """Tell whether a part of NO_PROXY names an origin: a host, a domain, a network, perhaps a port."""
+    if pattern == "*":
+        return True
+    try:
+        return ip_address(origin.host) in ip_network(pattern, strict=False)
+    except ValueError:
+        pass
+    try:
+        parts = urlsplit(f"//{pattern.lstrip('.').removeprefix('*.')}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    is_inside = origin.host == host or origin.host.endswith(f".{host}")
+    return bool(host) and is_inside and port in (None, origin.port)
+
+
+@implementer(IStreamClientEndpoint)
+class ConnectTunnelEndpoint:
+    """
+    Connects to an origin through a proxy (RFC 9110 section 9.3.6).
+
+    Args:
+        endpoint: Of the proxy.
+        proxy: It.
+        origin: Where to.
+        timeout: Seconds for the proxy's answer.
+        clock: Counts them.
+    """
+
+    def __init__(
+        self, endpoint: IStreamClientEndpoint, proxy: Proxy, origin: Origin, timeout: float, clock: Any
+    ) -> None:
+        self._endpoint = endpoint
+        self._proxy = proxy
+        self._origin = origin
+        self._timeout = timeout
+        self._clock = clock
+
+    def connect(self, protocol_factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        Connect.
+
+        Returns:
+            Fails with ProxyRefused, or as connections fail.
+        """
+        return Deferred.fromCoroutine(self._connect(protocol_factory))
+
+    async def _connect(self, protocol_factory: IProtocolFactory) -> IProtocol:
+        factory = Factory.forProtocol(lambda: _Tunnel(self._request(), protocol_factory))
+        factory.noisy = False
+        tunnel: Any = await self._endpoint.connect(factory)
+        protocol: IProtocol = await tunnel.opened.addTimeout(self._timeout, self._clock)
+        return protocol
+
+    def _request(self) -> bytes:
+        host = f"[{self._origin.host}]" if ":" in self._origin.host else self._origin.host
+        target = f"{host}:{self._origin.port}".encode()
+        lines = [b"CONNECT " + target + b" HTTP/1.1", b"Host: " + target]
+        if self._proxy.credentials is not None:
+            lines.append(b"Proxy-Authorization: " + self._proxy.credentials.basic)
+        return b"\r\n".join((*lines, b"", b""))
+
+
+class _Tunnel(Protocol):
+    """Asks for the way, then is nothing but a way."""
+
+    def __init__(self, request: bytes, factory: IProtocolFactory) -> None:
+        self.opened: Deferred[Any] = Deferred(lambda _: self._abort())
+        self._request = request
+        self._factory = factory
+        self._head = b""
+        self._inner: Any = None
+        self._address: IAddress | None = None
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self._request)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+            return
+        self._head += data
+        head, end, rest = self._head.partition(b"\r\n\r\n")
+        if end:
+            self._answered(head.split(b"\r\n")[0], rest)
+        elif len(self._head) > _MAX_HEAD:
+            self._fail(ProxyRefused("an endless answer"))
+
+    def _answered(self, status_line: bytes, rest: bytes) -> None:
+        status = b"".join(status_line.split(b" ")[1:2])[:3]
+        number = int(status) if status_line.startswith(b"HTTP/1.") and status.isdigit() else 0
+        if not 200 <= number < 300:  # any of these opens the way (RFC 9110 section 9.3.6)
+            self._fail(ProxyRefused(status.decode("ascii", "replace"), number))
+            return
+        assert self.transport is not None
+        self._head = b""
+        self._inner = self._factory.buildProtocol(self.transport.getPeer())
+        self._inner.makeConnection(self.transport)
+        self.opened.callback(self._inner)
+        if rest:
+            self._inner.dataReceived(rest)
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionAborted())) -> None:  # noqa: B008
+        if self._inner is not None:
+            self._inner.connectionLost(reason)
+        else:
+            self._fail(reason.value)
+
+    def _fail(self, error: Any) -> None:
+        if not self.opened.called:
+            self.opened.errback(error)
+        self._abort()
+
+    def _abort(self) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()

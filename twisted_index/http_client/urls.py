@@ -1,0 +1,99 @@
+"""
+Origins (RFC 6454), and permitted URLs.
+
+A URL is normalized before any check, so that the checked URL is the requested one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+#: Characters; longer URLs than this are refused by most servers (RFC 9110 section 4.1: 8000).
+MAX_URL = 8192
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# RFC 3986 appendix A: what may stand in a path or query as it is; a `%` begins an escape already.
+_SAFE = "%/:@!$&'()*+,;=~-._?"
+# Control characters, what some clients take for a slash, and halves of characters, as JSON may hold.
+_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+_HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port: what credentials and leave to connect are given to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """The host, and the port if it is not the usual one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+class InvalidURL(ValueError):
+    """A URL that gets no request; the text says why, as the end of a sentence."""
+
+
+def origin_of(url: str) -> Origin:
+    """Give the origin of a URL that `normalize_url` made."""
+    parts = urlsplit(url)
+    return Origin(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
+
+
+def normalize_url(url: str, *, base: str | None = None, may_have_user: bool = False) -> str:
+    """
+    Put a URL into the one spelling in which it is used.
+
+    Args:
+        url: From anywhere.
+        base: An absolute URL, if the first may be relative.
+        may_have_user: Whether a user part is dropped instead of refused.
+
+    Returns:
+        It: absolute, http or https, ASCII, without user and fragment.
+
+    Raises:
+        BadURL: There is no such URL, or it is none that may be asked for.
+    """
+    url = url.strip(" \t\r\n\f")
+    if len(url) > MAX_URL or _UNSPEAKABLE.search(url):
+        raise InvalidURL("it is no URL")
+    try:
+        parts = urlsplit(url if base is None else urljoin(base, url))
+        port, host, scheme = parts.port, parts.hostname or "", parts.scheme.lower()
+    except ValueError:
+        raise InvalidURL("it is no URL") from None
+    if scheme not in _DEFAULT_PORTS:
+        raise InvalidURL("it is neither http nor https")
+    if "@" in parts.netloc and not may_have_user:
+        raise InvalidURL("it holds a user")
+    if port == 0:
+        raise InvalidURL("it is no URL")
+    authority = Origin(scheme, _ascii_host(host), port or _DEFAULT_PORTS[scheme]).authority
+    path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE)
+    return urlunsplit((scheme, authority, path, query, ""))
+
+
+def _ascii_host(host: str) -> str:
+    if not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise InvalidURL("its host has no name") from None
+    if "%" in host or _HOST.fullmatch(f"[{host}]" if ":" in host else host) is None:
+        raise InvalidURL("its host has no name")
+    return host
+
+
+def is_downgrade(start: str, target: str) -> bool:
+    """Tell whether a redirect leads from https to http, where others could change the response."""
+    return start.startswith("https:") and target.startswith("http:")

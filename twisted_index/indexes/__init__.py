@@ -1,0 +1,1 @@
+"""What one index is made of: who answers for a name."""

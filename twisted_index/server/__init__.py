@@ -1,0 +1,1 @@
+"""A process: the components out of settings, and the lines at the start."""

@@ -1,0 +1,219 @@
+"""The lines at the start: where the server listens, and the commands for its clients. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from twisted_index.simple.formatting import printable
+from twisted_index.web.views.install_commands import install_commands, is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from twisted.internet.interfaces import IAddress
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: Endpoint types of Twisted whose listeners speak TLS.
+_TLS_ENDPOINTS = ("ssl", "tls")
+
+#: One label of a host name (RFC 1123 section 2.1): what can stand before ".local".
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """
+    One open listener.
+
+    Attributes:
+        address: What `getHost()` of the listening port gave: the port that is really open.
+        secure: Whether it speaks TLS.
+    """
+
+    address: IAddress
+    secure: bool = False
+
+    @classmethod
+    def at(cls, endpoint: str, address: IAddress) -> Listener:
+        """
+        Describe a listener by the endpoint string that opened it.
+
+        Args:
+            endpoint: As in `--listen`; only its type is looked at.
+            address: What `getHost()` of the listening port gave.
+        """
+        kind = endpoint.removeprefix("haproxy:").partition(":")[0]
+        return cls(address=address, secure=kind in _TLS_ENDPOINTS)
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its URLs."""
+        return "https" if self.secure else "http"
+
+
+def startup_banner(
+    addresses: Iterable[Listener],
+    hostname: str,
+    public_url: str | None,
+    paths: Sequence[str],
+    *,
+    lan: Sequence[str] = (),
+    upstreams: Sequence[str] | None = None,
+    uploads: bool = False,
+) -> list[str]:
+    """
+    Give the lines for the log when a server has started.
+
+    They may hold braces: log each as a field, not as a format.
+
+    Args:
+        addresses: The open listeners.
+        hostname: Of this machine, as `socket.gethostname()` says it.
+        public_url: The only URL that is shown, if set.
+        paths: The folders that are served; none if it is something else.
+        lan: This machine's addresses, from `lan_addresses()`; shown where a listener takes all.
+        upstreams: Lines about the other indexes that are asked, from `describe_upstreams`; None if none is.
+        uploads: Whether files can be published.
+    """
+    listeners = list(addresses)
+    here = "this folder" if len(paths) == 1 else "these folders"
+    urls = _urls(listeners, hostname, public_url, lan)
+    lines = [
+        f"Serving the packages in {', '.join(map(printable, paths))}" if paths else "Serving a package index",
+        *(f"Listening on {_describe(listener.address)}" for listener in listeners),
+        *_usage(urls),
+    ]
+    if uploads:
+        lines.extend(f"    {install_commands(url).twine}" for url in urls)
+    if upstreams is not None:
+        lines.extend(upstreams)
+    elif paths:
+        lines.append(f"Names that are not in {here} will not be found: there is no upstream.")
+    return lines
+
+
+def describe_upstreams(
+    urls: Sequence[str], mode: str, cache: str | None, cache_size: int, *, offline: bool = False
+) -> list[str]:
+    """
+    Say what happens with names that the folders do not have.
+
+    Args:
+        urls: Of the indexes that are asked, in order; users and passwords in them are left out.
+        mode: `cache`, `proxy` or `redirect`.
+        cache: The folder of the cache, if there is one.
+        cache_size: Of the files in it, in bytes.
+        offline: Whether they are not asked after all.
+    """
+    if offline:
+        return [f"Offline: of other names there is what is in {printable(cache or 'the cache')}"]
+    shown = ", then ".join(
+        "the index that pip here is configured to use" if url == "pip" else printable(_without_user(url))
+        for url in urls
+    )
+    lines = (
+        [f"Other names are {'redirected to' if mode == 'redirect' else 'asked for at'} {shown}"]
+        if urls
+        else []
+    )
+    if cache is not None:
+        lines.append(f"What comes from there is kept in {printable(cache)}, up to {cache_size / 1e9:.1f} GB")
+    return lines
+
+
+def cleartext_password_warning(addresses: Iterable[Listener]) -> str | None:
+    """
+    Warn if passwords would travel where others can read them.
+
+    Args:
+        addresses: The open listeners.
+
+    Returns:
+        A sentence; None if every listener is safe, or is reached from this machine only.
+    """
+    open_ones = [
+        _describe(listener.address)
+        for listener in addresses
+        if listener.scheme == "http"
+        and isinstance(listener.address, (IPv4Address, IPv6Address))
+        and not is_loopback(listener.address.host)
+    ]
+    if not open_ones:
+        return None
+    return (
+        f"Passwords sent to {' and '.join(open_ones)} travel over plain HTTP, and can be read on the way: "
+        "listen on a tls: endpoint, or behind a proxy that does."
+    )
+
+
+def _without_user(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def _usage(urls: Sequence[str]) -> list[str]:
+    """Give the lines of each URL, or say what is missing."""
+    if not urls:
+        return ["Set --public-url to see the lines that install from here."]
+    lines = (install_commands(url) for url in urls)
+    return [text for line in lines for text in (f"    {line.pip}", f"    {line.uv}")]
+
+
+def _urls(
+    listeners: Sequence[Listener], hostname: str, public_url: str | None, lan: Sequence[str]
+) -> list[str]:
+    """Say by which URLs the index can be reached, each once, in the order of the listeners."""
+    if public_url is not None:
+        return [public_url]
+    urls = (
+        _url(listener.scheme, host, listener.address.port)
+        for listener in listeners
+        if isinstance(listener.address, (IPv4Address, IPv6Address))
+        for host in _hosts(listener.address.host, hostname, lan)
+    )
+    return list(dict.fromkeys(urls))
+
+
+def _hosts(host: str, hostname: str, lan: Sequence[str]) -> list[str]:
+    """
+    Say by which host names one listener can be reached.
+
+    A listener on 0.0.0.0 hears IPv4 only; one on :: hears both, as Twisted leaves IPV6_V6ONLY
+    alone and Linux and macOS have it off.
+    """
+    if host not in ("0.0.0.0", "::"):  # noqa: S104
+        return [host]
+    heard = [address for address in lan if host == "::" or ":" not in address]
+    return [*heard, *_mdns_names(hostname)] or ["localhost"]
+
+
+def _mdns_names(hostname: str) -> list[str]:
+    """Give the name that multicast DNS (RFC 6762 section 3) gives this machine, if it has a name."""
+    label = hostname.partition(".")[0].lower()
+    if label == "localhost" or not _LABEL.fullmatch(label):
+        return []
+    return [f"{label}.local"]
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    """Write a URL: IPv6 literals in brackets (RFC 3986), a zone's percent sign encoded (RFC 6874)."""
+    name = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{name}:{port}"
+
+
+def _describe(address: IAddress) -> str:
+    """Say where a listener is, for people."""
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        if address.host in ("0.0.0.0", "::"):  # noqa: S104
+            return f"port {address.port} of all addresses"
+        return f"port {address.port} of {address.host}"
+    if isinstance(address, UNIXAddress):
+        name = (address.name or b"").decode("utf-8", "backslashreplace")
+        return f"the unix socket {printable(name)}, for a reverse proxy"
+    return str(address)

@@ -1,0 +1,39 @@
+"""The limit of open files, and the number of connections that it allows."""
+
+from __future__ import annotations
+
+try:
+    import resource
+except ImportError:  # not on Windows, where a process has no such limit
+    resource = None  # type: ignore[assignment]
+
+#: Descriptors that are not for clients: logs, the ledger, listeners, files that are being read.
+_RESERVED = 48
+#: A connection and the file that it sends.
+_PER_CONNECTION = 2
+#: Beyond this many, memory is the limit.
+_MAX_CONNECTIONS = 10_000
+_WITHOUT_LIMIT = 4_000
+
+
+def raise_nofile_limit() -> None:
+    """Raise the soft limit of open files to the hard one, as any process may."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            # Some systems say "unlimited" and allow less; then the old limit stands.
+            return
+
+
+def connections_for_nofile_limit() -> int:
+    """Say how many connections fit below the limit of open files, each with a file that it sends."""
+    if resource is None:
+        return _WITHOUT_LIMIT
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    return max(8, min(_MAX_CONNECTIONS, (soft - _RESERVED) // _PER_CONNECTION))

@@ -1,0 +1,334 @@
+"""
+Builds the components of a server from settings; starts and opens nothing.
+
+Out of scope: start and stop (see `service`), who owns a name (see `indexes.compose`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.access.factory import make_access
+from twisted_index.access.swappable import SwappableAccess
+from twisted_index.access.trusted_proxies import TrustedProxies
+from twisted_index.backends.folder.blocking_store import BlockingStore
+from twisted_index.backends.folder.inspection_cache import InspectionCache
+from twisted_index.backends.folder.source import FolderSource
+from twisted_index.backends.folder.store import FolderStore
+from twisted_index.concurrency.thread_pool import ThreadPool
+from twisted_index.events.audit_log import AuditLog
+from twisted_index.events.observers import Observers
+from twisted_index.events.webhooks import Webhooks
+from twisted_index.indexes.compose import SourceBuilder, routed_away
+from twisted_index.indexes.swappable import SwappableSource
+from twisted_index.web.resource import IndexResource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client.registry import Collector
+
+    from twisted_index.backends.upstream.disk_cache import DiskCache
+    from twisted_index.backends.upstream.source import UpstreamSource
+    from twisted_index.config.reload import ConfigReloader
+    from twisted_index.config.settings import Settings, UpstreamSettings
+    from twisted_index.interfaces import IAccessControl, IIndexObserver, ISource
+    from twisted_index.web.uploads.view import UploadView
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """
+    What a server consists of.
+
+    Attributes:
+        workers: The threads of the parts, in the order in which they stop.
+        resource: What answers.
+        store: Where files are published; None for an index that can only be read.
+        webhooks: None without any.
+        has_users: Whether any user or token can authenticate.
+    """
+
+    workers: tuple[ThreadPool, ...]
+    resource: IndexResource
+    store: FolderStore | None
+    webhooks: Webhooks | None
+    has_users: bool = False
+
+
+def build_components(
+    settings: Settings,
+    reactor: Any,
+    *,
+    source: ISource | None = None,
+    observer: IIndexObserver | None = None,
+    reconfiguration: ConfigReloader | None = None,
+) -> Components:
+    """
+    Make the parts.
+
+    Args:
+        settings: What is served, and how.
+        reactor: Where it runs.
+        source: Serves instead of the folders; such an index can only be read.
+        observer: Notified of changes in the folders.
+        reconfiguration: Says when other settings hold; None if they never change.
+
+    Raises:
+        ConfigurationError: They cannot be made so.
+    """
+    worker = ThreadPool(reactor, threads=settings.limits.threads, name="index-reader")
+    making = _Builder(settings, reactor, worker, observer)
+    return making.around(source) if source is not None else making.all(reconfiguration)
+
+
+class _Builder:
+    def __init__(
+        self, settings: Settings, reactor: Any, worker: ThreadPool, observer: IIndexObserver | None
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._worker = worker
+        self._observer = observer
+        self._collectors: list[Collector] = []
+        self._instance = f"twisted-index-{secrets.token_hex(8)}"
+
+    def around(self, source: ISource) -> Components:
+        return Components((self._worker,), self._resource(source), None, None)
+
+    def all(self, reconfiguration: ConfigReloader | None) -> Components:
+        settings = self._settings
+        publishing = settings.uploads
+        folder = self._folder(*settings.paths)
+        self._collectors.append(folder)
+        composition = SourceBuilder(
+            folder, make_folder=self._folder, make_upstream=self._upstream, resolve=_resolve
+        )
+        source = composition.build(settings.upstreams)
+        access = self._access(settings)
+        writes = publishing.upload or access.has_users or settings.access.rights is not None
+        if reconfiguration is None and not writes:
+            # Everyone may read and do nothing else, so requests need no checks.
+            return self.around(source)
+        writing = self._writing(folder)
+        if reconfiguration is None:
+            resource = self._resource(source, access, writing)
+        else:
+            replaceable = SwappableSource(source, reconfiguration.poll)
+            access = following_access = SwappableAccess(access, reconfiguration.poll)
+            resource = self._resource(replaceable, access, writing)
+            following = _Reloadable(
+                running=lambda: reconfiguration.settings,
+                composition=composition,
+                source=replaceable,
+                access=following_access,
+                make_access=self._access,
+                editor=writing.editor,
+                hooks=writing.hooks,
+                uploads=resource.uploads,
+            )
+            reconfiguration.apply = following.apply
+        workers = (writing.worker, self._worker)
+        return Components(
+            workers, resource, writing.store if writes else None, writing.hooks, access.has_users
+        )
+
+    def _writing(self, folder: FolderSource) -> _WriteSide:
+        settings = self._settings
+        # Threads of its own, so that large uploads do not delay readers.
+        writer = ThreadPool(self._reactor, threads=settings.limits.threads, name="index-store")
+        history = AuditLog(settings.state, writer)
+        editor = BlockingStore(
+            folder.paths,
+            overwrite=settings.uploads.overwrite,
+            routed_away=routed_away(settings.upstreams, settings.paths),
+        )
+        store = FolderStore(
+            folder, worker=writer, audit_log=history, blocking_store=editor, reactor=self._reactor
+        )
+        hooks = Webhooks(settings.uploads.on_upload, reactor=self._reactor)
+        return _WriteSide(worker=writer, audit_log=history, editor=editor, store=store, hooks=hooks)
+
+    def _access(self, settings: Settings) -> IAccessControl:
+        return make_access(settings.access, settings.uploads, settings.state, self._reactor, self._worker)
+
+    def _resource(
+        self, source: ISource, access: IAccessControl | None = None, writing: _WriteSide | None = None
+    ) -> IndexResource:
+        settings, observer = self._settings, self._observer
+        return IndexResource(
+            source,
+            public_url=settings.public_url,
+            cors=settings.cors,
+            headers=settings.add_headers,
+            worker=self._worker,
+            page_cache=settings.page_cache,
+            proxies=TrustedProxies(settings.access.trusted_proxies),
+            collectors=self._collectors,
+            instance=self._instance,
+            access=access,
+            store=None if writing is None else writing.store,
+            audit_log=None if writing is None else writing.audit_log,
+            upload_settings=settings.uploads,
+            on_uploaded=None if writing is None else writing.hooks.notify,
+            on_rejected=None if observer is None else Observers(observer).rejected,
+        )
+
+    def _folder(self, *paths: str) -> FolderSource:
+        settings = self._settings
+        return FolderSource(
+            *paths,
+            reactor=self._reactor,
+            reader=self._worker,
+            cache=InspectionCache(_inspection_cache_path(settings.state)),
+            rescan=settings.rescan,
+            response_timeout=settings.limits.response_timeout,
+            observer=None if self._observer is None else Observers(self._observer),
+        )
+
+    def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
+        # Imported here, as a server without an upstream is to start without the client's share.
+        from twisted_index.backends.upstream.client import HTTPUpstream
+        from twisted_index.backends.upstream.source import UpstreamSource
+        from twisted_index.http_client.limits import ClientLimits
+
+        settings = self._settings.upstreams
+        rebuilds, absent_on_403 = _urls(settings.rebuilds), _urls(settings.absent_on_403)
+        remotes = [
+            HTTPUpstream(
+                url,
+                self._reactor,
+                worker=self._worker,
+                instance=self._instance,
+                allow_addresses=settings.allow_addresses,
+                limits=ClientLimits(head=settings.page_timeout, file_head=settings.file_timeout),
+                absent_on_403=url in absent_on_403,
+                **_way_to(url, settings),
+            )
+            for url in urls
+        ]
+        source = UpstreamSource(
+            remotes,
+            self._cache(),
+            reactor=self._reactor,
+            worker=self._worker,
+            ttl=settings.cache_ttl,
+            response_timeout=self._settings.limits.response_timeout,
+            offline=settings.offline,
+            rebuilds=[remote.url for url, remote in zip(urls, remotes, strict=True) if url in rebuilds],
+        )
+        self._collectors.append(source.counters)
+        return source
+
+    def _cache(self) -> DiskCache | None:
+        from twisted_index.backends.upstream.disk_cache import DiskCache
+
+        settings = self._settings.upstreams
+        if settings.mode != "cache":
+            return None
+        folder = cache_folder(self._settings)
+        return None if folder is None else DiskCache(folder, settings.cache_size)
+
+
+def cache_folder(settings: Settings) -> str | None:
+    """Say where the cache of upstreams is: absolute; None without a state, unless it is given."""
+    if settings.upstreams.cache is not None or settings.state is None:
+        return settings.upstreams.cache
+    return os.path.join(settings.state, "cache", "upstream")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WriteSide:
+    """
+    Those parts by which files come and go.
+
+    Attributes:
+        worker: Its threads.
+        audit_log: Notes each change.
+        editor: Makes it.
+        store: Where files are published.
+        hooks: Tell others of new files.
+    """
+
+    worker: ThreadPool
+    audit_log: AuditLog
+    editor: BlockingStore
+    store: FolderStore
+    hooks: Webhooks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reloadable:
+    """
+    Those parts of a running server that follow its settings.
+
+    Attributes:
+        running: Gives the settings that hold now.
+        composition: Makes the source.
+        source: What is served.
+        access: Who may do what.
+        make_access: Makes another one.
+        editor: Publishes files.
+        hooks: Tell others of new files.
+        uploads: Takes them.
+    """
+
+    running: Callable[[], Settings]
+    composition: SourceBuilder
+    source: SwappableSource
+    access: SwappableAccess
+    make_access: Callable[[Settings], IAccessControl]
+    editor: BlockingStore
+    hooks: Webhooks
+    uploads: UploadView
+
+    def apply(self, settings: Settings) -> None:
+        """Let other settings hold; see `ConfigReloader.apply`."""
+        running = self.running()
+        # Logged-in clients authenticate again if any of this has changed.
+        makes_access = _access_settings(settings) != _access_settings(running)
+        # All that can fail comes first.
+        access = self.make_access(settings) if makes_access else None
+        self.hooks.set_urls(settings.uploads.on_upload)
+        if access is not None:
+            self.access.replace(access)
+        if settings.upstreams != running.upstreams:
+            self.source.replace(self.composition.build(settings.upstreams))
+        self.editor.overwrite = settings.uploads.overwrite
+        self.editor.routed_away = routed_away(settings.upstreams, settings.paths)
+        self.uploads.settings = settings.uploads
+
+
+def _access_settings(settings: Settings) -> tuple[object, ...]:
+    publishing = settings.uploads
+    return settings.access, publishing.upload, publishing.anonymous_upload
+
+
+def _resolve(word: str) -> tuple[str, ...]:
+    """Say which URLs an upstream stands for."""
+    from twisted_index.config.pip_index import resolve_upstream
+
+    return resolve_upstream(word, os.environ)
+
+
+def _urls(words: Iterable[str]) -> frozenset[str]:
+    """Give the URLs that some words of the settings stand for, with a slash at their end."""
+    return frozenset(url.rstrip("/") + "/" for word in words for url in _resolve(word))
+
+
+def _way_to(url: str, settings: UpstreamSettings) -> dict[str, Any]:
+    """Give the proxy and the certificates for an upstream: pip's, if it is pip's index."""
+    if "pip" in settings.all_upstreams:
+        from twisted_index.config.pip_index import cached_pip_index
+
+        pip = cached_pip_index(os.environ)
+        if url in (one.rstrip("/") + "/" for one in pip.urls):
+            return {"environ": pip.environ(os.environ), "tls": pip.tls}
+    return {"environ": os.environ}
+
+
+def _inspection_cache_path(state: str | None) -> str | None:
+    return None if state is None else os.path.join(state, "cache", "ledger.sqlite")

@@ -1,0 +1,254 @@
+"""
+Advice about file names that are not those of distributions. Public through `names`.
+
+`_filenames` says what the grammar forbids. This module guesses where the name comes from: a browser,
+an old build tool, another package manager.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from twisted_index.simple._filenames import (
+    ALPHABET,
+    LONGEST_NAME,
+    RETIRED_FORMATS,
+    SDIST_EXTENSIONS,
+    UNSUPPORTED_ARCHIVES,
+    WHEEL_EXTENSION,
+    Distribution,
+    InvalidFilename,
+    one_of,
+    read_filename,
+)
+from twisted_index.simple._versions import normal_form
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BUILD_INSTEAD = "Build a wheel or an sdist of the project instead."
+
+
+def parse_filename(filename: str, project: str | None = None) -> Distribution:
+    """
+    Read the name of a distribution file (binary and source distribution format specifications).
+
+    The name of an sdist does not say where its project ends: `a-1-1.tar.gz` is `a-1` at `1`, or
+    `a` at `1-1`, an old spelling of `1.post1`. A known project settles that.
+
+    Args:
+        filename: The last segment of a path or URL, decoded.
+        project: The normalized name of the project whose file this should be, if that is known. It
+            only settles the split: the result may name another project, and the caller decides
+            what that means.
+
+    Raises:
+        InvalidFilename: No installer could use a file of that name.
+    """
+    try:
+        return read_filename(filename, project)
+    except InvalidFilename:
+        explained = _explain(filename) if len(filename) <= LONGEST_NAME else None
+        if explained is None:
+            raise
+    raise explained
+
+
+def looks_like_distribution(filename: str) -> bool:
+    """
+    Tell whether a file of this name is meant to be a distribution, correctly named or not.
+
+    Files of other tools beside one (digests, signatures, attestations) are not.
+    """
+    return _LIKELY.search(filename) is not None
+
+
+def _explain(filename: str) -> InvalidFilename | None:
+    for reason, right, condition in _repairs(filename):
+        if right != filename and _is_read(right):
+            return InvalidFilename(reason, f"Rename it to {right}{condition}.")
+    if ALPHABET.fullmatch(filename) is None:
+        return None
+    for pattern, reason, advice in _FOREIGN:
+        match = pattern.fullmatch(filename)
+        if match is not None:
+            return InvalidFilename(reason.format(*match.groups()), advice)
+    return _explain_wheel(filename) if filename.endswith(WHEEL_EXTENSION) else _explain_sdist(filename)
+
+
+def _is_read(filename: str) -> bool:
+    try:
+        read_filename(filename)
+    except InvalidFilename:
+        return False
+    return True
+
+
+# -- Names that were right once
+
+
+_ARCHIVE = one_of((WHEEL_EXTENSION, *SDIST_EXTENSIONS))
+_EVERY_ARCHIVE = one_of(
+    (WHEEL_EXTENSION, *SDIST_EXTENSIONS, *UNSUPPORTED_ARCHIVES, *RETIRED_FORMATS, ".conda")
+)
+# " (1)" and "(1)" of browsers, " - Copy" and " - Kopie (2)" of Windows, " copy 2" of macOS.
+_SECOND_COPY = re.compile(r"\s?\(\d{1,3}\)|\s[-\u2013\u2014]\s\w+(?:\s\(\d{1,3}\))?|\scopy(?:\s\d{1,3})?")
+# "Copy of " and "Kopie (2) von " of Windows before 7 and of Google Drive.
+_COPY_OF = re.compile(
+    r"\A(?:Copy|Kopie|Copie|Copia|C\u00f3pia|Kopia|Kopi)(?:\s\(\d{1,3}\))?\s(?:(?:of|von|van|de|di|af|av)\s)?"
+)
+# ".1" of wget, ".zip" and ".txt" of programs that know better what a file is, one more archive around
+# it, the rest of a URL.
+_ADDED = r"(?:\.(?:\d{1,3}|txt|bin|zip|gz|tgz|tar(?:\.\w{1,4})?)|[?#].*)"
+_APPENDED = re.compile(rf"(?P<right>.+?(?:{_ARCHIVE})){_ADDED}")
+_LIKELY = re.compile(
+    rf"(?:(?:{_EVERY_ARCHIVE})(?:{_ADDED}|\s?\(\d{{1,3}}\))?|\.tar\s?\(\d{{1,3}}\)\.\w+)\Z", re.I
+)
+_SAYS_SDIST = re.compile(rf"(.+)[-._](?:src|source|sources|sdist)({_ARCHIVE})")
+_DEBIAN_SOURCE = re.compile(r"(.+)_([^_-]+)\.orig(\.tar\.[a-z0-9]+)")
+# What `wheel` of old wrote for the hyphen of a post-release (PEP 440, implicit post releases).
+_POST = re.compile(r"(.+-v?[0-9][0-9.]*)_([0-9]+)(-.+\.whl)")
+# What old tools wrote for the "+" of a local version, and what names a revision without any.
+_LOCAL = re.compile(r"(.+-v?[0-9][0-9.]*(?:(?:a|b|rc)[0-9]+)?(?:\.?(?:post|dev)[0-9]+)?)_(.+)")
+_REVISION = re.compile(r"(.+-v?[0-9][0-9.]*?)[.-]?((?:git|hg|svn|g)[0-9a-f]{2,40}[^-]*(?:-.+)?)")
+
+
+def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
+    """Guess what a name was before it was changed: a reason, that name, and a condition of the advice."""
+    if "%" in filename:
+        yield "The file name is escaped as in a URL.", unquote(filename), ""
+    yield (
+        "The file name holds what is added to the name of a second copy.",
+        _SECOND_COPY.sub("", _COPY_OF.sub("", filename, count=1), count=1),
+        ", or remove it if that is here already",
+    )
+    yield "The file name holds a blank where a + belongs.", filename.replace(" ", "+"), ""
+    if (match := _APPENDED.fullmatch(filename)) is not None:
+        yield (
+            "Something was added to the extension of the file.",
+            match["right"],
+            "; if it was packed once more, unpack it",
+        )
+    if filename.endswith(".zip"):
+        yield "This is named like a wheel, and ends in .zip.", filename[: -len(".zip")] + WHEEL_EXTENSION, ""
+    if (match := _SAYS_SDIST.fullmatch(filename)) is not None:
+        yield "The version in the file name has a word behind it.", match[1] + match[2], _IF_SDIST
+    if (match := _DEBIAN_SOURCE.fullmatch(filename)) is not None:
+        yield "This is named as Debian names sources.", f"{match[1]}-{match[2]}{match[3]}", _IF_SDIST
+    if (match := _POST.fullmatch(filename)) is not None:
+        yield (
+            "The version in the file name has an underscore where a post-release has its hyphen.",
+            f"{match[1]}.post{match[2]}{match[3]}",
+            _IF_FOLDER,
+        )
+    for pattern in (_LOCAL, _REVISION):
+        if (match := pattern.fullmatch(filename)) is not None:
+            yield (
+                'The local part of a version begins with a "+" (PEP 440).',
+                f"{match[1]}+{match[2]}",
+                _IF_FOLDER if filename.endswith(WHEEL_EXTENSION) else _IF_VERSION,
+            )
+    if filename.endswith(WHEEL_EXTENSION):
+        yield from _without_hyphens(filename)
+
+
+_IF_SDIST = ", if it is the project's sdist; else build one"
+# pip reads the version of that folder's name too, and ends in a traceback where it is none.
+_IF_FOLDER = ", if the .dist-info folder in it is named so too; else build it again with a current build tool"
+_IF_VERSION = ", if that is the version in it; else build it again with a valid version"
+
+
+def _without_hyphens(filename: str) -> Iterator[tuple[str, str, str]]:
+    """Take the hyphens out of a project's name, which ends where something begins with a digit."""
+    parts = filename.split("-")
+    end = next((at for at, part in enumerate(parts) if at and part[:1].isdigit()), 0)
+    if end > 1:
+        reason = "A wheel's name has hyphens between its parts, and so none in that of its project."
+        yield reason, "-".join(["_".join(parts[:end]), *parts[end:]]), ""
+
+
+# -- Names that are right elsewhere
+
+_SYSTEMS = (
+    "linux|windows|win32|win64|win-|macosx|macos|darwin|freebsd|openbsd|netbsd|solaris|sunos|aix|hp-ux|cygwin"
+)
+_FOREIGN = tuple(
+    (re.compile(pattern, re.IGNORECASE), reason, advice)
+    for pattern, reason, advice in (
+        (
+            rf".+-v?[0-9][^-]*?[.-]((?:{_SYSTEMS})(?:(?<=-)\w|(?<!-)(?![a-z]))[-\w.]*?)(?:\.tar\.\w+|\.zip|\.tgz|\.tar)",
+            "This is named like a binary archive for {0} (bdist_dumb), which installers do not take.",
+            "Build a wheel of the project instead.",
+        ),
+        (
+            r".+\.(?:m?pkg|app)\.zip|.+\.m?pkg",
+            "This is a Mac installer, which installers of Python packages do not take.",
+            _BUILD_INSTEAD,
+        ),
+        (
+            r".+-v?[0-9][^-]*-[A-Za-z0-9_.]*_[0-9]+\.tar\.bz2|.+\.conda",
+            "This is named like a conda package, which pip and uv do not take.",
+            _BUILD_INSTEAD,
+        ),
+        (
+            r".+\.pkg\.tar(?:\.\w+)?|.+\.debian\.tar\.\w+",
+            "This is a system package or a part of one, which installers of Python packages do not take.",
+            _BUILD_INSTEAD,
+        ),
+    )
+)
+
+
+# Wheels with a sixth or seventh part behind the tags.
+_VARIANT = re.compile(r"(.+)-([0-9a-z._]{1,16})\.whl")
+
+
+def _explain_wheel(filename: str) -> InvalidFilename | None:
+    match = _VARIANT.fullmatch(filename)
+    if match is None or not _is_read(match[1] + WHEEL_EXTENSION):
+        return None
+    return InvalidFilename(
+        f'This is a wheel variant ("{match[2]}"), a draft format (PEP 825) that is not listed.',
+        "Put a wheel without a variant here, which every installer takes.",
+    )
+
+
+_BRANCHES = frozenset({"master", "main", "trunk", "develop", "development", "devel", "dev", "head"})
+_COMMIT = re.compile(r"(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}")
+_BEGINS_VERSION = re.compile(r"[^-].*?-(v?[0-9].*)", re.IGNORECASE)
+
+
+def _explain_sdist(filename: str) -> InvalidFilename | None:
+    extension = next((one for one in SDIST_EXTENSIONS if filename.endswith(one)), None)
+    if extension is None:
+        return None
+    stem = filename[: -len(extension)]
+    if _is_read(stem + WHEEL_EXTENSION):
+        return InvalidFilename(
+            f"This is named like a wheel, and ends in {extension}.",
+            "Put the wheel here as it was built: a zip archive that ends in .whl.",
+        )
+    name, _hyphen, last = stem.rpartition("-")
+    if not name and normal_form(stem) is not None:
+        return InvalidFilename(
+            "The file name is a version without a project, as archives of a tag are named.",
+            f"Put the project's name before it, as in name-{stem}{extension}.",
+        )
+    if (
+        name
+        and (last.lower() in _BRANCHES or _COMMIT.fullmatch(last))
+        and not _BEGINS_VERSION.fullmatch(name)
+    ):
+        return InvalidFilename(
+            f'This is named like an archive of a branch or commit ("{last}"), which has no version.',
+            "Build an sdist from it, or rename it to what its version is, as in name-1.0.tar.gz.",
+        )
+    begun = _BEGINS_VERSION.fullmatch(stem)
+    if begun is None or normal_form(begun[1]) is not None:
+        return None
+    return InvalidFilename(
+        f'"{begun[1]}" is not a version that PEP 440 allows.',
+        "Give the project a valid version, as 1.0, 1.0.dev3 or 1.0+local are, and build the file again.",
+    )

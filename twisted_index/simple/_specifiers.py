@@ -1,0 +1,19 @@
+"""Validation of specifier sets, for `core_metadata` and `parsed`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+
+@lru_cache(maxsize=1024)  # a few dozen distinct ones serve a whole index
+def are_specifiers(text: str) -> bool:
+    """Say whether a text is a specifier set (PEP 440) in printable ASCII."""
+    if not (text.isascii() and text.isprintable()):  # `===` takes any text, pages and installers do not
+        return False
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        return False
+    return True

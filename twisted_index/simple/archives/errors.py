@@ -1,0 +1,80 @@
+"""Why an archive is refused: one reason and one advice, whatever hostile bytes made of the libraries."""
+
+from __future__ import annotations
+
+import errno
+import lzma
+import struct
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from twisted_index.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUILD_AGAIN = "Build it again with a current build tool."
+_COPY_AGAIN = "Copy it again; if that does not help, build it again."
+
+
+class BadArchive(BadRequest):
+    """
+    A file that is not the distribution that its name promises.
+
+    Args:
+        reason: One sentence: what is wrong with it. Safe to show to any client.
+        advice: One sentence: what to do about it.
+    """
+
+    def __init__(self, reason: str, advice: str = _COPY_AGAIN) -> None:
+        super().__init__(f"{reason} {advice}")
+        self.reason = reason
+        self.advice = advice
+
+
+class UnreadableFile(BadArchive):
+    """
+    The operating system could not read the file; its content is unknown.
+
+    Unlike its base this says nothing lasting about these bytes, so another try may go well.
+    """
+
+
+class CorruptArchive(Exception):
+    """Bytes that break the format; `refusing` says so in a sentence."""
+
+
+#: What the standard library raises on hostile bytes, apart from OSError (and RuntimeError is also
+#: NotImplementedError: a compression that this Python does not know). Not MemoryError: no number of a
+#: file decides how much is read at once, so it says that the server is short of memory.
+_HOSTILE = (
+    CorruptArchive,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+@contextmanager
+def translate_errors(what: str) -> Iterator[None]:
+    """Turn all that hostile bytes can cause into a BadArchive that says the file is not `what`."""
+    reason = f"The file is not {what}, or was copied only in part."
+    try:
+        yield
+    except OSError as error:
+        # bz2 raises OSError for bad data too, but only the system sets errno. And EINVAL speaks of
+        # an argument, which here can only be a position that zipfile took from the file.
+        if error.errno not in (None, errno.EINVAL):
+            raise UnreadableFile("The file could not be read.", "Look at its disk and its rights.") from error
+        raise BadArchive(reason) from error
+    except _HOSTILE as error:
+        raise BadArchive(reason) from error

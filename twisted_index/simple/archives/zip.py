@@ -1,0 +1,161 @@
+"""Zip archives (APPNOTE 6.3): the bytes of their members, each proven by its CRC and its size."""
+
+from __future__ import annotations
+
+import functools
+import struct
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, BinaryIO
+
+from twisted_index.simple.archives.decompress import inflate
+from twisted_index.simple.archives.errors import BUILD_AGAIN, BadArchive, CorruptArchive, translate_errors
+from twisted_index.simple.archives.limits import CHUNK, MAX_METADATA, too_big
+from twisted_index.simple.archives.zip_central_directory import (
+    CentralDirectory,
+    CentralDirectoryEntry,
+    read_exactly,
+)
+from twisted_index.simple.formatting import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_LOCAL = struct.Struct("<4s22xHH")  # 4.3.7: signature, lengths of name and extra field
+_STORED, _DEFLATED = 0, 8
+
+
+class ZipArchive:
+    """
+    A zip archive.
+
+    Args:
+        file: It, seekable.
+
+    Attributes:
+        directory: Its members, as its end declares them.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.directory = CentralDirectory(file)
+
+    def unpack(self, entry: CentralDirectoryEntry, limit: int) -> Iterator[bytes]:
+        """Yield the bytes of a member; at their end it is sure that they are the right ones."""
+        crc = size = 0
+        try:
+            for chunk in self._unpacked(entry):
+                crc = zlib.crc32(chunk, crc)
+                size += len(chunk)
+                if size > limit:
+                    raise too_big("unpacks to more bytes")
+                yield chunk
+        except (CorruptArchive, zlib.error):
+            raise _damaged(entry) from None
+        if (crc, size) != (entry.crc, entry.size):
+            raise _damaged(entry)
+
+    def _unpacked(self, entry: CentralDirectoryEntry) -> Iterator[bytes]:
+        if entry.encrypted:
+            raise BadArchive("The file has encrypted members, which no installer can read.", BUILD_AGAIN)
+        if entry.method == _STORED:
+            return self._packed(entry)
+        if entry.method == _DEFLATED:
+            return inflate(self._packed(entry))
+        return self._unusual(entry)
+
+    def _packed(self, entry: CentralDirectoryEntry) -> Iterator[bytes]:
+        self._file.seek(self._start_of_data(entry))
+        left = entry.packed
+        while left:
+            piece = self._file.read(min(left, CHUNK))
+            if not piece:
+                raise CorruptArchive
+            left -= len(piece)
+            yield piece
+
+    def _start_of_data(self, entry: CentralDirectoryEntry) -> int:
+        local = read_exactly(self._file, entry.offset, _LOCAL.size + len(entry.name))
+        signature, name, extra = _LOCAL.unpack_from(local)
+        if signature != b"PK\3\4" or name != len(entry.name) or local[_LOCAL.size :] != entry.name:
+            raise CorruptArchive
+        return entry.offset + len(local) + int(extra)
+
+    def _unusual(self, entry: CentralDirectoryEntry) -> Iterator[bytes]:
+        """
+        Unpack what is neither stored nor deflated, if this Python can.
+
+        pip installs such wheels, newer versions of uv refuse them. `zipfile` unpacks all that one
+        read brings, without a bound: so its reads are the shortest that it makes, 4096 bytes,
+        which is some 100 MB at worst.
+        """
+        try:
+            opened = self._zipfile.open(self._infos[entry.offset])
+        except NotImplementedError:
+            reason = f"The file has members with compression method {entry.method}, unknown here."
+            raise BadArchive(reason, "Build it again with the usual compression, deflate.") from None
+        try:
+            with opened:
+                while chunk := opened.read(4096):
+                    yield chunk
+        except MemoryError:  # lzma allocates a dictionary of any size that the member names
+            raise too_big("has members that take more memory") from None
+
+    @functools.cached_property
+    def _zipfile(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self._file)
+
+    @functools.cached_property
+    def _infos(self) -> dict[int, zipfile.ZipInfo]:
+        return {info.header_offset: info for info in self._zipfile.infolist()}
+
+
+def _damaged(entry: CentralDirectoryEntry) -> BadArchive:
+    name = printable(entry.name.decode("utf-8", "backslashreplace"))[:200]
+    return BadArchive(f"The file's member {name} is damaged, or was copied only in part.")
+
+
+def read_zip(file: BinaryIO, limit: int, is_wanted: Callable[[bytes], object]) -> bytes | None:
+    """
+    Read a zip archive to its end.
+
+    Args:
+        file: The archive, seekable.
+        limit: Bytes that all members together may unpack to.
+        is_wanted: Tells by its name whether a member is wanted.
+
+    Returns:
+        The last wanted member; None if there is none of at most MAX_METADATA bytes.
+
+    Raises:
+        Damage: It has no member at all, or one that is not what its directory says.
+    """
+    archive = ZipArchive(file)
+    if not archive.directory:
+        raise CorruptArchive
+    document = None
+    for entry in archive.directory:
+        if is_wanted(entry.name) and entry.size <= MAX_METADATA:
+            document = b"".join(archive.unpack(entry, min(limit, MAX_METADATA)))
+            limit -= len(document)
+        else:
+            limit -= sum(map(len, archive.unpack(entry, limit)))
+    return document
+
+
+@translate_errors("a zip archive")
+def check_wheel_members(file: BinaryIO, limit: int) -> None:
+    """
+    Prove that every member of a wheel is all there.
+
+    A wheel that is still being written can have a whole directory and a whole METADATA already:
+    its members may be written in any order.
+
+    Args:
+        file: The wheel, seekable.
+        limit: Bytes that all members together may unpack to.
+
+    Raises:
+        BadArchive: A member's bytes contradict its CRC or its size, or are more than allowed.
+    """
+    read_zip(file, limit, lambda _: False)

@@ -1,0 +1,134 @@
+"""Formatting of values that both writers, HTML and JSON, share."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from twisted_index.simple.model import Sidecar, Status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from twisted_index.simple.model import File, ProjectPage
+
+#: The version of the simple API that pages speak: PEP 792 brought it, PEP 833 froze HTML at it.
+API_VERSION = "1.4"
+
+# RFC 3986 section 2.3: what needs no escape, without a dot in front (`..` would be a step upwards).
+_UNRESERVED = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
+
+
+def quote_filename(filename: str) -> str:
+    """
+    Spell a file name as one segment of a URL's path (RFC 3986 section 3.3).
+
+    All but unreserved characters are escaped. A colon could make a relative link look like one
+    with a scheme, and a bare `+` is a blank to some servers: every client sends back what it was
+    given or its escape, so the escape is the one form that all of them agree on.
+    """
+    if _UNRESERVED.fullmatch(filename) is not None:
+        return filename
+    quoted = quote(filename, safe="", errors="replace")
+    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+
+
+# What breaks a line or moves along it, and the two separators of Unicode.
+_BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
+
+# Other control characters (Cc), and those that turn the direction of what is written around them.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    """Make one printable line of free text from a file: a reason, a specifier."""
+    # Nearly all are printable, which Python tells at a twentieth of the price.
+    if not text.isprintable():
+        text = _UNPRINTABLE.sub("", _BREAKS.sub(" ", text))
+    return text.strip()
+
+
+def printable(text: str) -> str:
+    """Make any text printable, such as a path: invisible characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
+def format_upload_time(moment: datetime) -> str:
+    """
+    Spell a moment as `yyyy-mm-ddThh:mm:ss[.ffffff]Z` (PEP 700, "upload-time").
+
+    Args:
+        moment: Aware. Clients refuse the whole page for any offset but Z.
+    """
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat()[: -len("+00:00")] + "Z"
+
+
+def core_metadata(file: File) -> str | None:
+    """
+    Say what a page tells of a file's core metadata (PEP 714).
+
+    Returns:
+        Its SHA-256; empty if it can be fetched and its digest is not known; None if there is none,
+        or if the file is no wheel. (What an sdist says of itself is true of the wheel built from it
+        only under the conditions of PEP 643.)
+    """
+    if file.core_metadata is None or not file.filename.endswith(".whl"):
+        return None
+    return file.core_metadata.get("sha256", "")
+
+
+def yank_reason(file: File) -> str | None:
+    """Say why a file is yanked (PEP 592): empty if no reason was given, None if it is not yanked."""
+    return None if file.yanked is None else one_line(file.yanked.reason)
+
+
+def provenance_base_url(project: str, public_url: str | None) -> str | None:
+    """
+    Give the URL below which the provenance of a project's own files is.
+
+    Args:
+        project: Normalized.
+        public_url: URL of the index; None if it is not configured.
+
+    Returns:
+        Absolute, with a slash at its end; None without https, which PEP 740 requires.
+    """
+    if public_url is None or not public_url.lower().startswith("https://"):
+        return None
+    return f"{public_url.rstrip('/')}/simple/{project}/"
+
+
+def provenance_url(file: File, folder: str | None) -> str | None:
+    """
+    Say where the provenance of a file is (PEP 740).
+
+    Args:
+        file: Any.
+        folder: From `provenance_base_url`.
+
+    Returns:
+        An absolute https URL; None if there is no provenance or no such URL.
+    """
+    if file.provenance_url is not None:
+        return file.provenance_url if file.provenance_url.lower().startswith("https://") else None
+    if folder is None or Sidecar.PROVENANCE not in file.sidecars:
+        return None
+    return folder + quote_filename(file.filename) + Sidecar.PROVENANCE.value
+
+
+def offered_files(page: ProjectPage) -> tuple[File, ...]:
+    """Give the files that a page may list: none of a quarantined project (PEP 792)."""
+    return () if page.status.status is Status.QUARANTINED else page.files
+
+
+def offered_versions(page: ProjectPage) -> tuple[str, ...]:
+    """Give the versions that a page may list: none of a quarantined project, as it has no files."""
+    return () if page.status.status is Status.QUARANTINED else page.versions

@@ -1,0 +1,281 @@
+"""
+The simple API in HTML (simple repository API specification; PEPs 503, 592, 658, 714, 740, 792).
+
+It looks like the folder listing of a web server, and is one: name, date and size, a file on each
+line, with no anchor but the files. PEP 833 froze this format, so that new features are in JSON only.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from twisted_index.simple.formatting import (
+    API_VERSION,
+    core_metadata,
+    format_upload_time,
+    offered_files,
+    offered_versions,
+    one_line,
+    provenance_base_url,
+    provenance_url,
+    quote_filename,
+    yank_reason,
+)
+from twisted_index.simple.model import Sidecar, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus
+
+#: The media type of these pages (PEP 691).
+HTML_CONTENT_TYPE = b"application/vnd.pypi.simple.v1+html"
+
+# Columns are text, so that the page reads the same in lynx, in curl and with styles switched off.
+STYLE = """\
+:root{color-scheme:light dark;--ink:#1f2328;--paper:#fff;--faint:#656d76;--link:#0858b8;--seen:#6b3fa0;\
+--mark:#9a3412;--line:#d5d9de;--tint:#fff5eb}
+@media(prefers-color-scheme:dark){:root{--ink:#d8dde3;--paper:#14171b;--faint:#8d96a0;--link:#76b3fa;\
+--seen:#b99af0;--mark:#f0a070;--line:#343a41;--tint:#2b211a}}
+body{margin:2rem clamp(1rem,4vw,4rem);background:var(--paper);color:var(--ink);\
+font:1rem/1.5 system-ui,sans-serif}
+h1{margin:0 0 1rem;font-size:1.5rem;font-weight:600}
+pre{margin:0;padding:.75rem 0;overflow-x:auto;border:solid var(--line);border-width:1px 0;\
+font:.8125rem/1.7 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
+pre b,p{color:var(--faint);font-weight:400}
+a{color:var(--link);text-decoration:none}
+a:visited{color:var(--seen)}
+a:hover,a:focus{text-decoration:underline}
+a[data-yanked]{color:var(--faint);text-decoration:line-through}
+em{color:var(--mark);font-style:normal}
+p.status{padding:.5rem .75rem;border-left:3px solid var(--mark);background:var(--tint);color:var(--ink)}"""
+
+# The meaning of each marker, after PEP 792.
+_STATUS_SENTENCES = {
+    Status.ARCHIVED: "This project is archived: no new releases are to be expected.",
+    Status.QUARANTINED: "This project is quarantined: it is held to be unsafe, and no file is offered.",
+    Status.DEPRECATED: "This project is deprecated: it is obsolete, and another may have taken its place.",
+}
+
+# A file name that is longer than this moves the date on its own line, not on all of them.
+_WIDEST_NAME = 100
+# As much longer than most may a name be and still move nothing: "rc1", another platform.
+_ROOM = 8
+
+#: Said where a list may lack names.
+INCOMPLETE = "One of the package folders cannot be read right now, and its projects are not in this list."
+
+
+def write_html_list(project_list: ProjectList) -> bytes:
+    """Write the list of projects."""
+    names = project_list.names
+    return _document(
+        title="Simple index",
+        metas=(),
+        before=() if project_list.complete else (f'<p class="status">{INCOMPLETE}</p>',),
+        listing=(f'<a href="{quote_filename(name)}/">{_escape(name)}</a>' for name in names),
+        summary=_count(len(names), "project"),
+    )
+
+
+def write_html_page(page: ProjectPage, *, public_url: str | None = None) -> bytes:
+    """
+    Write the page of a project.
+
+    Args:
+        page: Its files come out in the order that they have.
+        public_url: URL of the index. Provenance of our own files is shown only if it is https.
+    """
+    files = offered_files(page)
+    return _document(
+        title=f"Index of {page.name}",
+        metas=_status_metas(page.status),
+        before=_status_for_people(page.status),
+        listing=_listing(files, provenance_base_url(page.name, public_url)) if files else (),
+        summary=_summary(files, len(offered_versions(page))),
+    )
+
+
+def write_file_list(pages: Iterable[ProjectPage], left_out: Collection[str] = ()) -> bytes:
+    """
+    Write all files of an index on one page, for `pip install --find-links`.
+
+    Args:
+        pages: Of all projects. The page belongs one level below where the index is mounted, beside
+            its `simple/`.
+        left_out: Names of projects that cannot be told right now.
+    """
+    placed = [(f"../simple/{page.name}/", file) for page in pages for file in offered_files(page)]
+    files = [file for _folder, file in placed]
+    return _document(
+        title="All files",
+        metas=(),
+        before=_left_out(left_out),
+        listing=_listing(files, None, [folder for folder, _file in placed]) if files else (),
+        summary=_summary(files, None),
+    )
+
+
+def _left_out(names: Collection[str]) -> Iterator[str]:
+    if names:
+        yield f'<p class="status">Without what cannot be read right now: {_escape(", ".join(names))}</p>'
+
+
+# -- The document
+
+
+def _document(
+    *, title: str, metas: Iterable[str], before: Iterable[str], listing: Iterable[str], summary: str
+) -> bytes:
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width">',
+        f'<meta name="pypi:repository-version" content="{API_VERSION}">',
+        *metas,
+        f"<title>{_escape(title)}</title>",
+        f"<style>\n{STYLE}\n</style>",
+        "</head>",
+        "<body>",
+        f"<h1>{_escape(title)}</h1>",
+        *before,
+        "<pre>",
+        *listing,
+        "</pre>",
+        f"<p>{summary}</p>",
+        "</body>",
+        "</html>",
+        "",
+    ]
+    return "\n".join(lines).encode()
+
+
+# What stands for something else in HTML, and what may not stand in it at all (HTML, "Preprocessing
+# the input stream"): control characters, surrogates, noncharacters. Line ends are among them,
+# because programs read these pages by lines.
+_NOT_PLAIN = re.compile(
+    '[&<>"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef'
+    + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+    + "]"
+)
+# Nearly every text is of these alone, and they are looked through in a fifth of the time.
+_PLAIN = re.compile(r"[A-Za-z0-9 !#$%'()*+,./:;=?@\[\]^_`{|}~-]*")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+
+
+def _escape(text: str) -> str:
+    """Make a text fit to stand in an element or between double quotes in an attribute."""
+    if _PLAIN.fullmatch(text) is not None:
+        return text
+    return _NOT_PLAIN.sub(lambda match: _ENTITIES.get(match[0], "\N{REPLACEMENT CHARACTER}"), text)
+
+
+# -- The status of the project
+
+
+def _status_metas(status: ProjectStatus) -> Iterator[str]:
+    yield f'<meta name="pypi:project-status" content="{status.status.value}">'
+    if reason := one_line(status.reason):
+        yield f'<meta name="pypi:project-status-reason" content="{_escape(reason)}">'
+
+
+def _status_for_people(status: ProjectStatus) -> Iterator[str]:
+    sentence = _STATUS_SENTENCES.get(status.status)
+    if sentence is not None:
+        reason = one_line(status.reason)
+        yield f'<p class="status">{sentence}{f"<br>{_escape(reason)}" if reason else ""}</p>'
+
+
+# -- The files
+
+
+def _listing(files: Sequence[File], folder: str | None, places: Iterable[str] = repeat("")) -> Iterator[str]:
+    """Write a line for each file, below a line of headings; places are what goes before each link."""
+    width = _name_width(files)
+    # PEP 503: on every link, if on any.
+    tells_signatures = any(Sidecar.SIGNATURE in file.sidecars for file in files)
+    yield f"<b>{'Name':<{width}}  {'Uploaded (UTC)':<16}  {'Size':>8}</b>"
+    for file, place in zip(files, places, strict=False):
+        moment = "" if file.upload_time is None else format_upload_time(file.upload_time)
+        attributes = "".join(_attributes(file, folder, moment, tells_signatures))
+        padding = " " * (width - len(file.filename))
+        date = f"{moment[:10]} {moment[11:16]}" if moment else "-               "
+        yield (
+            f'<a href="{place}{_href(file)}"{attributes}>{_escape(file.filename)}</a>{padding}'
+            f"  {date}  {_size(file.size):>8}{_yanked_for_people(file)}"
+        )
+
+
+def _name_width(files: Sequence[File]) -> int:
+    """Give a width that nine of ten names keep to: a few long ones should not push all dates away."""
+    lengths = sorted(len(file.filename) for file in files)
+    most = lengths[len(lengths) * 9 // 10]
+    return min(most + _ROOM, lengths[-1], _WIDEST_NAME)
+
+
+def _href(file: File) -> str:
+    # No other algorithm in the fragment: uv refuses a whole page for one `#sha1=`.
+    sha256 = file.hashes.get("sha256")
+    fragment = f"#sha256={_escape(sha256)}" if sha256 else ""
+    return quote_filename(file.filename) + fragment
+
+
+def _attributes(file: File, folder: str | None, moment: str, tells_signatures: bool) -> Iterator[str]:
+    if file.requires_python:
+        yield f' data-requires-python="{_escape(one_line(file.requires_python))}"'
+    if (metadata := core_metadata(file)) is not None:
+        value = f"sha256={_escape(metadata)}" if metadata else "true"
+        # PEP 714: the second is its old name, for pips from before 2023.
+        yield f' data-core-metadata="{value}" data-dist-info-metadata="{value}"'
+    if (reason := yank_reason(file)) is not None:
+        yield f' data-yanked="{_escape(reason)}"'
+    if tells_signatures:
+        yield f' data-gpg-sig="{"true" if Sidecar.SIGNATURE in file.sidecars else "false"}"'
+    if (provenance := provenance_url(file, folder)) is not None:
+        yield f' data-provenance="{_escape(provenance)}"'
+    # The next two are in no specification; uv reads them, and needs the first for --exclude-newer.
+    if moment:
+        yield f' data-upload-time="{moment}"'
+    if file.size is not None:
+        yield f' data-size="{file.size}"'
+
+
+def _yanked_for_people(file: File) -> str:
+    reason = yank_reason(file)
+    if reason is None:
+        return ""
+    return f"  <em>yanked: {_escape(reason)}</em>" if reason else "  <em>yanked</em>"
+
+
+def _summary(files: Sequence[File], releases: int | None) -> str:
+    if not files:
+        return "No files."
+    parts = [_count(len(files), "file")]
+    if releases is not None:
+        parts.append(_count(releases, "release"))
+    sizes = [file.size for file in files if file.size is not None]
+    if len(sizes) == len(files):
+        parts.append(_size(sum(sizes)))
+    return ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _size(size: int | None) -> str:
+    """Spell a size in bytes with three or four digits and its unit (SI: 1 kB is 1,000 bytes)."""
+    if size is None:
+        return "-"
+    if size < 1000:
+        return f"{size} B"
+    amount = float(size)
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1000:.1f} TB"

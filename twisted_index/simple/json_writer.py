@@ -1,0 +1,118 @@
+"""
+The simple API in JSON (simple repository API specification; PEPs 691, 700, 714, 740, 792).
+
+One wrong type in one file makes uv refuse the whole page, so unknown values are left out: there
+is no null anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.simple.formatting import (
+    API_VERSION,
+    core_metadata,
+    format_upload_time,
+    offered_files,
+    offered_versions,
+    one_line,
+    provenance_base_url,
+    provenance_url,
+    quote_filename,
+    yank_reason,
+)
+from twisted_index.simple.model import Sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus
+
+#: The media type of these pages (PEP 691).
+JSON_CONTENT_TYPE = b"application/vnd.pypi.simple.v1+json"
+
+# PEP 700 makes a size mandatory from 1.1 on.
+_VERSION_WITHOUT_SIZES = "1.0"
+
+
+def write_json_list(project_list: ProjectList) -> bytes:
+    """Write the list of projects."""
+    return _encode(
+        {
+            "meta": {"api-version": API_VERSION},
+            "projects": [{"name": name} for name in project_list.names],
+        }
+    )
+
+
+def write_json_page(
+    page: ProjectPage, *, public_url: str | None = None, base_url: str | None = None
+) -> bytes:
+    """
+    Write the page of a project.
+
+    Args:
+        page: Its files come out in the order that they have.
+        public_url: URL of the index. Provenance of our own files is shown only if it is https.
+        base_url: URL of the index for absolute file URLs, which micropip needs; None makes them relative
+            to the page.
+    """
+    files = offered_files(page)
+    provenance = provenance_base_url(page.name, public_url)
+    beside = "" if base_url is None else f"{base_url.rstrip('/')}/simple/{page.name}/"
+    return _encode(
+        {
+            "files": [_file(file, beside, provenance) for file in files],
+            "meta": {"api-version": _api_version(files)},
+            "name": page.name,
+            "project-status": _status(page.status),
+            "versions": offered_versions(page),
+        }
+    )
+
+
+def _api_version(files: Iterable[File]) -> str:
+    return _VERSION_WITHOUT_SIZES if any(file.size is None for file in files) else API_VERSION
+
+
+def _status(status: ProjectStatus) -> dict[str, str]:
+    marker = {"status": status.status.value}
+    reason = one_line(status.reason)
+    return {**marker, "reason": reason} if reason else marker
+
+
+def _file(file: File, beside: str, provenance_of: str | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "filename": file.filename,
+        "hashes": _hashes(file.hashes.get("sha256")),
+        "url": beside + quote_filename(file.filename),
+    }
+    # PEP 714 renamed `dist-info-metadata`, which is not written: pips of 2022 and 2023 crash on it.
+    if (metadata := core_metadata(file)) is not None:
+        entry["core-metadata"] = _hashes(metadata) or True
+    if Sidecar.SIGNATURE in file.sidecars:
+        entry["gpg-sig"] = True
+    if (provenance := provenance_url(file, provenance_of)) is not None:
+        entry["provenance"] = provenance
+    if file.requires_python:
+        entry["requires-python"] = file.requires_python
+    if file.size is not None:
+        entry["size"] = file.size
+    if file.upload_time is not None:
+        entry["upload-time"] = format_upload_time(file.upload_time)
+    # PEP 592 allows an empty reason, which pip takes for "not yanked" in JSON.
+    if (reason := yank_reason(file)) is not None:
+        entry["yanked"] = reason or True
+    return entry
+
+
+def _hashes(sha256: str | None) -> dict[str, str]:
+    # No other algorithm: pip checks only the first, and aborts if hashlib does not know its name.
+    return {"sha256": sha256} if sha256 else {}
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    # A lone surrogate, from a file name that is no UTF-8, must not cost the page.
+    return text.encode("utf-8", "replace") + b"\n"

@@ -1,1 +1,0 @@
-"""Where projects come from. Each module provides ISource; wrappers wrap any ISource."""

@@ -1,0 +1,244 @@
+"""A store in memory, whose files go to a source in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from zope.interface import implementer
+
+from twisted_index.errors import BadRequest, Conflict, Forbidden, NotFound
+from twisted_index.events.audit_log import AuditLog
+from twisted_index.interfaces import AuditEvent, IAuditLog, ISpool, IStore
+from twisted_index.simple.archives.limits import MAX_UNPACKED
+from twisted_index.simple.core_metadata import (
+    check_encoding,
+    check_identity,
+    check_wheel_members,
+    parse_headers,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
+from twisted_index.simple.model import Status
+from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename, version_sort_key
+from twisted_index.testing.distributions import BuiltFile
+from twisted_index.testing.in_memory import SynchronousRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterable
+
+    from twisted_index.interfaces import Upload
+    from twisted_index.simple.model import File, ProjectStatus
+    from twisted_index.simple.names import Distribution
+    from twisted_index.testing.memory_source import MemorySource
+
+_CLOSED = (Status.ARCHIVED, Status.QUARANTINED)
+
+
+@implementer(ISpool)
+class MemorySpool:
+    """
+    A spool in memory, which has room for everything.
+
+    Attributes:
+        data: What was written so far.
+    """
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return len(self.data)
+
+    def expect_digests(self, names: Collection[str]) -> None:
+        """Do nothing: digests are taken of all bytes when they are needed."""
+
+    def digests(self, names: Collection[str] = ()) -> dict[str, str]:
+        """Give every digest that an upload form can promise."""
+        return {
+            "sha256": hashlib.sha256(self.data).hexdigest(),
+            "blake2b_256": hashlib.blake2b(self.data, digest_size=32).hexdigest(),
+            "md5": hashlib.md5(self.data, usedforsecurity=False).hexdigest(),
+        }
+
+    def write(self, data: bytes) -> Deferred[None]:
+        """Append."""
+        self.data += data
+        return succeed(None)
+
+    def close(self) -> None:
+        """Do nothing: memory closes itself."""
+
+
+@implementer(IStore)
+class MemoryStore:
+    """
+    Publishes into a `MemorySource`, by the rules that a server has.
+
+        source = MemorySource()
+        store = MemoryStore(source)
+        index = IndexInMemory(source, store=store, access=OpenAccess(anonymous_upload=True))
+
+    Files that the source has been given by hand are there for the store too.
+
+    Args:
+        source: Where the files go.
+        audit_log: Where each change is noted; a new one in memory by default.
+        now: Gives the time, aware, in UTC.
+
+    Attributes:
+        audit_log: As given or made.
+    """
+
+    def __init__(
+        self,
+        source: MemorySource,
+        *,
+        audit_log: IAuditLog | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.audit_log: IAuditLog = AuditLog(None, SynchronousRunner()) if audit_log is None else audit_log
+        self._source = source
+        self._now = now
+        self._deleted: dict[str, set[Hashable]] = {}
+
+    def spool(self) -> MemorySpool:
+        """See `IStore`."""
+        return MemorySpool()
+
+    async def publish(self, upload: Upload) -> bool:
+        """See `IStore`."""
+        spool = upload.spool
+        if not isinstance(spool, MemorySpool):
+            raise TypeError("Only what was received by this store's spool can be published.")
+        if upload.index:
+            raise NotFound(f"There is no index {upload.index} here.")
+        try:
+            distribution = parse_filename(upload.filename)
+        except InvalidFilename as error:
+            raise BadRequest(f"{error.reason} {error.advice}") from error
+        content = bytes(spool.data)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if self._is_there(distribution, sha256, may_create=upload.may_create):
+            return False
+        made = BuiltFile(
+            project=distribution.project,
+            version=distribution.version,
+            filename=distribution.filename,
+            content=content,
+            metadata=_metadata(content, distribution),
+        )
+        self._source.add(made, upload_time=self._now(), signature=upload.signature)
+        await self._note("upload", made.project, [made.filename], f"sha256={sha256}", upload.by)
+        return True
+
+    def _is_there(self, distribution: Distribution, sha256: str, *, may_create: bool) -> bool:
+        project = distribution.project
+        status = self._source.status_of(project).status
+        if status in _CLOSED:
+            raise Forbidden(f"The project {project} is {status.value} and takes no new files.")
+        if not may_create and not self._exists(project):
+            raise Forbidden(f"There is no project {project}, and you may not make new ones.")
+        if distribution.identity in self._deleted.get(project, ()):
+            raise Conflict(
+                f"File already exists: {distribution.filename} was deleted, and its name stays taken."
+            )
+        there = _same(self._source.files_of(project), distribution)
+        if there and there[0].hashes["sha256"] != sha256:
+            raise Conflict(f"File already exists: {distribution.filename} is there with other content.")
+        return bool(there)
+
+    def _exists(self, project: str) -> bool:
+        return project in self._deleted or self._source.has(project)
+
+    async def delete(self, project: str, filename: str, *, by: str) -> None:
+        """See `IStore`."""
+        (file,) = self._found(project, None, filename)
+        self._deleted.setdefault(project, set()).add(parse_filename(file.filename, project).identity)
+        self._source.discard(project, file.filename)
+        await self._note("delete", project, [file.filename], "", by)
+
+    async def yank(
+        self,
+        project: str,
+        *,
+        version: str | None = None,
+        filename: str | None = None,
+        reason: str = "",
+        by: str,
+    ) -> tuple[str, ...]:
+        """See `IStore`."""
+        names = tuple(file.filename for file in self._found(project, version, filename))
+        for name in names:
+            self._source.yank(project, name, reason)
+        await self._note("yank", project, names, reason, by)
+        return names
+
+    async def unyank(
+        self, project: str, *, version: str | None = None, filename: str | None = None, by: str
+    ) -> tuple[str, ...]:
+        """See `IStore`."""
+        found = self._found(project, version, filename)
+        names = tuple(file.filename for file in found if file.yanked is not None)
+        for name in names:
+            self._source.yank(project, name, None)
+        await self._note("unyank", project, names, "", by)
+        return names
+
+    async def set_status(self, project: str, status: ProjectStatus, *, by: str) -> None:
+        """See `IStore`."""
+        if not self._exists(project):
+            raise NotFound(f"There is no project {project}.")
+        self._source.set_status(project, status.status, status.reason)
+        detail = f"{status.status.value}: {status.reason}" if status.reason else status.status.value
+        await self._note("status", project, [""], detail, by)
+
+    def _found(self, project: str, version: str | None, filename: str | None) -> list[File]:
+        """Find the files that are meant, or raise NotFound."""
+        files = self._source.files_of(project)
+        if filename is not None:
+            try:
+                found = _same(files, parse_filename(filename, project))
+            except InvalidFilename:
+                found = []
+        elif version is not None:
+            found = [file for file in files if version_sort_key(file.version) == version_sort_key(version)]
+        else:
+            raise BadRequest("Say which file or which version is meant.")
+        if not found:
+            raise NotFound(f"There is no {filename or version!a} here.")
+        return found
+
+    async def _note(self, action: str, project: str, names: Iterable[str], detail: str, by: str) -> None:
+        for name in names:
+            event = AuditEvent(
+                time=self._now(), by=by, action=action, project=project, filename=name, detail=detail
+            )
+            await maybeDeferred(self.audit_log.record, event)
+
+
+def _same(files: Iterable[File], distribution: Distribution) -> list[File]:
+    """Give the files that an installer would take for this one."""
+    return [
+        file
+        for file in files
+        if parse_filename(file.filename, distribution.project).identity == distribution.identity
+    ]
+
+
+def _metadata(content: bytes, distribution: Distribution) -> bytes:
+    """Read an archive to its end; raises BadRequest if it is none, or is another than its name says."""
+    with io.BytesIO(content) as file:
+        if distribution.kind is DistributionType.WHEEL:
+            metadata = read_wheel_metadata(file)
+            check_encoding(metadata)
+            check_wheel_members(file, MAX_UNPACKED)
+        else:
+            metadata = read_sdist_metadata(file, distribution.extension, MAX_UNPACKED)
+    check_identity(parse_headers(metadata), project=distribution.project, version=distribution.version)
+    return metadata

@@ -1,0 +1,101 @@
+"""A reactor of its own in a thread, beside the one that the tests may have, and gone without a trace."""
+
+from __future__ import annotations
+
+import select
+from concurrent.futures import Future
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from twisted_index._twisted.server import internal_readers, poller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class BackgroundReactor:
+    """
+    Runs a reactor that is not installed, so that `twisted.internet.reactor` stays what it is.
+
+    Attributes:
+        reactor: Everything but its `callFromThread` belongs to its thread.
+    """
+
+    def __init__(self) -> None:
+        self.reactor = _make_reactor()
+        # A test run that ends in an error does not wait for it.
+        self._thread = Thread(target=self._run, name="index-under-test", daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[[], object], seconds: float) -> None:
+        """
+        Call a function in the reactor's thread, and wait until it is done.
+
+        Args:
+            function: May return a Deferred or a coroutine; what it raises is raised here.
+            seconds: How long to wait.
+
+        Raises:
+            TimeoutError: It took longer. It is not cancelled.
+        """
+        done: Future[None] = Future()
+
+        def begin() -> None:
+            maybeDeferred(function).addCallbacks(
+                lambda _result: done.set_result(None), lambda failure: done.set_exception(failure.value)
+            )
+
+        self.reactor.callFromThread(begin)
+        done.result(seconds)
+
+    def stop(self, seconds: float) -> None:
+        """
+        Stop the reactor, and wait until its thread has ended.
+
+        Args:
+            seconds: How long to wait.
+
+        Raises:
+            TimeoutError: Something keeps the thread; it is left alone.
+        """
+        self.reactor.callFromThread(self.reactor.stop)
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise TimeoutError("The reactor of an index under test does not end.")
+
+    def _run(self) -> None:
+        try:
+            # Signals belong to the main thread.
+            self.reactor.run(installSignalHandlers=False)
+        finally:
+            _dispose(self.reactor)
+
+
+def _make_reactor() -> Any:
+    # Which one hardly matters, but select() knows no descriptor beyond 1023.
+    if hasattr(select, "epoll"):
+        from twisted.internet.epollreactor import EPollReactor
+
+        return EPollReactor()
+    from twisted.internet.selectreactor import SelectReactor
+
+    return SelectReactor()
+
+
+def _dispose(reactor: Any) -> None:
+    """
+    Close what a reactor keeps when it has stopped, as Twisted's own tests of reactors do.
+
+    An installed reactor lives as long as its process, so nothing else closes its waker pipe.
+    """
+    for waker in list(internal_readers(reactor)):
+        reactor.removeReader(waker)
+        waker.connectionLost(Failure(ConnectionDone()))
+    reactor.disconnectAll()
+    epoll = poller(reactor)
+    if epoll is not None:
+        epoll.close()

@@ -1,0 +1,136 @@
+"""
+The URL space: what each endpoint is called with, what right that needs, and which view responds.
+
+Out of scope: which path names which endpoint (see `requests/routes.py`).
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from twisted_index.interfaces import Action
+from twisted_index.web.requests.routes import Endpoint
+from twisted_index.web.uploads.view import UploadView
+from twisted_index.web.views.legacy_json import LegacyJsonViews
+from twisted_index.web.views.manage import ManageViews
+from twisted_index.web.views.operations import OperationsViews
+from twisted_index.web.views.simple_api import SimpleApiViews
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from twisted_index.web.requests.context import RequestContext, View
+    from twisted_index.web.responses.response import Response
+
+    #: A method of one of the view classes, not bound yet.
+    EndpointView: TypeAlias = Callable[[Any, RequestContext], Awaitable[Response]]
+    #: The right that a method needs, and its view.
+    Methods: TypeAlias = Mapping[bytes, tuple[Action, EndpointView]]
+
+
+class Subject(enum.Enum):
+    """What the right of a method is checked for, before its view runs."""
+
+    #: No right is needed.
+    NOTHING = enum.auto()
+    #: The project that the URL names.
+    PROJECT = enum.auto()
+    #: Each project of a list: the view leaves out those that the client may not read.
+    PROJECTS = enum.auto()
+    #: The server as a whole. Open where everyone may read everything and there are no users.
+    SERVER = enum.auto()
+    #: The project that the body names: the view checks the right after reading that.
+    BODY = enum.auto()
+    #: An upload, which `uploads/receiver.py` checks while its body arrives, often before this view runs.
+    UPLOAD = enum.auto()
+
+
+class EndpointRule(NamedTuple):
+    """
+    One endpoint.
+
+    Attributes:
+        urls: Its URLs below the mount point, without aliases that only old clients use.
+        of: What the right is checked for.
+        methods: The right and the view of each method. HEAD follows GET; OPTIONS is answered everywhere.
+    """
+
+    urls: tuple[str, ...]
+    of: Subject
+    methods: Methods
+
+    @property
+    def allowed(self) -> tuple[bytes, ...]:
+        """The methods as the Allow field lists them (RFC 9110 section 10.2.1)."""
+        if b"GET" not in self.methods:
+            return (*self.methods, b"OPTIONS")
+        return (b"GET", b"HEAD", b"OPTIONS", *(method for method in self.methods if method != b"GET"))
+
+
+def _get(view: EndpointView, action: Action = Action.READ) -> Methods:
+    return {b"GET": (action, view)}
+
+
+def _post(view: EndpointView, action: Action) -> Methods:
+    return {b"POST": (action, view)}
+
+
+_FILE = {**_get(SimpleApiViews.file), b"DELETE": (Action.DELETE, ManageViews.delete)}
+_FILES = ("/simple/NAME/FILE", "/simple/NAME/FILE.metadata", "/NAME/FILE")
+_REDIRECTS = ("/simple", "/simple/NAME", "/project/NAME/", "/pypi/NAME", "/-/health/")
+
+#: Every endpoint. A POST to an upload path is for UPLOAD, whatever GET finds there (`routes.is_upload_path`).
+ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
+    # The simple API, and what leads there.
+    Endpoint.FRONT: EndpointRule(("/",), Subject.PROJECTS, _get(SimpleApiViews.front)),
+    Endpoint.PROJECT_LIST: EndpointRule(("/simple/",), Subject.PROJECTS, _get(SimpleApiViews.project_list)),
+    Endpoint.PROJECT_PAGE: EndpointRule(
+        ("/simple/NAME/", "/NAME/"), Subject.PROJECT, _get(SimpleApiViews.project_page)
+    ),
+    Endpoint.BARE_PROJECT: EndpointRule(("/NAME",), Subject.PROJECT, _get(SimpleApiViews.bare_project)),
+    Endpoint.FILE: EndpointRule(_FILES, Subject.PROJECT, _FILE),
+    Endpoint.ALL_FILES: EndpointRule(("/packages/",), Subject.PROJECTS, _get(SimpleApiViews.all_files)),
+    Endpoint.FIND_FILE: EndpointRule(("/packages/FILE",), Subject.PROJECT, _get(SimpleApiViews.find_file)),
+    # The legacy JSON API.
+    Endpoint.LEGACY_PROJECT: EndpointRule(
+        ("/pypi/NAME/json",), Subject.PROJECT, _get(LegacyJsonViews.document)
+    ),
+    Endpoint.LEGACY_RELEASE: EndpointRule(
+        ("/pypi/NAME/VERSION/json",), Subject.PROJECT, _get(LegacyJsonViews.document)
+    ),
+    # Changes.
+    Endpoint.UPLOAD: EndpointRule(
+        ("/legacy/", "/legacy"), Subject.UPLOAD, _post(UploadView.answer, Action.UPLOAD)
+    ),
+    Endpoint.YANK: EndpointRule(("/-/yank",), Subject.BODY, _post(ManageViews.yank, Action.YANK)),
+    Endpoint.STATUS: EndpointRule(("/-/status",), Subject.BODY, _post(ManageViews.set_status, Action.YANK)),
+    # Operations.
+    Endpoint.HEALTH: EndpointRule(("/-/health",), Subject.NOTHING, _get(OperationsViews.health)),
+    Endpoint.PROBLEMS: EndpointRule(
+        ("/-/problems",), Subject.SERVER, _get(OperationsViews.problems, Action.OPERATE)
+    ),
+    Endpoint.HISTORY: EndpointRule(
+        ("/-/history",), Subject.SERVER, _get(OperationsViews.audit_log, Action.OPERATE)
+    ),
+    Endpoint.METRICS: EndpointRule(
+        ("/-/metrics",), Subject.SERVER, _get(OperationsViews.metrics, Action.OPERATE)
+    ),
+    # What the URL alone decides.
+    Endpoint.REDIRECT: EndpointRule(_REDIRECTS, Subject.NOTHING, _get(SimpleApiViews.redirect)),
+    Endpoint.NO_ROUTE: EndpointRule(
+        ("/-/nothing", "/project"), Subject.NOTHING, _get(SimpleApiViews.nothing)
+    ),
+}
+
+
+def bind_views(*instances: object) -> dict[EndpointView, View]:
+    """Bind the views of the table to the instances whose methods they are."""
+    return {
+        view: partial(view, instance)
+        for rule in ENDPOINTS.values()
+        for _action, view in rule.methods.values()
+        for instance in instances
+        if getattr(type(instance), view.__name__, None) is view
+    }

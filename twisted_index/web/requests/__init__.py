@@ -1,0 +1,1 @@
+"""Requests: which endpoint a URL names, who sends it, and what they may do."""

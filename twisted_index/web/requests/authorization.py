@@ -1,0 +1,150 @@
+"""
+Authorization of requests. Rights are checked by name, before any source looks whether a thing exists.
+
+401 without credentials, 403 without the right; never 404, which would send an installer to its next index.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.errors import Forbidden, Unauthorized
+from twisted_index.interfaces import ANONYMOUS, Action, Credentials
+from twisted_index.web.responses.send import header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.web.server import Request
+
+    from twisted_index.interfaces import IAccessControl, Identity, Snapshot
+    from twisted_index.web.requests.client_info import ClientInfoReader
+
+T = TypeVar("T")
+
+#: What each right allows, as messages say it: after "may", and before "is disabled".
+_VERBS = {
+    Action.READ: ("read", "Reading"),
+    Action.CREATE: ("create", "Creating"),
+    Action.UPLOAD: ("upload to", "Uploading to"),
+    Action.DELETE: ("delete files of", "Deleting files of"),
+    Action.YANK: ("yank files of", "Yanking files of"),
+    Action.OPERATE: ("operate", "Operating"),
+}
+
+
+class Authorizer:
+    """
+    Lets requests through or raises the error that they get instead.
+
+    Args:
+        access: None lets everyone read and refuses all else.
+        client_info: Reads the address of a client, and the user that a trusted proxy asserts.
+    """
+
+    def __init__(self, access: IAccessControl | None, client_info: ClientInfoReader) -> None:
+        self._access = access
+        self._client_info = client_info
+
+    @property
+    def has_users(self) -> bool:
+        """Whether a client can authenticate at all."""
+        return self._access is not None and self._access.has_users
+
+    @property
+    def public_read(self) -> bool:
+        """Whether everyone may read everything."""
+        return self._access is None or self._access.public_read
+
+    def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
+        """See `IAccessControl`."""
+        if self._access is None:
+            return action is Action.READ
+        return self._access.permits(identity, action, project, index=index)
+
+    def refresh(self) -> None:
+        """Apply rights and settings that have changed, on a request that needs no right yet."""
+        if self._access is not None:
+            # Whatever follows a file checks it at every access.
+            self._access.generation  # noqa: B018
+
+    async def authenticate(self, request: Request) -> Identity:
+        """
+        Identify the client of a request.
+
+        Raises:
+            Unauthorized: Its credentials are wrong.
+            TooManyRequests: There were too many wrong passwords.
+        """
+        if self._access is None:
+            return ANONYMOUS
+        client = self._client_info.read(request)
+        authorization = header(request, b"Authorization")
+        credentials = Credentials(authorization=authorization, address=client.address, user=client.user)
+        identity = await result_of(self._access.authenticate, credentials)
+        if identity.is_authenticated:
+            # For the access log.
+            request.user_name = identity.name  # type: ignore[attr-defined]
+        return identity
+
+    async def require(self, request: Request, action: Action, project: str = "") -> Identity:
+        """
+        Let a request through whose client has a right to a project.
+
+        Args:
+            request: Carries the credentials.
+            action: As for `IAccessControl.permits`.
+            project: A normalized name; empty for the index as a whole.
+
+        Returns:
+            The client; ANONYMOUS where everyone has the right to read.
+
+        Raises:
+            Unauthorized: There are no credentials, or wrong ones.
+            Forbidden: The client does not have the right.
+        """
+        if action is Action.READ and self.permits(ANONYMOUS, action, project):
+            return ANONYMOUS
+        identity = await self.authenticate(request)
+        if not self.permits(identity, action, project):
+            self.refuse(identity, action, project)
+        return identity
+
+    def refuse(self, identity: Identity, action: Action, project: str = "") -> NoReturn:
+        """Raise the error for a client without a right."""
+        subject = f"the project {project}" if project else "this index"
+        verb, gerund = _VERBS[action]
+        if identity.is_authenticated:
+            raise Forbidden(f"{identity.name} may not {verb} {subject}.")
+        if self.has_users:
+            raise Unauthorized(f"Log in to {verb} {subject}.")
+        raise Forbidden(f"{gerund} {subject} is disabled: no users are configured.")
+
+    def permission_validity(self) -> Callable[[], bool] | None:
+        """
+        Return a check whether rights are still what they are now; None if they never change.
+
+        To be called before a right is checked, so that a response let through by old rights is not
+        cached under new ones.
+        """
+        access = self._access
+        if access is None:
+            return None
+        generation = access.generation
+        return lambda: access.generation == generation
+
+
+def bind_validity(snapshot: Snapshot[T], unchanged: Callable[[], bool] | None) -> Snapshot[T]:
+    """
+    Let the validity of a public snapshot end when rights change.
+
+    Args:
+        snapshot: What the source returned.
+        unchanged: From `Authorizer.permission_validity`, before the request was let through.
+    """
+    if unchanged is None:
+        return snapshot
+    is_current = snapshot.is_current
+    return replace(snapshot, is_current=lambda: unchanged() and is_current())

@@ -1,0 +1,87 @@
+"""Per-request context, and helpers shared by all views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote
+
+from twisted_index.http_semantics.negotiation import format_parameter
+from twisted_index.interfaces import ANONYMOUS, Identity
+from twisted_index.web.responses.error_pages import message_response
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF
+from twisted_index.web.responses.response_cache import negotiate_representation, representation_as
+from twisted_index.web.responses.send import header
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from twisted.web.server import Request
+
+    from twisted_index.web.requests.routes import Route
+    from twisted_index.web.responses.response import Headers, Response
+    from twisted_index.web.responses.response_cache import Representation
+
+#: Bytes of a request body that is no upload. What is sent to manage projects is some hundred bytes.
+MAX_SMALL_BODY = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestContext:
+    """
+    An authorized request, with everything that a view needs to respond to it.
+
+    Attributes:
+        route: What the URL names.
+        identity: The client, where the response depends on it; else ANONYMOUS.
+        private: Whether the response is for this client only, so that no cache may share it.
+        rights_are_current: Whether the rights are still those that authorized the request; None if they
+            never change.
+        index: The name of the index; empty for the only one.
+    """
+
+    request: Request
+    route: Route
+    identity: Identity = ANONYMOUS
+    private: bool = False
+    rights_are_current: Callable[[], bool] | None = None
+    index: str = ""
+
+    @property
+    def accept(self) -> bytes | None:
+        """The Accept field."""
+        return header(self.request, b"Accept")
+
+    @property
+    def representation(self) -> Representation:
+        """The negotiated representation of a page; `format` in the query wins over Accept (PEP 691)."""
+        formats = (self.request.args or {}).get(b"format")
+        chosen = format_parameter(formats[0].decode("latin-1")) if formats else None
+        encoding = header(self.request, b"Accept-Encoding")
+        if chosen is None:
+            return negotiate_representation(self.accept, encoding)
+        return representation_as(chosen, encoding)
+
+
+#: Responds for one endpoint. Raises errors of the package; the resource turns them into responses.
+View: TypeAlias = "Callable[[RequestContext], Awaitable[Response]]"
+
+HTML: Headers = ((b"Content-Type", b"text/html; charset=utf-8"), *NO_CACHE, *NOSNIFF)
+JSON: Headers = ((b"Content-Type", b"application/json"), *NO_CACHE, *NOSNIFF)
+
+
+def redirect(request: Request, location: str, *, permanent: bool) -> Response:
+    """Redirect, keeping the query. Relative locations hold below any prefix and behind any proxy."""
+    _path, mark, query = request.uri.partition(b"?")
+    return message_response(
+        301 if permanent else 302,
+        f"This is at {location} instead.",
+        header(request, b"Accept"),
+        ((b"Location", location.encode("ascii") + mark + query),),
+    )
+
+
+def last_segment(request: Request) -> str:
+    """Return the last segment of the path where the resource is mounted, percent-encoded."""
+    segment: bytes = request.prepath[-1] if request.prepath else b""
+    return quote(segment.decode("utf-8", "replace"))

@@ -1,0 +1,64 @@
+"""What a 405 says: which URL and which method the client probably meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_index.web.requests.routes import Endpoint, is_upload_path, match_route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+UPLOADS_ARE_OFF = "Uploads are turned off here; start the server with --upload to take them."
+NO_XML_RPC = "XML-RPC is not supported: there is no search."
+_READ_ONLY = (
+    "This index can only be read; to publish, put the file into its folder, or start it with --upload."
+)
+_POST_HERE = "Upload by POST here, as twine and uv do."
+_NO_SUCH_METHOD = "This URL does not support that method."
+#: Methods of clients that upload.
+SENDING = (b"POST", b"PUT")
+
+
+def is_form(content_type: bytes | None) -> bool:
+    """Whether a body with this Content-Type is a form that may hold a file."""
+    return (content_type or b"").lower().lstrip().startswith(b"multipart/form-data")
+
+
+def is_xml_rpc(content_type: bytes | None) -> bool:
+    """Whether a body with this Content-Type is a call such as `pip search` sends to the URL of an index."""
+    return (content_type or b"").lower().lstrip().startswith(b"text/xml")
+
+
+def method_advice(
+    method: bytes,
+    segments: Sequence[bytes],
+    content_type: bytes | None,
+    *,
+    read_only: bool,
+    uploads: bool,
+    url: Callable[[], str],
+) -> str:
+    """
+    Explain why a method is not allowed at a URL.
+
+    Args:
+        method: One that the endpoint does not have.
+        segments: As for `match_route`.
+        content_type: The Content-Type field of the request.
+        read_only: Whether the index has no store.
+        uploads: Whether uploads are turned on.
+        url: Gives the URL of the index as the client knows it.
+    """
+    if method == b"POST" and is_xml_rpc(content_type):
+        return NO_XML_RPC
+    if read_only:
+        return _READ_ONLY
+    endpoint = match_route(segments).endpoint
+    sending = method in SENDING
+    if endpoint is Endpoint.UPLOAD or (sending and is_upload_path(segments)):
+        return _POST_HERE
+    is_upload = endpoint is Endpoint.NO_ROUTE and is_form(content_type)
+    if not sending or (segments[:1] == [b"-"] and not is_upload):
+        return _NO_SUCH_METHOD
+    return f"Upload to {url()}/legacy/ instead: this URL takes no uploads." if uploads else UPLOADS_ARE_OFF

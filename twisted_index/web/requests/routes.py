@@ -1,0 +1,267 @@
+"""
+Routing: which endpoint a URL names. Pure: segments in, a value out.
+
+Segments are only compared and looked up; none becomes a path of the file system.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote_to_bytes
+
+from twisted_index.simple.model import Sidecar
+from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Endpoint(enum.Enum):
+    """What a URL names; `web/endpoints.py` says which URLs, methods and views each has."""
+
+    FRONT = enum.auto()
+    PROJECT_LIST = enum.auto()
+    PROJECT_PAGE = enum.auto()
+    BARE_PROJECT = enum.auto()
+    FILE = enum.auto()
+    ALL_FILES = enum.auto()
+    FIND_FILE = enum.auto()
+    LEGACY_PROJECT = enum.auto()
+    LEGACY_RELEASE = enum.auto()
+    UPLOAD = enum.auto()
+    YANK = enum.auto()
+    STATUS = enum.auto()
+    HEALTH = enum.auto()
+    PROBLEMS = enum.auto()
+    HISTORY = enum.auto()
+    METRICS = enum.auto()
+    REDIRECT = enum.auto()
+    NO_ROUTE = enum.auto()
+
+
+class Route(NamedTuple):
+    """
+    What one URL names.
+
+    Attributes:
+        project: A normalized name, for a page or a file.
+        filename: The name of a file as the URL spells it, without the suffix of a sidecar.
+        sidecar: The sidecar of that file; None for the file itself.
+        version: The version of a release as the URL spells it.
+        location: The target of a redirect, relative to the URL and without the query. For FIND_FILE the
+            page of the project.
+        permanent: Whether clients may cache the redirect. Installers do so for ever, whatever the other
+            fields of the response say: so only for mappings that never change.
+    """
+
+    endpoint: Endpoint
+    project: str = ""
+    filename: str = ""
+    sidecar: Sidecar | None = None
+    version: str = ""
+    location: str = ""
+    permanent: bool = True
+
+
+NO_ROUTE = Route(Endpoint.NO_ROUTE)
+
+#: Below "-", which is no valid project name.
+_OPERATIONS = {
+    "health": Endpoint.HEALTH,
+    "history": Endpoint.HISTORY,
+    "metrics": Endpoint.METRICS,
+    "problems": Endpoint.PROBLEMS,
+    "status": Endpoint.STATUS,
+    "yank": Endpoint.YANK,
+}
+#: Where files are published by POST. Redirects would not do: twine and poetry follow none.
+UPLOAD_PATHS: tuple[list[bytes], ...] = ([b""], [b"legacy"], [b"legacy", b""], [b"simple"], [b"simple", b""])
+#: What a segment may contain as it is, besides letters and digits (RFC 3986 section 3.3).
+_PLAIN = "!$&'()*+,;=:@"
+
+
+def has_empty_segments(segments: Sequence[bytes]) -> bool:
+    """Tell whether a path has two slashes in a row, as micropip and pipenv derive from an index URL."""
+    return not all(segments[:-1])
+
+
+def collapse_slashes(segments: Sequence[bytes]) -> str:
+    """
+    Join the non-empty segments of a path, with exactly one slash in front.
+
+    After two slashes clients would read a host (RFC 3986 section 4.2), and browsers take a backslash for
+    a slash: so segments are escaped.
+
+    Args:
+        segments: Percent-decoded; an empty one at the end makes a trailing slash.
+    """
+    path = "/".join(quote(segment, safe=_PLAIN) for segment in segments if segment)
+    return f"/{path}/" if path and not segments[-1] else f"/{path}"
+
+
+def path_segments(target: bytes) -> list[bytes]:
+    """Split a request target as Twisted splits a path: percent-decoded segments, without the query."""
+    return [unquote_to_bytes(segment) for segment in target.partition(b"?")[0][1:].split(b"/")]
+
+
+def is_upload_path(segments: Sequence[bytes], *, mounted: bool = True) -> bool:
+    """
+    Tell whether files are published at a path.
+
+    The resource asks for the path below its mount point. The request asks before there is a resource,
+    when the path may begin with a mount point that it does not know: then the end of the path decides.
+    So whatever the resource takes for an upload has been received as one.
+
+    Args:
+        segments: Percent-decoded, as for `match_route`.
+        mounted: Whether they begin at the mount point.
+    """
+    return any(list(segments if mounted else segments[-len(path) :]) == path for path in UPLOAD_PATHS)
+
+
+def match_route(segments: Sequence[bytes]) -> Route:
+    """
+    Find what a URL names.
+
+    Args:
+        segments: The path below the mount point, each segment percent-decoded once. A URL that ends in a
+            slash ends in an empty segment.
+    """
+    try:
+        path = [segment.decode("utf-8") for segment in segments]
+    except UnicodeDecodeError:
+        return NO_ROUTE
+    if path == [""]:
+        return Route(Endpoint.FRONT)
+    # A name of ours wins over a project of that name, which is still below /simple/.
+    match path:
+        case ["legacy" | "simple", "+simple", *rest] | ["+simple", *rest] if rest:
+            # hatch checks here whether a file exists already: devpi's layout below the upload URL.
+            return _simple(rest)
+        case ["simple", *rest]:
+            return _simple(rest)
+        case ["packages", *rest]:
+            return _packages(rest)
+        case ["-", *rest]:
+            return _operations(rest)
+        case ["project", name] if is_valid_name(name):
+            return Route(Endpoint.REDIRECT, location=f"{normalize(name)}/")
+        case ["project", name, ""] if is_valid_name(name):
+            return Route(Endpoint.REDIRECT, location=f"../../simple/{normalize(name)}/", permanent=False)
+        case ["project", name, version] if is_valid_name(name) and version:
+            return Route(Endpoint.REDIRECT, location=f"{quote(version, safe='')}/")
+        case ["project", name, version, ""] if is_valid_name(name) and version:
+            return Route(Endpoint.REDIRECT, location=f"../../../simple/{normalize(name)}/", permanent=False)
+        case ["pypi", *rest]:
+            return _pypi(rest)
+        case ["legacy"] | ["legacy", ""]:
+            return Route(Endpoint.UPLOAD)
+        case ["project" | "legacy", *_]:
+            return NO_ROUTE
+        case [name] if is_valid_name(name):
+            # Unlike below simple/, redirect only if the project exists: browsers request /favicon.ico.
+            return Route(Endpoint.BARE_PROJECT, normalize(name))
+        case [name, *rest] if name:
+            return _project(name, rest)
+    return NO_ROUTE
+
+
+def _simple(rest: list[str]) -> Route:
+    match rest:
+        case []:
+            return Route(Endpoint.REDIRECT, location="simple/")
+        case [""]:
+            return Route(Endpoint.PROJECT_LIST)
+        case [project, *inner]:
+            return _project(project, inner)
+    return NO_ROUTE
+
+
+def _project(name: str, rest: list[str]) -> Route:
+    """Match a page or a file. An unnormalized name redirects to the normalized one at the same depth."""
+    if not is_valid_name(name):
+        return NO_ROUTE
+    project = normalize(name)
+    match rest:
+        case []:
+            return Route(Endpoint.REDIRECT, location=f"{project}/")
+        case [""] if name == project:
+            return Route(Endpoint.PROJECT_PAGE, project)
+        case [""]:
+            return Route(Endpoint.REDIRECT, location=f"../{project}/")
+        case ["json"] | ["json", ""]:
+            # What pip-tools and Renovate derive from an index URL. No file can have this name.
+            return _legacy_json([name, *rest])
+        case [filename]:
+            return _file(project, filename)
+    return NO_ROUTE
+
+
+def _file(project: str, filename: str) -> Route:
+    """Match a file. Any spelling of the project will do, as the file's own name identifies it."""
+    for sidecar in Sidecar:
+        if filename.endswith(sidecar.value):
+            return Route(Endpoint.FILE, project, filename.removesuffix(sidecar.value), sidecar)
+    return Route(Endpoint.FILE, project, filename)
+
+
+def _packages(rest: list[str]) -> Route:
+    match rest:
+        case []:
+            return Route(Endpoint.REDIRECT, location="packages/")
+        case [""]:
+            return Route(Endpoint.ALL_FILES)
+        case [*folders, filename]:
+            # Links in lock files made with other servers: pypiserver's name folders, PyPI's digests.
+            return _find_file(filename, "../" * (len(folders) + 1))
+    return NO_ROUTE
+
+
+def _find_file(name: str, up: str) -> Route:
+    file = _file("", name)
+    try:
+        project = parse_filename(file.filename).project
+    except InvalidFilename:
+        return NO_ROUTE
+    return Route(Endpoint.FIND_FILE, project, file.filename, file.sidecar, location=f"{up}simple/{project}/")
+
+
+def _pypi(rest: list[str]) -> Route:
+    """Match PyPI's JSON API; other paths redirect to the page for people, as on PyPI."""
+    match rest:
+        case [name] | [name, ""] if is_valid_name(name):
+            return Route(Endpoint.REDIRECT, location=f"{'../' * len(rest)}project/{normalize(name)}/")
+        case [name, version] | [name, version, ""] if is_valid_name(name) and version not in ("", "json"):
+            page = f"project/{normalize(name)}/{quote(version, safe='')}/"
+            return Route(Endpoint.REDIRECT, location="../" * len(rest) + page)
+    return _legacy_json(rest)
+
+
+def _legacy_json(rest: list[str]) -> Route:
+    """Match a document of PyPI's JSON API; an unnormalized name redirects to the normalized one."""
+    match rest:
+        case [name, "json"] if is_valid_name(name):
+            return _at_normalized_name(name, Route(Endpoint.LEGACY_PROJECT, normalize(name)), "../{}/json")
+        case [name, version, "json"] if is_valid_name(name) and version:
+            route = Route(Endpoint.LEGACY_RELEASE, normalize(name), version=version)
+            return _at_normalized_name(name, route, "../../{}/" + quote(version, safe="") + "/json")
+        case [*path, "json", ""] if path:
+            route = _legacy_json([*path, "json"])
+            return route._replace(location=f"../{route.location}") if route.location else route
+    return NO_ROUTE
+
+
+def _at_normalized_name(name: str, route: Route, location: str) -> Route:
+    if name == route.project:
+        return route
+    return Route(Endpoint.REDIRECT, location=location.format(route.project))
+
+
+def _operations(rest: list[str]) -> Route:
+    match rest:
+        case [name] if name in _OPERATIONS:
+            return Route(_OPERATIONS[name])
+        case [name, ""] if name in _OPERATIONS:
+            return Route(Endpoint.REDIRECT, location=f"../{name}")
+    return NO_ROUTE

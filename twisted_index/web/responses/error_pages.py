@@ -1,0 +1,59 @@
+"""Error responses: one message as text, HTML or JSON, by Accept."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
+from twisted_index.web.responses.html_layout import render_page
+from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Headers, Response
+
+if TYPE_CHECKING:
+    from twisted_index.errors import SimpleIndexError
+
+_VARY: Headers = ((b"Vary", b"Accept"),)
+
+
+def error_response(error: SimpleIndexError, accept: bytes | None) -> Response:
+    """
+    Turn an error into its answer.
+
+    Args:
+        error: Says its status, sentence and header fields.
+        accept: The request's Accept field.
+    """
+    return message_response(error.status, error.message, accept, error.headers)
+
+
+def message_response(status: int, sentence: str, accept: bytes | None, headers: Headers = ()) -> Response:
+    """
+    Answer with a sentence.
+
+    Args:
+        status: The HTTP status.
+        sentence: Safe to show to any client.
+        accept: The request's Accept field.
+        headers: Fields beyond the usual ones.
+    """
+    body, content_type = _write(status, sentence, document_format(accept))
+    usual = ((b"Content-Type", content_type), *_VARY, *NO_CACHE, *NOSNIFF, *NO_SCRIPTS)
+    return Response(status=status, headers=(*usual, *headers), body=body)
+
+
+def reason_phrase(status: int) -> str:
+    """Give the standard phrase of a status."""
+    return HTTPStatus(status).phrase
+
+
+def _write(status: int, sentence: str, form: DocumentFormat) -> tuple[bytes, bytes]:
+    if form is DocumentFormat.JSON:
+        document = json.dumps({"message": sentence}, ensure_ascii=False)
+        return document.encode("utf-8") + b"\n", b"application/json"
+    if form is DocumentFormat.HTML:
+        title = f"{status} {reason_phrase(status)}"
+        content = f"<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>\n"
+        return render_page(title, content, style=""), b"text/html; charset=utf-8"
+    return sentence.encode("utf-8") + b"\n", b"text/plain; charset=utf-8"

@@ -1,0 +1,36 @@
+"""The frame of HTML pages for people."""
+
+from __future__ import annotations
+
+from html import escape
+
+from twisted_index.simple.html_writer import STYLE
+
+#: What these pages have beyond the pages of the simple API.
+_MORE = """
+body{max-width:64rem}
+code{font:.8125rem ui-monospace,monospace}
+table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.35rem 1rem .35rem 0;border-bottom:1px solid var(--line)}
+td:last-child{overflow-wrap:anywhere}
+td:first-child time{white-space:nowrap}
+ul{columns:16rem;padding:0;list-style:none}
+"""
+
+
+def render_page(title: str, content: str, *, style: str = STYLE + _MORE) -> bytes:
+    """
+    Frame a page.
+
+    Args:
+        title: Plain text.
+        content: HTML, escaped where it has to be.
+        style: A style sheet; empty for the page of an error, which is to be small.
+    """
+    return (
+        "<!DOCTYPE html>\n"
+        '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n{f'<style>{style}</style>' if style else ''}\n</head>\n<body>\n"
+        f"{content}</body>\n</html>\n"
+    ).encode("utf-8", "replace")

@@ -1,0 +1,152 @@
+"""Sends a response: preconditions, ranges, HEAD, and the promised length."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from twisted_index._twisted.server import waits_for_transport
+from twisted_index.http_semantics import conditional, ranges
+from twisted_index.http_semantics.conditional import Precondition
+from twisted_index.interfaces import FileBody, StreamingContent
+from twisted_index.web.responses.error_pages import message_response, reason_phrase
+from twisted_index.web.responses.producers import CHUNK_SIZE, send_bytes, send_file
+from twisted_index.web.responses.response import HEADERS_OF_304
+from twisted_index.web.responses.streaming import accepts_ranges, send_streaming
+
+if TYPE_CHECKING:
+    from twisted.web.http import Request
+
+    from twisted_index.http_semantics.ranges import ByteRange
+    from twisted_index.web.responses.response import Headers, Response
+
+
+def header(request: Request, name: bytes) -> bytes | None:
+    """Give a header field, several lines of it joined as RFC 9110 section 5.3 says; None without."""
+    lines = request.requestHeaders.getRawHeaders(name)
+    return b", ".join(lines) if lines else None
+
+
+def send_response(request: Request, response: Response, always: Headers = ()) -> None:
+    """
+    Answer a request.
+
+    Args:
+        request: Not answered yet.
+        response: The answer to a plain GET. An open file in it is closed, whatever happens.
+        always: Fields that every answer has.
+    """
+    chosen = _check_preconditions(request, response)
+    if chosen is not response:
+        close_response(response)
+        _send(request, chosen, always)
+    elif isinstance(response.body, FileBody):
+        _respond_with_file(request, response, response.body, always)
+    else:
+        _send(request, response, always)
+
+
+def _check_preconditions(request: Request, response: Response) -> Response:
+    if response.status != 200 or request.method not in (b"GET", b"HEAD"):
+        return response
+    if response.etag is None and response.modified is None:
+        return response
+    outcome = conditional.evaluate(
+        method=request.method,
+        etag=response.etag,
+        modified=response.modified,
+        if_match=header(request, b"If-Match"),
+        if_none_match=header(request, b"If-None-Match"),
+        if_modified_since=header(request, b"If-Modified-Since"),
+        if_unmodified_since=header(request, b"If-Unmodified-Since"),
+    )
+    if outcome is Precondition.NOT_MODIFIED:
+        kept = tuple(pair for pair in response.headers if pair[0] in HEADERS_OF_304)
+        return replace(response, status=304, headers=kept, body=b"")
+    if outcome is Precondition.FAILED:
+        return message_response(
+            412, "What you have is not what is here any more.", header(request, b"Accept")
+        )
+    return response
+
+
+def _respond_with_file(request: Request, response: Response, body: FileBody, always: Headers) -> None:
+    chosen = _choose_range(request, response, body.size) if accepts_ranges(body) else None
+    if chosen is ranges.UNSATISFIABLE:
+        close_response(response)
+        unsatisfiable = ((b"Content-Range", ranges.format_content_range(chosen, body.size)),)
+        sentence = "The file has no bytes in the range that was asked for."
+        refusal = message_response(416, sentence, header(request, b"Accept"), unsatisfiable)
+        _send(request, refusal, always)
+        return
+    first, length = 0, body.size
+    if chosen is not None:
+        first, length = chosen.first, chosen.last - chosen.first + 1
+        part = (b"Content-Range", ranges.format_content_range(chosen, body.size))
+        response = replace(response, status=206, headers=(*response.headers, part))
+    _send_head(request, response, length, always)
+    if request.method == b"HEAD" or not length:
+        close_response(response)
+        request.finish()
+    elif isinstance(body.content, bytes):
+        _send_bytes(request, memoryview(body.content)[first : first + length])
+    elif isinstance(body.content, StreamingContent):
+        send_streaming(request, body.content, first, length)
+    else:
+        send_file(request, body.content, first, length)
+
+
+def _choose_range(request: Request, response: Response, size: int) -> ByteRange | ranges.Unsatisfiable | None:
+    wanted = header(request, b"Range")
+    # RFC 9110 section 14.2 defines ranges for GET only.
+    if wanted is None or request.method != b"GET":
+        return None
+    if_range = header(request, b"If-Range")
+    if if_range is not None and not conditional.if_range_matches(if_range, response.etag, response.modified):
+        return None
+    return ranges.parse_range(wanted, size)
+
+
+def _send(request: Request, response: Response, always: Headers) -> None:
+    assert isinstance(response.body, bytes)
+    without_body = response.status in (204, 304)
+    _send_head(request, response, None if without_body else len(response.body), always)
+    if request.method == b"HEAD" or without_body:
+        request.finish()
+    else:
+        _send_bytes(request, memoryview(response.body))
+
+
+def _send_bytes(request: Request, body: memoryview) -> None:
+    """
+    Send a body at once if it is small, else in pieces, so that slow readers share its bytes.
+
+    A reader that has not taken the last answer yet gets none at once, or pipelined requests for a
+    few bytes each would queue as many answers.
+    """
+    if len(body) <= CHUNK_SIZE and not waits_for_transport(request.channel):
+        request.write(bytes(body))
+        request.finish()
+    else:
+        send_bytes(request, body)
+
+
+def _send_head(request: Request, response: Response, length: int | None, always: Headers) -> None:
+    # Twisted has no phrase for 429.
+    reason = response.reason or reason_phrase(response.status).encode("ascii")
+    request.setResponseCode(response.status, reason)
+    headers: Headers = (*response.headers, *always)
+    if response.etag is not None:
+        headers = (*headers, (b"ETag", response.etag))
+    if response.modified is not None:
+        headers = (*headers, (b"Last-Modified", conditional.format_http_date(response.modified)))
+    if length is not None:
+        headers = (*headers, (b"Content-Length", b"%d" % length))
+    for name, value in headers:
+        request.responseHeaders.addRawHeader(name, value)
+
+
+def close_response(response: Response) -> None:
+    """Close the open file of a response that is not sent."""
+    if isinstance(response.body, FileBody) and not isinstance(response.body.content, bytes):
+        response.body.content.close()

@@ -1,0 +1,100 @@
+"""
+Responses serialized as bytes, except for the date.
+
+The bytes are those that Twisted's Request writes for the same response; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.web.http import datetimeToString
+from twisted.web.server import version
+
+from twisted_index.http_semantics.conditional import format_http_date
+from twisted_index.web.responses.error_pages import reason_phrase
+from twisted_index.web.responses.response import HEADERS_OF_304
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twisted_index.web.responses.response import Headers, Response
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerializedResponse:
+    """
+    A response with nothing left to be decided.
+
+    Attributes:
+        status: The HTTP status.
+        head_before_date: The head up to the date.
+        head_after_date: The head from the end of the date on.
+        body: Empty where the body is read from a file.
+        etag: With its quotes; None if there is none.
+        head_304_before_date: As `head_before_date`, for the answer to one who has these bytes already.
+        head_304_after_date: Likewise.
+    """
+
+    status: int
+    head_before_date: bytes
+    head_after_date: bytes
+    body: bytes
+    etag: bytes | None
+    head_304_before_date: bytes
+    head_304_after_date: bytes
+
+
+def serialize(response: Response, always: Headers, length: int, body: bytes = b"") -> SerializedResponse:
+    """
+    Compose the bytes of a response.
+
+    Args:
+        response: With a status that has a body.
+        always: Fields that every answer has.
+        length: Of the body, in bytes.
+        body: All of it, if it is at hand.
+    """
+    tags: Headers = ()
+    if response.etag is not None:
+        tags = ((b"ETag", response.etag),)
+    if response.modified is not None:
+        tags = (*tags, (b"Last-Modified", format_http_date(response.modified)))
+    kept = tuple(pair for pair in response.headers if pair[0] in HEADERS_OF_304)
+    size = ((b"Content-Length", b"%d" % length),)
+    return SerializedResponse(
+        status=response.status,
+        head_before_date=_before(response.status, response.reason),
+        head_after_date=_fields((*response.headers, *always, *tags, *size)),
+        body=body,
+        etag=response.etag,
+        head_304_before_date=_before(304),
+        head_304_after_date=_fields((*kept, *always, *tags)),
+    )
+
+
+def _before(status: int, reason: bytes | None = None) -> bytes:
+    reason = reason or reason_phrase(status).encode("ascii")
+    return b"HTTP/1.1 %d %s\r\nServer: %s\r\nDate: " % (status, reason, version)
+
+
+def _fields(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"\r\n" + b"".join(b"%s: %s\r\n" % pair for pair in headers) + b"\r\n"
+
+
+class DateHeader:
+    """The Date field, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = b""
+
+    def now(self) -> bytes:
+        """Give the date as it is now (RFC 9110 section 5.6.7)."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._date = datetimeToString(second)
+        return self._date

@@ -1,0 +1,1 @@
+"""Our own HTTP server: connections, requests, the fast path and the access log."""

@@ -1,0 +1,181 @@
+"""
+Parser for plain request heads.
+
+Only these may take the fast path, so it accepts little: whatever could mean more than it seems (a body,
+a folded or repeated field, a bare line feed) is left to Twisted.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from twisted_index.http_semantics.negotiation import document_format
+from twisted_index.web.responses.response_cache import negotiate_representation, page_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted_index.web.responses.response_cache import Representation
+
+T = TypeVar("T")
+
+#: Fields that select a response which is not cached, or announce a body.
+_UNUSUAL = frozenset(
+    {
+        b"authorization",
+        b"content-length",
+        b"cookie",
+        b"expect",
+        b"http2-settings",
+        b"if-match",
+        b"if-modified-since",
+        b"if-range",
+        b"if-unmodified-since",
+        b"range",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"via",
+    }
+)
+#: Fields in which proxies name their client, for the access log alone.
+_FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+#: Bytes up to which a head is memoized (installers send some 600), and the number of entries.
+_MAX_MEMOIZED = 2048
+_MEMO_SIZE = 1024
+
+# RFC 9112 sections 3 and 5, without what is legal and rare. The target is a path without a query,
+# and visible ASCII; a field is a name, a colon and visible ASCII.
+_REQUEST_LINE = re.compile(rb"(GET|HEAD) (/[!\"$-;=@-~]*) HTTP/1\.1")
+_PAGE = re.compile(rb"/simple/([a-z0-9-]+)/")
+_FIELDS = re.compile(rb"(?:\r\n[A-Za-z0-9-]+:[ -~]*)+\r\n\r\n")
+_HOST = re.compile(rb"[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadFields:
+    """
+    The fields of a plain head.
+
+    Attributes:
+        representation: The negotiated representation of a page.
+        document: The name of the negotiated format of an error.
+        if_none_match: The field; None without one.
+        agent: User-Agent, for the access log.
+        referrer: Referer, for the access log.
+        forwarded: The fields in which proxies name their client, by lower-case name.
+    """
+
+    representation: Representation
+    document: str
+    if_none_match: bytes | None
+    agent: bytes
+    referrer: bytes
+    forwarded: Mapping[bytes, bytes]
+
+
+class RequestHead(NamedTuple):
+    """
+    A plain request head.
+
+    Attributes:
+        method: GET or HEAD.
+        path: The request target as it was sent.
+        page: The cache key of the page that the path names (`page_key`); None unless the path is
+            `/simple/` or `/simple/NAME/`.
+    """
+
+    method: bytes
+    path: bytes
+    page: str | None
+    fields: HeadFields
+
+
+class HeadParser:
+    """
+    Parses plain heads, and memoizes them: clients send the same fields over and over.
+
+    Args:
+        max_uri: Bytes of the longest plain target.
+        max_header: Bytes of the longest plain head.
+    """
+
+    def __init__(self, *, max_uri: int, max_header: int) -> None:
+        self._max_uri = max_uri
+        self._max_header = max_header
+        self._heads: dict[bytes, RequestHead] = {}
+        self._fields: dict[bytes, HeadFields | None] = {}
+
+    def parse(self, data: bytes) -> RequestHead | None:
+        """Parse what a channel received that awaited a request; None unless it is exactly one plain head."""
+        head = self._heads.get(data)
+        if head is None:
+            head = self._read(data)
+            if head is not None:
+                _memoize(self._heads, data, head)
+        return head
+
+    def _read(self, data: bytes) -> RequestHead | None:
+        end = data.find(b"\r\n")
+        match = _REQUEST_LINE.fullmatch(data, 0, end) if end > 0 else None
+        if match is None or end > self._max_uri or len(data) > self._max_header:
+            return None
+        rest = data[end:]
+        if rest in self._fields:
+            fields = self._fields[rest]
+        else:
+            fields = parse_fields(rest)
+            _memoize(self._fields, rest, fields)
+        return None if fields is None else RequestHead(match[1], match[2], _page_of(match[2]), fields)
+
+
+def _memoize(memo: dict[bytes, T], data: bytes, parsed: T) -> None:
+    if len(data) <= _MAX_MEMOIZED:
+        if len(memo) >= _MEMO_SIZE:
+            memo.clear()
+        memo[data] = parsed
+
+
+def _page_of(path: bytes) -> str | None:
+    """Return the cache key of the page that a path names. Only pages of normalized names are cached."""
+    if path == b"/simple/":
+        return page_key("")
+    match = _PAGE.fullmatch(path)
+    return None if match is None else page_key(match[1].decode("ascii"))
+
+
+def parse_fields(rest: bytes) -> HeadFields | None:
+    """
+    Parse the fields of a head.
+
+    Args:
+        rest: The data after the request line, from its line end on.
+
+    Returns:
+        None unless it is one block of plain fields without repetitions, with a plain Host.
+    """
+    if _FIELDS.fullmatch(rest) is None:
+        return None
+    fields: dict[bytes, bytes] = {}
+    for line in rest[2:-4].split(b"\r\n"):
+        name, _colon, value = line.partition(b":")
+        name = name.lower()
+        if name in fields or name in _UNUSUAL:
+            return None
+        fields[name] = value.strip(b" ")
+    if _HOST.fullmatch(fields.get(b"host", b"")) is None:
+        return None
+    if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    accept = fields.get(b"accept")
+    return HeadFields(
+        representation=negotiate_representation(accept, fields.get(b"accept-encoding")),
+        document=document_format(accept).name,
+        if_none_match=fields.get(b"if-none-match"),
+        agent=fields.get(b"user-agent", b"-"),
+        referrer=fields.get(b"referer", b"-"),
+        forwarded={name: fields[name] for name in fields.keys() & _FORWARDED},
+    )

@@ -1,0 +1,1 @@
+"""The upload API: forms as they arrive, and what becomes of them."""

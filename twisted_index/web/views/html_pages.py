@@ -1,0 +1,70 @@
+"""The front page, and the list of problems."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import TYPE_CHECKING
+
+from twisted_index.simple.html_writer import INCOMPLETE
+from twisted_index.web.responses.html_layout import render_page
+from twisted_index.web.views.install_commands import install_commands
+
+if TYPE_CHECKING:
+    from twisted_index.interfaces import ProblemReport
+    from twisted_index.simple.model import ProjectList
+
+
+def front_page(project_list: ProjectList, url: str, *, uploads: bool = False) -> bytes:
+    """
+    Write the front page: how to install from here, how to publish, and what there is.
+
+    Args:
+        project_list: All projects.
+        url: Where the index is mounted, as people are to type it.
+        uploads: Whether files can be published.
+    """
+    lines = install_commands(url)
+    usage = "\n".join([lines.pip, lines.uv, *([lines.twine] if uploads else [])])
+    history = ' · <a href="-/history">History</a>' if uploads else ""
+    names = project_list.names
+    links = "\n".join(f'<li><a href="simple/{name}/">{name}</a></li>' for name in names)
+    complete = "" if project_list.complete else f"<p>{INCOMPLETE}</p>\n"
+    listed = f"<ul>\n{links}\n</ul>\n" if names else "<p>No project yet: put a wheel into the folder.</p>\n"
+    return render_page(
+        "Python package index",
+        "<h1>Python package index</h1>\n"
+        f"<pre>{escape(usage)}</pre>\n"
+        f"<h2>{len(names)} project{'' if len(names) == 1 else 's'}</h2>\n{complete}{listed}"
+        '<p><a href="packages/">All files</a> · <a href="-/problems">Files left out</a>'
+        f"{history}</p>\n",
+    )
+
+
+def problems_page(report: ProblemReport) -> bytes:
+    """Write the files that are left out as a table."""
+    rows = "\n".join(
+        f"<tr><td><code>{escape(one.path)}</code></td><td>{escape(one.reason)}</td>"
+        f"<td>{escape(one.advice)}</td></tr>"
+        for one in report.problems
+    )
+    table = (
+        f"<table>\n<tr><th>File</th><th>Why it is not listed</th><th>What to do</th></tr>\n{rows}\n</table>\n"
+        if report.problems
+        else "<p>Every distribution file in the folder is listed.</p>\n"
+        if report.complete
+        else ""
+    )
+    rest = "" if report.complete else "<p>Not every file has been read yet. Look again in a moment.</p>\n"
+    return render_page("Files left out", f"<h1>Files left out</h1>\n{table}{rest}")
+
+
+def problems_json(report: ProblemReport) -> bytes:
+    """Write the files that are left out as JSON."""
+    document = {
+        "complete": report.complete,
+        "problems": [
+            {"path": one.path, "reason": one.reason, "advice": one.advice} for one in report.problems
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

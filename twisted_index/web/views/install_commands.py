@@ -1,0 +1,64 @@
+"""The commands that install from an index, and the one that publishes to it. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallCommands:
+    """
+    What to type to install from an index, ready to paste into a POSIX shell.
+
+    Attributes:
+        pip: The line for pip.
+        uv: The line for uv.
+        twine: The line that publishes there, by twine.
+    """
+
+    pip: str
+    uv: str
+    twine: str
+
+
+def install_commands(url: str) -> InstallCommands:
+    """
+    Give the lines that install from an index at a URL.
+
+    Args:
+        url: Where the index is mounted, without `/simple/`; http or https.
+    """
+    index = shlex.quote(f"{url.rstrip('/')}/simple/")
+    trusted = _trusted_host(url)
+    trust = f" --trusted-host {shlex.quote(trusted)}" if trusted else ""
+    return InstallCommands(
+        pip=f"pip install --index-url {index}{trust} NAME",
+        uv=f"uv pip install --default-index {index} NAME",
+        twine=f"twine upload --repository-url {shlex.quote(url.rstrip('/') + '/legacy/')} dist/*",
+    )
+
+
+def _trusted_host(url: str) -> str | None:
+    """
+    Give what pip has to be told before it uses a URL, or None.
+
+    pip trusts https, and plain http to localhost, 127.0.0.0/8 and ::1
+    (https://pip.pypa.io/en/stable/cli/pip/#cmdoption-trusted-host).
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host == "localhost" or is_loopback(host):
+        return None
+    name = f"[{host}]" if ":" in host else host
+    return name if parts.port is None else f"{name}:{parts.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is an address of the machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,58 @@
+"""Views of the legacy JSON API of PyPI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_index.simple.legacy_json import LEGACY_CONTENT_TYPE, NOT_FOUND
+from twisted_index.web.requests.context import JSON
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, UNSHARED, Response
+from twisted_index.web.responses.response_cache import strong_etag
+from twisted_index.web.views.legacy_json_document import legacy_document
+
+if TYPE_CHECKING:
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.interfaces import ISource
+    from twisted_index.web.requests.client_info import ClientInfoReader
+    from twisted_index.web.requests.context import RequestContext
+    from twisted_index.web.responses.response import Headers
+
+
+class LegacyJsonViews:
+    """
+    Answers with documents of projects and releases.
+
+    Args:
+        source: Where the projects come from.
+        client_info: Says by which URL a client came: links in these documents are whole URLs.
+        public_url: The URL of the index that people are shown; None for the one they came by.
+        worker: Threads that write large documents.
+    """
+
+    def __init__(
+        self,
+        source: ISource,
+        *,
+        client_info: ClientInfoReader,
+        public_url: str | None,
+        worker: IThreadRunner | None,
+    ) -> None:
+        self._source = source
+        self._client_info = client_info
+        self._public_url = public_url
+        self._worker = worker
+        caching = NO_CACHE if public_url else UNSHARED
+        self._headers: Headers = ((b"Content-Type", LEGACY_CONTENT_TYPE), *caching, *NOSNIFF)
+
+    async def document(self, asked: RequestContext) -> Response:
+        """Respond with the JSON document of a project or of one release."""
+        document = await legacy_document(
+            self._source,
+            asked.route.project,
+            asked.route.version or None,
+            base_url=self._public_url or self._client_info.url(asked.request),
+            worker=self._worker,
+        )
+        if document is None:
+            return Response(status=404, headers=JSON, body=NOT_FOUND)
+        return Response(headers=self._headers, body=document, etag=strong_etag(document))

@@ -1,0 +1,83 @@
+"""Collects what a document of the legacy JSON API needs; `simple.legacy_json` writes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.interfaces import StreamingContent
+from twisted_index.simple.archives.limits import MAX_METADATA
+from twisted_index.simple.formatting import core_metadata
+from twisted_index.simple.legacy_json import find_version, latest_version, release_files, write_project
+from twisted_index.simple.model import Sidecar
+
+if TYPE_CHECKING:
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.interfaces import FileBody, ISource
+    from twisted_index.simple.model import ProjectPage
+
+#: Documents with more files than this are rendered in a thread, so they don't block the reactor.
+_MANY = 500
+
+
+async def legacy_document(
+    source: ISource,
+    project: str,
+    version: str | None = None,
+    *,
+    base_url: str | None = None,
+    worker: IThreadRunner | None = None,
+) -> bytes | None:
+    """
+    Give the document of a project or of one release.
+
+    Args:
+        source: Where the project comes from.
+        project: A normalized name.
+        version: In any spelling; None for the project.
+        base_url: As for `write_project`.
+        worker: Threads that write large documents; without it they are written at once.
+
+    Returns:
+        None if there is no such project with a file, or no such version.
+
+    Raises:
+        Unavailable: The source cannot tell now.
+    """
+    snapshot = await result_of(source.project_page, project)
+    page = snapshot.value
+    if page is None:
+        return None
+    found = latest_version(page) if version is None else find_version(page, version)
+    if found is None:
+        return None
+    metadata = await _metadata(source, page, found)
+
+    def write() -> bytes:
+        return write_project(page, metadata, None if version is None else found, base_url=base_url)
+
+    return await worker.run(write) if worker is not None and len(page.files) > _MANY else write()
+
+
+async def _metadata(source: ISource, page: ProjectPage, version: str) -> bytes | None:
+    """Read the core metadata of a release out of one of its wheels: only a wheel's is offered."""
+    wheels = [file for file in release_files(page, version) if core_metadata(file) is not None]
+    for file in wheels[:1]:
+        body = await result_of(source.open_file, page.name, file.filename, Sidecar.METADATA)
+        if body is not None:
+            return await _read(body)
+    return None
+
+
+async def _read(body: FileBody) -> bytes:
+    """Read a small document whole, wherever it comes from, and let go of it."""
+    content = body.content
+    if isinstance(content, bytes):
+        return content
+    try:
+        if isinstance(content, StreamingContent):
+            await content.wait_complete()
+            return content.read(0, min(body.size, MAX_METADATA))
+        return content.read(MAX_METADATA)
+    finally:
+        content.close()

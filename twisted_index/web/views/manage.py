@@ -1,0 +1,148 @@
+"""Views that change files: deleting, yanking, project statuses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
+from twisted_index.interfaces import Action
+from twisted_index.simple.model import ProjectStatus, Status
+from twisted_index.simple.names import is_valid_name, normalize
+from twisted_index.web.requests.context import JSON, MAX_SMALL_BODY
+from twisted_index.web.responses.response import Response
+from twisted_index.web.responses.send import header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted.web.server import Request
+
+    from twisted_index.interfaces import IStore
+    from twisted_index.web.requests.authorization import Authorizer
+    from twisted_index.web.requests.context import RequestContext
+
+_YES = ("true", "yes", "1", "on")
+_NO = ("false", "no", "0", "off")
+#: Fields of a form; there are five that mean anything.
+_MOST_FIELDS = 100
+
+
+class ManageViews:
+    """
+    Passes changes on to a store.
+
+    Args:
+        store: Makes them.
+        authorizer: Says who may do what.
+    """
+
+    def __init__(self, store: IStore, authorizer: Authorizer) -> None:
+        self._store = store
+        self._authorizer = authorizer
+
+    async def delete(self, asked: RequestContext) -> Response:
+        """Answer DELETE of a file's URL."""
+        route = asked.route
+        if route.sidecar is not None:
+            raise BadRequest("Delete the file itself; what belongs to it goes with it.")
+        await result_of(self._store.delete, route.project, route.filename, by=asked.identity.name)
+        return _done({"deleted": route.filename})
+
+    async def yank(self, asked: RequestContext) -> Response:
+        """Yank or unyank a release or a file."""
+        wanted = _read_fields(asked.request)
+        project = _project(wanted)
+        identity = await self._authorizer.require(asked.request, Action.YANK, project)
+        version, filename = wanted.get("version"), wanted.get("filename")
+        if (version is None) is (filename is None):
+            raise BadRequest("Say either version or filename.")
+        if not _is_true(wanted.get("yanked", "true")):
+            files = await result_of(
+                self._store.unyank, project, version=version, filename=filename, by=identity.name
+            )
+            return _done({"project": project, "yanked": False, "files": list(files)})
+        reason = wanted.get("reason", "")
+        files = await result_of(
+            self._store.yank, project, version=version, filename=filename, reason=reason, by=identity.name
+        )
+        return _done({"project": project, "yanked": True, "reason": reason, "files": list(files)})
+
+    async def set_status(self, asked: RequestContext) -> Response:
+        """Set the status of a project (PEP 792)."""
+        wanted = _read_fields(asked.request)
+        project = _project(wanted)
+        identity = await self._authorizer.require(asked.request, Action.YANK, project)
+        known = [status.value for status in Status]
+        if wanted.get("status") not in known:
+            raise BadRequest(f"Say a status: one of {', '.join(known)}.")
+        status = ProjectStatus(status=Status(wanted["status"]), reason=wanted.get("reason", ""))
+        await result_of(self._store.set_status, project, status, by=identity.name)
+        return _done({"project": project, "status": status.status.value, "reason": status.reason})
+
+
+def _done(document: Mapping[str, Any]) -> Response:
+    return Response(headers=JSON, body=json.dumps(document, ensure_ascii=False).encode("utf-8") + b"\n")
+
+
+def _read_fields(request: Request) -> dict[str, str]:
+    """Read what was sent: a JSON object of strings and booleans, or a form as curl's `-d` sends it."""
+    kind = (header(request, b"Content-Type") or b"").partition(b";")[0].strip().lower()
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise UnsupportedMediaType("Send application/json, or application/x-www-form-urlencoded.")
+    assert request.content is not None
+    request.content.seek(0)
+    body = request.content.read(MAX_SMALL_BODY + 1)
+    if len(body) > MAX_SMALL_BODY:
+        raise ContentTooLarge("That is more than this URL takes.")
+    return reader(body)
+
+
+def _read_form(body: bytes) -> dict[str, str]:
+    """Read a form; of a field that is there more than once, the last one counts."""
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
+        )
+    except ValueError:
+        raise BadRequest("The body is not a form in UTF-8.") from None
+    return dict(pairs)
+
+
+def _read_json(body: bytes) -> dict[str, str]:
+    try:
+        document = json.loads(body)
+        # Half of a surrogate pair can be written in JSON, and nowhere else.
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not JSON in UTF-8.") from None
+    if not isinstance(document, dict) or not all(map(_is_field, document.items())):
+        raise BadRequest("The body has to be a JSON object of strings; yanked may be true or false.")
+    return {key: str(value) for key, value in document.items()}
+
+
+_READERS: Mapping[bytes, Callable[[bytes], dict[str, str]]] = {
+    b"application/json": _read_json,
+    b"application/x-www-form-urlencoded": _read_form,
+}
+
+
+def _is_field(pair: tuple[str, object]) -> bool:
+    name, value = pair
+    return isinstance(value, str) or (name == "yanked" and isinstance(value, bool))
+
+
+def _is_true(text: str) -> bool:
+    if text.lower() not in (*_YES, *_NO):
+        raise BadRequest("yanked is either true or false.")
+    return text.lower() in _YES
+
+
+def _project(wanted: Mapping[str, str]) -> str:
+    name = wanted.get("project", "")
+    if not is_valid_name(name):
+        raise BadRequest("Say the project, by a name that a project can have.")
+    return normalize(name)

@@ -1,0 +1,103 @@
+"""Views for operators: health, problems, the audit log, metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
+from twisted_index.interfaces import IProblemSource, ProblemReport
+from twisted_index.web.requests.context import HTML, JSON
+from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
+from twisted_index.web.views.audit_page import write_history_json, write_history_page
+from twisted_index.web.views.html_pages import problems_json, problems_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client.registry import Collector
+
+    from twisted_index.interfaces import IAuditLog, ISource
+    from twisted_index.metrics.counters import Counters
+    from twisted_index.metrics.exposition import Exposition
+    from twisted_index.web.requests.context import RequestContext
+
+#: Events that are shown; the file of the history has them all.
+_EVENTS = 500
+
+
+class OperationsViews:
+    """
+    Answers questions about the server.
+
+    Args:
+        source: Where the projects come from.
+        audit_log: What was done; None if nothing is ever done here.
+        counters: What the server counts.
+        collectors: Of metrics besides the counters.
+    """
+
+    def __init__(
+        self,
+        source: ISource,
+        *,
+        audit_log: IAuditLog | None = None,
+        counters: Counters,
+        collectors: Sequence[Collector] = (),
+    ) -> None:
+        self._source = source
+        self._audit_log = audit_log
+        self._counters = counters
+        self._collectors = collectors
+        #: Tells how many connections there are; the site knows.
+        self.connections: Callable[[], int] = lambda: 0
+
+    async def health(self, _asked: RequestContext) -> Response:
+        """Respond with 200 while every package folder can be read, else with 503."""
+        # A root that cannot be read is an outage; a project's folder is that project's, and a problem.
+        if not (await result_of(self._source.project_list)).value.complete:
+            raise Unavailable(
+                "One of the package folders cannot be read right now; see the list of problems."
+            )
+        return Response(headers=JSON, body=json.dumps({"status": "ok"}).encode() + b"\n")
+
+    async def problems(self, asked: RequestContext) -> Response:
+        """Respond with the files that are not listed."""
+        source = IProblemSource(self._source, None)
+        report = ProblemReport() if source is None else await result_of(source.problems)
+        return negotiate_document(asked, problems_json(report), problems_page(report))
+
+    async def audit_log(self, asked: RequestContext) -> Response:
+        """Respond with the latest events of the audit log."""
+        events = () if self._audit_log is None else await result_of(self._audit_log.latest, _EVENTS)
+        return negotiate_document(asked, write_history_json(events), write_history_page(events))
+
+    @cached_property
+    def _exposition(self) -> Exposition:
+        # Imported by the first scrape: prometheus_client takes tens of milliseconds.
+        from twisted_index.metrics.exposition import Exposition
+
+        return Exposition(self._counters, self._collectors)
+
+    async def metrics(self, asked: RequestContext) -> Response:
+        """Respond with the metrics, as Prometheus reads them."""
+        projects: int | None = None
+        # An unreadable folder leaves a gap in this metric; the scrape has all others.
+        with contextlib.suppress(SimpleIndexError):
+            projects = len((await result_of(self._source.project_list)).value.names)
+        media_type, body = self._exposition.write(
+            (asked.accept or b"").decode("latin-1"), connections=self.connections(), projects=projects
+        )
+        fields = ((b"Content-Type", media_type), (b"Vary", b"Accept"))
+        return Response(headers=(*fields, *NO_CACHE, *NOSNIFF), body=body)
+
+
+def negotiate_document(asked: RequestContext, as_json: bytes, as_html: bytes) -> Response:
+    """Answer with JSON, or with a page for people, whichever was asked for."""
+    if document_format(asked.accept) is DocumentFormat.HTML:
+        return Response(headers=(*HTML, (b"Vary", b"Accept"), *NO_SCRIPTS), body=as_html)
+    return Response(headers=(*JSON, (b"Vary", b"Accept")), body=as_json)
