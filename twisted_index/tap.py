@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from twisted_index.config import layers, parsers
-from twisted_index.config.command_line import options_first
+from twisted_index.config.option_order import options_first
 from twisted_index.config.settings import SETTINGS, UPLOADS, UPSTREAM
 from twisted_index.errors import ConfigurationError
 from twisted_index.service import SimpleIndexService

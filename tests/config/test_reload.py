@@ -25,7 +25,7 @@ from twisted_index.config.settings import (
     UpstreamSettings,
 )
 from twisted_index.errors import ConfigurationError
-from twisted_index.indexes.compose import SourceBuilder
+from twisted_index.indexes.builder import SourceBuilder
 from twisted_index.indexes.swappable import SwappableSource
 from twisted_index.service import SimpleIndexService
 from twisted_index.tap import makeService

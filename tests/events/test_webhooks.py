@@ -263,10 +263,10 @@ def test_only_scheme_host_and_port_of_a_url_are_shown(url: str, shown: str):
 
 
 @pytest.mark.parametrize("url", ["", "hooks.example", "ftp://a/", "http://", "http://a:b/", "http://[::1/"])
-def test_a_url_that_cannot_be_told_is_refused_without_being_repeated(url: str):
+def test_a_url_that_is_no_webhook_url_is_refused_without_being_repeated(url: str):
     with pytest.raises(ConfigurationError) as refusal:
         Webhook(url, reactor=Clock())
-    assert str(refusal.value).startswith("A URL that is told of uploads")
+    assert str(refusal.value).startswith("A webhook URL begins with")
 
 
 # -- Over a socket

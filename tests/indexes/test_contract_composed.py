@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Unavailable
-from twisted_index.indexes.policy import PolicySource
-from twisted_index.indexes.priority import PrioritySource
+from twisted_index.indexes.name_ownership import PrioritySource
 from twisted_index.indexes.routing import RoutedSource, SourceRoute
 from twisted_index.indexes.swappable import SwappableSource
+from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.interfaces import ISource
 from twisted_index.simple.model import Status
 from twisted_index.testing import BuiltFile, MemorySource, SourceContract, SourceHarness

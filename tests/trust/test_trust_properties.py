@@ -29,7 +29,7 @@ from twisted_index.backends.folder.source import FolderSource
 from twisted_index.config.settings import RoutingRule, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.files.stamps import StatValidator
-from twisted_index.indexes.compose import build_source
+from twisted_index.indexes.builder import build_source
 from twisted_index.interfaces import ANONYMOUS
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import IncompleteResponse, SiteInMemory, SynchronousRunner, make_wheel

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target, find_files
-from twisted_index.config.command_line import parse_positionals
+from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import Unavailable
 
 if TYPE_CHECKING:

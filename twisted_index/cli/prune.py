@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.cli._edit import ChangeOptions, OfflineEdit
 from twisted_index.cli.delete import delete_files
-from twisted_index.config.command_line import parse_positionals
+from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.parsers import duration
 from twisted_index.errors import ConfigurationError, NotFound, UnreadableFolder
 from twisted_index.simple.names import normalize, version_sort_key

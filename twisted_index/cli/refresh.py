@@ -12,7 +12,7 @@ from twisted_index.backends.upstream import page_record
 from twisted_index.backends.upstream.disk_cache import DiskCache
 from twisted_index.cli._edit import parse_project
 from twisted_index.config import layers
-from twisted_index.config.command_line import parse_positionals
+from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, NotFound, Unavailable
 from twisted_index.server.wiring import cache_folder
 

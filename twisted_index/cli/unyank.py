@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target
-from twisted_index.config.command_line import parse_positionals
+from twisted_index.config.option_order import parse_positionals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,7 @@ from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.webhooks import Webhooks
-from twisted_index.indexes.compose import SourceBuilder, routed_away
+from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.indexes.swappable import SwappableSource
 from twisted_index.web.resource import IndexResource
 

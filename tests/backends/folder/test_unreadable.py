@@ -17,7 +17,7 @@ from tests.kit.at_once import answer
 from tests.kit.folder_source import Folder
 from twisted_index.backends.folder import inspector
 from twisted_index.errors import OutOfResources, Unavailable, UnreadableFolder
-from twisted_index.indexes.priority import PrioritySource
+from twisted_index.indexes.name_ownership import PrioritySource
 from twisted_index.indexes.routing import RoutedSource, SourceRoute
 from twisted_index.simple.model import Sidecar, Status
 from twisted_index.testing import MemorySource, make_sdist, make_wheel

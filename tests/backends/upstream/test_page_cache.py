@@ -17,8 +17,8 @@ from tests.kit.scripted_remote import Bench, ScriptedRemote, read_body, remote_f
 from twisted_index import cli
 from twisted_index.backends.upstream.counters import UpstreamCounters
 from twisted_index.backends.upstream.page_cache import PageCache
+from twisted_index.backends.upstream.page_freshness import CacheTimes
 from twisted_index.backends.upstream.page_record import encode_forgotten
-from twisted_index.backends.upstream.page_validity import CacheTimes
 from twisted_index.backends.upstream.remote import NOT_MODIFIED, RemotePage
 from twisted_index.errors import BadGateway, NotReady, Unavailable
 from twisted_index.http_client.retry import TemporaryFailure

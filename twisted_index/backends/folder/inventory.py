@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.listing import DELETED, read_listing
-from twisted_index.backends.folder.roots import read_root
+from twisted_index.backends.folder.root_listing import read_root
 from twisted_index.errors import Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import StatValidator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted_index.backends.folder.listing import Listing, ListingEntry
-    from twisted_index.backends.folder.roots import ProjectEntries, RootListing
+    from twisted_index.backends.folder.root_listing import ProjectEntries, RootListing
     from twisted_index.simple.names import Distribution
 
 YANKED = ".yanked"

@@ -31,7 +31,7 @@ from twisted_index.simple.names import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from twisted_index.backends.folder.roots import ProjectEntries
+    from twisted_index.backends.folder.root_listing import ProjectEntries
     from twisted_index.files.stamps import StampedStat, StatValidator
 
 #: Files beside a distribution that say something of it.

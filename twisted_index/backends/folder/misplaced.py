@@ -23,7 +23,7 @@ from twisted_index.simple.names import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from twisted_index.backends.folder.roots import RootListing
+    from twisted_index.backends.folder.root_listing import RootListing
 
 #: Levels below a root that are scanned; packages are not kept deeper.
 _DEEPEST = 8

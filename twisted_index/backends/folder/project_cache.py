@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.inspector import KnownFiles
     from twisted_index.backends.folder.listing import Listing
     from twisted_index.backends.folder.page_builder import ListedFile
+    from twisted_index.backends.folder.root_listing import ProjectEntries
     from twisted_index.backends.folder.root_set import RootSet
-    from twisted_index.backends.folder.roots import ProjectEntries
     from twisted_index.concurrency.single_flight import SharedResult
     from twisted_index.files.stamps import Stamp, StampedStat, StatValidator
     from twisted_index.interfaces import Problem, Snapshot

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from twisted_index.backends.folder.root_listing import ProjectEntries
     from twisted_index.backends.folder.root_set import RootSet
-    from twisted_index.backends.folder.roots import ProjectEntries
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import UnreadableFolder
     from twisted_index.files.stamps import StampedStat, StatValidator

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_index.backends.folder.listing import printable_path
-from twisted_index.backends.folder.roots import read_root
+from twisted_index.backends.folder.root_listing import read_root
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import OutOfResources, UnreadableFolder
 from twisted_index.files.os_errors import public_read_error
@@ -19,7 +19,7 @@ from twisted_index.interfaces import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
-    from twisted_index.backends.folder.roots import ProjectEntries, RootListing
+    from twisted_index.backends.folder.root_listing import ProjectEntries, RootListing
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.files.stamps import StampedStat, StatValidator
 

@@ -15,10 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from twisted_index.backends.upstream.api_check import MAX_ROOT, APICheck, is_not_project_list
 from twisted_index.backends.upstream.lazy_wheel import read_remote_metadata
 from twisted_index.backends.upstream.page_parser import ACCEPT, parse_page
 from twisted_index.backends.upstream.remote import NOT_MODIFIED
-from twisted_index.backends.upstream.root_check import MAX_ROOT, RootCheck, is_not_project_list
 from twisted_index.errors import BadGateway
 from twisted_index.http_client.agent import USER_AGENT
 from twisted_index.http_client.body import MemoryBudget
@@ -103,7 +103,7 @@ class HTTPUpstream:
             tls=tls,
         )
         self._absent = (*ABSENT_STATUSES, 403) if absent_on_403 else ABSENT_STATUSES
-        self._root = RootCheck(self.url, self._look_at_root, reactor.seconds)
+        self._root = APICheck(self.url, self._look_at_root, reactor.seconds)
         # One of the largest pages at a time, or many of the usual size.
         self._memory = MemoryBudget(limits.max_body * 3 // 2)
 

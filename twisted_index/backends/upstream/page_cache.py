@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.upstream.counters import UpstreamCounters
     from twisted_index.backends.upstream.disk_cache import DiskCache
+    from twisted_index.backends.upstream.page_freshness import CacheTimes
     from twisted_index.backends.upstream.page_record import PageRecord
     from twisted_index.backends.upstream.page_store import PageState
-    from twisted_index.backends.upstream.page_validity import CacheTimes
     from twisted_index.backends.upstream.remote import IUpstreamClient, NotModified
     from twisted_index.concurrency.thread_pool import IThreadRunner
 

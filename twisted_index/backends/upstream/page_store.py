@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from twisted.internet.defer import DeferredLock
 
 from twisted_index.backends.upstream import page_record
-from twisted_index.backends.upstream.page_validity import PageValidity
+from twisted_index.backends.upstream.page_freshness import PageFreshness
 from twisted_index.concurrency.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from twisted_index.backends.upstream.disk_cache import DiskCache
+    from twisted_index.backends.upstream.page_freshness import CacheTimes
     from twisted_index.backends.upstream.page_record import PageRecord
-    from twisted_index.backends.upstream.page_validity import CacheTimes
     from twisted_index.backends.upstream.remote import RemoteFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.simple.model import ProjectPage
@@ -82,7 +82,7 @@ class PageState:
     record: PageRecord | None
     page: ProjectPage | None
     files: dict[str, RemoteFile]
-    validity: PageValidity
+    validity: PageFreshness
     stamp: FileStamp | None = None
     failed_at: float | None = None
     renewed_at: float | None = None
@@ -156,7 +156,7 @@ class PageStore:
     def set_absent(self, project: str) -> PageState:
         """Remember that there is no such project, in memory only, or guesses would fill the disk."""
         self._drop(project)
-        truth = PageValidity(self._times, self._times.absent_ttl, self._times.wall())
+        truth = PageFreshness(self._times, self._times.absent_ttl, self._times.wall())
         state = self._absent[project] = PageState(None, None, {}, truth)
         while len(self._absent) > _MOST_ABSENT:
             self._absent.popitem(last=False)
@@ -315,7 +315,7 @@ class PageStore:
     def _listed(self, record: PageRecord) -> dict[str, RemoteFile]:
         return page_record.listed_files(record)
 
-    def _put(self, project: str, shown: _Shown, truth: PageValidity | None = None) -> PageState:
+    def _put(self, project: str, shown: _Shown, truth: PageFreshness | None = None) -> PageState:
         before = self._drop(project)
         if before is not None:
             before.validity.invalidate()
@@ -327,11 +327,11 @@ class PageStore:
             self._drop(next(iter(self._states)))
         return state
 
-    def _truth_of(self, record: PageRecord, before: PageValidity | None) -> PageValidity:
+    def _truth_of(self, record: PageRecord, before: PageFreshness | None) -> PageFreshness:
         if before is not None:
             return before.copy()
         ttl = self._times.absent_ttl if record.is_absent else self._times.ttl
-        return PageValidity(self._times, ttl, record.fetched_at)
+        return PageFreshness(self._times, ttl, record.fetched_at)
 
     def _drop(self, project: str) -> PageState | None:
         self._absent.pop(project, None)
@@ -358,8 +358,8 @@ class OfflinePageStore(PageStore):
         sha256 = one.file.hashes.get("sha256")
         return self._cache is not None and sha256 is not None and self._cache.has_file(sha256)
 
-    def _truth_of(self, record: PageRecord, before: PageValidity | None) -> PageValidity:
-        return PageValidity(self._times, _OFFLINE_LOOK, self._times.wall())
+    def _truth_of(self, record: PageRecord, before: PageFreshness | None) -> PageFreshness:
+        return PageFreshness(self._times, _OFFLINE_LOOK, self._times.wall())
 
     def _write(self, project: str, record: PageRecord) -> FileStamp | None:
         return None

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from twisted_index.backends.upstream.counters import UpstreamCounters
 from twisted_index.backends.upstream.file_cache import FileCache, FileRequest
 from twisted_index.backends.upstream.page_cache import OfflinePageCache, PageCache
-from twisted_index.backends.upstream.page_validity import CacheTimes
+from twisted_index.backends.upstream.page_freshness import CacheTimes
 from twisted_index.backends.upstream.sidecars import UpstreamSidecars
 from twisted_index.concurrency.deadline import FILE_DEADLINE
 from twisted_index.concurrency.thread_pool import ThreadPool
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.upstream.disk_cache import DiskCache
     from twisted_index.backends.upstream.page_cache import PageResult
+    from twisted_index.backends.upstream.page_freshness import PageFreshness
     from twisted_index.backends.upstream.page_store import PageState
-    from twisted_index.backends.upstream.page_validity import PageValidity
     from twisted_index.backends.upstream.remote import IUpstreamClient, RemoteFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import FileBody, MaybeAwaitable
@@ -213,7 +213,7 @@ class UpstreamSource:
 
     def _fresh_in_memory(self, project: str) -> _FoundPage | None:
         """Find a project in memory, if everything about it is fresh."""
-        truths: list[PageValidity] = []
+        truths: list[PageFreshness] = []
         for pages in self._pages:
             state = pages.fresh(project)
             if state is None:
@@ -234,7 +234,7 @@ class UpstreamSource:
         Returns:
             What the last one said that was asked; None if there are none.
         """
-        truths: list[PageValidity] = []
+        truths: list[PageFreshness] = []
         found = None
         for at, pages in enumerate(self._pages):
             spare = await self._spare(project, at)
@@ -330,7 +330,7 @@ async def _find_again(pages: PageCache, project: str, one: RemoteFile) -> str | 
     return found.url if is_same else None
 
 
-def _found(pages: PageCache, answer: PageResult, truths: list[PageValidity]) -> _FoundPage:
+def _found(pages: PageCache, answer: PageResult, truths: list[PageFreshness]) -> _FoundPage:
     if answer.is_stale:
         still_true: Callable[[], bool] = _never
     else:
@@ -339,7 +339,7 @@ def _found(pages: PageCache, answer: PageResult, truths: list[PageValidity]) -> 
     return _FoundPage(pages, answer.state, snapshot)
 
 
-def _all_of(truths: tuple[PageValidity, ...]) -> Callable[[], bool]:
+def _all_of(truths: tuple[PageFreshness, ...]) -> Callable[[], bool]:
     return lambda: all(truth() for truth in truths)
 
 

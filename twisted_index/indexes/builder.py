@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.errors import ConfigurationError
-from twisted_index.indexes.policy import PolicySource
-from twisted_index.indexes.priority import PrioritySource
+from twisted_index.indexes.name_ownership import PrioritySource
 from twisted_index.indexes.routing import RoutedSource, SourceRoute
+from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.simple.name_patterns import name_matcher
 
 if TYPE_CHECKING:

@@ -138,7 +138,7 @@ class PolicySource(CompositeSource):
 
     Args:
         source: Not asked for names that are left out as a whole.
-        policy: What it says of upstreams; `local_only` and `merge_upstream` are for `priority`.
+        policy: What it says of upstreams; `local_only` and `merge_upstream` are for `name_ownership`.
         now: Tells the time: seconds since the epoch.
         first_seen: Asked after the source has told of the file.
     """

@@ -40,7 +40,7 @@ _AGAIN = 60.0
 _MAX_SEEN_PROJECTS = 10_000
 
 
-class RootCheck:
+class APICheck:
     """
     Looks at the root of an upstream, and remembers what it saw.
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from tests.kit.properties import examples
 from twisted_index.config.settings import RoutingRule, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import ConfigurationError, Found
-from twisted_index.indexes.compose import build_source, routed_away
+from twisted_index.indexes.builder import build_source, routed_away
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import MemorySource, make_wheel
 

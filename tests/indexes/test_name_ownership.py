@@ -16,7 +16,7 @@ from tests.kit.folder_source import Folder
 from tests.kit.properties import examples
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.errors import Found, NotReady, Unavailable
-from twisted_index.indexes.priority import PrioritySource
+from twisted_index.indexes.name_ownership import PrioritySource
 from twisted_index.interfaces import ILifecycle, IProblemSource, ISource, Problem, ProblemReport
 from twisted_index.simple.model import Sidecar, Status
 from twisted_index.simple.names import parse_filename

@@ -17,8 +17,8 @@ from tests.kit.properties import examples
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Found, Unavailable
-from twisted_index.indexes.policy import PolicySource
-from twisted_index.indexes.priority import PrioritySource
+from twisted_index.indexes.name_ownership import PrioritySource
+from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.interfaces import FileBody, ILifecycle, IProblemSource, ISource, Snapshot
 from twisted_index.simple.model import ProjectPage, Sidecar, Status
 from twisted_index.testing import MemorySource, SourceCall, make_sdist, make_wheel
@@ -310,7 +310,8 @@ def test_what_the_cool_down_holds_back_is_a_problem_until_it_is_there(source, no
 def test_a_page_that_the_cool_down_empties_is_logged_once(source, now, monkeypatch):
     said = []
     monkeypatch.setattr(
-        "twisted_index.indexes.policy._log.warn", lambda form, **fields: said.append(form.format(**fields))
+        "twisted_index.indexes.upstream_policy._log.warn",
+        lambda form, **fields: said.append(form.format(**fields)),
     )
     source.add(WHEEL, upload_time=now.days_ago(1))
     upstream = filtered(source, now, cooldown=7 * DAY)

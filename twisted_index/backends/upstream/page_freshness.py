@@ -32,7 +32,7 @@ class CacheTimes:
     monotonic: Callable[[], float]
 
 
-class PageValidity:
+class PageFreshness:
     """
     Is what an upstream said still to be repeated? Small, as prepared answers keep it.
 
@@ -67,9 +67,9 @@ class PageValidity:
         self._said = said
         self._seen = self._times.monotonic()
 
-    def copy(self) -> PageValidity:
+    def copy(self) -> PageFreshness:
         """Make another one that holds as long as this one."""
-        other = PageValidity(self._times, self._ttl, self._said)
+        other = PageFreshness(self._times, self._ttl, self._said)
         other._seen = self._seen
         return other
 
