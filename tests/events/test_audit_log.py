@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,3 +116,21 @@ def test_the_index_of_an_event_comes_back(tmp_path: Path):
     with path_of(tmp_path).open("ab") as file:
         file.write(LINE)
     assert journal.latest(2) == (event(), event(index="dev"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives things away")
+def test_a_history_begun_by_root_belongs_to_the_owner_of_the_state(tmp_path: Path):
+    os.chown(tmp_path, 12345, 12346)
+    AuditFile(str(tmp_path)).append(event())
+    for path in (path_of(tmp_path).parent, path_of(tmp_path)):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
+
+
+def test_the_history_may_be_a_link_to_another_volume(tmp_path: Path):
+    volume = tmp_path / "volume.jsonl"
+    path_of(tmp_path).parent.mkdir()
+    path_of(tmp_path).symlink_to(volume)
+    journal = AuditFile(str(tmp_path))
+    journal.append(event())
+    assert journal.latest(1) == (event(),)
+    assert volume.exists()

@@ -23,13 +23,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from twisted_index.access.patterns import project_pattern
 from twisted_index.errors import ConfigurationError, Unauthorized
+from twisted_index.files.private_files import make_private_folder, private_lock, replace_private
 from twisted_index.files.watched_file import WatchedFile
 from twisted_index.interfaces import Action
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two commands at the same moment may lose a change
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -201,11 +197,11 @@ class TokenStore:
     def _changing(self) -> Iterator[dict[str, Token]]:
         """Give the tokens to be changed, alone; they are kept unless something is raised."""
         try:
-            _make_folder(self._folder)
-            with _locked(os.path.join(self._folder, "tokens.lock")):
+            make_private_folder(self._folder)
+            with private_lock(os.path.join(self._folder, "tokens.lock")):
                 tokens = dict(self.read())
                 yield tokens
-                _replace(self._path, _serialize(tokens))
+                replace_private(self._path, _serialize(tokens))
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the tokens cannot be kept: {error.strerror}.") from error
 
@@ -279,80 +275,3 @@ def _serialize(tokens: Mapping[str, Token]) -> bytes:
         for token in tokens.values()
     ]
     return json.dumps({"version": _VERSION, "tokens": rows}, indent=1).encode() + b"\n"
-
-
-def _make_folder(folder: str) -> None:
-    """Make a folder that only its owner may look into."""
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        return
-    if hasattr(os, "O_DIRECTORY"):
-        with _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            _chown_like_folder(descriptor, os.path.dirname(folder))
-
-
-@contextlib.contextmanager
-def _opened(path: str, flags: int) -> Iterator[int]:
-    """
-    Open something of a folder that may belong to a less privileged user.
-
-    Links are not followed: root must not be led to give away or to write over what it points to.
-    """
-    safe = flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(path, safe, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _chown_like_folder(descriptor: int, folder: str) -> None:
-    """
-    Give something to the owner of the folder that it lies in.
-
-    Tokens are often made by root, for a server that runs as a user of its own and has to read them.
-    """
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        owner = os.stat(folder)
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Hold the lock of a folder. It is a file of its own: the file of tokens is another with each change."""
-    with _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
-        _chown_like_folder(descriptor, os.path.dirname(path))
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-
-
-def _replace(path: str, data: bytes) -> None:
-    """Put a file in another's place, so that either is there whole after a loss of power."""
-    folder = os.path.dirname(path)
-    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
-    try:
-        with _opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-            _chown_like_folder(descriptor, folder)
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(data)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the new name of a file last."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

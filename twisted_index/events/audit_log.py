@@ -18,6 +18,7 @@ from zope.interface import implementer
 from twisted_index.errors import InsufficientStorage, Unavailable
 from twisted_index.files.anonymous_file import sync_folder
 from twisted_index.files.os_errors import public_write_error
+from twisted_index.files.private_files import make_private_folder, open_private
 from twisted_index.interfaces import AuditEvent, IAuditLog
 
 if TYPE_CHECKING:
@@ -95,9 +96,13 @@ class AuditFile:
         folder = os.path.dirname(path)
         is_new = not os.path.exists(path)
         if is_new:
-            os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(folder, 0o700)
+            make_private_folder(folder)
+            with (
+                contextlib.suppress(FileExistsError),
+                open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL),
+            ):
+                pass
+        # Unlike other private files, this one may be a link, for instance to a volume for logs.
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # One write, so that the lines of several processes do not mix.

@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import stat as stat_module
+import tempfile
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted_index.files.locks import try_lock
@@ -44,16 +45,24 @@ class AnonymousFile:
     A file to be given a name. Made by `open_anonymous`.
 
     Args:
-        root: The folder in whose file system it is.
-        descriptor: Open for reading and writing; closed by `close`.
+        root: The folder in whose file system it is; empty if it can have no name (`open_scratch`).
+        descriptor: Open for reading and writing.
         path: Its name in the hidden folder; None if it has none at all.
+
+    Attributes:
+        root: As given.
+        descriptor: As given; -1 once it is closed.
     """
 
     def __init__(self, root: bytes, descriptor: int, path: bytes | None) -> None:
         self.root = root
         self.descriptor = descriptor
         self._path = path
-        self._closed = False
+
+    @property
+    def can_be_named(self) -> bool:
+        """Whether `link` and `replace` can give it a name."""
+        return bool(self.root)
 
     @property
     def readable_path(self) -> bytes:
@@ -65,6 +74,21 @@ class AnonymousFile:
         view = memoryview(data)
         while view:
             view = view[os.write(self.descriptor, view) :]
+
+    def write_what_fits(self, data: bytes, position: int) -> tuple[int, OSError | None]:
+        """
+        Write at a position.
+
+        Returns:
+            How many bytes were written, and why not all of them.
+        """
+        view, written = memoryview(data), 0
+        try:
+            while written < len(view):
+                written += os.pwrite(self.descriptor, view[written:], position + written)
+        except OSError as error:
+            return written, error
+        return written, None
 
     def allow_reading(self) -> None:
         """Let everyone read it."""
@@ -97,10 +121,13 @@ class AnonymousFile:
             if error.errno not in _NO_LINKS:
                 raise
             self._move_carefully(self._path, target)
-        self._drop_path()
+        self.discard()
 
     def replace(self, target: bytes) -> None:
-        """Give it its name in one step, in place of what has it."""
+        """Give it its name in one step, in place of what may have it."""
+        with contextlib.suppress(FileExistsError):
+            self.link(target)
+            return
         if self._path is None:
             # Shows a sweep that it is in use.
             try_lock(self.descriptor)
@@ -125,14 +152,20 @@ class AnonymousFile:
         self.close()
         return copy
 
-    def close(self) -> None:
-        """Let go of it: it is gone unless it was given a name. Harmless when repeated."""
-        if self._closed:
-            return
-        self._closed = True
+    def discard(self) -> None:
+        """Remove its name in the hidden folder, if it has one. Its bytes are there while it is open."""
         if self._path is not None:
-            self._drop_path()
-        os.close(self.descriptor)
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+            self._path = None
+            self._tidy()
+
+    def close(self) -> None:
+        """Close it: it is gone unless it was given a name. Harmless when repeated."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            self.discard()
+            os.close(descriptor)
 
     def _link_nameless(self, target: bytes) -> None:
         folder, name = os.path.split(target)
@@ -146,45 +179,48 @@ class AnonymousFile:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
         os.rename(path, target)
 
-    def _drop_path(self) -> None:
-        assert self._path is not None
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
-        self._path = None
-        self._tidy()
-
     def _tidy(self) -> None:
         with contextlib.suppress(OSError):
             os.rmdir(os.path.join(self.root, UPLOADS))
 
 
-def open_anonymous(root: bytes) -> AnonymousFile:
+def open_anonymous(root: bytes, mode: int = 0o600) -> AnonymousFile:
     """
     Open a new file that only this process can reach.
 
     Args:
         root: A folder on the file system where it shall stay.
+        mode: Permissions, less those that the umask takes; what the owner may do is never taken.
 
     Raises:
         OSError: There is no place for it.
     """
     if _O_TMPFILE and os.path.isdir(_DESCRIPTORS):
         try:
-            descriptor = os.open(root, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(root, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
         else:
             # A umask may have taken the right to open it once more for reading.
-            os.fchmod(descriptor, 0o600)
+            os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o600)
             return AnonymousFile(root, descriptor, None)
-    return _open_hidden(root)
+    return _open_hidden(root, mode)
 
 
-def _open_hidden(root: bytes) -> AnonymousFile:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+def open_scratch() -> AnonymousFile | None:
+    """Open a file that never gets a name, where temporary files are; None if there is no place for it."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            return AnonymousFile(b"", os.dup(file.fileno()), None)
+    except OSError:
+        return None
+
+
+def _open_hidden(root: bytes, mode: int) -> AnonymousFile:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY")
     while True:
-        path, descriptor = _in_uploads(root, lambda path: os.open(path, flags, 0o600))
+        path, descriptor = _in_uploads(root, lambda path: os.open(path, flags, mode))
         try_lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return AnonymousFile(root, descriptor, path)
@@ -236,6 +272,8 @@ def make_folder(root: bytes, path: bytes) -> None:
 
 def sync_folder(path: bytes) -> None:
     """Wait until a folder's names are on disk."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
     with open_folder(path) as descriptor:
         try:
             os.fsync(descriptor)
@@ -245,34 +283,38 @@ def sync_folder(path: bytes) -> None:
                 raise
 
 
-def write_atomically(root: bytes, path: bytes, content: bytes) -> None:
+def write_atomically(
+    root: bytes,
+    path: bytes,
+    content: bytes,
+    *,
+    prepare: Callable[[AnonymousFile], None] = AnonymousFile.allow_reading,
+) -> None:
     """
-    Write a small file at once and for good, in place of what has its name.
+    Write a small file durably, in place of what has its name: either is there whole at any time.
 
     Args:
         root: The root that it lies in.
         path: Where.
         content: All of it.
+        prepare: Called before the file has its name, to set its permissions and its owner.
     """
     try:
-        _put(root, path, content)
+        _put(root, path, content, prepare)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _put(os.path.dirname(path), path, content)
+        _put(os.path.dirname(path), path, content, prepare)
     sync_folder(os.path.dirname(path))
 
 
-def _put(root: bytes, path: bytes, content: bytes) -> None:
+def _put(root: bytes, path: bytes, content: bytes, prepare: Callable[[AnonymousFile], None]) -> None:
     file = open_anonymous(root)
     try:
         file.write(content)
-        file.allow_reading()
+        prepare(file)
         file.sync()
-        try:
-            file.link(path)
-        except FileExistsError:
-            file.replace(path)
+        file.replace(path)
     finally:
         file.close()
 
@@ -316,7 +358,8 @@ def _remove_unheld(path: bytes) -> bool:
         if stat_module.S_ISDIR(os.lstat(path).st_mode):
             shutil.rmtree(path)
             return True
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        # For writing: on NFS only a file that is open for writing can be locked.
+        descriptor = os.open(path, os.O_RDWR | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
         try:
             if not try_lock(descriptor):
                 return False
@@ -335,3 +378,8 @@ def open_folder(path: bytes) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _flags(*names: str) -> int:
+    """Return the flags of `os.open` that this platform has."""
+    return sum(getattr(os, name, 0) for name in names)

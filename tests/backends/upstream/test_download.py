@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable
@@ -234,7 +233,7 @@ def test_a_body_that_breaks_off_again_and_again_is_told(tmp_path: Path):
     assert len(bench.remote.sendings) == 3
     assert outcome[0].check(Unavailable)
     content.close()
-    assert os.listdir(tmp_path / "incoming") == []
+    assert not (tmp_path / ".uploads").exists()
 
 
 def test_an_upstream_that_is_gone_when_it_is_asked_again_is_told(tmp_path: Path):
@@ -521,7 +520,7 @@ def test_no_wrong_byte_is_kept_and_no_wrong_file_is_complete(
         for path in Path(folder, "files").rglob("*"):
             if path.is_file():
                 assert path.read_bytes() == RIGHT
-        assert list(Path(folder).glob("incoming/*")) == []
+        assert list(Path(folder).glob(".uploads/*")) == []
     assert open_files() <= before
 
 

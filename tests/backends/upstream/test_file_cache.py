@@ -42,7 +42,7 @@ def stored(bench: Bench) -> list[Path]:
 
 def left_over(bench: Bench) -> list[Path]:
     assert bench.cache is not None
-    return list(Path(bench.cache.path, "incoming").glob("*"))
+    return list(Path(bench.cache.path, ".uploads").glob("*"))
 
 
 def lines(logs: Any) -> list[str]:
@@ -422,20 +422,19 @@ class FullDisk(DiskCache):
 
     left = 0
 
-    def new_temporary(self) -> Any:
-        temporary = super().new_temporary()
-        if temporary is not None:
-            write = temporary.write
+    def new_file(self) -> Any:
+        file = super().new_file()
+        if file is not None:
+            write = file.write_what_fits
 
-            def write_some(data: bytes, position: int) -> int:
-                written = write(data[: self.left], position)
+            def write_some(data: bytes, position: int) -> tuple[int, OSError | None]:
+                written, _none = write(data[: self.left], position)
                 self.left -= written
-                if written < len(data):
-                    self.log_write_failure(OSError(errno.ENOSPC, "No space left on device"))
-                return written
+                is_full = written < len(data)
+                return written, OSError(errno.ENOSPC, "No space left on device") if is_full else None
 
-            temporary.write = write_some
-        return temporary
+            file.write_what_fits = write_some
+        return file
 
 
 @pytest.mark.parametrize("room", [0, 1, 70_000, len(BIG) - 1])
@@ -462,7 +461,7 @@ def test_a_cache_that_cannot_be_written_is_served_from(bench: Bench, monkeypatch
     real = os.open
 
     def refuse(path: Any, flags: int, *more: Any, **others: Any) -> int:
-        if flags & (os.O_WRONLY | os.O_RDWR) and str(path).startswith(bench.cache.path):  # type: ignore[union-attr]
+        if flags & (os.O_WRONLY | os.O_RDWR) and os.fsdecode(path).startswith(bench.cache.path):  # type: ignore[union-attr]
             raise OSError(errno.EROFS, "Read-only file system", path)
         return real(path, flags, *more, **others)
 
@@ -514,14 +513,14 @@ def test_a_deleted_cache_is_made_again(bench: Bench, tmp_path: Path):
 
 
 def test_what_was_left_unfinished_is_removed_at_the_start_unless_somebody_writes_it(tmp_path: Path):
-    incoming = tmp_path / "incoming"
-    incoming.mkdir()
-    (incoming / "left").write_bytes(b"half")
-    with (incoming / "locked").open("wb") as locked:
+    unfinished = tmp_path / ".uploads"
+    unfinished.mkdir()
+    (unfinished / "left").write_bytes(b"half")
+    with (unfinished / "locked").open("wb") as locked:
         fcntl.flock(locked, fcntl.LOCK_EX)
         Bench(tmp_path)
 
-        assert [path.name for path in incoming.iterdir()] == ["locked"]
+        assert [path.name for path in unfinished.iterdir()] == ["locked"]
 
 
 def test_stopping_breaks_off_what_is_on_its_way(bench: Bench):
@@ -851,15 +850,17 @@ def test_nothing_is_logged_when_all_goes_well(bench: Bench):
 
 def test_the_bytes_of_a_file_are_on_the_disk_before_its_name_is(bench: Bench, monkeypatch: Any):
     done = []
-    for name in ("fsync", "replace"):
+    for name in ("fsync", "link"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *args, real=real, name=name: (done.append(name), real(*args))[1])
+        monkeypatch.setattr(
+            os, name, lambda *args, real=real, name=name, **more: (done.append(name), real(*args, **more))[1]
+        )
     bench.snapshot()
     done.clear()
 
     assert bench.read() == BIG
     assert done[0] == "fsync"
-    assert set(done[1:]) == {"replace"}
+    assert set(done[1:]) == {"link"}
 
 
 def test_the_last_bytes_do_not_wait_for_the_disk(bench: Bench, monkeypatch: Any):

@@ -4,7 +4,6 @@ The cache on disk.
     pages/<upstream>/ab/<project>    pages of an upstream; names are digests
     files/ab/cdef…                   distribution files by their sha256
     metadata/ab/cdef…                core metadata by the sha256 of its wheel
-    incoming/                        incomplete files
 
 An atomic rename gives each file its name, so several processes may share the folder, and it may be
 copied or deleted while they run. A failed write loses an entry and fails nothing.
@@ -18,19 +17,12 @@ import contextlib
 import errno
 import hashlib
 import os
-import secrets
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.logger import Logger
 
-from twisted_index.backends.upstream.temporary_file import TemporaryFile
+from twisted_index.files.anonymous_file import AnonymousFile, open_anonymous, sweep
 from twisted_index.files.safe_open import open_regular_file
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import io
@@ -38,9 +30,6 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-#: Seconds after which something in `incoming` is left over, where nothing can be locked.
-_LEFT_OVER = 86400.0
 #: How full the cache is after room was made in it, so that it is not walked for each new file.
 _AFTERWARDS = 0.9
 #: The part of the cache that pages may take besides the files, and of that the part that is written
@@ -150,29 +139,38 @@ class DiskCache:
 
     # -- Writing
 
-    def new_temporary(self) -> TemporaryFile | None:
-        """Begin a file; None if nothing can be written, which is said once in the log."""
-        folder = os.path.join(self.path, "incoming")
-        for _attempt in range(3):
-            path = os.path.join(folder, secrets.token_hex(12))
-            try:
-                descriptor = os.open(path, _FLAGS, 0o666)
-            except FileNotFoundError:
-                try:
-                    os.makedirs(folder, exist_ok=True)
-                except OSError as error:
-                    self.log_write_failure(error)
-                    return None
-                continue
-            except OSError as error:
-                self.log_write_failure(error)
-                return None
-            _lock(descriptor)
-            if os.fstat(descriptor).st_nlink:
-                return TemporaryFile(descriptor, path, self.log_write_failure)
-            # Swept away by another process between the two calls.
-            os.close(descriptor)
-        return None
+    def new_file(self) -> AnonymousFile | None:
+        """Begin a file; None if nothing can be written, which is logged once."""
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            return open_anonymous(os.fsencode(self.path), 0o666)
+        except OSError as error:
+            self.log_write_failure(error)
+            return None
+
+    def commit(self, file: AnonymousFile, path: str, *, durable: bool) -> bool:
+        """
+        Give a file its name, in place of what may have it.
+
+        Args:
+            file: From `new_file`.
+            path: Below the folder of the cache.
+            durable: Whether its bytes have to be on disk before its name is, so that not even a loss of
+                power leaves a wrong file. A name that is lost is only a gap in a cache.
+
+        Returns:
+            Whether it was kept.
+        """
+        try:
+            if durable:
+                file.sync()
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            file.replace(os.fsencode(path))
+        except OSError as error:
+            self.log_write_failure(error)
+            return False
+        self._complained.clear()
+        return True
 
     def replace(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
         """
@@ -181,24 +179,22 @@ class DiskCache:
         Not synced: a reader can tell that it is whole.
 
         Returns:
-            What `stat` says of it; None if it was not kept.
+            Its `stat`; None if it was not kept.
         """
-        temporary = self.new_temporary()
-        if temporary is None:
+        file = self.new_file()
+        if file is None:
             return None
         try:
-            with open(temporary.descriptor, "wb", closefd=False) as file:
-                file.writelines(parts)
-            status = os.fstat(temporary.descriptor)
-            temporary.commit(path, durable=False)
+            with open(file.descriptor, "wb", closefd=False) as stream:
+                stream.writelines(parts)
+            status = os.fstat(file.descriptor)
         except OSError as error:
             self.log_write_failure(error)
             return None
+        else:
+            return status if self.commit(file, path, durable=False) else None
         finally:
-            temporary.discard()
-            temporary.close()
-        self.clear_write_failure()
-        return status
+            file.close()
 
     def replace_page(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
         """Write a page like any document, and make room for it among the pages if there are too many."""
@@ -222,22 +218,12 @@ class DiskCache:
             reason=reason,
         )
 
-    def clear_write_failure(self) -> None:
-        """Note that something could be kept."""
-        self._complained.clear()
-
     # -- Looking after it
 
     def sweep(self) -> None:
         """Remove what processes that are gone left unfinished, and pages if there are too many."""
         self.evict_for_pages()
-        folder = os.path.join(self.path, "incoming")
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            return
-        for name in names:
-            _remove_left_over(os.path.join(folder, name))
+        sweep(os.fsencode(self.path))
 
     def entries(self) -> Iterator[CacheEntry]:
         """Walk over all that `size` bounds."""
@@ -316,24 +302,3 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError:
         return []
-
-
-def _lock(descriptor: int) -> bool:
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _remove_left_over(path: str) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
-        try:
-            old = time.time() - os.fstat(descriptor).st_mtime > _LEFT_OVER
-            if _lock(descriptor) if fcntl is not None else old:
-                os.unlink(path)
-        finally:
-            os.close(descriptor)

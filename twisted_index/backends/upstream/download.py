@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.upstream.expected_file import ExpectedFile
     from twisted_index.backends.upstream.remote import ResponseStream
-    from twisted_index.backends.upstream.temporary_file import TemporaryFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.files.anonymous_file import AnonymousFile
 
 _log = Logger()
 
@@ -45,15 +45,17 @@ _RETRY_DELAYS = (0.5, 1.0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadTarget:
     """
-    Where a file is put. Both block.
+    Where a file is put. All three block.
 
     Attributes:
-        create: Gives a place for so many bytes (None: as many as come); None if there is none.
-        commit: Gives what is whole its name, by its sha256, and says whether that was done.
+        create: Opens a file for that many bytes (None: an unknown number); None if there is no place.
+        write: Writes at a position, and returns how many bytes were written: fewer on a full disk.
+        commit: Names a complete file by its sha256, and returns whether it was kept.
     """
 
-    create: Callable[[int | None], TemporaryFile | None]
-    commit: Callable[[TemporaryFile, str], bool]
+    create: Callable[[int | None], AnonymousFile | None]
+    write: Callable[[AnonymousFile, bytes, int], int]
+    commit: Callable[[AnonymousFile, str], bool]
 
 
 class _Waiter(NamedTuple):
@@ -105,9 +107,13 @@ class Download:
         self.error: SimpleIndexError | None = None
         self.is_rejected = False
         self._arrived = DownloadBuffer(
-            worker, ("sha256", *expected.hashes), on_change=self._more_has_come, on_failure=self._not_written
+            worker,
+            ("sha256", *expected.hashes),
+            write=target.write,
+            on_change=self._more_has_come,
+            on_failure=self._not_written,
         )
-        self._temporary: TemporaryFile | None = None
+        self._temporary: AnonymousFile | None = None
         self._incoming: ResponseStream | None = None
         self._asking: Deferred[ResponseStream | None] | None = None
         self._paused = False

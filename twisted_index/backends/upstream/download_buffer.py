@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from twisted_index.backends.upstream.temporary_file import TemporaryFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.files.anonymous_file import AnonymousFile
 
 #: Never looked up by what an upstream says: the others take their length as an argument.
 ALGORITHMS = frozenset(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
@@ -33,6 +33,7 @@ class DownloadBuffer:
     Args:
         worker: Threads that write and digest.
         algorithms: Digests that are wanted, where they are known.
+        write: See `DownloadTarget`.
         on_change: Called when there is more to be had, or writing has ended.
         on_failure: Called if a thread could not do its work.
 
@@ -47,16 +48,18 @@ class DownloadBuffer:
         worker: IThreadRunner,
         algorithms: Iterable[str],
         *,
+        write: Callable[[AnonymousFile, bytes, int], int],
         on_change: Callable[[], None],
         on_failure: Callable[[Failure], None],
     ) -> None:
         self._worker = worker
+        self._write_at = write
         self._changed = on_change
         self._failed = on_failure
         self._digests = {
             name: hashlib.new(name, usedforsecurity=False) for name in {*algorithms} & ALGORITHMS
         }
-        self._temporary: TemporaryFile | None = None
+        self._temporary: AnonymousFile | None = None
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._writing = 0
@@ -68,7 +71,7 @@ class DownloadBuffer:
         self.is_complete = True
         self._idle: list[Deferred[None]] = []
 
-    def set_file(self, temporary: TemporaryFile | None) -> None:
+    def set_file(self, temporary: AnonymousFile | None) -> None:
         """Say where to write; None if nowhere. Before anything has come."""
         self._temporary = temporary
         self.pass_through = temporary is None
@@ -133,7 +136,7 @@ class DownloadBuffer:
             digest.update(data)
         if self.pass_through or self._temporary is None:
             return data, 0
-        return data, self._temporary.write(data, self.end)
+        return data, self._write_at(self._temporary, data, self.end)
 
     def _absorbed(self, done: tuple[bytes, int]) -> None:
         data, written = done

@@ -18,9 +18,9 @@ from twisted.logger import Logger
 from twisted_index.backends.upstream.download import Download, DownloadTarget
 from twisted_index.backends.upstream.eviction import LruEviction
 from twisted_index.backends.upstream.expected_file import ExpectedFile
-from twisted_index.backends.upstream.temporary_file import TemporaryFile, unnamed_file
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.files.anonymous_file import AnonymousFile, open_scratch
 from twisted_index.http_client.retry import Denied
 from twisted_index.interfaces import SMALL_CONTENT, FileBody
 
@@ -307,7 +307,9 @@ class FileCache:
                 filename=one.file.filename, upstream=remote.url, size=one.file.size, hashes=one.file.hashes
             ),
             target=DownloadTarget(
-                create=self._begin_scratch if nameless_too else self._begin, commit=self._keep
+                create=self._begin_scratch if nameless_too else self._begin,
+                write=self._write,
+                commit=self._commit,
             ),
             on_complete=afterwards,
             worker=self._worker,
@@ -340,24 +342,24 @@ class FileCache:
 
     # -- Places; in a thread
 
-    def _begin(self, size: int | None) -> TemporaryFile | None:
+    def _begin(self, size: int | None) -> AnonymousFile | None:
         if self._cache is None or (size is not None and size > self._cache.size):
             return None
-        return self._cache.new_temporary()
+        return self._cache.new_file()
 
-    def _begin_scratch(self, size: int | None) -> TemporaryFile | None:
-        return self._begin(size) or unnamed_file()
+    def _begin_scratch(self, size: int | None) -> AnonymousFile | None:
+        return self._begin(size) or open_scratch()
 
-    def _keep(self, temporary: TemporaryFile, sha256: str) -> bool:
-        if self._cache is None or not temporary.is_named:
-            return False
-        try:
-            temporary.commit(self._cache.file_path(sha256), durable=True)
-        except OSError as error:
+    def _write(self, file: AnonymousFile, data: bytes, position: int) -> int:
+        written, error = file.write_what_fits(data, position)
+        if error is not None and self._cache is not None:
             self._cache.log_write_failure(error)
+        return written
+
+    def _commit(self, file: AnonymousFile, sha256: str) -> bool:
+        if self._cache is None or not file.can_be_named:
             return False
-        self._cache.clear_write_failure()
-        return True
+        return self._cache.commit(file, self._cache.file_path(sha256), durable=True)
 
 
 async def _ask(wanted: FileRequest, first: int | None) -> ResponseStream | None:
