@@ -13,7 +13,6 @@ import hmac
 import os
 import re
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -28,6 +27,7 @@ from zope.interface import implementer
 from twisted_index.access.authorization_header import MAX_PASSWORD, TOKEN_USER
 from twisted_index.access.password_hashes import NEEDS_EXTRA, PasswordHash, parse_hash
 from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
+from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import SharedResult
 from twisted_index.errors import ConfigurationError, Unavailable
 from twisted_index.files.watched_file import WatchedFile
@@ -129,7 +129,7 @@ class HtpasswdChecker:
         self._checks: dict[bytes, SharedResult[bool]] = {}
         # Makes cached passwords worthless outside this process.
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._known = LRU[bytes, float](_MOST_KNOWN)
 
     def load(self) -> Users:
         """
@@ -256,10 +256,7 @@ class HtpasswdChecker:
         return until is not None and self._clock.seconds() < until
 
     def _learn(self, mark: bytes) -> None:
-        self._known[mark] = self._clock.seconds() + _KNOWN_SECONDS
-        self._known.move_to_end(mark)
-        while len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
+        self._known.put(mark, self._clock.seconds() + _KNOWN_SECONDS)
 
 
 def _octets(text: str | bytes) -> bytes:

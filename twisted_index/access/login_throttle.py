@@ -16,10 +16,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from twisted_index.concurrency.fair_queue import QueueKey
+from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import TooManyRequests, Unauthorized
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ class LoginThrottle:
 
     def __init__(self, clock: IReactorTime, limit: int = _MOST_KEPT) -> None:
         self._clock = clock
-        self._most = limit
-        self._failures: OrderedDict[bytes, deque[float]] = OrderedDict()
+        self._failures = LRU[bytes, "deque[float]"](limit)
 
     def queue_for(self, address: str, who: str) -> QueueKey:
         """
@@ -80,11 +80,9 @@ class LoginThrottle:
             The error to send: the same, or 429 after too many.
         """
         key = _key(address, who)
-        times = self._failures.setdefault(key, deque(maxlen=_COUNTED))
+        times = self._failures.peek(key) or deque(maxlen=_COUNTED)
         times.append(self._clock.seconds())
-        self._failures.move_to_end(key)
-        while len(self._failures) > self._most:
-            self._failures.popitem(last=False)
+        self._failures.put(key, times)
         beyond = self._count(key) - FREE_FAILURES
         if beyond <= 0:
             return error
@@ -93,14 +91,14 @@ class LoginThrottle:
 
     def _count(self, key: bytes) -> int:
         """Count the failures within the window, and drop the others."""
-        times = self._failures.get(key)
+        times = self._failures.peek(key)
         if times is None:
             return 0
         oldest = self._clock.seconds() - _WINDOW
         while times and times[0] <= oldest:
             times.popleft()
         if not times:
-            del self._failures[key]
+            self._failures.pop(key)
         return len(times)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ref
 
+from twisted_index.concurrency.lru import LRU
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ class IdentityMemo(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._made: OrderedDict[Hashable, tuple[tuple[Callable[[], object], ...], object, T]] = OrderedDict()
+        self._made = LRU[Hashable, "tuple[tuple[Callable[[], object], ...], object, T]"](_MAX_ENTRIES)
 
     def get(self, key: Hashable, parents: tuple[Any, ...], make: Callable[[], T], also: object = None) -> T:
         """
@@ -40,11 +42,7 @@ class IdentityMemo(Generic[T]):
             references, other, value = found
             same = len(references) == len(parents) and other == also
             if same and all(one() is parent for one, parent in zip(references, parents, strict=True)):
-                self._made.move_to_end(key)
                 return value
         value = make()
-        self._made[key] = (tuple(map(ref, parents)), also, value)
-        self._made.move_to_end(key)
-        if len(self._made) > _MAX_ENTRIES:
-            self._made.popitem(last=False)
+        self._made.put(key, (tuple(map(ref, parents)), also, value))
         return value

@@ -7,12 +7,12 @@ error of the folder is an error, never a reason to look elsewhere.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
 from twisted_index.concurrency.identity_memo import IdentityMemo
+from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
 from twisted_index.indexes.composite import CompositeSource, answer, close_body, only_while
@@ -65,7 +65,7 @@ class PrioritySource(CompositeSource):
         self._is_local = name_matcher(local_only)
         self._is_both = name_matcher(merge_upstream)
         self._merged: IdentityMemo[ProjectPage] = IdentityMemo()
-        self._absent: OrderedDict[str, Snapshot[ProjectPage | None]] = OrderedDict()
+        self._absent = LRU[str, "Snapshot[ProjectPage | None]"](_MOST_ABSENT)
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """Say which projects the folder has."""
@@ -109,10 +109,7 @@ class PrioritySource(CompositeSource):
     def _note(self, project: str, ours: Snapshot[ProjectPage | None]) -> None:
         """Remember that the folder does not have a project: who asks for a page asks for files next."""
         if ours.value is None:
-            self._absent[project] = ours
-            self._absent.move_to_end(project)
-            if len(self._absent) > _MOST_ABSENT:
-                self._absent.popitem(last=False)
+            self._absent.put(project, ours)
 
     async def _look_again(
         self, project: str, ours: Snapshot[ProjectPage | None]

@@ -7,7 +7,6 @@ A hidden file is hidden everywhere: on the page, among its versions, as bytes, a
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.concurrency.identity_memo import IdentityMemo
+from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.indexes.composite import CompositeSource, answer, only_while
 from twisted_index.interfaces import ISource, Problem, Snapshot
@@ -160,7 +160,7 @@ class PolicySource(CompositeSource):
         self._is_excepted = name_matcher(policy.cooldown_except)
         self._no_sdists = policy.no_sdists
         self._pages: IdentityMemo[ProjectPage] = IdentityMemo()
-        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._held = LRU[str, _Held](_MOST_HELD)
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """Say what the source says; an upstream names none."""
@@ -238,15 +238,12 @@ class PolicySource(CompositeSource):
     def _note(self, project: str, sifted: _FilteredFiles) -> None:
         """Remember what is held back, and say it in the log if there is nothing else."""
         if not sifted.held:
-            self._held.pop(project, None)
+            self._held.pop(project)
             return
         held = _Held(sifted.held, sifted.undated, sifted.until)
-        if self._held.get(project) == held:
+        if self._held.peek(project) == held:
             return
-        self._held[project] = held
-        self._held.move_to_end(project)
-        if len(self._held) > _MOST_HELD:
-            self._held.popitem(last=False)
+        self._held.put(project, held)
         if not sifted.names:
             _log.warn("There is no file of {project} for now: {held}", project=project, held=held.sentence)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.listing import stat_key, stat_key_no_follow
+from twisted_index.concurrency.lru import LRU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,32 +157,9 @@ class ProjectState:
         )
 
 
-class ProjectCache:
-    """The states by project, bounded by the number of their files."""
-
-    def __init__(self, limit: int = MAX_FILES_KEPT) -> None:
-        self._limit = limit
-        self._states: OrderedDict[str, ProjectState] = OrderedDict()
-        self._files = 0
-
-    def get(self, project: str) -> ProjectState | None:
-        """Give the last state of a project, if it is still kept."""
-        return self._states.get(project)
-
-    def put(self, project: str, state: ProjectState) -> None:
-        """Keep a state as the youngest, and let the oldest go if there are too many files."""
-        self.drop(project)
-        self._states[project] = state
-        self._files += _weight(state)
-        while self._files > self._limit and len(self._states) > 1:
-            _name, oldest = self._states.popitem(last=False)
-            self._files -= _weight(oldest)
-
-    def drop(self, project: str) -> None:
-        """Forget a project."""
-        state = self._states.pop(project, None)
-        if state is not None:
-            self._files -= _weight(state)
+def project_cache(limit: int = MAX_FILES_KEPT) -> LRU[str, ProjectState]:
+    """Return an empty cache of states by project, bounded by the number of their files."""
+    return LRU(limit, _weight)
 
 
 def _weight(state: ProjectState) -> int:

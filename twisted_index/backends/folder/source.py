@@ -21,7 +21,7 @@ from twisted_index.backends.folder.listing import read_listing
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import build_page, problems_of, select_files
 from twisted_index.backends.folder.problem_scan import ProblemScan
-from twisted_index.backends.folder.project_cache import FolderValidity, ProjectCache, ProjectState
+from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState, project_cache
 from twisted_index.backends.folder.project_list import ProjectListBuilder
 from twisted_index.backends.folder.root_set import RootSet
 from twisted_index.backends.folder.verification import BackgroundVerification
@@ -108,7 +108,7 @@ class FolderSource:
         )
         self._listings: FreshSingleFlight[str, ProjectState | int] = FreshSingleFlight(self._list)
         self._proving = BackgroundVerification(reactor, self._prove)
-        self._states = ProjectCache()
+        self._states = project_cache()
         self._absence: tuple[int, Snapshot[ProjectPage | None]] | None = None
         self._observer = observer
 
@@ -157,7 +157,7 @@ class FolderSource:
             if body is not None:
                 return body
             # It has changed since the look, so the look is worth nothing.
-            self._states.drop(project)
+            self._states.pop(project)
         raise Unavailable("This file is being changed. Ask again in a moment.", retry_after=2)
 
     def problems(self) -> Deferred[ProblemReport]:
@@ -291,7 +291,7 @@ class FolderSource:
     def _note_gone(self, project: str, before: ProjectState | None) -> None:
         if before is not None:
             self._tell(project, before, None, ())
-        self._states.drop(project)
+        self._states.pop(project)
         self._survey.set_problems(project, ())
 
     async def _files_hold(self, state: ProjectState) -> bool:

@@ -9,7 +9,6 @@ could answer for them.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from email.message import Message
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 from twisted.logger import Logger
 
 from twisted_index.backends.upstream.page_parser import ACCEPT_HTML, ACCEPT_JSON, is_listing_heading
+from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import BadGateway, SimpleIndexError
 from twisted_index.simple import html_parser
@@ -64,16 +64,13 @@ class APICheck:
         self._looking = SingleFlight[str, bool](now)
         self._is_fine = False
         self._is_other = False
-        self._had: OrderedDict[str, None] = OrderedDict()
+        self._had = LRU[str, None](_MAX_SEEN_PROJECTS)
         self._looked_at: float | None = None
 
     def record_page(self, project: str) -> None:
         """Note that the upstream gave a page of a project: so there is a simple API, whatever its root is."""
         self._is_fine, self._is_other = True, False
-        self._had[project] = None
-        self._had.move_to_end(project)
-        if len(self._had) > _MAX_SEEN_PROJECTS:
-            self._had.popitem(last=False)
+        self._had.put(project, None)
 
     async def check_denial(self, project: str, url: str) -> None:
         """
@@ -87,7 +84,7 @@ class APICheck:
             BadGateway: It has no simple API at this URL, so that its 404 means nothing.
         """
         if project in self._had:
-            del self._had[project]
+            self._had.pop(project)
             self._is_fine = False
         if self._is_fine or self._is_led_to(project, url):
             return

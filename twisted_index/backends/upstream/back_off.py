@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import Unavailable
 from twisted_index.http_client.retry import TemporaryFailure
 
@@ -29,7 +29,7 @@ class BackOff:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._until: OrderedDict[str, float] = OrderedDict()
+        self._until = LRU[str, float](_MAX_PROJECTS)
 
     def check(self, project: str) -> None:
         """
@@ -38,14 +38,11 @@ class BackOff:
         Raises:
             Unavailable: Not before the seconds in its Retry-After.
         """
-        left = math.ceil(self._until.get(project, 0.0) - self._now())
+        left = math.ceil((self._until.peek(project) or 0.0) - self._now())
         if left > 0:
             raise Unavailable(f"The upstream asked not to be asked again for {left} seconds.", left)
 
     def record(self, project: str, error: Exception) -> None:
         """Remember what an error says of that; `TemporaryFailure` bounds it."""
         if isinstance(error, TemporaryFailure) and error.requested_delay:
-            self._until[project] = self._now() + error.retry_after
-            self._until.move_to_end(project)
-            if len(self._until) > _MAX_PROJECTS:
-                self._until.popitem(last=False)
+            self._until.put(project, self._now() + error.retry_after)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ from twisted.internet.defer import DeferredLock
 
 from twisted_index.backends.upstream import page_record
 from twisted_index.backends.upstream.page_freshness import PageFreshness
+from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -128,9 +128,8 @@ class PageStore:
         self._cache = cache
         self._worker = worker
         self._times = times
-        self._states: OrderedDict[str, PageState] = OrderedDict()
-        self._files = 0
-        self._absent: OrderedDict[str, PageState] = OrderedDict()
+        self._states = LRU[str, PageState](_MOST_FILES, _weight)
+        self._absent = LRU[str, PageState](_MOST_ABSENT)
         self._changing: dict[str, DeferredLock] = {}
         self._reading = SingleFlight[str, "PageState | None"](times.monotonic)
 
@@ -138,7 +137,7 @@ class PageStore:
 
     def peek(self, project: str) -> PageState | None:
         """Give what is in memory, fresh or not."""
-        return self._states.get(project) or self._absent.get(project)
+        return self._states.peek(project) or self._absent.peek(project)
 
     def fresh(self, project: str) -> PageState | None:
         """Give what is in memory, if it is fresh: at once, without a look at the disk."""
@@ -146,7 +145,7 @@ class PageStore:
         if state is None or not state.validity():
             return None
         if state.record is not None:
-            self._states.move_to_end(project)
+            self._states.touch(project)
         return state
 
     def records(self) -> Iterator[PageRecord]:
@@ -157,9 +156,8 @@ class PageStore:
         """Remember that there is no such project, in memory only, or guesses would fill the disk."""
         self._drop(project)
         truth = PageFreshness(self._times, self._times.absent_ttl, self._times.wall())
-        state = self._absent[project] = PageState(None, None, {}, truth)
-        while len(self._absent) > _MOST_ABSENT:
-            self._absent.popitem(last=False)
+        state = PageState(None, None, {}, truth)
+        self._absent.put(project, state)
         return state
 
     # -- On disk
@@ -176,17 +174,17 @@ class PageStore:
         return await self._reading.run(project, lambda: self._read(project))
 
     async def _read(self, project: str) -> PageState | None:
-        known = self._states.get(project)
+        known = self._states.peek(project)
         try:
             found = await self._worker.run(self._load, project, known)
         except ForgottenPage:
             if (dropped := self._drop(project)) is not None:
                 dropped.validity.invalidate()
             return None
-        now_known = self._states.get(project)
+        now_known = self._states.peek(project)
         if found is not None and now_known is known and project not in self._changing:
             return self._put(project, found)
-        return now_known or self._absent.get(project)
+        return now_known or self._absent.peek(project)
 
     def _load(self, project: str, known: PageState | None) -> _Shown | None:
         if self._cache is None:
@@ -233,7 +231,7 @@ class PageStore:
             Forgotten: What is to be changed, without being renewed, is to be forgotten.
         """
         async with self._turn(project):
-            before = self._states.get(project)
+            before = self._states.peek(project)
             shown = await self._worker.run(self._changed, project, before, change, renewed)
             if before is not None and shown.record is before.record:
                 return before
@@ -261,7 +259,7 @@ class PageStore:
         state.stamp = await self._worker.run(_write_time, self._path(project), now, state.stamp)
         if state.stamp is None:  # it had to make room for others
             async with self._turn(project):
-                now_known = self._states.get(project) or state
+                now_known = self._states.peek(project) or state
                 if now_known.record is not None:
                     now_known.stamp = await self._worker.run(self._write, project, now_known.record)
 
@@ -321,10 +319,7 @@ class PageStore:
             before.validity.invalidate()
         record = shown.record
         state = PageState(record, shown.page, shown.files, self._truth_of(record, truth), shown.stamp)
-        self._states[project] = state
-        self._files += _weight(record)
-        while self._files > _MOST_FILES and len(self._states) > 1:
-            self._drop(next(iter(self._states)))
+        self._states.put(project, state)
         return state
 
     def _truth_of(self, record: PageRecord, before: PageFreshness | None) -> PageFreshness:
@@ -334,11 +329,8 @@ class PageStore:
         return PageFreshness(self._times, ttl, record.fetched_at)
 
     def _drop(self, project: str) -> PageState | None:
-        self._absent.pop(project, None)
-        state = self._states.pop(project, None)
-        if state is not None and state.record is not None:
-            self._files -= _weight(state.record)
-        return state
+        self._absent.pop(project)
+        return self._states.pop(project)
 
 
 class OfflinePageStore(PageStore):
@@ -365,8 +357,11 @@ class OfflinePageStore(PageStore):
         return None
 
 
-def _weight(record: PageRecord) -> int:
+def _weight(state: PageState) -> int:
     """Say how many files a page takes as much memory as: a hundred versions without files are one."""
+    record = state.record
+    if record is None:
+        return 1
     return 1 + len(record.page.files) + len(record.removed) // 20 + len(record.page.versions) // 100
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from twisted_index.concurrency.lru import LRU
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.simple import html_writer, json_writer
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
@@ -167,25 +167,23 @@ class ResponseCache:
     """
 
     def __init__(self, limit: int, common_headers: Headers) -> None:
-        self._limit = limit
         self._common_headers = common_headers
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._bytes = 0
+        self._kept = LRU[str, _Kept](limit, _weight)
 
     def get(self, key: str, form: Hashable) -> CachedResponse | None:
         """Give an answer that has been made and is true now."""
-        kept = self._kept.get(key)
+        kept = self._kept.peek(key)
         if kept is None:
             return None
         prepared = kept.forms.get(form)
         if prepared is None or not kept.still_true():
             return None
-        self._kept.move_to_end(key)
+        self._kept.touch(key)
         return prepared
 
     def revalidate(self, key: str, snapshot: Snapshot[Any], form: Hashable) -> Response | None:
         """Give an answer that was made of this very page, and take over the page's new truth."""
-        kept = self._kept.get(key)
+        kept = self._kept.peek(key)
         if kept is None or kept.page() is not snapshot.value:
             return None
         kept.still_true = snapshot.is_current
@@ -194,31 +192,24 @@ class ResponseCache:
 
     def put(self, key: str, snapshot: Snapshot[Any], form: Hashable, response: Response) -> None:
         """Keep an answer. Answers made of another page under the same key are dropped."""
-        kept = self._kept.get(key)
+        kept = self._kept.peek(key)
         if kept is None or kept.page() is not snapshot.value:
-            self.drop(key)
             page = _nothing if snapshot.value is None else ref(snapshot.value)
-            kept = self._kept[key] = _Kept(page, snapshot.is_current)
+            kept = _Kept(page, snapshot.is_current)
         assert isinstance(response.body, bytes)
         wire = serialize(response, self._common_headers, len(response.body), response.body)
-        self._bytes -= _weight(kept.forms[form]) if form in kept.forms else 0
         kept.forms[form] = CachedResponse(response, wire)
-        self._kept.move_to_end(key)
-        self._bytes += _weight(kept.forms[form])
-        while self._bytes > self._limit and len(self._kept) > 1:
-            self.drop(next(iter(self._kept)))
+        self._kept.put(key, kept)
 
     def drop(self, key: str) -> None:
         """Forget a page."""
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._bytes -= sum(map(_weight, kept.forms.values()))
+        self._kept.pop(key)
 
 
 def _nothing() -> None:
     """Stand for the reference to a page that is not there."""
 
 
-def _weight(prepared: CachedResponse) -> int:
-    """Count the bytes of an answer, with about what the objects around it take."""
-    return len(prepared.serialized.body) + 2048
+def _weight(kept: _Kept) -> int:
+    """Count the bytes of the responses, with about what the objects around each take."""
+    return sum(len(prepared.serialized.body) + 2048 for prepared in kept.forms.values())

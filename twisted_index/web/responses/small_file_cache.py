@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted_index.concurrency.lru import LRU
 from twisted_index.interfaces import SMALL_CONTENT, FileBody
 from twisted_index.web.responses.serialized import SerializedResponse, serialize
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from twisted_index.web.responses.response import Headers, Response
 
-#: How many are remembered, and of how many bytes in all, as what opens them may keep their content.
-_MAX_FILES = 4096
-_MAX_CACHED_BYTES = 16 << 20
+#: Bytes of all files together, since what opens a file may keep its content, and about what the objects
+#: around each take: at most 4,096 files.
+_MAX_CACHED_BYTES, _OVERHEAD = 16 << 20, 4096
 
 
 class SmallFile(NamedTuple):
@@ -43,8 +43,7 @@ class SmallFileCache:
 
     def __init__(self, common_headers: Headers) -> None:
         self._common_headers = common_headers
-        self._files: OrderedDict[bytes, SmallFile] = OrderedDict()
-        self._bytes = 0
+        self._files = LRU[bytes, SmallFile](_MAX_CACHED_BYTES, lambda file: file.weight)
 
     def put(self, path: bytes, response: Response, allowed: Callable[[], bool] | None = None) -> None:
         """
@@ -58,13 +57,9 @@ class SmallFileCache:
         body = response.body
         if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL_CONTENT:
             return
-        self.drop(path)
         wire = serialize(response, self._common_headers, body.size)
         reopen = body.reopen if allowed is None else _only_while(allowed, body.reopen)
-        self._files[path] = SmallFile(reopen, wire, body.size)
-        self._bytes += body.size
-        while len(self._files) > _MAX_FILES or self._bytes > _MAX_CACHED_BYTES:
-            self.drop(next(iter(self._files)))
+        self._files.put(path, SmallFile(reopen, wire, body.size + _OVERHEAD))
 
     def get(self, path: bytes) -> SmallFile | None:
         """Give a file by its path."""
@@ -72,9 +67,7 @@ class SmallFileCache:
 
     def drop(self, path: bytes) -> None:
         """Forget a file."""
-        ready = self._files.pop(path, None)
-        if ready is not None:
-            self._bytes -= ready.weight
+        self._files.pop(path)
 
 
 def _only_while(
