@@ -237,7 +237,7 @@ class FolderSource:
 
             async def learn() -> None:
                 await self._inspector.inspect_all(
-                    state.listing.entries, state.known_files, came=state.has_baseline
+                    state.listing.entries, state.known_files, is_new=state.has_baseline
                 )
                 self._complete(project, state)
 
@@ -395,7 +395,7 @@ class FolderSource:
         named = {one.distribution.identity for one in entries if one.distribution.filename == filename}
         rivals = [entry for entry in entries if entry.distribution.identity in named]
         learning = Deferred.fromCoroutine(
-            self._inspector.inspect_all(rivals, state.known_files, came=state.has_baseline)
+            self._inspector.inspect_all(rivals, state.known_files, is_new=state.has_baseline)
         )
         await self._with_deadline(learning, lambda: "This file is being read.")
         served = select_files(rivals, state.listing, state.known_files).get(filename)
