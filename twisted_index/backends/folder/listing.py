@@ -219,7 +219,7 @@ def _take(listing: Listing, project: str, place: _Place) -> None:
     elif place.in_folder and place.text.lower().strip() in CLAIMING:
         suggested = place.text.lower().strip()
         reason = "It is spelled almost like a project status, and has no effect."
-        listing.problems.append(place.problem(reason, f"Rename it to {right} if that is meant."))
+        listing.problems.append(place.problem(reason, f"Rename it to {suggested} if that is meant."))
     elif is_temporary(place.text):
         listing.claimed = listing.claimed or claimed_project(place.text) == project
     elif not _take_sidecar(listing, project, place):
@@ -291,7 +291,7 @@ def _report_os_error(listing: Listing, place: _Place, error: OSError) -> None:
 def _take_sidecar(listing: Listing, project: str, place: _Place) -> bool:
     """Record a sidecar; return False if the entry is not one."""
     base, _dot, extension = place.text.rpartition(".")
-    suffix = f".{ending}"
+    suffix = f".{extension}"
     if suffix in _DOCUMENTS and not looks_like_distribution(base):
         # It signs or attests some other file, such as a list of digests.
         return False
