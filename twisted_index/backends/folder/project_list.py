@@ -169,12 +169,12 @@ def _scan_all(
 def _scan_folder(
     project: str, path: bytes, validator: StatValidator, before: FolderNames | None
 ) -> FolderNames:
-    stamp = validator.stamp(path, before.stamp if before is not None else None)
-    if before is not None and before.stamp.settled and stamp.stamp == before.stamp.stamp:
+    stamped = validator.stamp(path, before.stamp if before is not None else None)
+    if before is not None and before.stamp.settled and stamped.stamp == before.stamp.stamp:
         return before
     names = [os.fsdecode(name) for name in list_names(path)]
     return FolderNames(
-        stamp,
+        stamped,
         any(name in CLAIMING or claimed_project(name) == project for name in names),
         QUARANTINE in names,
     )
