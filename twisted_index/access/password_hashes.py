@@ -85,7 +85,7 @@ def parse_hash(text: bytes) -> PasswordHash:
 
     Raises:
         ValueError: The scheme is unknown, rejected or not installed, or the hash is damaged or too
-            expensive to check; the message tells which, and never repeats the text.
+            expensive to check; the message states which, and never repeats the text.
     """
     if text.startswith(b"$2"):
         return _bcrypt(text)

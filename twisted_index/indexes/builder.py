@@ -43,8 +43,8 @@ def build_source(
         folder: The source of the folders.
         make_folder: Makes the source of a rule's folder from its absolute path. Called once for each
             folder.
-        make_upstream: Makes one source of several upstreams, unless in redirect mode, from URLs with a
-            trailing slash, in order of precedence. Called once for the same URLs. The source may have a
+        make_upstream: Makes one source of upstreams from their URLs, with a trailing slash, in order of
+            precedence; not called in redirect mode. Called once for the same URLs. The source may have a
             method `first_seen`, for files without an upload time: takes project and file name, returns
             seconds since the epoch or None.
         resolve: Returns the URLs of a keyword such as `pip`; a URL stands for itself.

@@ -190,7 +190,7 @@ class Inspector:
         aged = unconfirmed is not None and unconfirmed.read_at > -math.inf
         settled = aged or self._validator.is_settled(entry.key.ctime_ns)
         # For files older than this process, verification is postponed, never skipped. A file server's
-        # clock may differ from this host's, so times count only where nothing else tells.
+        # clock may differ from this host's, so times are only the last resort.
         whole = is_new or unconfirmed is not None or not self._validator.predates(entry.key.ctime_ns)
         reading = self._reader.run(inspect, entry.path, entry.distribution, entry.key, whole=whole)
         if entry.distribution.extension == ".tar" and not settled:

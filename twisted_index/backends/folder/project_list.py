@@ -33,7 +33,7 @@ _MAX_FAILING = 16
 
 class FolderNames(NamedTuple):
     """
-    What the names in a project's folder tell about the project.
+    What the names in a project's folder imply for the project.
 
     Attributes:
         stamp: The folder's stamp.
