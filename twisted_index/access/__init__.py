@@ -1,1 +1,1 @@
-"""Who may do what: users, tokens, rights. Knows nothing of HTTP answers."""
+"""Authentication and authorization: users, tokens, rights. Independent of HTTP responses."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from twisted_index.errors import Unauthorized
 
-#: The user whose password is a token: PyPI's name for it, and what `uv publish --token` sends.
+#: The user name that marks the password as a token, as on PyPI; `uv publish --token` sends it.
 TOKEN_USER = "__token__"  # noqa: S105 (a name, not a secret)
 
-#: Bytes of a password. Some hashes take time that grows with its square.
+#: Bytes of a password: the time of some hashes grows with the square of its length.
 MAX_PASSWORD = 1024
 _MAX_USER = 256
 
@@ -40,26 +40,26 @@ class PresentedCredentials:
 
 def parse_authorization(value: bytes) -> PresentedCredentials:
     """
-    Take an Authorization field apart.
+    Parse an Authorization field.
 
     Args:
         value: `Basic …` (RFC 7617), or `Bearer …` or `token …` with a token.
 
     Raises:
-        Unauthorized: It is malformed, or of a scheme that is not known here.
+        Unauthorized: The field is malformed, or its scheme is unsupported.
     """
     scheme, _, rest = value.strip().partition(b" ")
     match scheme.lower():
         case b"basic":
-            return _basic(rest.strip())
+            return _parse_basic(rest.strip())
         case b"bearer" | b"token":
-            return PresentedCredentials(user=None, secret=_bounded(rest.strip()))
+            return PresentedCredentials(user=None, secret=_check_length(rest.strip()))
     raise Unauthorized("This scheme of Authorization is not known here; send Basic, or Bearer with a token.")
 
 
-def _basic(encoded: bytes) -> PresentedCredentials:
+def _parse_basic(encoded: bytes) -> PresentedCredentials:
     try:
-        text = _decoded(base64.b64decode(encoded, validate=True))
+        text = _decode(base64.b64decode(encoded, validate=True))
     except binascii.Error:
         raise Unauthorized("The Authorization field is not Basic: it is no base64 (RFC 7617).") from None
     user, colon, password = text.partition(":")
@@ -68,21 +68,21 @@ def _basic(encoded: bytes) -> PresentedCredentials:
     if _CONTROL.search(text):
         raise Unauthorized("A user name or a password has a control character (RFC 7617).")
     if user == TOKEN_USER:
-        return PresentedCredentials(user=None, secret=_bounded(password.strip().encode()))
+        return PresentedCredentials(user=None, secret=_check_length(password.strip().encode()))
     if len(user) > _MAX_USER:
         raise Unauthorized("The user name is too long.")
-    return PresentedCredentials(user=user, secret=_bounded(password.encode()))
+    return PresentedCredentials(user=user, secret=_check_length(password.encode()))
 
 
-def _decoded(octets: bytes) -> str:
-    """Decode what clients encode as UTF-8, which the challenge asks for, or else as Latin-1."""
+def _decode(octets: bytes) -> str:
+    """Decode UTF-8, which the challenge requires, or else Latin-1, which some clients send."""
     try:
         return octets.decode()
     except UnicodeDecodeError:
         return octets.decode("latin-1")
 
 
-def _bounded(secret: bytes) -> bytes:
+def _check_length(secret: bytes) -> bytes:
     if len(secret) > MAX_PASSWORD:
         raise Unauthorized("The password is too long.")
     return secret

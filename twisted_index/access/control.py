@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 #: Seconds between checks for a first token.
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 
 
 class _IUser(Interface):
@@ -48,11 +48,11 @@ class _Realm:
         self._rights = rights
 
     def identity(self, user: str) -> Identity:
-        """Give the identity of a user."""
+        """Return the identity of a user."""
         return Identity(user=user, groups=self._rights.current().groups_of(user))
 
     def requestAvatar(self, avatarId: object, mind: object, *interfaces: type[Interface]) -> Any:
-        """Give the identity to the portal; logout needs no action."""
+        """Return the identity to the portal; logout needs no action."""
         if _IUser not in interfaces or not isinstance(avatarId, (bytes, str)):
             raise NotImplementedError("Only users have an identity.")
         user = avatarId if isinstance(avatarId, str) else avatarId.decode("utf-8", "replace")
@@ -62,11 +62,11 @@ class _Realm:
 @implementer(IUsernamePassword)
 class UsernamePassword:
     """
-    A user name and a password, as cred's checkers take them.
+    A user name and a password for cred's checkers.
 
     Args:
-        username: UTF-8.
-        password: UTF-8.
+        username: The user name, UTF-8.
+        password: The password, UTF-8.
         queue_key: The queue in which the password waits to be hashed.
     """
 
@@ -76,7 +76,7 @@ class UsernamePassword:
         self.queue_key = queue_key
 
     def checkPassword(self, password: bytes) -> bool:
-        """Compare with the correct one, in constant time."""
+        """Compare with the correct password, in constant time."""
         return hmac.compare_digest(self.password, password)
 
 
@@ -86,7 +86,7 @@ class CheckerChain:
     Tries several checkers in order, since a portal has only one per kind of credentials.
 
     Args:
-        checkers: Of passwords, at least one.
+        checkers: Password checkers, at least one.
     """
 
     credentialInterfaces = (IUsernamePassword,)
@@ -96,9 +96,9 @@ class CheckerChain:
 
     def requestAvatarId(self, credentials: IUsernamePassword) -> Deferred[Any]:
         """Return the result of the first checker that accepts the user."""
-        return Deferred.fromCoroutine(self._ask(credentials))
+        return Deferred.fromCoroutine(self._try_checkers(credentials))
 
-    async def _ask(self, credentials: IUsernamePassword) -> Any:
+    async def _try_checkers(self, credentials: IUsernamePassword) -> Any:
         unavailable: Unavailable | None = None
         for checker in self._checkers:
             try:
@@ -117,12 +117,12 @@ class AccessControl:
     Users and tokens with their rights.
 
     Args:
-        checkers: Of passwords (IUsernamePassword), in order.
-        tokens: None without a state folder.
+        checkers: Password checkers (IUsernamePassword), in order.
+        tokens: The tokens; None without a state folder.
         rights: The current rights.
         throttle: Counts failed logins.
         worker: Reads the tokens.
-        clock: Reactor.
+        clock: The reactor.
         proxies_assert_users: Whether trusted proxies authenticate users.
     """
 
@@ -146,8 +146,8 @@ class AccessControl:
         self._clock = clock
         self._always_users = bool(checkers) or proxies_assert_users
         self._tokens_exist = tokens is not None and tokens.exists()
-        self._looked_at = clock.seconds()
-        self._objection = ""
+        self._checked_at = clock.seconds()
+        self._last_error = ""
 
     @property
     def public_read(self) -> bool:
@@ -161,11 +161,11 @@ class AccessControl:
 
     @property
     def has_users(self) -> bool:
-        """Whether there is a user, a proxy's user, or a token, which may be created at any time."""
+        """Whether there are users, users of a proxy, or tokens, which may be created at any time."""
         return self._always_users or self._has_tokens()
 
     def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
-        """Say whether an identity may do something. Rights hold in every index."""
+        """Return whether an identity may perform an action. Rights apply to every index."""
         return self._rights.current().permits(identity, action, project)
 
     async def authenticate(self, credentials: Credentials) -> Identity:
@@ -173,50 +173,56 @@ class AccessControl:
         Authenticate a request; see `IAccessControl`.
 
         A user authenticated by a proxy takes precedence over the Authorization field, which such
-        proxies forward. An index without users and tokens ignores the names that some tools insist on
-        sending.
+        proxies forward. An index without users and tokens ignores credentials, since some tools always
+        send some.
         """
         if credentials.user is not None:
             return self._realm.identity(credentials.user)
         if credentials.authorization is None or (self._portal is None and not self._has_tokens()):
             return ANONYMOUS
-        claim = parse_authorization(credentials.authorization)
-        who = f"token {identifier_of(claim.secret)}" if claim.user is None else f"user {claim.user}"
+        presented = parse_authorization(credentials.authorization)
+        subject = (
+            f"token {identifier_of(presented.secret)}" if presented.user is None else f"user {presented.user}"
+        )
         try:
-            if claim.user is None:
-                return await self._token(claim.secret)
-            return await self._user(claim, claim.user, self._throttle.queue_for(credentials.address, who))
+            if presented.user is None:
+                return await self._authenticate_token(presented.secret)
+            return await self._authenticate_user(
+                presented, presented.user, self._throttle.queue_for(credentials.address, subject)
+            )
         except Unauthorized as error:
-            raise self._throttle.record_failure(credentials.address, who, error) from None
+            raise self._throttle.record_failure(credentials.address, subject, error) from None
 
-    async def _user(self, claim: PresentedCredentials, user: str, lane: QueueKey) -> Identity:
+    async def _authenticate_user(
+        self, presented: PresentedCredentials, user: str, queue_key: QueueKey
+    ) -> Identity:
         if self._portal is None:
             raise Unauthorized(f"There are no users here, only tokens: use the user name {TOKEN_USER}.")
-        credentials = UsernamePassword(user.encode(), claim.secret, lane)
+        credentials = UsernamePassword(user.encode(), presented.secret, queue_key)
         try:
             login: Any = await self._portal.login(credentials, None, _IUser)
         except LoginFailed:
-            hint = f" A token has the user name {TOKEN_USER}." if identifier_of(claim.secret) else ""
+            hint = f" A token has the user name {TOKEN_USER}." if identifier_of(presented.secret) else ""
             raise Unauthorized(f"The user name or the password is wrong.{hint}") from None
         _interface, identity, _logout = login
-        found: Identity = identity
-        return found
+        result: Identity = identity
+        return result
 
-    async def _token(self, secret: bytes) -> Identity:
+    async def _authenticate_token(self, secret: bytes) -> Identity:
         if self._tokens is None:
             raise Unauthorized("There are no tokens here.")
         token = self._tokens.find(await self._read(self._tokens), secret)
         return Identity(token=token.name, token_permissions=token.permissions)
 
     async def _read(self, tokens: TokenStore) -> Mapping[str, Token]:
-        """Give the tokens, read again if their file has changed."""
+        """Return the tokens, read again if their file has changed."""
         try:
             latest = tokens.cached()
             return await self._worker.run(tokens.read) if latest is None else latest
         except ConfigurationError as error:
-            # A damaged file must not bring a revoked token back.
-            if error.message != self._objection:
-                self._objection = error.message
+            # A damaged file must not make a revoked token valid again.
+            if error.message != self._last_error:
+                self._last_error = error.message
                 _log.critical(
                     "All tokens are rejected until their file is readable. {objection}",
                     objection=error.message,
@@ -224,11 +230,11 @@ class AccessControl:
             raise Unavailable("Tokens cannot be checked right now.") from error
 
     def _has_tokens(self) -> bool:
-        """Say whether there are tokens, checking once a second until there are."""
+        """Return whether there are tokens, checking once a second until there are."""
         if self._tokens is not None and not self._tokens_exist:
             now = self._clock.seconds()
-            if now - self._looked_at >= _LOOK_SECONDS:
-                self._looked_at = now
+            if now - self._checked_at >= _CHECK_SECONDS:
+                self._checked_at = now
                 self._tokens_exist = self._tokens.exists()
         return self._tokens_exist
 
@@ -250,9 +256,9 @@ class AnonymousAccess:
         self._rights = default_rights(anonymous_upload=anonymous_upload)
 
     def authenticate(self, credentials: Credentials) -> Identity:
-        """Treat every client as anonymous, and ignore the names that some tools insist on sending."""
+        """Treat every client as anonymous, and ignore credentials, since some tools always send some."""
         return ANONYMOUS
 
     def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
-        """Say whether everyone may do something."""
+        """Return whether everyone may perform an action."""
         return self._rights.permits(ANONYMOUS, action, project)

@@ -1,4 +1,4 @@
-"""Builds access control from settings, and reports at the start what can be known to be wrong."""
+"""Builds access control from settings, and reports invalid ones at the start."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NEEDS_USER = (
     "Uploads need a user: give --auth htpasswd:FILE, or make a token with twisted-index token create NAME"
     " --upload PATTERN, or say --anonymous-upload."
 )
-_TWO_ANSWERS = (
+_CONFLICTING_RIGHTS = (
     'With a file of rights, --anonymous-upload has no place: write a rule with allow = ["create", "upload"]'
     ' and to = "everyone".'
 )
@@ -59,16 +59,16 @@ def make_access(
 
     Args:
         guarding: Users, rights, proxies.
-        publishing: Whether uploads are on, and for whom.
-        state: Absolute folder of the state, with the tokens; None without.
-        reactor: Clock.
+        publishing: Whether uploads are enabled, and for which clients.
+        state: Absolute path of the state folder, which holds the tokens; None without one.
+        reactor: The clock.
         worker: Hashes passwords.
 
     Raises:
         ConfigurationError: A setting cannot work.
     """
     if guarding.rights is not None and publishing.anonymous_upload:
-        raise ConfigurationError(_TWO_ANSWERS)
+        raise ConfigurationError(_CONFLICTING_RIGHTS)
     turns = FairQueue(reactor)
     checkers = [make_checker(description, reactor, worker, turns) for description in guarding.auth]
     tokens = TokenStore(state) if state is not None else None
@@ -101,13 +101,13 @@ def make_checker(
     description: str, clock: IReactorTime, worker: IThreadRunner, turns: FairQueue
 ) -> ICredentialsChecker:
     """
-    Build a checker of passwords.
+    Build a password checker.
 
     Args:
-        description: For strcred: `TYPE` or `TYPE:ARGUMENTS`.
-        clock: Reactor.
+        description: `TYPE` or `TYPE:ARGUMENTS`, in the syntax of strcred.
+        clock: The reactor.
         worker: Hashes passwords.
-        turns: Shared by all checkers that hash.
+        turns: The queue for hashing, shared by all checkers.
 
     Raises:
         ConfigurationError: The type is unknown, its arguments are wrong, or it checks no passwords.
@@ -127,10 +127,10 @@ def make_checker(
     except Exception as error:
         # Any exception, since these are third-party plugins; never with the arguments, which may
         # be passwords.
-        raise ConfigurationError(f"--auth {kind}: {_why(error, argument)}") from error
+        raise ConfigurationError(f"--auth {kind}: {_error_text(error, argument)}") from error
     if IUsernamePassword not in checker.credentialInterfaces:
         raise ConfigurationError(f"--auth {kind}: this checks no passwords; there are: {_types()}.")
-    return _adapted(kind, checker, worker, turns)
+    return _adapt(kind, checker, worker, turns)
 
 
 def _htpasswd(path: str, clock: IReactorTime, worker: IThreadRunner, turns: FairQueue) -> HtpasswdChecker:
@@ -142,7 +142,7 @@ def _htpasswd(path: str, clock: IReactorTime, worker: IThreadRunner, turns: Fair
 
 
 def _require_readable(path: str) -> None:
-    """Refuse a file that Twisted's own checker would only find out about at the first password."""
+    """Reject an unreadable file, which Twisted's own checker would only report at the first login."""
     try:
         with open(path, "rb"):
             return
@@ -151,31 +151,31 @@ def _require_readable(path: str) -> None:
 
 
 def _require_crypt() -> None:
-    """Refuse `unix` where Twisted lacks the modules to read the system's users."""
+    """Reject `unix` where Python lacks the modules that Twisted needs to read the system's users."""
     if importlib.util.find_spec("crypt") is None or importlib.util.find_spec("spwd") is None:
         raise ConfigurationError("--auth unix: Python 3.13 and later cannot read these; use htpasswd:FILE.")
 
 
 def _types() -> str:
-    """List the installed types of password checkers."""
-    found = {_HTPASSWD}
+    """Return the installed types of password checkers, for messages."""
+    types = {_HTPASSWD}
     for factory in strcred.findCheckerFactories():
         if IUsernamePassword in factory.credentialInterfaces:
-            found.add(factory.authType)
+            types.add(factory.authType)
     with contextlib.suppress(ConfigurationError):
         _require_crypt()
-        return ", ".join(sorted(found))
-    return ", ".join(sorted(found - {"unix"}))
+        return ", ".join(sorted(types))
+    return ", ".join(sorted(types - {"unix"}))
 
 
-def _why(error: Exception, argument: str) -> str:
+def _error_text(error: Exception, argument: str) -> str:
     text = str(error)
     if not text or (argument and argument in text):
         return "what stands behind the colon cannot be used."
     return f"{text}."
 
 
-def _adapted(kind: str, checker: Any, worker: IThreadRunner, turns: FairQueue) -> ICredentialsChecker:
+def _adapt(kind: str, checker: Any, worker: IThreadRunner, turns: FairQueue) -> ICredentialsChecker:
     """Repair two of Twisted's own checkers."""
     if kind == "memory" and isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
         # Its plugin passes text where cred compares bytes, so it would reject every user.
@@ -183,8 +183,8 @@ def _adapted(kind: str, checker: Any, worker: IThreadRunner, turns: FairQueue) -
         checker.users = {_octets(user): _octets(password) for user, password in users.items()}
     if kind == "unix":
         return _InThread(checker, worker, turns)
-    found: ICredentialsChecker = checker
-    return found
+    result: ICredentialsChecker = checker
+    return result
 
 
 def _octets(text: str | bytes) -> bytes:
@@ -210,22 +210,22 @@ class _InThread:
         self._turns = turns
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        """Run it in a thread."""
-        return Deferred.fromCoroutine(self._ask(credentials))
+        """Run the checker in a thread."""
+        return Deferred.fromCoroutine(self._check(credentials))
 
-    async def _ask(self, credentials: Any) -> Any:
+    async def _check(self, credentials: Any) -> Any:
         await self._turns.acquire(getattr(credentials, "queue_key", QueueKey()))
         try:
-            found = await self._worker.run(_answer, self._checker.requestAvatarId, credentials)
+            avatar_id = await self._worker.run(_call, self._checker.requestAvatarId, credentials)
         finally:
             self._turns.release()
-        if found is None:
+        if avatar_id is None:
             raise UnauthorizedLogin
-        return found
+        return avatar_id
 
 
-def _answer(ask: Callable[[Any], Deferred[Any]], credentials: Any) -> Any:
-    """Take the result out of a fired Deferred; None if it failed."""
-    answers: list[Any] = []
-    ask(credentials).addCallbacks(answers.append, lambda failure: failure.trap(UnauthorizedLogin) and None)
-    return answers[0] if answers else None
+def _call(check: Callable[[Any], Deferred[Any]], credentials: Any) -> Any:
+    """Return the result of a fired Deferred; None if it failed."""
+    results: list[Any] = []
+    check(credentials).addCallbacks(results.append, lambda failure: failure.trap(UnauthorizedLogin) and None)
+    return results[0] if results else None

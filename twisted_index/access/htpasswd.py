@@ -1,5 +1,5 @@
 """
-Users with hashed passwords in a file, as Apache's `htpasswd` writes it.
+Users with hashed passwords in a file of Apache's `htpasswd`.
 
 A checker for Twisted's cred, for any Twisted server: `--auth htpasswd:FILE`. It reads the file again
 when it changes, and hashes passwords in threads.
@@ -46,8 +46,8 @@ T = TypeVar("T")
 
 #: Seconds for which a correct password is cached: an installer sends it with hundreds of requests. The
 #: entry belongs to one hash of the file.
-_KNOWN_SECONDS = 60.0
-_MOST_KNOWN = 1000
+_CACHE_SECONDS = 60.0
+_MAX_CACHED = 1000
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -58,10 +58,10 @@ class Users:
     The content of an htpasswd file.
 
     Attributes:
-        hashes: By user, UTF-8.
-        line_errors: To single lines, by line number, without their content.
-        dummy_hash: The slowest hash in the file: compared for unknown users, so that these take as
-            long.
+        hashes: Password hash by user name, UTF-8.
+        line_errors: Error message by line number, without the line's content.
+        dummy_hash: The slowest hash in the file, checked for unknown users so that the response time does
+            not reveal them.
     """
 
     hashes: Mapping[bytes, PasswordHash]
@@ -72,7 +72,7 @@ class Users:
 def parse_users(data: bytes) -> Users:
     """Parse an htpasswd file. An invalid line is skipped."""
     hashes: dict[bytes, PasswordHash] = {}
-    objections: dict[int, str] = {}
+    line_errors: dict[int, str] = {}
     for number, raw in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         line = raw.strip()
         if line and not line.startswith(b"#"):
@@ -82,9 +82,9 @@ def parse_users(data: bytes) -> Users:
                     raise ValueError("this user is there already, and the first line counts")
                 hashes[user] = stored
             except ValueError as error:
-                objections[number] = str(error)
-    decoy = max(hashes.values(), key=lambda stored: stored.cost, default=None)
-    return Users(hashes=hashes, line_errors=objections, dummy_hash=decoy)
+                line_errors[number] = str(error)
+    dummy_hash = max(hashes.values(), key=lambda stored: stored.cost, default=None)
+    return Users(hashes=hashes, line_errors=line_errors, dummy_hash=dummy_hash)
 
 
 def _parse_line(line: bytes) -> tuple[bytes, PasswordHash]:
@@ -97,19 +97,19 @@ def _parse_line(line: bytes) -> tuple[bytes, PasswordHash]:
         raise ValueError("the user's name is not UTF-8") from None
     if not name or name == TOKEN_USER or _CONTROL.search(name):
         raise ValueError("no user can have this name")
-    # As for Apache, another colon ends the hash.
+    # As in Apache, another colon ends the hash.
     return user, parse_hash(rest.partition(b":")[0])
 
 
 @implementer(ICredentialsChecker)
 class HtpasswdChecker:
     """
-    Check passwords against an htpasswd file.
+    Checks passwords against an htpasswd file.
 
     Args:
-        path: Absolute.
+        path: The absolute path of the file.
         worker: Hashes passwords, and reads the file.
-        clock: Reactor.
+        clock: The reactor.
         queue: The queue for hashing; None for one of its own.
     """
 
@@ -121,31 +121,31 @@ class HtpasswdChecker:
         self._path = path
         self._worker = worker
         self._clock = clock
-        self._turns = queue or FairQueue(clock)
+        self._queue = queue or FairQueue(clock)
         self._file = WatchedFile(path, parse_users)
         self._users: Users | None = None
-        self._objection = ""
+        self._last_error = ""
         self._reading: SharedResult[Users] | None = None
         self._checks: dict[bytes, SharedResult[bool]] = {}
-        # Makes cached passwords worthless outside this process.
+        # Keys the digests of cached passwords, so that they are useless outside this process.
         self._key = secrets.token_bytes(32)
-        self._known = LRU[bytes, float](_MOST_KNOWN)
+        self._known = LRU[bytes, float](_MAX_CACHED)
 
     def load(self) -> Users:
         """
-        Read the file now. Blocks: for the start.
+        Read the file. Blocking; called at the start.
 
         Raises:
-            ConfigurationError: It is unreadable, has no usable line, or a package is missing.
+            ConfigurationError: The file is unreadable or has no valid line, or a package is missing.
         """
         try:
             users = self._file.read()
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the users cannot be read: {error.strerror}.") from error
-        for number, objection in users.line_errors.items():
-            if objection == NEEDS_EXTRA or not users.hashes:
-                raise ConfigurationError(f"{self._path}: line {number}: {objection}.")
-        self._take(users)
+        for number, line_error in users.line_errors.items():
+            if line_error == NEEDS_EXTRA or not users.hashes:
+                raise ConfigurationError(f"{self._path}: line {number}: {line_error}.")
+        self._set_users(users)
         return users
 
     def requestAvatarId(self, credentials: Any) -> Deferred[bytes | tuple[()]]:
@@ -166,21 +166,21 @@ class HtpasswdChecker:
             raise UnauthorizedLogin
         users = await self._current()
         stored = users.hashes.get(user)
-        mark = self._cache_key(user, password, stored)
-        if stored is not None and self._knows(mark):
+        cache_key = self._cache_key(user, password, stored)
+        if stored is not None and self._is_cached(cache_key):
             return user
-        right = await self._check(
-            mark, stored or users.dummy_hash, password, getattr(credentials, "queue_key", QueueKey())
+        matches = await self._check(
+            cache_key, stored or users.dummy_hash, password, getattr(credentials, "queue_key", QueueKey())
         )
-        if stored is None or not right:
+        if stored is None or not matches:
             raise UnauthorizedLogin
-        self._learn(mark)
+        self._remember(cache_key)
         return user
 
     # -- The file
 
     async def _current(self) -> Users:
-        """Give the current users, reading a changed file once for all waiting requests."""
+        """Return the current users, reading a changed file once for all waiting requests."""
         if self._users is not None and not self._file.changed():
             return self._users
         reading = self._reading
@@ -194,84 +194,91 @@ class HtpasswdChecker:
         try:
             users = await self._worker.run(self._file.read)
         except (OSError, ConfigurationError) as error:
-            # An unreadable file must not let a removed user in.
+            # An unreadable file must not authenticate a removed user.
             self._users = None
-            self._object(getattr(error, "strerror", None) or str(error))
+            self._log_error(getattr(error, "strerror", None) or str(error))
             raise Unavailable("Passwords cannot be checked right now.") from error
         finally:
             self._reading = None
-        self._take(users)
+        self._set_users(users)
         return users
 
-    def _object(self, objection: str) -> None:
-        if objection != self._objection:
-            self._objection = objection
+    def _log_error(self, error: str) -> None:
+        if error != self._last_error:
+            self._last_error = error
             _log.critical(
                 "{path}: the users cannot be read, so all are rejected: {objection}",
                 path=self._path,
-                objection=objection,
+                objection=error,
             )
 
-    def _take(self, users: Users) -> None:
-        self._objection = ""
+    def _set_users(self, users: Users) -> None:
+        self._last_error = ""
         if users is not self._users:
             self._users = users
-            for number, objection in users.line_errors.items():
+            for number, line_error in users.line_errors.items():
                 _log.error(
-                    "{path}: line {number}: {objection}", path=self._path, number=number, objection=objection
+                    "{path}: line {number}: {objection}",
+                    path=self._path,
+                    number=number,
+                    objection=line_error,
                 )
 
     # -- The password
 
     def _cache_key(self, user: bytes, password: bytes, stored: PasswordHash | None) -> bytes:
-        """Make a key of everything that decides the result."""
+        """Digest everything that the result depends on."""
         text = stored.text if stored is not None else b""
         parts = b"".join(len(part).to_bytes(4, "big") + part for part in (user, password, text))
         return hmac.digest(self._key, parts, hashlib.sha256)
 
-    async def _check(self, mark: bytes, stored: PasswordHash | None, password: bytes, lane: QueueKey) -> bool:
+    async def _check(
+        self, cache_key: bytes, stored: PasswordHash | None, password: bytes, queue_key: QueueKey
+    ) -> bool:
         """Hash a password, once for all concurrent requests with it."""
         if stored is None:
             return False
-        shared = self._checks.get(mark)
+        shared = self._checks.get(cache_key)
         if shared is None:
-            work = Deferred.fromCoroutine(self._hash(mark, stored, password, lane))
+            work = Deferred.fromCoroutine(self._hash(cache_key, stored, password, queue_key))
             shared = SharedResult(work)
             if not work.called:
-                self._checks[mark] = shared
+                self._checks[cache_key] = shared
         return await shared.wait()
 
-    async def _hash(self, mark: bytes, stored: PasswordHash, password: bytes, lane: QueueKey) -> bool:
+    async def _hash(
+        self, cache_key: bytes, stored: PasswordHash, password: bytes, queue_key: QueueKey
+    ) -> bool:
         try:
-            await self._turns.acquire(lane)
+            await self._queue.acquire(queue_key)
             try:
                 return await self._worker.run(stored.matches, password)
             finally:
-                self._turns.release()
+                self._queue.release()
         finally:
-            self._checks.pop(mark, None)
+            self._checks.pop(cache_key, None)
 
-    def _knows(self, mark: bytes) -> bool:
-        until = self._known.get(mark)
-        return until is not None and self._clock.seconds() < until
+    def _is_cached(self, cache_key: bytes) -> bool:
+        expires = self._known.get(cache_key)
+        return expires is not None and self._clock.seconds() < expires
 
-    def _learn(self, mark: bytes) -> None:
-        self._known.put(mark, self._clock.seconds() + _KNOWN_SECONDS)
+    def _remember(self, cache_key: bytes) -> None:
+        self._known.put(cache_key, self._clock.seconds() + _CACHE_SECONDS)
 
 
 def _octets(text: str | bytes) -> bytes:
-    """Give bytes, which cred requires and not all of its users pass."""
+    """Encode text: cred requires bytes, but not all of its callers pass them."""
     return text.encode() if isinstance(text, str) else text
 
 
 class ReactorThreadRunner:
-    """Runs calls in the reactor's own thread pool, for servers without another."""
+    """Runs calls in the reactor's thread pool, for servers without another one."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
-        """Call a blocking function in one of them."""
+        """Call a blocking function in a thread."""
         pool = self._reactor.getThreadPool()
         return deferToThreadPool(self._reactor, pool, function, *args, **kwargs)
 
@@ -285,10 +292,10 @@ class HtpasswdPlugin:
     """
     The checker for any Twisted server, with the threads of the reactor.
 
-    Options are parsed before the reactor is chosen, so it is imported at the first login.
+    Options are parsed before the reactor is installed, so it is imported at the first login.
 
     Args:
-        path: As on the command line.
+        path: The path from the command line.
     """
 
     credentialInterfaces = (IUsernamePassword,)

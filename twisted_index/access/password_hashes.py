@@ -1,9 +1,9 @@
 """
-Password hashes as they stand in an htpasswd file, told apart by their prefix.
+Password hashes of an htpasswd file, distinguished by their prefix.
 
 `{SHA}` and `{SSHA}` need only Python's library. bcrypt, apr1 and SHA-crypt need the extra `htpasswd`,
-whose packages are imported when the first such hash is read. Plain text and DES crypt, which looks at
-eight characters, are refused.
+whose packages are imported when the first such hash is read. Plain text and DES crypt, which uses only
+eight characters, are rejected.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: bcrypt hashes no more bytes than this. Since 5.0 its package refuses longer passwords, which
-#: `htpasswd` has always cut; libpass passes the refusal on, so bcrypt is called without it.
+#: bcrypt uses no more bytes than this. Since 5.0 its package rejects longer passwords, which `htpasswd`
+#: has always truncated; libpass does not truncate them either, so bcrypt is called directly.
 _BCRYPT_BYTES = 72
-#: Above this a check takes seconds: 2**16 steps are about 5.
+#: Above this a check takes seconds: 2**16 iterations take about 5.
 _MAX_BCRYPT_COST = 16
 #: 100,000 rounds take a tenth of a second; 5,000 are usual.
 _MAX_ROUNDS = 100_000
@@ -35,9 +35,9 @@ class _Crypt(NamedTuple):
     A scheme that libpass checks.
 
     Attributes:
-        name: For messages.
+        name: Its name in messages.
         handler: Its name in `passlib.hash`.
-        rounds: How many a hash takes that does not say.
+        rounds: Default number of rounds.
         pattern: The hashes that libpass accepts, but with any number of rounds.
     """
 
@@ -66,9 +66,9 @@ class PasswordHash(NamedTuple):
     A hash, and how to check a password against it.
 
     Attributes:
-        text: As it stands in the file.
-        cost: Roughly how many milliseconds a check takes.
-        matches: Checks a password; blocks for that long.
+        text: The hash as in the file.
+        cost: Approximate duration of a check in milliseconds.
+        matches: Checks a password; blocks for that time.
     """
 
     text: bytes
@@ -78,14 +78,14 @@ class PasswordHash(NamedTuple):
 
 def parse_hash(text: bytes) -> PasswordHash:
     """
-    Read a hash.
+    Parse a hash.
 
     Args:
         text: The second field of a line.
 
     Raises:
-        ValueError: The scheme is unknown, refused or not installed, or the hash is damaged or too
-            expensive to check; the message says which, and never repeats the text.
+        ValueError: The scheme is unknown, rejected or not installed, or the hash is damaged or too
+            expensive to check; the message states which, and never repeats the text.
     """
     if text.startswith(b"$2"):
         return _bcrypt(text)
@@ -116,12 +116,12 @@ def _with_libpass(text: bytes, scheme: _Crypt) -> PasswordHash:
     if match is None:
         raise ValueError(f"this is no whole {scheme.name} hash")
     # https://www.akkadia.org/drepper/SHA-crypt.txt: fewer than 1,000 rounds mean 1,000.
-    given = match.groupdict().get("rounds")
-    rounds = max(1000, int(given or scheme.rounds))
+    declared = match.groupdict().get("rounds")
+    rounds = max(1000, int(declared or scheme.rounds))
     if rounds > _MAX_ROUNDS:
         raise ValueError(f"a SHA-crypt hash with more than {_MAX_ROUNDS} rounds would take too long")
     verify = getattr(_extra("passlib.hash"), scheme.handler).verify
-    hashed = text if given is None else text.replace(b"rounds=" + given, b"rounds=%d" % rounds)
+    hashed = text if declared is None else text.replace(b"rounds=" + declared, b"rounds=%d" % rounds)
     return _password_hash(text, rounds / 1200, lambda password: verify(password, hashed))
 
 
@@ -136,25 +136,25 @@ def _password_hash(text: bytes, cost: float, check: Callable[[bytes], bool]) -> 
     def matches(password: bytes) -> bool:
         try:
             return check(password)
-        except ValueError:  # libpass and older versions of bcrypt refuse a NUL
+        except ValueError:  # libpass and older versions of bcrypt reject a NUL
             return False
 
     return PasswordHash(text, cost, matches)
 
 
 def _sha1(text: bytes) -> PasswordHash:
-    """Read `{SHA}` of Apache, and `{SSHA}` of RFC 2307 servers: a digest, then the salt."""
-    mark, _, encoded = text.partition(b"}")
+    """Parse `{SHA}` of Apache, and `{SSHA}` of RFC 2307 servers: a digest, then the salt."""
+    scheme, _, encoded = text.partition(b"}")
     try:
         octets = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         octets = b""
     digest, salt = octets[:20], octets[20:]
-    if len(digest) < 20 or bool(salt) != (mark == b"{SSHA"):
-        raise ValueError(f"this is no whole {mark.decode()}}} hash")
+    if len(digest) < 20 or bool(salt) != (scheme == b"{SSHA"):
+        raise ValueError(f"this is no whole {scheme.decode()}}} hash")
 
     def matches(password: bytes) -> bool:
-        made = hashlib.sha1(password + salt, usedforsecurity=False).digest()
-        return hmac.compare_digest(made, digest)
+        computed = hashlib.sha1(password + salt, usedforsecurity=False).digest()
+        return hmac.compare_digest(computed, digest)
 
     return PasswordHash(text, 0.01, matches)

@@ -1,7 +1,7 @@
 """
-Rights: who may do what with which projects. Pure; the file of rights is read by `rights_file`.
+Rights: which users may perform which actions on which projects. Pure; `rights_file` reads the file.
 
-The file is TOML, made of groups and rules::
+The rights file is TOML with groups and rules::
 
     [groups]
     developers = ["alice", "bob"]
@@ -26,24 +26,24 @@ The file is TOML, made of groups and rules::
     to = ["alice"]
 
 - `projects`: patterns, with `*` and `?`, normalized like names: `Acme_*` is `acme-*`.
-- `allow`: `read`; `upload`: new files of a project that exists; `create`: a project that does not,
-  by uploading to it (so `upload` as well); `yank`: yank, unyank, set the project's status; `delete`;
-  `operate`: see the history, the problems and the metrics of the whole index.
-- `to`: names of users, `@group`, `users` for everyone who has logged in, `everyone`.
+- `allow`: `read`; `upload`: new files of an existing project; `create`: a new project, by uploading to
+  it (which needs `upload` too); `yank`: yank, unyank, set the project's status; `delete`; `operate`: see
+  the history, the problems and the metrics of the whole index.
+- `to`: names of users, `@group`, `users` for all authenticated users, `everyone`.
 
 Semantics:
 
 - The order of rules does not matter: a rule only adds, and any rule that allows an action suffices.
-- Reading is open where no rule mentions it. A project matched by a rule with `read` is closed to
-  everyone whom no such rule names.
-- Nothing else is open: what no rule allows is forbidden. No action implies another: uploading to a
+- A project is readable by everyone unless a rule with `read` matches it; then only those rules grant
+  `read`.
+- Every other action is forbidden unless a rule allows it. No action implies another: uploading to a
   closed project and installing from it needs `read` too.
-- A string may stand for a list of one.
-- Tokens carry their own rights: a token may do what its scope says, and what everyone may; no rule,
-  not even one to `users`, gives it more.
+- A string stands for a list of one.
+- Tokens carry their own rights: a token has the rights of its scope and those of `everyone`; no rule,
+  not even one to `users`, grants it more.
 
-Without a file everyone may read, and every user may do everything. With `--anonymous-upload` everyone
-may create and upload too.
+Without a file everyone may read, and every user may perform all actions. With `--anonymous-upload`
+everyone may create and upload too.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class Rule:
     Attributes:
         actions: The allowed actions.
         projects: Patterns from `project_pattern`; `*` for the whole index.
-        users: By name, with the members of groups.
-        authenticated: Whether it holds for everyone who has logged in.
-        everyone: Whether it holds for all clients.
+        users: Names of users, including members of groups.
+        authenticated: Whether the rule applies to all authenticated users.
+        everyone: Whether the rule applies to all clients.
     """
 
     actions: frozenset[Action]
@@ -85,7 +85,7 @@ class Rule:
     everyone: bool = False
 
     def applies_to(self, user: str | None) -> bool:
-        """Say whether the rule holds for a user; None is an anonymous client."""
+        """Return whether the rule applies to a user; None is an anonymous client."""
         return self.everyone or (user is not None and (self.authenticated or user in self.users))
 
 
@@ -94,8 +94,8 @@ class Rights:
     All rules together.
 
     Args:
-        rules: In any order.
-        groups: Members by the name of the group.
+        rules: The rules, in any order.
+        groups: Members by group name.
     """
 
     def __init__(self, rules: Iterable[Rule], groups: Mapping[str, frozenset[str]] | None = None) -> None:
@@ -105,39 +105,39 @@ class Rights:
             for action in Action
         }
         self._groups = dict(groups or {})
-        reading = self._rules[Action.READ]
-        #: Whether everyone may read every project. False may be caution: then each request is checked,
-        #: with the same result.
-        self.public_read = all(rule.everyone for rule in reading) or any(
-            rule.everyone and ANY_PROJECT in rule.projects for rule in reading
+        read_rules = self._rules[Action.READ]
+        #: Whether everyone may read every project. False may be conservative: then each request is
+        #: checked, with the same result.
+        self.public_read = all(rule.everyone for rule in read_rules) or any(
+            rule.everyone and ANY_PROJECT in rule.projects for rule in read_rules
         )
 
     def groups_of(self, user: str) -> frozenset[str]:
-        """Name the groups that a user is in."""
+        """Return the groups of a user."""
         return frozenset(name for name, members in self._groups.items() if user in members)
 
     def permits(self, identity: Identity, action: Action, project: str = "") -> bool:
         """
-        Say whether an identity may do something.
+        Return whether an identity may perform an action.
 
         Args:
-            identity: A token is judged by its scope and by the rights of everyone.
+            identity: The identity; a token has the rights of its scope and those of everyone.
             action: The action.
             project: A normalized name; empty for "with any project at all".
         """
         if identity.token is not None:
-            within = matches_any(project, (identity.token_permissions or {}).get(action, ()))
-            return within or self._user_may(None, action, project)
+            in_scope = matches_any(project, (identity.token_permissions or {}).get(action, ()))
+            return in_scope or self._user_may(None, action, project)
         return self._user_may(identity.user, action, project)
 
     def _user_may(self, user: str | None, action: Action, project: str) -> bool:
         rules = self._rules[action]
         if any(rule.applies_to(user) and matches_any(project, rule.projects) for rule in rules):
             return True
-        return action is Action.READ and not self._closed(project)
+        return action is Action.READ and not self._is_restricted(project)
 
-    def _closed(self, project: str) -> bool:
-        """Say whether reading a project is for some only; for all of them, if it is empty."""
+    def _is_restricted(self, project: str) -> bool:
+        """Return whether reading a project is restricted; for an empty name, reading all projects."""
         rules = self._rules[Action.READ]
         if project:
             return any(matches_any(project, rule.projects) for rule in rules)
@@ -145,9 +145,9 @@ class Rights:
 
 
 def default_rights(*, anonymous_upload: bool = False) -> Rights:
-    """Give the rights that hold without a file of rights."""
-    changing = frozenset(Action) - {Action.READ}
-    rules = [Rule(actions=changing, authenticated=True)]
+    """Return the rights that apply without a rights file."""
+    changes = frozenset(Action) - {Action.READ}
+    rules = [Rule(actions=changes, authenticated=True)]
     if anonymous_upload:
         rules.append(Rule(actions=frozenset({Action.CREATE, Action.UPLOAD}), everyone=True))
     return Rights(rules)
@@ -155,21 +155,21 @@ def default_rights(*, anonymous_upload: bool = False) -> Rights:
 
 def parse_rights(text: str, place: str) -> Rights:
     """
-    Read a file of rights.
+    Parse a rights file.
 
     Args:
-        text: What is in it.
-        place: How errors call the file.
+        text: The content of the file.
+        place: Name of the file in errors.
 
     Raises:
-        ConfigurationError: Anything in it is not understood. Nothing is ever passed over: a rule
-            that is not what its author thinks is worse than a server that does not start.
+        ConfigurationError: The file is invalid. No part is ever ignored: a rule that differs from what its
+            author meant is worse than a server that does not start.
     """
     try:
         table = tomllib.loads(text)
     except ValueError as error:
         raise ConfigurationError(f"{place}: this is not TOML: {error}.") from error
-    _known(table, ("groups", "rule"), place, "key")
+    _check_known(table, ("groups", "rule"), place, "key")
     groups = _groups(table.get("groups", {}), place)
     rules = table.get("rule", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
@@ -182,27 +182,27 @@ def parse_rights(text: str, place: str) -> Rights:
 def _groups(raw: object, place: str) -> dict[str, frozenset[str]]:
     if not isinstance(raw, dict):
         raise ConfigurationError(f"{place}: groups is a table; write [groups] above the groups.")
-    found = {}
+    groups = {}
     for name, members in raw.items():
         where = f"{place}: group {name!r}"
-        users = _texts(members, where)
+        users = _parse_texts(members, where)
         for user in users:
             if user.startswith("@") or user in (_EVERYONE, _USERS):
                 raise ConfigurationError(f"{where}: {user!r} is no user; a group has users only.")
-        found[name] = frozenset(users)
-    return found
+        groups[name] = frozenset(users)
+    return groups
 
 
 def _rule(raw: Mapping[str, object], groups: Mapping[str, frozenset[str]], place: str) -> Rule:
-    _known(raw, _KEYS, place, "key")
+    _check_known(raw, _KEYS, place, "key")
     for key in ("allow", "to"):
         if key not in raw:
             raise ConfigurationError(f"{place}: {key!r} is missing.")
-    words = _texts(raw["allow"], f"{place}: allow")
-    _known(words, _ACTIONS, f"{place}: allow", "action")
+    words = _parse_texts(raw["allow"], f"{place}: allow")
+    _check_known(words, _ACTIONS, f"{place}: allow", "action")
     actions = frozenset(map(Action, words))
     projects = _projects(raw, actions, place)
-    to = _texts(raw["to"], f"{place}: to")
+    to = _parse_texts(raw["to"], f"{place}: to")
     return Rule(
         actions=actions,
         projects=projects,
@@ -213,7 +213,7 @@ def _rule(raw: Mapping[str, object], groups: Mapping[str, frozenset[str]], place
 
 
 def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str) -> tuple[str, ...]:
-    """Read the patterns of a rule, which `operate` has none of and all else needs."""
+    """Parse the patterns of a rule: required, except for `operate`, which must have none."""
     if Action.OPERATE in actions:
         if len(actions) > 1 or "projects" in raw:
             raise ConfigurationError(
@@ -222,7 +222,7 @@ def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str)
         return (ANY_PROJECT,)
     if "projects" not in raw:
         raise ConfigurationError(f"{place}: 'projects' is missing; for all of them write projects = \"*\".")
-    patterns = _texts(raw["projects"], f"{place}: projects")
+    patterns = _parse_texts(raw["projects"], f"{place}: projects")
     try:
         return tuple(map(project_pattern, patterns))
     except ValueError as error:
@@ -230,32 +230,32 @@ def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str)
 
 
 def _users(words: Iterable[str], groups: Mapping[str, frozenset[str]], place: str) -> frozenset[str]:
-    """Give the users that a rule names, one by one or by their groups."""
+    """Return the users that a rule names, directly or by group."""
     users: set[str] = set()
     for word in words:
         if word.startswith("@"):
-            _known((word,), tuple(f"@{name}" for name in groups), place, "group")
+            _check_known((word,), tuple(f"@{name}" for name in groups), place, "group")
             users |= groups[word[1:]]
         elif word not in (_EVERYONE, _USERS):
             users.add(word)
     return frozenset(users)
 
 
-def _texts(raw: object, place: str) -> tuple[str, ...]:
-    """Read a list of texts that is not empty; one text stands for a list of one."""
+def _parse_texts(raw: object, place: str) -> tuple[str, ...]:
+    """Parse a non-empty list of strings; a string stands for a list of one."""
     words = [raw] if isinstance(raw, str) else raw
     if not isinstance(words, list) or not words or not all(isinstance(w, str) and w for w in words):
         raise ConfigurationError(f"{place}: write a list of texts that is not empty.")
     return tuple(words)
 
 
-def _known(words: Iterable[str], known: Iterable[str], place: str, kind: str) -> None:
-    """Refuse the first word that is not known, with the one that may have been meant."""
+def _check_known(words: Iterable[str], known: Iterable[str], place: str, kind: str) -> None:
+    """Reject the first unknown word, suggesting a similar one."""
     known = tuple(known)
     for word in words:
         if word in known:
             continue
-        # Not at the top: few ever need it.
+        # Imported here: only needed for errors.
         import difflib
 
         near = difflib.get_close_matches(word, known, n=1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 #: Seconds between checks of the file: every request needs the rights.
-_LOOK_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 
 
 class IRightsProvider(Protocol):
@@ -24,10 +24,10 @@ class IRightsProvider(Protocol):
 
     @property
     def generation(self) -> int:
-        """A number that changes with the rights; reading it checks for a change."""
+        """A number that changes with the rights; reading it checks the file for a change."""
 
     def current(self) -> Rights:
-        """Give the current rights."""
+        """Return the current rights."""
 
 
 class FixedRights:
@@ -39,7 +39,7 @@ class FixedRights:
         self._rights = rights
 
     def current(self) -> Rights:
-        """Give the rights."""
+        """Return the rights."""
         return self._rights
 
 
@@ -47,24 +47,24 @@ class RightsFile:
     """
     The rights of a file, at most a second old.
 
-    The reactor thread reads it: every request needs the rights synchronously, and the file has a few
+    Read in the reactor thread: every request needs the rights synchronously, and the file has a few
     hundred bytes.
 
     Args:
-        file: Of rights.
-        clock: Reactor.
+        file: The rights file.
+        clock: The reactor.
 
     Raises:
-        ConfigurationError: The file is unreadable or invalid. Later, such a file keeps the rights as
-            they were, and is logged.
+        ConfigurationError: The file is unreadable or invalid. Later, the error of such a file is logged,
+            and the rights stay unchanged.
     """
 
     def __init__(self, file: WatchedFile[Rights], clock: IReactorTime) -> None:
         self._file = file
         self._clock = clock
         self._generation = 1
-        self._looked_at = clock.seconds()
-        self._objection = ""
+        self._checked_at = clock.seconds()
+        self._last_error = ""
         try:
             self._rights = file.read()
         except OSError as error:
@@ -72,7 +72,7 @@ class RightsFile:
 
     @classmethod
     def at(cls, path: str, clock: IReactorTime) -> RightsFile:
-        """Take the file at an absolute path."""
+        """Create it for the absolute path of a file."""
         return cls(WatchedFile(path, lambda data: rights_from_bytes(data, path)), clock)
 
     @property
@@ -82,10 +82,10 @@ class RightsFile:
         return self._generation
 
     def current(self) -> Rights:
-        """Give the rights that hold now."""
+        """Return the current rights."""
         now = self._clock.seconds()
-        if now - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = now
+        if now - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at = now
             if self._file.changed():
                 self._read()
         return self._rights
@@ -94,20 +94,20 @@ class RightsFile:
         try:
             rights = self._file.read()
         except ConfigurationError as error:
-            self._object(error.message)
+            self._log_error(error.message)
         except OSError as error:
-            self._object(_unreadable(self._file.path, error))
+            self._log_error(_unreadable(self._file.path, error))
         else:
-            self._objection = ""
+            self._last_error = ""
             if rights is not self._rights:
                 self._rights = rights
                 self._generation += 1
                 _log.info("The rights are read anew: {path}", path=self._file.path)
 
-    def _object(self, objection: str) -> None:
-        """Log once why the file is not used."""
-        if objection != self._objection:
-            self._objection = objection
+    def _log_error(self, objection: str) -> None:
+        """Log once why the file cannot be used."""
+        if objection != self._last_error:
+            self._last_error = objection
             _log.critical("The rights stay as they were. {objection}", objection=objection)
 
 

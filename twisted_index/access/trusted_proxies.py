@@ -6,13 +6,12 @@ A trusted proxy must set or clear each of these fields; otherwise its clients ca
 - `X-Forwarded-For`, or `Forwarded` (RFC 7239): the client is the right-most address that is not a
   trusted proxy. Proxies append to these fields, so everything further left comes from the client.
 - `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-Prefix`: the URL as the client sent it.
-- `X-Remote-User`: a user whom the proxy has authenticated; used only of proxies given as
-  `users:ADDRESS`. A proxy that is not configured for this field forwards what clients send, and its
-  administrator, who only wants correct addresses, will not think of it. For the same reason the field
-  has no other spelling.
+- `X-Remote-User`: a user whom the proxy has authenticated; used only from proxies configured as
+  `users:ADDRESS`. A proxy that does not set this field forwards what clients send, so it is not enabled
+  with the addresses. For the same reason the field has no other spelling.
 
 A proxy writes one of `Forwarded` and `X-Forwarded-For` and forwards the other unchanged, so a client
-can send it. Where the two name different clients, both are ignored.
+can forge that one. If the two name different clients, both are ignored.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ from twisted_index.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-#: What peers are called that come by a unix socket, and have no address.
+#: Name of peers that connect by a Unix socket, and have no address.
 UNIX = "unix"
 
-#: In front of the proxies that vouch for users.
+#: Prefix of proxies that authenticate users.
 _USERS = "users:"
 
-#: How many hops are looked at, from the right.
+#: Hops to read, from the right.
 _MAX_HOPS = 32
-#: Characters of a field that are read, beyond which it is not believed.
+#: Characters of a field; longer ones are ignored.
 _MAX_FIELD = 8192
 
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# RFC 3986 section 3.2.2, without what no host name has in it; section 3.2.3 for the port.
+# RFC 3986 section 3.2.2, without characters that host names do not have; section 3.2.3 for the port.
 _HOST = re.compile(
     r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?\.?|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{1,5}))?"
 )
@@ -60,15 +59,15 @@ _NEXT = re.compile(rf"[ \t]*(?:{_PAIR})?[ \t]*([;,]|\Z)")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForwardedClient:
     """
-    Where a request comes from, and what it was sent to.
+    The client of a request, and the URL that it used, by forwarded headers.
 
     Attributes:
-        address: IP address of the client, textual; empty if it has none.
-        scheme: `http` or `https`, as the client sees it; empty if that is not known.
-        host: A plain host[:port], as the client sees it; empty if that is not known.
-        prefix: The path below which a trusted proxy has the index, such as `/pypi`, without a slash at
-            its end; empty if no proxy said so.
-        user: The user that a trusted proxy has authenticated; None without.
+        address: Textual IP address of the client; empty if it has none.
+        scheme: `http` or `https`, as in the client's URL; empty if unknown.
+        host: A plain host[:port], as in the client's URL; empty if unknown.
+        prefix: The path at which a trusted proxy mounts the index, such as `/pypi`, without a trailing
+            slash; empty if unset.
+        user: The user that a trusted proxy has authenticated; None without one.
     """
 
     address: str
@@ -80,7 +79,7 @@ class ForwardedClient:
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
-    """One hop: a client as the next proxy describes it."""
+    """A client as described by the next proxy."""
 
     address: str
     scheme: str = ""
@@ -89,7 +88,7 @@ class _Hop:
 
 class _Peers:
     """
-    Some peers.
+    A set of peers.
 
     Args:
         descriptions: Addresses, networks and `unix`.
@@ -112,32 +111,32 @@ class _Peers:
 
 class TrustedProxies:
     """
-    The proxies whose word is taken.
+    The proxies whose forwarded headers are trusted.
 
     Args:
-        descriptions: Addresses, networks such as `10.0.0.0/8`, and `unix` for all that come by a
-            unix socket. With `users:` in front, the proxy vouches for users too.
+        descriptions: Addresses, networks such as `10.0.0.0/8`, and `unix` for all peers that connect by a
+            Unix socket. With the prefix `users:`, the proxy's `X-Remote-User` is trusted too.
 
     Raises:
-        ConfigurationError: One of them is none of these.
+        ConfigurationError: A description is invalid.
     """
 
     def __init__(self, descriptions: Iterable[str]) -> None:
         texts = tuple(descriptions)
         self._all = _Peers(text.removeprefix(_USERS) for text in texts)
-        self._vouching = _Peers(text.removeprefix(_USERS) for text in texts if text.startswith(_USERS))
+        self._asserting = _Peers(text.removeprefix(_USERS) for text in texts if text.startswith(_USERS))
 
     def __bool__(self) -> bool:
-        """Say whether there is any."""
+        """Return whether there are trusted proxies."""
         return bool(self._all)
 
     @property
     def asserts_users(self) -> bool:
-        """Whether any of them vouches for users."""
-        return bool(self._vouching)
+        """Whether any proxy is trusted to authenticate users."""
+        return bool(self._asserting)
 
     def trusts(self, peer: str) -> bool:
-        """Say whether a peer is one of them: a textual address, or `unix`."""
+        """Return whether a peer is a trusted proxy; takes a textual address, or `unix`."""
         return peer in self._all
 
     def client(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> ForwardedClient:
@@ -146,21 +145,20 @@ class TrustedProxies:
 
         Args:
             peer: The textual address of the connection, or `unix`.
-            fields: Gives all values of a header field by its name; None or nothing if it is not
-                there.
+            fields: Returns all values of a header field by its name; None or empty if it is absent.
 
         Returns:
-            What trusted proxies said; for a peer that is none, its own address and nothing else.
+            The client according to trusted proxies; for an untrusted peer, only its own address.
         """
-        own = "" if peer == UNIX else peer
+        peer_address = "" if peer == UNIX else peer
         if not self.trusts(peer):
-            return ForwardedClient(address=own)
-        user = _user(fields) if peer in self._vouching else None
+            return ForwardedClient(address=peer_address)
+        user = _user(fields) if peer in self._asserting else None
         hop = self._outermost(fields)
         if hop is None:
-            return ForwardedClient(address=own, user=user)
+            return ForwardedClient(address=peer_address, user=user)
         return ForwardedClient(
-            address=hop.address or own,
+            address=hop.address or peer_address,
             scheme=hop.scheme.lower() if hop.scheme.lower() in ("http", "https") else "",
             host=hop.host if is_host(hop.host) else "",
             prefix=_prefix(fields),
@@ -168,7 +166,7 @@ class TrustedProxies:
         )
 
     def _outermost(self, fields: Callable[[bytes], Sequence[bytes] | None]) -> _Hop | None:
-        """Give the hop of the client; None if the fields are contradictory or malformed."""
+        """Return the hop of the client; None if the fields are contradictory or malformed."""
         standard = _text(fields(b"forwarded"))
         chain = _text(fields(b"x-forwarded-for"))
         if standard is None or chain is None:
@@ -176,23 +174,23 @@ class TrustedProxies:
         hops = _forwarded_hops(standard)
         if hops is None:
             return None
-        other = _x_hops(chain, _text(fields(b"x-forwarded-proto")), _text(fields(b"x-forwarded-host")))
+        x_hops = _x_hops(chain, _text(fields(b"x-forwarded-proto")), _text(fields(b"x-forwarded-host")))
         if not chain:
-            return self._client_of(hops) if hops else self._client_of(other)
-        found = self._client_of(other)
-        return None if hops and self._client_of(hops).address != found.address else found
+            return self._client_of(hops) if hops else self._client_of(x_hops)
+        client_hop = self._client_of(x_hops)
+        return None if hops and self._client_of(hops).address != client_hop.address else client_hop
 
     def _client_of(self, hops: Sequence[_Hop]) -> _Hop:
-        """Walk from the right, past those that are trusted."""
-        found = _Hop("")
+        """Return the right-most hop that is not a trusted proxy."""
+        client_hop = _Hop("")
         for hop in reversed(hops[-_MAX_HOPS:]):
-            if hop.address == "" and found.address:
+            if hop.address == "" and client_hop.address:
                 # An obfuscated hop: everything further left is unverified.
-                return found
-            found = hop
+                return client_hop
+            client_hop = hop
             if not self.trusts(hop.address):
-                return found
-        return found
+                return client_hop
+        return client_hop
 
 
 def _network(description: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -205,7 +203,7 @@ def _network(description: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _address(text: str) -> _Address | None:
-    """Read an address; IPv4 in IPv6 (RFC 4291 section 2.5.5.2) is IPv4."""
+    """Parse an address; an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) becomes IPv4."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -216,7 +214,7 @@ def _address(text: str) -> _Address | None:
 
 
 def _text(values: Sequence[bytes] | None) -> str | None:
-    """Join the lines of a field (RFC 9110 section 5.2); None if it cannot be believed."""
+    """Join the lines of a field (RFC 9110 section 5.2); None if too long or not printable ASCII."""
     try:
         text = b", ".join(values or ()).decode("ascii")
     except UnicodeDecodeError:
@@ -225,25 +223,25 @@ def _text(values: Sequence[bytes] | None) -> str | None:
 
 
 def _hop_address(text: str) -> str:
-    """Read a node, with or without a port (RFC 7239 section 6); empty if it is no address."""
+    """Parse a node, with or without a port (RFC 7239 section 6); empty if it is no address."""
     match = _HOP.fullmatch(text)
     address = _address(match[1] or match[2] or match[3]) if match else None
     return "" if address is None else str(address)
 
 
 def _x_hops(chain: str, schemes: str | None, hosts: str | None) -> tuple[_Hop, ...]:
-    """Put the X-Forwarded fields together, hop by hop."""
+    """Combine the X-Forwarded fields, hop by hop."""
     addresses = _members(chain) or [""]
     size = len(addresses)
-    beside = zip(_spread(schemes, size), _spread(hosts, size), strict=True)
+    origins = zip(_spread(schemes, size), _spread(hosts, size), strict=True)
     return tuple(
         _Hop(_hop_address(address), scheme, host)
-        for address, (scheme, host) in zip(addresses, beside, strict=True)
+        for address, (scheme, host) in zip(addresses, origins, strict=True)
     )
 
 
 def _spread(text: str | None, size: int) -> list[str]:
-    """Give each hop its member of a list; where there are more or fewer, the nearest proxy's word."""
+    """Return a value for each hop; if their number differs, the nearest proxy's value for all."""
     members = _members(text or "") or [""]
     return members if len(members) == size else members[-1:] * size
 
@@ -254,10 +252,10 @@ def _members(text: str) -> list[str]:
 
 def _forwarded_hops(text: str) -> tuple[_Hop, ...] | None:
     """
-    Read a Forwarded field.
+    Parse a Forwarded field.
 
     Returns:
-        None if it is malformed anywhere: an open quote of a client's swallows what a proxy appends.
+        None if it is malformed anywhere: a client's unclosed quote would swallow what a proxy appends.
     """
     hops: list[_Hop] = []
     pairs: dict[str, str] = {}
@@ -277,15 +275,15 @@ def _forwarded_hops(text: str) -> tuple[_Hop, ...] | None:
                 _Hop(_hop_address(pairs.get("for", "")), pairs.get("proto", ""), pairs.get("host", ""))
             )
             pairs = {}
-    # A semicolon may end the field: the last element is still waiting for more.
+    # Pairs are left over if the field ends with a semicolon, which is malformed.
     return None if pairs else tuple(hops)
 
 
 def is_host(text: str) -> bool:
     """
-    Say whether a field holds nothing but a host and perhaps a port, so that it may stand in a URL.
+    Return whether a field is a host with an optional port, so that it may be used in a URL.
 
-    Brackets hold an IPv6 address and nothing else, or the URL could not be taken apart again.
+    Brackets must hold an IPv6 address, otherwise the URL could not be parsed again.
     """
     match = _HOST.fullmatch(text)
     if match is None or (match[2] is not None and not 0 < int(match[2]) < 65536):
@@ -302,7 +300,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _single(values: Sequence[bytes] | None) -> bytes:
-    """Give the one value of a field; empty if there is none or more than one."""
+    """Return the single value of a field; empty if there is none or more than one."""
     return values[0].strip(b" \t") if values and len(values) == 1 else b""
 
 

@@ -1,1 +1,1 @@
-"""What happened, and who hears of it: observers, webhooks, the audit log."""
+"""Notification and recording of changes: observers, webhooks, the audit log."""

@@ -26,46 +26,46 @@ class Observers:
     Notifies each observer, in order.
 
     Args:
-        observers: An exception of one is logged, and the next is notified.
+        observers: Notified in this order; exceptions are logged.
     """
 
     def __init__(self, *observers: IIndexObserver) -> None:
         self._observers = list(observers)
 
     def __bool__(self) -> bool:
-        """Say whether there are observers, so that pages are not compared for nothing."""
+        """Return whether there are observers, so that callers can skip comparing pages."""
         return bool(self._observers)
 
     def add(self, observer: IIndexObserver) -> None:
-        """Tell one more from now on."""
+        """Add an observer."""
         self._observers.append(observer)
 
     def remove(self, observer: IIndexObserver) -> None:
         """
-        Tell one no more.
+        Remove an observer.
 
         Raises:
-            ValueError: It is not among them.
+            ValueError: The observer was not added.
         """
         self._observers.remove(observer)
 
     def added(self, project: str, file: File) -> None:
         """See `IIndexObserver`."""
-        self._tell("added", project, file)
+        self._notify("added", project, file)
 
     def removed(self, project: str, filename: str) -> None:
         """See `IIndexObserver`."""
-        self._tell("removed", project, filename)
+        self._notify("removed", project, filename)
 
     def rejected(self, project: str, filename: str, reason: str) -> None:
         """See `IIndexObserver`."""
-        self._tell("rejected", project, filename, reason)
+        self._notify("rejected", project, filename, reason)
 
-    def _tell(self, what: str, *about: Any) -> None:
-        # Of a copy, as an observer may take itself off the list.
+    def _notify(self, event: str, *args: Any) -> None:
+        # Iterate over a copy, since an observer may remove itself.
         for observer in tuple(self._observers):
             try:
-                getattr(observer, what)(*about)
+                getattr(observer, event)(*args)
             except Exception:
                 _log.failure("{observer} failed when it was notified of a file", observer=observer)
 
@@ -73,12 +73,12 @@ class Observers:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageDiff:
     """
-    What is different about a project's files.
+    The changes of a project's files.
 
     Attributes:
-        added: Files that are listed and were not; one whose bytes are others is removed and added.
-        removed: Names of files that were listed and are not.
-        rejected: Problems that were not there.
+        added: Newly listed files; a file with changed bytes is removed and added.
+        removed: Names of files that are no longer listed.
+        rejected: New problems.
     """
 
     added: tuple[File, ...] = ()
@@ -90,8 +90,8 @@ class PageDiff:
         Notify an observer.
 
         Args:
-            project: A normalized name.
-            observer: Whom to tell.
+            project: The normalized project name.
+            observer: The observer.
         """
         for filename in self.removed:
             observer.removed(project, filename)
@@ -108,24 +108,24 @@ def diff_pages(
     problems_after: Collection[Problem] = (),
 ) -> PageDiff:
     """
-    Find out what has changed between two looks at a project.
+    Compare two pages of a project.
 
     Args:
-        before: The page as it was; None if there was no such project. (Where it is not *known* what
-            was, nothing has changed: then this is not asked.)
-        after: The page as it is; None if there is no such project.
-        problems_before: What was left out.
-        problems_after: What is left out.
+        before: The previous page; None if there was no such project. (Do not call this if the previous
+            page is *unknown*.)
+        after: The current page; None if there is no such project.
+        problems_before: The previous problems.
+        problems_after: The current problems.
     """
-    # The usual answer, at no price: a source gives the same page if nothing is new.
+    # The usual case, without a comparison: a source returns the same page if nothing has changed.
     if before is after and not problems_after:
         return PageDiff()
-    known = set(problems_before)
-    were, are = _by_name(before), _by_name(after)
+    known_problems = set(problems_before)
+    old_files, new_files = _by_name(before), _by_name(after)
     return PageDiff(
-        added=tuple(file for name, file in are.items() if _is_other(were.get(name), file)),
-        removed=tuple(name for name, file in were.items() if _is_other(are.get(name), file)),
-        rejected=tuple(problem for problem in problems_after if problem not in known),
+        added=tuple(file for name, file in new_files.items() if _differs(old_files.get(name), file)),
+        removed=tuple(name for name, file in old_files.items() if _differs(new_files.get(name), file)),
+        rejected=tuple(problem for problem in problems_after if problem not in known_problems),
     )
 
 
@@ -133,6 +133,6 @@ def _by_name(page: ProjectPage | None) -> dict[str, File]:
     return {} if page is None else {file.filename: file for file in offered_files(page)}
 
 
-def _is_other(other: File | None, file: File) -> bool:
-    """Say whether two files of one name, of which one may not be there, have other bytes."""
+def _differs(other: File | None, file: File) -> bool:
+    """Return whether two files of one name differ in their bytes, or the first is missing."""
     return other is None or other.hashes.get("sha256") != file.hashes.get("sha256")

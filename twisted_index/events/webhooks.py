@@ -1,7 +1,7 @@
 """
 Webhooks: POST a small JSON document for each new file, without delaying an upload.
 
-The HTTP client is imported when there is something to send.
+The HTTP client is imported for the first document.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Documents that wait for one URL; some 300 bytes each.
+#: Documents queued for one URL; some 300 bytes each.
 QUEUE = 1000
-#: Seconds from the start of a request to the header of its answer.
+#: Seconds from the start of a request to the header of its response.
 TIMEOUT = 10.0
-#: How often a document is sent if the answer is no success.
+#: Attempts to send a document.
 TRIES = 3
-#: Seconds before the second try, and how many times longer each further one waits.
+#: Seconds before the second attempt, and the factor for each further one.
 BACK_OFF, GROWTH = 1.0, 4.0
-#: Seconds that a stop waits for what is still to be sent.
+#: Seconds that a stop waits for queued documents.
 DRAIN = 3.0
-#: Statuses below 500 that may be others in a moment (RFC 9110 section 15.5.9, RFC 6585 section 4).
+#: Statuses below 500 that may be temporary (RFC 9110 section 15.5.9, RFC 6585 section 4).
 _RETRYABLE = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileUploaded:
     """
-    A file that was uploaded.
+    An uploaded file.
 
     Attributes:
-        project: A normalized name.
-        filename: As it is listed.
-        version: In normal form.
-        sha256: Lower-case hex digest.
-        size: In bytes.
-        by: Who uploaded it.
-        time: Aware.
+        project: The normalized project name.
+        filename: The file name as listed.
+        version: The normalized version.
+        sha256: Lower-case hex digest of the file.
+        size: Size of the file in bytes.
+        by: The uploading user.
+        time: Time of the upload, aware.
         index: The name of the index in this server; empty for the only one.
     """
 
@@ -70,7 +70,7 @@ class FileUploaded:
     index: str = ""
 
     def as_json(self) -> bytes:
-        """Write the document that is sent."""
+        """Serialize the document to send."""
         document = {
             "project": self.project,
             "filename": self.filename,
@@ -86,13 +86,13 @@ class FileUploaded:
 
 class Webhook:
     """
-    Tells one URL of new files: in order, one at a time.
+    Notifies one URL of new files: in order, one at a time.
 
     Args:
         url: http or https; may hold a user and password, which are sent as Basic credentials.
-        reactor: Tells the time, and connects.
-        post: Sends a document, and gives the status of the answer; by HTTP unless another is given.
-        jitter: Gives a factor for each wait, so that a crowd of servers does not come back at once.
+        reactor: Provides timers and connections.
+        post: Sends a document and returns the status of the response; by default over HTTP.
+        jitter: Returns a factor for each wait, so that many servers do not retry at once.
 
     Raises:
         ConfigurationError: The URL is not an absolute http or https URL.
@@ -106,8 +106,8 @@ class Webhook:
         post: Callable[[bytes], Deferred[int]] | None = None,
         jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.5),  # noqa: S311
     ) -> None:
-        # All of the URL that is ever shown: a path can be a secret as well as a password.
-        self._place = origin_of(webhook_url(url))
+        # The only part of the URL that is logged: a path may be secret too.
+        self._origin = origin_of(webhook_url(url))
         self._reactor = reactor
         self._post = post or _Post(url, reactor)
         self._jitter = jitter
@@ -116,34 +116,34 @@ class Webhook:
         self._sending: Deferred[None] | None = None
         self._stopping = False
 
-    def notify(self, new: FileUploaded) -> None:
-        """Put a file on the list of what is to be told, and return at once."""
+    def notify(self, upload: FileUploaded) -> None:
+        """Queue the document of a file, and return at once."""
         if self._stopping:
             return
         if len(self._queue) >= QUEUE:
             self._drop_oldest()
-        self._queue.append(new.as_json())
+        self._queue.append(upload.as_json())
         if self._sending is None:
             self._sending = Deferred.fromCoroutine(self._send_all())
-            self._sending.addBoth(self._sent_all)
+            self._sending.addBoth(self._finish)
 
     def _drop_oldest(self) -> None:
         self._queue.popleft()
         if not self._dropping:
-            # One line for all of them: the next is not before the queue was empty.
+            # Log once until the queue has been empty.
             self._dropping = True
             _log.warn(
                 "{place} takes news of uploads too slowly: {number} wait, and the oldest are dropped.",
-                place=self._place,
+                place=self._origin,
                 number=QUEUE,
             )
 
     async def stop(self, seconds: float = DRAIN) -> None:
         """
-        Send waiting documents, as far as that is quickly done; later ones are dropped.
+        Send queued documents until a time-out; drop documents queued from now on.
 
         Args:
-            seconds: After which the rest is dropped, and logged.
+            seconds: Time-out, after which the remaining documents are dropped, and logged.
         """
         self._stopping = True
         sending = self._sending
@@ -157,12 +157,12 @@ class Webhook:
         if self._queue:
             _log.warn(
                 "{place} was not told of {number} new files before the stop.",
-                place=self._place,
+                place=self._origin,
                 number=len(self._queue),
             )
             self._queue.clear()
 
-    def _sent_all(self, result: object) -> None:
+    def _finish(self, result: object) -> None:
         self._sending = None
         self._dropping = False
         if isinstance(result, Failure) and not result.check(CancelledError):
@@ -170,14 +170,14 @@ class Webhook:
 
     async def _send_all(self) -> None:
         while self._queue:
-            # It stays in the queue until it is sent, so that a stop knows what was not.
+            # Stays queued until it is sent, so that `stop` counts it.
             document = self._queue[0]
             await self._send(document)
             if self._queue and self._queue[0] is document:
                 self._queue.popleft()
 
     async def _send(self, document: bytes) -> None:
-        """Send a document, with retries; log what comes to nothing."""
+        """Send a document, with retries; log a failure."""
         try:
             await retrying(
                 lambda: self._try(document),
@@ -189,7 +189,7 @@ class Webhook:
             )
         except SimpleIndexError as error:
             _log.error(
-                "{place} was not told of a new file: {problem}", place=self._place, problem=error.message
+                "{place} was not told of a new file: {problem}", place=self._origin, problem=error.message
             )
 
     async def _try(self, document: bytes) -> None:
@@ -221,44 +221,46 @@ class Webhook:
 
 class Webhooks:
     """
-    Tells several URLs of new files, each at its own pace.
+    Notifies several URLs of new files, independently of each other.
 
     Args:
-        urls: As for `Webhook`.
-        reactor: Likewise.
+        urls: URLs as for `Webhook`.
+        reactor: Provides timers and connections.
     """
 
     def __init__(self, urls: Iterable[str], *, reactor: Any) -> None:
         self._reactor = reactor
         self._hooks: dict[str, Webhook] = {}
-        self._leaving: list[Deferred[None]] = []
+        self._stopping_hooks: list[Deferred[None]] = []
         self.set_urls(urls)
 
     def set_urls(self, urls: Iterable[str]) -> None:
         """
-        Tell these URLs from now on, and others no more.
+        Replace the URLs; removed ones still get their queued documents.
 
         Raises:
-            ConfigurationError: One of them is not a URL; then all stays as it was.
+            ConfigurationError: One of them is not a URL; nothing has changed.
         """
-        self._leaving = [one for one in self._leaving if not one.called]
+        self._stopping_hooks = [
+            stopping_hook for stopping_hook in self._stopping_hooks if not stopping_hook.called
+        ]
         before = self._hooks
         self._hooks = {url: before.get(url) or Webhook(url, reactor=self._reactor) for url in urls}
         for url, hook in before.items():
             if url not in self._hooks:
-                leaving = Deferred.fromCoroutine(hook.stop())
-                self._leaving.append(leaving)
-                leaving.addBoth(lambda _done: None)
+                stopping = Deferred.fromCoroutine(hook.stop())
+                self._stopping_hooks.append(stopping)
+                stopping.addBoth(lambda _done: None)
 
-    def notify(self, new: FileUploaded) -> None:
-        """Put a file on the list of each, and return at once."""
+    def notify(self, upload: FileUploaded) -> None:
+        """Queue the document of a file for each URL, and return at once."""
         for hook in self._hooks.values():
-            hook.notify(new)
+            hook.notify(upload)
 
     async def stop(self) -> None:
-        """Send what waits, to all at once, as far as that is quickly done."""
+        """Stop all webhooks concurrently; see `Webhook.stop`."""
         stopping = [Deferred.fromCoroutine(hook.stop()) for hook in self._hooks.values()]
-        await gatherResults([*stopping, *self._leaving])
+        await gatherResults([*stopping, *self._stopping_hooks])
 
 
 def webhook_url(url: str) -> str:
@@ -266,7 +268,7 @@ def webhook_url(url: str) -> str:
     Return the URL that is requested for a webhook: without user and password.
 
     Raises:
-        ConfigurationError: It is not http or https, or has no host, or an impossible port. The message
+        ConfigurationError: The URL is not http or https, has no host, or an invalid port. The message
             does not repeat it.
     """
     try:
@@ -277,11 +279,11 @@ def webhook_url(url: str) -> str:
 
 class _Post:
     """
-    Posts JSON to a URL, wherever that is, on a connection of its own each time.
+    Posts JSON to a URL, outside the egress policy, with a new connection each time.
 
     Args:
-        url: As it was configured.
-        reactor: Connects.
+        url: The configured URL.
+        reactor: Provides connections.
     """
 
     def __init__(self, url: str, reactor: Any) -> None:
@@ -310,8 +312,8 @@ class _Post:
                 persistent=False,
             )
         headers = Headers({b"Content-Type": [b"application/json"]})
-        answer = await self._client.request("POST", self._url, headers, document)
-        # To the end of a short body: some receivers stop their work when their client is gone.
-        answer.body.drain()
-        status: int = answer.status
+        response = await self._client.request("POST", self._url, headers, document)
+        # Read a short body to its end: some receivers stop working when their client disconnects.
+        response.body.drain()
+        status: int = response.status
         return status

@@ -1,1 +1,1 @@
-"""What one index is made of: who answers for a name."""
+"""The sources of one index: which source serves a name."""

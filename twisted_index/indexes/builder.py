@@ -1,5 +1,5 @@
 """
-Builds the source of an index from settings: folders, upstreams, and the rules of who owns a name.
+Builds the source of an index from settings: folders, upstreams, and the rules of name ownership.
 
 The caller provides the factories of folders and upstreams, which need threads and more.
 """
@@ -34,46 +34,46 @@ def build_source(
     now: Callable[[], float] = time.time,
 ) -> ISource:
     """
-    Put the source of a server together.
+    Build the source of an index.
 
-    Nothing is started. What is given and made is started and stopped with the whole, each once.
+    Nothing is started. Starting and stopping the result starts and stops each of its sources once.
 
     Args:
-        settings: What happens with projects that the folders do not have.
+        settings: Upstreams, routes and policy.
         folder: The source of the folders.
-        make_folder: Makes the source of another folder, for a rule: an absolute path. Called once
-            for each folder.
-        make_upstream: Makes the one source of upstreams that are not just redirected to: URLs with
-            a slash at their end, to be asked in this order. Called once for the same URLs. If what
-            it makes has a method `first_seen`, which says since when a file without an upload
-            time is known: project and file name in, seconds since the epoch or None out.
-        resolve: Gives the URLs that a word stands for, as `pip` does; a URL stands for itself.
-        now: Tells the time: seconds since the epoch.
+        make_folder: Makes the source of a rule's folder from its absolute path. Called once for each
+            folder.
+        make_upstream: Makes one source of upstreams from their URLs, with a trailing slash, in order of
+            precedence; not called in redirect mode. Called once for the same URLs. The source may have a
+            method `first_seen`, for files without an upload time: takes project and file name, returns
+            seconds since the epoch or None.
+        resolve: Returns the URLs of a keyword such as `pip`; a URL stands for itself.
+        now: Returns the current time, seconds since the epoch.
 
     Returns:
-        The whole; `folder` itself where the settings add nothing to it.
+        The source; `folder` itself if the settings add nothing to it.
 
     Raises:
-        ConfigurationError: Clients are to be redirected to several indexes at once.
+        ConfigurationError: Redirect mode with several upstreams.
     """
-    composing = SourceBuilder(
+    builder = SourceBuilder(
         folder, make_folder=make_folder, make_upstream=make_upstream, resolve=resolve, now=now
     )
-    return composing.build(settings)
+    return builder.build(settings)
 
 
 class SourceBuilder:
     """
-    Makes the source of a server, and makes it anew for another policy.
+    Builds the source of an index, again for each new policy.
 
-    Each folder and upstream is made once, and used wherever it is named, also in what is made later.
+    Each folder and upstream is made once and shared by all builds. For the arguments see `build_source`.
 
     Args:
-        folder: As for `build_source`, like all of these.
+        folder: The source of the folders.
         make_folder: Called once for each folder.
         make_upstream: Called once for the same URLs.
-        resolve: Asked once for each word.
-        now: Tells the time: seconds since the epoch.
+        resolve: Called once for each keyword.
+        now: Returns the current time, seconds since the epoch.
     """
 
     def __init__(
@@ -93,21 +93,21 @@ class SourceBuilder:
 
     def build(self, settings: UpstreamSettings) -> ISource:
         """Build the source; see `build_source`."""
-        return _Composing(
+        return _Build(
             settings, self._folder, self._make_folder, self._make_upstream, self._resolve, self._now
-        ).whole()
+        ).source()
 
 
 def routed_away(settings: UpstreamSettings, paths: Sequence[str]) -> Callable[[str], bool]:
     """
-    Make the test of whether a project comes from another place than the folder that takes uploads.
+    Make the predicate for projects that a route serves from elsewhere than the upload folder.
 
     Args:
-        settings: What happens with projects, by rules.
-        paths: The folders: absolute; files are published into the first one.
+        settings: Holds the routes.
+        paths: Absolute paths of the folders; files are published into the first one.
 
     Returns:
-        Takes a normalized name. An upstream is no such place: folders come before it.
+        Takes a normalized name. False for a route to an upstream, since folders take precedence over it.
     """
     rules = [
         (name_matcher([rule.pattern]), rule.upstream is None and rule.folder not in paths[:1])
@@ -116,8 +116,8 @@ def routed_away(settings: UpstreamSettings, paths: Sequence[str]) -> Callable[[s
     return lambda project: next((elsewhere for matches, elsewhere in rules if matches(project)), False)
 
 
-class _Composing:
-    """One composition, for one policy: what stands before each upstream is made once."""
+class _Build:
+    """One build, for one policy; wraps each upstream once."""
 
     def __init__(
         self,
@@ -136,22 +136,22 @@ class _Composing:
         self._now = now
         self._upstreams: dict[tuple[str, ...], ISource] = {}
 
-    def whole(self) -> ISource:
-        otherwise = self._before(self._settings.urls)
+    def source(self) -> ISource:
+        default = self._with_folder(self._settings.urls)
         if not self._settings.routes:
-            return otherwise
-        return RoutedSource(list(map(self._route, self._settings.routes)), otherwise)
+            return default
+        return RoutedSource(list(map(self._route, self._settings.routes)), default)
 
     def _route(self, rule: RoutingRule) -> SourceRoute:
         if rule.folder is not None:
             return SourceRoute(pattern=rule.pattern, source=self._make_folder(rule.folder))
         if rule.upstream is not None:
-            # What lies in the folders stays theirs: a rule says where else to ask.
-            return SourceRoute(pattern=rule.pattern, source=self._before([rule.upstream]))
+            # Folders keep precedence: a rule only replaces the upstream.
+            return SourceRoute(pattern=rule.pattern, source=self._with_folder([rule.upstream]))
         return SourceRoute(pattern=rule.pattern)
 
-    def _before(self, names: Iterable[str]) -> ISource:
-        """Put the folders before upstreams."""
+    def _with_folder(self, names: Iterable[str]) -> ISource:
+        """Give the folders precedence over upstreams."""
         urls = dict.fromkeys(url.rstrip("/") + "/" for name in names for url in self._resolve(name))
         if not urls:
             return self._folder
@@ -165,10 +165,10 @@ class _Composing:
 
     def _upstream(self, urls: tuple[str, ...]) -> ISource:
         if urls not in self._upstreams:
-            self._upstreams[urls] = self._filtered(urls)
+            self._upstreams[urls] = self._with_policy(urls)
         return self._upstreams[urls]
 
-    def _filtered(self, urls: tuple[str, ...]) -> ISource:
+    def _with_policy(self, urls: tuple[str, ...]) -> ISource:
         source = self._redirect(urls) if self._settings.mode == "redirect" else self._make_upstream(urls)
         first_seen = getattr(source, "first_seen", _unknown)
         return PolicySource(source, self._settings.policy, self._now, first_seen)
@@ -182,4 +182,4 @@ class _Composing:
 
 
 def _unknown(_project: str, _filename: str) -> None:
-    """Stand for an upstream that remembers nothing."""
+    """Default `first_seen`, for upstreams without that method."""

@@ -1,4 +1,4 @@
-"""The base of sources that are made of other sources."""
+"""The base class of sources that combine other sources."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ _log = Logger()
 @implementer(ILifecycle, IProblemSource)
 class CompositeSource:
     """
-    A source made of others, which run as long as it does.
+    A source that combines others, and starts and stops with them.
 
-    A source may be wrapped in several places of one whole: it is started, stopped and asked for
-    its problems once.
+    A source may occur in several places of the tree: it is started, stopped and queried once.
 
     Args:
-        members: The sources that it is made of, in the order in which they are started.
+        members: The combined sources, in the order of starting.
     """
 
     def __init__(self, *members: ISource) -> None:
@@ -38,22 +37,22 @@ class CompositeSource:
 
     def start(self) -> None:
         """Start every source, in order."""
-        for running in _running(self.members):
-            running.start()
+        for source in _lifecycles(self.members):
+            source.start()
 
     async def stop(self) -> None:
-        """Stop every source, in the opposite order; one that fails keeps no other from it."""
-        for running in reversed(_running(self.members)):
+        """Stop every source, in reverse order; a failure is logged and does not affect the others."""
+        for source in reversed(_lifecycles(self.members)):
             try:
-                await result_of(running.stop)
+                await result_of(source.stop)
             except Exception:
                 _log.failure("A source cannot be stopped.")
 
     async def problems(self) -> ProblemReport:
-        """Put the problems of all sources together; one that cannot tell its own hides no other's."""
+        """Collect the problems of all sources; if one is unavailable, the report is incomplete."""
         sources = [IProblemSource(source, None) for source in _innermost(self.members)]
         reports = [await _report_of(source) for source in sources if source is not None]
-        problems = [one for report in reports for one in report.problems]
+        problems = [problem for report in reports for problem in report.problems]
         for source in _all((self,)):
             if isinstance(source, CompositeSource):
                 problems += source.held_back()
@@ -63,24 +62,24 @@ class CompositeSource:
         )
 
     def held_back(self) -> Iterable[Problem]:
-        """Say what this very source leaves out, as far as people have to know."""
+        """Return problems for the files that this source itself hides for now."""
         return ()
 
 
-async def answer(found: MaybeAwaitable[Snapshot[T]]) -> Snapshot[T]:
-    """Wait for what a source has already been asked for."""
-    return found if isinstance(found, Snapshot) else await found
+async def snapshot_of(pending: MaybeAwaitable[Snapshot[T]]) -> Snapshot[T]:
+    """Wait for a snapshot, unless it is here already."""
+    return pending if isinstance(pending, Snapshot) else await pending
 
 
-def only_while(body: FileBody, still_true: Callable[[], bool]) -> FileBody:
-    """Let a file be opened again only as long as something is true besides."""
+def only_while(body: FileBody, condition: Callable[[], bool]) -> FileBody:
+    """Add a condition to reopening a file."""
     reopen = body.reopen
     if reopen is None:
         return body
 
     def again() -> FileBody | None:
-        found = reopen() if still_true() else None
-        return None if found is None else only_while(found, still_true)
+        reopened = reopen() if condition() else None
+        return None if reopened is None else only_while(reopened, condition)
 
     return replace(body, reopen=again)
 
@@ -91,29 +90,29 @@ def close_body(body: FileBody) -> None:
         body.content.close()
 
 
-def _running(members: Iterable[ISource]) -> list[ILifecycle]:
-    """Give those of the innermost sources that are started and stopped."""
-    running = (ILifecycle(source, None) for source in _innermost(members))
-    return [one for one in running if one is not None]
+def _lifecycles(members: Iterable[ISource]) -> list[ILifecycle]:
+    """Return the innermost sources that have a life cycle."""
+    lifecycles = (ILifecycle(source, None) for source in _innermost(members))
+    return [source for source in lifecycles if source is not None]
 
 
 def _innermost(members: Iterable[object]) -> Iterator[object]:
-    """Give the sources that others are made of, each once."""
-    return (one for one in _all(members) if not isinstance(one, CompositeSource))
+    """Yield the sources that are not composite, each once."""
+    return (source for source in _all(members) if not isinstance(source, CompositeSource))
 
 
 def _all(members: Iterable[object]) -> Iterator[object]:
-    """Give all sources of a whole, each once, whatever is made of others before those."""
+    """Yield all sources of a tree, each once, composites before their members."""
     seen: set[int] = set()
-    waiting: list[object] = list(members)
-    while waiting:
-        one = waiting.pop(0)
-        if id(one) in seen:
+    pending: list[object] = list(members)
+    while pending:
+        source = pending.pop(0)
+        if id(source) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        if isinstance(one, CompositeSource):
-            waiting[:0] = one.members
+        seen.add(id(source))
+        yield source
+        if isinstance(source, CompositeSource):
+            pending[:0] = source.members
 
 
 async def _report_of(source: IProblemSource) -> ProblemReport:

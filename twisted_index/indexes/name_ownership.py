@@ -1,8 +1,8 @@
 """
-Priority: a name belongs to the folder or to the source after it, never to both.
+Priority: a name belongs to the folder or to the upstream, never to both.
 
-The second source is not asked for a name that the folder claims, nor before the folder has answered; an
-error of the folder is an error, never a reason to look elsewhere.
+The upstream gets no request for a name that the folder claims, nor before the folder has responded; an
+error of the folder is an error, never a reason to request the upstream.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
-from twisted_index.indexes.composite import CompositeSource, answer, close_body, only_while
+from twisted_index.indexes.composite import CompositeSource, close_body, only_while, snapshot_of
 from twisted_index.interfaces import FileBody, ISource, Snapshot
 from twisted_index.simple.model import ProjectPage, Status
 from twisted_index.simple.name_patterns import name_matcher
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 #: Attempts while the folder changes during the upstream request, before the client gets 503.
 _ATTEMPTS = 3
 
-#: How many names are remembered that the folder does not have; each is checked when it is used.
-_MOST_ABSENT = 4096
+#: Number of names to remember that the folder does not have; each is revalidated when used.
+_MAX_ABSENT = 4096
 
 #: The strictest first, as in a folder.
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
@@ -43,12 +43,12 @@ class PrioritySource(CompositeSource):
     A folder, and an upstream for the names that the folder does not claim.
 
     Args:
-        folder: Claims a name by a page, be it without files.
-        upstream: Asked for the others only. May be another source of this kind.
-        local_only: Patterns of names that the upstream is never asked for.
-        merge_upstream: Patterns of names that both may have: their files are put together, and where
-            two are the same to an installer there is only the folder's. The one exception to all
-            above, except local_only.
+        folder: Claims a name if it has a page for it, even one without files.
+        upstream: Used for unclaimed names only. May be another PrioritySource.
+        local_only: Patterns of names that are never requested from the upstream.
+        merge_upstream: Patterns of names that both may have: their files are merged, and of files that
+            installers treat as equal the folder's is listed. The one exception to name ownership;
+            local_only takes precedence.
     """
 
     def __init__(
@@ -63,138 +63,143 @@ class PrioritySource(CompositeSource):
         self._folder = folder
         self._upstream = upstream
         self._is_local = name_matcher(local_only)
-        self._is_both = name_matcher(merge_upstream)
+        self._is_merged = name_matcher(merge_upstream)
         self._merged: IdentityMemo[ProjectPage] = IdentityMemo()
-        self._absent = LRU[str, "Snapshot[ProjectPage | None]"](_MOST_ABSENT)
+        self._absent = LRU[str, "Snapshot[ProjectPage | None]"](_MAX_ABSENT)
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
-        """Say which projects the folder has."""
+        """Return the folder's project list."""
         return self._folder.project_list()
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
-        """Ask the folder, and the upstream if the name is not the folder's."""
-        found = self._folder.project_page(project)
+        """Return the folder's page, or the upstream's if the folder does not claim the name."""
+        response = self._folder.project_page(project)
         if self._is_local(project):
-            return found
-        if not isinstance(found, Snapshot):
-            return self._page(project, found)
-        if found.value is not None and not self._is_both(project):
-            return found
-        self._note(project, found)
-        theirs = self._upstream.project_page(project)
-        if isinstance(theirs, Snapshot):
-            return self._joined(project, found, theirs)
-        return self._page(project, found, theirs)
+            return response
+        if not isinstance(response, Snapshot):
+            return self._page(project, response)
+        if response.value is not None and not self._is_merged(project):
+            return response
+        self._note_absence(project, response)
+        upstream_snapshot = self._upstream.project_page(project)
+        if isinstance(upstream_snapshot, Snapshot):
+            return self._combine(project, response, upstream_snapshot)
+        return self._page(project, response, upstream_snapshot)
 
     async def _page(
         self,
         project: str,
-        found: MaybeAwaitable[Snapshot[ProjectPage | None]],
-        asking: MaybeAwaitable[Snapshot[ProjectPage | None]] | None = None,
+        response: MaybeAwaitable[Snapshot[ProjectPage | None]],
+        request: MaybeAwaitable[Snapshot[ProjectPage | None]] | None = None,
     ) -> Snapshot[ProjectPage | None]:
-        ours = await answer(found)
+        folder_snapshot = await snapshot_of(response)
         for _attempt in range(_ATTEMPTS):
-            if ours.value is not None and not self._is_both(project):
-                return ours
-            if asking is None:
-                asking = result_of(self._upstream.project_page, project)
-            theirs = await answer(asking)
-            again = await self._look_again(project, ours)
-            if again.value is ours.value:
-                self._note(project, again)
-                return self._joined(project, again, theirs)
-            ours, asking = again, None
-        raise _changing()
+            if folder_snapshot.value is not None and not self._is_merged(project):
+                return folder_snapshot
+            if request is None:
+                request = result_of(self._upstream.project_page, project)
+            upstream_snapshot = await snapshot_of(request)
+            current = await self._refresh(project, folder_snapshot)
+            if current.value is folder_snapshot.value:
+                self._note_absence(project, current)
+                return self._combine(project, current, upstream_snapshot)
+            folder_snapshot, request = current, None
+        raise _changing_error()
 
-    def _note(self, project: str, ours: Snapshot[ProjectPage | None]) -> None:
-        """Remember that the folder does not have a project: who asks for a page asks for files next."""
-        if ours.value is None:
-            self._absent.put(project, ours)
+    def _note_absence(self, project: str, folder_snapshot: Snapshot[ProjectPage | None]) -> None:
+        """Remember that the folder does not have a project: requests for its files come next."""
+        if folder_snapshot.value is None:
+            self._absent.put(project, folder_snapshot)
 
-    async def _look_again(
-        self, project: str, ours: Snapshot[ProjectPage | None]
+    async def _refresh(
+        self, project: str, folder_snapshot: Snapshot[ProjectPage | None]
     ) -> Snapshot[ProjectPage | None]:
-        """Ask the folder once more if it may have changed while the upstream was asked."""
-        if ours.is_current():
-            return ours
+        """Get the folder's page again if it may have changed during the upstream request."""
+        if folder_snapshot.is_current():
+            return folder_snapshot
         return await result_of(self._folder.project_page, project)
 
-    def _joined(
-        self, project: str, ours: Snapshot[ProjectPage | None], theirs: Snapshot[ProjectPage | None]
+    def _combine(
+        self,
+        project: str,
+        folder_snapshot: Snapshot[ProjectPage | None],
+        upstream_snapshot: Snapshot[ProjectPage | None],
     ) -> Snapshot[ProjectPage | None]:
-        """Make one answer of both, which is true as long as both are."""
-        page, other = ours.value, theirs.value
+        """Combine two snapshots into one that is current while both are."""
+        page, upstream_page = folder_snapshot.value, upstream_snapshot.value
         if page is None:
-            value = other
-        elif other is None:
+            value = upstream_page
+        elif upstream_page is None:
             value = page
         else:
-            value = self._merged.get(project, (page, other), lambda: merge_pages(page, other))
+            value = self._merged.get(project, (page, upstream_page), lambda: merge_pages(page, upstream_page))
         return Snapshot(
             value=value,
-            is_current=_both(ours.is_current, theirs.is_current),
-            cache_status=theirs.cache_status,
+            is_current=_all_current(folder_snapshot.is_current, upstream_snapshot.is_current),
+            cache_status=upstream_snapshot.cache_status,
         )
 
     def open_file(
         self, project: str, filename: str, sidecar: Sidecar | None = None
     ) -> MaybeAwaitable[FileBody | None]:
-        """Open the folder's file, or the upstream's if the name is not the folder's."""
+        """Open the folder's file, or the upstream's if the folder does not claim the name."""
         if self._is_local(project):
             return self._folder.open_file(project, filename, sidecar)
-        if self._is_both(project):
-            return self._open_of_both(project, filename, sidecar)
+        if self._is_merged(project):
+            return self._open_merged(project, filename, sidecar)
         absent = self._absent.get(project)
         if absent is None or not absent.is_current():
-            return self._open_of_one(project, filename, sidecar)
+            return self._open_owned(project, filename, sidecar)
         body = self._upstream.open_file(project, filename, sidecar)
         if body is None or isinstance(body, FileBody):
             return None if body is None else only_while(body, absent.is_current)
-        return self._open_of_upstream(project, filename, sidecar, absent, body)
+        return self._open_upstream(project, filename, sidecar, absent, body)
 
-    async def _open_of_one(self, project: str, filename: str, sidecar: Sidecar | None) -> FileBody | None:
-        """Open a file of whom the name belongs to, which is to be found out."""
+    async def _open_owned(self, project: str, filename: str, sidecar: Sidecar | None) -> FileBody | None:
+        """Find out who owns the name, and open the owner's file."""
         body = await result_of(self._folder.open_file, project, filename, sidecar)
         if body is not None:
             return body
-        ours = await result_of(self._folder.project_page, project)
-        if ours.value is not None:
-            # It may have come just now, with the file.
+        folder_snapshot = await result_of(self._folder.project_page, project)
+        if folder_snapshot.value is not None:
+            # The project may have just been added, with the file.
             return await self._open(self._folder, project, filename, sidecar)
-        self._note(project, ours)
-        asking = result_of(self._upstream.open_file, project, filename, sidecar)
-        return await self._open_of_upstream(project, filename, sidecar, ours, asking)
+        self._note_absence(project, folder_snapshot)
+        request = result_of(self._upstream.open_file, project, filename, sidecar)
+        return await self._open_upstream(project, filename, sidecar, folder_snapshot, request)
 
-    async def _open_of_upstream(
+    async def _open_upstream(
         self,
         project: str,
         filename: str,
         sidecar: Sidecar | None,
-        ours: Snapshot[ProjectPage | None],
-        asking: Awaitable[FileBody | None],
+        folder_snapshot: Snapshot[ProjectPage | None],
+        request: Awaitable[FileBody | None],
     ) -> FileBody | None:
-        """Wait for the upstream's file, and give it unless the folder has claimed the name meanwhile."""
-        body = await asking
+        """Await the upstream's file, and return it unless the folder has claimed the name meanwhile."""
+        body = await request
         try:
-            again = await self._look_again(project, ours)
+            current = await self._refresh(project, folder_snapshot)
         except BaseException:
             if body is not None:
                 close_body(body)
             raise
-        if again.value is None:
-            return None if body is None else only_while(body, again.is_current)
+        if current.value is None:
+            return None if body is None else only_while(body, current.is_current)
         if body is not None:
             close_body(body)
         return await self._open(self._folder, project, filename, sidecar)
 
-    async def _open_of_both(self, project: str, filename: str, sidecar: Sidecar | None) -> FileBody | None:
-        """Open a file, or its sidecar, where the page of both says that it is."""
+    async def _open_merged(self, project: str, filename: str, sidecar: Sidecar | None) -> FileBody | None:
+        """Open a file of a merged page, from the folder if that has it."""
         page = await result_of(self.project_page, project)
         if page.value is None or all(file.filename != filename for file in page.value.files):
             return None
-        ours = await result_of(self._folder.project_page, project)
-        own = ours.value is not None and any(file.filename == filename for file in ours.value.files)
-        body = await self._open(self._folder if own else self._upstream, project, filename, sidecar)
+        folder_snapshot = await result_of(self._folder.project_page, project)
+        in_folder = folder_snapshot.value is not None and any(
+            file.filename == filename for file in folder_snapshot.value.files
+        )
+        body = await self._open(self._folder if in_folder else self._upstream, project, filename, sidecar)
         return None if body is None else only_while(body, page.is_current)
 
     async def _open(
@@ -203,28 +208,30 @@ class PrioritySource(CompositeSource):
         return await result_of(source.open_file, project, filename, sidecar)
 
 
-def _changing() -> Unavailable:
+def _changing_error() -> Unavailable:
     return Unavailable("The folder of this project is being changed. Ask again in a moment.", retry_after=2)
 
 
-def _both(one: Callable[[], bool], other: Callable[[], bool]) -> Callable[[], bool]:
-    return lambda: one() and other()
+def _all_current(first: Callable[[], bool], second: Callable[[], bool]) -> Callable[[], bool]:
+    return lambda: first() and second()
 
 
 # -- Two pages of one project
 
 
-def merge_pages(ours: ProjectPage, theirs: ProjectPage) -> ProjectPage:
-    """Put two pages together; of files that are the same to an installer, take the first page's."""
-    status = min(ours.status, theirs.status, key=_strictness)
+def merge_pages(folder_page: ProjectPage, upstream_page: ProjectPage) -> ProjectPage:
+    """Merge two pages; of files that installers treat as equal, take the first page's."""
+    status = min(folder_page.status, upstream_page.status, key=_strictness)
     if status.status is Status.QUARANTINED:
-        return ProjectPage(name=ours.name, status=status)
-    taken = {_identity(file, ours.name) for file in ours.files}
-    others = [file for file in theirs.files if _identity(file, ours.name) not in taken]
+        return ProjectPage(name=folder_page.name, status=status)
+    folder_identities = {_identity(file, folder_page.name) for file in folder_page.files}
+    upstream_files = [
+        file for file in upstream_page.files if _identity(file, folder_page.name) not in folder_identities
+    ]
     return ProjectPage(
-        name=ours.name,
-        files=sorted_files((*ours.files, *others)),
-        versions=sorted_versions((*ours.versions, *theirs.versions)),
+        name=folder_page.name,
+        files=sorted_files((*folder_page.files, *upstream_files)),
+        versions=sorted_versions((*folder_page.versions, *upstream_page.versions)),
         status=status,
     )
 
@@ -234,7 +241,7 @@ def _strictness(status: ProjectStatus) -> int:
 
 
 def _identity(file: File, project: str) -> Hashable:
-    """Give what a file is to an installer; one whose name cannot be read is itself."""
+    """Return the key by which installers treat files as equal; an invalid file name is its own key."""
     try:
         return parse_filename(file.filename, project).identity
     except InvalidFilename:

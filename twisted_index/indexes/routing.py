@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRoute:
     """
-    A rule.
+    A routing rule.
 
     Attributes:
-        pattern: Of names, as `fnmatch` reads it; normalized like names.
-        source: Has all of these projects; None if there are no such projects.
+        pattern: Pattern of project names, in the syntax of `fnmatch`; normalized like names.
+        source: The source of all matching projects; None if they do not exist in this index.
     """
 
     pattern: str
@@ -39,11 +39,11 @@ class SourceRoute:
 @implementer(ISource)
 class RoutedSource(CompositeSource):
     """
-    Several sources, each for names of its own: no other source is asked, whatever it answers.
+    Several sources, each for its own names, without fallback to another one.
 
     Args:
-        rules: The first one that a name matches counts.
-        otherwise: For names that match none.
+        rules: The first matching rule applies.
+        otherwise: The source of names without a matching rule.
     """
 
     def __init__(self, rules: Sequence[SourceRoute], otherwise: ISource) -> None:
@@ -54,31 +54,31 @@ class RoutedSource(CompositeSource):
 
     async def project_list(self) -> Snapshot[ProjectList]:
         """
-        Join the lists of all sources that can tell theirs, each without the names that are another's.
+        Merge the lists of all available sources, each without names that are routed to another one.
 
         Raises:
-            Unavailable: None of them can.
+            Unavailable: No source is available.
         """
-        sources = {id(source): source for source in (self._otherwise, *self._ruled())}.values()
-        seen: list[tuple[ISource, Snapshot[ProjectList]]] = []
-        lost: list[Unavailable] = []
+        sources = {id(source): source for source in (self._otherwise, *self._rule_sources())}.values()
+        listed: list[tuple[ISource, Snapshot[ProjectList]]] = []
+        errors: list[Unavailable] = []
         for source in sources:
             try:
-                seen.append((source, await result_of(source.project_list)))
+                listed.append((source, await result_of(source.project_list)))
             except Unavailable as error:
-                lost.append(error)
-        if not seen:
-            raise lost[0]
-        lists = tuple(one.value for _source, one in seen)
-        told = [source for source, _one in seen]
-        complete = not lost and all(one.complete for one in lists)
+                errors.append(error)
+        if not listed:
+            raise errors[0]
+        lists = tuple(snapshot.value for _source, snapshot in listed)
+        available = [source for source, _snapshot in listed]
+        complete = not errors and all(project_list.complete for project_list in lists)
         return Snapshot(
-            value=self._lists.get("", lists, lambda: self._joined(told, lists, complete), also=complete),
-            is_current=lambda: not lost and all(one.is_current() for _source, one in seen),
+            value=self._lists.get("", lists, lambda: self._merge(available, lists, complete), also=complete),
+            is_current=lambda: not errors and all(snapshot.is_current() for _source, snapshot in listed),
         )
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
-        """Ask the source that the name belongs to."""
+        """Return the page from the source that the name is routed to."""
         source = self._source_of(project)
         if source is None:
             return Snapshot(value=None, is_current=_always)
@@ -87,7 +87,7 @@ class RoutedSource(CompositeSource):
     def open_file(
         self, project: str, filename: str, sidecar: Sidecar | None = None
     ) -> MaybeAwaitable[FileBody | None]:
-        """Ask the source that the name belongs to."""
+        """Open the file in the source that the name is routed to."""
         source = self._source_of(project)
         if source is None:
             return None
@@ -96,14 +96,14 @@ class RoutedSource(CompositeSource):
     def _source_of(self, project: str) -> ISource | None:
         return next((source for matches, source in self._rules if matches(project)), self._otherwise)
 
-    def _ruled(self) -> list[ISource]:
+    def _rule_sources(self) -> list[ISource]:
         return [source for _matches, source in self._rules if source is not None]
 
-    def _joined(self, sources: list[ISource], lists: tuple[ProjectList, ...], complete: bool) -> ProjectList:
+    def _merge(self, sources: list[ISource], lists: tuple[ProjectList, ...], complete: bool) -> ProjectList:
         names = {
             name
-            for source, one in zip(sources, lists, strict=True)
-            for name in one.names
+            for source, project_list in zip(sources, lists, strict=True)
+            for name in project_list.names
             if self._source_of(name) is source
         }
         return ProjectList(names=tuple(sorted(names)), complete=complete)

@@ -1,7 +1,7 @@
 """
-Upstream policy: hides names, versions and kinds of files, and by the cool-down young files.
+Upstream policy: hides denied names and versions, sdists, and files younger than the cool-down.
 
-A hidden file is hidden everywhere: on the page, among its versions, as bytes, as metadata.
+A hidden file is hidden everywhere: on the page, in its versions, as bytes, as metadata.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zope.interface import implementer
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.indexes.composite import CompositeSource, answer, only_while
+from twisted_index.indexes.composite import CompositeSource, only_while, snapshot_of
 from twisted_index.interfaces import ISource, Problem, Snapshot
 from twisted_index.simple.name_patterns import DenyRules, name_matcher
 from twisted_index.simple.names import DistributionType, InvalidFilename, canonical_version, parse_filename
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
     from twisted_index.simple.model import File, ProjectList, ProjectPage, Sidecar
     from twisted_index.simple.name_patterns import DenyRule
 
-    #: Says since when a file of a project is known, in seconds since the epoch; None if it is not.
+    #: Takes a project and a file name; returns when it was first seen, seconds since the epoch, or None.
     FirstSeen: TypeAlias = Callable[[str, str], float | None]
 
 
 _log = Logger()
 
-#: Projects with files that are held back, of which it can be told.
-_MOST_HELD = 1000
+#: Number of projects with held back files to report.
+_MAX_HELD = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectPolicy:
     """
-    What a policy says of one project that is not wholly left out.
+    The policy for one project that is not denied as a whole.
 
     Attributes:
-        project: A normalized name.
-        denials: Of some of its versions.
+        project: The normalized project name.
+        denials: Denials of some of its versions.
         cooldown: Seconds; 0 for none.
-        no_sdists: Whether sdists are left out.
+        no_sdists: Whether sdists are hidden.
     """
 
     project: str
@@ -60,25 +60,25 @@ class ProjectPolicy:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether nothing is hidden."""
         return not (self.denials or self.cooldown or self.no_sdists)
 
     def forbid(self, version: str) -> bool:
-        """Tell whether a version is denied."""
+        """Return whether a version is denied."""
         return any(denial.forbids(version) for denial in self.denials)
 
     def leaves_out(self, file: File) -> bool:
-        """Tell whether a file is left out for good."""
+        """Return whether a file is hidden permanently."""
         return self.forbid(file.version) or (self.no_sdists and not _is_wheel(file, self.project))
 
     def visible_from(self, file: File, first_seen: float | None, now: float) -> float:
         """
-        Say from when on a file is there.
+        Return the time at which the cool-down of a file ends.
 
         Args:
-            file: As the upstream tells of it.
-            first_seen: Counts if the upstream does not say when it was uploaded.
-            now: The clock, for files of unknown age.
+            file: The file on the upstream's page.
+            first_seen: Used if the upstream gives no upload time.
+            now: The current time, for files of unknown age.
 
         Returns:
             Seconds since the epoch, as all times here.
@@ -93,14 +93,14 @@ class ProjectPolicy:
 @dataclass(frozen=True, slots=True)
 class _FilteredFiles:
     """
-    Which files of a page are there, and how long that stays so.
+    The visible files of a page, and for how long this holds.
 
     Attributes:
-        names: Of the files that are there.
-        held: How many are not, only because they are too young.
-        undated: Whether only we know their age.
-        since: The time at which it was looked at: seconds since the epoch.
-        until: When the next file comes of age; infinite if none does.
+        names: Names of the visible files.
+        held: Number of files hidden by the cool-down only.
+        undated: Whether one of these has no upload time.
+        since: The time of filtering: seconds since the epoch.
+        until: The end of the next cool-down; infinite if there is none.
     """
 
     names: frozenset[str]
@@ -111,7 +111,7 @@ class _FilteredFiles:
 
 
 class _Held(NamedTuple):
-    """How many files of a project are too young, whether their upstream dates them, and until when."""
+    """Number of files held back, whether one has no upload time, and the end of the first cool-down."""
 
     files: int
     undated: bool
@@ -119,7 +119,7 @@ class _Held(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """All that in words."""
+        """The public message."""
         number = "1 file is" if self.files == 1 else f"{self.files} files are"
         until = datetime.fromtimestamp(self.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
         undated = (
@@ -134,13 +134,13 @@ class _Held(NamedTuple):
 @implementer(ISource)
 class PolicySource(CompositeSource):
     """
-    A source without what a policy leaves out of it.
+    Applies a policy to a source.
 
     Args:
-        source: Not asked for names that are left out as a whole.
-        policy: What it says of upstreams; `local_only` and `merge_upstream` are for `name_ownership`.
-        now: Tells the time: seconds since the epoch.
-        first_seen: Asked after the source has told of the file.
+        source: Gets no request for hidden names.
+        policy: The upstream policy; `local_only` and `merge_upstream` are applied by `name_ownership`.
+        now: Returns the current time, seconds since the epoch.
+        first_seen: Called once the source has listed the file.
     """
 
     def __init__(
@@ -154,33 +154,33 @@ class PolicySource(CompositeSource):
         self._source = source
         self._now = now
         self._first_seen = first_seen
-        self._is_named = name_matcher(policy.upstream_only) if policy.upstream_only else lambda _name: True
+        self._is_allowed = name_matcher(policy.upstream_only) if policy.upstream_only else lambda _name: True
         self._denials = DenyRules.parse(policy.upstream_deny)
         self._cooldown = policy.cooldown
-        self._is_excepted = name_matcher(policy.cooldown_except)
+        self._is_exempt = name_matcher(policy.cooldown_except)
         self._no_sdists = policy.no_sdists
         self._pages: IdentityMemo[ProjectPage] = IdentityMemo()
-        self._held = LRU[str, _Held](_MOST_HELD)
+        self._held = LRU[str, _Held](_MAX_HELD)
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
-        """Say what the source says; an upstream names none."""
+        """Return the source's list; that of an upstream is empty."""
         return self._source.project_list()
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
-        """Give the page without what is left out."""
-        if self._is_left_out(project):
+        """Return the page without hidden files."""
+        if self._is_hidden(project):
             return Snapshot(value=None, is_current=_always)
         rules = self._rules(project)
-        found = self._source.project_page(project)
+        full = self._source.project_page(project)
         if rules.empty:
-            return found
-        return self._filtered(rules, found) if isinstance(found, Snapshot) else self._later(rules, found)
+            return full
+        return self._apply(rules, full) if isinstance(full, Snapshot) else self._apply_later(rules, full)
 
     def open_file(
         self, project: str, filename: str, sidecar: Sidecar | None = None
     ) -> MaybeAwaitable[FileBody | None]:
-        """Open a file that the page without what is left out lists."""
-        if self._is_left_out(project):
+        """Open a file unless it is hidden."""
+        if self._is_hidden(project):
             return None
         if self._rules(project).empty:
             return self._source.open_file(project, filename, sidecar)
@@ -191,74 +191,74 @@ class PolicySource(CompositeSource):
 
     async def _open(
         self,
-        found: MaybeAwaitable[Snapshot[ProjectPage | None]],
+        full: MaybeAwaitable[Snapshot[ProjectPage | None]],
         project: str,
         filename: str,
         sidecar: Sidecar | None,
     ) -> FileBody | None:
-        page = await answer(found)
+        page = await snapshot_of(full)
         if not _lists(page, filename):
             return None
         body = await result_of(self._source.open_file, project, filename, sidecar)
         return None if body is None else only_while(body, page.is_current)
 
-    def _is_left_out(self, project: str) -> bool:
-        return not self._is_named(project) or self._denials.denies_project(project)
+    def _is_hidden(self, project: str) -> bool:
+        return not self._is_allowed(project) or self._denials.denies_project(project)
 
     def _rules(self, project: str) -> ProjectPolicy:
         return ProjectPolicy(
             project=project,
             denials=self._denials.for_project(project),
-            cooldown=0.0 if self._is_excepted(project) else self._cooldown,
+            cooldown=0.0 if self._is_exempt(project) else self._cooldown,
             no_sdists=self._no_sdists,
         )
 
-    async def _later(
-        self, rules: ProjectPolicy, found: Awaitable[Snapshot[ProjectPage | None]]
+    async def _apply_later(
+        self, rules: ProjectPolicy, full: Awaitable[Snapshot[ProjectPage | None]]
     ) -> Snapshot[ProjectPage | None]:
-        return self._filtered(rules, await found)
+        return self._apply(rules, await full)
 
-    def _filtered(
-        self, rules: ProjectPolicy, whole: Snapshot[ProjectPage | None]
+    def _apply(
+        self, rules: ProjectPolicy, full: Snapshot[ProjectPage | None]
     ) -> Snapshot[ProjectPage | None]:
-        page = whole.value
+        page = full.value
         if page is None:
-            return whole
-        sifted = self._sift(rules, page)
-        self._note(rules.project, sifted)
+            return full
+        filtered = self._filter(rules, page)
+        self._note(rules.project, filtered)
         value = self._pages.get(
-            rules.project, (page,), lambda: _page_of(page, sifted.names, rules), also=sifted.names
+            rules.project, (page,), lambda: _page_of(page, filtered.names, rules), also=filtered.names
         )
         return Snapshot(
             value=value,
-            is_current=lambda: sifted.since <= self._now() < sifted.until and whole.is_current(),
-            cache_status=whole.cache_status,
+            is_current=lambda: filtered.since <= self._now() < filtered.until and full.is_current(),
+            cache_status=full.cache_status,
         )
 
-    def _note(self, project: str, sifted: _FilteredFiles) -> None:
-        """Remember what is held back, and say it in the log if there is nothing else."""
-        if not sifted.held:
+    def _note(self, project: str, filtered: _FilteredFiles) -> None:
+        """Record held back files; log them if no file of the project is visible."""
+        if not filtered.held:
             self._held.pop(project)
             return
-        held = _Held(sifted.held, sifted.undated, sifted.until)
+        held = _Held(filtered.held, filtered.undated, filtered.until)
         if self._held.peek(project) == held:
             return
         self._held.put(project, held)
-        if not sifted.names:
+        if not filtered.names:
             _log.warn("There is no file of {project} for now: {held}", project=project, held=held.sentence)
 
     def held_back(self) -> Iterator[Problem]:
-        """Say of which projects the cool-down holds files back."""
+        """Yield a problem for each project with files held back by the cool-down."""
         for project, held in self._held.items():
             advice = "Wait, or name the project in cooldown-except."
             yield Problem(path=f"{project}/", reason=held.sentence, advice=advice)
 
-    def _sift(self, rules: ProjectPolicy, page: ProjectPage) -> _FilteredFiles:
+    def _filter(self, rules: ProjectPolicy, page: ProjectPage) -> _FilteredFiles:
         now, until, names, held, undated = self._now(), math.inf, [], 0, False
         for file in page.files:
             if rules.leaves_out(file):
                 continue
-            due = rules.visible_from(file, self._known_since(rules, file), now) if rules.cooldown else 0.0
+            due = rules.visible_from(file, self._first_seen_at(rules, file), now) if rules.cooldown else 0.0
             if due > now:
                 until = min(until, due)
                 held += 1
@@ -267,7 +267,7 @@ class PolicySource(CompositeSource):
                 names.append(file.filename)
         return _FilteredFiles(frozenset(names), held, undated, now, until)
 
-    def _known_since(self, rules: ProjectPolicy, file: File) -> float | None:
+    def _first_seen_at(self, rules: ProjectPolicy, file: File) -> float | None:
         return None if file.upload_time is not None else self._first_seen(rules.project, file.filename)
 
 
@@ -276,19 +276,19 @@ def _lists(page: Snapshot[ProjectPage | None], filename: str) -> bool:
 
 
 def _page_of(page: ProjectPage, names: frozenset[str], rules: ProjectPolicy) -> ProjectPage:
-    """Make the page of the files that are there."""
+    """Make the page of the visible files."""
     files = tuple(file for file in page.files if file.filename in names)
-    there = {canonical_version(file.version) for file in files}
-    had_files = {canonical_version(file.version) for file in page.files}
+    visible = {canonical_version(file.version) for file in files}
+    upstream_releases = {canonical_version(file.version) for file in page.files}
 
-    def stays(version: str) -> bool:
+    def is_visible(version: str) -> bool:
         release = canonical_version(version)
-        if release in there:
+        if release in visible:
             return True
         # The age of a version without files is unknown.
-        return release not in had_files and not rules.cooldown and not rules.forbid(version)
+        return release not in upstream_releases and not rules.cooldown and not rules.forbid(version)
 
-    return replace(page, files=files, versions=tuple(filter(stays, page.versions)))
+    return replace(page, files=files, versions=tuple(filter(is_visible, page.versions)))
 
 
 def _is_wheel(file: File, project: str) -> bool:

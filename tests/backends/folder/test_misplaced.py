@@ -222,7 +222,7 @@ def test_a_project_that_is_called_like_a_recycle_bin_is_served(folder: Folder):
 
 
 def test_a_walk_ends_and_says_so(folder: Folder, monkeypatch):
-    monkeypatch.setattr(misplaced, "_MOST_ENTRIES", 50)
+    monkeypatch.setattr(misplaced, "_MAX_ENTRIES", 50)
     for number in range(30):
         (folder.path / "home" / f"{number}" / "x").mkdir(parents=True)
         (folder.path / "home" / f"{number}" / "y").mkdir(parents=True)
@@ -251,7 +251,7 @@ def test_a_folder_that_is_too_deep_keeps_no_other_from_being_told(folder: Folder
 
 
 def test_served_folders_are_no_part_of_what_ends_a_walk(folder: Folder, monkeypatch):
-    monkeypatch.setattr(misplaced, "_MOST_ENTRIES", 5)
+    monkeypatch.setattr(misplaced, "_MAX_ENTRIES", 5)
     for number in range(10):
         make_wheel("demo", f"{number}.0").write_to(folder.path / "demo")
     assert len(folder.files("demo")) == 10

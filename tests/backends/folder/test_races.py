@@ -95,7 +95,7 @@ def test_twenty_uploads_at_once_to_one_server(tmp_path: Path, background: Backgr
             for spool, made in zip(spools, CHANGED, strict=True)
         ]
         results.extend(await DeferredList(uploads, consumeErrors=True))
-        page = (await source._look("demo")).value
+        page = (await source._load("demo")).value
         results.append(page.files[0].hashes["sha256"])
         await source.stop()
         await worker.stop()

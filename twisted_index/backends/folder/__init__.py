@@ -1,1 +1,1 @@
-"""Folders of wheels and sdists: what is listed, and what is changed."""
+"""Folders of wheels and sdists, as a source and as a store."""

@@ -32,23 +32,23 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Seconds: how long another change may take, and the interval of retries.
+#: Seconds: how long to wait for another change, and the retry interval.
 LOCK_TIMEOUT, LOCK_RETRY_DELAY = 30.0, 0.02
 
 
 def lock_timeout_error() -> Unavailable:
-    """Make the error of having waited long enough."""
+    """Return the error for a lock that stayed held until the time-out."""
     return Unavailable("Another change of this project is running. Try again in a moment.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeResult:
     """
-    What was changed.
+    The result of a change.
 
     Attributes:
-        names: Of the files.
-        events: For the history.
+        names: Names of the changed files.
+        events: Events to append to the audit log.
     """
 
     names: tuple[str, ...]
@@ -57,20 +57,19 @@ class ChangeResult:
 
 class BlockingStore:
     """
-    Changes what lies in the roots.
+    Changes files in the roots.
 
     Args:
         roots: Absolute paths, in order.
-        overwrite: Patterns of versions whose files may get other bytes.
-        routed_away: Says of a normalized name that what is published here would not be served, since
-            its project comes from another place.
-        index: The name of the index whose folders these are, for the history; empty for the only one.
-        now: The time, aware, in UTC.
+        overwrite: Patterns of versions whose files may be overwritten.
+        routed_away: Returns True for a normalized name that is routed to another source, so that a file
+            published here would not be served.
+        index: The name of the index that serves these folders, for the audit log; empty for the only one.
+        now: Returns the current time, aware, in UTC.
 
     Attributes:
-        overwrite: As given; others hold from the next change on.
-        routed_away: Likewise.
-        index: As given.
+        overwrite: May be replaced; applies from the next change on.
+        routed_away: May be replaced; applies from the next change on.
     """
 
     def __init__(
@@ -94,22 +93,22 @@ class BlockingStore:
         return self._reader.roots[0]
 
     def projects(self) -> list[str]:
-        """Name all projects."""
+        """Return the names of all projects."""
         return self._reader.projects()
 
     def inventory(self, project: str) -> Inventory:
-        """Say what there is for a project."""
+        """Read the inventory of a project."""
         return self._reader.read(project)
 
     def is_published(self, candidate: Candidate) -> bool:
         """
-        Apply the rules for the first time, before a file is looked at; they are applied again by `publish`.
+        Check the publishing rules before the file is inspected; `publish` checks them again under the lock.
 
         Returns:
-            True if the very same bytes are there already.
+            True if a file with the same bytes is already published.
 
         Raises:
-            Conflict, Forbidden: It may not be published.
+            Conflict, Forbidden: The file may not be published.
         """
         with translate_os_errors():
             holdings = self._reader.read(candidate.distribution.project)
@@ -117,13 +116,13 @@ class BlockingStore:
 
     def publish(self, candidate: Candidate) -> Publication | None:
         """
-        Give a prepared file its name.
+        Link a prepared file under its name.
 
         Returns:
-            None if the very same bytes are there already.
+            None if a file with the same bytes is already published.
 
         Raises:
-            Busy: Try again.
+            LockHeld: Another change of this project is running.
             Conflict, Forbidden, InsufficientStorage, Unavailable: See `IStore.publish`.
         """
         project = candidate.distribution.project
@@ -137,7 +136,7 @@ class BlockingStore:
                 for step in publication.steps:
                     step()
             except (OSError, SimpleIndexError):
-                # What a disk says that fails once more is not what the client should hear.
+                # Report the first error, not one from the clean-up.
                 with contextlib.suppress(OSError):
                     publication.withdraw()
                 publication.close()
@@ -154,14 +153,14 @@ class BlockingStore:
         return find_replaced(candidate, holdings, self.overwrite)
 
     def publish_event(self, candidate: Candidate, publication: Publication, *, by: str) -> AuditEvent:
-        """Say for the history that a file was published."""
+        """Make the audit event of a published file."""
         action = "overwrite" if publication.overwrites else "upload"
         distribution = candidate.distribution
         detail = f"sha256={candidate.sha256}"
         return self._event(by, action, distribution.project, distribution.filename, detail)
 
     def sign(self, candidate: Candidate, *, by: str) -> ChangeResult:
-        """Add the signature of a file that is there already without one; may raise Busy."""
+        """Add the signature of a published file that has none; may raise LockHeld."""
         distribution = candidate.distribution
         with translate_os_errors(), project_lock(self.root):
             added = add_signature(candidate, self._reader.read(distribution.project))
@@ -171,7 +170,7 @@ class BlockingStore:
         return ChangeResult(names=(distribution.filename,), events=(event,))
 
     def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> ChangeResult:
-        """See `IStore.delete`; may raise Busy."""
+        """See `IStore.delete`; may raise LockHeld."""
         when = self._now()
         return self._change(
             project,
@@ -184,7 +183,7 @@ class BlockingStore:
     def yank(
         self, project: str, *, version: str | None = None, filename: str | None = None, reason: str, by: str
     ) -> ChangeResult:
-        """See `IStore.yank`; may raise Busy."""
+        """See `IStore.yank`; may raise LockHeld."""
         return self._change(
             project,
             lambda holdings: plan_yank(holdings, version=version, filename=filename, reason=reason),
@@ -196,13 +195,13 @@ class BlockingStore:
     def unyank(
         self, project: str, *, version: str | None = None, filename: str | None = None, by: str
     ) -> ChangeResult:
-        """See `IStore.unyank`; may raise Busy."""
+        """See `IStore.unyank`; may raise LockHeld."""
         return self._change(
             project, lambda holdings: plan_unyank(holdings, version=version, filename=filename), by, "unyank"
         )
 
     def set_status(self, project: str, status: ProjectStatus, *, by: str) -> ChangeResult:
-        """See `IStore.set_status`; may raise Busy."""
+        """See `IStore.set_status`; may raise LockHeld."""
         detail = f"{status.status.value}: {status.reason}" if status.reason else status.status.value
         self._change(project, lambda holdings: plan_status(holdings, status), by, "status", detail)
         return ChangeResult(names=(), events=(self._event(by, "status", project, "", detail),))
@@ -230,16 +229,16 @@ class BlockingStore:
 
 def retry_while_locked(change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """
-    Try a change until it is its turn. Blocks; not for the threads of a server.
+    Run a change, retrying while the lock is held. Blocks; not for the threads of a server.
 
     Raises:
-        Unavailable: Others have been at it for too long.
+        Unavailable: The lock stayed held for LOCK_TIMEOUT seconds.
     """
-    until = time.monotonic() + LOCK_TIMEOUT
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             return change(*args, **kwargs)
         except LockHeld:
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 raise lock_timeout_error() from None
             time.sleep(LOCK_RETRY_DELAY)

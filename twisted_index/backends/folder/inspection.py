@@ -39,7 +39,7 @@ _CHANGED = Rejection(
     advice="It will be looked at again with the next request; if it is still being copied, wait for that.",
     permanent=False,
 )
-#: For a plain tar that is young.
+#: A plain tar has no checksums, so a young one is listed only once its stamp is settled.
 UNSETTLED = Rejection(
     reason="A plain tar has no checksums, so whether it is whole shows only after 2 seconds of rest.",
     advice="Ask again in a moment.",
@@ -59,20 +59,20 @@ def inspect(
     strict: bool = False,
 ) -> InspectionResult:
     """
-    Read a file that `stat` has just seen.
+    Inspect a file right after its `stat`.
 
     Args:
         path: The file.
-        distribution: What its name says.
-        key: What `stat` said of it.
-        whole: Whether to compare the checksum of every member as well. A wheel that is still being
-            written, perhaps out of order, can have a whole directory and a whole METADATA already.
-        sha256: Its digest, if the writer of the file has computed it; None to read the file for it.
-        strict: Whether it has to be as build tools make it today. If not, its core metadata may be
-            what only installers of today want better, and what they can do without.
+        distribution: Its parsed name.
+        key: Its size and times from `stat`.
+        whole: Whether to verify the checksum of every member too. A wheel that is still being
+            written, perhaps out of order, can already have a whole directory and a whole METADATA.
+        sha256: Its digest if the caller has already computed it; None to read the file for it.
+        strict: Whether to require the core metadata that current build tools write. If not, metadata that
+            installers can do without may be absent or badly encoded.
 
     Returns:
-        Its facts, or why it cannot be listed.
+        The file's facts, or why it cannot be listed.
     """
     try:
         file = open_regular_file(path)
@@ -81,8 +81,8 @@ def inspect(
         with file:
             if StatKey.from_stat(os.fstat(file.fileno())) != key:
                 return _CHANGED
-            finding = _read(file, distribution, whole=whole, sha256=sha256, strict=strict)
-            return finding if StatKey.from_stat(os.fstat(file.fileno())) == key else _CHANGED
+            facts = _read(file, distribution, whole=whole, sha256=sha256, strict=strict)
+            return facts if StatKey.from_stat(os.fstat(file.fileno())) == key else _CHANGED
     except (OSError, UnreadableFile) as error:
         cause = error.__cause__ if isinstance(error, UnreadableFile) else error
         assert isinstance(cause, OSError)
@@ -125,7 +125,7 @@ def _read(
 
 
 def _digest_to_offer(metadata: bytes, *, strict: bool) -> str | None:
-    """Give the digest of core metadata, if it may be offered to installers."""
+    """Return the digest of core metadata if it may be offered to installers, else None."""
     try:
         check_encoding(metadata)
     except BadArchive:
@@ -136,7 +136,7 @@ def _digest_to_offer(metadata: bytes, *, strict: bool) -> str | None:
 
 
 def _read_sdist(file: io.FileIO, extension: str, *, strict: bool) -> bytes:
-    """Read PKG-INFO; what nothing can be read of says nothing."""
+    """Read PKG-INFO, or return b"" for an sdist without metadata; `strict` raises NoMetadata instead."""
     try:
         return read_sdist_metadata(file, extension, MAX_UNPACKED)
     except NoMetadata:

@@ -1,8 +1,8 @@
 """
 Cache of inspection results across restarts: digest, metadata, or why a file is rejected.
 
-Deleting it costs only time. So any trouble with it (damage, another version, a full disk, a held lock)
-loses entries and never fails.
+Deleting it costs only time. So a failure of the database (damage, another version, a full disk, a held
+lock) loses entries and raises no error.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Raised with every change of the table or of the rules by which a file is read, so that what
-#: was learned by other rules is learned anew.
+#: Increment on every change of the table or of the rules of inspection, so that files inspected
+#: under the old rules are inspected again.
 SCHEMA_VERSION = 3
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS file (
@@ -43,18 +43,18 @@ _SCHEMA = """
 _COLUMNS = (
     "size, mtime_ns, ctime_ns, sha256, metadata_sha256, requires_python, proven, reason, advice, settled"
 )
-#: Seconds that another process may hold the write lock before this one goes without.
+#: Seconds to wait for another process's write lock before continuing in memory.
 _BUSY_SECONDS = 2.0
 #: SQLite's integers have 64 bits.
-_BEYOND = 1 << 63
+_INTEGER_LIMIT = 1 << 63
 
 
 class StatKey(NamedTuple):
     """
-    What must be equal for a file's bytes to count as the same: bytes and nanoseconds.
+    Size and times by which a file counts as unchanged: bytes and nanoseconds.
 
-    The change time is there because the modification time can be set to anything
-    (`tar -x`, `cp -p`, `touch -r`), and it cannot.
+    Includes the change time, since the modification time can be set to anything
+    (`tar -x`, `cp -p`, `touch -r`), and the change time cannot.
     """
 
     size: int
@@ -63,21 +63,21 @@ class StatKey(NamedTuple):
 
     @classmethod
     def from_stat(cls, status: os.stat_result) -> StatKey:
-        """Take the key out of what `stat` said."""
+        """Take the key from a `stat` result."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
     """
-    What a good file says of itself.
+    What inspection read from a valid file.
 
     Attributes:
-        sha256: Of the whole file, lower-case hex.
-        metadata_sha256: Of its METADATA document; None for an sdist, and for a wheel in which that
-            is not UTF-8, so that it is not offered.
+        sha256: Digest of the whole file, lower-case hex.
+        metadata_sha256: Digest of its METADATA document; None for an sdist, and for a wheel whose METADATA
+            is not UTF-8 and therefore not offered.
         requires_python: A valid specifier set, or None.
-        verified: Whether the checksum of every member has been compared.
+        verified: Whether the checksum of every member has been verified.
     """
 
     sha256: str
@@ -92,10 +92,10 @@ class Rejection:
     Why a file is not listed, and what to do: a sentence each.
 
     Attributes:
-        reason: What is wrong with it.
-        advice: What to do.
-        permanent: False if it may be otherwise in a moment with the file unchanged: the disk failed,
-            or the file was being written.
+        reason: What is wrong with the file.
+        advice: What to do about it.
+        permanent: False if a later inspection of the same bytes may succeed: the disk failed, or the file
+            was being written.
     """
 
     reason: str
@@ -108,12 +108,12 @@ InspectionResult: TypeAlias = FileFacts | Rejection
 
 class CachedInspection(NamedTuple):
     """
-    A finding, and how far it can be trusted.
+    An inspection result, and whether it is final.
 
     Attributes:
-        result: What was found.
-        settled: False if it has to be found again before it counts, since the file was so young
-            that it might have changed without a trace.
+        result: The result.
+        settled: False if the file has to be inspected again, since it was so young that a change might
+            not have changed its times.
     """
 
     result: InspectionResult
@@ -122,10 +122,10 @@ class CachedInspection(NamedTuple):
 
 class InspectionCache:
     """
-    Findings by (folder, name, key). All methods block: call them in one thread, always the same.
+    Inspection results by (folder, name, key). All methods block: call them always in the same thread.
 
     Args:
-        path: The database file; None keeps it in memory. Its folder is made if need be.
+        path: The database file; None keeps it in memory. Its folder is created if missing.
     """
 
     def __init__(self, path: str | None = None) -> None:
@@ -134,37 +134,37 @@ class InspectionCache:
 
     def get(self, folder: bytes, keys: Mapping[bytes, StatKey]) -> dict[bytes, CachedInspection]:
         """
-        Look up what is known of files.
+        Look up the inspection results of files.
 
         Args:
-            folder: Their folder's path.
-            keys: File names, and the key that each has now.
+            folder: Path of the files' folder.
+            keys: Current key of each file, by name.
 
         Returns:
-            What was learned under just these keys; a file that is unknown or has changed is absent.
+            Results recorded under exactly these keys, by name; unknown and changed files are absent.
         """
         query = f"SELECT {_COLUMNS} FROM file WHERE folder = ? AND name = ?"  # noqa: S608
-        found: dict[bytes, CachedInspection] = {}
+        results: dict[bytes, CachedInspection] = {}
         try:
             cursor = self._open().cursor()
             for name, key in keys.items():
                 row = cursor.execute(query, (folder, name)).fetchone()
                 if row is not None and row[:3] == key:
-                    found[name] = CachedInspection(_finding(row), bool(row[-1]))
+                    results[name] = CachedInspection(_result_of(row), bool(row[-1]))
         except sqlite3.Error as error:
             self._give_up(error)
-        return found
+        return results
 
-    def put(self, folder: bytes, findings: Iterable[tuple[bytes, StatKey, CachedInspection]]) -> None:
+    def put(self, folder: bytes, results: Iterable[tuple[bytes, StatKey, CachedInspection]]) -> None:
         """
-        Keep what was learned, each under (folder, name, key), in place of what was of the same name.
+        Store results under (folder, name, key), replacing earlier results of the same name.
 
-        A file dated where SQLite has no numbers (after 2262) is not kept, and keeps no other from it.
+        A file whose times exceed SQLite's integers (after 2262) is skipped.
         """
         rows = [
-            (folder, name, *key, *_cells(learned.result), learned.settled)
-            for name, key, learned in findings
-            if all(-_BEYOND <= number < _BEYOND for number in key)
+            (folder, name, *key, *_cells(cached.result), cached.settled)
+            for name, key, cached in results
+            if all(-_INTEGER_LIMIT <= number < _INTEGER_LIMIT for number in key)
         ]
         statement = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({'?,' * 11}?)"  # noqa: S608
         try:
@@ -174,7 +174,7 @@ class InspectionCache:
             self._give_up(error)
 
     def delete(self, folder: bytes, names: Iterable[bytes]) -> None:
-        """Drop what is known of files that are gone."""
+        """Delete the results of files that are gone."""
         try:
             with self._open() as connection:
                 connection.executemany(
@@ -184,7 +184,7 @@ class InspectionCache:
             self._give_up(error)
 
     def close(self) -> None:
-        """Let go of the database. Harmless if it was never opened."""
+        """Close the database. Harmless if it was never opened."""
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -203,7 +203,7 @@ class InspectionCache:
         except OSError as error:
             self._warn(error)
         except sqlite3.OperationalError as error:
-            # Locked, read-only, out of space: the file may well be sound, so it stays.
+            # Locked, read-only, out of space: the file may well be sound, so keep it.
             self._warn(error)
         except sqlite3.DatabaseError as error:
             _log.warn("The ledger is damaged and is made anew: {error}", error=error)
@@ -211,7 +211,7 @@ class InspectionCache:
         return _prepare(":memory:")
 
     def _warn(self, error: Exception) -> None:
-        """Say that what is learned will not last."""
+        """Log that results will not survive a restart."""
         _log.warn(
             "The state in {path} cannot be used ({error}). What is learned about files is kept in memory, "
             "and a restart reads them all anew; mend it, or name another folder by --state.",
@@ -231,7 +231,7 @@ class InspectionCache:
             return _prepare(":memory:")
 
     def _give_up(self, error: sqlite3.Error) -> None:
-        """Go on without the file: after an error in the middle, nothing in it is worth a request."""
+        """After an error, replace a damaged database, or continue in memory: no request may fail for it."""
         self.close()
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if damaged and self._path is not None:
@@ -246,7 +246,7 @@ def _prepare(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        # A lost last second costs a few readings; a flush for each finding costs much more.
+        # A lost last second costs a few inspections; a flush for each result costs much more.
         connection.execute("PRAGMA synchronous = NORMAL")
         with connection:
             if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
@@ -259,7 +259,7 @@ def _prepare(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _finding(row: tuple[int | str | None, ...]) -> InspectionResult:
+def _result_of(row: tuple[int | str | None, ...]) -> InspectionResult:
     sha256, metadata_sha256, requires_python, proven, reason, advice = row[3:-1]
     if sha256 is None:
         return Rejection(reason=str(reason), advice=str(advice))
@@ -271,14 +271,14 @@ def _finding(row: tuple[int | str | None, ...]) -> InspectionResult:
     )
 
 
-def _cells(finding: InspectionResult) -> tuple[str | bool | None, ...]:
-    if isinstance(finding, FileFacts):
+def _cells(result: InspectionResult) -> tuple[str | bool | None, ...]:
+    if isinstance(result, FileFacts):
         return (
-            finding.sha256,
-            finding.metadata_sha256,
-            finding.requires_python,
-            finding.verified,
+            result.sha256,
+            result.metadata_sha256,
+            result.requires_python,
+            result.verified,
             None,
             None,
         )
-    return (None, None, None, False, finding.reason, finding.advice)
+    return (None, None, None, False, result.reason, result.advice)

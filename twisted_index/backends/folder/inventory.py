@@ -1,7 +1,7 @@
 """
 Inventory: everything that the roots hold for one project, read before a change. Blocking.
 
-It includes files that cannot be listed, since these keep their names too.
+It includes files that cannot be listed, since they occupy their names too.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ STATUS_MARKS = frozenset(f".{status.value}" for status in Status if status is no
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """
-    What there is for a project.
+    Everything that the roots hold for a project.
 
     Attributes:
-        project: Its normalized name.
-        root: The first root, where new things go.
-        entries: What the first root holds for it; None if nothing.
-        listing: All that was found, in all roots.
+        project: The normalized project name.
+        root: The first root, where new files go.
+        entries: Entries of the first root for the project; None if it has none.
+        listing: The listing over all roots.
     """
 
     project: str
@@ -49,53 +49,53 @@ class Inventory:
 
     @property
     def exists(self) -> bool:
-        """Whether anything at all is named for the project."""
+        """Whether any entry is named for the project."""
         return self.listing.claimed
 
     @property
     def project_folder(self) -> bytes | None:
-        """The project's folder in the first root, however it is spelled."""
+        """The project's folder in the first root, in any spelling; None without one."""
         return choose_folder(self.root, self.project, self.entries)
 
     @property
     def folder_path(self) -> bytes:
-        """The same, or where it would be."""
+        """The project's folder in the first root, or the path at which to create it."""
         return self.project_folder or os.path.join(self.root, os.fsencode(self.project))
 
     @property
     def target(self) -> bytes:
-        """Where a new file goes: to the project's folder, or beside its flat files."""
-        lies_flat = self.entries is not None and not self.entries.folders and bool(self.entries.files)
-        return self.root if lies_flat else self.folder_path
+        """The folder for a new file: the project's folder, or the root if its files lie there."""
+        is_flat = self.entries is not None and not self.entries.folders and bool(self.entries.files)
+        return self.root if is_flat else self.folder_path
 
     def equivalents_of(self, distribution: Distribution) -> list[ListingEntry]:
-        """Give the files that an installer would take for this one, in the order in which they win."""
+        """Return the files that installers treat as this distribution, in order of precedence."""
         identity = distribution.identity
         return [entry for entry in self.listing.entries if entry.distribution.identity == identity]
 
     def of_version(self, version: str) -> list[ListingEntry]:
-        """Give the files of a release, whose version may be spelled in any way (PEP 440)."""
+        """Return the files of a release; any spelling of the version matches (PEP 440)."""
         key = version_sort_key(version)
         return [
             entry for entry in self.listing.entries if version_sort_key(entry.distribution.version) == key
         ]
 
     def was_deleted(self, distribution: Distribution) -> bool:
-        """Say whether the name of a file is taken by a deleted one."""
-        return any(self._means(name, distribution) for name in self.listing.deleted)
+        """Return whether a tombstone occupies the file name."""
+        return any(self._is_equivalent(name, distribution) for name in self.listing.deleted)
 
     def sidecars_of(self, filename: str, suffix: str) -> list[bytes]:
-        """Find the sidecars of one suffix that belong to a file name, in all roots."""
+        """Return the paths of a file's sidecars with this suffix, in all roots."""
         name = os.fsencode(filename + suffix)
         return sorted(path for path in self.listing.sidecars if os.path.basename(path) == name)
 
     def status_marks(self) -> list[bytes]:
-        """Find what sets the status, in all roots."""
+        """Return the paths of the files that set the project's status, in all roots."""
         return sorted(
             path for path in self.listing.sidecars if os.fsdecode(os.path.basename(path)) in STATUS_MARKS
         )
 
-    def _means(self, filename: str, distribution: Distribution) -> bool:
+    def _is_equivalent(self, filename: str, distribution: Distribution) -> bool:
         try:
             return parse_filename(filename, self.project).identity == distribution.identity
         except InvalidFilename:
@@ -104,7 +104,7 @@ class Inventory:
 
 class InventoryReader:
     """
-    Reads what the roots hold.
+    Reads inventories.
 
     Args:
         roots: Absolute paths, in order.
@@ -117,14 +117,18 @@ class InventoryReader:
 
     def read(self, project: str) -> Inventory:
         """
-        Read what there is for a project.
+        Read the inventory of a project.
 
         Raises:
             Unavailable: A root or folder cannot be read.
         """
         try:
             readings = [self._root(root) for root in self.roots]
-            parts = [(one.path, one.projects[project]) for one in readings if project in one.projects]
+            parts = [
+                (reading.path, reading.projects[project])
+                for reading in readings
+                if project in reading.projects
+            ]
             listing = read_listing(project, parts, self._validator, {})
         except OSError as error:
             raise Unavailable("The package folder cannot be read right now.") from error
@@ -139,7 +143,7 @@ class InventoryReader:
 
     def projects(self) -> list[str]:
         """
-        Name all that anything is named for, in order.
+        Return the sorted names of all projects that any entry is named for.
 
         Raises:
             Unavailable: A root cannot be read.
@@ -157,11 +161,11 @@ class InventoryReader:
 
 
 def choose_folder(root: bytes, project: str, part: ProjectEntries | None) -> bytes | None:
-    """Choose among the folders that spell a project's name: the normalized one, else the first."""
+    """Choose among folders whose names normalize to the project's: the normalized name, else the first."""
     if part is None or not part.folders:
         return None
-    right = os.fsencode(normalize(project))
-    return os.path.join(root, right if right in part.folders else part.folders[0])
+    normalized = os.fsencode(normalize(project))
+    return os.path.join(root, normalized if normalized in part.folders else part.folders[0])
 
 
 __all__ = ["DELETED", "STATUS_MARKS", "YANKED", "Inventory", "InventoryReader", "choose_folder"]

@@ -1,5 +1,5 @@
 """
-Listing: one reading of everything that the roots hold for a project: files, sidecars, statuses.
+Listing: everything that the roots hold for a project, read once: files, sidecars, statuses.
 
 Blocking; called in a thread. It only stats distribution files; `inspection` reads them.
 """
@@ -34,32 +34,32 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.root_listing import ProjectEntries
     from twisted_index.files.stamps import StampedStat, StatValidator
 
-#: Files beside a distribution that say something of it.
+#: Suffixes of sidecars.
 _YANKED, DELETED = ".yanked", ".deleted"
 _DOCUMENTS = {sidecar.value: sidecar for sidecar in (Sidecar.SIGNATURE, Sidecar.PROVENANCE)}
 _SIDECARS = frozenset({_YANKED, DELETED, *_DOCUMENTS})
-#: Strictest first: over roots and spellings the strictest wins.
+#: Strictest first: across roots and spellings the strictest status wins.
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
 _STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
 _CLAIM = ".claimed"
-#: Names in a project's folder that claim the project by themselves, and the one that hides it.
+#: Files in a project's folder that claim the project without distributions, and the one that hides it.
 CLAIMING = frozenset({*_STATUSES, _CLAIM})
 QUARANTINE = f".{Status.QUARANTINED.value}"
-#: Bytes of a reason that are read; PEP 592 and 792 set no bound, a page needs one.
+#: Bytes to read of a reason; PEP 592 and PEP 792 set no limit, a page needs one.
 _REASON_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class ListingEntry:
     """
-    A distribution file as `stat` saw it.
+    A distribution file and its `stat`.
 
     Attributes:
         path: The path to open.
-        folder: The path of the folder that it lies in.
-        root: The path of the root that this is in.
+        folder: The path of its folder.
+        root: The path of its root.
         key: Size and times.
-        distribution: What its name says.
+        distribution: The parsed file name.
     """
 
     path: bytes
@@ -70,33 +70,33 @@ class ListingEntry:
 
     @property
     def name(self) -> bytes:
-        """Its name in its folder."""
+        """The file name."""
         return os.path.basename(self.path)
 
     @property
     def display_path(self) -> str:
-        """Its path below the root, printable."""
+        """The path below the root, printable."""
         return printable_path(os.path.relpath(self.path, self.root))
 
 
 @dataclass(slots=True)
 class Listing:
     """
-    What was found for a project. Filled while it is read, never changed afterwards.
+    The listing of a project. Filled by `read_listing`, never changed afterwards.
 
     Attributes:
-        folders: The project's folders that were read, with their stamps from before.
-        entries: Distribution files in the order in which they win.
-        watched: Every file that the answer depends on, by path, with its key (None: not there).
-        sidecars: Which of them are sidecars or statuses, where a link counts as nothing.
-        yanked: File name to reason.
-        deleted: File names that were deleted and stay taken.
-        documents: File name to the sidecars beside it, with their paths.
-        sidecar_owners: By file name and ending, the sidecars that say something of it, printable.
+        folders: The project's folders, with their stamps from before they were read.
+        entries: Distribution files in order of precedence.
+        watched: Key of every file that the page depends on, by path (None: absent).
+        sidecars: Those of the watched paths that are sidecars or statuses; links are not followed there.
+        yanked: Reason by file name.
+        deleted: File names with a tombstone.
+        documents: Paths of the documents beside a file, by file name and kind.
+        sidecar_owners: Printable path of each sidecar, by file name and suffix.
         status: The strictest status found.
-        claimed: Whether anything at all is named for the project.
+        claimed: Whether any entry is named for the project.
         problems: Entries that are not served.
-        has_os_errors: Whether the system refused to tell of any of them: no time tells when that is over.
+        has_os_errors: Whether the system failed to `stat` an entry: no stamp changes when it recovers.
     """
 
     folders: list[tuple[bytes, StampedStat]] = field(default_factory=list)
@@ -118,7 +118,7 @@ def stat_key(path: bytes) -> StatKey | None:
     Take the key of a file, following links.
 
     Returns:
-        None if nothing is there, or what is there is not a regular file.
+        None if there is no regular file.
     """
     try:
         status = os.stat(path)
@@ -128,7 +128,7 @@ def stat_key(path: bytes) -> StatKey | None:
 
 
 def printable_path(path: bytes) -> str:
-    """Show a path to people: undecodable bytes and control characters are escaped."""
+    """Make a path printable: undecodable bytes and control characters are escaped."""
     return formatting.printable(path.decode("utf-8", "backslashreplace"))
 
 
@@ -139,28 +139,28 @@ def read_listing(
     before: Mapping[bytes, StampedStat],
 ) -> Listing:
     """
-    Read what there is for a project.
+    Read everything that the roots hold for a project.
 
     Args:
-        project: Its normalized name.
-        parts: Each root's path with what it holds for the project, in order.
+        project: The normalized project name.
+        parts: Each root's path with its entries for the project, in order.
         validator: Takes the folders' stamps.
         before: The folders' stamps at the last reading.
 
     Raises:
-        Unreadable: If a folder cannot be read. One that is gone is read as empty.
-        Exhausted: If the server is short of what it takes to read it.
+        UnreadableFolder: A folder cannot be read. A missing folder counts as empty.
+        OutOfResources: The server lacks memory or descriptors.
     """
     listing = Listing()
     for root, part in parts:
         for folder in part.folders:
             path = os.path.join(root, folder)
             try:
-                seen = validator.stamp(path, before.get(path))
+                stamp = validator.stamp(path, before.get(path))
                 names = list_names(path)
             except OSError as error:
                 raise public_read_error(error, f"{printable_path(folder)}/") from None
-            listing.folders.append((path, seen))
+            listing.folders.append((path, stamp))
             for name in sorted(names):
                 _take(listing, project, _Place(root, path, name, in_folder=True))
         for name in part.files:
@@ -171,14 +171,14 @@ def read_listing(
 
 def list_names(path: bytes) -> list[bytes]:
     """
-    Give the names in a project's folder, once it is sure that what they name can be looked at.
+    Return the names in a project's folder, after checking that the folder can be entered.
 
     Returns:
-        Nothing for a folder that has just gone, and for what is no folder.
+        An empty list if the folder has just been removed, or is not a folder.
 
     Raises:
-        OSError: It cannot be read, or not entered, or is a link that leads nowhere: what it led to
-            may only be away for a while, so it is no proof that the project is gone.
+        OSError: The folder cannot be read or entered, or is a dangling link: its target may be
+            unmounted for a while, so this is no proof that the project is gone.
     """
     try:
         os.stat(os.path.join(path, b"."))
@@ -192,7 +192,7 @@ def list_names(path: bytes) -> list[bytes]:
 
 
 class _Place:
-    """Where an entry lies: its root, its folder, and its name in bytes and as text."""
+    """An entry's root, folder, and name in bytes and as text."""
 
     __slots__ = ("folder", "in_folder", "name", "path", "root", "text")
 
@@ -205,11 +205,11 @@ class _Place:
         self.in_folder = in_folder
 
     @property
-    def shown(self) -> str:
+    def display_path(self) -> str:
         return printable_path(os.path.relpath(self.path, self.root))
 
     def problem(self, reason: str, advice: str) -> Problem:
-        return Problem(path=self.shown, reason=reason, advice=advice)
+        return Problem(path=self.display_path, reason=reason, advice=advice)
 
 
 def _take(listing: Listing, project: str, place: _Place) -> None:
@@ -217,20 +217,20 @@ def _take(listing: Listing, project: str, place: _Place) -> None:
         listing.claimed = True
         _take_status(listing, place)
     elif place.in_folder and place.text.lower().strip() in CLAIMING:
-        right = place.text.lower().strip()
+        suggested = place.text.lower().strip()
         reason = "It is spelled almost like a project status, and has no effect."
-        listing.problems.append(place.problem(reason, f"Rename it to {right} if that is meant."))
+        listing.problems.append(place.problem(reason, f"Rename it to {suggested} if that is meant."))
     elif is_temporary(place.text):
         listing.claimed = listing.claimed or claimed_project(place.text) == project
     elif not _take_sidecar(listing, project, place):
-        _take_named(listing, project, place)
+        _take_file(listing, project, place)
 
 
-def _take_named(listing: Listing, project: str, place: _Place) -> None:
+def _take_file(listing: Listing, project: str, place: _Place) -> None:
     try:
         distribution = parse_filename(place.text, project)
     except InvalidFilename as error:
-        # It may claim all the same; what is plainly no distribution is passed over.
+        # It may claim the project nevertheless; other files are ignored.
         listing.claimed = listing.claimed or claimed_project(place.text) == project
         if looks_like_distribution(place.text) and not os.path.isdir(place.path):
             listing.problems.append(place.problem(error.reason, error.advice))
@@ -250,7 +250,7 @@ def _misplaced(place: _Place, project: str) -> Problem:
 
 
 def _project_of(filename: str, project: str) -> str | None:
-    """Say for which project a file is named, where this one is at hand to tell where its name ends."""
+    """Return the project of a file name, using the given one to find where the project name ends."""
     try:
         return parse_filename(filename, project).project
     except InvalidFilename:
@@ -265,20 +265,20 @@ def _take_distribution(listing: Listing, place: _Place, distribution: Distributi
     try:
         os.stat(place.path)
     except OSError as error:
-        _take_failing(listing, place, error)
+        _report_os_error(listing, place, error)
     else:
         listing.problems.append(
             place.problem("It is not a regular file.", "Put the file itself here, or a link to it.")
         )
 
 
-def _take_failing(listing: Listing, place: _Place, error: OSError) -> None:
-    """Tell of a file that cannot be looked at; it hides no other, and the folder itself can be read."""
+def _report_os_error(listing: Listing, place: _Place, error: OSError) -> None:
+    """Report a file that cannot be stat'ed; the rest of the folder is listed nevertheless."""
     if isinstance(error, FileNotFoundError) and not os.path.lexists(place.path):
         return
-    fault = public_read_error(error, place.shown)
-    if isinstance(fault, OutOfResources):
-        raise fault from None
+    public_error = public_read_error(error, place.display_path)
+    if isinstance(public_error, OutOfResources):
+        raise public_error from None
     listing.has_os_errors = True
     what, advice = "It cannot be looked at", "See whether its disk or mount is well."
     if os.path.islink(place.path):
@@ -289,20 +289,20 @@ def _take_failing(listing: Listing, place: _Place, error: OSError) -> None:
 
 
 def _take_sidecar(listing: Listing, project: str, place: _Place) -> bool:
-    """Take a file that says something of the one beside it; False if it is none such."""
-    base, _dot, ending = place.text.rpartition(".")
-    suffix = f".{ending}"
+    """Record a sidecar; return False if the entry is not one."""
+    base, _dot, extension = place.text.rpartition(".")
+    suffix = f".{extension}"
     if suffix in _DOCUMENTS and not looks_like_distribution(base):
-        # It signs or attests a file of another tool, such as a list of digests.
+        # It signs or attests some other file, such as a list of digests.
         return False
-    named = _project_of(base, project) if suffix in _SIDECARS else None
-    if named is None:
+    owner = _project_of(base, project) if suffix in _SIDECARS else None
+    if owner is None:
         return False
-    if named != project:
-        listing.problems.append(_misplaced(place, named))
+    if owner != project:
+        listing.problems.append(_misplaced(place, owner))
         return True
     listing.claimed = True
-    listing.sidecar_owners[base, suffix] = place.shown
+    listing.sidecar_owners[base, suffix] = place.display_path
     key = listing.watched[place.path] = stat_key_no_follow(place.path)
     listing.sidecars.add(place.path)
     if key is None and not _counts(listing, place.path):
@@ -312,7 +312,7 @@ def _take_sidecar(listing: Listing, project: str, place: _Place) -> bool:
         reason = f"It cannot be read, or has more than {MAX_DOCUMENT:,} bytes, and is not served."
         listing.problems.append(place.problem(reason, "Give the server the right to read it, or remove it."))
     elif suffix == _YANKED:
-        # The first root that gives a reason wins, as for files.
+        # The first root with a reason wins, as for files.
         listing.yanked[base] = listing.yanked.get(base) or _read_reason(place.path)
     elif suffix == DELETED:
         listing.deleted.add(base)
@@ -323,10 +323,9 @@ def _take_sidecar(listing: Listing, project: str, place: _Place) -> bool:
 
 def _counts(listing: Listing, path: bytes) -> bool:
     """
-    Say whether a mark that is no regular file counts all the same.
+    Return whether a sidecar or status counts although it is not a regular file.
 
-    One that the system cannot look at does: it may yank, delete or quarantine, and to forget that
-    would offer what was taken back.
+    It does if `lstat` fails: it may yank, delete or quarantine, and ignoring it would offer withdrawn files.
     """
     try:
         os.lstat(path)
@@ -342,7 +341,7 @@ def _may_be_served(path: bytes, key: StatKey | None) -> bool:
     if key is None or key.size > MAX_DOCUMENT:
         return False
     try:
-        # Not `os.access`, which asks for the real user and not for the one who will open it.
+        # Not `os.access`, which checks the real user ID instead of the effective one.
         file = open_regular_file(path, follow_links=False)
     except OSError:
         return False
@@ -356,14 +355,14 @@ def _take_status(listing: Listing, place: _Place) -> None:
     listing.sidecars.add(place.path)
     if place.text == _CLAIM or (key is None and not _counts(listing, place.path)):
         return
-    standing, status = listing.status, _STATUSES[place.text]
-    rank = _STRICTNESS.index(status) - _STRICTNESS.index(standing.status)
-    if rank < 0 or (rank == 0 and not standing.reason):
+    current, status = listing.status, _STATUSES[place.text]
+    rank = _STRICTNESS.index(status) - _STRICTNESS.index(current.status)
+    if rank < 0 or (rank == 0 and not current.reason):
         listing.status = ProjectStatus(status=status, reason=_read_reason(place.path))
 
 
 def stat_key_no_follow(path: bytes) -> StatKey | None:
-    """Take the key of a sidecar; a link could lead to any file of the machine, and is none."""
+    """Take the key of a sidecar; None for a link, which could point at any file of the host."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -372,7 +371,7 @@ def stat_key_no_follow(path: bytes) -> StatKey | None:
 
 
 def _read_reason(path: bytes) -> str:
-    """Read a reason; one that cannot be read is an empty one, since the mark itself is what counts."""
+    """Read a reason; empty if unreadable, since the existence of the file is what counts."""
     try:
         file = open_regular_file(path, follow_links=False)
     except OSError:

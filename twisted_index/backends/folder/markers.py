@@ -1,8 +1,8 @@
 """
-Yanks, tombstones and project statuses, as small files that a text editor could have written. Blocking.
+Yanks, tombstones and project statuses, stored as small text files. Blocking.
 
-A change is a plan of ordered steps. If the process ends after any of them, nothing is listed that should
-not be, and repeating the change completes it.
+A change is a plan of ordered steps. If the process dies after any of them, no withdrawn file is listed,
+and repeating the change completes it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Step: TypeAlias = Callable[[], object]
 
-#: Bytes of a reason; no more are read.
+#: Bytes of a reason to write; just below what `listing` reads.
 _MAX_REASON = 4000
 _SIDECAR_SUFFIXES = (*(sidecar.value for sidecar in Sidecar), YANKED)
 
@@ -37,12 +37,12 @@ _SIDECAR_SUFFIXES = (*(sidecar.value for sidecar in Sidecar), YANKED)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """
-    A change.
+    The planned steps of a change.
 
     Attributes:
-        steps: To be taken in this order.
-        names: The files that it is about; none if it is about the whole project.
-        undo: To be taken if a step fails, so that nothing was changed.
+        steps: Steps, in order.
+        names: Names of the files to change; empty for a change of the whole project.
+        undo: Steps to roll the change back if one of `steps` fails.
     """
 
     steps: tuple[Step, ...]
@@ -50,7 +50,7 @@ class Plan:
     undo: tuple[Step, ...] = ()
 
     def carry_out(self) -> None:
-        """Take all the steps."""
+        """Carry out all steps."""
         try:
             for step in self.steps:
                 step()
@@ -65,15 +65,15 @@ def plan_yank(holdings: Inventory, *, version: str | None, filename: str | None,
     """
     Plan to yank one file or a release.
 
-    The reason is written beside the file that is served, and nowhere else, so that no other reason
-    is shown. Where the server may not write there, the first root does as well.
+    The reason is written beside the served file only, so that no other reason is shown. If that folder is
+    read-only, it is written to the first root.
 
     Raises:
-        NotFound: There is none.
-        Unavailable: Nothing may be written.
+        NotFound: There is no such file.
+        Unavailable: A folder is read-only.
     """
     steps: list[Step] = []
-    files = _found(holdings, version, filename)
+    files = _select(holdings, version, filename)
     for name, entry in files.items():
         root, folder = entry.root, entry.folder
         if not _writable(folder):
@@ -83,41 +83,41 @@ def plan_yank(holdings: Inventory, *, version: str | None, filename: str | None,
         _check_writable([*map(os.path.dirname, others), folder if os.path.isdir(folder) else root])
         if not os.path.isdir(folder):
             steps.append(partial(make_folder, root, folder))
-        steps.append(partial(write_atomically, root, mark, _text(reason)))
+        steps.append(partial(write_atomically, root, mark, _to_line(reason)))
         steps.extend(_removals(others))
     return Plan(steps=tuple(steps), names=tuple(files))
 
 
 def plan_unyank(holdings: Inventory, *, version: str | None, filename: str | None) -> Plan:
     """
-    Plan to take back a yank.
+    Plan to undo a yank.
 
     Raises:
         NotFound: There is no such file.
-        Unavailable: Nothing may be written.
+        Unavailable: A folder is read-only.
     """
-    marks = {name: holdings.sidecars_of(name, YANKED) for name in _found(holdings, version, filename)}
-    paths = [path for some in marks.values() for path in some]
+    marks = {name: holdings.sidecars_of(name, YANKED) for name in _select(holdings, version, filename)}
+    paths = [path for marked in marks.values() for path in marked]
     _check_writable(map(os.path.dirname, paths))
-    return Plan(steps=tuple(_removals(paths)), names=tuple(name for name, some in marks.items() if some))
+    return Plan(steps=tuple(_removals(paths)), names=tuple(name for name, marked in marks.items() if marked))
 
 
 def plan_delete(holdings: Inventory, filename: str, *, by: str, when: datetime, reason: str = "") -> Plan:
     """
-    Plan to delete a file wherever it lies, in any spelling.
+    Plan to delete a file from all roots, in any spelling.
 
-    From the first step on nothing is listed: the names are taken before the files go.
+    The tombstones are written before the files are removed, so that no other copy is listed in between.
 
     Raises:
-        NotFound: There is none.
-        Unavailable: It lies where nothing may be changed.
+        NotFound: There is no such file.
+        Unavailable: A folder is read-only.
     """
-    entries = _same(holdings, filename)
+    entries = _equivalents(holdings, filename)
     if not entries:
-        raise _no_file(filename)
-    said = f"{when:%Y-%m-%dT%H:%M:%SZ} by {by}" + (f": {reason}" if reason else "")
-    tombs = {entry.path + DELETED.encode(): entry for entry in entries}
-    beside = [
+        raise _not_found(filename)
+    record = f"{when:%Y-%m-%dT%H:%M:%SZ} by {by}" + (f": {reason}" if reason else "")
+    tombstones = {entry.path + DELETED.encode(): entry for entry in entries}
+    sidecars = [
         path
         for entry in entries
         for suffix in _SIDECAR_SUFFIXES
@@ -127,13 +127,13 @@ def plan_delete(holdings: Inventory, filename: str, *, by: str, when: datetime, 
         }
         if os.path.lexists(path)
     ]
-    paths = [*(entry.path for entry in entries), *sorted(set(beside))]
+    paths = [*(entry.path for entry in entries), *sorted(set(sidecars))]
     _check_writable(map(os.path.dirname, paths))
-    # The one that is served comes last, or the next one would be served for a moment.
-    missing = [(path, entry) for path, entry in reversed(tombs.items()) if not os.path.lexists(path)]
+    # The served file comes last, otherwise the next equivalent one would be served for a moment.
+    missing = [(path, entry) for path, entry in reversed(tombstones.items()) if not os.path.lexists(path)]
     return Plan(
         steps=(
-            *(partial(write_atomically, entry.root, path, _text(said)) for path, entry in missing),
+            *(partial(write_atomically, entry.root, path, _to_line(record)) for path, entry in missing),
             *_removals(paths),
         ),
         names=(entries[0].distribution.filename,),
@@ -147,56 +147,56 @@ def plan_status(holdings: Inventory, status: ProjectStatus) -> Plan:
 
     Raises:
         NotFound: There is no such project.
-        Unavailable: A status is set where nothing may be changed.
+        Unavailable: A folder is read-only.
     """
     if not holdings.exists:
         raise NotFound(f"There is no project {holdings.project}.")
     folder = holdings.folder_path
-    standing = holdings.status_marks()
-    _check_writable(map(os.path.dirname, standing))
+    current = holdings.status_marks()
+    _check_writable(map(os.path.dirname, current))
     if status.status is Status.ACTIVE:
-        return Plan(steps=(*_removals(standing), partial(_drop_if_empty, folder)))
+        return Plan(steps=(*_removals(current), partial(_remove_if_empty, folder)))
     _check_writable([folder if os.path.isdir(folder) else holdings.root])
     mark = os.path.join(folder, b"." + status.status.value.encode())
     return Plan(
         steps=(
             partial(make_folder, holdings.root, folder),
-            partial(write_atomically, holdings.root, mark, _text(status.reason)),
-            *_removals(path for path in standing if path != mark),
+            partial(write_atomically, holdings.root, mark, _to_line(status.reason)),
+            *_removals(path for path in current if path != mark),
         )
     )
 
 
-def _found(holdings: Inventory, version: str | None, filename: str | None) -> dict[str, ListingEntry]:
-    """Find files by their names, each with the place where it wins."""
+def _select(holdings: Inventory, version: str | None, filename: str | None) -> dict[str, ListingEntry]:
+    """Return the files with this version or name; of equal names the entry that is served."""
     if filename is not None:
-        entries = _same(holdings, filename)
+        entries = _equivalents(holdings, filename)
     elif version is not None:
         entries = holdings.of_version(version)
     else:
         raise BadRequest("Say which file or which version is meant.")
     entries = [entry for entry in entries if not holdings.was_deleted(entry.distribution)]
     if not entries:
-        raise _no_file(filename if filename is not None else f"{holdings.project}=={version}")
-    found: dict[str, ListingEntry] = {}
+        raise _not_found(filename if filename is not None else f"{holdings.project}=={version}")
+    files: dict[str, ListingEntry] = {}
     for entry in entries:
-        found.setdefault(entry.distribution.filename, entry)
-    return found
+        files.setdefault(entry.distribution.filename, entry)
+    return files
 
 
-def _same(holdings: Inventory, filename: str) -> list[ListingEntry]:
+def _equivalents(holdings: Inventory, filename: str) -> list[ListingEntry]:
     try:
         return holdings.equivalents_of(parse_filename(filename, holdings.project))
     except InvalidFilename:
         return []
 
 
-def _no_file(name: str) -> NotFound:
+def _not_found(name: str) -> NotFound:
     shown = name if name.isascii() and name.isprintable() else ascii(name)
     return NotFound(f"There is no {shown} here.")
 
 
-def _text(reason: str) -> bytes:
+def _to_line(reason: str) -> bytes:
     line = " ".join(reason.split()).encode("utf-8", "replace")[:_MAX_REASON]
     return line.decode("utf-8", "ignore").encode() + b"\n"
 
@@ -207,10 +207,10 @@ def _writable(folder: bytes) -> bool:
 
 def _check_writable(folders: Iterable[bytes]) -> None:
     """
-    Make sure of all folders before the first of them is changed.
+    Check all folders before the first of them is changed.
 
     Raises:
-        Unavailable: One of them may not be changed.
+        Unavailable: A folder is read-only.
     """
     if not all(map(_writable, set(folders))):
         raise Unavailable("It lies in a folder that the server may not change; nothing was changed.")
@@ -224,13 +224,13 @@ def _removals(paths: Iterable[bytes]) -> list[Step]:
     ]
 
 
-def _remove_tombstone(tomb: bytes, path: bytes) -> None:
-    """Take back a deletion, as long as the file is there."""
+def _remove_tombstone(tombstone: bytes, path: bytes) -> None:
+    """Roll a deletion back, unless the file has been removed already."""
     if os.path.lexists(path):
-        remove(tomb)
+        remove(tombstone)
 
 
-def _drop_if_empty(folder: bytes) -> None:
-    """Remove a folder that was only made for a status; one that claims nothing would be no project."""
+def _remove_if_empty(folder: bytes) -> None:
+    """Remove a folder that was only created for a status."""
     with contextlib.suppress(OSError):
         os.rmdir(folder)

@@ -1,7 +1,7 @@
 """
-Finds distributions, source trees and installations in the roots where the source serves nothing.
+Finds distributions, source trees and installations in places of a root that are not served.
 
-Blocking; called in a thread, for a report of problems.
+Blocking; called in a thread, for the problem report.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.root_listing import RootListing
 
-#: Levels below a root that are scanned; packages are not kept deeper.
-_DEEPEST = 8
-#: Entries that are looked at, over all folders of which nothing is served, so that a whole home or
-#: system that is served by mistake is not walked through.
-_MOST_ENTRIES = 50_000
-#: What systems, network storage and programs make for themselves. All of them, and whatever begins
-#: with a character that no project's name can, hold no packages: `@eaDir`, `#recycle`,
-#: `$RECYCLE.BIN`, `.Trash-1000`, `.git`.
-_OTHERS_OWN = frozenset(
+#: Levels below a root to scan; packages are not kept deeper.
+_MAX_DEPTH = 8
+#: Entries to scan, over all folders that are not served, so that a home directory or a whole system
+#: that is configured by mistake is not walked.
+_MAX_ENTRIES = 50_000
+#: Folders of operating systems, network storage and tools, which hold no packages. So are all names that
+#: begin with a character that no project name begins with: `@eaDir`, `#recycle`, `$RECYCLE.BIN`,
+#: `.Trash-1000`, `.git`.
+_SYSTEM_FOLDERS = frozenset(
     {
         b"lost+found",
         b"recycler",
@@ -47,88 +47,88 @@ _OTHERS_OWN = frozenset(
         b"node_modules",
     }
 )
-_OTHERS_FIRST = (b".", b"@", b"#", b"$", b"~")
+_SYSTEM_PREFIXES = (b".", b"@", b"#", b"$", b"~")
 
 _BUILD = "Build it (python -m build), and put the wheel and the sdist here instead."
 _DOWNLOAD = "Put the wheels here instead, as pip download fetches and pip wheel builds them."
 
 
 def find_misplaced(readings: Iterable[RootListing]) -> list[Problem]:
-    """Tell of what is not served, by one problem for each folder."""
+    """Report distributions that are not served, as one problem for each folder."""
     readings = tuple(readings)
     walk = _Walk({reading.path for reading in readings})
     for reading in readings:
-        foreign = _foreign(b".", [name for name, _folder in reading.assignments])
+        foreign = _find_foreign(b".", [name for name, _folder in reading.assignments])
         if foreign is not None:
-            walk.found.append(foreign)
+            walk.problems.append(foreign)
         else:
-            walk.look_below(reading)
-    return walk.found
+            walk.scan_root(reading)
+    return walk.problems
 
 
 class _Walk:
     """
-    Looks below roots.
+    Walks the folders below roots.
 
     Args:
-        roots: Their paths; a root within another is served itself.
+        roots: Paths of all roots; a root within another is skipped, since it is served itself.
 
     Attributes:
-        found: What was found so far.
+        problems: The problems so far.
     """
 
     def __init__(self, roots: Collection[bytes]) -> None:
         self._roots = roots
-        self._left = _MOST_ENTRIES
+        self._budget = _MAX_ENTRIES
         self._too_deep: set[bytes] = set()
-        self.found: list[Problem] = []
+        self.problems: list[Problem] = []
 
-    def look_below(self, reading: RootListing) -> None:
-        """Look into the folders of a root, and at what lies beside them and belongs to no project."""
+    def scan_root(self, reading: RootListing) -> None:
+        """Scan the folders of a root, and the files in it that belong to no project."""
         for name in reading.unassigned:
             path = os.path.join(reading.path, name)
             if os.path.isdir(path):
                 if not os.path.islink(path):
-                    self._look(path, name)
+                    self._scan(path, name)
             elif looks_like_distribution(os.fsdecode(name)) and not is_temporary(os.fsdecode(name)):
-                self.found.append(_unnamed(name))
+                self.problems.append(_unnamed(name))
         for _project, part in sorted(reading.projects.items()):
             for folder in part.folders:
-                self._look(os.path.join(reading.path, folder), folder, served=True)
+                self._scan(os.path.join(reading.path, folder), folder, served=True)
 
-    def _look(self, path: bytes, shown: bytes, *, served: bool = False) -> None:
-        if self._left <= 0 or path in self._roots or _is_others(os.path.basename(path)):
+    def _scan(self, path: bytes, display_path: bytes, *, served: bool = False) -> None:
+        if self._budget <= 0 or path in self._roots or _is_system_folder(os.path.basename(path)):
             return
         try:
             with os.scandir(path) as entries:
-                some = entries if served else islice(entries, self._left + 1)
-                found = [(entry.name, _is_folder(entry)) for entry in some]
+                batch = entries if served else islice(entries, self._budget + 1)
+                children = [(entry.name, _is_folder(entry)) for entry in batch]
         except OSError:
-            # A project reports its own; otherwise nothing is served from it anyhow.
+            # An unreadable project folder is reported elsewhere; other folders are not served.
             return
-        if (foreign := _foreign(shown, [name for name, _folder in found])) is not None:
-            self.found.append(foreign)
+        if (foreign := _find_foreign(display_path, [name for name, _folder in children])) is not None:
+            self.problems.append(foreign)
             return
         if not served:
-            self._left -= len(found)
-            self.found.extend(_unserved(shown, [name for name, folder in found if not folder]))
-        folders = sorted(name for name, folder in found if folder)
-        if self._left <= 0:
-            self._give_up(shown)
-        elif folders and shown.count(b"/") >= _DEEPEST:
-            # Such a folder says nothing about its neighbours; one report covers everything below one top.
-            top = shown.partition(b"/")[0]
+            self._budget -= len(children)
+            self.problems.extend(_unserved(display_path, [name for name, folder in children if not folder]))
+        folders = sorted(name for name, folder in children if folder)
+        if self._budget <= 0:
+            self._give_up(display_path)
+        elif folders and display_path.count(b"/") >= _MAX_DEPTH:
+            # Its neighbours are still scanned; one problem covers everything below a top folder.
+            top = display_path.partition(b"/")[0]
             if top not in self._too_deep:
                 self._too_deep.add(top)
-                self._give_up(shown)
+                self._give_up(display_path)
         else:
             for name in folders:
-                self._look(os.path.join(path, name), os.path.join(shown, name))
+                self._scan(os.path.join(path, name), os.path.join(display_path, name))
 
-    def _give_up(self, shown: bytes) -> None:
-        self.found.append(
+    def _give_up(self, display_path: bytes) -> None:
+        self.problems.append(
             Problem(
-                path=f"{printable_path(shown)}/",
+                path=f"{printable_path(display_path)}/",
                 reason="There is more in this folder than is looked through; it may hold distributions"
                 " that are neither served nor told of.",
                 advice="Serve a folder that holds nothing but distributions.",
@@ -137,31 +137,33 @@ class _Walk:
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
-    """Say whether something is to be looked into; links could lead anywhere, or in a circle."""
+    """Return whether an entry is a folder to scan; links are not: they may lead anywhere."""
     try:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False
 
 
-def _is_others(name: bytes) -> bool:
-    return name.startswith(_OTHERS_FIRST) or name.lower() in _OTHERS_OWN
+def _is_system_folder(name: bytes) -> bool:
+    return name.startswith(_SYSTEM_PREFIXES) or name.lower() in _SYSTEM_FOLDERS
 
 
-def _foreign(shown: bytes, names: Sequence[bytes]) -> Problem | None:
-    """Recognize a folder that was made for something else, and as a whole."""
+def _find_foreign(display_path: bytes, names: Sequence[bytes]) -> Problem | None:
+    """Report a folder that is a virtual environment, source tree or installation."""
     if b"pyvenv.cfg" in names:
-        return _problem(shown, "It is a virtual environment, and no folder of distributions.", _DOWNLOAD)
+        return _problem(
+            display_path, "It is a virtual environment, and no folder of distributions.", _DOWNLOAD
+        )
     if (installed := _ending(names, b".dist-info")) is not None:
-        return _installed(shown, installed)
+        return _installed(display_path, installed)
     source = next((name for name in (b"pyproject.toml", b"setup.py") if name in names), None)
     if source is not None:
         return _problem(
-            shown, f"It holds a source tree ({printable_path(source)}), which is not served.", _BUILD
+            display_path, f"It holds a source tree ({printable_path(source)}), which is not served.", _BUILD
         )
-    # What old tools install; a source tree may have one too.
+    # Old tools install these; a source tree may hold one too, so they are checked last.
     if (installed := _ending(names, b".egg-info", b".egg-link", b"easy-install.pth")) is not None:
-        return _installed(shown, installed)
+        return _installed(display_path, installed)
     return None
 
 
@@ -169,32 +171,34 @@ def _ending(names: Sequence[bytes], *endings: bytes) -> bytes | None:
     return next((name for name in sorted(names) if name.endswith(endings)), None)
 
 
-def _installed(shown: bytes, name: bytes) -> Problem:
+def _installed(display_path: bytes, name: bytes) -> Problem:
     reason = f"It holds installed packages ({printable_path(name)}), which are no distribution files."
-    return _problem(shown, reason, _DOWNLOAD)
+    return _problem(display_path, reason, _DOWNLOAD)
 
 
-def _problem(shown: bytes, reason: str, advice: str) -> Problem:
-    return Problem(path=f"{printable_path(shown)}/", reason=reason, advice=advice)
+def _problem(display_path: bytes, reason: str, advice: str) -> Problem:
+    return Problem(path=f"{printable_path(display_path)}/", reason=reason, advice=advice)
 
 
-def _unserved(shown: bytes, names: Iterable[bytes]) -> list[Problem]:
-    """Tell of the distributions in a folder that is not served: by its one name, or how many they are."""
-    distributions = [one for name in sorted(names) if (one := _distribution(name)) is not None]
+def _unserved(display_path: bytes, names: Iterable[bytes]) -> list[Problem]:
+    """Report the distributions in a folder that is not served: by name if it is one, else by number."""
+    distributions = [
+        distribution for name in sorted(names) if (distribution := _distribution(name)) is not None
+    ]
     if not distributions:
         return []
     first = distributions[0]
     if len(distributions) == 1:
         return [
             Problem(
-                path=printable_path(os.path.join(shown, os.fsencode(first.filename))),
+                path=printable_path(os.path.join(display_path, os.fsencode(first.filename))),
                 reason="It lies in a folder that is not served.",
                 advice=f"Move it to the root, or to the folder {first.project}/ in it.",
             )
         ]
     return [
         _problem(
-            shown,
+            display_path,
             f"It holds {len(distributions)} distribution files, {first.filename} for one, and is not served.",
             f"Move them to the root, or to folders of their projects in it ({first.project}/ for this one).",
         )

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def sidecars_of(state: ProjectState, served: ListedFile) -> list[Sidecar]:
-    """Name the documents inside and beside a file that are served."""
-    beside = state.listing.documents.get(served.entry.distribution.filename, {})
-    inside = [] if served.facts.metadata_sha256 is None else [Sidecar.METADATA]
-    return [*beside, *inside]
+    """Return which documents inside and beside a file are served."""
+    documents = state.listing.documents.get(served.entry.distribution.filename, {})
+    embedded = [] if served.facts.metadata_sha256 is None else [Sidecar.METADATA]
+    return [*documents, *embedded]
 
 
 async def open_listed(
@@ -40,45 +40,45 @@ async def open_listed(
     Open a file, or one of its `sidecars_of`.
 
     Args:
-        state: What was last found of its project.
+        state: The last state of its project.
         served: The file in it.
-        sidecar: The document that is wanted; None for the file itself.
-        reader: Threads.
+        sidecar: The requested document; None for the file itself.
+        reader: Threads that read files.
 
     Returns:
-        None if it is no longer what was found.
+        None if the file has changed since it was listed.
     """
     entry, facts = served.entry, served.facts
-    still_true = state.validity if state.settled else _never
+    is_current = state.validity if state.settled else _never
     if sidecar is None:
-        # Without a thread: opening a file takes less time than the way to one and back.
-        return open_distribution(entry.path, entry.key, facts.sha256, still_true)
+        # Without a thread: opening a file takes less time than a thread switch.
+        return open_distribution(entry.path, entry.key, facts.sha256, is_current)
     if sidecar is Sidecar.METADATA:
         assert facts.metadata_sha256 is not None
-        return await reader.run(read_core_metadata, entry.path, entry.key, facts.metadata_sha256, still_true)
+        return await reader.run(read_core_metadata, entry.path, entry.key, facts.metadata_sha256, is_current)
     path = state.listing.documents[entry.distribution.filename][sidecar]
     return await reader.run(read_document, path)
 
 
 def _never() -> bool:
-    """Say no for a project that is not all known, or too young for its times to tell all changes."""
+    """Return False: for a project that is not fully inspected, or too young to notice all changes."""
     return False
 
 
 def open_distribution(
-    path: bytes, key: StatKey, sha256: str, still_true: Callable[[], bool]
+    path: bytes, key: StatKey, sha256: str, is_current: Callable[[], bool]
 ) -> FileBody | None:
     """
     Open a distribution file.
 
     Args:
         path: The file; links are followed.
-        key: What was last known of it.
-        sha256: Its digest under just this key.
-        still_true: Says whether the file is still listed.
+        key: Its size and times when it was listed.
+        sha256: Its digest under exactly this key.
+        is_current: Returns whether the file is still listed.
 
     Returns:
-        None if it is not there, or is no longer the file that was known.
+        None if the file is missing, or has changed since it was listed.
     """
     try:
         file = open_regular_file(path)
@@ -94,9 +94,9 @@ def open_distribution(
     small: FileBody | None = None
 
     def reopen() -> FileBody | None:
-        """Give the bytes that were read once, as long as the file's size and times say they are the same."""
+        """Return the bytes from memory while the file's size and times are unchanged."""
         nonlocal small
-        if not still_true() or stat_key(path) != key:
+        if not is_current() or stat_key(path) != key:
             return None
         if small is None and (content := _read_all(path, key)) is not None:
             small = FileBody(content=content, size=key.size, sha256=sha256, modified=modified, reopen=reopen)
@@ -112,7 +112,7 @@ def open_distribution(
 
 
 def _modified(key: StatKey) -> float:
-    """Say when a file was modified, never in the future (RFC 9110 section 8.8.2.1)."""
+    """Return the modification time, never in the future (RFC 9110 section 8.8.2.1)."""
     return min(key.mtime_ns, key.ctime_ns) / 1e9
 
 
@@ -123,22 +123,22 @@ def _read_all(path: bytes, key: StatKey) -> bytes | None:
             return None
         with file:
             content = file.read(key.size + 1)
-            same = StatKey.from_stat(os.fstat(file.fileno())) == key
+            is_unchanged = StatKey.from_stat(os.fstat(file.fileno())) == key
     except OSError:
         return None
-    return content if same and len(content) == key.size else None
+    return content if is_unchanged and len(content) == key.size else None
 
 
 def read_core_metadata(
-    path: bytes, key: StatKey, metadata_sha256: str, still_true: Callable[[], bool]
+    path: bytes, key: StatKey, metadata_sha256: str, is_current: Callable[[], bool]
 ) -> FileBody | None:
     """
-    Read the METADATA of a wheel, as it is in the wheel.
+    Read the METADATA of a wheel.
 
     Returns:
-        None if it is not the document that was known.
+        None if it has changed since it was inspected.
     """
-    body = open_distribution(path, key, "", still_true)
+    body = open_distribution(path, key, "", is_current)
     if body is None or isinstance(body.content, (bytes, StreamingContent)):
         return None
     with body.content as file:
@@ -155,7 +155,7 @@ def read_core_metadata(
             size=len(document),
             sha256=metadata_sha256,
             modified=body.modified,
-            reopen=lambda: make() if still_true() and stat_key(path) == key else None,
+            reopen=lambda: make() if is_current() and stat_key(path) == key else None,
         )
 
     return make()
@@ -166,7 +166,7 @@ def read_document(path: bytes) -> FileBody | None:
     Read a signature or provenance document that lies beside a file. A link is not followed.
 
     Returns:
-        None if there is none that may be served.
+        None if there is no regular, readable document within the size limit.
     """
     try:
         file = open_regular_file(path, follow_links=False)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """A file that is listed: where it lies and what is known of it."""
+    """A listed file: its entry and its inspected facts."""
 
     entry: ListingEntry
     facts: FileFacts
@@ -31,13 +31,13 @@ def select_files(
     entries: Iterable[ListingEntry], listing: Listing, knowledge: KnownFiles
 ) -> dict[str, ListedFile]:
     """
-    Choose the files that are listed.
+    Choose the files to list.
 
-    Of files that are the same to an installer (equal name, version, build and tags) the first
-    good one wins, so that two roots never give one name two meanings.
+    Of files that installers treat as equal (same name, version, build and tags) the first valid one
+    wins, so that two roots never give one name two meanings.
 
     Returns:
-        By file name.
+        The listed files, by file name.
     """
     chosen: dict[object, ListedFile] = {}
     if listing.status.status is Status.QUARANTINED:
@@ -52,8 +52,8 @@ def select_files(
 
 
 def build_page(project: str, listing: Listing, served: Iterable[ListedFile]) -> ProjectPage:
-    """Make the page of a project from the files that are listed."""
-    files = sorted_files(_file(one, listing) for one in served)
+    """Build the page of a project from its listed files."""
+    files = sorted_files(_file(listed, listing) for listed in served)
     return ProjectPage(
         name=project,
         files=files,
@@ -82,49 +82,49 @@ def _file(served: ListedFile, listing: Listing) -> File:
 
 def file_upload_time(mtime_ns: int, ctime_ns: int) -> datetime:
     """
-    Say since when a file is here.
+    Return the upload time of a file: the earlier of its two times.
 
-    The earlier of both times: copies that keep the modification time keep the upload time too,
-    so that resolutions by date repeat on a mirror; and a time set into the future does not count.
+    Copies that keep the modification time keep the upload time too, so that resolutions by date are
+    reproducible on a mirror; a time set into the future does not count.
 
     Args:
-        mtime_ns: Nanoseconds since the epoch.
-        ctime_ns: Likewise.
+        mtime_ns: Modification time, nanoseconds since the epoch.
+        ctime_ns: Change time, nanoseconds since the epoch.
     """
     earlier = max(0, min(mtime_ns, ctime_ns))
-    seconds, rest = divmod(earlier, 10**9)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    seconds, nanoseconds = divmod(earlier, 10**9)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
 
 
 def problems_of(listing: Listing, served: dict[str, ListedFile], knowledge: KnownFiles) -> list[Problem]:
-    """Say which of a project's files are left out, and why, and which are not offered as they should be."""
-    found = list(listing.problems)
-    named = {entry.distribution.filename for entry in listing.entries}
-    found.extend(
+    """Report which of a project's files are not listed, and which lack their core metadata."""
+    problems = list(listing.problems)
+    filenames = {entry.distribution.filename for entry in listing.entries}
+    problems.extend(
         Problem(
-            path=shown,
+            path=path,
             reason="There is no file that it could be about.",
-            advice=f"Give it the name of the file that it is about, followed by {ending}; or remove it.",
+            advice=f"Give it the name of the file that it is about, followed by {suffix}; or remove it.",
         )
-        for (filename, ending), shown in listing.sidecar_owners.items()
-        # The name of a deleted file stays taken without the file.
-        if filename not in named and ending != DELETED
+        for (filename, suffix), path in listing.sidecar_owners.items()
+        # A tombstone outlives its file.
+        if filename not in filenames and suffix != DELETED
     )
-    winners = {one.entry.distribution.identity: one for one in served.values()}
+    winners = {listed.entry.distribution.identity: listed for listed in served.values()}
     for entry in listing.entries:
         known = knowledge.get(entry.path)
         if known is None:
             continue
         if isinstance(known.result, Rejection):
-            found.append(
+            problems.append(
                 Problem(path=entry.display_path, reason=known.result.reason, advice=known.result.advice)
             )
             continue
         winner = winners.get(entry.distribution.identity)
         problem = _left_out(entry, known.result, listing, winner) or _badly_encoded(entry, known.result)
         if problem is not None:
-            found.append(problem)
-    return found
+            problems.append(problem)
+    return problems
 
 
 def _left_out(

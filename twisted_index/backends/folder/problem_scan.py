@@ -26,12 +26,12 @@ _log = Logger()
 
 class ProblemScan:
     """
-    Knows the problems of each project, and walks through all of them on demand.
+    Holds the problems of each project, and checks all projects on demand.
 
     Args:
         roots: The roots.
-        reader: Threads.
-        inspect_project: Looks at one project, and notes its problems here.
+        reader: Threads that scan folders.
+        inspect_project: Lists and inspects one project, and sets its problems here.
     """
 
     def __init__(
@@ -39,123 +39,123 @@ class ProblemScan:
     ) -> None:
         self._roots = roots
         self._reader = reader
-        self._examine = inspect_project
+        self._inspect_project = inspect_project
         self._by_project: dict[str, Sequence[Problem]] = {}
         self._unreadable: set[str] = set()
         self._unfinished: set[str] = set()
-        self._strays: Sequence[Problem] = ()
-        self._walk: SharedResult[None] | None = None
-        self._walking: Deferred[None] | None = None
+        self._misplaced: Sequence[Problem] = ()
+        self._scan: SharedResult[None] | None = None
+        self._running: Deferred[None] | None = None
 
     def set_problems(self, project: str, problems: Sequence[Problem]) -> None:
-        """Keep what was found wrong in a project, in place of what was before."""
+        """Replace the problems of a project."""
         if problems:
             self._by_project[project] = problems
         else:
             self._by_project.pop(project, None)
 
-    def set_unreadable(self, project: str, fault: UnreadableFolder) -> None:
-        """Keep that a project's folder cannot be read; logged once, until it can."""
-        problems = [_problem_of(fault)]
+    def set_unreadable(self, project: str, error: UnreadableFolder) -> None:
+        """Record that a project's folder cannot be read; logged once until it is readable again."""
+        problems = [_problem_of(error)]
         if self._by_project.get(project) != problems:
-            _log.error("{project} is left out: {sentence}", project=project, sentence=fault.message)
+            _log.error("{project} is left out: {sentence}", project=project, sentence=error.message)
         self.set_problems(project, problems)
         self._unreadable.add(project)
 
     def set_all_unreadable(self, faults: Mapping[str, UnreadableFolder]) -> None:
-        """Keep which projects' folders cannot be read, and forget those that now can."""
+        """Replace the set of projects whose folders cannot be read."""
         for project in self._unreadable - faults.keys():
             self.set_problems(project, ())
         self._unreadable.clear()
-        for project, fault in faults.items():
-            self.set_unreadable(project, fault)
+        for project, error in faults.items():
+            self.set_unreadable(project, error)
 
     @property
     def known_count(self) -> int:
-        """How many problems are known without a walk."""
+        """The number of problems known without a scan."""
         by_project = sum(map(len, self._by_project.values()))
-        return len(self._roots.problems) + len(self._strays) + by_project
+        return len(self._roots.problems) + len(self._misplaced) + by_project
 
     def report(self, reactor: IReactorTime, seconds: float) -> Deferred[ProblemReport]:
         """
-        Walk through all projects and report.
+        Scan all projects and report their problems.
 
         Args:
-            reactor: Tells when the time is up.
-            seconds: What takes longer goes on, and the report says that it is not complete.
+            reactor: Provides the timer.
+            seconds: Time-out, after which the report is incomplete and the scan continues.
         """
-        if self._walk is None:
-            self._walking = walking = Deferred.fromCoroutine(self._walk_all())
-            self._walk = walk = SharedResult(walking)
-            walking.addBoth(self._walked)
+        if self._scan is None:
+            self._running = running = Deferred.fromCoroutine(self._scan_all())
+            self._scan = scan = SharedResult(running)
+            running.addBoth(self._finished)
         else:
-            walk = self._walk
-        answer: Deferred[ProblemReport] = Deferred()
-        timer = reactor.callLater(seconds, lambda: answer.callback(self._so_far(complete=False)))
+            scan = self._scan
+        waiter: Deferred[ProblemReport] = Deferred()
+        timer = reactor.callLater(seconds, lambda: waiter.callback(self._report_now(complete=False)))
 
         def finished(result: Failure | None) -> None:
             if timer.active():
                 timer.cancel()
-                report = self._so_far(complete=not self._unfinished)
-                answer.errback(result) if isinstance(result, Failure) else answer.callback(report)
+                report = self._report_now(complete=not self._unfinished)
+                waiter.errback(result) if isinstance(result, Failure) else waiter.callback(report)
 
-        walk.wait().addBoth(finished)
-        return answer
+        scan.wait().addBoth(finished)
+        return waiter
 
     def stop(self) -> None:
-        """End the walk, if one is under way."""
-        if self._walking is not None:
-            self._walking.cancel()
+        """Cancel a running scan."""
+        if self._running is not None:
+            self._running.cancel()
 
-    def _walked(self, _result: object) -> None:
-        self._walk = self._walking = None
+    def _finished(self, _result: object) -> None:
+        self._scan = self._running = None
 
-    def _so_far(self, *, complete: bool) -> ProblemReport:
-        problems = [problem for some in self._by_project.values() for problem in some]
-        problems.extend((*self._strays, *self._roots.problems))
+    def _report_now(self, *, complete: bool) -> ProblemReport:
+        problems = [problem for problems in self._by_project.values() for problem in problems]
+        problems.extend((*self._misplaced, *self._roots.problems))
         return ProblemReport(
             problems=tuple(sorted(problems, key=lambda problem: (problem.path, problem.reason))),
             complete=complete and self._roots.complete,
         )
 
-    async def _walk_all(self) -> None:
+    async def _scan_all(self) -> None:
         try:
             await self._roots.refresh()
         except UnreadableFolder:
-            # Then there is nothing else to tell than this.
+            # The unreadable roots are the only problems to report.
             return
         readings = self._roots.readings
         projects = sorted({project for reading in readings for project in reading.projects})
-        for gone in self._by_project.keys() - set(projects):
-            del self._by_project[gone]
+        for removed in self._by_project.keys() - set(projects):
+            del self._by_project[removed]
         self._unfinished.clear()
-        self._strays = await self._reader.run(find_misplaced, readings)
+        self._misplaced = await self._reader.run(find_misplaced, readings)
         for project in projects:
             try:
-                await self._examine(project)
+                await self._inspect_project(project)
             except NotReady:
-                # It is still being read, and says what is wrong with it when it has been.
+                # Still being inspected; its problems are set at the end of that.
                 self._unfinished.add(project)
             except UnreadableFolder:
-                # It has been reported, or is in an unreadable root, which has one report for all.
+                # Already reported, or in an unreadable root, which has one problem for all projects.
                 pass
             except SimpleIndexError as error:
-                self.set_problems(project, [_untold(project, error.message)])
+                self.set_problems(project, [_uninspected(project, error.message)])
             except CancelledError:
                 raise
             except Exception:
-                # A fault of ours, which must not keep all other projects' problems from being told.
+                # A bug; it must not hide the problems of all other projects.
                 _log.failure("The project {project} cannot be looked at", project=project)
                 self.set_problems(
-                    project, [_untold(project, "It cannot be told, by a fault of this server.")]
+                    project, [_uninspected(project, "It cannot be told, by a fault of this server.")]
                 )
 
 
-def _problem_of(fault: UnreadableFolder) -> Problem:
-    """Tell of a project's folder that cannot be read."""
-    reason = f"This folder cannot be read: {fault.reason}; its project is answered with 503."
-    return Problem(path=fault.display_path, reason=reason, advice=fault.advice)
+def _problem_of(error: UnreadableFolder) -> Problem:
+    """Make the problem of a project's folder that cannot be read."""
+    reason = f"This folder cannot be read: {error.reason}; its project is answered with 503."
+    return Problem(path=error.display_path, reason=reason, advice=error.advice)
 
 
-def _untold(project: str, reason: str) -> Problem:
+def _uninspected(project: str, reason: str) -> Problem:
     return Problem(path=f"{project}/", reason=reason, advice="Look into the server's log.")

@@ -21,25 +21,24 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import Problem, Snapshot
     from twisted_index.simple.model import ProjectPage
 
-#: Files whose state is kept, over all projects, at about 2.5 KB each. Beyond it the projects that
-#: were asked for longest ago are dropped; they come back from the ledger, without being read.
+#: Files whose state is kept, over all projects, at about 2.5 KB each. Beyond it the oldest states are
+#: evicted; they are rebuilt from the inspection cache, without reading files.
 MAX_FILES_KEPT = 20_000
 
 
 class FolderValidity:
     """
-    Is what was said of a project still true?
+    The validity of a project's state; callable.
 
-    Small, and without a way to the project's files: prepared answers keep it for as long as
-    they are kept, which is longer than states are.
+    Small, and without a reference to the state: cached responses hold it, and they outlive states.
 
     Args:
         roots: The roots.
         validator: Compares stamps.
         folders: The project's folders, with their stamps from before they were read.
-        generation: Of the roots, when they were looked at.
-        checked_at: Monotonic seconds at which the project's files were last looked at.
-        lifetime: Seconds for which that look counts.
+        generation: Generation of the roots at the listing.
+        checked_at: Monotonic seconds at which the project's files were last checked.
+        lifetime: Seconds for which that check holds.
     """
 
     __slots__ = (
@@ -66,7 +65,7 @@ class FolderValidity:
         self._roots = roots
         self._validator = validator
         self._folders = folders
-        #: What has to be as it was: None while a stamp is not clean, and nothing can be told from it.
+        #: Stamps that have to be unchanged; None while one of them is racy and proves nothing.
         self._stamps: list[tuple[bytes, Stamp]] | None = None
         self._is_revoked = False
         self.generation = generation
@@ -74,9 +73,9 @@ class FolderValidity:
         self.lifetime = lifetime
 
     def __call__(self) -> bool:
-        """Say whether it is: a look at the clock, and one `stat` for each root and folder."""
-        # On the way of every request, so in one piece. A generation that has passed, or a root
-        # that was read again, is looked into by `folders_are_current` and not here.
+        """Return whether the state is current: checks the clock, and one `stat` for each root and folder."""
+        # Called for every request, so inlined. A new generation, or a root that was read again, is
+        # handled by `folders_are_current`.
         validator = self._validator
         if (
             self._stamps is None
@@ -95,23 +94,23 @@ class FolderValidity:
         return True
 
     def is_recent(self) -> bool:
-        """Say whether the last look at the files still counts."""
+        """Return whether the last check of the files still holds."""
         return self._validator.monotonic() - self.checked_at < self.lifetime
 
     def folders_are_current(self) -> bool:
-        """Say whether the roots and the project's folders are as they were, and take note of it."""
+        """Return whether the roots and the project's folders are unchanged, and record their stamps."""
         self._stamps = None
         roots = self._roots.stamps()
         if roots is None or self._is_revoked:
             return False
-        seen = [*roots, *self._folders]
-        if not all(self._validator.is_current(path, one) for path, one in seen):
+        stamped = [*roots, *self._folders]
+        if not all(self._validator.is_current(path, before) for path, before in stamped):
             return False
-        self._stamps = [(path, one.stamp) for path, one in seen]
+        self._stamps = [(path, before.stamp) for path, before in stamped]
         return True
 
     def invalidate(self) -> None:
-        """Say no from now on: something was found that no time in the file system tells of."""
+        """Return False from now on, for a change that no stamp shows."""
         self._is_revoked = True
         self._stamps = None
 
@@ -119,21 +118,21 @@ class FolderValidity:
 @dataclass(slots=True, eq=False)
 class ProjectState:
     """
-    A project as it was found at one look.
+    A project as it was listed once.
 
     Attributes:
-        entries: What the roots held for it.
-        listing: What lies there.
-        known_files: What is known of its files; shared by all states of the project.
-        validity: Tells whether all this is still so.
-        inspecting: The reading of its files, once it has begun.
-        previous: The page before, to be kept if the new one says the same.
-        has_baseline: Whether what was before is known, so that observers can be told what has changed.
-        problems: What is left out; while a file is young, what was left out before.
-        snapshot: None until every file is known. Its value is None if nothing is named for the
+        entries: Each root's path with its entries for the project.
+        listing: The listing.
+        known_files: Inspected files; shared by all states of the project.
+        validity: Whether this state is current.
+        inspecting: The inspection of its files, once started.
+        previous: The previous page, kept if the new one is equal.
+        has_baseline: Whether the previous content is known, so that observers can be notified of changes.
+        problems: Its problems; while a file is young, the previous ones.
+        snapshot: None until every file is inspected. Its value is None if no entry is named for the
             project.
-        listed_files: The files that are listed, by file name.
-        settled: False while a file is so young that it has to be read once more.
+        listed_files: The listed files, by file name.
+        settled: False while a file is so young that it has to be inspected again.
     """
 
     entries: list[tuple[bytes, ProjectEntries]]
@@ -149,10 +148,10 @@ class ProjectState:
     settled: bool = False
 
     def files_are_current(self) -> bool:
-        """Say whether every file is as it was: one `stat` each, so only for small projects at once."""
-        beside = self.listing.sidecars
+        """Return whether every file is unchanged: one `stat` each, so call it in a thread for many files."""
+        sidecars = self.listing.sidecars
         return all(
-            (stat_key_no_follow(path) if path in beside else stat_key(path)) == key
+            (stat_key_no_follow(path) if path in sidecars else stat_key(path)) == key
             for path, key in self.listing.watched.items()
         )
 

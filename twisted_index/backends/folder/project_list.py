@@ -1,4 +1,4 @@
-"""Builds the project list of a folder source, without opening a file."""
+"""Builds the project list of a folder source, without opening distribution files."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from twisted_index.files.stamps import StampedStat, StatValidator
 
 
-#: Folders that cannot be read, and are tried again before the list is said to hold: as quickly done
-#: as a few calls of `stat`. Where there are more, the list is made anew for every answer.
-_FEW = 16
+#: Unreadable folders that are tried again, without a thread, before a cached list counts as current. With
+#: more of them, the list is rebuilt for every request.
+_MAX_FAILING = 16
 
 
 class FolderNames(NamedTuple):
     """
-    What the names in a project's folder say.
+    What the names in a project's folder imply for the project.
 
     Attributes:
         stamp: The folder's stamp.
-        claims: Whether anything in it is named for the project.
-        quarantined: Whether it says so.
+        claims: Whether any entry claims the project.
+        quarantined: Whether the folder quarantines the project.
     """
 
     stamp: StampedStat
@@ -48,18 +48,18 @@ class FolderNames(NamedTuple):
 
 class ProjectListBuilder:
     """
-    Makes the project list.
+    Builds the project list.
 
-    Exact for names that come and go in the roots. A folder that empties, or is quarantined,
-    changes no stamp of the root, so a request for the list checks the stamps of all folders.
-    A project whose page cannot be told, as a folder of its cannot be read, is left out.
+    Exact for names that appear in and disappear from the roots. A folder that is emptied or quarantined
+    changes no stamp of the root, so a scan checks the stamps of all folders. A project with an unreadable
+    folder has no page, and is left out.
 
     Args:
         roots: The roots.
-        reader: Threads.
+        reader: Threads that read folders.
         validator: Takes stamps.
-        rescan: Seconds for which the look at the folders holds.
-        on_unreadable: Called at each scan with the projects that are left out, and why.
+        rescan: Seconds for which a scan of the folders holds.
+        on_unreadable: Called after each scan with the error of each project that is left out.
     """
 
     def __init__(
@@ -74,57 +74,57 @@ class ProjectListBuilder:
         self._reader = reader
         self._validator = validator
         self._rescan = rescan
-        self._told = on_unreadable
+        self._on_unreadable = on_unreadable
         self._folders: Mapping[bytes, FolderNames] = {}
         self._snapshot: Snapshot[ProjectList] | None = None
-        self._joint: FreshSingleFlight[None, Snapshot[ProjectList]] = FreshSingleFlight(self._look)
+        self._flight: FreshSingleFlight[None, Snapshot[ProjectList]] = FreshSingleFlight(self._scan)
 
     def project_list(self) -> Snapshot[ProjectList] | Deferred[Snapshot[ProjectList]]:
-        """Give the list, at once where it is known to hold."""
+        """Return the project list; without a Deferred while the last one is current."""
         if self._snapshot is not None and self._snapshot.is_current():
             return self._snapshot
-        return self._joint.run(None)
+        return self._flight.run(None)
 
-    async def _look(self, _key: None) -> Snapshot[ProjectList]:
+    async def _scan(self, _key: None) -> Snapshot[ProjectList]:
         await self._roots.refresh()
         generation, now = self._roots.generation, self._validator.monotonic()
         places = [
-            (project, [os.path.join(reading.path, folder) for folder in part.folders], _shows(part))
+            (project, [os.path.join(reading.path, folder) for folder in part.folders], _is_visible(part))
             for reading in self._roots.readings
             for project, part in reading.projects.items()
         ]
-        look = await self._reader.run(_look_at_all, places, self._validator, self._folders)
-        self._folders = look.folders
-        self._told(look.unreadable)
-        names = look.claimed - look.quarantined - look.unreadable.keys() - self._roots.lost_projects()
+        scan = await self._reader.run(_scan_all, places, self._validator, self._folders)
+        self._folders = scan.folders
+        self._on_unreadable(scan.unreadable)
+        names = scan.claimed - scan.quarantined - scan.unreadable.keys() - self._roots.lost_projects()
         value = ProjectList(names=tuple(sorted(names)), complete=self._roots.complete)
         if self._snapshot is not None and self._snapshot.value == value:
             value = self._snapshot.value
-        failing = tuple(look.failing)
-        self._snapshot = Snapshot(value=value, is_current=lambda: self._holds(generation, now, failing))
+        failing = tuple(scan.failing)
+        self._snapshot = Snapshot(value=value, is_current=lambda: self._is_current(generation, now, failing))
         return self._snapshot
 
-    def _holds(self, generation: int, looked_at: float, failing: tuple[bytes, ...]) -> bool:
-        recent = self._validator.monotonic() - looked_at < self._rescan
+    def _is_current(self, generation: int, scanned_at: float, failing: tuple[bytes, ...]) -> bool:
+        recent = self._validator.monotonic() - scanned_at < self._rescan
         return (
             recent
             and generation == self._roots.generation
             and self._roots.are_current()
-            and len(failing) <= _FEW
+            and len(failing) <= _MAX_FAILING
             and not any(map(_can_be_read, failing))
         )
 
 
 @dataclass(slots=True)
-class _Look:
+class _ScanResult:
     """
-    What all the projects' folders say. Filled in a thread.
+    Result of a scan of all projects' folders. Filled in a thread.
 
     Attributes:
-        folders: By path.
-        claimed: Projects that anything to be seen is named for.
-        quarantined: Projects that say so.
-        unreadable: Projects whose folder cannot be read, and why.
+        folders: The readable folders, by path.
+        claimed: Projects claimed by a visible entry.
+        quarantined: Projects in quarantine.
+        unreadable: The error of each project whose folder cannot be read.
         failing: The paths of these folders.
     """
 
@@ -135,44 +135,46 @@ class _Look:
     failing: list[bytes] = field(default_factory=list)
 
 
-def _shows(part: ProjectEntries) -> bool:
-    """Say whether a name may be shown for its files: what is hidden claims a name, and does not tell it."""
+def _is_visible(part: ProjectEntries) -> bool:
+    """Return whether the root's files list the project: hidden ones claim a name without listing it."""
     return any(not name.startswith(b".") for name in part.files)
 
 
-def _look_at_all(
+def _scan_all(
     places: Iterable[tuple[str, list[bytes], bool]],
     validator: StatValidator,
     before: Mapping[bytes, FolderNames],
-) -> _Look:
-    look = _Look()
-    for project, paths, shows in places:
-        if shows:
-            look.claimed.add(project)
+) -> _ScanResult:
+    scan = _ScanResult()
+    for project, paths, visible in places:
+        if visible:
+            scan.claimed.add(project)
         for path in paths:
             try:
-                found = look.folders[path] = _look_at(project, path, validator, before.get(path))
+                names = scan.folders[path] = _scan_folder(project, path, validator, before.get(path))
             except OSError as error:
-                fault = public_read_error(error, f"{printable_path(os.path.basename(path))}/")
-                if isinstance(fault, OutOfResources):
-                    raise fault from None
-                look.unreadable[project] = fault
-                look.failing.append(path)
+                public_error = public_read_error(error, f"{printable_path(os.path.basename(path))}/")
+                if isinstance(public_error, OutOfResources):
+                    raise public_error from None
+                scan.unreadable[project] = public_error
+                scan.failing.append(path)
                 continue
-            if found.claims:
-                look.claimed.add(project)
-            if found.quarantined:
-                look.quarantined.add(project)
-    return look
+            if names.claims:
+                scan.claimed.add(project)
+            if names.quarantined:
+                scan.quarantined.add(project)
+    return scan
 
 
-def _look_at(project: str, path: bytes, validator: StatValidator, before: FolderNames | None) -> FolderNames:
-    seen = validator.stamp(path, before.stamp if before is not None else None)
-    if before is not None and before.stamp.settled and seen.stamp == before.stamp.stamp:
+def _scan_folder(
+    project: str, path: bytes, validator: StatValidator, before: FolderNames | None
+) -> FolderNames:
+    stamped = validator.stamp(path, before.stamp if before is not None else None)
+    if before is not None and before.stamp.settled and stamped.stamp == before.stamp.stamp:
         return before
     names = [os.fsdecode(name) for name in list_names(path)]
     return FolderNames(
-        seen,
+        stamped,
         any(name in CLAIMING or claimed_project(name) == project for name in names),
         QUARANTINE in names,
     )

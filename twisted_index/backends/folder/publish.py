@@ -1,7 +1,7 @@
 """
-Publishes a received file: the rules, and the steps in their order. Blocking.
+Publishes a received file: the rules, and the ordered steps. Blocking.
 
-After each step the root is in a valid state, so the process may end after any of them: either the file is
+After each step the root is in a valid state, so the process may die after any of them: either the file is
 absent, or it is whole and on disk.
 """
 
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _CLOSED = frozenset({Status.ARCHIVED, Status.QUARANTINED})
-#: What speaks of the bytes of a file, and is wrong of any others.
-_OF_BYTES = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value, Sidecar.METADATA.value)
+#: Sidecars that depend on the bytes of their file, and are wrong for an overwritten one.
+_BYTE_DEPENDENT = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value, Sidecar.METADATA.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """
-    A file that is to be published.
+    A file to publish.
 
     Attributes:
-        file: Its bytes, all written.
-        distribution: What its name says.
-        sha256: Lower-case hex digest of the bytes.
-        size: In bytes.
-        signature: To lie beside it; None without.
-        may_create: Whether its project may be new.
+        file: The received file, fully written.
+        distribution: Its parsed name.
+        sha256: Lower-case hex digest of the file.
+        size: Size of the file in bytes.
+        signature: Its signature document; None without one.
+        may_create: Whether the upload may create a project.
     """
 
     file: AnonymousFile
@@ -66,14 +66,14 @@ def find_replaced(
 
     Args:
         candidate: The file.
-        holdings: What there is for its project.
-        overwrite: Patterns of versions whose files may get other bytes.
+        holdings: Inventory of its project.
+        overwrite: Patterns of versions whose files may be overwritten.
 
     Returns:
-        The files that it takes the place of, mostly none; None if the very same bytes are there.
+        The files that it replaces, usually none; None if a file with the same bytes is already published.
 
     Raises:
-        Conflict, Forbidden: It may not.
+        Conflict, Forbidden: The file may not be published.
     """
     distribution = candidate.distribution
     status = holdings.listing.status.status
@@ -86,30 +86,30 @@ def find_replaced(
             f"File already exists: {distribution.filename} was deleted, and its name stays taken;"
             " upload a new version."
         )
-    there = holdings.equivalents_of(distribution)
-    if not there:
+    existing = holdings.equivalents_of(distribution)
+    if not existing:
         return []
-    if _has_bytes(there[0], candidate):
+    if _has_bytes(existing[0], candidate):
         return None
     if not _may_overwrite(distribution, overwrite):
-        raise _taken(distribution.filename)
-    if any(entry.root != holdings.root for entry in there):
+        raise _exists(distribution.filename)
+    if any(entry.root != holdings.root for entry in existing):
         raise Conflict(
             f"File already exists: {distribution.filename} lies in a folder that takes no uploads;"
             " upload a new version."
         )
-    return there
+    return existing
 
 
 def add_signature(candidate: Candidate, holdings: Inventory) -> bool:
     """
-    Lay the signature of a candidate beside the same file that is there, if that one has none.
+    Add the signature of a candidate to the published file with the same bytes, if that has none.
 
     Returns:
-        False if nothing was to be done.
+        Whether a signature was added.
     """
-    there = holdings.equivalents_of(candidate.distribution)[:1]
-    for entry in there:
+    existing = holdings.equivalents_of(candidate.distribution)[:1]
+    for entry in existing:
         path = entry.path + Sidecar.SIGNATURE.value.encode()
         if (
             candidate.signature is not None
@@ -122,7 +122,7 @@ def add_signature(candidate: Candidate, holdings: Inventory) -> bool:
     return False
 
 
-def _taken(filename: str) -> Conflict:
+def _exists(filename: str) -> Conflict:
     return Conflict(f"File already exists: {filename} is there with other content; upload a new version.")
 
 
@@ -140,25 +140,25 @@ def _has_bytes(entry: ListingEntry, candidate: Candidate) -> bool:
         return False
     if file is None:
         return False
-    with file, open(candidate.file.readable_path, "rb", buffering=0) as other:
+    with file, open(candidate.file.readable_path, "rb", buffering=0) as received:
         while chunk := file.read(_CHUNK):
-            if chunk != other.read(_CHUNK):
+            if chunk != received.read(_CHUNK):
                 return False
-        return not other.read(1)
+        return not received.read(1)
 
 
 class Preparation:
     """
-    The work on a file that needs no lock.
+    The steps of publishing that need no lock.
 
     Args:
         candidate: The file.
 
     Attributes:
-        facts: What the file says of itself; there at the end.
+        facts: The result of the inspection; None before it.
         first_step: The first step, after which the file no longer changes.
-        parallel_steps: The other steps; in any order, or at once.
-        steps: All of them.
+        parallel_steps: The other steps, in any order or concurrently.
+        steps: All steps.
     """
 
     def __init__(self, candidate: Candidate) -> None:
@@ -170,18 +170,18 @@ class Preparation:
 
     def inspect(self) -> None:
         """
-        Read the archive from end to end, with all its checksums, as it will be read when it is listed.
+        Inspect the archive from end to end with all its checksums, by the same rules as for listing it.
 
-        The digest was taken while it was received; that it is what the disk has kept, the checksums
-        say, which wheels, zips and compressed sdists have of all their members.
+        The digest was computed while the bytes arrived. The checksums of the members, in wheels, zips and
+        compressed sdists, prove that the disk holds the same bytes.
 
         Raises:
-            BadRequest: It is not what its name says.
-            Unavailable: It cannot be read, or is no longer what was received.
+            BadRequest: The archive is invalid or contradicts its name.
+            Unavailable: The file cannot be read, or its size is not that of the received bytes.
         """
         candidate = self._candidate
         key = StatKey.from_stat(os.fstat(candidate.file.descriptor))
-        finding = inspect(
+        result = inspect(
             candidate.file.readable_path,
             candidate.distribution,
             key,
@@ -189,28 +189,28 @@ class Preparation:
             sha256=candidate.sha256,
             strict=True,
         )
-        if isinstance(finding, Rejection):
-            if not finding.permanent:
+        if isinstance(result, Rejection):
+            if not result.permanent:
                 raise Unavailable("What was received cannot be read again.")
-            raise BadRequest(f"{candidate.distribution.filename}: {finding.reason} {finding.advice}")
+            raise BadRequest(f"{candidate.distribution.filename}: {result.reason} {result.advice}")
         if key.size != candidate.size:
             raise Unavailable("What was received is not what the disk has kept.")
-        self.facts = finding
+        self.facts = result
 
 
 class Publication:
     """
-    The naming of a file, to be done while no other change of its project is under way.
+    The linking of a file under its name, to be done under the lock of its project.
 
     Args:
-        candidate: The file, prepared.
-        inventory: What there is for its project.
-        replaced: From `find_replaced`.
+        candidate: The prepared file.
+        inventory: Inventory of its project.
+        replaced: Result of `find_replaced`.
 
     Attributes:
-        path: Where it goes.
-        key: Its size and times under its name; there after it was named.
-        steps: To be taken in this order.
+        path: Path under which the file is published.
+        key: Its size and times once it is linked; None before.
+        steps: Steps, in order.
     """
 
     def __init__(
@@ -235,45 +235,45 @@ class Publication:
 
     @property
     def overwrites(self) -> bool:
-        """Whether it takes the place of another file."""
+        """Whether the file replaces another one."""
         return bool(self._replaced)
 
     def make_folder(self) -> None:
-        """Make the project's folder, if it goes into one that is not there."""
+        """Create the project's folder if it is missing."""
         if self._folder != self._root:
             make_folder(self._root, self._folder)
 
     def drop_outdated(self) -> None:
-        """Remove what speaks of the old bytes, while the old bytes are still there."""
+        """Remove sidecars of the old bytes, before the old bytes are replaced."""
         for entry in self._replaced:
-            for suffix in _OF_BYTES:
+            for suffix in _BYTE_DEPENDENT:
                 remove(entry.path + suffix.encode())
 
     def link_name(self) -> None:
-        """Let it appear, whole, under its name."""
+        """Link the whole file under its name."""
         try:
-            self._name_it()
+            self._link()
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             # The project's folder is a link to another disk.
             self._file = self._file.copy_to(self._folder)
-            self._name_it()
+            self._link()
         self.key = StatKey.from_stat(os.fstat(self._file.descriptor))
 
-    def _name_it(self) -> None:
+    def _link(self) -> None:
         if self._replaced:
-            # By way of the old spelling, so that at each moment there is just one file.
+            # Through the old spelling, so that there is exactly one file at any time.
             self._file.replace(self._replaced[0].path)
             os.rename(self._replaced[0].path, self.path)
             return
         try:
             self._file.link(self.path)
         except FileExistsError:
-            raise _taken(self._filename) from None
+            raise _exists(self._filename) from None
 
     def drop_old_spellings(self) -> None:
-        """Remove other names that mean the same, with the mark of a yank moved to the new one."""
+        """Remove equivalent spellings of the name, moving a yank to the new one."""
         for entry in self._replaced:
             if entry.path != self.path:
                 with contextlib.suppress(FileNotFoundError):
@@ -281,16 +281,16 @@ class Publication:
                 remove(entry.path)
 
     def sync_folder(self) -> None:
-        """Wait until the name is on disk."""
+        """Sync the folder, so that the name is on disk."""
         sync_folder(self._folder)
 
     def put_signature(self) -> None:
-        """Lay the signature beside it, if there is one."""
+        """Write the signature beside the file, if there is one."""
         if self._signature is not None:
             write_atomically(self._root, self.path + Sidecar.SIGNATURE.value.encode(), self._signature)
 
     def withdraw(self) -> None:
-        """Take a new file back, if it is still there and still this one."""
+        """Remove a newly published file, unless another one has taken its name."""
         with contextlib.suppress(FileNotFoundError):
             if not self.overwrites and os.path.samestat(
                 os.stat(self.path, follow_symlinks=False), os.fstat(self._file.descriptor)
@@ -300,5 +300,5 @@ class Publication:
                 sync_folder(self._folder)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()

@@ -1,5 +1,5 @@
 """
-One reading of a root: which of its entries are named for which project.
+Listing of a root: which of its entries are named for which project.
 
 Blocking; called in a thread. It opens no distribution file.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from twisted_index.files.stamps import StampedStat, StatValidator
 
-#: The recycle bins of Windows before Vista, on NTFS and on FAT. Only their capitals tell them from projects.
+#: Recycle bins of Windows before Vista, on NTFS and on FAT. Only their case distinguishes them from projects.
 _RECYCLE_BINS = frozenset({b"RECYCLER", b"RECYCLED"})
 
 
@@ -26,8 +26,8 @@ class ProjectEntries(NamedTuple):
     What a root holds for one project.
 
     Attributes:
-        folders: Names of folders that spell the project's name, in byte order.
-        files: Names of entries beside them that are named for the project, in byte order.
+        folders: Names of folders that normalize to the project's name, in byte order.
+        files: Names of other entries that are named for the project, in byte order.
     """
 
     folders: tuple[bytes, ...] = ()
@@ -37,15 +37,15 @@ class ProjectEntries(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class RootListing:
     """
-    A root as it was read.
+    The entries of a root, by project.
 
     Attributes:
         path: The root.
-        stamp: Its stamp from before the reading.
-        projects: By normalized name.
+        stamp: Its stamp from before it was read.
+        projects: Entries by normalized project name.
         unassigned: Entries that belong to no project.
-        assignments: For each entry its project and whether it is a folder, so that the next reading
-            only works on what is new; None as the project marks a stray.
+        assignments: Project by entry name and whether it is a folder, so that the next reading parses
+            new names only; None for an entry that belongs to no project.
     """
 
     path: bytes
@@ -62,38 +62,38 @@ def read_root(path: bytes, validator: StatValidator, before: RootListing | None)
     Args:
         path: The root.
         validator: Takes the stamp.
-        before: The last reading, whose work is used again.
+        before: The last reading, whose assignments are reused.
 
     Raises:
-        OSError: If it cannot be read, or not entered, or is not there.
+        OSError: The root is missing, or cannot be read or entered.
     """
-    seen = validator.stamp(path, before.stamp if before is not None else None)
+    stamp = validator.stamp(path, before.stamp if before is not None else None)
     os.stat(os.path.join(path, b"."))
     known = before.assignments if before is not None else {}
-    places: dict[tuple[bytes, bool], str | None] = {}
+    assignments: dict[tuple[bytes, bool], str | None] = {}
     with os.scandir(path) as entries:
         for entry in entries:
-            place = (entry.name, _may_be_folder(entry))
-            places[place] = known[place] if place in known else _project_of(*place)
-    if before is not None and places == before.assignments:
-        return RootListing(path, seen, before.projects, before.unassigned, before.assignments)
-    return _sort(path, seen, places)
+            entry_key = (entry.name, _may_be_folder(entry))
+            assignments[entry_key] = known[entry_key] if entry_key in known else _project_of(*entry_key)
+    if before is not None and assignments == before.assignments:
+        return RootListing(path, stamp, before.projects, before.unassigned, before.assignments)
+    return _sort(path, stamp, assignments)
 
 
 def _may_be_folder(entry: os.DirEntry[bytes]) -> bool:
     """
-    Say whether an entry is to be read as a folder.
+    Return whether to treat an entry as a folder.
 
-    What cannot be followed counts if it is not named like a file: it may lead to nothing now and
-    to a folder later, and no time of this root would tell.
+    A link that cannot be followed counts if it is not named like a distribution: its target may become
+    a folder later without a change of the root's stamp.
     """
     try:
         if entry.is_dir():
             return True
-        unsure = entry.is_symlink()
+        is_unknown = entry.is_symlink()
     except OSError:
-        unsure = True
-    return unsure and claimed_project(os.fsdecode(entry.name)) is None
+        is_unknown = True
+    return is_unknown and claimed_project(os.fsdecode(entry.name)) is None
 
 
 def _project_of(name: bytes, folder: bool) -> str | None:
@@ -103,17 +103,19 @@ def _project_of(name: bytes, folder: bool) -> str | None:
     return claimed_project(text)
 
 
-def _sort(path: bytes, seen: StampedStat, places: Mapping[tuple[bytes, bool], str | None]) -> RootListing:
+def _sort(
+    path: bytes, stamp: StampedStat, assignments: Mapping[tuple[bytes, bool], str | None]
+) -> RootListing:
     folders: dict[str, list[bytes]] = {}
     files: dict[str, list[bytes]] = {}
-    strays: list[bytes] = []
-    for (name, folder), project in sorted(places.items()):
+    unassigned: list[bytes] = []
+    for (name, folder), project in sorted(assignments.items()):
         if project is None:
-            strays.append(name)
+            unassigned.append(name)
         else:
             (folders if folder else files).setdefault(project, []).append(name)
     parts = {
         project: ProjectEntries(tuple(folders.get(project, ())), tuple(files.get(project, ())))
         for project in folders.keys() | files.keys()
     }
-    return RootListing(path, seen, parts, tuple(strays), places)
+    return RootListing(path, stamp, parts, tuple(unassigned), assignments)

@@ -30,17 +30,18 @@ class RootSet:
     """
     The roots, in order.
 
-    One that cannot be read takes with it what it had when it was last read, and whatever name no
-    other root has, since that may have come there. If it was never read, nothing can be told.
+    An unreadable root makes unavailable the projects that it had at its last reading, and all names
+    that no other root has, since they may have been added to it. If it was never read, all projects
+    are unavailable.
 
     Args:
-        paths: Absolute.
+        paths: Absolute paths.
         reader: Threads that read them.
         validator: Takes the stamps.
 
     Attributes:
-        generation: Grows whenever a name has come to or gone from any root.
-        new_projects: Projects without entries at the previous reading, until they are looked at.
+        generation: Incremented whenever a name appears in or disappears from any root.
+        new_projects: Projects without entries at the previous reading, until they are listed.
     """
 
     def __init__(self, paths: Sequence[bytes], reader: IThreadRunner, validator: StatValidator) -> None:
@@ -49,13 +50,13 @@ class RootSet:
         self._validator = validator
         self._readings: list[RootListing | None] = [None] * len(self._paths)
         self._failing: dict[int, UnreadableFolder] = {}
-        self._joint = FreshSingleFlight(self._read)
+        self._flight = FreshSingleFlight(self._read)
         self.generation = 0
         self.new_projects: set[str] = set()
 
     @property
     def readings(self) -> list[RootListing]:
-        """The last readings of those that can be read; empty before the first."""
+        """The last readings of the readable roots; empty before the first reading."""
         return [
             reading
             for index, reading in enumerate(self._readings)
@@ -64,22 +65,22 @@ class RootSet:
 
     @property
     def _lost(self) -> list[RootListing]:
-        """The last readings of those that cannot be read now."""
+        """The last readings of the roots that are unreadable now."""
         return [reading for index in self._failing if (reading := self._readings[index]) is not None]
 
     @property
-    def _fault(self) -> UnreadableFolder:
-        # Raised again for every question; without this it would drag the frames of all of them along.
+    def _error(self) -> UnreadableFolder:
+        # Raised again for every request; without this its traceback would grow each time.
         return next(iter(self._failing.values())).with_traceback(None)
 
     @property
     def complete(self) -> bool:
-        """Whether all of them could be read the last time."""
+        """Whether all roots were readable the last time."""
         return not self._failing
 
     @property
     def problems(self) -> list[Problem]:
-        """Those that cannot be read."""
+        """One problem for each unreadable root."""
         return [
             Problem(
                 path=fault.display_path,
@@ -90,16 +91,16 @@ class RootSet:
         ]
 
     def stamps(self) -> list[tuple[bytes, StampedStat]] | None:
-        """Give the roots with their stamps; None while one of them has not been read."""
+        """Return the roots with their stamps; None while one of them is unread or unreadable."""
         readings = self.readings
-        return [(one.path, one.stamp) for one in readings] if len(readings) == len(self._paths) else None
+        return [(root.path, root.stamp) for root in readings] if len(readings) == len(self._paths) else None
 
     def are_current(self) -> bool:
-        """Say whether every root is still as it was read: one `stat` each."""
-        return all(map(self._holds, range(len(self._paths))))
+        """Return whether every root is unchanged: one `stat` each."""
+        return all(map(self._is_current, range(len(self._paths))))
 
     def entries_of(self, project: str) -> list[tuple[bytes, ProjectEntries]]:
-        """Say what each root that can be read held for a project; roots without it are left out."""
+        """Return each readable root that has entries for a project, with these."""
         return [
             (reading.path, reading.projects[project])
             for reading in self.readings
@@ -108,39 +109,39 @@ class RootSet:
 
     async def refresh(self) -> None:
         """
-        Read again what does not hold.
+        Read again the roots that have changed.
 
         Raises:
-            Unreadable: If none of the roots can be read, or one of them never could.
-            Exhausted: If the server is short of what it takes to read them.
+            UnreadableFolder: No root can be read, or one of them never could.
+            OutOfResources: The server lacks memory or descriptors.
         """
-        stale = [index for index in range(len(self._paths)) if not self._holds(index)]
-        readings = [self._joint.run(index) for index in stale]
+        stale = [index for index in range(len(self._paths)) if not self._is_current(index)]
+        readings = [self._flight.run(index) for index in stale]
         for outcome in await DeferredList(readings, consumeErrors=True):
             if isinstance(outcome[1], Failure):
                 raise outcome[1].value
         if len(self._failing) == len(self._paths) or any(
-            self._readings[one] is None for one in self._failing
+            self._readings[index] is None for index in self._failing
         ):
-            raise self._fault
+            raise self._error
 
     def lost_projects(self) -> Set[str]:
-        """Name the projects that roots had which cannot be read now."""
+        """Return the projects of the unreadable roots, from their last readings."""
         return set().union(*(reading.projects for reading in self._lost))
 
     def check(self, project: str) -> None:
         """
-        Make sure that what the roots have for a project can be told; never is it taken for absent.
+        Check that no unreadable root can hold files of a project, which must not count as absent.
 
         Raises:
-            UnreadableFolder: An unreadable root had it too, or no other root has it.
+            UnreadableFolder: An unreadable root had the project, or no readable root has it.
         """
         if not self._failing:
             return
         if not self.entries_of(project) or any(project in reading.projects for reading in self._lost):
-            raise self._fault
+            raise self._error
 
-    def _holds(self, index: int) -> bool:
+    def _is_current(self, index: int) -> bool:
         reading = self._readings[index]
         return (
             reading is not None
@@ -153,7 +154,7 @@ class RootSet:
         try:
             reading = await self._reader.run(read_root, path, self._validator, before)
         except OSError as error:
-            self._note_failing(index, error)
+            self._set_failing(index, error)
             return
         was_failing = self._failing.pop(index, None) is not None
         if was_failing or before is None or reading.assignments is not before.assignments:
@@ -163,10 +164,10 @@ class RootSet:
         self._readings[index] = reading
         self.new_projects = {name for name in self.new_projects if self.entries_of(name)}
 
-    def _note_failing(self, index: int, error: OSError) -> None:
+    def _set_failing(self, index: int, error: OSError) -> None:
         path, known = self._paths[index], self._failing.get(index)
-        what = "The package folder" if len(self._paths) == 1 else "One of the package folders"
-        fault = public_read_error(error, f"{printable_path(os.path.basename(path))}/", what)
+        description = "The package folder" if len(self._paths) == 1 else "One of the package folders"
+        fault = public_read_error(error, f"{printable_path(os.path.basename(path))}/", description)
         if isinstance(fault, OutOfResources):
             raise fault from None
         if known is None or known.reason != fault.reason:

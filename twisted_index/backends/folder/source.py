@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = Logger()
 
-#: A project of at most so many files is looked at for in-place rewrites without a thread: that
-#: many calls of `stat` take no longer than the way to a thread and back.
-_FEW = 64
-#: Attempts to open a file that is being changed, before the client gets 503.
+#: Projects with at most so many files are checked for in-place rewrites without a thread: that many
+#: `stat` calls take no longer than a thread switch.
+_MAX_FILES_WITHOUT_THREAD = 64
+#: Attempts to open a file that keeps changing, before the request fails with 503.
 _ATTEMPTS = 3
 
 
@@ -61,15 +61,15 @@ class FolderSource:
     A source that reads folders.
 
     Args:
-        paths: Folders, read in order; of equal files the first wins. The current one by default.
-        reactor: Twisted's, unless another is given.
-        reader: Threads that read files; four of its own by default.
-        cache_thread: The one thread that the cache lives in; its own by default.
-        cache: Keeps what was read; in memory by default.
-        rescan: Seconds after which a page's files are looked at again for in-place rewrites;
-            0 for every answer.
-        response_timeout: Seconds that an answer waits for files to be read.
-        validator: Stands in for the clock and for `stat`.
+        paths: Folders, in order of precedence; by default the current folder.
+        reactor: By default Twisted's global reactor.
+        reader: Threads that read files; by default a pool of four.
+        cache_thread: The one thread that uses the cache; by default its own.
+        cache: Keeps inspection results; by default in memory.
+        rescan: Seconds after which a page's files are checked again for in-place rewrites;
+            0 for every request.
+        response_timeout: Seconds that a request waits for files to be read.
+        validator: Replaces the clock and `stat` in tests.
         observer: Provides `IIndexObserver`; None without one.
     """
 
@@ -94,7 +94,7 @@ class FolderSource:
         self._cache = cache or InspectionCache()
         self._rescan = rescan
         self._response_timeout = response_timeout
-        # One for all: a root whose times tell nothing is rare, and makes all be read each time.
+        # One for all roots: a root with coarse times is rare, and then all are read each time.
         self._validator = validator or StatValidator(
             trusts_times=not any(has_coarse_folders(path) for path in self.paths)
         )
@@ -102,18 +102,18 @@ class FolderSource:
         self._inspector = Inspector(
             reader=self._reader, cache_thread=self._cache_thread, cache=self._cache, validator=self._validator
         )
-        self._survey = ProblemScan(self._roots, self._reader, self._look)
-        self._names = ProjectListBuilder(
-            self._roots, self._reader, self._validator, rescan, self._survey.set_all_unreadable
+        self._problem_scan = ProblemScan(self._roots, self._reader, self._load)
+        self._project_list = ProjectListBuilder(
+            self._roots, self._reader, self._validator, rescan, self._problem_scan.set_all_unreadable
         )
         self._listings: FreshSingleFlight[str, ProjectState | int] = FreshSingleFlight(self._list)
-        self._proving = BackgroundVerification(reactor, self._prove)
+        self._verification = BackgroundVerification(reactor, self._verify)
         self._states = project_cache()
         self._absence: tuple[int, Snapshot[ProjectPage | None]] | None = None
         self._observer = observer
 
     def start(self) -> None:
-        """Log what the file systems cannot promise. Nothing is read before a request."""
+        """Log which roots are on network file systems. Nothing is read before a request."""
         for path in filter(is_remote, self.paths):
             _log.info(
                 "{path} is on a network file system: changes show when its attribute cache lets them.",
@@ -121,164 +121,168 @@ class FolderSource:
             )
 
     async def stop(self) -> None:
-        """Finish the files that are being read, then close the cache."""
-        self._survey.stop()
-        self._proving.stop()
+        """Finish running inspections, then close the cache."""
+        self._problem_scan.stop()
+        self._verification.stop()
         await self._reader.stop()
         await self._cache_thread.run(self._cache.close)
         await self._cache_thread.stop()
 
-    # -- What ISource asks
+    # -- ISource
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
-        """See `ISource`. Exact for names in the roots; a folder that empties leaves within `rescan`."""
-        return self._names.project_list()
+        """See `ISource`. Exact for names in the roots; an emptied folder disappears within `rescan`."""
+        return self._project_list.project_list()
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
-        """See `ISource`. Answers without a Deferred where nothing has to be read."""
+        """See `ISource`. Returns without a Deferred if nothing has to be read."""
         state = self._states.get(project)
         if state is None:
             if self._roots.are_current() and not self._roots.entries_of(project):
                 return self._absent(self._roots.generation)
         elif state.snapshot is not None and self._revalidate(project, state):
             return state.snapshot
-        return Deferred.fromCoroutine(self._look(project))
+        return Deferred.fromCoroutine(self._load(project))
 
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
         """See `ISource`. Checks this file alone, not its whole project."""
         for _attempt in range(_ATTEMPTS):
-            found = await self._find(project, filename)
-            if found is None:
+            match = await self._find(project, filename)
+            if match is None:
                 return None
-            state, served = found
-            if sidecar not in (None, *sidecars_of(state, served)):
+            state, listed_file = match
+            if sidecar not in (None, *sidecars_of(state, listed_file)):
                 return None
-            body = await open_listed(state, served, sidecar, self._reader)
+            body = await open_listed(state, listed_file, sidecar, self._reader)
             if body is not None:
                 return body
-            # It has changed since the look, so the look is worth nothing.
+            # The file has changed since it was listed, so the state is outdated.
             self._states.pop(project)
         raise Unavailable("This file is being changed. Ask again in a moment.", retry_after=2)
 
     def problems(self) -> Deferred[ProblemReport]:
-        """See `IProblemSource`. A scan that takes longer than a client waits goes on for the next report."""
-        return self._survey.report(self._reactor, self._response_timeout)
+        """See `IProblemSource`. After the time-out, the scan continues for the next report."""
+        return self._problem_scan.report(self._reactor, self._response_timeout)
 
     def seed(self, path: bytes, key: StatKey, facts: FileFacts) -> Deferred[None]:
         """
-        Take the inspection result of a file that has just been published.
+        Store the inspection result of a file that has just been published.
 
-        It counts only while the file has exactly this key, and only if no other process can have
-        written to it since it was read.
+        The result applies only while the file has exactly this key. The caller must ensure that no other
+        process can have written to the file since it was inspected.
 
         Args:
             path: Below one of the roots, as they are spelled in `paths`.
             key: The file's size and times under this name.
-            facts: What an inspection found in it.
+            facts: Its inspected facts.
         """
         folder, name = os.path.split(path)
         return self._cache_thread.run(self._cache.put, folder, [(name, key, CachedInspection(facts))])
 
     def collect(self) -> Iterator[Metric]:
-        """Give what is known without a walk as metrics; see `prometheus_client.registry.Collector`."""
+        """Yield metrics that need no scan; see `prometheus_client.registry.Collector`."""
         from prometheus_client.core import GaugeMetricFamily
 
         text = "Files that are known to be left out; /-/problems says why."
-        yield GaugeMetricFamily("twisted_index_problems", text, self._survey.known_count)
+        yield GaugeMetricFamily("twisted_index_problems", text, self._problem_scan.known_count)
 
-    # -- Is it still so?
+    # -- Validity
 
     def _absent(self, generation: int) -> Snapshot[ProjectPage | None]:
         """
-        Give the absence of a project that had no part in the roots as they then were.
+        Return the snapshot of a project that had no entries in this generation of the roots.
 
-        That the roots hold is not enough: they may have been read again since, with the project.
+        Unchanged roots are not enough: they may have been read again since, with the project.
         """
         if self._absence is None or self._absence[0] != generation:
             roots = self._roots
 
-            def still_true() -> bool:
+            def is_current() -> bool:
                 return roots.generation == generation and roots.are_current()
 
-            self._absence = (generation, Snapshot(value=None, is_current=still_true))
+            self._absence = (generation, Snapshot(value=None, is_current=is_current))
         return self._absence[1]
 
     def _revalidate(self, project: str, state: ProjectState) -> bool:
-        """Say whether a state is true now, after a look at its files where that is quickly done."""
-        truth = state.validity
-        if not truth.folders_are_current():
+        """Return whether a state is current; checks the files too if they are few enough."""
+        validity = state.validity
+        if not validity.folders_are_current():
             return False
-        if truth.generation != self._roots.generation:
+        if validity.generation != self._roots.generation:
             if self._roots.entries_of(project) != state.entries:
                 return False
-            truth.generation = self._roots.generation
-        if truth.is_recent():
+            validity.generation = self._roots.generation
+        if validity.is_recent():
             return True
         now = self._validator.monotonic()
-        if not state.settled or len(state.listing.watched) > _FEW or not state.files_are_current():
+        if (
+            not state.settled
+            or len(state.listing.watched) > _MAX_FILES_WITHOUT_THREAD
+            or not state.files_are_current()
+        ):
             return False
-        truth.checked_at = now
+        validity.checked_at = now
         return True
 
-    # -- Looking at a project
+    # -- Listing and inspecting a project
 
-    async def _look(self, project: str) -> Snapshot[ProjectPage | None]:
+    async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
         state = await self._with_deadline(self._listings.run(project), lambda: "Its folder is being read.")
         if isinstance(state, int):
             return self._absent(state)
         if state.snapshot is None:
-            await self._with_deadline(self._learn(project, state), lambda: self._progress(state))
+            await self._with_deadline(self._inspect(project, state), lambda: self._progress(state))
         assert state.snapshot is not None
         return state.snapshot
 
-    def _learn(self, project: str, state: ProjectState) -> Deferred[None]:
-        """Learn what is in a project's files: once for all who ask."""
+    def _inspect(self, project: str, state: ProjectState) -> Deferred[None]:
+        """Inspect a project's files, once for all waiting requests."""
         if state.inspecting is None:
 
-            async def learn() -> None:
+            async def inspect_all() -> None:
                 await self._inspector.inspect_all(
-                    state.listing.entries, state.known_files, came=state.has_baseline
+                    state.listing.entries, state.known_files, is_new=state.has_baseline
                 )
                 self._complete(project, state)
 
-            state.inspecting = SharedResult(Deferred.fromCoroutine(learn()))
+            state.inspecting = SharedResult(Deferred.fromCoroutine(inspect_all()))
         return state.inspecting.wait()
 
     async def _list(self, project: str) -> ProjectState | int:
         """
-        List a project anew. Joint: runs once at a time for each project.
+        List a project. Single flight: runs once at a time for each project.
 
         Returns:
-            The generation of the roots, if they have no part of the project.
+            The new state; the generation of the roots if they have no entries for the project.
         """
         await self._roots.refresh()
         self._roots.check(project)
         before = self._states.get(project)
         parts, generation = self._roots.entries_of(project), self._roots.generation
-        looked_at = self._validator.monotonic()
-        appeared = project in self._roots.new_projects
+        started_at = self._validator.monotonic()
+        is_new_project = project in self._roots.new_projects
         self._roots.new_projects.discard(project)
         if not parts:
-            self._note_gone(project, before)
+            self._remove_project(project, before)
             return generation
-        if before is not None and before.entries == parts and await self._files_hold(before):
-            before.validity.generation, before.validity.checked_at = generation, looked_at
+        if before is not None and before.entries == parts and await self._files_are_current(before):
+            before.validity.generation, before.validity.checked_at = generation, started_at
             return before
-        seen = dict(before.listing.folders) if before is not None else {}
+        stamps = dict(before.listing.folders) if before is not None else {}
         try:
-            listing = await self._reader.run(read_listing, project, parts, self._validator, seen)
-        except UnreadableFolder as fault:
-            self._survey.set_unreadable(project, fault)
+            listing = await self._reader.run(read_listing, project, parts, self._validator, stamps)
+        except UnreadableFolder as error:
+            self._problem_scan.set_unreadable(project, error)
             raise
-        truth = FolderValidity(
+        validity = FolderValidity(
             self._roots,
             self._validator,
             listing.folders,
             generation=generation,
-            checked_at=looked_at,
+            checked_at=started_at,
             lifetime=self._rescan,
         )
-        state = ProjectState(parts, listing, {}, truth, has_baseline=appeared)
+        state = ProjectState(parts, listing, {}, validity, has_baseline=is_new_project)
         if before is not None:
             self._carry_over(before, state)
         self._states.put(project, state)
@@ -288,20 +292,20 @@ class FolderSource:
             self._complete(project, state)
         return state
 
-    def _note_gone(self, project: str, before: ProjectState | None) -> None:
+    def _remove_project(self, project: str, before: ProjectState | None) -> None:
         if before is not None:
-            self._tell(project, before, None, ())
+            self._notify_observer(project, before, None, ())
         self._states.pop(project)
-        self._survey.set_problems(project, ())
+        self._problem_scan.set_problems(project, ())
 
-    async def _files_hold(self, state: ProjectState) -> bool:
-        """Look at just the files of a project, where its folders are as they were."""
+    async def _files_are_current(self, state: ProjectState) -> bool:
+        """Return whether the files and folders of a project are unchanged."""
         if not state.settled or state.snapshot is None or not state.validity.folders_are_current():
             return False
         return await self._reader.run(state.files_are_current) and state.validity.folders_are_current()
 
     def _carry_over(self, before: ProjectState, state: ProjectState) -> None:
-        """Keep of the last state what is still good."""
+        """Copy what is still valid from the last state."""
         state.known_files = before.known_files
         state.previous = before.previous if before.snapshot is None else before.snapshot.value
         state.has_baseline = before.has_baseline or before.snapshot is not None
@@ -312,36 +316,36 @@ class FolderSource:
                 self._inspector.forget(entry.folder, [entry.name])
 
     def _complete(self, project: str, state: ProjectState) -> None:
-        """Make the page of a project whose files are all known, or keep the one that says the same."""
+        """Build the page of a project whose files are all inspected; keep the previous page if equal."""
         listing, knowledge = state.listing, state.known_files
         state.listed_files = select_files(listing.entries, listing, knowledge)
         page = build_page(project, listing, state.listed_files.values()) if listing.claimed else None
-        # What a later look has found to be gone is not known any more.
+        # A later listing removes files that are gone from `known_files`.
         known = [knowledge[entry.path] for entry in listing.entries if entry.path in knowledge]
-        state.settled = all(one.settled for one in known)
+        state.settled = all(known_file.settled for known_file in known)
         if listing.has_os_errors or any(
-            isinstance(one.result, Rejection) and not one.settled for one in known
+            isinstance(known_file.result, Rejection) and not known_file.settled for known_file in known
         ):
-            # A file is whole, and a disk well again, at a moment that no folder's time tells.
+            # No folder stamp changes when a file becomes whole, or a disk recovers.
             state.validity.lifetime = 0
         elif not state.settled:
             state.validity.lifetime = min(self._rescan, RACY_SECONDS)
         value = state.previous if state.previous == page else page
         problems = problems_of(listing, state.listed_files, knowledge)
-        # A file that is still being copied is not refused: it may be whole at the next look.
-        told = problems if state.settled else state.problems
+        # A file that is still being copied is not reported: it may be whole at the next inspection.
+        reported = problems if state.settled else state.problems
         if state.has_baseline:
-            self._tell(project, state, page, told)
-        state.problems = told
+            self._notify_observer(project, state, page, reported)
+        state.problems = reported
         state.snapshot = Snapshot(value=value, is_current=state.validity)
-        self._survey.set_problems(project, problems)
-        if not all(one.facts.verified for one in state.listed_files.values()):
-            self._proving.request(project)
+        self._problem_scan.set_problems(project, problems)
+        if not all(listed_file.facts.verified for listed_file in state.listed_files.values()):
+            self._verification.request(project)
 
-    async def _prove(self, project: str) -> None:
-        """Prove those files of a project that are listed for their age; what is damaged leaves the page."""
+    async def _verify(self, project: str) -> None:
+        """Verify the files of a project that are listed unverified; damaged ones leave the page."""
         if self._states.get(project) is None:
-            await self._look(project)
+            await self._load(project)
         if (state := self._states.get(project)) is None:
             return
         is_sound = True
@@ -349,19 +353,19 @@ class FolderSource:
             known = state.known_files.get(entry.path)
             if known is not None and not known.verified:
                 is_sound &= await self._inspector.verify(entry, state.known_files)
-        # It may have been looked at again meanwhile: what is known of its files is the same for both.
+        # The project may have been listed again meanwhile; both states share `known_files`.
         current = self._states.get(project)
         if not is_sound and current is not None:
             current.validity.invalidate()
-            await self._look(project)
+            await self._load(project)
 
-    def _tell(
-        self, project: str, was: ProjectState, page: ProjectPage | None, problems: Sequence[Problem]
+    def _notify_observer(
+        self, project: str, last_state: ProjectState, page: ProjectPage | None, problems: Sequence[Problem]
     ) -> None:
-        """Tell the observer what is different from what was last seen of a project."""
+        """Notify the observer of the differences from a project's last page."""
         if self._observer is not None:
-            seen = was.previous if was.snapshot is None else was.snapshot.value
-            diff_pages(seen, page, was.problems, problems).notify(project, self._observer)
+            last_page = last_state.previous if last_state.snapshot is None else last_state.snapshot.value
+            diff_pages(last_page, page, last_state.problems, problems).notify(project, self._observer)
 
     def _progress(self, state: ProjectState) -> str:
         entries = state.listing.entries
@@ -374,7 +378,7 @@ class FolderSource:
     # -- Opening a file
 
     async def _find(self, project: str, filename: str) -> tuple[ProjectState, ListedFile] | None:
-        """Find a listed file by its name, after a look if what is known may not hold."""
+        """Return a listed file by its name; list the project first if its state is not current."""
         state = self._states.get(project)
         if state is None or state.snapshot is None or not self._revalidate(project, state):
             listed = await self._with_deadline(
@@ -384,21 +388,23 @@ class FolderSource:
                 return None
             state = listed
         if state.snapshot is not None:
-            served = state.listed_files.get(filename)
+            listed_file = state.listed_files.get(filename)
         else:
-            served = await self._check_alone(project, state, filename)
-        return None if served is None else (state, served)
+            listed_file = await self._check_alone(project, state, filename)
+        return None if listed_file is None else (state, listed_file)
 
     async def _check_alone(self, project: str, state: ProjectState, filename: str) -> ListedFile | None:
-        """Read just the files that an installer would take for this one."""
+        """Inspect only the files that installers treat as equal to this one."""
         entries = state.listing.entries
-        named = {one.distribution.identity for one in entries if one.distribution.filename == filename}
-        rivals = [entry for entry in entries if entry.distribution.identity in named]
-        learning = Deferred.fromCoroutine(
-            self._inspector.inspect_all(rivals, state.known_files, came=state.has_baseline)
+        identities = {
+            entry.distribution.identity for entry in entries if entry.distribution.filename == filename
+        }
+        rivals = [entry for entry in entries if entry.distribution.identity in identities]
+        inspection = Deferred.fromCoroutine(
+            self._inspector.inspect_all(rivals, state.known_files, is_new=state.has_baseline)
         )
-        await self._with_deadline(learning, lambda: "This file is being read.")
-        served = select_files(rivals, state.listing, state.known_files).get(filename)
-        if served is not None and not served.facts.verified:
-            self._proving.request(project)
-        return served
+        await self._with_deadline(inspection, lambda: "This file is being read.")
+        listed_file = select_files(rivals, state.listing, state.known_files).get(filename)
+        if listed_file is not None and not listed_file.facts.verified:
+            self._verification.request(project)
+        return listed_file

@@ -1,4 +1,4 @@
-"""Receives a file into an anonymous file: written and hashed in threads, piece by piece."""
+"""Receives an upload into an anonymous file: written and hashed in threads, in batches."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
-#: Bytes that are gathered before they go to threads: enough to be worth the way.
-_GATHERED = 1 << 18
-#: Bytes that may be gathered while others are being written; beyond that the sender has to wait.
+#: Bytes to buffer per batch: enough to be worth the thread switch.
+_BATCH_SIZE = 1 << 18
+#: Bytes to buffer while a batch is being written; beyond that the sender has to wait.
 _HIGH_WATER = 2 << 20
-#: Bytes after which a sync starts, so that little is left to write at the end.
-_BEGUN = 16 << 20
+#: Bytes after which writeback starts, so that the final sync has little left to write.
+_WRITEBACK_SIZE = 16 << 20
 _CHUNK = 1 << 20
 
 
 def _md5() -> Any:
-    # Upload forms still carry it; it protects nothing here.
+    # Upload forms still carry MD5 digests; they are no security here.
     return hashlib.md5(usedforsecurity=False)
 
 
@@ -43,12 +43,12 @@ _ALGORITHMS: Mapping[str, Callable[[], Any]] = {
 @implementer(ISpool)
 class Spool:
     """
-    Receives a file.
+    Receives an upload.
 
-    What came is written in one thread and hashed in another, and more may come meanwhile.
+    Each batch is written in one thread and hashed in another, while the next one arrives.
 
     Args:
-        file: Where the bytes go; closed with the spool.
+        file: Receives the bytes; closed with the spool.
         worker: Threads that write and hash.
     """
 
@@ -56,94 +56,94 @@ class Spool:
         self.file = file
         self.size = 0
         self._worker = worker
-        # Every page needs sha256; clients announce the other digests that they have sent.
+        # Pages need SHA-256; other digests are computed if the client has sent them.
         self._sha256 = hashlib.sha256()
-        self._others: dict[str, Any] = {}
-        self._begun = self._written = 0
+        self._hashers: dict[str, Any] = {}
+        self._writeback_started = self._written = 0
         self._buffer: list[bytes] = []
-        self._waiting = 0
+        self._buffered = 0
         self._busy = False
         self._flushing = False
         self._room: Deferred[None] | None = None
         self._failure: Failure | None = None
-        self._taken = False
+        self._acquired = False
         self._closed = False
 
     def expect_digests(self, names: Collection[str]) -> None:
         """See `ISpool`."""
         assert not self.size, "some of it was not hashed so"
-        self._others = {name: _ALGORITHMS[name]() for name in names if name != "sha256"}
+        self._hashers = {name: _ALGORITHMS[name]() for name in names if name != "sha256"}
 
     async def digests(self, names: Collection[str] = ()) -> dict[str, str]:
         """See `ISpool`."""
         await self.flush()
-        known = {"sha256": self._sha256, **self._others}
-        digests = {name: hasher.hexdigest() for name, hasher in known.items()}
-        lacking = [name for name in names if name not in digests]
-        return {**digests, **await self._read_again(lacking)} if lacking else digests
+        hashers = {"sha256": self._sha256, **self._hashers}
+        digests = {name: hasher.hexdigest() for name, hasher in hashers.items()}
+        missing = [name for name in names if name not in digests]
+        return {**digests, **await self._rehash(missing)} if missing else digests
 
     def write(self, data: bytes) -> Deferred[None]:
-        """See `ISpool`. It is answered as soon as there is room for more, not when all is written."""
+        """See `ISpool`. The Deferred fires when the buffer has room again, not when all is written."""
         self._buffer.append(bytes(data))
-        self._waiting += len(data)
+        self._buffered += len(data)
         self.size += len(data)
-        self._go_on()
+        self._start_batch()
         return self._when_settled()
 
     def flush(self) -> Deferred[None]:
-        """Wait until all that was gathered is written; fails like `write`."""
+        """Wait until all buffered bytes are written; fails like `write`."""
         self._flushing = True
-        self._go_on()
+        self._start_batch()
         return self._when_settled()
 
     def close(self) -> None:
-        """See `ISpool`. A piece that is being written is finished first."""
-        if self._closed or self._taken:
+        """See `ISpool`. A batch that is being written is finished first."""
+        if self._closed or self._acquired:
             return
         self._closed = True
         self._buffer.clear()
-        self._waiting = 0
+        self._buffered = 0
         if not self._busy:
-            self._let_go()
+            self._close_file()
 
     def acquire(self) -> None:
-        """Defer closing from now on: a thread uses its descriptor."""
-        self._taken = True
+        """Defer closing until `release`: a thread uses the descriptor."""
+        self._acquired = True
 
     def release(self) -> None:
-        """Close what was taken."""
-        self._taken = False
+        """Close the spool after `acquire`."""
+        self._acquired = False
         self.close()
 
-    async def _read_again(self, names: Collection[str]) -> dict[str, str]:
+    async def _rehash(self, names: Collection[str]) -> dict[str, str]:
         self._busy = True
         try:
-            return await self._worker.run(self._read, names)
+            return await self._worker.run(self._hash_file, names)
         finally:
             self._busy = False
             if self._closed:
-                self._let_go()
+                self._close_file()
 
     # -- One batch at a time, in two threads
 
-    def _go_on(self) -> None:
-        enough = self._waiting >= _GATHERED or (self._flushing and self._buffer)
-        if self._busy or self._failure is not None or not enough:
+    def _start_batch(self) -> None:
+        is_full = self._buffered >= _BATCH_SIZE or (self._flushing and self._buffer)
+        if self._busy or self._failure is not None or not is_full:
             return
-        pieces, self._buffer, self._waiting = self._buffer, [], 0
+        pieces, self._buffer, self._buffered = self._buffer, [], 0
         self._busy = True
-        lanes = [self._worker.run(self._write, pieces), self._worker.run(self._hash, pieces)]
-        DeferredList(lanes, consumeErrors=True).addCallback(self._wrote)
+        works = [self._worker.run(self._write, pieces), self._worker.run(self._hash, pieces)]
+        DeferredList(works, consumeErrors=True).addCallback(self._finish_batch)
 
-    def _wrote(self, results: Any) -> None:
+    def _finish_batch(self, results: Any) -> None:
         self._busy = False
         self._failure = next((result for done, result in results if not done), None)
-        self._go_on()
+        self._start_batch()
         if self._closed and not self._busy:
-            self._let_go()
+            self._close_file()
         if self._room is not None and self._settled:
             room, self._room = self._room, None
-            self._answer(room)
+            self._fire(room)
 
     @property
     def _settled(self) -> bool:
@@ -151,7 +151,7 @@ class Spool:
             return True
         if self._flushing:
             return not self._busy and not self._buffer
-        return self._waiting < _HIGH_WATER
+        return self._buffered < _HIGH_WATER
 
     def _when_settled(self) -> Deferred[None]:
         if self._settled and self._failure is None:
@@ -159,12 +159,12 @@ class Spool:
             return succeed(None)
         room: Deferred[None] = Deferred()
         if self._settled:
-            self._answer(room)
+            self._fire(room)
         else:
             self._room = room
         return room
 
-    def _answer(self, room: Deferred[None]) -> None:
+    def _fire(self, room: Deferred[None]) -> None:
         self._flushing = False
         if self._failure is not None:
             room.errback(self._failure)
@@ -178,18 +178,18 @@ class Spool:
             for piece in pieces:
                 self.file.write(piece)
                 self._written += len(piece)
-            if self._written - self._begun >= _BEGUN:
-                self.file.start_writeback(self._begun, self._written - self._begun)
-                self._begun = self._written
+            if self._written - self._writeback_started >= _WRITEBACK_SIZE:
+                self.file.start_writeback(self._writeback_started, self._written - self._writeback_started)
+                self._writeback_started = self._written
         for piece in pieces:
-            for hasher in self._others.values():
+            for hasher in self._hashers.values():
                 hasher.update(piece)
 
     def _hash(self, pieces: list[bytes]) -> None:
         for piece in pieces:
             self._sha256.update(piece)
 
-    def _read(self, names: Collection[str]) -> dict[str, str]:
+    def _hash_file(self, names: Collection[str]) -> dict[str, str]:
         hashers = {name: _ALGORITHMS[name]() for name in names}
         with translate_os_errors(), open(self.file.readable_path, "rb", buffering=0) as file:
             while chunk := file.read(_CHUNK):
@@ -197,18 +197,18 @@ class Spool:
                     hasher.update(chunk)
         return {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
-    def _let_go(self) -> None:
-        # In a thread: to free the blocks of a file of gigabytes takes its time. A worker that was
-        # stopped takes no more work; then no client is left that could notice.
+    def _close_file(self) -> None:
+        # In a thread: freeing the blocks of a file of gigabytes takes time. A stopped worker takes no
+        # more work; then blocking the reactor delays no client.
         self._worker.run(self.file.close).addErrback(lambda _failure: self.file.close())
 
 
 def open_spool(root: bytes, worker: IThreadRunner) -> Spool:
     """
-    Begin to receive a file. Blocking.
+    Open a spool. Blocking.
 
     Raises:
-        InsufficientStorage, Unavailable: There is no place for it.
+        InsufficientStorage, Unavailable: The file cannot be created.
     """
     with translate_os_errors():
         return Spool(open_anonymous(root), worker)

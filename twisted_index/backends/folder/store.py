@@ -1,4 +1,4 @@
-"""Folders as a store: a change shows in the source's next response."""
+"""Folders as a store. Changes show in the source's next response."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ _log = Logger()
 @implementer(IStore)
 class FolderStore:
     """
-    Publishes into the first folder of a source, and changes what lies in all of them.
+    Publishes into the first folder of a source, and changes files in all of them.
 
     Args:
-        source: What serves the folders.
+        source: The source that serves the folders.
         worker: Threads that write, read and wait for the disk.
         audit_log: Records each change.
-        overwrite: Patterns of versions whose files may get other bytes, as `fnmatch` reads them,
+        overwrite: Patterns of versions whose files may be overwritten, in the syntax of `fnmatch`,
             matched against the version and against PROJECT==VERSION.
-        reactor: Twisted's, unless another is given.
-        blocking_store: Stands in for what makes the changes.
+        reactor: By default Twisted's global reactor.
+        blocking_store: Makes the changes; by default one for the source's folders.
     """
 
     def __init__(
@@ -77,38 +77,38 @@ class FolderStore:
         self._worker = worker
         self._audit_log = audit_log
         self._editor = blocking_store or BlockingStore(source.paths, overwrite=overwrite)
-        # So that of all who wait for one project only one takes a thread.
-        self._turns: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
+        # Serializes the changes of a project, so that waiting ones occupy no threads.
+        self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
 
     async def sweep(self) -> None:
-        """Remove what changes have left that were under way when a server was killed. For the start."""
+        """Remove temporary files of changes that a killed server left unfinished; called at the start."""
         removed = await self._worker.run(lambda: sum(map(sweep, self._source.paths)))
         if removed:
             _log.info("{number} unfinished uploads were removed.", number=removed)
 
     def spool(self) -> Deferred[Spool]:
         """See `IStore`."""
-        answer: Deferred[Spool] = Deferred()
+        waiter: Deferred[Spool] = Deferred()
 
         def deliver(opened: Spool | Failure) -> None:
-            if not answer.called:
-                answer.errback(opened) if isinstance(opened, Failure) else answer.callback(opened)
+            if not waiter.called:
+                waiter.errback(opened) if isinstance(opened, Failure) else waiter.callback(opened)
             elif not isinstance(opened, Failure):
-                # The caller has gone meanwhile, and nothing else would close it.
+                # Cancelled by the caller meanwhile, and nothing else would close it.
                 opened.close()
 
         self._worker.run(open_spool, self._editor.root, self._worker).addBoth(deliver)
-        return answer
+        return waiter
 
     def publish(self, upload: Upload) -> Deferred[bool]:
-        """See `IStore`. A change that has begun is finished, also without its caller."""
+        """See `IStore`. Cancelling the Deferred does not stop the change."""
         spool = upload.spool
         if not isinstance(spool, Spool):
             raise TypeError("Only what was received by this store's spool can be published.")
         spool.acquire()
-        return _shielded(self._publish_taken(upload, spool))
+        return _shielded(self._publish_acquired(upload, spool))
 
-    async def _publish_taken(self, upload: Upload, spool: Spool) -> bool:
+    async def _publish_acquired(self, upload: Upload, spool: Spool) -> bool:
         try:
             if upload.index != self._editor.index:
                 raise NotFound(f"There is no index {upload.index} here.")
@@ -148,12 +148,12 @@ class FolderStore:
     # -- Publishing
 
     async def _publish(self, upload: Upload, candidate: Candidate) -> bool:
-        # The rules come first, so that what is refused anyway is not read from end to end.
+        # Check the rules first, so that a forbidden file is not read from end to end.
         if await self._worker.run(self._editor.is_published, candidate):
             return await self._sign(upload, candidate)
         facts = await self._prepare(candidate)
-        async with self._turn(candidate.distribution.project):
-            publication = await self._when_free(self._editor.publish, candidate)
+        async with self._locked(candidate.distribution.project):
+            publication = await self._retry_while_locked(self._editor.publish, candidate)
             if publication is not None:
                 try:
                     await self._verify_listed(candidate, publication, facts)
@@ -164,19 +164,19 @@ class FolderStore:
         return await self._sign(upload, candidate)
 
     async def _sign(self, upload: Upload, candidate: Candidate) -> bool:
-        """Add what a file that is there may lack: an upload can have ended between the two."""
+        """Add the signature if it is missing: an earlier upload may have died before writing it."""
         if candidate.signature is not None:
             sign = partial(self._editor.sign, candidate, by=upload.by)
-            await self._change_in_turn(candidate.distribution.project, sign)
+            await self._change_locked(candidate.distribution.project, sign)
         return False
 
     async def _prepare(self, candidate: Candidate) -> FileFacts:
-        """Read what was received while the disk takes it."""
+        """Inspect the received file while it is synced to disk."""
         preparation = Preparation(candidate)
-        await self._worker.run(_carry_out, preparation.first_step)
-        # Neither is left alone if the other one fails: both work with a file that is then closed.
-        works = [self._worker.run(_carry_out, step) for step in preparation.parallel_steps]
-        for _done, outcome in await DeferredList(works, consumeErrors=True):
+        await self._worker.run(_run_step, preparation.first_step)
+        # Wait for both even if one fails: both use the file, which is closed afterwards.
+        running = [self._worker.run(_run_step, step) for step in preparation.parallel_steps]
+        for _success, outcome in await DeferredList(running, consumeErrors=True):
             if isinstance(outcome, Failure):
                 outcome.raiseException()
         assert preparation.facts is not None
@@ -184,10 +184,10 @@ class FolderStore:
 
     async def _verify_listed(self, candidate: Candidate, publication: Publication, facts: FileFacts) -> None:
         """
-        See that the file is listed, without its being read once more.
+        Check that the source lists the file, without inspecting it again.
 
         Raises:
-            Unavailable: It is not; a new file is taken back.
+            Unavailable: The source does not list it; a new file is withdrawn.
         """
         assert publication.key is not None
         await self._source.seed(publication.path, publication.key, facts)
@@ -208,62 +208,62 @@ class FolderStore:
         try:
             page = (await result_of(self._source.project_page, project)).value
         except NotReady:
-            # Others of its files have yet to be read, and that may take long. This one has been.
+            # Other files of the project are still being inspected; check this one alone.
             body = await self._source.open_file(project, filename)
             return body is not None and _sha256_of(body) == candidate.sha256
         return page is not None and any(
             file.filename == filename and file.hashes.get("sha256") == candidate.sha256 for file in page.files
         )
 
-    # -- One after the other
+    # -- One change at a time per project
 
     def _change(self, project: str, change: Callable[[], ChangeResult]) -> Deferred[ChangeResult]:
-        return _shielded(self._change_in_turn(project, change))
+        return _shielded(self._change_locked(project, change))
 
-    async def _change_in_turn(self, project: str, change: Callable[[], ChangeResult]) -> ChangeResult:
-        async with self._turn(project):
-            done = await self._when_free(change)
-            for event in done.events:
+    async def _change_locked(self, project: str, change: Callable[[], ChangeResult]) -> ChangeResult:
+        async with self._locked(project):
+            result = await self._retry_while_locked(change)
+            for event in result.events:
                 await self._record(event)
-        return done
+        return result
 
     async def _record(self, event: AuditEvent) -> None:
         await result_of(self._audit_log.record, event)
 
-    def _turn(self, project: str) -> _Turn:
-        lock = self._turns.get(project)
+    def _locked(self, project: str) -> _Locked:
+        lock = self._locks.get(project)
         if lock is None:
-            lock = self._turns[project] = DeferredLock()
-        return _Turn(lock)
+            lock = self._locks[project] = DeferredLock()
+        return _Locked(lock)
 
-    async def _when_free(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a change in a thread, and wait outside of it for other processes that make theirs."""
-        until = self._reactor.seconds() + LOCK_TIMEOUT
+    async def _retry_while_locked(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a change in a thread, retrying on the reactor while another process holds the lock."""
+        deadline = self._reactor.seconds() + LOCK_TIMEOUT
         while True:
             try:
                 return await self._worker.run(change, *args, **kwargs)
             except LockHeld:
-                if self._reactor.seconds() > until:
+                if self._reactor.seconds() > deadline:
                     raise lock_timeout_error() from None
             await deferLater(self._reactor, LOCK_RETRY_DELAY)
 
 
-class _Turn:
-    """Waits for a lock, and holds it for a block."""
+class _Locked:
+    """Async context manager that holds a lock."""
 
     def __init__(self, lock: DeferredLock) -> None:
         self._lock = lock
 
     async def __aenter__(self) -> None:
-        taken: Deferred[Any] = self._lock.acquire()
-        await taken
+        acquired: Deferred[Any] = self._lock.acquire()
+        await acquired
 
     async def __aexit__(self, *_error: object) -> None:
         self._lock.release()
 
 
 def _shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-    """Start work that goes on when its caller is cancelled."""
+    """Start work that continues if its caller is cancelled."""
     return SharedResult(Deferred.fromCoroutine(work)).wait()
 
 
@@ -282,7 +282,7 @@ def _candidate(upload: Upload, spool: Spool, sha256: str) -> Candidate:
     )
 
 
-def _carry_out(step: Callable[[], None]) -> None:
+def _run_step(step: Callable[[], None]) -> None:
     with translate_os_errors():
         step()
 
@@ -293,7 +293,7 @@ def _withdraw(publication: Publication) -> None:
 
 
 def _sha256_of(body: FileBody) -> str | None:
-    """Let go of a file that was opened only to see whether it is there."""
+    """Return the digest of a file that was opened only to check it, and close it."""
     if not isinstance(body.content, (bytes, StreamingContent)):
         body.content.close()
     return body.sha256

@@ -1,8 +1,8 @@
 """
-Background verification of files that were listed by their age, one file at a time.
+Background verification of files that were listed unverified, one file at a time.
 
-Files that were there before the server started are listed after digest, directory and METADATA, so that
-the first client does not wait for more. Their members are verified soon after the first request.
+Files older than the server process are listed after a check of digest, directory and METADATA only, so
+that the first client waits no longer. Their members are verified soon after the first request.
 """
 
 from __future__ import annotations
@@ -23,63 +23,63 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Seconds of rest after what could not be proven for want of time or means.
-_REST = 5.0
+#: Seconds to pause after a verification that timed out or lacked resources.
+_PAUSE = 5.0
 
 
 class BackgroundVerification:
     """
-    The projects with files yet to be proven, in the order in which they were asked for.
+    A queue of projects with unverified files, in the order of requests.
 
-    A name is all that waits, so that a hundred thousand of them take little memory.
+    It holds names only, so that a hundred thousand of them take little memory.
 
     Args:
-        reactor: Tells when a rest is over. Nothing is scheduled otherwise.
-        verify: Proves the files of one project.
+        reactor: Schedules the end of a pause, and nothing else.
+        verify: Verifies the files of one project.
     """
 
     def __init__(self, reactor: IReactorTime, verify: Callable[[str], Awaitable[None]]) -> None:
         self._reactor = reactor
-        self._prove = verify
-        self._waiting: dict[str, None] = {}
-        self._is_under_way = False
-        self._rest: IDelayedCall | None = None
+        self._verify = verify
+        self._queue: dict[str, None] = {}
+        self._running = False
+        self._pause: IDelayedCall | None = None
 
     def request(self, project: str) -> None:
-        """Have the files of a project proven when its turn comes."""
-        self._waiting[project] = None
-        if not self._is_under_way and self._rest is None:
-            self._go_on()
+        """Queue a project for verification."""
+        self._queue[project] = None
+        if not self._running and self._pause is None:
+            self._start()
 
     def stop(self) -> None:
-        """Give up what waits; it is wanted again with the next question for it."""
-        self._waiting.clear()
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
+        """Clear the queue; the next request for a project queues it again."""
+        self._queue.clear()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
-    def _go_on(self) -> None:
-        self._rest = None
-        self._is_under_way = True
+    def _start(self) -> None:
+        self._pause = None
+        self._running = True
         Deferred.fromCoroutine(self._run()).addBoth(self._end)
 
     def _end(self, result: Failure | None) -> None:
-        self._is_under_way = False
+        self._running = False
         if isinstance(result, Failure):
             _log.failure("The proof of files broke off", failure=result)
 
     async def _run(self) -> None:
-        while self._waiting:
-            project = next(iter(self._waiting))
-            del self._waiting[project]
+        while self._queue:
+            project = next(iter(self._queue))
+            del self._queue[project]
             try:
-                await self._prove(project)
+                await self._verify(project)
             except CancelledError:
                 return
             except (NotReady, OutOfResources):
-                self._waiting[project] = None
-                self._rest = self._reactor.callLater(_REST, self._go_on)
+                self._queue[project] = None
+                self._pause = self._reactor.callLater(_PAUSE, self._start)
                 return
             except SimpleIndexError:
-                # Its folder is unreadable, so its page is not served; the next request for it asks again.
+                # Its folder is unreadable, so its page is not served; the next request queues it again.
                 continue
