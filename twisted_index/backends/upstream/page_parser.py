@@ -244,7 +244,7 @@ def _path(entry: ParsedFile) -> str:
 
 
 def _other_versions(parsed: tuple[str, ...], files: tuple[RemoteFile, ...]) -> tuple[str, ...]:
-    """Return the parsed versions in order, without invalid ones and those of the files."""
+    """Return the versions that a page states, in order, without invalid ones and those of its files."""
     known = {canonical_version(file.file.version) for file in files}
     short = (version.strip() for version in parsed if len(version) <= _MAX_VERSION)
     return tuple(
