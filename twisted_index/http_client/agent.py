@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
     from twisted_index.http_client.credentials import BasicCredentials, NetrcCredentials
 
-#: Idle connections that are kept to one origin, and for how many seconds. Servers in the field close
-#: theirs after 5 to 75; one that was closed meanwhile costs a retry.
-_KEPT, _KEPT_SECONDS = 16, 30
+#: Idle connections kept per origin, and for how many seconds. Servers close theirs after 5 to 75 seconds;
+#: a connection closed in the meantime costs a retry.
+_MAX_IDLE, _IDLE_SECONDS = 16, 30
 
-#: Content-Encoding that web servers put on archives they send unchanged.
+#: Content-Encoding that web servers set on archives that they send unchanged.
 _OWN_CODINGS = {
     ".tar.gz": ("gzip", "x-gzip"),
     ".tgz": ("gzip", "x-gzip"),
@@ -54,25 +54,25 @@ def _product() -> bytes:
         return b"twisted-index"
 
 
-#: What requests say of who sends them, unless they say it themselves.
+#: The default User-Agent.
 USER_AGENT = _product()
 
 
 @implementer(IAgent)
 class BoundedAgent:
     """
-    Sends requests to one server, and to where it leads; every response is a `BoundedResponse`.
+    Sends requests to one server and its redirect targets; every response is a `BoundedResponse`.
 
-    Decoding happens here, below treq, which then finds no Content-Encoding to decode.
+    Decodes bodies below treq, which then finds no Content-Encoding to decode.
 
     Args:
-        agent: Does the requests; a `UpstreamAgent`, or another agent in tests.
-        clock: For time-outs.
-        peer: What the server is called in errors.
-        idle: Seconds without a byte of a body.
+        agent: Sends the requests; an `UpstreamAgent`, or another agent in tests.
+        clock: Schedules time-outs.
+        peer: Description of the server in errors.
+        idle: Seconds without a byte before a body is aborted.
         limit: Bytes of a body, unless its reader sets another limit.
         credentials: Credentials, by origin.
-        via: What this server calls itself in Via (RFC 9110 section 7.6.3); None if it is no proxy here.
+        via: This server's entry in Via (RFC 9110 section 7.6.3); None if it is not acting as a proxy.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class BoundedAgent:
         self._peer = peer
         self._idle = idle
         self._limit = limit
-        self._accounts = credentials or {}
+        self._credentials = credentials or {}
         self._via = via
 
     def request(
@@ -102,26 +102,26 @@ class BoundedAgent:
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
         """
-        Request a clean URL.
+        Request a normalized URL.
 
         Returns:
-            Fires with the response when its head is here; whether it has a coding that was not asked
-            for, its body says. Cancelling it aborts the connection.
+            Fires with the response after its head; its body reports an unrequested content coding.
+            Cancelling it aborts the connection.
         """
         url = uri.decode("ascii")
         headers = Headers() if headers is None else headers.copy()
-        # The caller's; treq adds one of its own.
+        # Only the caller's: treq appends its own.
         coding = headers.getRawHeaders(b"Accept-Encoding", [b"identity"])[0]
         headers.setRawHeaders(b"Accept-Encoding", [coding])
         headers.setRawHeaders(b"User-Agent", headers.getRawHeaders(b"User-Agent", [USER_AGENT])[:1])
         if self._via is not None:
             headers.setRawHeaders(b"Via", [append_via(self._via)])
-        known = self._accounts.get(origin_of(url))
-        account = None if known is None else known.current()
-        if account is not None:
-            headers.setRawHeaders(b"Authorization", [account.basic])
-        asking: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
-        return asking.addCallback(self._bounded, coding == b"gzip", method == b"GET")
+        credentials = self._credentials.get(origin_of(url))
+        current = None if credentials is None else credentials.current()
+        if current is not None:
+            headers.setRawHeaders(b"Authorization", [current.basic])
+        requesting: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
+        return requesting.addCallback(self._bounded, coding == b"gzip", method == b"GET")
 
     def _bounded(self, response: IResponse, takes_gzip: bool, is_read: bool) -> IResponse:
         coding = _coding(response)
@@ -138,10 +138,10 @@ class BoundedAgent:
 
 def _coding(response: IResponse) -> str:
     """
-    Return what has to be decoded, in lower case; empty if nothing has to.
+    Return the content codings to decode, in lower case; empty without any.
 
-    Object stores repeat what their uploader declared: `aws-chunked` was the framing of the upload, and
-    empty members come from merged fields.
+    Object stores repeat the uploader's fields: `aws-chunked` was the framing of the upload; empty members
+    come from merged fields.
     """
     field = b",".join(response.headers.getRawHeaders(b"Content-Encoding", [])).decode("latin-1")
     codings = (coding.strip().lower() for coding in field.split(","))
@@ -149,7 +149,7 @@ def _coding(response: IResponse) -> str:
 
 
 def is_archive_coding(coding: str, filename: str) -> bool:
-    """Tell whether a coding is only what web servers call an archive of that name, sent as it is."""
+    """Return whether a coding is only a web server's label for an archive of that name, sent unchanged."""
     name = filename.lower()
     return any(coding in codings for end, codings in _OWN_CODINGS.items() if name.endswith(end))
 
@@ -157,19 +157,19 @@ def is_archive_coding(coding: str, filename: str) -> bool:
 @implementer(IAgent, IAgentEndpointFactory)
 class UpstreamAgent:
     """
-    Connects to one server and to where it leads, through the environment's proxy if there is one.
+    Connects to one server and its redirect targets, through the environment's proxy if there is one.
 
     Args:
-        reactor: Makes them.
+        reactor: Twisted's reactor.
         own_origin: The server's origin.
-        egress_policy: Decides which addresses it may lead to; None if it may be anywhere.
-        environ: Names proxies and certificates; see `proxy` and `tls`.
-        timeout: Seconds for one connection to be made.
-        persistent: Whether connections are kept open.
-        tls: How https is spoken, besides.
+        egress_policy: Decides which addresses may be connected to; None allows all.
+        environ: Environment variables that name proxies and certificates; see `proxy` and `tls`.
+        timeout: Seconds for establishing one connection.
+        persistent: Whether connections are reused.
+        tls: See `TLSOptions`.
 
     Raises:
-        ConfigurationError: A proxy or certificates that are named cannot be used.
+        ConfigurationError: A configured proxy or certificate file cannot be used.
     """
 
     def __init__(
@@ -189,15 +189,15 @@ class UpstreamAgent:
         self._timeout = timeout
         self._shunned = ShunnedAddresses(reactor)
         self._pool = BoundedPool(reactor, persistent, self._shunned)
-        self._pool.maxPersistentPerHost = _KEPT
-        self._pool.cachedConnectionTimeout = _KEPT_SECONDS
+        self._pool.maxPersistentPerHost = _MAX_IDLE
+        self._pool.cachedConnectionTimeout = _IDLE_SECONDS
         self._agent = Agent.usingEndpointFactory(reactor, self, self._pool)
-        self._proxied: dict[Proxy, ProxyAgent] = {}
+        self._proxy_agents: dict[Proxy, ProxyAgent] = {}
         self._own = own_origin
         self._tls = tls
         self._tls_policy: TLSPolicy | None = None
         if own_origin.scheme == "https":
-            self._https()
+            self._get_tls_policy()
         proxy_for(own_origin, environ)
 
     def request(
@@ -208,61 +208,61 @@ class UpstreamAgent:
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
         """
-        Request a clean URL.
+        Request a normalized URL.
 
         Raises:
-            AddressRefused: It is an address that may not be led to.
+            AddressRefused: The egress policy refuses the address.
         """
         origin = origin_of(uri.decode("ascii"))
         proxy = proxy_for(origin, self._environ)
         agent: Agent | ProxyAgent = self._agent
         if proxy is not None and origin.scheme == "http":
             self._check_unresolved(origin)
-            agent = self._through(proxy)
+            agent = self._proxy_agent(proxy)
             if proxy.credentials is not None:
                 headers = Headers() if headers is None else headers.copy()
                 headers.setRawHeaders(b"Proxy-Authorization", [proxy.credentials.basic])
-        asking: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
-        return asking
+        requesting: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
+        return requesting
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Make the endpoint of an origin: by the tunnel of a proxy if there is one, with TLS for https."""
+        """Make the endpoint of an origin: through a proxy's tunnel if there is one, with TLS for https."""
         origin = Origin(uri.scheme.decode("ascii"), uri.host.decode("ascii").strip("[]"), uri.port)
         proxy = proxy_for(origin, self._environ)
         if proxy is None:
             endpoint = self._endpoint(origin, self._egress_policy)
         else:
             self._check_unresolved(origin)
-            way = self._endpoint(proxy.origin)
-            endpoint = ConnectTunnelEndpoint(way, proxy, origin, self._timeout, self._reactor)
+            proxy_endpoint = self._endpoint(proxy.origin)
+            endpoint = ConnectTunnelEndpoint(proxy_endpoint, proxy, origin, self._timeout, self._reactor)
         if origin.scheme == "http":
             return endpoint
-        creator = self._https().creatorForNetloc(origin.host.encode("ascii"), origin.port)
+        creator = self._get_tls_policy().creatorForNetloc(origin.host.encode("ascii"), origin.port)
         return wrapClientTLS(creator, endpoint, self._reactor)
 
     def proxy_for_url(self, url: str) -> Proxy | None:
-        """Give the proxy for a URL; None without one."""
+        """Return the proxy for a URL; None without one."""
         return proxy_for(origin_of(url), self._environ)
 
     def explain_tls(self, url: str) -> str:
-        """Say for the log why the certificate of a URL's server was refused just now."""
+        """Return, for the log, why the certificate of a URL's server was just refused."""
         origin = origin_of(url)
-        return self._https().explain(origin.host, origin.port)
+        return self._get_tls_policy().explain(origin.host, origin.port)
 
     def close(self) -> Deferred[None]:
-        """Close the connections that are kept open."""
+        """Close persistent connections."""
         closing: Deferred[None] = self._pool.closeCachedConnections()
         return closing
 
-    def _through(self, proxy: Proxy) -> ProxyAgent:
-        if proxy not in self._proxied:
-            self._proxied[proxy] = ProxyAgent(self._endpoint(proxy.origin), self._reactor, self._pool)
-        return self._proxied[proxy]
+    def _proxy_agent(self, proxy: Proxy) -> ProxyAgent:
+        if proxy not in self._proxy_agents:
+            self._proxy_agents[proxy] = ProxyAgent(self._endpoint(proxy.origin), self._reactor, self._pool)
+        return self._proxy_agents[proxy]
 
-    def _endpoint(self, origin: Origin, guard: EgressPolicy | None = None) -> IStreamClientEndpoint:
-        """Make an endpoint; without a guard for what the operator of this server chose."""
+    def _endpoint(self, origin: Origin, policy: EgressPolicy | None = None) -> IStreamClientEndpoint:
+        """Make an endpoint; without a policy for an origin that the operator chose."""
         return GuardedEndpoint(
-            self._reactor, guard or EgressPolicy(origin), origin, self._timeout, self._shunned
+            self._reactor, policy or EgressPolicy(origin), origin, self._timeout, self._shunned
         )
 
     def _check_unresolved(self, origin: Origin) -> None:
@@ -270,7 +270,7 @@ class UpstreamAgent:
         Check an origin that the proxy will resolve: only a literal address can be checked here.
 
         Raises:
-            AddressRefused: It is an address that may not be led to.
+            AddressRefused: The egress policy refuses the address.
         """
         host = _as_resolved(origin.host)
         if self._egress_policy is None or not _is_address(host):
@@ -280,15 +280,15 @@ class UpstreamAgent:
         if not self._egress_policy.allows(origin, host):
             raise AddressRefused
 
-    def _https(self) -> TLSPolicy:
-        """Read the certificates to trust, once."""
+    def _get_tls_policy(self) -> TLSPolicy:
+        """Load the trusted certificates, once."""
         if self._tls_policy is None:
             self._tls_policy = TLSPolicy(self._own, self._environ, self._tls)
         return self._tls_policy
 
 
 def _as_resolved(host: str) -> str:
-    """Return the address that resolvers make of a host without a query; else the host itself."""
+    """Return the address to which a host resolves without a query; otherwise the host itself."""
     host = host.removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):  # RFC 6761 section 6.3
         return "127.0.0.1"

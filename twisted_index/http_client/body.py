@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 
-#: For bodies whose reader counts by itself.
+#: For bodies whose reader enforces its own limit.
 UNLIMITED = sys.maxsize
-#: Bytes of an unwanted body that are read all the same, so that its connection can be reused.
-_WORTH_READING = 64 * 1024
-#: Seconds for that: a body that drips would hold its connection for days.
-_WORTH_WAITING = 5.0
+#: Bytes of an unwanted body up to which it is read, so that its connection can be reused.
+_DRAIN_LIMIT = 64 * 1024
+#: Seconds for that: a slow body could hold its connection for days.
+_DRAIN_TIMEOUT = 5.0
 _GZIP_MAGIC = b"\x1f\x8b"
-#: Bytes.
-_UNPACKED_AT_ONCE = 1024 * 1024
+#: Bytes that are decoded at once.
+_DECODE_LIMIT = 1024 * 1024
 
 
 class TruncatedBody(TemporaryFailure):
-    """A body ended before its end."""
+    """A body that ended early, or was aborted."""
 
 
 @implementer(IPushProducer)
@@ -47,13 +47,13 @@ class BoundedBody(Protocol, TimeoutMixin):
     """
     The body of one response, between Twisted and its reader.
 
-    It ends whole or fails. A reader is a function, which `deliver` calls; or an `IProtocol`, of which
+    It is complete or fails. A reader is a function, which `deliver` calls; or an `IProtocol`, of which
     this is the transport (`BoundedResponse.deliverBody`).
 
     Args:
-        response: Its body has not been delivered yet.
-        clock: For the time-out.
-        peer: What the server is called in errors.
+        response: A response whose body has not been delivered yet.
+        clock: Schedules the time-out.
+        peer: Description of the server in errors.
         idle: Seconds without a byte before the body is aborted; not counted while it is paused.
         limit: Bytes.
         gzipped: Whether to decode gzip.
@@ -62,7 +62,7 @@ class BoundedBody(Protocol, TimeoutMixin):
         status: The status code of the response; 200 for 203.
         length: Its Content-Length in bytes; None without one.
         total: Bytes of the whole file if the response is a part of it; for callers to set.
-        coding: A content coding that is not undone here; empty without one.
+        coding: A content coding that is not decoded here; empty without one.
         is_delimited: Whether anything but the end of the connection marked the end of the body.
         limit: Bytes, both as they arrive and decoded; to be set before the body is read.
         on_finished: Called once, when the body has ended, failed or been cancelled.
@@ -80,7 +80,7 @@ class BoundedBody(Protocol, TimeoutMixin):
         limit: int,
         gzipped: bool = False,
     ) -> None:
-        # A proxy that has changed something says 203 instead of 200 (RFC 9110 section 15.3.4).
+        # A proxy that has changed the content sends 203 instead of 200 (RFC 9110 section 15.3.4).
         self.status: int = 200 if response.code == 203 else response.code
         self.length: int | None = response.length if isinstance(response.length, int) else None
         self.total: int | None = None
@@ -107,10 +107,10 @@ class BoundedBody(Protocol, TimeoutMixin):
         Pass the decoded body on as it arrives.
 
         Args:
-            receive: Called with each piece; what it raises aborts the body and is what this fails with.
+            receive: Called with each piece; an exception from it aborts the body and fails the Deferred.
 
         Returns:
-            Fires at the end; fails with BadGateway (too large, or not what its Content-Encoding says)
+            Fires at the end; fails with BadGateway (too large, or contradicting its Content-Encoding)
             or TruncatedBody. Cancelling it aborts the connection.
         """
         if self.length is not None and self.length > self.limit:
@@ -136,14 +136,14 @@ class BoundedBody(Protocol, TimeoutMixin):
 
         await self.deliver(take)
         content = b"".join(pieces)
-        pieces.clear()  # or it would be held twice for as long as the body is
+        pieces.clear()  # otherwise the body would be in memory twice
         return content
 
     def drain(self) -> None:
         """Drop the body: read a short one, so that its connection can be reused, and abort a long one."""
-        self.limit = _WORTH_READING
+        self.limit = _DRAIN_LIMIT
         reading = self.deliver(lambda _: None)
-        reading.addTimeout(_WORTH_WAITING, self._clock).addErrback(lambda _: None)
+        reading.addTimeout(_DRAIN_TIMEOUT, self._clock).addErrback(lambda _: None)
 
     # -- What a reader calls
 
@@ -166,10 +166,9 @@ class BoundedBody(Protocol, TimeoutMixin):
         self._fail(TruncatedBody(f"The answer of the {self._peer} was given up."))
 
     def stopProducing(self) -> None:
-        """Abort the connection; the reader sees that when the connection is gone, as with any transport."""
+        """Abort the connection; the reader gets `connectionLost`, as from any transport."""
         producer = producer_behind(self.transport)
-        # Twisted's proxy of the transport can only close it in good order, for which TLS waits for the
-        # peer.
+        # Twisted's transport proxy offers only an orderly close, for which TLS waits for the peer.
         abort = getattr(producer, "abortConnection", None)
         if abort is not None:
             abort()
@@ -198,7 +197,7 @@ class BoundedBody(Protocol, TimeoutMixin):
             self._fail(error)
 
     def connectionLost(self, reason: Failure = Failure(ResponseDone())) -> None:  # noqa: B008
-        """End, and check that the body is whole."""
+        """Check that the body is complete, and end."""
         if self._ended:
             return
         if reason.check(PotentialDataLoss, ResponseDone) is None:
@@ -212,11 +211,11 @@ class BoundedBody(Protocol, TimeoutMixin):
             self._end(None if self._gunzip.is_whole else cut)
 
     def timeoutConnection(self) -> None:
-        """Give the body up: nothing has arrived for `idle` seconds."""
+        """Abort the body: no byte has arrived for `idle` seconds."""
         self._fail(TruncatedBody(f"The {self._peer} stopped in the middle of its answer."))
 
     def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:
-        """Use the given clock, not the installed reactor."""
+        """Use `clock` instead of the global reactor."""
         return self._clock.callLater(period, func)
 
     # -- Begin and end
@@ -259,11 +258,11 @@ class BoundedBody(Protocol, TimeoutMixin):
 
 class BoundedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]
     """
-    A response whose body is bounded and decoded for every reader, treq's `content` among them.
+    A response whose body is bounded and decoded for every reader, including treq's `content`.
 
     Args:
-        original: Twisted's.
-        body: Its body.
+        original: Twisted's response.
+        body: Its bounded body.
     """
 
     def __init__(self, original: IResponse, body: BoundedBody) -> None:
@@ -276,7 +275,7 @@ class BoundedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]
         return UNKNOWN_LENGTH if self.body.gzipped else self.original.length
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Deliver the body to a protocol, whose `connectionLost` gets ResponseDone or an error of ours."""
+        """Deliver the body to a protocol; its `connectionLost` gets ResponseDone or the body's error."""
         protocol.makeConnection(self.body)  # type: ignore[arg-type]
         self.body.deliver(protocol.dataReceived).addCallbacks(
             lambda _: protocol.connectionLost(Failure(ResponseDone())), protocol.connectionLost
@@ -285,7 +284,7 @@ class BoundedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]
 
 class MemoryBudget:
     """
-    What bodies may take together while they are read.
+    Memory shared by all bodies that are being read.
 
     Args:
         available: Bytes.
@@ -296,7 +295,7 @@ class MemoryBudget:
 
     @contextmanager
     def reserve(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that takes so many bytes, or raises Unavailable; all are given back on exit."""
+        """Yield a function that reserves bytes or raises Unavailable; all are released on exit."""
         taken = 0
 
         def take(size: int) -> None:
@@ -316,11 +315,10 @@ class BoundedGunzip:
     """
     Decodes gzip (RFC 1952) in pieces of bounded size.
 
-    Twisted's decoder, which treq uses, decodes a piece to whatever size it has, and accepts a stream
-    that ends in its middle.
+    Twisted's decoder, which treq uses, decodes a piece of any size at once, and accepts truncated streams.
 
     Args:
-        peer: What the server is called in errors.
+        peer: Description of the server in errors.
 
     Attributes:
         is_whole: Whether the stream may end here.
@@ -330,25 +328,25 @@ class BoundedGunzip:
         self.is_whole = True
         self._peer = peer
         self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        self._after = b""
+        self._trailer = b""
         self._is_over = False
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """
-        Decode a piece, in smaller ones: gzip shrinks to a thousandth.
+        Decode data, in pieces of bounded size: gzip compresses up to 1000:1.
 
         Raises:
             BadGateway: It is not gzip.
         """
         while data and not self._is_over:
             if self._stream.eof:
-                data = self._after = self._after + data
+                data = self._trailer = self._trailer + data
                 if not self._begins_a_member(data):
                     return
                 self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-                self._after = b""
+                self._trailer = b""
             try:
-                part = self._stream.decompress(data, _UNPACKED_AT_ONCE)
+                part = self._stream.decompress(data, _DECODE_LIMIT)
             except zlib.error:
                 raise BadGateway(f"The {self._peer}'s answer is no gzip, though it says so.") from None
             self.is_whole = self._stream.eof
@@ -357,10 +355,10 @@ class BoundedGunzip:
             data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
 
     def _begins_a_member(self, data: bytes) -> bool:
-        """Tell whether another member follows (section 2.2), and not padding, which gzip ignores, too."""
+        """Return whether another member follows (section 2.2); padding is ignored, as by gzip."""
         self._is_over = not _GZIP_MAGIC.startswith(data[:2])
         if self._is_over:
-            self._after = b""
+            self._trailer = b""
         return data.startswith(_GZIP_MAGIC)
 
 

@@ -1,7 +1,7 @@
 """
 Requests to one server, by treq: time-outs, retries, redirects, public errors.
 
-Out of scope: what goes over the wire and how much of it (see `agent`).
+Out of scope: header fields, connections and size limits (see `agent`).
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ T = TypeVar("T")
 
 _log = Logger()
 
-_MAX_REDIRECTS = 5  # as many as curl's manual advises, and more than any index needs
+_MAX_REDIRECTS = 5  # as curl's manual advises; more than any index needs
 
-#: Statuses that say that there is no such thing.
+#: Statuses of resources that do not exist.
 ABSENT_STATUSES = (404, 410)
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class HTTPResponse(NamedTuple):
-    """A response: the URL that gave it after all redirects, status, header fields and body."""
+    """A response: its URL after all redirects, status, header fields and body."""
 
     url: str
     status: int
@@ -63,18 +63,18 @@ class HTTPClient:
     A client of one server.
 
     Args:
-        own_origin: Its origin.
-        reactor: Connects, resolves and counts the time.
-        peer: What the server is called in errors.
-        environ: Names proxies and certificates.
-        egress_policy: Decides which addresses the server may lead to; None if it may be anywhere.
-        credentials: Who we are to its origin.
-        via: What this server calls itself in Via; None if it asks for itself.
+        own_origin: The server's origin.
+        reactor: Twisted's reactor.
+        peer: Description of the server in errors.
+        environ: Environment variables that name proxies and certificates.
+        egress_policy: Decides which addresses may be connected to; None allows all.
+        credentials: Credentials for the server's origin.
+        via: This server's entry in Via; None if it is not acting as a proxy.
         limits: See `ClientLimits`.
-        persistent: Whether connections are kept open.
-        jitter: Returns a number from 0 to 1 whenever a wait is varied.
-        wall: Gives seconds since the epoch.
-        tls: How https is spoken, besides.
+        persistent: Whether connections are reused.
+        jitter: Returns a number from 0 to 1 to vary a delay.
+        wall: Returns seconds since the epoch.
+        tls: See `TLSOptions`.
 
     Raises:
         ConfigurationError: The environment cannot be used.
@@ -130,11 +130,11 @@ class HTTPClient:
         return self._credentials is not None and self._credentials.current() is not None
 
     def close(self) -> Deferred[None]:
-        """Close the connections that are kept open."""
+        """Close persistent connections."""
         return self._connections.close()
 
     def call(self, ask: Callable[[], Coroutine[Any, Any, T]], within: float | None = None) -> Deferred[T]:
-        """Run `ask` as one of the requests that may run, with retries, within so many seconds."""
+        """Run `ask` with retries, within so many seconds, in one of the limited parallel slots."""
 
         async def run() -> T:
             await self._acquire(self._requests, self._limits.queue)
@@ -146,7 +146,7 @@ class HTTPClient:
         return self.with_timeout(run(), within)
 
     def with_timeout(self, work: Coroutine[Any, Any, T], within: float | None = None) -> Deferred[T]:
-        """Cancel work that takes longer than so many seconds; by default, the total time."""
+        """Cancel work after so many seconds; by default, the total time limit."""
         seconds = self._limits.total if within is None else within
         return Deferred.fromCoroutine(work).addTimeout(seconds, self._reactor, self._too_slow)
 
@@ -164,20 +164,20 @@ class HTTPClient:
 
     async def stream(self, url: str, headers: Headers) -> HTTPResponse | None:
         """
-        `get` without a limit for the body, which holds one of the places for streams to its end.
+        `get` without a size limit; the body occupies one of the stream slots until its end.
 
-        Of a content coding only its body tells (`BoundedBody.coding`).
+        A content coding is accepted, and reported by `BoundedBody.coding`.
         """
         await self._acquire(self._streams, self._limits.file_queue)
-        answer = None
+        response = None
         try:
-            answer = await self.get(url, headers, coded=True, head=self._limits.file_head)
+            response = await self.get(url, headers, coded=True, head=self._limits.file_head)
         finally:
-            if answer is None:
+            if response is None:
                 self._streams.release()
-        if answer is not None:
-            answer.body.limit, answer.body.on_finished = UNLIMITED, self._streams.release
-        return answer
+        if response is not None:
+            response.body.limit, response.body.on_finished = UNLIMITED, self._streams.release
+        return response
 
     async def get(
         self,
@@ -192,20 +192,20 @@ class HTTPClient:
         GET a URL, and follow redirects.
 
         Args:
-            url: As it was found; http or https.
-            headers: Besides those that the agent sets.
-            answers: Statuses besides with which it is returned, without its body.
-            coded: Whether its body may have a coding that was not asked for.
+            url: The http or https URL, not normalized.
+            headers: In addition to those that the agent sets.
+            answers: Other statuses whose response is returned, without its body.
+            coded: Whether the body may have an unrequested content coding.
             head: See `request`.
 
         Returns:
-            With status 200 (also for 203, which proxies make of it that have changed something), 206
-            or 304; None for 404 and 410.
+            A response with status 200 (also for 203, which a proxy sends for modified content), 206 or
+            304; None for 404 and 410.
 
         Raises:
-            BadGateway: The answer cannot be used.
-            Unavailable: The server cannot be reached, is too slow, or says so itself.
-            LoopDetected: Likewise.
+            BadGateway: The response cannot be used.
+            Unavailable: The server is unreachable, too slow, or sent a temporary error status.
+            LoopDetected: The server responded with 508.
         """
         try:
             url = normalize_url(url)
@@ -213,23 +213,23 @@ class HTTPClient:
             raise BadGateway(f"The {self._peer} gives a URL that cannot be asked: {error}.") from None
         seen = {url}
         while True:
-            answer = await self.request("GET", url, headers, head=head)
-            if answer.status in (200, 206, 304):
-                return self._uncoded(answer, coded)
-            answer.body.drain()
-            if answer.status not in _REDIRECTS:
+            response = await self.request("GET", url, headers, head=head)
+            if response.status in (200, 206, 304):
+                return self._require_uncoded(response, coded)
+            response.body.drain()
+            if response.status not in _REDIRECTS:
                 break
-            url = self._target(answer)
+            url = self._target(response)
             if url in seen:
                 raise BadGateway(f"The {self._peer} leads in a circle.")
             if len(seen) > _MAX_REDIRECTS:
                 raise BadGateway(f"The {self._peer} leads further than over {_MAX_REDIRECTS} steps.")
             seen.add(url)
-        if answer.status in answers:
-            return answer
-        if answer.status in ABSENT_STATUSES:
+        if response.status in answers:
+            return response
+        if response.status in ABSENT_STATUSES:
             return None
-        raise self._refusal(answer)
+        raise self._refusal(response)
 
     async def request(
         self,
@@ -244,21 +244,22 @@ class HTTPClient:
         Send one request, and wait for the head of its response, whatever its status.
 
         Args:
-            method: In upper case.
-            url: Clean.
-            headers: Besides those that the agent sets.
-            content: The body of the request.
-            head: Seconds for the head of the response, instead of those of the limits.
+            method: The method in upper case.
+            url: A normalized URL.
+            headers: In addition to those that the agent sets.
+            content: The request body.
+            head: Seconds for the response head; defaults to that of the limits.
 
         Raises:
-            Unavailable: As for `get`.
+            BadGateway: The response cannot be used.
+            Unavailable: The server is unreachable or too slow.
         """
         from twisted_index.http_client.treq_client import ExactURL, client_over
 
         if self._treq is None:
             self._treq = client_over(self._agent)
         try:
-            asking = self._treq.request(
+            requesting = self._treq.request(
                 method,
                 ExactURL(url),
                 headers=headers,
@@ -268,7 +269,7 @@ class HTTPClient:
                 reactor=self._reactor,
             )
             seconds = (self._limits.head if head is None else head) + self._limits.connect
-            response = await asking.addTimeout(seconds, self._reactor, self._silent)
+            treq_response = await requesting.addTimeout(seconds, self._reactor, self._no_head)
         except AddressRefused:
             _log.warn(
                 "{own} leads to {origin}, at an address it may not", own=self._own, origin=origin_of(url)
@@ -276,18 +277,18 @@ class HTTPClient:
             raise BadGateway(f"The {self._peer} leads to an address that it may not lead to.") from None
         except Exception as error:
             raise self._failure(error, url) from None
-        body: BoundedBody = response.original.body
-        return HTTPResponse(url, body.status, response.headers, body)
+        body: BoundedBody = treq_response.original.body
+        return HTTPResponse(url, body.status, treq_response.headers, body)
 
-    def _uncoded(self, answer: HTTPResponse, coded: bool) -> HTTPResponse:
-        """Refuse an answer that was coded in vain."""
-        if answer.body.coding and not coded:
-            answer.body.abort()
+    def _require_uncoded(self, response: HTTPResponse, coded: bool) -> HTTPResponse:
+        """Refuse a response with an unrequested content coding."""
+        if response.body.coding and not coded:
+            response.body.abort()
             raise BadGateway(f"The {self._peer} sends something coded in a way that it was not asked for.")
-        return answer
+        return response
 
     def _failure(self, error: Exception, url: str) -> Exception:
-        """Return the error that clients see, and say in the log what only the operator is to know."""
+        """Return the error that clients see, and log the details for the operator."""
         proxy = self._connections.proxy_for_url(url)
         public = public_error(error, self._peer, proxied=proxy is not None)
         if isinstance(public, Untrusted):
@@ -301,36 +302,36 @@ class HTTPClient:
             )
         return public
 
-    async def _acquire(self, places: DeferredSemaphore, seconds: float) -> None:
-        await places.acquire().addTimeout(seconds, self._reactor, self._too_many)
+    async def _acquire(self, slots: DeferredSemaphore, seconds: float) -> None:
+        await slots.acquire().addTimeout(seconds, self._reactor, self._too_many)
 
-    # -- What a status means
+    # -- Statuses
 
-    def _target(self, answer: HTTPResponse) -> str:
-        """Return where a redirect leads."""
-        location = _text(answer.headers.getRawHeaders(b"Location", [b""])[0]).strip()
+    def _target(self, response: HTTPResponse) -> str:
+        """Return the target of a redirect."""
+        location = _text(response.headers.getRawHeaders(b"Location", [b""])[0]).strip()
         if not location:
             raise BadGateway(f"The {self._peer} leads nowhere.")
         try:
-            target = normalize_url(location, base=answer.url, may_have_user=True)
+            target = normalize_url(location, base=response.url, may_have_user=True)
         except InvalidURL as error:
             raise BadGateway(f"The {self._peer} leads to a URL that cannot be asked: {error}.") from None
-        if is_downgrade(answer.url, target):
+        if is_downgrade(response.url, target):
             raise BadGateway(f"The {self._peer} leads from https to http.")
         return target
 
-    def _refusal(self, answer: HTTPResponse) -> Exception:
-        """Return the error that a status means."""
-        code, peer = answer.status, self._peer
+    def _refusal(self, response: HTTPResponse) -> Exception:
+        """Return the error for an error status."""
+        code, peer = response.status, self._peer
         if code in BUSY_STATUSES:
-            now = answer.header(b"Date") or formatdate(self._wall(), usegmt=True)
-            rest = retry_after(answer.header(b"Retry-After"), now)
-            return TemporaryFailure(f"The {peer} cannot answer right now ({code}).", rest)
+            now = response.header(b"Date") or formatdate(self._wall(), usegmt=True)
+            delay = retry_after(response.header(b"Retry-After"), now)
+            return TemporaryFailure(f"The {peer} cannot answer right now ({code}).", delay)
         if code == 407:
             return proxy_error("407", peer)
         if code in (401, 403):
-            _log.warn("{origin} answers with {code}", origin=origin_of(answer.url), code=code)
-            if self._has_account and origin_of(answer.url) == self._own:
+            _log.warn("{origin} answers with {code}", origin=origin_of(response.url), code=code)
+            if self._has_account and origin_of(response.url) == self._own:
                 return Denied(f"The {peer} does not take our user and password ({code}).")
             if self._has_account:
                 return Denied(
@@ -340,20 +341,20 @@ class HTTPClient:
             return Denied(f"The {peer} wants a user and a password that we do not have ({code}).")
         if code == 508:
             return LoopDetected("The request has come back to a server on its way upstream.")
-        return self.unexpected_status(answer)
+        return self.unexpected_status(response)
 
-    def unexpected_status(self, answer: HTTPResponse) -> BadGateway:
+    def unexpected_status(self, response: HTTPResponse) -> BadGateway:
         """Return the error for an unexpected status."""
-        return (Denied if 400 <= answer.status < 500 else BadGateway)(
-            f"The {self._peer} answers with {answer.status}, which is no answer."
+        return (Denied if 400 <= response.status < 500 else BadGateway)(
+            f"The {self._peer} answers with {response.status}, which is no answer."
         )
 
-    # -- What takes too long
+    # -- Time-outs
 
     def _too_slow(self, _result: object, seconds: float) -> NoReturn:
         raise Unavailable(f"The {self._peer} did not answer within {seconds:g} seconds.")
 
-    def _silent(self, _result: object, seconds: float) -> NoReturn:
+    def _no_head(self, _result: object, seconds: float) -> NoReturn:
         raise TemporaryFailure(f"The {self._peer} did not begin to answer within {seconds:g} seconds.")
 
     def _too_many(self, _result: object, _seconds: float) -> NoReturn:
@@ -362,7 +363,7 @@ class HTTPClient:
 
 
 def _text(octets: bytes) -> str:
-    """Decode a URL that a server has not escaped; most write UTF-8."""
+    """Decode a URL with unescaped octets; most servers send UTF-8."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """
 Connections to a server: bounded response headers, and a close that does not wait for the peer.
 
-After a failure neither the connection nor, if there are others, its address is used again.
+After a failure the connection is not reused, and other addresses are preferred.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
     A = TypeVar("A", bound=_Addressed)
 
-#: Bytes of the head of an answer, with all informational ones before it: what curl takes at most.
-#: Twisted bounds one line (16 KB), but not how many there are.
+#: Limit in bytes of a response head with all informational responses before it, as in curl. Twisted
+#: bounds each line (16 KB), but not their number.
 MAX_HEAD = 300 * 1024
-#: Seconds for a connection to end in good order. Over TLS that waits for the other side to agree.
-_GOODBYE = 2.0
-#: Seconds for which an address that failed comes after the others, and how many are remembered.
-_SHUNNED, _MOST_SHUNNED = 60.0, 64
+#: Seconds for an orderly close, which over TLS waits for the peer.
+_CLOSE_TIMEOUT = 2.0
+#: Seconds for which a failed address is tried after the others, and how many are remembered.
+_SHUN_SECONDS, _MAX_SHUNNED = 60.0, 64
 
-#: Twisted had a line in the log for each informational answer: one flood of them had megabytes.
+#: Twisted logs each informational response: a flood of them logs megabytes.
 _SILENT = Logger(namespace=__name__, observer=LogPublisher())
 
 
 class HeaderTooLarge(Exception):
-    """The head of an answer is longer than any that is meant."""
+    """A response head exceeds MAX_HEAD."""
 
 
 class ShunnedAddresses:
     """
-    Addresses that failed just now: one edge of many may be ill, and the next is not.
+    Addresses that failed recently: one CDN edge may be down while others work.
 
     Args:
-        clock: Tells for how long.
+        clock: Provides `seconds()`.
     """
 
     def __init__(self, clock: Any) -> None:
@@ -56,20 +56,20 @@ class ShunnedAddresses:
         self._failed: dict[str, float] = {}
 
     def add(self, address: str) -> None:
-        """Note that an address failed."""
+        """Record that an address failed."""
         self._failed.pop(address, None)
         self._failed[address] = self._clock.seconds()
-        if len(self._failed) > _MOST_SHUNNED:
+        if len(self._failed) > _MAX_SHUNNED:
             del self._failed[next(iter(self._failed))]
 
     def has_failed_since(self, address: str, moment: float) -> bool:
-        """Say whether an address failed at a moment of the clock or after it."""
+        """Return whether an address failed at or after a time of the clock."""
         return self._failed.get(address, -math.inf) >= moment
 
     def move_last(self, addresses: Iterable[A]) -> list[A]:
-        """Put those that failed behind the others."""
-        just_now = self._clock.seconds() - _SHUNNED
-        return sorted(addresses, key=lambda address: self.has_failed_since(address.host, just_now))
+        """Sort addresses that failed recently behind the others."""
+        recent = self._clock.seconds() - _SHUN_SECONDS
+        return sorted(addresses, key=lambda address: self.has_failed_since(address.host, recent))
 
 
 class BoundedProtocol(TwistedClientProtocol):
@@ -77,9 +77,9 @@ class BoundedProtocol(TwistedClientProtocol):
     A connection to an upstream.
 
     Args:
-        quiescent: See Twisted's.
-        clock: Counts the time that its end may take.
-        shunned: Told its address if that fails.
+        quiescent: See `HTTP11ClientProtocol`.
+        clock: Schedules the close time-out.
+        shunned: Records the address if it fails.
     """
 
     _head_left = MAX_HEAD
@@ -88,45 +88,45 @@ class BoundedProtocol(TwistedClientProtocol):
     def __init__(self, quiescent: Callable[[Any], None], clock: Any, shunned: ShunnedAddresses) -> None:
         super().__init__(quiescent)
         self._clock = clock
-        self._made = clock.seconds()
+        self._made_at = clock.seconds()
         self._shunned = shunned
 
     @property
     def address(self) -> str:
-        """Where it leads."""
+        """The peer's address; empty without one."""
         transport: Any = self.transport
         return str(getattr(transport.getPeer(), "host", ""))
 
     @property
     def is_shunned(self) -> bool:
-        """Whether its address has failed since it was made."""
-        return self._shunned.has_failed_since(self.address, self._made)
+        """Whether its address has failed since the connection was made."""
+        return self._shunned.has_failed_since(self.address, self._made_at)
 
     def request(self, request: Any) -> Any:
-        """Ask, and begin to count anew."""
+        """Send a request, and start counting the response head."""
         self._head_left = MAX_HEAD
-        asking = super().request(request)
+        requesting = super().request(request)
         parser = self.parser
         if parser is not None:
             self.log_parser_to(_SILENT)
-            read_on = parser.allHeadersReceived
+            super_all_headers_received = parser.allHeadersReceived
 
             def all_headers_received() -> None:
-                self._see_head(parser, request)
-                read_on()
+                self._normalize_head(parser, request)
+                super_all_headers_received()
 
             parser.allHeadersReceived = all_headers_received
-        return asking.addErrback(self._failed)
+        return requesting.addErrback(self._failed)
 
-    def _see_head(self, parser: Any, request: Any) -> None:
-        """Put what the head says of the connection into the words that Twisted knows."""
+    def _normalize_head(self, parser: Any, request: Any) -> None:
+        """Normalize the response's connection fields to the forms that Twisted supports."""
         response, fields = parser.response, parser.connHeaders
-        said = _tokens(fields, b"Connection") | _tokens(fields, b"Proxy-Connection")
+        options = _tokens(fields, b"Connection") | _tokens(fields, b"Proxy-Connection")
         if response.code in BUSY_STATUSES:
             self._shunned.add(self.address)
-        if b"close" in said or response.version[1:] < (1, 1) or response.code in BUSY_STATUSES:
+        if b"close" in options or response.version[1:] < (1, 1) or response.code in BUSY_STATUSES:
             request.persistent = False
-        # Two on the way may both have said it; who unpacks does that once.
+        # Intermediaries may repeat a field, although it applies once.
         for field in (b"Transfer-Encoding", b"Content-Length"):
             values = _tokens(fields, field) - {b"identity"}
             if len(values) == 1:
@@ -140,43 +140,43 @@ class BoundedProtocol(TwistedClientProtocol):
         return failure
 
     def dataReceived(self, data: bytes) -> None:
-        """Read on, unless there has been too much. What comes with the begin of a body is not counted."""
+        """Parse data, and enforce MAX_HEAD; head bytes in the same segment as the body are not counted."""
         super().dataReceived(data)
         if self.reads_head:
             self._head_left -= len(data)
             if self._head_left < 0:
                 transport: Any = self.transport
                 self._giveUp(Failure(HeaderTooLarge()))
-                # Over TLS, giving up waits for the peer, which goes on sending.
+                # `_giveUp` waits for the peer over TLS, and the peer goes on sending.
                 transport.abortConnection()
 
-    # -- The end
+    # -- Closing
 
     def _giveUp(self, reason: Any) -> None:
         super()._giveUp(reason)
         self.close_soon()
 
     def abort(self) -> Deferred[None]:
-        """See Twisted's."""
-        ending: Deferred[None] = super().abort()
+        """See `HTTP11ClientProtocol.abort`."""
+        closing: Deferred[None] = super().abort()
         self.close_soon()
-        return ending
+        return closing
 
     def close_soon(self) -> None:
-        """Let a connection that is being closed in good order not wait for the other side for long."""
+        """Abort a closing connection if the peer does not complete the close within the time-out."""
         transport: Any = self.transport
         if self._aborting is None and not self.is_lost:
-            self._aborting = self._clock.callLater(_GOODBYE, transport.abortConnection)
+            self._aborting = self._clock.callLater(_CLOSE_TIMEOUT, transport.abortConnection)
 
     def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
-        """Need no other end any more."""
+        """Cancel the close time-out."""
         if self._aborting is not None and self._aborting.active():
             self._aborting.cancel()
         super().connectionLost(reason)
 
 
 def _tokens(fields: Any, name: bytes) -> set[bytes]:
-    """Give the members of a field in lower case, however many lines it has (RFC 9110 section 5.6.1)."""
+    """Return the list members of all lines of a field, in lower case (RFC 9110 section 5.6.1)."""
     return {part.strip().lower() for line in fields.getRawHeaders(name, ()) for part in line.split(b",")} - {
         b""
     }
@@ -184,12 +184,12 @@ def _tokens(fields: Any, name: bytes) -> set[bytes]:
 
 class BoundedPool(TwistedConnectionPool):
     """
-    Keeps such connections.
+    A pool of `BoundedProtocol` connections.
 
     Args:
-        reactor: Counts the time.
-        persistent: Whether they are kept open.
-        shunned: Addresses whose connections from before they failed are not used again.
+        reactor: Twisted's reactor.
+        persistent: Whether connections are reused.
+        shunned: Failed addresses; connections made before the failure are not reused.
     """
 
     def __init__(self, reactor: Any, persistent: bool, shunned: ShunnedAddresses) -> None:
@@ -202,16 +202,16 @@ class BoundedPool(TwistedConnectionPool):
         return _BoundedFactory(quiescent, metadata, self._clock, self._shunned)
 
     def getConnection(self, key: Any, endpoint: Any) -> Any:
-        """See Twisted's."""
+        """See `HTTPConnectionPool.getConnection`; drops shunned connections first."""
         for connection in self.idle_connections(key):
             if connection.is_shunned:
                 self.drop_idle(key, connection)
         return super().getConnection(key, endpoint)
 
     def _putConnection(self, key: Any, connection: Any) -> None:
-        kept = self.idle_connections(key)
-        if len(kept) >= self.maxPersistentPerHost:
-            self.drop_idle(key, kept[0])
+        idle = self.idle_connections(key)
+        if len(idle) >= self.maxPersistentPerHost:
+            self.drop_idle(key, idle[0])
         super()._putConnection(key, connection)
 
     def _removeConnection(self, key: Any, connection: Any) -> None:
@@ -220,7 +220,7 @@ class BoundedPool(TwistedConnectionPool):
 
 
 class _BoundedFactory(TwistedClientFactory):
-    #: A log line per connection is of no use.
+    #: Suppress a log line per connection.
     noisy = False
 
     def __init__(

@@ -1,7 +1,7 @@
 """
-Our credentials at another server: user and password from its URL or from netrc.
+Credentials for another server: user and password from its URL or from netrc.
 
-They go to the origin of that URL only, wherever it redirects.
+They are sent to the origin of that URL only, never to redirect targets elsewhere.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class BasicCredentials:
     A user and a password.
 
     Attributes:
-        user: UTF-8, or what else the URL held.
-        password: Never shown.
+        user: Usually UTF-8; the percent-decoded octets of a URL.
+        password: Like `user`; excluded from `repr`.
     """
 
     user: bytes
@@ -39,42 +39,42 @@ class BasicCredentials:
 
     @property
     def basic(self) -> bytes:
-        """As the value of an Authorization field (RFC 7617)."""
+        """The value of an Authorization field (RFC 7617)."""
         return b"Basic " + base64.b64encode(self.user + b":" + self.password)
 
     def current(self) -> BasicCredentials:
-        """Give itself: it stays as it is."""
+        """Return itself: these credentials never change."""
         return self
 
 
 class _UnreadableNetrc(Exception):
-    """A netrc file that is there and cannot be read."""
+    """A netrc file exists and cannot be read; the message is its path."""
 
 
 class NetrcCredentials:
     """
-    The account for a host as netrc has it now: tokens in it may live no longer than some hours.
+    Credentials for a host from the current netrc file, where tokens may be renewed every few hours.
 
     Args:
-        url: Clean.
+        url: A normalized URL.
         environ: See `netrc_credentials`.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
         self._url = url
         self._environ = environ
-        self._seen: list[tuple[int, int, int] | None] | None = None
+        self._stamps: list[tuple[int, int, int] | None] | None = None
         self._credentials: BasicCredentials | None = None
 
     def current(self) -> BasicCredentials | None:
-        """Give the account; the file is read again when it has changed."""
-        seen = [_stamp(path) for path in _netrc_paths(self._environ)]
-        if seen != self._seen:
-            self._seen = seen
+        """Return the credentials; reads the file again after a change."""
+        stamps = [_stamp(path) for path in _netrc_paths(self._environ)]
+        if stamps != self._stamps:
+            self._stamps = stamps
             try:
                 self._credentials = netrc_credentials(self._url, self._environ)
             except _UnreadableNetrc as error:
-                # It may be half written. Without credentials a server may deny the project.
+                # The file may be half written. Without credentials a server may deny the project.
                 _log.warn(
                     "{path} cannot be read: requests to {host} use its previous credentials, if any",
                     path=str(error),
@@ -93,17 +93,17 @@ def _stamp(path: str) -> tuple[int, int, int] | None:
 
 def split_userinfo(url: str) -> tuple[str, BasicCredentials | None]:
     """
-    Part a URL from the user in it.
+    Split the credentials off a URL.
 
     Args:
-        url: Of an upstream's simple API, as it was configured.
+        url: URL of an upstream's simple API, as configured.
 
     Returns:
-        It as it may be shown, with a slash at its end; and the user.
+        The normalized URL without credentials and with a trailing slash; the credentials.
 
     Raises:
-        ConfigurationError: It is no URL of a simple API. Nothing of it is repeated if it may hold
-            a password.
+        ConfigurationError: It cannot be the URL of a simple API. The message omits a URL that may hold a
+            password.
     """
     try:
         clean = normalize_url(url, may_have_user=True)
@@ -116,40 +116,40 @@ def split_userinfo(url: str) -> tuple[str, BasicCredentials | None]:
 
 
 def credentials_in(url: str) -> BasicCredentials | None:
-    """Return the user and password in a URL; None without."""
-    user, at, _ = urlsplit(url).netloc.rpartition("@")
+    """Return the user and password in a URL; None without them."""
+    userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
     if not at:
         return None
-    name, _, password = user.partition(":")
+    name, _, password = userinfo.partition(":")
     return BasicCredentials(user=unquote_to_bytes(name), password=unquote_to_bytes(password))
 
 
 def netrc_credentials(url: str, environ: Mapping[str, str]) -> BasicCredentials | None:
     """
-    Look up the account for a host, as pip and curl do.
+    Look up the credentials for a host in netrc, as pip and curl do.
 
     Args:
-        url: Clean.
-        environ: NETRC names the file; else it is `.netrc` (or `_netrc`) in the folder of HOME.
+        url: A normalized URL.
+        environ: NETRC names the file; the default is `.netrc` (or `_netrc`) in the folder of HOME.
 
     Returns:
-        None if there is none.
+        None if the file has no entry for the host.
 
     Raises:
-        _UnreadableNetrc: A file is there, and cannot be read; the text is its path.
+        _UnreadableNetrc: A file exists, and cannot be read.
     """
     host = origin_of(url).host
     for path in _netrc_paths(environ):
         try:
-            found = netrc.netrc(path).authenticators(host)
+            entry = netrc.netrc(path).authenticators(host)
         except FileNotFoundError:
             continue
         except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
             raise _UnreadableNetrc(path) from None
-        if found is not None:
-            if not found[0] and not found[2]:  # it ends behind `login`
+        if entry is not None:
+            if not entry[0] and not entry[2]:  # the file ends after `login`
                 raise _UnreadableNetrc(path)
-            return BasicCredentials(user=found[0].encode(), password=(found[2] or "").encode())
+            return BasicCredentials(user=entry[0].encode(), password=(entry[2] or "").encode())
     return None
 
 

@@ -1,8 +1,8 @@
 """
-Egress policy: decides by address, at the moment of connecting, where a server may lead.
+Egress policy: decides by address, when connecting, where a server's URLs and redirects may lead.
 
-A name is resolved once, its addresses are checked, and the connection goes to one of these; a name that
-resolves differently a moment later (DNS rebinding) gains nothing.
+A name is resolved once, its addresses are checked, and the connection goes to one of these; DNS rebinding
+has no effect.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 
 class AddressRefused(Exception):
-    """A name stands for nothing but addresses that this upstream may not lead to."""
+    """A name resolves only to addresses that the egress policy refuses."""
 
 
 class AddressScope(enum.IntEnum):
-    """From where an address can be reached: more is closer. CLOSED is never allowed."""
+    """From where an address can be reached; higher is closer to this machine. CLOSED is never allowed."""
 
     PUBLIC = 0
     PRIVATE = 1
@@ -48,7 +48,7 @@ class AddressScope(enum.IntEnum):
     CLOSED = 3
 
 
-# Metadata services of clouds give credentials to any process that asks.
+# Cloud metadata services return credentials to any local process.
 _CLOSED = tuple(
     ip_network(text)
     for text in (
@@ -59,9 +59,8 @@ _CLOSED = tuple(
         "fd20:ce::254/128",
     )
 )
-# RFC 1918, RFC 6598 (behind the NAT of a provider), RFC 4193; and those for documentation and for
-# measurements (RFC 5737, 2544, 3849, 9637), which lead nowhere in public and stand for public names
-# behind some gateways.
+# RFC 1918, RFC 6598 (carrier-grade NAT), RFC 4193; and those for documentation and benchmarking
+# (RFC 5737, 2544, 3849, 9637), which are not routed publicly, and to which some gateways map public names.
 _PRIVATE = tuple(
     ip_network(text)
     for text in (
@@ -79,8 +78,8 @@ _PRIVATE = tuple(
     )
 )
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052
-# Not for connections, whatever `is_global` of the oldest supported Python says of them: old forms of
-# an IPv4 address in an IPv6 one, addresses for protocols.
+# Not destinations, whatever `is_global` of the oldest supported Python returns: deprecated embeddings of
+# IPv4 in IPv6 addresses, protocol assignments.
 _NO_DESTINATION = tuple(
     ip_network(text)
     for text in (
@@ -102,8 +101,8 @@ _NO_DESTINATION = tuple(
 
 
 def address_scope(text: str) -> AddressScope:
-    """Tell from where an address can be reached; of one that stands for an IPv4 address, by that."""
-    address = _meant(ip_address(text.partition("%")[0]))
+    """Return from where an address can be reached, after unwrapping an embedded IPv4 address."""
+    address = _unwrap(ip_address(text.partition("%")[0]))
     if address.is_loopback:
         return AddressScope.LOOPBACK
     if _is_in(address, _CLOSED):
@@ -115,8 +114,8 @@ def address_scope(text: str) -> AddressScope:
     return AddressScope.PUBLIC
 
 
-def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Give the IPv4 address that an IPv6 one leads to: mapped, 6to4 (RFC 3056), NAT64 (RFC 6052)."""
+def _unwrap(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the IPv4 address embedded in an IPv6 one: mapped, 6to4 (RFC 3056), NAT64 (RFC 6052)."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:
@@ -130,54 +129,53 @@ def _is_in(address: IPv4Address | IPv6Address, networks: Iterable[IPv4Network | 
 
 class EgressPolicy:
     """
-    Decides which addresses one upstream may lead to.
+    Decides to which addresses requests to one upstream may connect.
 
-    Its own origin is always allowed: the operator chose it. Elsewhere a public upstream leads only to
-    public addresses, one on a private network to private ones as well, one on this machine to this
-    machine as well. What it is itself is settled when its name is first resolved, and stays so: a name
-    that stood for another machine then does not come to stand for this one, or for what a cloud tells
-    its machines (DNS rebinding).
+    Its own origin is allowed: the operator chose it. Other origins may be at public addresses; if the
+    upstream is on a private network, also at private ones; if it is on this machine, also on this
+    machine. The scope of the upstream is fixed when its name is first resolved: the name cannot later
+    resolve to this machine or to a cloud metadata service (DNS rebinding).
 
     Args:
         own_origin: The upstream's origin.
-        exceptions: Addresses and networks that are allowed besides.
+        exceptions: Additional addresses and networks that are allowed.
 
     Raises:
-        ConfigurationError: An exception is none.
+        ConfigurationError: An exception is neither an address nor a network.
     """
 
     def __init__(self, own_origin: Origin, exceptions: Sequence[str] = ()) -> None:
         self.own_origin = own_origin
         self._exceptions = tuple(_network(text) for text in exceptions)
-        self._reach: AddressScope | None = None
+        self._own_scope: AddressScope | None = None
 
     @property
     def has_own_addresses(self) -> bool:
-        """Whether it is known what the upstream is itself."""
-        return self._reach is not None
+        """Whether the scope of the upstream itself is known."""
+        return self._own_scope is not None
 
     def set_own_addresses(self, addresses: Iterable[str]) -> None:
-        """Hear what the upstream's own name stands for; only the first time counts."""
-        reaches = [address_scope(address) for address in addresses]
-        if reaches and self._reach is None:
-            self._reach = AddressScope.PUBLIC if AddressScope.PUBLIC in reaches else min(reaches)
+        """Set the scope of the upstream from its own addresses; only the first call has an effect."""
+        scopes = [address_scope(address) for address in addresses]
+        if scopes and self._own_scope is None:
+            self._own_scope = AddressScope.PUBLIC if AddressScope.PUBLIC in scopes else min(scopes)
 
     def allows(self, origin: Origin, address: str) -> bool:
-        """Tell whether a connection to an address may be made for the sake of an origin."""
+        """Return whether requests for an origin may connect to an address."""
         if self._is_exception(address):
             return True
-        reach = address_scope(address)
+        scope = address_scope(address)
         if origin == self.own_origin:
-            # Between public and private it may move: names do that with the network of the machine.
-            return self._reach in (None, AddressScope.CLOSED) or reach <= max(
-                self._reach, AddressScope.PRIVATE
+            # The name may resolve to public or private addresses, depending on the current network.
+            return self._own_scope in (None, AddressScope.CLOSED) or scope <= max(
+                self._own_scope, AddressScope.PRIVATE
             )
-        own = AddressScope.PUBLIC if self._reach in (None, AddressScope.CLOSED) else self._reach
-        return reach is not AddressScope.CLOSED and reach <= own
+        own = AddressScope.PUBLIC if self._own_scope in (None, AddressScope.CLOSED) else self._own_scope
+        return scope is not AddressScope.CLOSED and scope <= own
 
     def _is_exception(self, text: str) -> bool:
         address = ip_address(text.partition("%")[0])
-        return _is_in(address, self._exceptions) or _is_in(_meant(address), self._exceptions)
+        return _is_in(address, self._exceptions) or _is_in(_unwrap(address), self._exceptions)
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
@@ -192,14 +190,14 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 @implementer(IStreamClientEndpoint)
 class GuardedEndpoint:
     """
-    Connects to an origin, at addresses that the guard allows.
+    Connects to an origin, at addresses that the egress policy allows.
 
     Args:
         reactor: Resolves and connects.
-        egress_policy: See there.
-        origin: Where to.
+        egress_policy: See `EgressPolicy`.
+        origin: The destination.
         timeout: Seconds for resolving and connecting together.
-        shunned: Addresses that are tried after the others.
+        shunned: Failed addresses, tried last.
     """
 
     def __init__(
@@ -221,7 +219,7 @@ class GuardedEndpoint:
         Connect.
 
         Returns:
-            Fails with AddressRefused, or as connections and resolvers fail.
+            Fails with AddressRefused, or the errors of connections and resolvers.
         """
         connecting = Deferred.fromCoroutine(self._connect(protocol_factory))
         return connecting.addTimeout(self._timeout, self._reactor, _too_slow)
@@ -239,13 +237,13 @@ class GuardedEndpoint:
         if self._shunned is not None:
             allowed = self._shunned.move_last(allowed)
         resolved = _Resolved(self._reactor, allowed)
-        # By an address: the endpoint refuses names that IDNA does not know, such as `my_host`.
+        # By address: the endpoint refuses names that are invalid in IDNA, such as `my_host`.
         endpoint = HostnameEndpoint(resolved, allowed[0].host, self._origin.port, self._timeout)
         protocol: IProtocol = await endpoint.connect(protocol_factory)
         return protocol
 
     async def _resolve(self, host: str, port: int) -> list[Any]:
-        """Find the addresses of a name; none if there are none."""
+        """Resolve a name; an empty list if it has no addresses."""
         receiver = _Receiver()
         self._reactor.nameResolver.resolveHostName(receiver, host, port)
         addresses = await receiver.done
@@ -260,28 +258,28 @@ def _too_slow(_result: object, _seconds: float) -> NoReturn:
 
 @implementer(IResolutionReceiver)
 class _Receiver:
-    """Collects what a name stands for."""
+    """Collects the addresses of a name."""
 
     def __init__(self) -> None:
         self.done: Deferred[list[Any]] = Deferred()
         self._addresses: list[Any] = []
 
     def resolutionBegan(self, resolution: object) -> None:
-        """Need nothing of it: a resolution that takes too long is left to itself."""
+        """Do nothing: a slow resolution is not cancelled."""
 
     def addressResolved(self, address: object) -> None:
-        """Take one."""
+        """Collect an address."""
         self._addresses.append(address)
 
     def resolutionComplete(self) -> None:
-        """Deliver the addresses, unless the waiter is gone."""
+        """Fire with the addresses, unless cancelled."""
         if not self.done.called:
             self.done.callback(self._addresses)
 
 
 @implementer(IReactorPluggableNameResolver, IHostResolution)
 class _Resolved:
-    """A reactor for which one name is already resolved."""
+    """A reactor whose resolver returns addresses that were resolved and checked before."""
 
     name = "resolved"
 
@@ -294,11 +292,11 @@ class _Resolved:
         return getattr(self._reactor, name)
 
     def installNameResolver(self, resolver: Any) -> Any:
-        """Refuse: the one name is resolved."""
+        """Not supported."""
         raise NotImplementedError
 
     def resolveHostName(self, receiver: Any, _host: str, _port: int = 0, *_: object, **__: object) -> Any:
-        """Give the addresses at once."""
+        """Return the resolved addresses synchronously."""
         receiver.resolutionBegan(self)
         for address in self._addresses:
             receiver.addressResolved(address)
@@ -306,4 +304,4 @@ class _Resolved:
         return self
 
     def cancel(self) -> None:
-        """Do nothing: it is done."""
+        """Do nothing: the resolution is complete."""

@@ -11,22 +11,21 @@ class ClientLimits:
     Time-outs in seconds, retries, sizes in bytes, concurrency.
 
     Attributes:
-        connect: For a connection.
-        head: From the request to the end of the response's head, with the TLS handshake.
-        file_head: The same for a file: some indexes fetch all of it before they begin to answer.
-        idle: Without a byte of the body.
-        total: For a whole `call`, with all its tries. Far more than a large page takes over a slow
-            link: what does not pause is not given up.
-        queue: For a place among the requests that may run.
-        file_queue: For a place among the files that come.
-        tries: Of one request.
-        back_off: Before the second try; twice as long before the next, and up to half of it more.
-        retry_after: Longest Retry-After that is waited for.
-        max_body: Of a body, as it comes and decoded. The largest pages in the field, of projects
-            with ten thousand files and more, have some ten million bytes; and Python makes ten
-            times as much of a page while it is read.
-        parallel: Requests at once.
-        files: Files at once; one uv alone asks for 50.
+        connect: Seconds for a connection.
+        head: Seconds from the request to the end of the response head, including the TLS handshake.
+        file_head: The same for a file: some indexes fetch it completely before they respond.
+        idle: Seconds without a byte of the body.
+        total: Seconds for a whole `call`, with all its tries. Far more than a large page takes over a slow
+            link: a body that does not stall is not aborted.
+        queue: Seconds in the queue for a request slot.
+        file_queue: Seconds in the queue for a file slot.
+        tries: Maximum of tries for one request.
+        back_off: Seconds before the second try; doubled for each further try, plus up to half as jitter.
+        retry_after: Longest Retry-After, in seconds, before a retry.
+        max_body: Bytes of a body, both received and decoded. The largest pages, of projects with ten
+            thousand files and more, have some ten million bytes; parsing takes ten times as much memory.
+        parallel: Number of parallel requests.
+        files: Number of parallel files; a single uv requests 50.
     """
 
     connect: float = 5.0

@@ -1,7 +1,7 @@
 """
 The HTTP proxy of the environment, and CONNECT through it to an https origin.
 
-Twisted has an agent for http through a proxy, and none for https.
+Twisted has a proxy agent for http only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 
-#: Bytes of a proxy's answer to CONNECT.
+#: Limit in bytes of a proxy's response to CONNECT.
 _MAX_HEAD = 16 * 1024
 
 
@@ -37,8 +37,8 @@ class Proxy:
     A proxy.
 
     Attributes:
-        origin: Where it listens; http.
-        credentials: Who we are to it.
+        origin: Its origin; http.
+        credentials: Credentials for the proxy.
     """
 
     origin: Origin
@@ -47,11 +47,11 @@ class Proxy:
 
 class ProxyRefused(Exception):
     """
-    A proxy does not connect us; the text says what it answered.
+    A proxy refused a tunnel; the message is its response.
 
     Args:
-        response: As text.
-        status: The status that it gave; 0 without one.
+        response: The response as text.
+        status: Its status code; 0 without one.
     """
 
     def __init__(self, response: str, status: int = 0) -> None:
@@ -61,14 +61,14 @@ class ProxyRefused(Exception):
 
 def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
     """
-    Find the proxy for an origin, by the variables that curl made a custom.
+    Find the proxy for an origin, by the same variables as curl.
 
     Args:
-        origin: Where the request goes.
+        origin: The origin of the request.
         environ: `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, in lower or upper case.
 
     Raises:
-        ConfigurationError: What is named there is no http proxy.
+        ConfigurationError: The variable does not name an http proxy.
     """
     if _goes_direct(origin, _variable(environ, "no_proxy")):
         return None
@@ -85,8 +85,8 @@ def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name)
-    # A CGI program gets the Proxy field of a request in HTTP_PROXY; hence curl reads it in lower
-    # case only. This is no CGI program, and pip reads both.
+    # For CGI, HTTP_PROXY holds a request's Proxy field, so curl reads only the lower-case name. This is
+    # not a CGI program, and pip reads both.
     return value if value is not None else environ.get(name.upper(), "")
 
 
@@ -97,7 +97,7 @@ def _goes_direct(origin: Origin, no_proxy: str) -> bool:
 
 
 def _no_proxy_matches(pattern: str, origin: Origin) -> bool:
-    """Tell whether a part of NO_PROXY names an origin: a host, a domain, a network, perhaps a port."""
+    """Return whether an entry of NO_PROXY (host, domain or network, with optional port) has an origin."""
     if pattern == "*":
         return True
     try:
@@ -119,11 +119,11 @@ class ConnectTunnelEndpoint:
     Connects to an origin through a proxy (RFC 9110 section 9.3.6).
 
     Args:
-        endpoint: Of the proxy.
-        proxy: It.
-        origin: Where to.
-        timeout: Seconds for the proxy's answer.
-        clock: Counts them.
+        endpoint: Endpoint of the proxy.
+        proxy: The proxy.
+        origin: The destination.
+        timeout: Seconds for the proxy's response.
+        clock: Schedules the time-out.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class ConnectTunnelEndpoint:
         Connect.
 
         Returns:
-            Fails with ProxyRefused, or as connections fail.
+            Fails with ProxyRefused, or the errors of connections.
         """
         return Deferred.fromCoroutine(self._connect(protocol_factory))
 
@@ -161,7 +161,7 @@ class ConnectTunnelEndpoint:
 
 
 class _Tunnel(Protocol):
-    """Asks for the way, then is nothing but a way."""
+    """Sends CONNECT, then relays between the transport and the inner protocol."""
 
     def __init__(self, request: bytes, factory: IProtocolFactory) -> None:
         self.opened: Deferred[Any] = Deferred(lambda _: self._abort())
@@ -182,15 +182,15 @@ class _Tunnel(Protocol):
         self._head += data
         head, end, rest = self._head.partition(b"\r\n\r\n")
         if end:
-            self._answered(head.split(b"\r\n")[0], rest)
+            self._response_received(head.split(b"\r\n")[0], rest)
         elif len(self._head) > _MAX_HEAD:
             self._fail(ProxyRefused("an endless answer"))
 
-    def _answered(self, status_line: bytes, rest: bytes) -> None:
+    def _response_received(self, status_line: bytes, rest: bytes) -> None:
         status = b"".join(status_line.split(b" ")[1:2])[:3]
-        number = int(status) if status_line.startswith(b"HTTP/1.") and status.isdigit() else 0
-        if not 200 <= number < 300:  # any of these opens the way (RFC 9110 section 9.3.6)
-            self._fail(ProxyRefused(status.decode("ascii", "replace"), number))
+        code = int(status) if status_line.startswith(b"HTTP/1.") and status.isdigit() else 0
+        if not 200 <= code < 300:  # any 2xx opens the tunnel (RFC 9110 section 9.3.6)
+            self._fail(ProxyRefused(status.decode("ascii", "replace"), code))
             return
         assert self.transport is not None
         self._head = b""

@@ -12,7 +12,7 @@ from twisted_index.http_client.proxy import ProxyRefused
 from twisted_index.http_client.retry import BUSY_STATUSES, TemporaryFailure
 from twisted_index.http_client.tls import tls_error
 
-# What a connection may fail with before there is a response, and what may be otherwise the next time.
+# Errors before a response that a retry may cure.
 _CONNECTION_FAILURES = (
     connection_errors.ConnectError,
     connection_errors.DNSLookupError,
@@ -22,21 +22,21 @@ _CONNECTION_FAILURES = (
 )
 
 
-def proxy_error(said: str, peer: str, status: int = 0) -> SimpleIndexError:
-    """Return the error for what a proxy answers: what it said, and the status that it gave, if any."""
-    wish = ": it wants a user and a password, or others than it is given" if said == "407" else ""
+def proxy_error(response: str, peer: str, status: int = 0) -> SimpleIndexError:
+    """Return the error for a proxy's response, given as text and status code (0 without one)."""
+    hint = ": it wants a user and a password, or others than it is given" if response == "407" else ""
     kind = TemporaryFailure if status in BUSY_STATUSES else BadGateway
-    return kind(f"The proxy on the way to the {peer} answers with {said}{wish}.")
+    return kind(f"The proxy on the way to the {peer} answers with {response}{hint}.")
 
 
 def public_error(error: Exception, peer: str, *, proxied: bool = False) -> Exception:
     """
-    Return what a client may see of a failure.
+    Return the public error for a failed request.
 
     Args:
-        error: As Twisted gave it; errors of ours stay as they are.
-        peer: What the server is called.
-        proxied: Whether a proxy was asked to lead there.
+        error: Twisted's error; a `SimpleIndexError` is returned unchanged.
+        peer: Description of the server.
+        proxied: Whether the request goes through a proxy.
 
     Returns:
         BadGateway, TemporaryFailure, or CancelledError if the caller has cancelled the request.
@@ -49,14 +49,14 @@ def public_error(error: Exception, peer: str, *, proxied: bool = False) -> Excep
             return CancelledError()
     if isinstance(error, ProxyRefused):
         return proxy_error(str(error), peer, error.status)
-    if (trouble := tls_error(causes, peer)) is not None:
-        return trouble
-    if isinstance(error, UnicodeError):  # from IDNA, through which Twisted puts names for TLS
+    if (tls_failure := tls_error(causes, peer)) is not None:
+        return tls_failure
+    if isinstance(error, UnicodeError):  # from IDNA, which Twisted applies to names for TLS
         return BadGateway(f"The {peer} has a name that no certificate proves; ask it by another, or by http.")
     if any(isinstance(cause, HeaderTooLarge) for cause in causes):
         return BadGateway(f"The head of the {peer}'s answer does not end.")
     if proxied and not isinstance(error, connection_errors.ConnectionClosed):
-        peer = f"proxy on the way to the {peer}"  # there is no other connection
+        peer = f"proxy on the way to the {peer}"  # the only connection is to the proxy
     if isinstance(error, connection_errors.DNSLookupError):
         return TemporaryFailure(f"The name of the {peer} cannot be resolved.")
     if isinstance(error, _CONNECTION_FAILURES) and not isinstance(error, connection_errors.ConnectionClosed):

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MAX_RETRY_AFTER = 120  # seconds that are passed on to clients; installers sleep that long without a word
+_MAX_RETRY_AFTER = 120  # seconds passed on to clients; installers sleep that long silently
 
 
-#: Statuses that may be others in a moment: of one failing node of many (500), of a connection that was
-#: kept open too long (408, RFC 9110 section 15.5.9), of rate limits (RFC 6585 section 4), and of CDNs.
+#: Statuses of temporary failures: one failing node of many (500), a connection idle for too long (408,
+#: RFC 9110 section 15.5.9), rate limits (RFC 6585 section 4), and CDN errors.
 BUSY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525), 527})
 
 
@@ -28,8 +28,8 @@ class TemporaryFailure(Unavailable):
     A request failed in a way that a retry may cure.
 
     Args:
-        message: What happened.
-        requested_delay: Seconds that the server asked for in Retry-After; None without that field.
+        message: The public message.
+        requested_delay: Seconds in the server's Retry-After; None without that field.
     """
 
     def __init__(self, message: str, requested_delay: int | None = None) -> None:
@@ -38,7 +38,7 @@ class TemporaryFailure(Unavailable):
 
 
 class Denied(BadGateway):
-    """A server refuses this very URL, or us; asking again is in vain, unless for another URL."""
+    """A server refuses this URL, or our credentials; only a request for another URL may succeed."""
 
 
 async def retrying(
@@ -52,16 +52,16 @@ async def retrying(
     jitter: Callable[[], float] = lambda: 1.0,
 ) -> T:
     """
-    Call `ask` until it succeeds, fails for good, or has failed often enough.
+    Call `ask` until it succeeds, fails permanently, or all tries have failed.
 
     Args:
-        ask: Raises TemporaryFailure if a retry makes sense.
-        reactor: Counts the time.
-        tries: Calls in all.
+        ask: Sends the request; raises TemporaryFailure if a retry makes sense.
+        reactor: Schedules retries.
+        tries: Maximum of calls.
         back_off: Seconds before the second call.
-        growth: How many times longer each further wait is.
-        longest_rest: Seconds; a server that asks for a longer rest is not asked again.
-        jitter: Gives a factor for each wait, so that many clients do not come back at once.
+        growth: Factor between one delay and the next.
+        longest_rest: Seconds; no retry if Retry-After is longer.
+        jitter: Returns a factor for each delay, so that clients do not retry at the same moment.
 
     Raises:
         TemporaryFailure: The last one.
@@ -72,27 +72,27 @@ async def retrying(
         except TemporaryFailure as error:
             if error.requested_delay > longest_rest:
                 raise
-            rest = max(error.requested_delay, back_off * jitter())
+            delay = max(error.requested_delay, back_off * jitter())
         back_off *= growth
-        await deferLater(reactor, rest)
+        await deferLater(reactor, delay)
     return await ask()
 
 
 def retry_after(value: str, date: str) -> int | None:
     """
-    Read a Retry-After (RFC 9110 section 10.2.3).
+    Parse a Retry-After field (RFC 9110 section 10.2.3).
 
     Args:
         value: Seconds, or a date.
-        date: When the answer was made: by the clock of its server if it tells, else by ours.
+        date: The response's Date field; without one, the current time.
 
     Returns:
-        Seconds; None if it says nothing.
+        Seconds; None if the field is absent or invalid.
     """
     if value.isascii() and value.isdigit():
         return int(value[:9])
     try:
         until, now = parsedate_to_datetime(value), parsedate_to_datetime(date)
         return max(0, int((until - now).total_seconds()))
-    except (ValueError, TypeError, OverflowError):  # also for one with a zone and one without
+    except (ValueError, TypeError, OverflowError):  # TypeError also if only one has a time zone
         return None

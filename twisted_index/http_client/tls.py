@@ -1,7 +1,7 @@
 """
-TLS: how another server authenticates, and how we do.
+TLS: trusted authorities and client certificates.
 
-Its certificate must be signed by an authority that the environment names, as for pip.
+A server's certificate must be signed by an authority that the environment names, as for pip.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     from twisted_index.http_client.urls import Origin
 
-#: In the order in which pip and its libraries look at them.
+#: In the order in which pip and its libraries read them.
 VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
-#: OpenSSL's codes in its own words, as in "cert has expired" (openssl-verification-options(1)).
+#: OpenSSL's names of its verify codes, such as "cert has expired" (openssl-verification-options(1)).
 _VERIFY_CODES = {
     code: name.removeprefix("ERR_").replace("_", " ").lower()
     for name, code in vars(SSL.X509VerificationCodes).items()
@@ -49,39 +49,39 @@ _PEM = re.compile(b"-----BEGIN (?:TRUSTED )?CERTIFICATE-----.+?-----END (?:TRUST
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLSOptions:
     """
-    What pip can be configured to do besides.
+    TLS settings, as in pip's configuration.
 
     Attributes:
-        client_cert: Path of a file with our certificate and its key; None without.
-        trusted_hosts: `host` or `host:port`, in lower case, whose certificates are not checked.
+        client_cert: Path of a file with the client certificate and its key; None without one.
+        trusted_hosts: `host` or `host:port`, in lower case, whose certificates are not verified.
     """
 
     client_cert: str | None = None
     trusted_hosts: tuple[str, ...] = ()
 
 
-#: No certificate of our own, and every other one is checked.
+#: No client certificate, and every server certificate is verified.
 CHECKED = TLSOptions()
 
 
 @implementer(IPolicyForHTTPS)
 class TLSPolicy:
     """
-    Makes the TLS of connections.
+    Creates the TLS connections.
 
     Args:
-        own_origin: Origin of the configured server, the only one that receives our certificate.
+        own_origin: Origin of the configured server, the only one that receives the client certificate.
         environ: See `trust_root`.
         options: See `TLSOptions`.
 
     Raises:
-        ConfigurationError: A file that is named cannot be used.
+        ConfigurationError: A configured file cannot be used.
     """
 
     def __init__(self, own_origin: Origin, environ: Mapping[str, str], options: TLSOptions) -> None:
         self._own = (own_origin.host, own_origin.port)
         self._trusted_hosts = frozenset(options.trusted_hosts)
-        self._root = trust_root(environ)
+        self._trust_root = trust_root(environ)
         self._trusted_by = _trusted_by(environ)
         self._last: MutableMapping[str, SSL.Connection] = WeakValueDictionary()
         self._identity = {} if options.client_cert is None else _identity(options.client_cert)
@@ -89,44 +89,44 @@ class TLSPolicy:
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
         """See `IPolicyForHTTPS`."""
         host = hostname.decode("ascii")
-        place = f"{host}:{port}"
+        netloc = f"{host}:{port}"
         identity = self._identity if (host, port) == self._own else {}
-        if not self._trusted_hosts.isdisjoint({host, place}):
-            return _Unchecked(host, CertificateOptions(verify=False, **identity).getContext())
-        options = optionsForClientTLS(host, trustRoot=self._root, extraCertificateOptions=identity)
-        return _Watched(options, place, self._last)
+        if not self._trusted_hosts.isdisjoint({host, netloc}):
+            return _UnverifiedCreator(host, CertificateOptions(verify=False, **identity).getContext())
+        options = optionsForClientTLS(host, trustRoot=self._trust_root, extraCertificateOptions=identity)
+        return _RecordingCreator(options, netloc, self._last)
 
     def explain(self, host: str, port: int) -> str:
-        """Say for the log why the certificate of the last connection to a place was refused."""
-        place = f"{host}:{port}"
+        """Return, for the log, why the certificate of the last connection to a host was refused."""
+        netloc = f"{host}:{port}"
         return (
-            f"the certificate of {place} is refused: {_refusal(self._last.get(place))}; trusted are"
+            f"the certificate of {netloc} is refused: {_refusal(self._last.get(netloc))}; trusted are"
             f" {self._trusted_by}"
         )
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Watched:
+class _RecordingCreator:
     """
-    Makes connections, and remembers the last one, to tell why its certificate was refused.
+    Creates connections, and keeps the last one, to report why its certificate was refused.
 
-    Not by a callback for verification: Twisted's own is there, and checks the name.
+    Not by a verification callback: Twisted needs its own, which checks the name.
     """
 
-    def __init__(self, creator: Any, place: str, last: MutableMapping[str, SSL.Connection]) -> None:
+    def __init__(self, creator: Any, netloc: str, last: MutableMapping[str, SSL.Connection]) -> None:
         self._creator = creator
-        self._place = place
+        self._netloc = netloc
         self._last = last
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         connection: SSL.Connection = self._creator.clientConnectionForTLS(tlsProtocol)
-        self._last[self._place] = connection
+        self._last[self._netloc] = connection
         return connection
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Unchecked:
-    """Makes connections to a host that need not prove who it is."""
+class _UnverifiedCreator:
+    """Creates connections without verifying the server's certificate."""
 
     def __init__(self, host: str, context: SSL.Context) -> None:
         self._host = host
@@ -140,7 +140,7 @@ class _Unchecked:
 
 
 def _identity(path: str) -> dict[str, Any]:
-    """Read our certificate, those that it is signed by, and its key, as CertificateOptions takes them."""
+    """Read the client certificate, its chain and key, as arguments of CertificateOptions."""
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from cryptography.x509 import load_pem_x509_certificates
 
@@ -150,10 +150,10 @@ def _identity(path: str) -> dict[str, Any]:
         own, *chain = load_pem_x509_certificates(content)
         key = load_pem_private_key(content, password=None)
         identity: dict[str, Any] = {"privateKey": key, "certificate": own, "extraCertChain": chain}
-        CertificateOptions(**identity).getContext()  # the two go together
+        CertificateOptions(**identity).getContext()  # checks that the key matches
     except OSError as error:
         raise ConfigurationError(f"client-cert: {path} cannot be read ({error.strerror}).") from None
-    # Each of the three raises errors of its own, and they differ between versions.
+    # Each of these calls raises errors of its own, which differ between versions.
     except Exception as error:
         raise ConfigurationError(
             f"client-cert: {path} has to hold a certificate and its private key, without a password, as PEM."
@@ -167,23 +167,23 @@ class Untrusted(BadGateway):
 
 def tls_error(causes: Sequence[Exception], peer: str) -> BadGateway | None:
     """
-    Say what went wrong with TLS.
+    Return the public error for a TLS failure.
 
     Args:
-        causes: Of one failure, as OpenSSL and service_identity gave them.
-        peer: What the server is called.
+        causes: The causes of one failure, as raised by OpenSSL and service_identity.
+        peer: Description of the server.
 
     Returns:
-        None if it was not TLS.
+        None if TLS was not the cause.
     """
     if any(isinstance(cause, VerificationError) for cause in causes):
         return BadGateway(
             f"The {peer} cannot prove who it is: its certificate is not trusted, as it is for another name."
         )
-    found = [cause for cause in causes if isinstance(cause, SSL.Error)]
-    if not found:
+    ssl_errors = [cause for cause in causes if isinstance(cause, SSL.Error)]
+    if not ssl_errors:
         return None
-    reason = _reason(found[0])
+    reason = _reason(ssl_errors[0])
     if "certificate verify failed" in reason:
         return Untrusted(f"The {peer} cannot prove who it is: its certificate is not trusted.")
     if "certificate" in reason or "unknown ca" in reason:  # the alerts of RFC 8446 section 6.2 about ours
@@ -202,14 +202,14 @@ def tls_error(causes: Sequence[Exception], peer: str) -> BadGateway | None:
 
 
 def _reason(error: SSL.Error) -> str:
-    """Give OpenSSL's own words: the last of its errors is the nearest to the cause."""
+    """Return OpenSSL's message; the last of its errors is nearest to the cause."""
     errors = error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ()
-    reasons = [str(one[-1]) for one in errors if isinstance(one, (list, tuple)) and one and one[-1]]
+    reasons = [str(entry[-1]) for entry in errors if isinstance(entry, (list, tuple)) and entry and entry[-1]]
     return reasons[-1] if reasons else "the connection ended"
 
 
 def _refusal(connection: SSL.Connection | None) -> str:
-    """Say why OpenSSL refused a certificate; pyOpenSSL has no name of its own for that question."""
+    """Return why OpenSSL refused a certificate; pyOpenSSL has no public API for this."""
     try:
         code = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined, union-attr]
     except AttributeError:
@@ -218,46 +218,46 @@ def _refusal(connection: SSL.Connection | None) -> str:
 
 
 def _trusted_by(environ: Mapping[str, str]) -> str:
-    """Say where the certificates to trust come from."""
-    named = _named(environ)
-    return "those of this system" if named is None else f"those that {named[0]} names, in {named[1]}"
+    """Return a description of the trusted certificates."""
+    variable = _variable(environ)
+    return "those of this system" if variable is None else f"those that {variable[0]} names, in {variable[1]}"
 
 
-def _named(environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """Find the first of VARIABLES that is set, and its value."""
+def _variable(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the first of VARIABLES that is set, and its value."""
     return next(((variable, path) for variable in VARIABLES if (path := environ.get(variable))), None)
 
 
 def trust_root(environ: Mapping[str, str]) -> Any:
     """
-    Find the certificates to trust.
+    Load the trusted certificates.
 
     Args:
-        environ: The first of VARIABLES that is set counts; a file, or a folder of files. Without
-            any it is what the platform trusts.
+        environ: The first of VARIABLES that is set counts; it names a file, or a folder of files. The
+            default is the platform's trust store.
 
     Raises:
-        ConfigurationError: What is named there cannot be read, or holds none.
+        ConfigurationError: The named path cannot be read, or holds no certificate.
     """
-    named = _named(environ)
-    return platformTrust() if named is None else trustRootFromCertificates(_certificates(*named))
+    variable = _variable(environ)
+    return platformTrust() if variable is None else trustRootFromCertificates(_certificates(*variable))
 
 
 def _certificates(variable: str, path: str) -> list[Certificate]:
     try:
-        found = {pem: Certificate.loadPEM(pem) for file in _files(path) for pem in _pems(file)}
+        certificates = {pem: Certificate.loadPEM(pem) for file in _files(path) for pem in _pems(file)}
     except OSError as error:
         raise ConfigurationError(f"{variable}: {path} cannot be read ({error.strerror}).") from None
-    # What pyOpenSSL raises for a damaged certificate differs between its versions.
+    # pyOpenSSL's exception for a damaged certificate differs between versions.
     except Exception as error:
         raise ConfigurationError(f"{variable}: {path} holds a damaged certificate.") from error
-    if not found:
+    if not certificates:
         raise ConfigurationError(f"{variable}: {path} holds no certificate.")
-    return list(found.values())
+    return list(certificates.values())
 
 
 def _files(path: str) -> Iterator[str]:
-    """Give the file, or those in the folders; SSL_CERT_DIR may name several."""
+    """Yield the file, or those in the folders; SSL_CERT_DIR may name several."""
     if os.path.isfile(path):
         yield path
         return

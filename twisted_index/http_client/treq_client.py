@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 class ExactURL(EncodedURL):
     """
-    A URL that treq passes on as it is.
+    A URL that treq passes on unchanged.
 
-    `to_uri` of hyperlink raises for hosts that are IPv6 literals or have an underscore, and spells
-    escapes anew; what was checked has to be what is requested.
+    hyperlink's `to_uri` raises for hosts that are IPv6 literals or have an underscore, and rewrites
+    escapes; the requested URL must be the checked one.
 
     Args:
-        text: Absolute, ASCII.
+        text: The URL: absolute, ASCII.
     """
 
     def __init__(self, text: str) -> None:
@@ -41,7 +41,7 @@ class ExactURL(EncodedURL):
         return self
 
     def to_text(self, with_password: bool = False) -> str:
-        """Return the text as it was given."""
+        """Return the original text."""
         return self._text
 
 
@@ -50,7 +50,7 @@ class RequestBody:
     """
     The body of a request, written at once.
 
-    treq's own producer runs in Twisted's global cooperator, and so in the reactor that is installed.
+    treq's own producer runs in Twisted's global cooperator, and so in the global reactor.
     """
 
     def __init__(self, body: bytes) -> None:

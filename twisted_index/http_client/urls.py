@@ -10,20 +10,20 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
-#: Characters; longer URLs than this are refused by most servers (RFC 9110 section 4.1: 8000).
+#: Limit in characters; most servers refuse longer URLs (RFC 9110 section 4.1: 8000).
 MAX_URL = 8192
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# RFC 3986 appendix A: what may stand in a path or query as it is; a `%` begins an escape already.
+# RFC 3986 appendix A: characters that need no escape in a path or query; `%` already begins an escape.
 _SAFE = "%/:@!$&'()*+,;=~-._?"
-# Control characters, what some clients take for a slash, and halves of characters, as JSON may hold.
-_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+# Control characters, backslashes (a slash to some clients), and lone surrogates, which JSON may hold.
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port: what credentials and leave to connect are given to."""
+    """Scheme, host and port: the scope of credentials and egress rules."""
 
     scheme: str
     host: str
@@ -40,32 +40,32 @@ class Origin(NamedTuple):
 
 
 class InvalidURL(ValueError):
-    """A URL that gets no request; the text says why, as the end of a sentence."""
+    """A URL that must not be requested; the message is a clause that gives the reason."""
 
 
 def origin_of(url: str) -> Origin:
-    """Give the origin of a URL that `normalize_url` made."""
+    """Return the origin of a normalized URL."""
     parts = urlsplit(url)
     return Origin(parts.scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[parts.scheme])
 
 
 def normalize_url(url: str, *, base: str | None = None, may_have_user: bool = False) -> str:
     """
-    Put a URL into the one spelling in which it is used.
+    Normalize a URL.
 
     Args:
-        url: From anywhere.
-        base: An absolute URL, if the first may be relative.
+        url: An untrusted URL.
+        base: An absolute URL against which `url` is resolved; None if it must be absolute.
         may_have_user: Whether a user part is dropped instead of refused.
 
     Returns:
-        It: absolute, http or https, ASCII, without user and fragment.
+        The URL: absolute, http or https, ASCII, without user and fragment.
 
     Raises:
-        BadURL: There is no such URL, or it is none that may be asked for.
+        InvalidURL: It is not a URL, or must not be requested.
     """
     url = url.strip(" \t\r\n\f")
-    if len(url) > MAX_URL or _UNSPEAKABLE.search(url):
+    if len(url) > MAX_URL or _FORBIDDEN.search(url):
         raise InvalidURL("it is no URL")
     try:
         parts = urlsplit(url if base is None else urljoin(base, url))
@@ -95,5 +95,5 @@ def _ascii_host(host: str) -> str:
 
 
 def is_downgrade(start: str, target: str) -> bool:
-    """Tell whether a redirect leads from https to http, where others could change the response."""
+    """Return whether a redirect leads from https to http, where the response could be forged."""
     return start.startswith("https:") and target.startswith("http:")

@@ -240,7 +240,7 @@ def test_a_later_upstream_is_not_asked_for_what_the_first_may_have(background: B
     )
     try:
         with pytest.raises(SimpleIndexError) as told:
-            background.call(lambda: Deferred.fromCoroutine(source._look("demo")), 20)
+            background.call(lambda: Deferred.fromCoroutine(source._find_page("demo")), 20)
     finally:
         first.close()
         second.close()

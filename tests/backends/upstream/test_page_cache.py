@@ -499,7 +499,7 @@ def test_a_digest_that_was_promised_holds_for_a_file_that_comes_back_without_it(
 def test_what_left_a_page_is_remembered_within_bounds_and_what_was_fetched_longest(
     pinned: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("twisted_index.backends.upstream.page_record._MOST_LEFT", 3)
+    monkeypatch.setattr("twisted_index.backends.upstream.page_record._MAX_REMOVED", 3)
     for version in range(2, 9):
         name = f"demo-{version}.0.tar.gz"
         pinned.remote.offer(remote_file(b"more", name, version=f"{version}.0"), etag=None)
@@ -815,7 +815,7 @@ def test_a_digest_that_is_learned_while_a_page_comes_is_kept(tmp_path: Path, fir
 def test_what_was_pinned_holds_though_its_page_is_evicted_while_it_is_asked_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("twisted_index.backends.upstream.page_store._MOST_FILES", 3)
+    monkeypatch.setattr("twisted_index.backends.upstream.page_store._MAX_FILES", 3)
     theirs = remote_file(b"wheel", promise=False)
     bench.remote.offer(theirs)
     bench.remote.bodies[theirs.url] = b"wheel"
@@ -839,7 +839,7 @@ def test_what_was_pinned_holds_though_its_page_is_evicted_while_it_is_asked_for(
 def test_a_digest_is_learned_though_its_page_was_evicted_while_the_file_came(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("twisted_index.backends.upstream.page_store._MOST_FILES", 3)
+    monkeypatch.setattr("twisted_index.backends.upstream.page_store._MAX_FILES", 3)
     theirs = remote_file(b"wheel", promise=False)
     bench.remote.offer(theirs)
     bench.remote.bodies[theirs.url] = b"wheel"

@@ -1,1 +1,1 @@
-"""Other indexes: asked over HTTP, cached, and trusted in nothing that can be checked."""
+"""Other indexes over HTTP: cached, and verified wherever that is possible."""

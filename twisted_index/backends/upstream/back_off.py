@@ -1,4 +1,4 @@
-"""Back-off: while an upstream wants no requests, all clients get its last answer."""
+"""Back-off: no request before the end of an upstream's Retry-After; clients get an error instead."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from twisted_index.http_client.retry import TemporaryFailure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Projects of which it is remembered.
+#: Number of projects with a remembered back-off.
 _MAX_PROJECTS = 1000
 
 
 class BackOff:
     """
-    The rests that an upstream asked for (Retry-After, RFC 9110 section 10.2.3), by project.
+    The delays that an upstream requested (Retry-After, RFC 9110 section 10.2.3), by project.
 
-    Not for all projects at once, be it 429: some servers limit by URL, and some say 503 of a page that
-    they are still making. Each other project costs one request until it gets the same answer.
+    Not for all projects at once, even for 429: some servers limit by URL, and some return 503 for a page
+    that they are still generating. Each other project costs one request until it gets the same response.
 
     Args:
-        now: Monotonic seconds.
+        now: Returns monotonic seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -33,16 +33,16 @@ class BackOff:
 
     def check(self, project: str) -> None:
         """
-        See whether a project may be asked for.
+        Check whether a project may be requested.
 
         Raises:
-            Unavailable: Not before the seconds in its Retry-After.
+            Unavailable: Its Retry-After has not passed.
         """
         left = math.ceil((self._until.peek(project) or 0.0) - self._now())
         if left > 0:
             raise Unavailable(f"The upstream asked not to be asked again for {left} seconds.", left)
 
     def record(self, project: str, error: Exception) -> None:
-        """Remember what an error says of that; `TemporaryFailure` bounds it."""
+        """Record the delay that an error requests; `TemporaryFailure` bounds it."""
         if isinstance(error, TemporaryFailure) and error.requested_delay:
             self._until.put(project, self._now() + error.retry_after)

@@ -1,7 +1,7 @@
 """
 Client of another index: pages, documents, files, and metadata by range requests.
 
-It trusts no response, and sends credentials only where they belong. Out of scope: single requests (see
+It trusts no response, and sends credentials only to their origin. Out of scope: single requests (see
 `http_client`), caching (see `page_cache`, `file_cache`).
 """
 
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from twisted_index.http_client.body import BoundedBody
     from twisted_index.http_client.client import HTTPResponse
 
-#: Seconds for what only saves fetching a whole wheel, and for other small documents.
-_SHORT = 60.0
-# devpi without `+simple/` in its URL has pages for pip and uv only, and 404 for other clients.
+#: Time limit in seconds for small documents, and for metadata by range requests.
+_TIMEOUT = 60.0
+# devpi without `+simple/` in its URL serves pages to pip and uv only, and 404 to other clients.
 _USER_AGENT = USER_AGENT + b" (like pip/26.0)"
-_MAX_VALIDATOR = 512  # bytes of an ETag or a date that is kept and sent back
+_MAX_VALIDATOR = 512  # bytes of an ETag or a date; longer ones are ignored
 
 
 @implementer(ILifecycle)
@@ -57,16 +57,16 @@ class HTTPUpstream:
     An upstream index over HTTP; provides `IUpstreamClient`.
 
     Args:
-        url: Of its simple API; a user and a password in it go to its origin only.
-        reactor: Connects, resolves and counts the time.
-        worker: Pages are read in its threads.
-        environ: Names proxies, certificates and the netrc file.
-        instance: What this server calls itself in Via, so that it knows its own requests.
-        allow_addresses: Addresses and networks that it may lead to besides those that `Guard` allows.
+        url: URL of its simple API; credentials in it are sent to its origin only.
+        reactor: Twisted's reactor.
+        worker: Threads that parse pages.
+        environ: Environment variables that name proxies, certificates and the netrc file.
+        instance: This server's pseudonym in Via, by which it detects loops.
+        allow_addresses: Addresses and networks allowed in addition to `EgressPolicy`'s.
         limits: See `ClientLimits`.
-        jitter: Returns a number from 0 to 1 whenever a wait is varied.
-        tls: How https is spoken, besides.
-        absent_on_403: Whether 403 for a page says that there is no such project, as object stores do.
+        jitter: Returns a number from 0 to 1 to vary a delay.
+        tls: See `TLSOptions`.
+        absent_on_403: Whether 403 for a page means "no such project", as from object stores.
 
     Raises:
         ConfigurationError: The URL, an address or the environment cannot be used.
@@ -103,39 +103,41 @@ class HTTPUpstream:
             tls=tls,
         )
         self._absent = (*ABSENT_STATUSES, 403) if absent_on_403 else ABSENT_STATUSES
-        self._root = APICheck(self.url, self._look_at_root, reactor.seconds)
-        # One of the largest pages at a time, or many of the usual size.
-        self._memory = MemoryBudget(limits.max_body * 3 // 2)
+        self._api_check = APICheck(self.url, self._check_root, reactor.seconds)
+        # Room for one page of maximum size, or many of usual size.
+        self._memory_budget = MemoryBudget(limits.max_body * 3 // 2)
 
-    # -- What `IUpstreamClient` promises
+    # -- IUpstreamClient
 
     def page(
         self, project: str, *, etag: str | None = None, modified: str | None = None
     ) -> Deferred[RemotePage | NotModified | None]:
-        """Ask for a project page; see `IUpstreamClient`."""
+        """Request a project page; see `IUpstreamClient`."""
         return self._client.call(lambda: self._page(project, etag, modified))
 
     def document(self, url: str, limit: int) -> Deferred[bytes | None]:
         """Fetch a small document; see `IUpstreamClient`."""
-        return self._client.call(lambda: self._document(url, limit), _SHORT)
+        return self._client.call(lambda: self._document(url, limit), _TIMEOUT)
 
     def fetch(
         self, url: str, *, first: int | None = None, last: int | None = None
     ) -> Deferred[ResponseStream | None]:
-        """Ask for the bytes of a file; see `IUpstreamClient`."""
+        """Request the bytes of a file; see `IUpstreamClient`."""
         return Deferred.fromCoroutine(self._client.retrying(lambda: self._fetch(url, first, last)))
 
     def metadata(self, file: RemoteFile, limit: int) -> Deferred[bytes | None]:
-        """Read the metadata out of a wheel; see `IUpstreamClient`."""
-        return self._client.with_timeout(read_remote_metadata(self.fetch, file, limit, self._worker), _SHORT)
+        """Read the metadata of a remote wheel; see `IUpstreamClient`."""
+        return self._client.with_timeout(
+            read_remote_metadata(self.fetch, file, limit, self._worker), _TIMEOUT
+        )
 
-    # -- What `ILifecycle` promises
+    # -- ILifecycle
 
     def start(self) -> None:
-        """Begin nothing: connections are made when there is something to ask."""
+        """Do nothing: the first request opens a connection."""
 
     def stop(self) -> Deferred[None]:
-        """Close the connections that are kept open."""
+        """Close persistent connections."""
         return self._client.close()
 
     # -- Pages and documents
@@ -143,118 +145,118 @@ class HTTPUpstream:
     async def _page(
         self, project: str, etag: str | None, modified: str | None
     ) -> RemotePage | NotModified | None:
-        headers = _for_pages()
+        headers = _page_headers()
         if etag is not None:
             headers.setRawHeaders(b"If-None-Match", [etag.encode("latin-1", "replace")])
         if modified is not None:
             headers.setRawHeaders(b"If-Modified-Since", [modified.encode("latin-1", "replace")])
         try:
-            answer = await self._client.get(f"{self.url}{quote(project)}/", headers, self._absent)
+            response = await self._client.get(f"{self.url}{quote(project)}/", headers, self._absent)
         except Denied:
             if etag is None and modified is None:
                 raise
-            # Some servers refuse conditions (412), or such as ours (400), and have the page all the same.
+            # Some servers refuse conditional requests (412), or this validator (400), but have the page.
             return await self._page(project, None, None)
-        assert answer is not None
-        if answer.status in self._absent:
-            await self._root.check_denial(project, answer.url)
+        assert response is not None
+        if response.status in self._absent:
+            await self._api_check.check_denial(project, response.url)
             return None
-        if answer.status == 304:
-            answer.body.drain()
-            self._root.record_page(project)
+        if response.status == 304:
+            response.body.drain()
+            self._api_check.record_page(project)
             if etag is None and modified is None:
                 raise BadGateway("The upstream says that nothing has changed, and was not asked that.")
             return NOT_MODIFIED
-        page = await self._read_page(project, self._complete(answer))
-        self._root.record_page(project)
+        page = await self._read_page(project, self._require_complete(response))
+        self._api_check.record_page(project)
         return page
 
-    async def _look_at_root(self) -> bool | None:
-        answer = await self._client.get(self.url, _for_pages())
-        if answer is None:
+    async def _check_root(self) -> bool | None:
+        response = await self._client.get(self.url, _page_headers())
+        if response is None:
             return None
-        body = self._complete(answer).body
+        body = self._require_complete(response).body
         if body.length is not None and body.length > MAX_ROOT:
             body.abort()
             return False
         body.limit = MAX_ROOT
         content = await body.read()
-        return await self._worker.run(is_not_project_list, answer, content)
+        return await self._worker.run(is_not_project_list, response, content)
 
-    async def _read_page(self, project: str, answer: HTTPResponse) -> RemotePage:
-        with self._memory.reserve() as reserve:
-            content = await answer.body.read(reserve)
+    async def _read_page(self, project: str, response: HTTPResponse) -> RemotePage:
+        with self._memory_budget.reserve() as reserve:
+            content = await response.body.read(reserve)
             return await self._worker.run(
                 parse_page,
                 project,
                 content,
-                content_type=answer.header(b"Content-Type"),
-                url=answer.url,
-                whole=answer.body.is_delimited,
-                etag=_validator(answer.header(b"ETag")),
-                modified=_validator(answer.header(b"Last-Modified")),
+                content_type=response.header(b"Content-Type"),
+                url=response.url,
+                whole=response.body.is_delimited,
+                etag=_validator(response.header(b"ETag")),
+                modified=_validator(response.header(b"Last-Modified")),
             )
 
     async def _document(self, url: str, limit: int) -> bytes | None:
-        answer = await self._client.get(url, _as_they_are())
-        if answer is None:
+        response = await self._client.get(url, _identity_headers())
+        if response is None:
             return None
-        body = self._complete(answer).body
+        body = self._require_complete(response).body
         body.limit = limit
         document = await body.read()
         if not body.is_delimited:
             raise BadGateway("The upstream does not say where this document ends, so it may be a part of it.")
         return document
 
-    def _complete(self, answer: HTTPResponse) -> HTTPResponse:
-        """Refuse an answer that is not the whole of what was asked for."""
-        if answer.status != 200:
-            answer.body.abort()
-            raise self._client.unexpected_status(answer)
-        return answer
+    def _require_complete(self, response: HTTPResponse) -> HTTPResponse:
+        """Refuse a response without the complete content (any status but 200)."""
+        if response.status != 200:
+            response.body.abort()
+            raise self._client.unexpected_status(response)
+        return response
 
     # -- Files
 
     async def _fetch(self, url: str, first: int | None, last: int | None) -> BoundedBody | None:
-        headers = _as_they_are()
-        wanted = format_range(first, last)
-        if wanted is not None:
-            headers.setRawHeaders(b"Range", [wanted])
-        answer = await self._client.stream(url, headers)
-        if answer is None:
+        headers = _identity_headers()
+        byte_range = format_range(first, last)
+        if byte_range is not None:
+            headers.setRawHeaders(b"Range", [byte_range])
+        response = await self._client.stream(url, headers)
+        if response is None:
             return None
         try:
-            answer.body.total = self._check_file(answer, first, last)
+            response.body.total = self._check_file(response, first, last)
         except BadGateway:
-            answer.body.abort()
+            response.body.abort()
             raise
-        return answer.body
+        return response.body
 
-    def _check_file(self, answer: HTTPResponse, first: int | None, last: int | None) -> int | None:
+    def _check_file(self, response: HTTPResponse, first: int | None, last: int | None) -> int | None:
         """
-        Check the head of a file.
+        Check the response head of a file.
 
         Returns:
-            The bytes of the whole file; None if the upstream does not say.
+            The size of the whole file in bytes; None if unknown.
         """
-        length = answer.body.length
-        if answer.status == 200:
+        length = response.body.length
+        if response.status == 200:
             return length
-        if answer.status != 206:
-            raise self._client.unexpected_status(answer)
-        found = parse_content_range(answer.header(b"Content-Range"))
-        if found is None or not satisfies(found, first, last):
+        if response.status != 206:
+            raise self._client.unexpected_status(response)
+        content_range = parse_content_range(response.header(b"Content-Range"))
+        if content_range is None or not satisfies(content_range, first, last):
             raise BadGateway("The upstream sends another part of the file than it was asked for.")
-        if length is not None and length != found.last - found.first + 1:
+        if length is not None and length != content_range.last - content_range.first + 1:
             raise BadGateway("The upstream contradicts itself about the length of its answer.")
-        return found.total
+        return content_range.total
 
 
-def _for_pages() -> Headers:
+def _page_headers() -> Headers:
     return Headers({b"Accept": [ACCEPT], b"Accept-Encoding": [b"gzip"], b"User-Agent": [_USER_AGENT]})
 
 
-def _as_they_are() -> Headers:
+def _identity_headers() -> Headers:
     return Headers({b"Accept": [b"*/*"], b"Accept-Encoding": [b"identity"]})
 
 

@@ -1,4 +1,4 @@
-"""Core metadata of upstream wheels: what is promised, and whether a document can be it. Pure."""
+"""Core metadata of upstream wheels: checks documents against promised digests and names. Pure."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ if TYPE_CHECKING:
 
 
 def metadata_in(wheel: io.BufferedReader) -> bytes | None:
-    """Read the METADATA of a whole wheel, whatever it says; None if it is none. Blocks."""
+    """Read the METADATA of a whole wheel, unchecked; None if the file is not a wheel. Blocks."""
     try:
         return read_wheel_metadata(wheel)
     except BadArchive:
         return None
 
 
-def is_proven(one: RemoteFile) -> bool:
-    """Tell whether there is a digest that proves a document."""
-    return bool(_digests(one))
+def is_proven(remote_file: RemoteFile) -> bool:
+    """Return whether the upstream promises a digest of the core metadata."""
+    return bool(_digests(remote_file))
 
 
-def is_promised(one: RemoteFile, document: bytes) -> bool:
-    """Tell whether a document has every digest that is promised of it."""
+def is_promised(remote_file: RemoteFile, document: bytes) -> bool:
+    """Return whether a document has every promised digest."""
     return all(
         hashlib.new(name, document, usedforsecurity=False).hexdigest() == digest
-        for name, digest in _digests(one).items()
+        for name, digest in _digests(remote_file).items()
     )
 
 
-def is_believable(one: RemoteFile, document: bytes) -> bool:
+def is_believable(remote_file: RemoteFile, document: bytes) -> bool:
     """
-    Tell whether a document that an upstream has beside a wheel can be the wheel's METADATA.
+    Return whether a document that an upstream offers beside a wheel can be the wheel's METADATA.
 
-    Without a digest it has at least to be text that speaks of this file: front ends answer with pages
-    of their own, and storages with the wheel itself.
+    Without a digest, its name and version must match the file's: front ends respond with pages of their
+    own, and storages with the wheel itself.
     """
-    if is_proven(one):
-        return is_promised(one, document)
+    if is_proven(remote_file):
+        return is_promised(remote_file, document)
     try:
         check_encoding(document)
-        project = one.file.filename.partition("-")[0]
-        check_identity(parse_headers(document), project=project, version=one.file.version)
+        project = remote_file.file.filename.partition("-")[0]
+        check_identity(parse_headers(document), project=project, version=remote_file.file.version)
     except BadArchive:
         return False
     return True
 
 
-def _digests(one: RemoteFile) -> dict[str, str]:
-    promised = one.file.core_metadata or {}
+def _digests(remote_file: RemoteFile) -> dict[str, str]:
+    promised = remote_file.file.core_metadata or {}
     return {name: digest for name, digest in promised.items() if name in ALGORITHMS}

@@ -29,7 +29,7 @@ class UpstreamCounters:
     Counts since the start, as `_COUNTERS` describes them.
 
     Attributes:
-        bytes_in_cache: Bytes that the files of the cache take, as far as is known; goes up and down.
+        bytes_in_cache: Size of the cached files in bytes, as last measured; a gauge.
     """
 
     page_hits: int = 0
@@ -44,7 +44,7 @@ class UpstreamCounters:
     bytes_in_cache: int = 0
 
     def collect(self) -> Iterator[Metric]:
-        """Give them as metrics, see `prometheus_client.registry.Collector`."""
+        """Yield the metrics, see `prometheus_client.registry.Collector`."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         yield GaugeMetricFamily(

@@ -1,13 +1,13 @@
 """
 One download: from the upstream to disk, and from there to all waiting readers.
 
-Each reader reads what is on disk at its own pace, so memory is bounded by what waits to be written,
-whatever the number of clients. The last bytes are withheld until length and digests are verified: no
-client ever holds a complete wrong file. A download that has begun finishes even without readers, so
-that the next client finds the file.
+Each reader reads from disk at its own pace, so memory is bounded by the bytes not yet written, whatever
+the number of clients. The last bytes are withheld until length and digests are verified: no client ever
+holds a complete wrong file. A download that has begun finishes even without readers, so that the next
+client finds the file.
 
 Without a cache on disk (none configured, no space, a file larger than the cache) the bytes pass through
-memory, as fast as the slowest reader, for as long as there is one.
+memory, at the pace of the slowest reader, and the download ends with its last reader.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Bytes that are withheld until the whole file is known to be right.
+#: Bytes that are withheld until the whole file is verified.
 WITHHELD_TAIL = 64 << 10
-#: Bytes in memory beyond which the upstream is paused, and below which it may go on.
+#: Bytes in memory at which the upstream response is paused, and at which it is resumed.
 HIGH_WATER, LOW_WATER = 1 << 20, 256 << 10
 #: Seconds before a broken download is resumed.
 _RETRY_DELAYS = (0.5, 1.0)
@@ -45,12 +45,12 @@ _RETRY_DELAYS = (0.5, 1.0)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadTarget:
     """
-    Where a file is put. All three block.
+    Where a file is stored. All three functions block.
 
     Attributes:
-        create: Opens a file for that many bytes (None: an unknown number); None if there is no place.
-        write: Writes at a position, and returns how many bytes were written: fewer on a full disk.
-        commit: Names a complete file by its sha256, and returns whether it was kept.
+        create: Opens a file for so many bytes (None: unknown size); None if there is no room.
+        write: Writes at a position; returns how many bytes were written: fewer on a full disk.
+        commit: Names a complete file by its sha256; returns whether it is now in the cache.
     """
 
     create: Callable[[int | None], AnonymousFile | None]
@@ -60,28 +60,28 @@ class DownloadTarget:
 
 class _Waiter(NamedTuple):
     position: int
-    answer: Deferred[int]
+    deferred: Deferred[int]
 
 
 class Download:
     """
-    A file that is fetched once, for all readers. The request starts with the first of them.
+    A file that is fetched once, for all readers. The first reader starts the request.
 
     Args:
-        fetch: Asks the upstream for the file from a position on; None for the whole.
-        expected: What it has to be.
-        target: Where it is put.
-        on_complete: Done when it is complete and put away, before it is over.
+        fetch: Requests the file from the upstream, from a position on; None for the whole.
+        expected: The properties that the file must have.
+        target: Where the file is stored.
+        on_complete: Awaited after the file is complete and stored, before the download ends.
         worker: Threads.
-        clock: For the time between attempts.
+        clock: Schedules retries.
 
     Attributes:
-        total: Bytes of the whole file; None while unknown.
-        sha256: Of the whole file, when it is complete.
-        received: Bytes that have come from the upstream.
-        is_cached: Whether it has its name in the cache.
-        error: Why it failed; None if it has not.
-        is_rejected: Whether it was not what was promised.
+        total: Size of the whole file in bytes; None while unknown.
+        sha256: Digest of the whole file, once it is complete.
+        received: Bytes received from the upstream.
+        is_cached: Whether the file is in the cache under its final name.
+        error: Why the download failed; None if it has not.
+        is_rejected: Whether the file contradicted its promised size or digest.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class Download:
         worker: IThreadRunner,
         clock: Any,
     ) -> None:
-        self._afterwards = on_complete
+        self._on_complete = on_complete
         self._fetch = fetch
         self._expected = expected
-        self._places = target
+        self._target = target
         self._worker = worker
         self._clock = clock
         self.total = expected.size
@@ -106,113 +106,117 @@ class Download:
         self.is_cached = False
         self.error: SimpleIndexError | None = None
         self.is_rejected = False
-        self._arrived = DownloadBuffer(
+        self._buffer = DownloadBuffer(
             worker,
             ("sha256", *expected.hashes),
             write=target.write,
-            on_change=self._more_has_come,
-            on_failure=self._not_written,
+            on_change=self._bytes_written,
+            on_failure=self._write_failed,
         )
         self._temporary: AnonymousFile | None = None
         self._incoming: ResponseStream | None = None
-        self._asking: Deferred[ResponseStream | None] | None = None
+        self._requesting: Deferred[ResponseStream | None] | None = None
         self._paused = False
-        #: Bytes that are dropped, as an upstream that knows no ranges begins anew.
+        #: Bytes still to be dropped: an upstream without range support starts again from byte 0.
         self._skip = 0
-        #: Whether something says where the end is, besides the end of the connection.
-        self._end_is_told = True
+        #: Whether the length is known by other means than the end of the connection.
+        self._is_delimited = True
         self._begun = False
-        self._wanted: Deferred[None] = Deferred()
-        #: Called early if it is broken off while it rests.
-        self._end_rest: Callable[[], None] | None = None
+        self._body_requested: Deferred[None] = Deferred()
+        #: Ends the delay before a retry early; called by `abort`.
+        self._end_delay: Callable[[], None] | None = None
         self._complete = False
         self._ended = False
         self._readers: set[DownloadReader] = set()
         self._waiters: list[_Waiter] = []
-        self._wanting_whole: list[Deferred[None]] = []
-        self._measuring: list[Deferred[int | None]] = []
-        self._at_end: list[Deferred[None]] = []
+        self._whole_waiters: list[Deferred[None]] = []
+        self._size_waiters: list[Deferred[int | None]] = []
+        self._end_waiters: list[Deferred[None]] = []
 
-    # -- Taking part
+    # -- Readers
 
     @property
     def joinable(self) -> bool:
-        """Whether a new reader can have it from its first byte on."""
-        return self.error is None and not self._ended and self._arrived.is_complete
+        """Whether a new reader can still read from the first byte."""
+        return self.error is None and not self._ended and self._buffer.is_complete
 
     def join(self) -> DownloadReader:
-        """Take part; the reader has to be closed."""
+        """Add a reader; the caller must close it."""
         reader = DownloadReader(self)
         self._readers.add(reader)
         return reader
 
     def leave(self, reader: DownloadReader) -> None:
-        """Release a reader. A download that no reader has wanted, or can complete, ends."""
+        """
+        Release a reader.
+
+        Without readers, a download ends if its body was never requested or is not being written to disk.
+        """
         self._readers.discard(reader)
         if not self._begun and not self._readers:
             self._end()
-        elif not self._wanted.called or self._arrived.pass_through:
-            self._give_up_if_alone()
+        elif not self._body_requested.called or self._buffer.pass_through:
+            self._abort_without_readers()
         self._trim()
         self._close_file()
 
     def determine_size(self) -> Deferred[int | None]:
         """
-        Find out how long the file is; if need be, by asking for it without letting it come.
+        Return the size of the file; if need be, send the request and read only the response head.
 
         Returns:
-            In bytes; None if the upstream does not say. Fails like `wait`.
+            Bytes; None if the upstream does not declare it. Fails like `wait_for`.
         """
         if self.error is not None:
             return fail(self.error)
         if self._incoming is not None or self.total is not None:
             return succeed(self.total)
-        answer: Deferred[int | None] = Deferred()
-        self._measuring.append(answer)
+        deferred: Deferred[int | None] = Deferred()
+        self._size_waiters.append(deferred)
         self._begin()
-        return answer
+        return deferred
 
     def wait_for(self, position: int) -> Deferred[int]:
         """See `StreamingContent`."""
-        self._want()
+        self._request_body()
         self._trim()
         if self.error is not None:
             return fail(self.error)
         if self._complete or self._readable() > position:
             return succeed(self._readable())
-        answer: Deferred[int] = Deferred()
-        self._waiters.append(_Waiter(position, answer))
-        return answer
+        deferred: Deferred[int] = Deferred()
+        self._waiters.append(_Waiter(position, deferred))
+        return deferred
 
     def wait_complete(self) -> Deferred[None]:
-        """See `StreamingContent`. What is passed on without being kept is never whole."""
-        self._want()
+        """See `StreamingContent`. Fails in pass-through mode: the file is never stored whole."""
+        self._request_body()
         if self.error is not None:
             return fail(self.error)
-        if self._complete and self._arrived.is_complete:
+        if self._complete and self._buffer.is_complete:
             return succeed(None)
-        if self._arrived.pass_through:
+        if self._buffer.pass_through:
             return fail(_never_whole())
-        answer: Deferred[None] = Deferred()
-        self._wanting_whole.append(answer)
-        return answer
+        deferred: Deferred[None] = Deferred()
+        self._whole_waiters.append(deferred)
+        return deferred
 
     def wait_finished(self) -> Deferred[None]:
-        """Wait until nothing more happens with it, whatever came of it."""
+        """Wait for the end of the download, successful or not."""
         if self._ended:
             return succeed(None)
-        answer: Deferred[None] = Deferred()
-        self._at_end.append(answer)
-        return answer
+        deferred: Deferred[None] = Deferred()
+        self._end_waiters.append(deferred)
+        return deferred
 
     def read(self, position: int, size: int) -> bytes:
         """See `StreamingContent`."""
         size = min(size, self._readable() - position)
-        return self._arrived.read(position, size) if size > 0 and self.error is None else b""
+        return self._buffer.read(position, size) if size > 0 and self.error is None else b""
 
     def dup(self) -> int | None:
-        """Open the whole file once more: a descriptor, or None if it was not written."""
-        if self._temporary is None or self._temporary.descriptor < 0 or self._arrived.pass_through:
+        """Duplicate the descriptor of the file; None if it was not written to disk."""
+        if self._temporary is None or self._temporary.descriptor < 0 or self._buffer.pass_through:
             return None
         return os.dup(self._temporary.descriptor)
 
@@ -223,36 +227,36 @@ class Download:
             self._begun = True
             Deferred.fromCoroutine(self._run())
 
-    def _want(self) -> None:
-        """Let its bytes come."""
-        if not self._wanted.called:
-            self._wanted.callback(None)
+    def _request_body(self) -> None:
+        """Request the body."""
+        if not self._body_requested.called:
+            self._body_requested.callback(None)
         self._begin()
 
     async def _run(self) -> None:
         try:
             await self._open(None)
-            await self._wanted
+            await self._body_requested
             await self._receive()
-            await self._arrived.wait_idle()
-            await self._look_whether_it_is_all()
-            self._check()
+            await self._buffer.wait_idle()
+            await self._check_archive()
+            self._verify()
         except SimpleIndexError as error:
             self.abort(error)
         except Exception:
             if self.error is None:
                 _log.failure("A file of an upstream could not be fetched")
-            self.abort(_not_now())
-        await self._arrived.wait_idle()
-        await self._put_away()
+            self.abort(_unavailable())
+        await self._buffer.wait_idle()
+        await self._store()
         self._end()
 
     async def _open(self, first: int | None) -> None:
-        """Ask for the file, and look at the head of the answer."""
-        incoming = await self._ask(first)
-        if first is not None and not self._goes_on(incoming):
-            _break_off(incoming)
-            first, incoming = None, await self._ask(None)
+        """Request the file, and check the response head."""
+        incoming = await self._request(first)
+        if first is not None and not self._can_continue(incoming):
+            _abort(incoming)
+            first, incoming = None, await self._request(None)
         if incoming is None:
             raise BadGateway("The upstream lists this file, but does not have it.")
         self._incoming = incoming
@@ -265,70 +269,70 @@ class Download:
             raise self._refusal(f"has {length} bytes instead of {self.total}")
         self.total = length if self.total is None else self.total
         self._skip = self.received if incoming.status == 200 else 0
-        measuring, self._measuring = self._measuring, []
-        for answer in measuring:
-            answer.callback(self.total)
+        waiters, self._size_waiters = self._size_waiters, []
+        for deferred in waiters:
+            deferred.callback(self.total)
 
-    async def _ask(self, first: int | None) -> ResponseStream | None:
-        """Ask for the file; None if it is not there, or if the upstream refuses to begin within it."""
-        self._asking = self._fetch(first)
+    async def _request(self, first: int | None) -> ResponseStream | None:
+        """Request the file; None if it does not exist, or if the upstream refuses the range."""
+        self._requesting = self._fetch(first)
         try:
-            incoming = await self._asking
+            incoming = await self._requesting
         except Unavailable:
-            # Beginning within a file is a shortcut, which some servers refuse in any way there is.
+            # A range is only an optimisation, and servers refuse it with all kinds of errors.
             if first is None or self.error is not None:
                 raise
             incoming = None
         finally:
-            self._asking = None
+            self._requesting = None
         if self.error is not None:
-            _break_off(incoming)
+            _abort(incoming)
             raise self.error
         return incoming
 
-    def _goes_on(self, incoming: ResponseStream | None) -> bool:
-        """Say whether an answer to the request for the rest can be used: the rest, or the whole."""
+    def _can_continue(self, incoming: ResponseStream | None) -> bool:
+        """Return whether the response to a range request is usable: the rest of the file, or all of it."""
         return incoming is not None and (incoming.status == 200 or incoming.total in (None, self.total))
 
     async def _receive(self) -> None:
-        self._temporary = await self._worker.run(self._places.create, self.total)
-        self._arrived.set_file(self._temporary)
-        self._see_whether_it_passes()
+        self._temporary = await self._worker.run(self._target.create, self.total)
+        self._buffer.set_file(self._temporary)
+        self._check_pass_through()
         for delay in (*_RETRY_DELAYS, None):
             problem = await self._deliver()
-            if self.error is not None or (problem is None and not self._lacks()):
+            if self.error is not None or (problem is None and not self._is_short()):
                 return
-            # Only a known length tells that the rest can be had by asking for it.
-            if delay is None or not self._lacks():
-                raise problem or _broken_off()
-            await self._rest(delay)
+            # Without a known length, there is no way to tell that bytes are missing.
+            if delay is None or not self._is_short():
+                raise problem or _truncated()
+            await self._wait(delay)
             if self.error is None:
                 await self._reopen()
 
-    def _lacks(self) -> bool:
+    def _is_short(self) -> bool:
         return self.total is not None and self.received < self.total
 
     async def _deliver(self) -> Unavailable | None:
         """
-        Take what comes, to the end of this answer.
+        Receive the body of this response.
 
         Returns:
-            What went wrong, if that may go better the next time.
+            An error worth a retry; None if there was none.
         """
         incoming, self._paused = self._incoming, False
         if incoming is None or self.error is not None:
-            return _broken_off()
+            return _truncated()
         try:
             await incoming.deliver(self._take)
         except Unavailable as error:
             return error
         finally:
-            self._end_is_told = incoming.is_delimited or self.total is not None
+            self._is_delimited = incoming.is_delimited or self.total is not None
             self._incoming = None
         return None
 
     async def _reopen(self) -> None:
-        """Ask for what is missing, or not at all if the upstream cannot be reached now."""
+        """Request the missing bytes; do nothing if the upstream is unavailable."""
         try:
             await self._open(self.received or None)
         except BadGateway:
@@ -336,17 +340,17 @@ class Download:
         except Unavailable:
             return
 
-    async def _rest(self, seconds: float) -> None:
-        rested: Deferred[None] = Deferred()
-        timer = self._clock.callLater(seconds, rested.callback, None)
+    async def _wait(self, seconds: float) -> None:
+        elapsed: Deferred[None] = Deferred()
+        timer = self._clock.callLater(seconds, elapsed.callback, None)
 
-        def end_rest() -> None:
+        def end_delay() -> None:
             if timer.active():
                 timer.cancel()
-                rested.callback(None)
+                elapsed.callback(None)
 
-        self._end_rest = end_rest
-        await rested
+        self._end_delay = end_delay
+        await elapsed
 
     def _take(self, data: bytes) -> None:
         if self.error is not None:
@@ -360,12 +364,12 @@ class Download:
         if self.total is not None and self.received > self.total:
             self.abort(self._refusal(f"has more than {self.total} bytes"))
         elif skipped < len(data):
-            self._arrived.feed(data[skipped:])
+            self._buffer.feed(data[skipped:])
             self._pace()
 
     def _pace(self) -> None:
-        """Pause the upstream when too much waits in memory, and let it go on when there is room."""
-        backlog, incoming = self._arrived.backlog, self._incoming
+        """Pause the upstream response when memory holds too much, and resume it when there is room."""
+        backlog, incoming = self._buffer.backlog, self._incoming
         if incoming is None:
             return
         if not self._paused and backlog >= HIGH_WATER:
@@ -375,83 +379,83 @@ class Download:
             self._paused = False
             incoming.resume()
 
-    # -- What has come
+    # -- Received bytes
 
     def _readable(self) -> int:
-        """Say how many bytes from the start may be read."""
-        end = self._arrived.end
+        """Return how many bytes from the start may be read."""
+        end = self._buffer.end
         if self._complete:
             return end
         return 0 if self.total is None else min(end, max(0, self.total - WITHHELD_TAIL))
 
-    def _more_has_come(self) -> None:
-        self._see_whether_it_passes()
+    def _bytes_written(self) -> None:
+        self._check_pass_through()
         self._trim()
-        self._tell()
+        self._notify()
         self._pace()
 
-    def _not_written(self, _failure: Failure) -> None:
-        self.abort(_not_now())
+    def _write_failed(self, _failure: Failure) -> None:
+        self.abort(_unavailable())
 
-    def _see_whether_it_passes(self) -> None:
-        """Draw the consequences, if what comes is no longer written."""
-        if not self._arrived.pass_through or self.error is not None:
+    def _check_pass_through(self) -> None:
+        """Handle the switch to pass-through mode, where bytes are no longer written to disk."""
+        if not self._buffer.pass_through or self.error is not None:
             return
         if self.total is None:
             self.abort(BadGateway("The upstream does not say how long this file is, and it cannot be kept."))
             return
-        wanting, self._wanting_whole = self._wanting_whole, []
-        for answer in wanting:
-            answer.errback(_never_whole())
-        self._give_up_if_alone()
+        waiters, self._whole_waiters = self._whole_waiters, []
+        for deferred in waiters:
+            deferred.errback(_never_whole())
+        self._abort_without_readers()
 
-    def _give_up_if_alone(self) -> None:
+    def _abort_without_readers(self) -> None:
         if not self._readers:
             self.abort(Unavailable("No client waits for this file any more."))
 
     def _trim(self) -> None:
-        """Let go of what is in memory and everybody has had."""
-        if self._arrived.pass_through and self._readers:
-            self._arrived.trim(min(reader.position for reader in self._readers))
+        """Free the bytes in memory that every reader has read."""
+        if self._buffer.pass_through and self._readers:
+            self._buffer.trim(min(reader.position for reader in self._readers))
             self._pace()
 
-    def _tell(self) -> None:
-        """Answer all who have waited for what is here."""
+    def _notify(self) -> None:
+        """Fire the Deferreds of readers whose bytes have arrived."""
         waiters, self._waiters = self._waiters, []
         readable = self._readable()
-        ready = [one for one in waiters if self._complete or self.error or readable > one.position]
-        self._waiters = [one for one in waiters if one not in ready]
-        for one in ready:
-            one.answer.callback(readable) if self.error is None else one.answer.errback(self.error)
+        ready = [waiter for waiter in waiters if self._complete or self.error or readable > waiter.position]
+        self._waiters = [waiter for waiter in waiters if waiter not in ready]
+        for waiter in ready:
+            waiter.deferred.callback(readable) if self.error is None else waiter.deferred.errback(self.error)
         if self._complete or self.error is not None:
-            wanting, self._wanting_whole = self._wanting_whole, []
-            for answer in wanting:
-                answer.callback(None) if self.error is None else answer.errback(self.error)
+            whole_waiters, self._whole_waiters = self._whole_waiters, []
+            for deferred in whole_waiters:
+                deferred.callback(None) if self.error is None else deferred.errback(self.error)
 
     # -- Ends
 
-    async def _look_whether_it_is_all(self) -> None:
-        """Look into a file that neither a digest nor a length proves: half of one would be pinned."""
-        if self._expected.is_promised or self._end_is_told or self.error is not None:
+    async def _check_archive(self) -> None:
+        """Check the archive if neither digest nor length proves it: a truncated file would be pinned."""
+        if self._expected.is_promised or self._is_delimited or self.error is not None:
             return
         descriptor = self.dup()
-        assert descriptor is not None  # what is passed on has a length
+        assert descriptor is not None  # pass-through mode requires a length
         if not await self._worker.run(self._expected.is_complete, descriptor):
-            raise _broken_off()
+            raise _truncated()
 
-    def _check(self) -> None:
-        """See whether it is what it has to be, and if so give out the last bytes."""
+    def _verify(self) -> None:
+        """Verify length and digests, then release the withheld bytes."""
         if self.error is not None:
             raise self.error
-        if self.total not in (None, self._arrived.end):
-            raise _broken_off()
-        digests = self._arrived.digests()
+        if self.total not in (None, self._buffer.end):
+            raise _truncated()
+        digests = self._buffer.digests()
         for name, digest in digests.items():
             if self._expected.hashes.get(name, digest) != digest:
                 raise self._refusal(f"has another {name} than was promised")
-        self.sha256, self.total = digests["sha256"], self._arrived.end
+        self.sha256, self.total = digests["sha256"], self._buffer.end
         self._complete = True
-        self._tell()
+        self._notify()
 
     def _refusal(self, what: str) -> BadGateway:
         self.is_rejected = True
@@ -467,31 +471,31 @@ class Download:
         )
 
     def abort(self, error: SimpleIndexError) -> None:
-        """End it without success, for all who wait; harmless when it is complete."""
+        """End with an error, for all readers; no-op if already complete or failed."""
         if self.error is not None or self._complete:
             return
         self.error = error
-        self._arrived.stop_writing()
-        _break_off(self._incoming)
-        if self._asking is not None:
-            self._asking.cancel()
-        if self._end_rest is not None:
-            self._end_rest()
-        if not self._wanted.called:
-            self._wanted.callback(None)
-        measuring, self._measuring = self._measuring, []
-        for answer in measuring:
-            answer.errback(error)
-        self._tell()
+        self._buffer.stop_writing()
+        _abort(self._incoming)
+        if self._requesting is not None:
+            self._requesting.cancel()
+        if self._end_delay is not None:
+            self._end_delay()
+        if not self._body_requested.called:
+            self._body_requested.callback(None)
+        waiters, self._size_waiters = self._size_waiters, []
+        for deferred in waiters:
+            deferred.errback(error)
+        self._notify()
 
-    async def _put_away(self) -> None:
-        """Keep it, if it is right; its last bytes have been given out already."""
+    async def _store(self) -> None:
+        """Store a verified file in the cache; its last bytes have already been released."""
         try:
-            if self._temporary is not None and self._complete and not self._arrived.pass_through:
+            if self._temporary is not None and self._complete and not self._buffer.pass_through:
                 assert self.sha256 is not None
-                self.is_cached = await self._worker.run(self._places.commit, self._temporary, self.sha256)
+                self.is_cached = await self._worker.run(self._target.commit, self._temporary, self.sha256)
             if self._complete:
-                await self._afterwards(self)
+                await self._on_complete(self)
         except Exception:
             _log.failure("A file of an upstream could not be put away")
         finally:
@@ -501,9 +505,9 @@ class Download:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            at_end, self._at_end = self._at_end, []
-            for answer in at_end:
-                answer.callback(None)
+            waiters, self._end_waiters = self._end_waiters, []
+            for deferred in waiters:
+                deferred.callback(None)
         self._close_file()
 
     def _close_file(self) -> None:
@@ -513,13 +517,13 @@ class Download:
 
 class DownloadReader:
     """
-    One of those who wait for a file; an `StreamingContent`.
+    One reader of a download; a `StreamingContent`.
 
     Args:
-        download: Of the file.
+        download: The download to read from.
 
     Attributes:
-        position: Up to where it has read.
+        position: Offset of the next byte to read.
     """
 
     def __init__(self, download: Download) -> None:
@@ -542,20 +546,20 @@ class DownloadReader:
         return self._download.wait_complete()
 
     def close(self) -> None:
-        """See `StreamingContent`; harmless twice."""
+        """See `StreamingContent`; idempotent."""
         self._download.leave(self)
 
 
-def _break_off(incoming: ResponseStream | None) -> None:
+def _abort(incoming: ResponseStream | None) -> None:
     if incoming is not None:
         incoming.abort()
 
 
-def _not_now() -> Unavailable:
+def _unavailable() -> Unavailable:
     return Unavailable("This file cannot be fetched right now.")
 
 
-def _broken_off() -> Unavailable:
+def _truncated() -> Unavailable:
     return Unavailable("The upstream broke off in the middle of this file.")
 
 

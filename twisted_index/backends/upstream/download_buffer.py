@@ -1,7 +1,7 @@
 """
 The received bytes of a download: digested and written in a thread, and readable again.
 
-If they cannot be written, they stay in memory until every reader has had them; the download paces the
+If they cannot be written, they stay in memory until every reader has read them; the download paces the
 response accordingly. Out of scope: verification (see `download`).
 """
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.files.anonymous_file import AnonymousFile
 
-#: Never looked up by what an upstream says: the others take their length as an argument.
+#: The supported digests, whatever an upstream names; SHAKE digests need a length argument.
 ALGORITHMS = frozenset(name for name in hashlib.algorithms_guaranteed if not name.startswith("shake"))
 
 
 class DownloadBuffer:
     """
-    What has come of a file.
+    The received part of a file.
 
     Args:
         worker: Threads that write and digest.
-        algorithms: Digests that are wanted, where they are known.
+        algorithms: Digests to compute; unsupported ones are skipped.
         write: See `DownloadTarget`.
-        on_change: Called when there is more to be had, or writing has ended.
-        on_failure: Called if a thread could not do its work.
+        on_change: Called when more bytes are readable, or writing has ended.
+        on_failure: Called if the thread's work failed.
 
     Attributes:
-        end: Bytes from the start that are to be had.
-        pass_through: Whether what comes is no longer written.
-        is_complete: Whether all of it is to be had still, from the first byte on.
+        end: Offset of the end of the readable bytes.
+        pass_through: Whether received bytes are no longer written to disk.
+        is_complete: Whether all received bytes are still readable, from the first one.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class DownloadBuffer:
     ) -> None:
         self._worker = worker
         self._write_at = write
-        self._changed = on_change
-        self._failed = on_failure
+        self._on_change = on_change
+        self._on_failure = on_failure
         self._digests = {
             name: hashlib.new(name, usedforsecurity=False) for name in {*algorithms} & ALGORITHMS
         }
         self._temporary: AnonymousFile | None = None
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._unwritten: list[bytes] = []
+        self._unwritten_bytes = 0
         self._writing = 0
         self._written = 0
         self._window: deque[bytes] = deque()
@@ -72,39 +72,39 @@ class DownloadBuffer:
         self._idle: list[Deferred[None]] = []
 
     def set_file(self, temporary: AnonymousFile | None) -> None:
-        """Say where to write; None if nowhere. Before anything has come."""
+        """Set the file to write to (None: memory only), before any bytes have been received."""
         self._temporary = temporary
         self.pass_through = temporary is None
 
     @property
     def backlog(self) -> int:
-        """Bytes in memory."""
-        return self._waiting_bytes + self._writing + self.end - max(self._written, self._window_start)
+        """Number of bytes in memory."""
+        return self._unwritten_bytes + self._writing + self.end - max(self._written, self._window_start)
 
     def feed(self, data: bytes) -> None:
-        """Take what comes next."""
-        self._waiting.append(data)
-        self._waiting_bytes += len(data)
+        """Append received bytes."""
+        self._unwritten.append(data)
+        self._unwritten_bytes += len(data)
         self._write()
 
     def stop_writing(self) -> None:
         """Discard what waits to be written: no reader needs it."""
-        self._waiting, self._waiting_bytes = [], 0
+        self._unwritten, self._unwritten_bytes = [], 0
 
     def wait_idle(self) -> Deferred[None]:
-        """Wait until nothing is being written and nothing waits for it."""
-        if not self._writing and not self._waiting:
+        """Wait until all received bytes are written or discarded."""
+        if not self._writing and not self._unwritten:
             return succeed(None)
-        answer: Deferred[None] = Deferred()
-        self._idle.append(answer)
-        return answer
+        deferred: Deferred[None] = Deferred()
+        self._idle.append(deferred)
+        return deferred
 
     def digests(self) -> dict[str, str]:
-        """Give the digests of all that came, in lower-case hex. Only while it is idle."""
+        """Return the digests of all received bytes, in lower-case hex. Only while idle."""
         return {name: digest.hexdigest() for name, digest in self._digests.items()}
 
     def read(self, position: int, size: int) -> bytes:
-        """Read at most so many bytes that are to be had."""
+        """Read at most `size` readable bytes."""
         if position < self._written:
             assert self._temporary is not None
             return os.pread(self._temporary.descriptor, min(size, self._written - position), position)
@@ -116,20 +116,20 @@ class DownloadBuffer:
         return b""
 
     def trim(self, position: int) -> None:
-        """Let go of what is in memory and before a position."""
+        """Free the bytes in memory before a position."""
         while self._window and self._window_start + len(self._window[0]) <= position:
             self._window_start += len(self._window.popleft())
             self.is_complete = False
 
     def _write(self) -> None:
-        if self._writing or not self._waiting:
+        if self._writing or not self._unwritten:
             return
-        batch, self._waiting = self._waiting, []
-        self._writing, self._waiting_bytes = self._waiting_bytes, 0
-        work = self._worker.run(self._absorb, batch)
-        work.addCallbacks(self._absorbed, self._not_absorbed)
+        batch, self._unwritten = self._unwritten, []
+        self._writing, self._unwritten_bytes = self._unwritten_bytes, 0
+        work = self._worker.run(self._process, batch)
+        work.addCallbacks(self._processed, self._process_failed)
 
-    def _absorb(self, batch: list[bytes]) -> tuple[bytes, int]:
+    def _process(self, batch: list[bytes]) -> tuple[bytes, int]:
         """Digest and write; blocks."""
         data = b"".join(batch)
         for digest in self._digests.values():
@@ -138,8 +138,8 @@ class DownloadBuffer:
             return data, 0
         return data, self._write_at(self._temporary, data, self.end)
 
-    def _absorbed(self, done: tuple[bytes, int]) -> None:
-        data, written = done
+    def _processed(self, result: tuple[bytes, int]) -> None:
+        data, written = result
         self._writing = 0
         self._written += written
         self.end += len(data)
@@ -148,18 +148,18 @@ class DownloadBuffer:
                 self._window_start = self._written
             self.pass_through = True
             self._window.append(data[written:])
-        self._changed()
+        self._on_change()
         self._write()
-        self._tell()
+        self._notify_idle()
 
-    def _not_absorbed(self, failure: Failure) -> None:
+    def _process_failed(self, failure: Failure) -> None:
         self._writing = 0
         self.stop_writing()
-        self._failed(failure)
-        self._tell()
+        self._on_failure(failure)
+        self._notify_idle()
 
-    def _tell(self) -> None:
-        if not self._writing and not self._waiting:
+    def _notify_idle(self) -> None:
+        if not self._writing and not self._unwritten:
             idle, self._idle = self._idle, []
-            for answer in idle:
-                answer.callback(None)
+            for deferred in idle:
+                deferred.callback(None)

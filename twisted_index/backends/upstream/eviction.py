@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Seconds for which the use of a file is noted in memory only.
-_TOUCH = 3600.0
-#: Files whose use is noted.
+#: Seconds between two updates of a file's time on disk; in between, its use is recorded in memory only.
+_TOUCH_INTERVAL = 3600.0
+#: Number of files whose use is recorded in memory.
 _MAX_TOUCHED = 100_000
-#: The part of the cache after which it is looked at again: other processes fill it too.
-_PART = 0.1
+#: Fraction of the cache size that may be added before it is measured again: other processes write too.
+_FRACTION = 0.1
 
 
 class LruEviction:
     """
-    Bounds what the files of a cache take.
+    Bounds the size of the cached files.
 
     Args:
-        cache: Whose files.
+        cache: The cache on disk.
         worker: Threads.
-        wall: Seconds since the epoch.
-        counters: Told how much there is.
+        wall: Returns seconds since the epoch.
+        counters: Counters to update.
     """
 
     def __init__(
@@ -45,49 +45,49 @@ class LruEviction:
         self._counters = counters
         self._used: dict[str, float] = {}
         self._touched: dict[str, float] = {}
-        self._lent: WeakKeyDictionary[io.FileIO, str] = WeakKeyDictionary()
+        self._open_files: WeakKeyDictionary[io.FileIO, str] = WeakKeyDictionary()
         self._added = 0
         self._busy = False
 
     def touch(self, sha256: str, file: io.FileIO | None = None) -> None:
         """
-        Note that a file is used.
+        Record the use of a file.
 
         Args:
-            sha256: Of the file.
-            file: It is not removed as long as this is open.
+            sha256: The file's digest.
+            file: The open file; it is not evicted before it is closed.
         """
         path, now = self._cache.file_path(sha256), self._wall()
         if file is not None:
-            self._lent[file] = path
+            self._open_files[file] = path
         if len(self._used) >= _MAX_TOUCHED:
             self._used.clear()
             self._touched.clear()
         self._used[path] = now
-        if not 0 <= now - self._touched.get(path, 0.0) < _TOUCH:
+        if not 0 <= now - self._touched.get(path, 0.0) < _TOUCH_INTERVAL:
             self._touched[path] = now
             self._cache.touch(sha256, now)
 
     def record_added(self, size: int) -> None:
-        """Note that so many bytes have been added, and make room if that is too much."""
+        """Record that so many bytes have been added, and evict if the cache is too large."""
         self._added += size
         self._counters.bytes_in_cache += size
-        if self._counters.bytes_in_cache > self._cache.size or self._added > self._cache.size * _PART:
+        if self._counters.bytes_in_cache > self._cache.size or self._added > self._cache.size * _FRACTION:
             self.check_size()
 
     def check_size(self) -> None:
-        """Look how much there is, and make room if it is too much: in a thread, once at a time."""
+        """Measure the cache, and evict if it is too large; in a thread, one run at a time."""
         if not self._busy:
             self._busy = True
             self._added = 0
-            busy = frozenset(path for file, path in self._lent.items() if not file.closed)
-            looking = self._worker.run(self._cache.evict, dict(self._used), busy)
-            looking.addCallbacks(self._looked, lambda _failure: None)
-            looking.addBoth(self._end)
+            in_use = frozenset(path for file, path in self._open_files.items() if not file.closed)
+            evicting = self._worker.run(self._cache.evict, dict(self._used), in_use)
+            evicting.addCallbacks(self._evicted, lambda _failure: None)
+            evicting.addBoth(self._end)
 
-    def _looked(self, found: tuple[int, int]) -> None:
-        left, removed = found
-        self._counters.bytes_in_cache = left + self._added
+    def _evicted(self, result: tuple[int, int]) -> None:
+        remaining, removed = result
+        self._counters.bytes_in_cache = remaining + self._added
         if removed:
             _log.info("Removed {bytes} bytes from the cache, of files unused for longest.", bytes=removed)
 

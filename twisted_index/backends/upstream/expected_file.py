@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedFile:
     """
-    What a file has to be.
+    The promised properties of a file.
 
     Attributes:
-        filename: For the log.
-        upstream: Whose it is, likewise.
+        filename: Also tells the archive format.
+        upstream: URL of the upstream, for the log.
         size: In bytes; None if unknown.
         hashes: Algorithm to lower-case hex digest.
     """
@@ -33,28 +33,28 @@ class ExpectedFile:
 
     @property
     def is_promised(self) -> bool:
-        """Whether there is a digest that proves it."""
+        """Whether the upstream promised a digest that this server can verify."""
         return not ALGORITHMS.isdisjoint(self.hashes)
 
     def accepts_coding(self, coding: str) -> bool:
         """
-        Say whether it may arrive with an unrequested content coding, which is not decoded.
+        Return whether the response may have an unrequested content coding, which is not decoded.
 
-        Bytes that are promised are right whatever they are called. Of others the name tells: web servers
-        call archives coded that they send as they are, `.tar.gz` is gzip to them.
+        A promised digest decides by itself. Otherwise the file name does: web servers label archives with
+        a coding although they send them as they are; a `.tar.gz` is gzip to them.
         """
         return not coding or self.is_promised or is_archive_coding(coding, self.filename)
 
     def looks_like_html(self, begin: bytes) -> bool:
         """
-        Say whether a page has come instead, as front ends send it under any name.
+        Return whether the body is an HTML page instead, as front ends send it for any URL.
 
-        Only where nothing else tells: what comes first is pinned.
+        Only without a promised digest: the first download is pinned.
         """
         return not self.is_promised and begins_like_html(begin)
 
     def is_complete(self, descriptor: int) -> bool:
-        """Say whether a file is a whole archive of the kind that its name says, and close it. Blocks."""
+        """Return whether a file is a whole archive of the type in its name; closes it. Blocks."""
         with open(descriptor, "rb") as file:
             try:
                 check_archive(file, self.filename, MAX_UNPACKED)
@@ -64,5 +64,5 @@ class ExpectedFile:
 
 
 def begins_like_html(begin: bytes) -> bool:
-    """Tell by its first bytes whether a page has come; no archive, signature or JSON begins like one."""
+    """Tell HTML by its first bytes; no archive, signature or JSON begins with `<`."""
     return begin.lstrip()[:1] == b"<"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = Logger()
 
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 
 
 class FileRequest:
@@ -43,14 +43,13 @@ class FileRequest:
     A requested file.
 
     Args:
-        remote: Whose it is.
-        remote_file: What is known of it.
-        modified: Its Last-Modified: seconds since the epoch.
-        is_listed: Whether it still is.
-        pin_digest: Told digest and size, if the upstream promises none.
-        renew_url: Says where the same file is now, after a look at the page; None if that is known
-            to be nowhere else.
-        on_mismatch: Called when other bytes came than those that the page means: it may be old.
+        remote: The upstream that lists the file.
+        remote_file: The page's entry for the file.
+        modified: The Last-Modified time, in seconds since the epoch.
+        is_listed: Returns whether the page still lists the file.
+        pin_digest: Called with digest and size if the upstream promises none.
+        renew_url: Requests the page again and returns the file's new URL; None if it has none.
+        on_mismatch: Called when the bytes differ from those promised: the page may be outdated.
     """
 
     __slots__ = ("is_listed", "modified", "on_mismatch", "pin_digest", "remote", "remote_file", "renew_url")
@@ -76,21 +75,21 @@ class FileRequest:
 
     @property
     def sha256(self) -> str | None:
-        """Its digest, if that is known."""
+        """The SHA-256 digest in lower-case hex, if known."""
         return self.remote_file.file.hashes.get("sha256")
 
 
 class FileCache:
     """
-    Gives files, and fetches each once.
+    Opens files, and downloads each only once.
 
     Args:
-        cache: Where they are kept; None keeps none.
+        cache: The cache on disk; None stores nothing.
         worker: Threads.
-        reactor: Tells when a wait is over.
-        wall: Seconds since the epoch.
+        reactor: Schedules timeouts.
+        wall: Returns seconds since the epoch.
         deadline: Seconds for which a client waits for the first byte.
-        counters: Counts.
+        counters: Counters to update.
         offline: Whether no request goes upstream.
         on_cached: Called in a thread when a file has its name in the cache.
     """
@@ -110,57 +109,57 @@ class FileCache:
         self._cache = cache
         self._worker = worker
         self._reactor = reactor
-        self._patience = deadline
+        self._deadline = deadline
         self._counters = counters
         self._offline = offline
-        self._arrived = on_cached
-        self._room = None if cache is None else LruEviction(cache, worker, wall, counters)
-        #: The youngest by URL and digest, and all of them: who comes too late begins another.
+        self._on_cached = on_cached
+        self._eviction = None if cache is None else LruEviction(cache, worker, wall, counters)
+        #: The latest download by URL and digest, and all of them: a client that cannot join starts another.
         self._downloads: dict[tuple[str, str | None], Download] = {}
         self._running: set[Download] = set()
 
     def start(self) -> None:
-        """Look how much there is, and remove what was left unfinished: in a thread."""
-        if self._cache is not None and self._room is not None and not self._offline:
+        """Measure the cache, and remove incomplete files; in a thread."""
+        if self._cache is not None and self._eviction is not None and not self._offline:
             self._worker.run(self._cache.sweep).addErrback(lambda _failure: None)
-            self._room.check_size()
+            self._eviction.check_size()
 
     async def stop(self) -> None:
-        """Break off what is on its way, and remove what of it is on the disk."""
+        """Abort running downloads, and remove their incomplete files."""
         running = list(self._running)
         for download in running:
             download.abort(Unavailable("The server is stopping."))
         for download in running:
             await download.wait_finished()
 
-    # -- Out of the cache
+    # -- Cached files
 
-    def cached(self, wanted: FileRequest) -> FileBody | None:
-        """Give a file that is in the cache and known by digest and size: at once."""
-        file, sha256 = wanted.remote_file.file, wanted.sha256
-        if self._cache is None or self._room is None or sha256 is None or file.size is None:
+    def cached(self, request: FileRequest) -> FileBody | None:
+        """Open a file that is in the cache and whose digest and size are known; synchronous."""
+        file, sha256 = request.remote_file.file, request.sha256
+        if self._cache is None or self._eviction is None or sha256 is None or file.size is None:
             return None
         content = self._cache.open_file(sha256)
         if content is None:
             return None
         if os.fstat(content.fileno()).st_size != file.size:
             content.close()
-            self._throw_away(sha256, "has another size than it had")
+            self._discard(sha256, "has another size than it had")
             return None
-        self._room.touch(sha256, content)
+        self._eviction.touch(sha256, content)
         self._counters.file_hits += 1
-        return self._body(wanted, content, file.size, sha256)
+        return self._body(request, content, file.size, sha256)
 
-    def _body(self, wanted: FileRequest, content: io.FileIO, size: int, sha256: str) -> FileBody:
+    def _body(self, request: FileRequest, content: io.FileIO, size: int, sha256: str) -> FileBody:
         small: FileBody | None = None
 
         def reopen() -> FileBody | None:
-            """Give the bytes that were read once: under this digest there are never others."""
+            """Return a body with the bytes already read: a digest names immutable content."""
             nonlocal small
-            if not wanted.is_listed():
+            if not request.is_listed():
                 return None
             if small is None:
-                small = self._read_small(wanted, size, sha256, reopen)
+                small = self._read_small(request, size, sha256, reopen)
             self._counters.file_hits += 1
             return small
 
@@ -168,13 +167,13 @@ class FileCache:
             content=content,
             size=size,
             sha256=sha256,
-            modified=wanted.modified,
+            modified=request.modified,
             reopen=reopen if size <= SMALL_CONTENT else None,
             cache_status="hit",
         )
 
     def _read_small(
-        self, wanted: FileRequest, size: int, sha256: str, reopen: Callable[[], FileBody | None]
+        self, request: FileRequest, size: int, sha256: str, reopen: Callable[[], FileBody | None]
     ) -> FileBody | None:
         assert self._cache is not None
         content = self._cache.read(self._cache.file_path(sha256), size)
@@ -184,52 +183,52 @@ class FileCache:
             content=content,
             size=size,
             sha256=sha256,
-            modified=wanted.modified,
+            modified=request.modified,
             reopen=reopen,
             cache_status="hit",
         )
 
-    def _throw_away(self, sha256: str, what: str) -> None:
+    def _discard(self, sha256: str, what: str) -> None:
         assert self._cache is not None
         _log.error("A file in the cache {what}; it is fetched again: {sha256}", what=what, sha256=sha256)
         self._cache.remove(self._cache.file_path(sha256))
 
-    async def _cached_of_unknown_size(self, wanted: FileRequest) -> FileBody | None:
-        """Give a file of which only the digest is known, after a look at all of its bytes."""
-        sha256 = wanted.sha256
-        if self._cache is None or sha256 is None or wanted.remote_file.file.size is not None:
+    async def _cached_of_unknown_size(self, request: FileRequest) -> FileBody | None:
+        """Open a cached file of unknown size, after verifying the digest of all its bytes."""
+        sha256 = request.sha256
+        if self._cache is None or sha256 is None or request.remote_file.file.size is not None:
             return None
         content = self._cache.open_file(sha256)
         if content is None:
             return None
         try:
-            size, found = await self._worker.run(_digest, content)
+            size, actual = await self._worker.run(_digest, content)
         except BaseException:
             content.close()
             raise
-        if found != sha256:
+        if actual != sha256:
             content.close()
-            self._throw_away(sha256, "has other bytes than it had")
+            self._discard(sha256, "has other bytes than it had")
             return None
-        await wanted.pin_digest(sha256, size)
+        await request.pin_digest(sha256, size)
         self._counters.file_hits += 1
-        return self._body(wanted, content, size, sha256)
+        return self._body(request, content, size, sha256)
 
-    # -- On their way
+    # -- Downloads
 
-    async def open(self, wanted: FileRequest) -> FileBody:
+    async def open(self, request: FileRequest) -> FileBody:
         """
-        Give a file, wherever it is.
+        Open a file from the cache, or download it.
 
         Raises:
-            Unavailable: It cannot be had now.
+            Unavailable: The file cannot be fetched now.
         """
-        body = self.cached(wanted) or await self._cached_of_unknown_size(wanted)
+        body = self.cached(request) or await self._cached_of_unknown_size(request)
         if body is not None:
             return body
         if self._offline:
             raise Unavailable("This file is not in the cache, and nothing is fetched in offline mode.", 60)
-        download, joined = self._download(wanted)
+        download, joined = self._download(request)
         reader = download.join()
         try:
             size = download.total
@@ -245,8 +244,8 @@ class FileCache:
         return FileBody(
             content=reader,
             size=size,
-            sha256=wanted.sha256 or download.sha256,
-            modified=wanted.modified,
+            sha256=request.sha256 or download.sha256,
+            modified=request.modified,
             cache_status="fwd=miss; collapsed" if joined else self._miss,
         )
 
@@ -254,41 +253,41 @@ class FileCache:
     def _miss(self) -> str:
         return "fwd=miss" if self._cache is None else "fwd=miss; stored"
 
-    async def read_whole(self, wanted: FileRequest, read: Callable[[io.BufferedReader], T]) -> T:
+    async def read_whole(self, request: FileRequest, read: Callable[[io.BufferedReader], T]) -> T:
         """
-        Fetch a file and read in it, in a thread, also where none is kept; however long that takes.
+        Download a file and read it in a thread, even without a cache; no time limit.
 
         Raises:
-            Unavailable: It cannot be had now.
+            Unavailable: The file cannot be fetched now.
         """
-        download, _joined = self._download(wanted, nameless_too=True)
+        download, _joined = self._download(request, allow_scratch=True)
         reader = download.join()
         try:
             await download.wait_complete()
             descriptor = download.dup()
             if descriptor is None:
                 raise Unavailable("There is no room for this file.")
-            return await self._worker.run(_read_in, descriptor, read)
+            return await self._worker.run(_read, descriptor, read)
         finally:
             reader.close()
 
-    def read_cached(self, wanted: FileRequest, read: Callable[[io.BufferedReader], T]) -> Deferred[T] | None:
-        """Read in a file of the cache, in a thread; None if it is not there."""
-        body = self.cached(wanted)
+    def read_cached(self, request: FileRequest, read: Callable[[io.BufferedReader], T]) -> Deferred[T] | None:
+        """Read a cached file in a thread; None if it is not in the cache."""
+        body = self.cached(request)
         if body is None:
             return None
         content = body.content
         assert isinstance(content, io.FileIO)
         with content:
-            return self._worker.run(_read_in, os.dup(content.fileno()), read)
+            return self._worker.run(_read, os.dup(content.fileno()), read)
 
     def _with_deadline(self, work: Deferred[T]) -> Deferred[T]:
-        return wait_at_most(self._reactor, self._patience, work, lambda: "The file is being fetched.")
+        return wait_at_most(self._reactor, self._deadline, work, lambda: "The file is being fetched.")
 
-    def _download(self, wanted: FileRequest, *, nameless_too: bool = False) -> tuple[Download, bool]:
-        """Give the download of a file, and whether it was there already."""
-        one, remote = wanted.remote_file, wanted.remote
-        key = (one.url, wanted.sha256)
+    def _download(self, request: FileRequest, *, allow_scratch: bool = False) -> tuple[Download, bool]:
+        """Return the download of a file, and whether it was already running."""
+        remote_file, remote = request.remote_file, request.remote
+        key = (remote_file.url, request.sha256)
         running = self._downloads.get(key)
         if running is not None and running.joinable:
             self._counters.file_joined += 1
@@ -296,59 +295,62 @@ class FileCache:
 
         def fetch(first: int | None) -> Deferred[ResponseStream | None]:
             self._counters.file_misses += first is None
-            return Deferred.fromCoroutine(_ask(wanted, first))
+            return Deferred.fromCoroutine(_request(request, first))
 
-        async def afterwards(done: Download) -> None:
-            await self._take_note(wanted, done)
+        async def on_complete(done: Download) -> None:
+            await self._record(request, done)
 
         download = Download(
             fetch=fetch,
             expected=ExpectedFile(
-                filename=one.file.filename, upstream=remote.url, size=one.file.size, hashes=one.file.hashes
+                filename=remote_file.file.filename,
+                upstream=remote.url,
+                size=remote_file.file.size,
+                hashes=remote_file.file.hashes,
             ),
             target=DownloadTarget(
-                create=self._begin_scratch if nameless_too else self._begin,
+                create=self._create_scratch if allow_scratch else self._create,
                 write=self._write,
                 commit=self._commit,
             ),
-            on_complete=afterwards,
+            on_complete=on_complete,
             worker=self._worker,
             clock=self._reactor,
         )
         self._downloads[key] = download
         self._running.add(download)
-        download.wait_finished().addCallback(lambda _none: self._forget(key, download, wanted))
+        download.wait_finished().addCallback(lambda _none: self._download_ended(key, download, request))
         return download, False
 
-    def _forget(self, key: tuple[str, str | None], download: Download, wanted: FileRequest) -> None:
+    def _download_ended(self, key: tuple[str, str | None], download: Download, request: FileRequest) -> None:
         self._counters.bytes_from_upstream += download.received
         if download.is_rejected:
             self._counters.files_refused += 1
-            wanted.on_mismatch()
+            request.on_mismatch()
         self._running.discard(download)
         if self._downloads.get(key) is download:
             del self._downloads[key]
 
-    async def _take_note(self, wanted: FileRequest, done: Download) -> None:
-        """Learn from a file that is complete."""
+    async def _record(self, request: FileRequest, done: Download) -> None:
+        """Record digest, size and cache entry of a complete file."""
         assert done.sha256 is not None
         assert done.total is not None
-        if wanted.sha256 is None or wanted.remote_file.file.size is None:
-            await wanted.pin_digest(done.sha256, done.total)
-        if done.is_cached and self._room is not None:
-            self._room.touch(done.sha256)
-            self._room.record_added(done.total)
-            await self._worker.run(self._arrived, wanted, done.sha256)
+        if request.sha256 is None or request.remote_file.file.size is None:
+            await request.pin_digest(done.sha256, done.total)
+        if done.is_cached and self._eviction is not None:
+            self._eviction.touch(done.sha256)
+            self._eviction.record_added(done.total)
+            await self._worker.run(self._on_cached, request, done.sha256)
 
-    # -- Places; in a thread
+    # -- Download target; in a thread
 
-    def _begin(self, size: int | None) -> AnonymousFile | None:
+    def _create(self, size: int | None) -> AnonymousFile | None:
         if self._cache is None or (size is not None and size > self._cache.size):
             return None
         return self._cache.new_file()
 
-    def _begin_scratch(self, size: int | None) -> AnonymousFile | None:
-        return self._begin(size) or open_scratch()
+    def _create_scratch(self, size: int | None) -> AnonymousFile | None:
+        return self._create(size) or open_scratch()
 
     def _write(self, file: AnonymousFile, data: bytes, position: int) -> int:
         written, error = file.write_what_fits(data, position)
@@ -362,40 +364,40 @@ class FileCache:
         return self._cache.commit(file, self._cache.file_path(sha256), durable=True)
 
 
-async def _ask(wanted: FileRequest, first: int | None) -> ResponseStream | None:
-    """Ask for a file, and if its URL is no good any more, where it is now: URLs expire, and files move."""
+async def _request(request: FileRequest, first: int | None) -> ResponseStream | None:
+    """Request a file; if its URL fails, renew it once: signed URLs expire, and files move."""
     try:
-        incoming = await wanted.remote.fetch(wanted.remote_file.url, first=first)
+        incoming = await request.remote.fetch(request.remote_file.url, first=first)
     except Denied:
-        url = await _find_again(wanted)
+        url = await _renew_url(request)
         if url is None:
             raise
     else:
-        url = None if incoming is not None else await _find_again(wanted)
+        url = None if incoming is not None else await _renew_url(request)
         if url is None:
             return incoming
-    return await wanted.remote.fetch(url, first=first)
+    return await request.remote.fetch(url, first=first)
 
 
-async def _find_again(wanted: FileRequest) -> str | None:
+async def _renew_url(request: FileRequest) -> str | None:
     try:
-        return await wanted.renew_url()
+        return await request.renew_url()
     except SimpleIndexError:
         return None
 
 
 def _digest(file: io.FileIO) -> tuple[int, str]:
-    """Read all of a file; blocks. Gives its size and sha256, and goes back to its start."""
+    """Read the whole file, then rewind it; blocks. Returns its size and sha256."""
     digest, size = hashlib.sha256(), 0
-    while piece := file.read(_PIECE):
-        digest.update(piece)
-        size += len(piece)
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
     file.seek(0)
     return size, digest.hexdigest()
 
 
-def _read_in(descriptor: int, read: Callable[[io.BufferedReader], T]) -> T:
-    """Read in a file from its start, and close it; blocks."""
+def _read(descriptor: int, read: Callable[[io.BufferedReader], T]) -> T:
+    """Call `read` with a file at its start, and close it; blocks."""
     with open(descriptor, "rb") as file:
         file.seek(0)
         return read(file)

@@ -1,5 +1,5 @@
 """
-Reads the METADATA of a remote wheel by range requests: its end, its directory, that one member.
+Reads the METADATA of a remote wheel by range requests: the end, the central directory, the member.
 
 The zip reader works on a sparse file. When it needs a missing range, that range is fetched and the reader
 starts again.
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from twisted_index.backends.upstream.remote import RemoteFile, ResponseStream
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
-#: Bytes that are asked for at once, the first time and at least. Most wheels have their whole
-#: directory in the last 64 KiB, and METADATA just before it.
+#: Bytes of the first request, and the minimum of the others. Most wheels have their whole directory in
+#: the last 64 KiB, and METADATA just before it.
 _STEP = 64 * 1024
-#: Requests for one wheel; three are usual for a large one.
+#: Maximum of requests for one wheel; a large one usually takes three.
 _MAX_REQUESTS = 8
-#: Bytes besides METADATA itself: the directory of the largest wheels has some million.
+#: Maximum of bytes without METADATA itself: the largest wheels have a directory of some million.
 _MAX_BYTES = 8 * 1024 * 1024
 
 
 class RangeFetch(Protocol):
-    """As `IUpstreamClient.fetch`."""
+    """The signature of `IUpstreamClient.fetch`."""
 
     def __call__(
         self, url: str, *, first: int | None = None, last: int | None = None
     ) -> Deferred[ResponseStream | None]:
-        """Ask for a part of a file."""
+        """Request a range of a file."""
 
 
 class MissingRange(BaseException):
     """
-    A part of a file is not here.
+    A range of a file has not been fetched yet.
 
     Deliberately a BaseException, so archive error handling doesn't swallow it.
     """
@@ -53,11 +53,11 @@ class MissingRange(BaseException):
 
 class SparseFile(io.RawIOBase):
     """
-    A file of which only parts are here.
+    A file of which only some parts have been fetched.
 
     Args:
-        size: Of all of it, in bytes.
-        parts: Positions and bytes.
+        size: Size of the whole file in bytes.
+        parts: Offset and bytes of each part.
     """
 
     def __init__(self, size: int, parts: tuple[tuple[int, bytes], ...]) -> None:
@@ -66,19 +66,19 @@ class SparseFile(io.RawIOBase):
         self._position = 0
 
     def seekable(self) -> bool:
-        """Tell that it is."""
+        """Return True."""
         return True
 
     def readable(self) -> bool:
-        """Tell that it is."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Give the position."""
+        """Return the position."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go somewhere."""
+        """Set the position."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         if start + offset < 0:
             raise ValueError("before the start")
@@ -87,10 +87,10 @@ class SparseFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """
-        Read.
+        Read bytes at the position.
 
         Raises:
-            Missing: Not all of that is here.
+            MissingRange: Not all of them have been fetched.
         """
         end = self._size if size < 0 else min(self._size, self._position + size)
         data = self._slice(self._position, end)
@@ -111,7 +111,7 @@ class SparseFile(io.RawIOBase):
 
 
 class _NoRange(Exception):
-    """The upstream does not send this part, whatever it does instead."""
+    """The upstream did not send the requested range."""
 
 
 async def read_remote_metadata(
@@ -121,28 +121,28 @@ async def read_remote_metadata(
     Read the METADATA of a remote wheel.
 
     Args:
-        fetch: Asks for parts.
+        fetch: Requests ranges.
         file: The wheel.
-        limit: Bytes of METADATA.
-        worker: Where it is unpacked.
+        limit: Largest METADATA in bytes.
+        worker: Threads that unpack it.
 
     Returns:
-        None if the upstream gives no ranges that fit together, or this would take too many: how it
-        fails here says nothing of the whole file. What the document says is not looked at.
+        The document, unchecked; None if the upstream sends no consistent ranges, or too many would be
+        needed: such a failure says nothing about the whole file.
 
     Raises:
-        BadGateway: What came is no wheel.
+        BadGateway: The file is not a wheel.
     """
-    reading = _RangeFetcher(fetch, file, limit)
+    fetcher = _RangeFetcher(fetch, file, limit)
     try:
-        await reading.fetch_end()
+        await fetcher.fetch_end()
         for _ in range(_MAX_REQUESTS - 1):
-            found = await worker.run(_try, reading.sparse())
-            if isinstance(found, bytes):
-                return found if len(found) <= limit else None
-            if not reading.may_fetch(found):
+            result = await worker.run(_try_read, fetcher.sparse())
+            if isinstance(result, bytes):
+                return result if len(result) <= limit else None
+            if not fetcher.may_fetch(result):
                 return None
-            await reading.fetch_part(found)
+            await fetcher.fetch_part(result)
     except _NoRange:
         return None
     except BadArchive as error:
@@ -150,7 +150,7 @@ async def read_remote_metadata(
     return None
 
 
-def _try(sparse: SparseFile) -> bytes | MissingRange:
+def _try_read(sparse: SparseFile) -> bytes | MissingRange:
     try:
         return read_wheel_metadata(sparse)  # type: ignore[arg-type]
     except MissingRange as missing:
@@ -158,23 +158,23 @@ def _try(sparse: SparseFile) -> bytes | MissingRange:
 
 
 class _RangeFetcher:
-    """The parts that are here so far."""
+    """Fetches ranges of one wheel, and holds the parts fetched so far."""
 
     def __init__(self, fetch: RangeFetch, file: RemoteFile, limit: int) -> None:
         self._fetch = fetch
         self._url = file.url
         self._size = file.file.size
-        self._left = _MAX_BYTES + limit
+        self._bytes_left = _MAX_BYTES + limit
         self._parts: tuple[tuple[int, bytes], ...] = ()
 
     def sparse(self) -> SparseFile:
-        """Give the file as far as it is here."""
+        """Return the file with the parts fetched so far."""
         assert self._size is not None
         return SparseFile(self._size, self._parts)
 
     def may_fetch(self, missing: MissingRange) -> bool:
-        """Tell whether a part is small enough to be fetched."""
-        return missing.last - missing.first < self._left
+        """Return whether a missing range is within the byte limit."""
+        return missing.last - missing.first < self._bytes_left
 
     async def fetch_end(self) -> None:
         """Fetch the end of the file."""
@@ -183,19 +183,19 @@ class _RangeFetcher:
                 await self._receive(None, _STEP)
                 return
             except _NoRange:
-                # Some servers know no range that counts from the end. One from the start tells the size,
-                # and is all of a small wheel.
+                # Some servers support no suffix ranges. A range from the start returns the size, and the
+                # whole of a small wheel.
                 await self._receive(0, _STEP - 1)
         assert self._size is not None
         if not self._parts or self._size > _STEP:
             await self._receive(max(0, self._size - _STEP), max(0, self._size - 1))
 
     async def fetch_part(self, missing: MissingRange) -> None:
-        """Fetch a part, and more of what follows the more there is already: members lie together."""
+        """Fetch a missing range; read-ahead doubles each time, because members lie together."""
         assert self._size is not None
         least = missing.first + _STEP * 2 ** len(self._parts[1:]) - 1
-        here = min((start for start, _ in self._parts if start > missing.first), default=self._size)
-        last = min(here - 1, missing.first + self._left - 1, max(missing.last, least))
+        next_part = min((start for start, _ in self._parts if start > missing.first), default=self._size)
+        last = min(next_part - 1, missing.first + self._bytes_left - 1, max(missing.last, least))
         await self._receive(missing.first, last)
 
     async def _receive(self, first: int | None, last: int) -> None:
@@ -203,37 +203,37 @@ class _RangeFetcher:
         Fetch one part.
 
         Raises:
-            _NoRange: Something else came, or nothing. Servers answer 200, 400, 403, 404, 405, 416, 500
-                and 501 to a range of a file that they have, send other parts, coded ones or several at
-                once, lead elsewhere, and drop the connection.
+            _NoRange: The response is not that range. For ranges of existing files, servers respond with
+                200, 400, 403, 404, 405, 416, 500 and 501, send other, encoded or multiple ranges,
+                redirect, and drop the connection.
         """
         try:
-            data = await self._ask(first, last)
+            data = await self._request(first, last)
         except Unavailable:
             raise _NoRange from None
         assert self._size is not None
         self._parts += ((self._size - len(data) if first is None else first, data),)
 
-    async def _ask(self, first: int | None, last: int) -> bytes:
+    async def _request(self, first: int | None, last: int) -> bytes:
         incoming = await self._fetch(self._url, first=first, last=last)
         if incoming is None:
             raise _NoRange
-        wanted = last if first is None else last - first + 1
+        requested = last if first is None else last - first + 1
         is_part = incoming.status == 206 and incoming.total is not None and not incoming.coding
-        if not is_part or (incoming.length or 0) > wanted or self._size not in (None, incoming.total):
+        if not is_part or (incoming.length or 0) > requested or self._size not in (None, incoming.total):
             incoming.abort()
             raise _NoRange
         pieces: list[bytes] = []
 
         def take(data: bytes) -> None:
-            self._left -= len(data)
-            if self._left < 0:
+            self._bytes_left -= len(data)
+            if self._bytes_left < 0:
                 raise BadGateway("The upstream sends more than it was asked for.")
             pieces.append(data)
 
         await incoming.deliver(take)
         data = b"".join(pieces)
-        if not data or len(data) > wanted:
+        if not data or len(data) > requested:
             raise _NoRange
         self._size = incoming.total
         return data

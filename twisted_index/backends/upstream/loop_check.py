@@ -1,7 +1,7 @@
 """
-Refuses, at the start, an upstream URL that is this server itself.
+Refuses, at startup, an upstream URL that is this server itself.
 
-Loops through other names or servers are found by the Via field and end with 508.
+Loops through other names or servers are detected by the Via field and end with 508.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ def refuse_self_upstream(
     Refuse an upstream that is this server.
 
     Args:
-        urls: Of upstreams.
-        listening: Where this server listens.
-        host_name: Of this machine.
-        own_addresses: By which others reach this machine, numeric.
-        public_url: By which they reach this server; None if that is not known.
+        urls: URLs of the upstreams.
+        listening: Addresses on which this server listens.
+        host_name: Host name of this machine.
+        own_addresses: Numeric addresses of this machine.
+        public_url: Public URL of this server; None if unknown.
 
     Raises:
-        ConfigurationError: One is.
+        ConfigurationError: An upstream is this server.
     """
-    listeners = [one for one in listening if isinstance(one, (IPv4Address, IPv6Address))]
+    listeners = [address for address in listening if isinstance(address, (IPv4Address, IPv6Address))]
     addresses = {str(_plain(address)) for address in own_addresses}
     names = {host_name.lower(), f"{host_name.lower()}.local"}
     for url in urls:
         plain, _account = split_userinfo(url)
         origin = origin_of(plain)
         is_public = public_url is not None and plain.startswith(public_url.rstrip("/") + "/")
-        if is_public or any(_leads_to(origin, one, names, addresses) for one in listeners):
+        if is_public or any(_leads_to(origin, listener, names, addresses) for listener in listeners):
             raise ConfigurationError(f"The upstream {plain} is this server itself; name another.")
 
 
@@ -63,12 +63,12 @@ def _leads_to(origin: Origin, listener: Any, names: set[str], addresses: set[str
     if host in names:
         return own.is_unspecified or str(own) in addresses
     try:
-        asked = _plain(host)
+        target = _plain(host)
     except ValueError:
         return False
-    return asked == own or (own.is_unspecified and (asked.is_loopback or str(asked) in addresses))
+    return target == own or (own.is_unspecified and (target.is_loopback or str(target) in addresses))
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    return getattr(found, "ipv4_mapped", None) or found
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(parsed, "ipv4_mapped", None) or parsed

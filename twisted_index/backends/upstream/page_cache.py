@@ -1,8 +1,8 @@
 """
-Cache of an upstream's project pages: fresh for a while, then revalidated, stale rather than none.
+Cache of an upstream's project pages: fresh for a while, then revalidated; stale if that fails.
 
-One request per project goes upstream at a time, and all clients wait for it together. It goes on after
-they have been given a stale page, so that the next one gets the new page.
+One request per project goes upstream at a time, shared by all clients. It continues after they have
+received a stale page, so that the next client gets the new page.
 
 Out of scope: storage (see `page_store`), several upstreams (see `source`).
 """
@@ -41,12 +41,12 @@ _log = Logger()
 
 class PageResult(NamedTuple):
     """
-    What is known, and whence.
+    A page state, and how the cache obtained it.
 
     Attributes:
-        state: What is known now.
+        state: The current state.
         cache_status: See `Snapshot`.
-        is_stale: Whether it is old, and only given for want of better.
+        is_stale: Whether it is stale, and served only because the upstream cannot confirm it.
     """
 
     state: PageState
@@ -55,7 +55,7 @@ class PageResult(NamedTuple):
 
 
 class _Unknown(Exception):
-    """Nothing is known of a project, neither in memory nor on the disk."""
+    """There is no record of a project, neither in memory nor on disk."""
 
 
 class PageCache:
@@ -64,16 +64,16 @@ class PageCache:
 
     Args:
         remote: The upstream.
-        cache: Where they are kept; None keeps them in memory only, and never gives an old one.
+        cache: The cache on disk; None stores pages in memory only, and never serves a stale one.
         worker: Threads.
-        reactor: Tells when a wait is over.
-        times: How long things hold.
-        counters: Counts.
-        rebuilds: Whether a file for which no digest is promised may get other bytes; then its digest
-            holds for as long as the page does.
+        reactor: Schedules timeouts.
+        times: Lifetimes and clocks.
+        counters: Counters to update.
+        rebuilds: Whether the upstream may replace a file for which it promises no digest; its pinned
+            digest then lives as long as the page.
     """
 
-    _keeping = PageStore
+    _store_class = PageStore
 
     def __init__(
         self,
@@ -87,54 +87,53 @@ class PageCache:
         rebuilds: bool = False,
     ) -> None:
         self.remote = remote
-        self._kept = self._keeping(remote.url, cache, worker, times)
-        self._stored = "" if cache is None else "; stored"
+        self._store = self._store_class(remote.url, cache, worker, times)
+        self._stored_suffix = "" if cache is None else "; stored"
         self._reactor = reactor
         self._times = times
         self._counters = counters
         self._rebuilds = rebuilds
-        self._rests = BackOff(times.monotonic)
+        self._back_off = BackOff(times.monotonic)
         self._fetching = SingleFlight[str, PageResult](times.monotonic)
 
-    # -- Asking
+    # -- Reading
 
     def peek(self, project: str) -> PageState | None:
-        """Give what is in memory, fresh or not."""
-        return self._kept.peek(project)
+        """Return the state in memory, fresh or not."""
+        return self._store.peek(project)
 
     def fresh(self, project: str) -> PageState | None:
-        """Give what is in memory, if it is fresh: at once, without a look at the disk."""
-        return self._kept.fresh(project)
+        """Return the state in memory if it is fresh; synchronous, never reads the disk."""
+        return self._store.fresh(project)
 
     def recent(self, project: str, seconds: float) -> PageState | None:
-        """Give what is in memory, if the upstream said it within so many seconds."""
-        state = self._kept.peek(project)
+        """Return the state in memory if the upstream confirmed it within so many seconds."""
+        state = self._store.peek(project)
         return state if state is not None and state.validity.age < seconds else None
 
     def hit(self, state: PageState) -> PageResult:
-        """Make the answer of a state that is fresh, and count it."""
+        """Return the result for a fresh state, and count the hit."""
         self._counters.page_hits += 1
         return PageResult(state, f"hit; ttl={max(0, state.validity.remaining)}")
 
     async def stored(self, project: str) -> PageState | None:
-        """Give what the upstream said last, however long ago; None if nothing of that is kept."""
-        return await self._kept.read(project)
+        """Return the stored state, however old; None if there is none."""
+        return await self._store.read(project)
 
     async def get(self, project: str, *, denial_will_do: bool = False) -> PageResult:
         """
-        Say what the upstream has of a project.
+        Return the page of a project.
 
         Args:
             project: A normalized name.
-            denial_will_do: Whether, if it cannot be asked, it is also good to know that it had no such
-                project when it was asked last.
+            denial_will_do: Whether, if the upstream is unavailable, a stale "no such project" is usable.
 
         Raises:
-            Unavailable: It cannot be asked, and there is nothing old.
+            Unavailable: The upstream is unavailable, and there is no stale page.
         """
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
-        old = await self._kept.read(project)
+        old = await self._store.read(project)
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
         if old is not None and old.page is None and not denial_will_do:
@@ -146,12 +145,12 @@ class PageCache:
 
     async def renew(self, project: str) -> PageState:
         """
-        Ask for a page though it is fresh: URLs on it may be shorter-lived, signed ones above all.
+        Request a page although it is fresh: its URLs may expire earlier, above all signed ones.
 
-        Once in a while, so that who asks for a missing file again and again causes no more.
+        Rate-limited, so that repeated requests for a missing file cause no more.
 
         Raises:
-            Unavailable: It cannot be asked.
+            Unavailable: The upstream is unavailable.
         """
         state, now = self.peek(project), self._times.monotonic()
         if state is not None and state.is_renewed(now):
@@ -164,11 +163,11 @@ class PageCache:
 
     async def _refresh(self, project: str, old: PageState | None) -> PageResult:
         budget = self._times.response_timeout if old is None else self._times.revalidate_timeout
-        # A later client does not wait longer than the first.
-        left = max(0.0, budget - self._fetching.age(project))
-        asking = self._fetching.run(project, lambda: self._fetch(project))
+        # Clients that join a running request share its deadline.
+        remaining = max(0.0, budget - self._fetching.age(project))
+        fetching = self._fetching.run(project, lambda: self._fetch(project))
         try:
-            return await wait_at_most(self._reactor, left, asking, lambda: "The upstream is slow.")
+            return await wait_at_most(self._reactor, remaining, fetching, lambda: "The upstream is slow.")
         except SimpleIndexError as error:
             if old is None:
                 raise
@@ -178,45 +177,45 @@ class PageCache:
     # -- Fetching
 
     async def _fetch(self, project: str, *, anew: bool = False) -> PageResult:
-        """Ask the upstream, and keep what it says; `anew` takes no "unchanged" for an answer."""
-        before = self._kept.peek(project)
+        """Request the page and store it; `anew` sends no validators, so that 304 is impossible."""
+        before = self._store.peek(project)
         page = await self._page(project, before, anew=anew)
-        before = self._kept.peek(project) or before
+        before = self._store.peek(project) or before
         if page is NOT_MODIFIED:
-            return await self._note_same(project, before)
+            return await self._record_unchanged(project, before)
         self._counters.page_misses += 1
-        if before is not None and _takes_away(page, before) and self._doubts(project, before):
+        if before is not None and _drops_all_files(page, before) and self._defers_removal(project, before):
             self._counters.page_stale += 1
-            said = 404 if page is None else 200
-            return PageResult(before, f"fwd=stale; fwd-status={said}; detail=unconfirmed", is_stale=True)
+            code = 404 if page is None else 200
+            return PageResult(before, f"fwd=stale; fwd-status={code}; detail=unconfirmed", is_stale=True)
         known = None if before is None else before.record
         if page is None:
-            return PageResult(await self._note_absence(project, known), "fwd=miss; fwd-status=404")
+            return PageResult(await self._record_absence(project, known), "fwd=miss; fwd-status=404")
         now = self._times.wall()
-        # The record may have been evicted while the upstream was asked; its pins still hold.
-        state = await self._kept.change(
+        # The record may have been evicted during the request; its pins still hold.
+        state = await self._store.change(
             project,
             lambda record: page_record.merge_page(record or known, page, now, rebuilds=self._rebuilds),
         )
         if page.left_out and (known is None or known.page.left_out != page.left_out):
-            self._tell_left_out(page)
+            self._log_left_out(page)
         status = "fwd=miss" if known is None else "fwd=stale; fwd-status=200"
-        return PageResult(state, status + self._stored)
+        return PageResult(state, status + self._stored_suffix)
 
     async def _page(
         self, project: str, before: PageState | None, *, anew: bool
     ) -> RemotePage | NotModified | None:
-        """Ask the upstream, unless it wants to rest; remember that it failed, if it does."""
+        """Send the request unless in back-off; record a failure."""
         record = None if before is None else before.record
         if record is None or record.is_absent or anew or self._rebuilds:
             etag = modified = None
         else:
             etag, modified = record.page.etag, record.page.modified
-        self._rests.check(project)
+        self._back_off.check(project)
         try:
             return await self.remote.page(project, etag=etag, modified=modified)
         except SimpleIndexError as error:
-            self._rests.record(project, error)
+            self._back_off.record(project, error)
             _log.warn(
                 "{upstream} did not give the page of {project}: {error}",
                 upstream=self.remote.url,
@@ -227,18 +226,18 @@ class PageCache:
                 before.failed_at, before.first_404_at = self._times.monotonic(), None
             raise
 
-    async def _note_absence(self, project: str, known: PageRecord | None) -> PageState:
-        """Remember that there is no such project; on disk only if there was one, or guesses would fill it."""
+    async def _record_absence(self, project: str, known: PageRecord | None) -> PageState:
+        """Record that a project does not exist; on disk only if it did before: names may be guesses."""
         if known is None:
-            return self._kept.set_absent(project)
+            return self._store.set_absent(project)
         now = self._times.wall()
-        return await self._kept.change(
+        return await self._store.change(
             project, lambda record: replace(record or known, fetched_at=now, is_absent=True)
         )
 
-    def _tell_left_out(self, page: RemotePage) -> None:
-        tell = _log.info if page.files else _log.warn
-        tell(
+    def _log_left_out(self, page: RemotePage) -> None:
+        log = _log.info if page.files else _log.warn
+        log(
             "Of {project} at {upstream} {number} files are listed, and others left out: {reasons}.",
             project=page.project,
             upstream=self.remote.url,
@@ -247,8 +246,8 @@ class PageCache:
         )
 
     def problems(self) -> Iterator[Problem]:
-        """Say what pages that are in memory have besides what is listed of them."""
-        for record in self._kept.records():
+        """Report the files that pages in memory left out."""
+        for record in self._store.records():
             for reason, number in record.page.left_out.items():
                 files = "1 file is" if number == 1 else f"{number} files are"
                 yield Problem(
@@ -258,21 +257,21 @@ class PageCache:
                 )
 
     async def store_absence(self, project: str) -> None:
-        """Keep on disk, too, that there is no such project: another upstream has it, so it is no guess."""
-        state = self._kept.peek(project)
+        """Store an absence on disk too: another upstream has the project, so its name is no guess."""
+        state = self._store.peek(project)
         if state is not None and state.record is None:
-            said = self._times.wall() - state.validity.age
+            fetched_at = self._times.wall() - state.validity.age
             absence = page_record.PageRecord(
-                page=RemotePage(project=project), fetched_at=said, is_absent=True
+                page=RemotePage(project=project), fetched_at=fetched_at, is_absent=True
             )
-            await self._kept.change(project, lambda record: record or absence)
+            await self._store.change(project, lambda record: record or absence)
 
-    def _doubts(self, project: str, state: PageState) -> bool:
+    def _defers_removal(self, project: str, state: PageState) -> bool:
         """
-        Say whether it is too early to believe that a project, or each of its files, is gone.
+        Return whether to defer the removal of a project, or of all its files, until it is confirmed.
 
-        A web server that is being set up anew, or a load balancer, may say so for some seconds of all
-        that it has. Who removes a project goes on saying so.
+        During a deployment, a web server or load balancer may respond 404 for everything for some
+        seconds; a real removal persists.
         """
         now = self._times.monotonic()
         if state.first_404_at is None:
@@ -288,58 +287,58 @@ class PageCache:
         state.failed_at = now
         return now - state.first_404_at < self._times.absent_ttl
 
-    async def _note_same(self, project: str, before: PageState | None) -> PageResult:
+    async def _record_unchanged(self, project: str, before: PageState | None) -> PageResult:
         if before is None or before.record is None:
             raise BadGateway("The upstream said that a page has not changed, which it was never asked.")
         self._counters.page_revalidated += 1
-        await self._kept.renew(project, before, self._times.wall())
+        await self._store.renew(project, before, self._times.wall())
         return PageResult(before, "fwd=stale; fwd-status=304; stored")
 
     def expire(self, project: str) -> None:
-        """Ask for a page the next time: a file was not what it says, and it may have changed since."""
-        state = self._kept.peek(project)
+        """Revalidate a page on the next request: a file contradicted it, so it may have changed."""
+        state = self._store.peek(project)
         if state is not None:
             state.validity.expire()
 
     async def pin_digest(self, project: str, filename: str, sha256: str, size: int) -> None:
         """
-        Keep the digest and size of a file for which the upstream promises none.
+        Store the digest and size of a file for which the upstream promises none.
 
-        From now on it is listed with them, and other bytes are refused.
+        From now on the file is listed with them, and other bytes are refused.
         """
-        state = self._kept.peek(project)
+        state = self._store.peek(project)
         known = None if state is None else state.record
 
-        def learn(record: PageRecord | None) -> PageRecord:
+        def pin(record: PageRecord | None) -> PageRecord:
             if (record := record or known) is None:
                 raise _Unknown
             return page_record.with_digest(record, filename, sha256, size)
 
         with contextlib.suppress(_Unknown, ForgottenPage):
-            await self._kept.change(project, learn, renewed=False)
+            await self._store.change(project, pin, renewed=False)
 
 
 class OfflinePageCache(PageCache):
-    """Those of an upstream that is not asked: what is kept is all there is."""
+    """Offline cache: serves stored pages and sends no requests."""
 
-    _keeping = OfflinePageStore
+    _store_class = OfflinePageStore
 
     async def get(self, project: str, *, denial_will_do: bool = False) -> PageResult:
-        """Say what is in the cache of a project."""
+        """Return the stored page of a project."""
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
-        return PageResult(await self._kept.read(project) or self._kept.set_absent(project), "hit")
+        return PageResult(await self._store.read(project) or self._store.set_absent(project), "hit")
 
 
-def _takes_away(page: RemotePage | None, before: PageState) -> bool:
-    """Tell whether all that there was is gone; that a project is quarantined is said on purpose."""
+def _drops_all_files(page: RemotePage | None, before: PageState) -> bool:
+    """Return whether the new page drops every file; a quarantine does so deliberately."""
     if page is None:
         return before.page is not None
     return bool(before.files) and not page.files and page.status.status is not Status.QUARANTINED
 
 
 def _detail(error: SimpleIndexError) -> str:
-    """Say in one token why an old page is given."""
+    """Return the Cache-Status detail token for a stale page (RFC 9211 section 2.8)."""
     if isinstance(error, NotReady):
         return "slow"
     return "bad-gateway" if isinstance(error, BadGateway) else "unavailable"

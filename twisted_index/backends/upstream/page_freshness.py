@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheTimes:
     """
-    How long things hold, in seconds, and the clocks that say so.
+    Lifetimes and timeouts in seconds, and their clocks.
 
     Attributes:
-        ttl: For which a page is fresh.
-        absent_ttl: For which a project is taken not to be there.
-        revalidate_timeout: For which a client waits when there is an old page to be had.
-        response_timeout: For which it waits when there is none.
-        wall: Seconds since the epoch.
-        monotonic: Seconds that only go up.
+        ttl: Lifetime of a page.
+        absent_ttl: Lifetime of the absence of a project.
+        revalidate_timeout: How long a client waits for a page when there is a stale one.
+        response_timeout: How long it waits when there is none.
+        wall: Returns seconds since the epoch.
+        monotonic: Returns monotonic seconds.
     """
 
     ttl: float
@@ -34,59 +34,59 @@ class CacheTimes:
 
 class PageFreshness:
     """
-    Is what an upstream said still to be repeated? Small, as prepared answers keep it.
+    Whether a cached page is still fresh. Small, because prepared responses hold it.
 
-    By both clocks: the wall clock knows of restarts and of sleep, and the other cannot be set.
+    Uses both clocks: the wall clock spans restarts and suspension, the monotonic clock cannot be set.
 
     Args:
         times: The clocks.
-        ttl: Seconds.
-        confirmed_at: When the upstream said so, by the wall clock.
+        ttl: Lifetime in seconds.
+        confirmed_at: When the upstream confirmed the page, by the wall clock.
     """
 
-    __slots__ = ("_current", "_said", "_seen", "_times", "_ttl")
+    __slots__ = ("_confirmed_at", "_is_current", "_seen", "_times", "_ttl")
 
     def __init__(self, times: CacheTimes, ttl: float, confirmed_at: float) -> None:
         self._times = times
         self._ttl = ttl
-        self._current = True
-        self._said = confirmed_at
+        self._is_current = True
+        self._confirmed_at = confirmed_at
         self._seen = times.monotonic()
 
     def __call__(self) -> bool:
-        """Say whether it is."""
+        """Return whether the page is fresh."""
         times = self._times
         return (
-            self._current
+            self._is_current
             and times.monotonic() - self._seen < self._ttl
-            and 0 <= times.wall() - self._said < self._ttl
+            and 0 <= times.wall() - self._confirmed_at < self._ttl
         )
 
-    def renew(self, said: float) -> None:
-        """Note that the upstream said it again."""
-        self._said = said
+    def renew(self, confirmed_at: float) -> None:
+        """Record that the upstream confirmed the page again."""
+        self._confirmed_at = confirmed_at
         self._seen = self._times.monotonic()
 
     def copy(self) -> PageFreshness:
-        """Make another one that holds as long as this one."""
-        other = PageFreshness(self._times, self._ttl, self._said)
+        """Return another object with the same lifetime."""
+        other = PageFreshness(self._times, self._ttl, self._confirmed_at)
         other._seen = self._seen
         return other
 
     def expire(self) -> None:
-        """Note that it is not to be repeated until the upstream says it again."""
+        """End the lifetime until the upstream confirms the page again."""
         self._seen = -math.inf
 
     def invalidate(self) -> None:
-        """Note that something else is true now."""
-        self._current = False
+        """Record that the page has been replaced: never fresh again."""
+        self._is_current = False
 
     @property
     def age(self) -> float:
-        """Seconds since the upstream said so, as far as this process knows."""
+        """Seconds since the upstream confirmed the page, or since this process read it from disk."""
         return self._times.monotonic() - self._seen
 
     @property
     def remaining(self) -> int:
-        """Whole seconds for which it holds; less than none if it holds no more."""
-        return int(self._said + self._ttl - self._times.wall())
+        """Remaining lifetime in whole seconds; negative if expired."""
+        return int(self._confirmed_at + self._ttl - self._times.wall())

@@ -21,25 +21,24 @@ from twisted_index.simple.names import sorted_files, sorted_versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-#: Raised with every change of what the lines mean.
+#: Increased with every change of the format.
 RECORD_VERSION = 1
 #: Digits of nanoseconds since the epoch.
 _DIGITS = 20
-#: Files of one project that are remembered when its page has them no more: as many as the largest
-#: projects in the field have.
-_MOST_LEFT = 10_000
+#: Number of removed files that are remembered per project: as many as the largest projects have.
+_MAX_REMOVED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RememberedFile:
     """
-    What we know of a file besides what the page says.
+    What is recorded of a file in addition to its page.
 
     Attributes:
-        first_seen: When it was first on the page: seconds since the epoch.
-        sha256: Its digest where the upstream promises none, as it was when it was first fetched
-            or last promised.
-        size: In bytes, likewise.
+        first_seen: When the page first listed it, in seconds since the epoch.
+        sha256: Pinned digest where the upstream promises none: that of the first download, or the last
+            promised one.
+        size: Pinned size in bytes, under the same conditions.
     """
 
     first_seen: float
@@ -50,16 +49,16 @@ class RememberedFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRecord:
     """
-    A page, and what we know of its files.
+    A page, and what is recorded of its files.
 
     Attributes:
-        page: As the upstream told it last.
-        fetched_at: When the upstream last said so: seconds since the epoch.
+        page: The upstream's last page.
+        fetched_at: When the upstream last confirmed it, in seconds since the epoch.
         known: By file name, for every file of the page.
-        removed: Likewise, for files that the page had before; with the digest that they had. What left
-            first comes first. A page may be wrong for a moment, and its files come back: then no
-            other bytes may come by their names, and they are no younger.
-        is_absent: Whether the upstream said after that that there is no such project.
+        removed: By file name, for files that the page no longer lists, with their digests; the first
+            removed comes first. A page may be wrong for a moment: when its files return, they keep
+            their age, and other bytes are refused.
+        is_absent: Whether the upstream has since reported that the project does not exist.
     """
 
     page: RemotePage
@@ -73,71 +72,72 @@ def merge_page(
     before: PageRecord | None, page: RemotePage, now: float, *, rebuilds: bool = False
 ) -> PageRecord:
     """
-    Make the record of a page that has come, with what is still good of the one before.
+    Make the record of a new page, with what still holds of the previous record.
 
-    A file whose digest is another than before is another file: it is young again. One that comes back
-    is what it was.
+    A file with another digest is a new file, first seen now. A file that returns to the page keeps its
+    age and digest.
 
     Args:
-        before: None if the project was not known.
-        page: As it came.
+        before: The previous record; None if there is none.
+        page: The new page.
         now: Seconds since the epoch.
-        rebuilds: Whether a file for which no digest is promised may have other bytes now.
+        rebuilds: Whether the upstream may replace a file for which it promises no digest.
     """
     remembered = {} if before is None else _remembered(before)
     if rebuilds:
-        promised = {one.file.filename for one in page.files if "sha256" in one.file.hashes}
+        promised = {entry.file.filename for entry in page.files if "sha256" in entry.file.hashes}
         remembered = {
             name: old if name in promised else RememberedFile(first_seen=old.first_seen)
             for name, old in remembered.items()
         }
     known = {
-        one.file.filename: _known(one, remembered.pop(one.file.filename, None), now) for one in page.files
+        entry.file.filename: _known(entry, remembered.pop(entry.file.filename, None), now)
+        for entry in page.files
     }
     return PageRecord(page=page, fetched_at=now, known=known, removed=_bounded(remembered))
 
 
 def _remembered(record: PageRecord) -> dict[str, RememberedFile]:
-    """Give what is known of all files, on the page or not, with the digests that they have."""
-    found = dict(record.removed)
-    for one in record.page.files:
-        filename, sha256 = one.file.filename, one.file.hashes.get("sha256")
+    """Return what is recorded of all files, listed or removed, with their digests."""
+    remembered = dict(record.removed)
+    for entry in record.page.files:
+        filename, sha256 = entry.file.filename, entry.file.hashes.get("sha256")
         known = record.known[filename]
-        found[filename] = known if sha256 in (None, known.sha256) else replace(known, sha256=sha256)
-    return found
+        remembered[filename] = known if sha256 in (None, known.sha256) else replace(known, sha256=sha256)
+    return remembered
 
 
-def _known(one: RemoteFile, old: RememberedFile | None, now: float) -> RememberedFile:
-    sha256 = one.file.hashes.get("sha256")
+def _known(remote_file: RemoteFile, old: RememberedFile | None, now: float) -> RememberedFile:
+    sha256 = remote_file.file.hashes.get("sha256")
     if old is None:
         return RememberedFile(first_seen=now)
     if sha256 is None:
-        # What was promised once holds, also when it is promised no more.
+        # A promised digest still holds when the upstream promises none any more.
         return old
     return replace(old, sha256=None) if old.sha256 in (None, sha256) else RememberedFile(first_seen=now)
 
 
-def _bounded(left: dict[str, RememberedFile]) -> dict[str, RememberedFile]:
-    """Forget what left first; but last of all what was fetched here, whose bytes people have."""
-    if len(left) <= _MOST_LEFT:
-        return left
-    by_worth = sorted(left, key=lambda filename: left[filename].size is not None)
-    worthless = set(by_worth[: len(left) - _MOST_LEFT])
-    return {filename: known for filename, known in left.items() if filename not in worthless}
+def _bounded(removed: dict[str, RememberedFile]) -> dict[str, RememberedFile]:
+    """Forget the first removed files; those downloaded here last, because users have their bytes."""
+    if len(removed) <= _MAX_REMOVED:
+        return removed
+    by_worth = sorted(removed, key=lambda filename: removed[filename].size is not None)
+    forgotten = set(by_worth[: len(removed) - _MAX_REMOVED])
+    return {filename: known for filename, known in removed.items() if filename not in forgotten}
 
 
 def with_digest(record: PageRecord, filename: str, sha256: str, size: int) -> PageRecord:
     """
-    Make the record in which a file has a digest that its upstream does not promise.
+    Make a record with the pinned digest and size of a file.
 
     Returns:
-        The same record if that is known already, or the file is gone or another one by now.
+        The same record if they are already pinned, or the file has been removed or replaced since.
     """
     known = record.known.get(filename)
     if record.is_absent or known is None or (known.sha256, known.size) == (sha256, size):
         return record
     promised = next(
-        one.file.hashes.get("sha256") for one in record.page.files if one.file.filename == filename
+        entry.file.hashes.get("sha256") for entry in record.page.files if entry.file.filename == filename
     )
     if promised not in (None, sha256):
         return record
@@ -146,49 +146,52 @@ def with_digest(record: PageRecord, filename: str, sha256: str, size: int) -> Pa
 
 
 def listed_files(record: PageRecord) -> dict[str, RemoteFile]:
-    """Give the files of a page by name, with what is known besides; none of a quarantined project."""
+    """Return the files of a page by name, with pinned digests and sizes; none if quarantined."""
     if record.is_absent or record.page.status.status is Status.QUARANTINED:
         return {}
-    return {one.file.filename: _complete(one, record.known[one.file.filename]) for one in record.page.files}
+    return {
+        entry.file.filename: _complete(entry, record.known[entry.file.filename])
+        for entry in record.page.files
+    }
 
 
-def _complete(one: RemoteFile, known: RememberedFile) -> RemoteFile:
-    file = one.file
+def _complete(remote_file: RemoteFile, known: RememberedFile) -> RemoteFile:
+    file = remote_file.file
     if known.sha256 is None and (known.size is None or file.size is not None):
-        return one
+        return remote_file
     hashes = file.hashes if known.sha256 is None else {**file.hashes, "sha256": known.sha256}
     return replace(
-        one, file=replace(file, hashes=hashes, size=known.size if file.size is None else file.size)
+        remote_file, file=replace(file, hashes=hashes, size=known.size if file.size is None else file.size)
     )
 
 
 def page_of_record(record: PageRecord, files: Iterable[RemoteFile]) -> ProjectPage:
-    """Make the page that is shown of some files of a record."""
-    shown = sorted_files(one.file for one in files)
-    versions = (*(file.version for file in shown), *record.page.versions)
+    """Make the page to serve from some files of a record."""
+    listed = sorted_files(entry.file for entry in files)
+    versions = (*(file.version for file in listed), *record.page.versions)
     return ProjectPage(
         name=record.page.project,
-        files=shown,
+        files=listed,
         versions=sorted_versions(versions),
         status=record.page.status,
     )
 
 
-# -- Written down
+# -- The format on disk
 
 
 def format_fetched_at(fetched: float) -> bytes:
-    """Write the first line: the time, in a fixed width."""
+    """Format the first line: the time, in a fixed width."""
     return b"%0*d\n" % (_DIGITS, max(0, min(int(fetched * 1e9), 10**_DIGITS - 1)))
 
 
 def encode(record: PageRecord, upstream: str) -> list[bytes]:
     """
-    Write a record down.
+    Encode a record as lines.
 
     Args:
-        record: Any.
-        upstream: The URL of the upstream, which has to be the same when it is read.
+        record: The record.
+        upstream: The URL of the upstream, which `decode` compares.
     """
     page = record.page
     head = {
@@ -205,7 +208,7 @@ def encode(record: PageRecord, upstream: str) -> list[bytes]:
     }
     lines = [
         _line(head),
-        *(_line(_file_cells(one, record.known[one.file.filename])) for one in page.files),
+        *(_line(_file_cells(entry, record.known[entry.file.filename])) for entry in page.files),
         *(
             _line([filename, known.first_seen, known.sha256, known.size])
             for filename, known in record.removed.items()
@@ -216,7 +219,7 @@ def encode(record: PageRecord, upstream: str) -> list[bytes]:
 
 def encode_forgotten(project: str, now: float) -> list[bytes]:
     """
-    Write a marker in place of a record: processes that hold it in memory must forget it.
+    Encode a marker that replaces a record: processes that hold it in memory must forget it.
 
     Args:
         project: A normalized name.
@@ -227,16 +230,16 @@ def encode_forgotten(project: str, now: float) -> list[bytes]:
 
 
 def is_forgotten(document: bytes) -> bool:
-    """Tell whether this was written by `encode_forgotten`."""
+    """Return whether a document was made by `encode_forgotten`."""
     return len(document) < 4096 and document.rstrip().endswith(b',"forgotten":true}')
 
 
 def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
     """
-    Read what was written down.
+    Decode a stored record.
 
     Returns:
-        None if it is damaged in any way, of another version, or about something else.
+        None if it is damaged, of another version, or of another upstream or project.
     """
     first, _, rest = document.partition(b"\n")
     digest, _, body = rest.partition(b"\n")
@@ -247,13 +250,13 @@ def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
         head = json.loads(lines[0])
         if (head["version"], head["upstream"], head["project"]) != (RECORD_VERSION, upstream, project):
             return None
-        end = len(lines) - head.get("left", 0)  # a record of an earlier version has none
+        end = len(lines) - head.get("left", 0)  # absent in earlier records
         pairs = [_read_file(json.loads(line)) for line in lines[1:end]]
-        left = dict(_read_left(json.loads(line)) for line in lines[end:])
+        removed = dict(_read_removed(json.loads(line)) for line in lines[end:])
         status, reason = head["status"]
         page = RemotePage(
             project=project,
-            files=tuple(one for one, _known in pairs),
+            files=tuple(entry for entry, _known in pairs),
             versions=tuple(head["versions"]),
             status=ProjectStatus(status=Status(status), reason=reason),
             left_out=head.get("left_out", {}),
@@ -263,8 +266,8 @@ def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
         fetched = int(first) / 1e9
     except (ValueError, KeyError, TypeError, IndexError):
         return None
-    known = {one.file.filename: known for one, known in pairs}
-    return PageRecord(page=page, fetched_at=fetched, known=known, removed=left, is_absent=head["gone"])
+    known = {entry.file.filename: known for entry, known in pairs}
+    return PageRecord(page=page, fetched_at=fetched, known=known, removed=removed, is_absent=head["gone"])
 
 
 def _digest(lines: Iterable[bytes]) -> bytes:
@@ -275,12 +278,12 @@ def _digest(lines: Iterable[bytes]) -> bytes:
 
 
 def _line(value: Any) -> bytes:
-    # ASCII, so that a lone surrogate comes back as it went.
+    # ASCII, so that lone surrogates survive the round trip.
     return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _file_cells(one: RemoteFile, known: RememberedFile) -> dict[str, Any]:
-    file = one.file
+def _file_cells(remote_file: RemoteFile, known: RememberedFile) -> dict[str, Any]:
+    file = remote_file.file
     cells = {
         "filename": file.filename,
         "version": file.version,
@@ -292,8 +295,8 @@ def _file_cells(one: RemoteFile, known: RememberedFile) -> dict[str, Any]:
         "yanked": None if file.yanked is None else file.yanked.reason,
         "companions": sorted(sidecar.value for sidecar in file.sidecars),
         "provenance_url": file.provenance_url,
-        "url": one.url,
-        "offers_metadata": one.offers_metadata,
+        "url": remote_file.url,
+        "offers_metadata": remote_file.offers_metadata,
         "since": known.first_seen,
         "sha256": known.sha256,
         "known_size": known.size,
@@ -321,7 +324,7 @@ def _read_file(cells: dict[str, Any]) -> tuple[RemoteFile, RememberedFile]:
     return remote, known
 
 
-def _read_left(cells: list[Any]) -> tuple[str, RememberedFile]:
+def _read_removed(cells: list[Any]) -> tuple[str, RememberedFile]:
     filename, since, sha256, size = cells
     return filename, RememberedFile(first_seen=since, sha256=sha256, size=size)
 

@@ -1,7 +1,7 @@
 """
-Storage of an upstream's pages: recent ones in memory, all of them on disk.
+Storage of an upstream's pages: recent ones in memory, all on disk.
 
-Out of scope: requests, and stale pages (see `page_cache`).
+Out of scope: requests, and when to serve stale pages (see `page_cache`).
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.simple.model import ProjectPage
 
-#: Files whose state is kept in memory, at about 3 KB each. What is dropped comes back from the disk.
-_MOST_FILES = 20_000
-#: Absent names kept, bounded so that guessed names cannot fill the disk.
-_MOST_ABSENT = 10_000
-#: Bytes of a page on disk that is read: 100,000 files.
-_MOST_BYTES = 200 << 20
-#: Seconds for which an upstream that could not give a page is not asked for it again, if there is an
-#: old one: so that only one client in so many has to wait.
+#: Number of files held in memory, at about 3 KB each. Evicted pages are read from disk again.
+_MAX_FILES = 20_000
+#: Number of absent projects held, bounded because clients may guess names.
+_MAX_ABSENT = 10_000
+#: Largest stored page that is read, in bytes: 100,000 files.
+_MAX_BYTES = 200 << 20
+#: Seconds after a failed request in which a stale page is served without another request, so that few
+#: clients wait for a failing upstream.
 _BACK_OFF = 10.0
-#: Seconds for which what offline mode lists is taken to be there.
-_OFFLINE_LOOK = 10.0
+#: Seconds for which a page is fresh in offline mode: cached files come and go.
+_OFFLINE_TTL = 10.0
 
 
 class FileStamp(NamedTuple):
-    """Which file on disk a state was read from or written to."""
+    """Identity of the stored page that a state was read from or written to."""
 
     inode: int
     mtime_ns: int
@@ -50,7 +50,7 @@ class FileStamp(NamedTuple):
 
     @classmethod
     def of_path(cls, path: str) -> FileStamp | None:
-        """Look; None if there is no such file."""
+        """Stat a path; None if it cannot be read."""
         try:
             return cls.from_stat(os.stat(path))
         except OSError:
@@ -58,25 +58,25 @@ class FileStamp(NamedTuple):
 
     @classmethod
     def from_stat(cls, status: os.stat_result) -> FileStamp:
-        """Take it out of what `stat` said."""
+        """Take the stamp from a `stat` result."""
         return cls(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 @dataclass(slots=True, eq=False)
 class PageState:
     """
-    What is known of a project at one upstream.
+    The cached state of a project at one upstream.
 
     Attributes:
-        record: What it said; None if it only ever said that there is no such project.
-        page: As it is shown; None if there is no such project.
-        files: What is listed, by file name.
-        validity: Whether all this is to be repeated.
-        stamp: What lies on disk; None if nothing does.
-        failed_at: When the upstream could last not be asked: monotonic seconds; None if it could.
-        renewed_at: When it was last asked for although it was fresh: monotonic seconds; None if never.
-        first_404_at: When the upstream first said that there is no such project, or nothing in it, which
-            is not believed yet: monotonic seconds; None if it says that there is.
+        record: The upstream's last page; None if it never had one.
+        page: The page to serve; None if the project does not exist.
+        files: The files of the page, by file name.
+        validity: Whether the state is fresh.
+        stamp: Stamp of the stored page; None if there is none on disk.
+        failed_at: When the last request failed, in monotonic seconds; None if it succeeded.
+        renewed_at: When the page was last requested although fresh, in monotonic seconds; None if never.
+        first_404_at: When the upstream first reported that the project is absent or empty, which is
+            unconfirmed so far, in monotonic seconds; None otherwise.
     """
 
     record: PageRecord | None
@@ -89,20 +89,20 @@ class PageState:
     first_404_at: float | None = None
 
     def backs_off(self, now: float) -> bool:
-        """Say whether the upstream could not be asked just now, by monotonic seconds."""
+        """Return whether a request failed in the last seconds; `now` is monotonic."""
         return self.failed_at is not None and now - self.failed_at < _BACK_OFF
 
     def is_renewed(self, now: float) -> bool:
-        """Say whether it was asked for just now although it was fresh, by monotonic seconds."""
+        """Return whether a renewal was requested in the last seconds; `now` is monotonic."""
         return self.renewed_at is not None and now - self.renewed_at < _BACK_OFF
 
 
 class ForgottenPage(Exception):
-    """What was known of a project is to be known no more: `twisted-index refresh` said so, on the disk."""
+    """`twisted-index refresh` marked the stored page of a project as forgotten."""
 
 
-class _Shown(NamedTuple):
-    """What is listed of a record, and where it lies."""
+class _Rendered(NamedTuple):
+    """A record, the page and files listed from it, and its stamp on disk."""
 
     record: PageRecord
     page: ProjectPage | None
@@ -112,13 +112,13 @@ class _Shown(NamedTuple):
 
 class PageStore:
     """
-    The pages of one upstream that are known.
+    The stored pages of one upstream.
 
     Args:
         upstream: Its URL.
-        cache: Where they are kept; None keeps them in memory only.
+        cache: The cache on disk; None stores pages in memory only.
         worker: Threads.
-        times: How long things hold.
+        times: Lifetimes and clocks.
     """
 
     def __init__(
@@ -128,19 +128,19 @@ class PageStore:
         self._cache = cache
         self._worker = worker
         self._times = times
-        self._states = LRU[str, PageState](_MOST_FILES, _weight)
-        self._absent = LRU[str, PageState](_MOST_ABSENT)
-        self._changing: dict[str, DeferredLock] = {}
+        self._states = LRU[str, PageState](_MAX_FILES, _weight)
+        self._absent = LRU[str, PageState](_MAX_ABSENT)
+        self._locks: dict[str, DeferredLock] = {}
         self._reading = SingleFlight[str, "PageState | None"](times.monotonic)
 
     # -- In memory
 
     def peek(self, project: str) -> PageState | None:
-        """Give what is in memory, fresh or not."""
+        """Return the state in memory, fresh or not."""
         return self._states.peek(project) or self._absent.peek(project)
 
     def fresh(self, project: str) -> PageState | None:
-        """Give what is in memory, if it is fresh: at once, without a look at the disk."""
+        """Return the state in memory if it is fresh; synchronous, never reads the disk."""
         state = self.peek(project)
         if state is None or not state.validity():
             return None
@@ -149,14 +149,14 @@ class PageStore:
         return state
 
     def records(self) -> Iterator[PageRecord]:
-        """Give what is in memory of all projects."""
+        """Return the records in memory of all projects."""
         return (state.record for state in self._states.values() if state.record is not None)
 
     def set_absent(self, project: str) -> PageState:
-        """Remember that there is no such project, in memory only, or guesses would fill the disk."""
+        """Record in memory only that a project does not exist: guessed names must not fill the disk."""
         self._drop(project)
-        truth = PageFreshness(self._times, self._times.absent_ttl, self._times.wall())
-        state = PageState(None, None, {}, truth)
+        freshness = PageFreshness(self._times, self._times.absent_ttl, self._times.wall())
+        state = PageState(None, None, {}, freshness)
         self._absent.put(project, state)
         return state
 
@@ -164,10 +164,10 @@ class PageStore:
 
     async def read(self, project: str) -> PageState | None:
         """
-        Give what is known, with what another process, or an earlier one, has kept, if it is younger.
+        Return the state in memory, or the stored page if that is newer (from another or earlier process).
 
         Returns:
-            None if nothing is, and without a cache: then nothing is given but what was just asked.
+            None if there is neither; always None without a cache, which then serves nothing stale.
         """
         if self._cache is None:
             return None
@@ -176,24 +176,24 @@ class PageStore:
     async def _read(self, project: str) -> PageState | None:
         known = self._states.peek(project)
         try:
-            found = await self._worker.run(self._load, project, known)
+            loaded = await self._worker.run(self._load, project, known)
         except ForgottenPage:
             if (dropped := self._drop(project)) is not None:
                 dropped.validity.invalidate()
             return None
-        now_known = self._states.peek(project)
-        if found is not None and now_known is known and project not in self._changing:
-            return self._put(project, found)
-        return now_known or self._absent.peek(project)
+        current = self._states.peek(project)
+        if loaded is not None and current is known and project not in self._locks:
+            return self._put(project, loaded)
+        return current or self._absent.peek(project)
 
-    def _load(self, project: str, known: PageState | None) -> _Shown | None:
+    def _load(self, project: str, known: PageState | None) -> _Rendered | None:
         if self._cache is None:
             return None
         path = self._path(project)
         stamp = FileStamp.of_path(path)
         if stamp is None or (known is not None and stamp == known.stamp):
             return None
-        document = self._cache.read(path, _MOST_BYTES)
+        document = self._cache.read(path, _MAX_BYTES)
         if document is not None and page_record.is_forgotten(document):
             raise ForgottenPage
         record = None if document is None else page_record.decode(document, self._upstream, project)
@@ -201,7 +201,7 @@ class PageStore:
             return None
         if known is not None and known.record is not None and known.record.fetched_at > record.fetched_at:
             return None
-        return self._show(record, known)._replace(stamp=stamp)
+        return self._render(record, known)._replace(stamp=stamp)
 
     def _path(self, project: str) -> str:
         assert self._cache is not None
@@ -217,37 +217,37 @@ class PageStore:
         renewed: bool = True,
     ) -> PageState:
         """
-        Change a record, in memory now and on disk soon.
+        Change a record, first in memory, then on disk.
 
-        Changes of one project wait for each other: a page that comes while the digest of a file is
-        learned must not undo that, neither in memory nor on the disk.
+        Changes to one project are serialized: a new page must not undo the pin of a digest, neither in
+        memory nor on disk.
 
         Args:
             project: A normalized name.
-            change: Makes the new record of the one that is known then, None if there is none.
-            renewed: Whether the upstream has just said so; else it holds as long as it did before.
+            change: Makes the new record from the current one (None if there is none).
+            renewed: Whether the upstream has just confirmed the record; otherwise its lifetime stays.
 
         Raises:
-            Forgotten: What is to be changed, without being renewed, is to be forgotten.
+            ForgottenPage: The stored page is marked as forgotten, and the change does not renew it.
         """
-        async with self._turn(project):
+        async with self._locked(project):
             before = self._states.peek(project)
-            shown = await self._worker.run(self._changed, project, before, change, renewed)
-            if before is not None and shown.record is before.record:
+            rendered = await self._worker.run(self._apply, project, before, change, renewed)
+            if before is not None and rendered.record is before.record:
                 return before
-            state = self._put(project, shown, None if renewed or before is None else before.validity)
+            state = self._put(project, rendered, None if renewed or before is None else before.validity)
             if not renewed and before is not None:
                 state.failed_at, state.first_404_at = before.failed_at, before.first_404_at
-            state.stamp = await self._worker.run(self._write, project, shown.record)
+            state.stamp = await self._worker.run(self._write, project, rendered.record)
             return state
 
     async def renew(self, project: str, state: PageState, now: float) -> None:
         """
-        Note that the upstream said the same again.
+        Record that the upstream confirmed a page as unchanged.
 
         Args:
             project: A normalized name.
-            state: What is known; it has a record.
+            state: The current state; it has a record.
             now: Seconds since the epoch.
         """
         assert state.record is not None
@@ -257,42 +257,42 @@ class PageStore:
         if self._cache is None or state.stamp is None:
             return
         state.stamp = await self._worker.run(_write_time, self._path(project), now, state.stamp)
-        if state.stamp is None:  # it had to make room for others
-            async with self._turn(project):
-                now_known = self._states.peek(project) or state
-                if now_known.record is not None:
-                    now_known.stamp = await self._worker.run(self._write, project, now_known.record)
+        if state.stamp is None:  # evicted from disk
+            async with self._locked(project):
+                current = self._states.peek(project) or state
+                if current.record is not None:
+                    current.stamp = await self._worker.run(self._write, project, current.record)
 
     @contextlib.asynccontextmanager
-    async def _turn(self, project: str) -> AsyncIterator[None]:
-        """Wait until nothing else changes or writes the record of a project."""
-        lock = self._changing.setdefault(project, DeferredLock())
+    async def _locked(self, project: str) -> AsyncIterator[None]:
+        """Serialize changes and writes of a project's record."""
+        lock = self._locks.setdefault(project, DeferredLock())
         await lock.acquire()
         try:
             yield
         finally:
             lock.release()
-            if not lock.locked and self._changing.get(project) is lock:
-                del self._changing[project]
+            if not lock.locked and self._locks.get(project) is lock:
+                del self._locks[project]
 
-    def _changed(
+    def _apply(
         self,
         project: str,
         before: PageState | None,
         change: Callable[[PageRecord | None], PageRecord],
         renewed: bool,
-    ) -> _Shown:
-        """Change what is known, which is on the disk if it has been evicted from memory, pins and all."""
+    ) -> _Rendered:
+        """Change a record; if memory has evicted it, read it from disk first, with its pins."""
         record = None if before is None else before.record
         try:
-            found = self._load(project, before) if record is None or not renewed else None
+            loaded = self._load(project, before) if record is None or not renewed else None
         except ForgottenPage:
             if not renewed:
                 raise
-            found = None
+            loaded = None
         if record is None:
-            record = None if found is None else found.record
-        return self._show(change(record), before)
+            record = None if loaded is None else loaded.record
+        return self._render(change(record), before)
 
     def _write(self, project: str, record: PageRecord) -> FileStamp | None:
         if self._cache is None:
@@ -300,29 +300,31 @@ class PageStore:
         status = self._cache.replace_page(self._path(project), page_record.encode(record, self._upstream))
         return None if status is None else FileStamp.from_stat(status)
 
-    # -- What is shown of a record, and for how long
+    # -- Pages from records
 
-    def _show(self, record: PageRecord, before: PageState | None) -> _Shown:
-        """Make what is listed of a record; the very page of before, if it says the same."""
+    def _render(self, record: PageRecord, before: PageState | None) -> _Rendered:
+        """Make page and files from a record; reuse the previous page object if equal."""
         files = self._listed(record)
         page = None if record.is_absent else page_record.page_of_record(record, files.values())
         if before is not None and before.page == page:
             page = before.page
-        return _Shown(record, page, files)
+        return _Rendered(record, page, files)
 
     def _listed(self, record: PageRecord) -> dict[str, RemoteFile]:
         return page_record.listed_files(record)
 
-    def _put(self, project: str, shown: _Shown, truth: PageFreshness | None = None) -> PageState:
+    def _put(self, project: str, rendered: _Rendered, freshness: PageFreshness | None = None) -> PageState:
         before = self._drop(project)
         if before is not None:
             before.validity.invalidate()
-        record = shown.record
-        state = PageState(record, shown.page, shown.files, self._truth_of(record, truth), shown.stamp)
+        record = rendered.record
+        state = PageState(
+            record, rendered.page, rendered.files, self._freshness(record, freshness), rendered.stamp
+        )
         self._states.put(project, state)
         return state
 
-    def _truth_of(self, record: PageRecord, before: PageFreshness | None) -> PageFreshness:
+    def _freshness(self, record: PageRecord, before: PageFreshness | None) -> PageFreshness:
         if before is not None:
             return before.copy()
         ttl = self._times.absent_ttl if record.is_absent else self._times.ttl
@@ -334,31 +336,31 @@ class PageStore:
 
 
 class OfflinePageStore(PageStore):
-    """Those of an upstream that is not asked: only files that are in the cache are listed."""
+    """Offline store: lists only files that are in the cache."""
 
     async def _read(self, project: str) -> PageState | None:
-        found = await super()._read(project)
-        if found is None or found.record is None or found.validity():
-            return found
-        # The same record may list more by now: files come into the cache, and go.
-        return self._put(project, await self._worker.run(self._show, found.record, found))
+        state = await super()._read(project)
+        if state is None or state.record is None or state.validity():
+            return state
+        # The same record may list other files now: they enter and leave the cache.
+        return self._put(project, await self._worker.run(self._render, state.record, state))
 
     def _listed(self, record: PageRecord) -> dict[str, RemoteFile]:
-        return {name: one for name, one in super()._listed(record).items() if self._is_here(one)}
+        return {name: file for name, file in super()._listed(record).items() if self._is_cached(file)}
 
-    def _is_here(self, one: RemoteFile) -> bool:
-        sha256 = one.file.hashes.get("sha256")
+    def _is_cached(self, remote_file: RemoteFile) -> bool:
+        sha256 = remote_file.file.hashes.get("sha256")
         return self._cache is not None and sha256 is not None and self._cache.has_file(sha256)
 
-    def _truth_of(self, record: PageRecord, before: PageFreshness | None) -> PageFreshness:
-        return PageFreshness(self._times, _OFFLINE_LOOK, self._times.wall())
+    def _freshness(self, record: PageRecord, before: PageFreshness | None) -> PageFreshness:
+        return PageFreshness(self._times, _OFFLINE_TTL, self._times.wall())
 
     def _write(self, project: str, record: PageRecord) -> FileStamp | None:
         return None
 
 
 def _weight(state: PageState) -> int:
-    """Say how many files a page takes as much memory as: a hundred versions without files are one."""
+    """Return the memory use of a page in files: 20 removed files, or 100 versions, count as one."""
     record = state.record
     if record is None:
         return 1
@@ -367,11 +369,11 @@ def _weight(state: PageState) -> int:
 
 def _write_time(path: str, now: float, known: FileStamp) -> FileStamp | None:
     """
-    Write in place when a page was last found to be so: the rest may be megabytes, and is the same.
+    Rewrite a page's validation time in place: the rest may be megabytes, and is unchanged.
 
     Returns:
-        What lies there now; what was known, if that is something else, which is then to be read; None
-        if nothing does.
+        The new stamp; `known` if another process has replaced the file, so that it is read again; None
+        if there is no file.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))

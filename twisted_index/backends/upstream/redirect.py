@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @implementer(ISource)
 class RedirectSource:
     """
-    Says of every project that it is at another index.
+    Redirects the page of every project to another index.
 
     Args:
-        url: Of its simple API. A user and a password in it are dropped.
+        url: URL of its simple API. Credentials in it are dropped.
     """
 
     def __init__(self, url: str) -> None:
@@ -33,22 +33,22 @@ class RedirectSource:
         self._url = urlunsplit((parts.scheme, host, parts.path.rstrip("/") + "/", "", ""))
 
     def project_list(self) -> Snapshot[ProjectList]:
-        """Name no project: they are the other index's."""
-        return _NONE
+        """Return an empty list: the projects are the other index's."""
+        return _EMPTY
 
     def project_page(self, project: str) -> NoReturn:
         """
-        Send the client away.
+        Redirect the client.
 
         Raises:
-            Elsewhere: Always.
+            Found: Always.
         """
         location = f"{self._url}{quote(project, safe='')}/"
         raise Found(f"This project is at {location}.", location)
 
     def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
-        """Open nothing: who was sent away finds the files from there."""
+        """Return None: redirected clients find the files on the other index's page."""
         return None
 
 
-_NONE = Snapshot(value=ProjectList(), is_current=lambda: True)
+_EMPTY = Snapshot(value=ProjectList(), is_current=lambda: True)

@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFile:
     """
-    A file as an upstream's page tells of it.
+    A file on an upstream's page.
 
     Attributes:
-        file: As it is to be listed; what the upstream does not say is absent in it, never invented.
-            For a wheel of which the upstream offers no core metadata it says so all the same
-            (of unknown digest), since it can be read out of the wheel.
-        url: Where its bytes are: absolute, http or https, without user and fragment.
-        offers_metadata: Whether the upstream itself has a `.metadata` at the URL.
+        file: The file to list, with no values that the upstream did not state. The exception: every
+            wheel has core metadata (without a digest), since it can be read from the wheel.
+        url: The download URL: absolute, http or https, without user and fragment.
+        offers_metadata: Whether the upstream itself offers a `.metadata` file beside the URL.
     """
 
     file: File
@@ -45,13 +44,12 @@ class RemotePage:
 
     Attributes:
         project: A normalized name.
-        files: In the order of the page; each is named for the project, and no name is there twice.
-        versions: That the upstream says there are, besides those of the files.
-        status: Of the project; a quarantined one has no files.
-        left_out: How many files the page has besides, by the reason why they are not listed, which is
-            a clause.
-        etag: As it came, to be sent back; None without.
-        modified: The Last-Modified field as it came; None without.
+        files: In the order of the page; each is named for the project, and names are unique.
+        versions: Versions that the upstream states, besides those of the files.
+        status: The project's status; a quarantined project has no files.
+        left_out: Number of files that are not listed, by reason (a clause).
+        etag: The ETag field, to be sent back unchanged; None without one.
+        modified: The Last-Modified field, unchanged; None without one.
     """
 
     project: str
@@ -64,7 +62,7 @@ class RemotePage:
 
 
 class NotModified(enum.Enum):
-    """The one answer that says: what you have is still so."""
+    """The result of a conditional request whose response is 304."""
 
     NOT_MODIFIED = enum.auto()
 
@@ -74,15 +72,15 @@ NOT_MODIFIED = NotModified.NOT_MODIFIED
 
 class ResponseStream(Protocol):
     """
-    A body that has begun to come; paused until it is delivered.
+    A response body; paused until `deliver`.
 
     Attributes:
         status: 200 or 206.
-        length: Bytes of this body; None if the upstream does not say.
-        total: Bytes of the whole file; None if the upstream does not say.
+        length: Bytes of this body; None if unknown.
+        total: Bytes of the whole file; None if unknown.
         coding: Its content coding, not decoded; empty without one.
-        is_delimited: Whether anything but the end of the connection marked the end of the body; counts only
-            when that is here.
+        is_delimited: Whether anything but the end of the connection marked the end of the body; valid only
+            after its end.
     """
 
     status: int
@@ -93,32 +91,32 @@ class ResponseStream(Protocol):
 
     def deliver(self, receive: Callable[[bytes], None]) -> Deferred[None]:
         """
-        Pass on what comes.
+        Pass the body on as it arrives.
 
         Returns:
-            Fires at the end of the body, and fails with `BadGateway` or `Unavailable` if it is
-            broken off, or no byte comes for too long.
+            Fires at the end of the body; fails with `BadGateway` or `Unavailable` if it is truncated
+            or stalls.
         """
 
     def pause(self) -> None:
-        """Let no more come for now."""
+        """Stop the flow until `resume`."""
 
     def resume(self) -> None:
-        """Let it come again."""
+        """Let the body flow again."""
 
     def abort(self) -> None:
-        """Break it off; the Deferred of `deliver` fails."""
+        """Abort the response; the Deferred of `deliver` fails."""
 
 
 class IUpstreamClient(Protocol):
     """
     One upstream index.
 
-    Every method may raise `Unavailable` (it cannot be reached, is too slow, or says so itself) and
-    `BadGateway` (what it says cannot be used).
+    Every method may raise `Unavailable` (unreachable, too slow, or a temporary error status) and
+    `BadGateway` (an unusable response).
 
     Attributes:
-        url: Of its simple API, with a slash at its end and without user; names it in caches.
+        url: URL of its simple API, with a trailing slash and without user; the key in caches.
     """
 
     url: str
@@ -127,15 +125,15 @@ class IUpstreamClient(Protocol):
         self, project: str, *, etag: str | None = None, modified: str | None = None
     ) -> Deferred[RemotePage | NotModified | None]:
         """
-        Ask for a project page.
+        Request a project page.
 
         Args:
             project: A normalized name.
-            etag: Of what is known already; None to get the page in any case.
-            modified: Likewise.
+            etag: ETag of the stored page, for a conditional request; None without one.
+            modified: Last-Modified of the stored page, for a conditional request; None without one.
 
         Returns:
-            None if the upstream says that there is no such project (404, or 410).
+            None if there is no such project (404 or 410).
         """
 
     def document(self, url: str, limit: int) -> Deferred[bytes | None]:
@@ -143,33 +141,33 @@ class IUpstreamClient(Protocol):
         Fetch a small document, such as core metadata, whole.
 
         Args:
-            url: Derived from a file's of this upstream.
-            limit: In bytes; a larger one is `BadGateway`.
+            url: URL derived from that of a file of this upstream.
+            limit: Bytes; a larger document fails with `BadGateway`.
 
         Returns:
-            None if it is not there.
+            None if it does not exist.
         """
 
     def fetch(
         self, url: str, *, first: int | None = None, last: int | None = None
     ) -> Deferred[ResponseStream | None]:
         """
-        Ask for the bytes of a file as they are, without a content coding.
+        Request the bytes of a file, without a content coding.
 
         Args:
-            url: A file's of this upstream.
-            first: Of the requested range; None for the whole file, and with `last` for
-                the last so many bytes. The answer may be the whole file all the same.
-            last: The last position of the range, inclusive; without `first`, a number of bytes.
+            url: URL of a file of this upstream.
+            first: The first position of a range. None requests the whole file, or with `last` a suffix
+                range. The response may be the whole file in any case.
+            last: The last position of the range, inclusive; without `first`, the length of the suffix.
 
         Returns:
-            None if it is not there.
+            None if it does not exist.
         """
 
     def metadata(self, file: RemoteFile, limit: int) -> Deferred[bytes | None]:
         """
-        Read the core metadata out of a remote wheel by ranges, without fetching all of it.
+        Read the core metadata of a remote wheel by range requests.
 
         Returns:
-            None if the upstream gives no ranges.
+            None if the upstream does not support ranges.
         """

@@ -1,9 +1,9 @@
 """
 Core metadata and other sidecars of upstream files.
 
-Core metadata comes from the wheel: out of the cache, or as the upstream offers it (if it matches the
-promise), or by range requests, or after a download. Metadata that no digest proves is verified again
-when the wheel arrives.
+Core metadata is read from the cached wheel, or the upstream's `.metadata` file (if it has the promised
+digest), or the remote wheel by range requests, or a download of it. Metadata without a digest is
+verified when the wheel arrives.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Bytes of a document as it is kept: with a digest in front.
+#: Largest stored document in bytes: its digest and a newline come first.
 _MAX_SEALED = MAX_METADATA + 65
 
 
 class _FoundSidecar(NamedTuple):
-    """A document, how a cache came by it (see `FileBody`), and whether nothing better can come."""
+    """A document, its cache status (see `FileBody`), and whether it is final: proven, or from the wheel."""
 
     document: bytes
     status: str
@@ -51,16 +51,16 @@ class _FoundSidecar(NamedTuple):
 
 class UpstreamSidecars:
     """
-    Gives the documents that belong to files.
+    Opens the sidecars of files.
 
     Args:
-        cache: Where core metadata is kept; None keeps none.
-        files: Gives wheels.
+        cache: The cache for core metadata; None stores none.
+        files: Opens wheels.
         worker: Threads.
-        reactor: Tells when a wait is over.
-        monotonic: Seconds that only go up.
-        deadline: Seconds for which a client waits: perhaps for a whole wheel.
-        counters: Counts.
+        reactor: Schedules timeouts.
+        monotonic: Returns monotonic seconds.
+        deadline: Seconds for which a client waits, perhaps for a whole wheel.
+        counters: Counters to update.
         offline: Whether no request goes upstream.
     """
 
@@ -80,170 +80,176 @@ class UpstreamSidecars:
         self._files = files
         self._worker = worker
         self._reactor = reactor
-        self._patience = deadline
+        self._deadline = deadline
         self._counters = counters
         self._offline = offline
-        self._finding = SingleFlight[str, "_FoundSidecar | None"](monotonic)
+        self._searches = SingleFlight[str, "_FoundSidecar | None"](monotonic)
 
-    async def open(self, wanted: FileRequest, sidecar: Sidecar) -> FileBody | None:
+    async def open(self, request: FileRequest, sidecar: Sidecar) -> FileBody | None:
         """
-        Give a document.
+        Open a sidecar.
 
         Returns:
-            None if the file has none of this kind.
+            None if the file has no sidecar of this kind.
 
         Raises:
-            Unavailable: It cannot be had now.
+            Unavailable: It cannot be fetched now.
         """
-        one = wanted.remote_file
+        remote_file = request.remote_file
         if sidecar is Sidecar.METADATA:
-            if one.file.core_metadata is None:
+            if remote_file.file.core_metadata is None:
                 return None
-            # What is joined has to be what this page promises, of this upstream.
-            key = f"{wanted.remote.url} {one.url} {wanted.sha256} {one.file.core_metadata}"
-            finding = self._finding.run(key, lambda: self._find_metadata(wanted))
+            # Join only a search for the same promise, at the same upstream.
+            key = f"{request.remote.url} {remote_file.url} {request.sha256} {remote_file.file.core_metadata}"
+            search = self._searches.run(key, lambda: self._find_metadata(request))
         else:
-            url = _url_of(one, sidecar)
+            url = _url_of(remote_file, sidecar)
             if url is None:
                 return None
-            finding = self._finding.run(f"{wanted.remote.url} {url}", lambda: self._pass_on(wanted, url))
+            search = self._searches.run(
+                f"{request.remote.url} {url}", lambda: self._fetch_document(request, url)
+            )
         found = await wait_at_most(
-            self._reactor, self._patience, finding, lambda: "The document is being fetched."
+            self._reactor, self._deadline, search, lambda: "The document is being fetched."
         )
-        return None if found is None else _body(wanted, found)
+        return None if found is None else _body(request, found)
 
-    async def _pass_on(self, wanted: FileRequest, url: str) -> _FoundSidecar | None:
+    async def _fetch_document(self, request: FileRequest, url: str) -> _FoundSidecar | None:
         if self._offline:
             raise Unavailable("This is not in the cache, and nothing is fetched in offline mode.", 60)
         self._counters.file_misses += 1
-        document = await wanted.remote.document(url, MAX_DOCUMENT)
+        document = await request.remote.document(url, MAX_DOCUMENT)
         if document is not None and begins_like_html(document):
             raise BadGateway("The upstream sent a page instead of this document.")
         return None if document is None else _FoundSidecar(document, "fwd=miss", final=True)
 
     # -- Core metadata
 
-    async def _find_metadata(self, wanted: FileRequest) -> _FoundSidecar | None:
+    async def _find_metadata(self, request: FileRequest) -> _FoundSidecar | None:
         """
-        Look for core metadata in all places, the surest first.
+        Find core metadata, trying the most reliable places first.
 
-        Each place but the wheel itself is a shortcut, whose failure only leads on to the next.
+        Each place but the wheel itself is optional: on failure, the next is tried.
         """
-        document = await self._worker.run(self._read_kept, wanted, None)
+        document = await self._worker.run(self._read_stored, request, None)
         if document is not None:
             return self._hit(document, final=True)
-        document = await self._read_cached_wheel(wanted)
+        document = await self._read_cached_wheel(request)
         if document is not None:
-            return await self._miss(wanted, document, None)
-        document = await self._worker.run(self._read_kept, wanted, wanted.remote.url)
+            return await self._miss(request, document, None)
+        document = await self._worker.run(self._read_stored, request, request.remote.url)
         if document is not None:
-            return self._hit(document, final=is_proven(wanted.remote_file))
-        document = await self._ask_for_it(wanted)
-        is_refuted = document is not None and not self._is_credible(wanted, document)
+            return self._hit(document, final=is_proven(request.remote_file))
+        document = await self._fetch_metadata(request)
+        is_refuted = document is not None and not self._is_credible(request, document)
         if document is not None and not is_refuted:
-            return await self._miss(wanted, document, wanted.remote.url)
-        return await self._read_far_wheel(wanted, is_refuted)
+            return await self._miss(request, document, request.remote.url)
+        return await self._read_remote_wheel(request, is_refuted)
 
-    async def _read_far_wheel(self, wanted: FileRequest, is_refuted: bool) -> _FoundSidecar | None:
-        if not wanted.remote_file.file.filename.endswith(".whl"):
+    async def _read_remote_wheel(self, request: FileRequest, is_refuted: bool) -> _FoundSidecar | None:
+        if not request.remote_file.file.filename.endswith(".whl"):
             return None
-        document = await self._worker.run(self._read_kept, wanted, wanted.remote.url, True)
+        document = await self._worker.run(self._read_stored, request, request.remote.url, True)
         if document is not None:
-            return self._hit(document, final=is_proven(wanted.remote_file))
+            return self._hit(document, final=is_proven(request.remote_file))
         if self._offline:
             return None
         self._counters.file_misses += 1
-        document = await self._read_by_ranges(wanted)
+        document = await self._read_by_ranges(request)
         if document is not None:
-            return await self._miss(wanted, document, wanted.remote.url, provisional=True)
+            return await self._miss(request, document, request.remote.url, provisional=True)
         try:
-            document = await self._files.read_whole(wanted, metadata_in)
+            document = await self._files.read_whole(request, metadata_in)
         except BadGateway:
             if is_refuted:
-                raise _contradiction(wanted) from None
+                raise _contradiction(request) from None
             raise
-        if document is None or not is_promised(wanted.remote_file, document):
-            raise _contradiction(wanted)
-        return await self._miss(wanted, document, None)
+        if document is None or not is_promised(request.remote_file, document):
+            raise _contradiction(request)
+        return await self._miss(request, document, None)
 
     def _hit(self, document: bytes, *, final: bool) -> _FoundSidecar:
         self._counters.file_hits += 1
         return _FoundSidecar(document, "hit", final)
 
     async def _miss(
-        self, wanted: FileRequest, document: bytes, said_by: str | None, *, provisional: bool = False
+        self, request: FileRequest, document: bytes, upstream: str | None, *, provisional: bool = False
     ) -> _FoundSidecar:
-        await self._worker.run(self._keep, wanted, document, said_by, provisional)
+        await self._worker.run(self._store, request, document, upstream, provisional)
         status = "fwd=miss" if self._cache is None or provisional else "fwd=miss; stored"
-        return _FoundSidecar(document, status, said_by is None or is_proven(wanted.remote_file))
+        return _FoundSidecar(document, status, upstream is None or is_proven(request.remote_file))
 
-    async def _ask_for_it(self, wanted: FileRequest) -> bytes | None:
-        """Ask the upstream, if it offers it; None if it does not have it now, for whatever reason."""
-        if not wanted.remote_file.offers_metadata or self._offline:
+    async def _fetch_metadata(self, request: FileRequest) -> bytes | None:
+        """Request the `.metadata` file if the upstream offers one; None if that fails for any reason."""
+        if not request.remote_file.offers_metadata or self._offline:
             return None
         self._counters.file_misses += 1
-        url = _beside(wanted.remote_file.url, Sidecar.METADATA.value)
-        return await _unless_it_fails(wanted.remote.document(url, MAX_METADATA), wanted)
+        url = _append_to_path(request.remote_file.url, Sidecar.METADATA.value)
+        return await _none_on_failure(request.remote.document(url, MAX_METADATA), request)
 
-    async def _read_by_ranges(self, wanted: FileRequest) -> bytes | None:
-        document = await _unless_it_fails(wanted.remote.metadata(wanted.remote_file, MAX_METADATA), wanted)
-        return document if document is not None and is_promised(wanted.remote_file, document) else None
+    async def _read_by_ranges(self, request: FileRequest) -> bytes | None:
+        document = await _none_on_failure(request.remote.metadata(request.remote_file, MAX_METADATA), request)
+        return document if document is not None and is_promised(request.remote_file, document) else None
 
-    async def _read_cached_wheel(self, wanted: FileRequest) -> bytes | None:
-        if not wanted.remote_file.file.filename.endswith(".whl"):
+    async def _read_cached_wheel(self, request: FileRequest) -> bytes | None:
+        if not request.remote_file.file.filename.endswith(".whl"):
             return None
-        reading = self._files.read_cached(wanted, metadata_in)
+        reading = self._files.read_cached(request, metadata_in)
         document = None if reading is None else await reading
-        return document if document is not None and is_promised(wanted.remote_file, document) else None
+        return document if document is not None and is_promised(request.remote_file, document) else None
 
-    def _is_credible(self, wanted: FileRequest, document: bytes) -> bool:
-        """Say whether what an upstream gives as core metadata can be that; tell the log if it cannot."""
-        if is_believable(wanted.remote_file, document):
+    def _is_credible(self, request: FileRequest, document: bytes) -> bool:
+        """Return whether a document can be the file's core metadata; log it if not."""
+        if is_believable(request.remote_file, document):
             return True
         self._counters.files_refused += 1
         _log.error(
             "What {upstream} gives as core metadata of {filename} is something else; the wheel is read.",
-            filename=wanted.remote_file.file.filename,
-            upstream=wanted.remote.url,
+            filename=request.remote_file.file.filename,
+            upstream=request.remote.url,
         )
         return False
 
     # -- On disk; in a thread
 
-    def _read_kept(self, wanted: FileRequest, said_by: str | None, provisional: bool = False) -> bytes | None:
-        if self._cache is None or wanted.sha256 is None:
+    def _read_stored(
+        self, request: FileRequest, upstream: str | None, provisional: bool = False
+    ) -> bytes | None:
+        if self._cache is None or request.sha256 is None:
             return None
-        path = self._cache.metadata_path(wanted.sha256, said_by=said_by, provisional=provisional)
-        written = self._cache.read(path, _MAX_SEALED)
-        document = None if written is None else _unsealed(written)
-        is_heard = said_by is not None and not provisional
-        is_good = is_believable if is_heard else is_promised
-        return document if document is not None and is_good(wanted.remote_file, document) else None
+        path = self._cache.metadata_path(request.sha256, said_by=upstream, provisional=provisional)
+        stored = self._cache.read(path, _MAX_SEALED)
+        document = None if stored is None else _unsealed(stored)
+        is_from_upstream = upstream is not None and not provisional
+        is_valid = is_believable if is_from_upstream else is_promised
+        return document if document is not None and is_valid(request.remote_file, document) else None
 
-    def _keep(
-        self, wanted: FileRequest, document: bytes, said_by: str | None, provisional: bool = False
+    def _store(
+        self, request: FileRequest, document: bytes, upstream: str | None, provisional: bool = False
     ) -> None:
-        if self._cache is not None and wanted.sha256 is not None and not self._offline:
-            path = self._cache.metadata_path(wanted.sha256, said_by=said_by, provisional=provisional)
+        if self._cache is not None and request.sha256 is not None and not self._offline:
+            path = self._cache.metadata_path(request.sha256, said_by=upstream, provisional=provisional)
             self._cache.replace(path, _sealed(document))
 
-    def verify_provisional(self, wanted: FileRequest, sha256: str) -> None:
-        """Look at a wheel that has come: is what was said of it so? From now on it alone counts. Blocks."""
+    def verify_provisional(self, request: FileRequest, sha256: str) -> None:
+        """Replace the upstream's metadata by that of the arrived wheel; log a difference. Blocks."""
         if self._cache is None:
             return
-        path_of = partial(self._cache.metadata_path, sha256, said_by=wanted.remote.url)
-        said = {path: self._cache.read(path, _MAX_SEALED) for path in (path_of(provisional=True), path_of())}
-        heard = {path: _unsealed(written) for path, written in said.items() if written is not None}
-        document = self._metadata_of(sha256) if heard else None
-        if document is None or not is_promised(wanted.remote_file, document):
+        path_of = partial(self._cache.metadata_path, sha256, said_by=request.remote.url)
+        contents = {
+            path: self._cache.read(path, _MAX_SEALED) for path in (path_of(provisional=True), path_of())
+        }
+        unverified = {path: _unsealed(stored) for path, stored in contents.items() if stored is not None}
+        document = self._metadata_of(sha256) if unverified else None
+        if document is None or not is_promised(request.remote_file, document):
             return
-        if any(one != document for one in heard.values()):
+        if any(other != document for other in unverified.values()):
             _log.error(
                 "The core metadata of {filename} was another than its wheel has, and is corrected.",
-                filename=wanted.remote_file.file.filename,
+                filename=request.remote_file.file.filename,
             )
         self._cache.replace(self._cache.metadata_path(sha256), _sealed(document))
-        for path in heard:
+        for path in unverified:
             self._cache.remove(path)
 
     def _metadata_of(self, sha256: str) -> bytes | None:
@@ -255,63 +261,63 @@ class UpstreamSidecars:
             return metadata_in(whole)
 
 
-async def _unless_it_fails(asking: Deferred[bytes | None], wanted: FileRequest) -> bytes | None:
-    """Take the answer to a question that saves time; None if it fails."""
+async def _none_on_failure(deferred: Deferred[bytes | None], request: FileRequest) -> bytes | None:
+    """Await an optional request; None if it fails."""
     try:
-        return await asking
+        return await deferred
     except Unavailable as error:
         _log.debug(
             "The core metadata of {filename} has to be had in another way: {error}",
-            filename=wanted.remote_file.file.filename,
+            filename=request.remote_file.file.filename,
             error=error.message,
         )
         return None
 
 
-def _contradiction(wanted: FileRequest) -> ContradictingMetadata:
+def _contradiction(request: FileRequest) -> ContradictingMetadata:
     return ContradictingMetadata(
-        f"The upstream's core metadata of {wanted.remote_file.file.filename} is not what it promises,"
+        f"The upstream's core metadata of {request.remote_file.file.filename} is not what it promises,"
         " neither beside the wheel nor in it; ask for another version, or tell the operator of the upstream."
     )
 
 
 def _sealed(document: bytes) -> tuple[bytes, bytes]:
-    """Write a document so that damage shows, as it is kept without waiting for the disk."""
+    """Prefix a document with its digest to detect damage: it is written without fsync."""
     return hashlib.sha256(document).hexdigest().encode("ascii") + b"\n", document
 
 
-def _unsealed(written: bytes) -> bytes | None:
-    digest, _, document = written.partition(b"\n")
+def _unsealed(stored: bytes) -> bytes | None:
+    digest, _, document = stored.partition(b"\n")
     return document if digest == hashlib.sha256(document).hexdigest().encode("ascii") else None
 
 
-def _url_of(one: RemoteFile, sidecar: Sidecar) -> str | None:
-    if sidecar not in one.file.sidecars:
+def _url_of(remote_file: RemoteFile, sidecar: Sidecar) -> str | None:
+    if sidecar not in remote_file.file.sidecars:
         return None
-    if sidecar is Sidecar.PROVENANCE and one.file.provenance_url is not None:
-        return one.file.provenance_url
-    return _beside(one.url, sidecar.value)
+    if sidecar is Sidecar.PROVENANCE and remote_file.file.provenance_url is not None:
+        return remote_file.file.provenance_url
+    return _append_to_path(remote_file.url, sidecar.value)
 
 
-def _beside(url: str, suffix: str) -> str:
-    """Append to the path of a URL, before its query."""
+def _append_to_path(url: str, suffix: str) -> str:
+    """Append a suffix to the path of a URL, before its query."""
     parts = urlsplit(url)
     return parts._replace(path=parts.path + suffix).geturl()
 
 
-def _body(wanted: FileRequest, found: _FoundSidecar) -> FileBody:
+def _body(request: FileRequest, found: _FoundSidecar) -> FileBody:
     def make(status: str) -> FileBody:
         return FileBody(
             content=found.document,
             size=len(found.document),
             sha256=hashlib.sha256(found.document).hexdigest(),
-            modified=wanted.modified,
+            modified=request.modified,
             reopen=reopen if found.final else None,
             cache_status=status,
         )
 
     def reopen() -> FileBody | None:
-        return again if wanted.is_listed() else None
+        return hit if request.is_listed() else None
 
-    again = make("hit")
+    hit = make("hit")
     return make(found.status)

@@ -2,8 +2,8 @@
 Other indexes as a source, in order, with a cache.
 
 Only "no such project" leads to the next upstream. An unavailable upstream ends the search, since it may
-own the project: the response is then a stale page, its own or one seen during its earlier absence, or an
-error.
+own the project: the result is then a stale page (its own, or a later upstream's if it last reported the
+project absent), or an error.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Seconds for which a page that was just asked for is good enough to open its files, where none is
-#: kept: an installer asks for the page first, and then for files.
+#: Seconds for which a page may be used to open its files without a cache: installers request the page
+#: first, then files.
 _PROXY_GRACE = 30.0
 
 
 class _FoundPage(NamedTuple):
-    """What is known of a project, where, and how long it is to be repeated."""
+    """A project's page with its upstream, state and snapshot."""
 
     pages: PageCache
     state: PageState
     snapshot: Snapshot[ProjectPage | None]
 
 
-class _Spare(NamedTuple):
-    """What an upstream said of a project, which is given while one before it cannot be asked."""
+class _Fallback(NamedTuple):
+    """A later upstream's stale page, served while an earlier upstream is unavailable."""
 
     pages: PageCache
     state: PageState
@@ -62,25 +62,24 @@ class _Spare(NamedTuple):
 @implementer(ISource, ILifecycle, IProblemSource)
 class UpstreamSource:
     """
-    A source that asks other indexes, and keeps what they say.
+    A source that requests and caches the pages and files of other indexes.
 
     Args:
-        remotes: Asked in this order.
-        cache: Where pages and files are kept; None keeps nothing on disk, and then no page is
-            given without asking.
-        reactor: Twisted's, unless another is given.
-        worker: Threads; some of its own by default.
-        ttl: Seconds for which a page is taken for true without asking.
-        absent_ttl: Seconds for which a project is taken not to be there.
-        revalidate_timeout: Seconds that a client waits for a page when there is an old one.
-        response_timeout: Seconds that it waits when there is none; for a file at least FILE_PATIENCE.
-        offline: Whether nothing is ever asked; then only files that are in the cache are listed.
-        rebuilds: URLs of those of the upstreams whose files may get other bytes.
-        wall: Gives seconds since the epoch.
-        monotonic: Gives seconds that only go up.
+        remotes: The upstreams, in order of precedence.
+        cache: The cache on disk; None stores nothing on disk, and every page is requested anew.
+        reactor: Defaults to the global reactor.
+        worker: Threads; defaults to a thread pool of its own.
+        ttl: Seconds for which a page is fresh.
+        absent_ttl: Seconds for which the absence of a project is fresh.
+        revalidate_timeout: Seconds that a client waits for a page when there is a stale one.
+        response_timeout: Seconds that it waits when there is none; for a file at least FILE_DEADLINE.
+        offline: Whether to send no requests, and list only files that are in the cache.
+        rebuilds: URLs of the upstreams whose files may be replaced under the same name.
+        wall: Returns seconds since the epoch.
+        monotonic: Returns monotonic seconds.
 
     Attributes:
-        counters: What has been done since the start; a collector of metrics.
+        counters: Counters since the start; a Prometheus collector.
     """
 
     def __init__(
@@ -102,13 +101,13 @@ class UpstreamSource:
         if reactor is None:
             from twisted.internet import reactor
         self._remotes = tuple(remotes)
-        self._keeps = cache is not None
+        self._has_cache = cache is not None
         self._own_worker = ThreadPool(reactor, name="index-upstream") if worker is None else None
-        works: IThreadRunner = worker or self._own_worker  # type: ignore[assignment]
+        runner: IThreadRunner = worker or self._own_worker  # type: ignore[assignment]
         self.counters = UpstreamCounters()
         times = CacheTimes(
-            ttl=ttl if self._keeps else 0.0,
-            absent_ttl=absent_ttl if self._keeps else 0.0,
+            ttl=ttl if self._has_cache else 0.0,
+            absent_ttl=absent_ttl if self._has_cache else 0.0,
             revalidate_timeout=revalidate_timeout,
             response_timeout=response_timeout,
             wall=wall,
@@ -119,7 +118,7 @@ class UpstreamSource:
             pages(
                 remote,
                 cache=cache,
-                worker=works,
+                worker=runner,
                 reactor=reactor,
                 times=times,
                 counters=self.counters,
@@ -127,24 +126,24 @@ class UpstreamSource:
             )
             for remote in self._remotes
         ]
-        patience_for_files = max(response_timeout, FILE_DEADLINE)
+        file_deadline = max(response_timeout, FILE_DEADLINE)
         self._files = FileCache(
             cache=cache,
-            worker=works,
+            worker=runner,
             reactor=reactor,
             wall=wall,
-            deadline=patience_for_files,
+            deadline=file_deadline,
             counters=self.counters,
             offline=offline,
-            on_cached=lambda wanted, sha256: self._sidecars.verify_provisional(wanted, sha256),
+            on_cached=lambda request, sha256: self._sidecars.verify_provisional(request, sha256),
         )
         self._sidecars = UpstreamSidecars(
             cache=cache,
             files=self._files,
-            worker=works,
+            worker=runner,
             reactor=reactor,
             monotonic=monotonic,
-            deadline=patience_for_files,
+            deadline=file_deadline,
             counters=self.counters,
             offline=offline,
         )
@@ -158,7 +157,7 @@ class UpstreamSource:
         self._files.start()
 
     async def stop(self) -> None:
-        """See `ILifecycle`. What is on its way is broken off."""
+        """See `ILifecycle`. Aborts running downloads."""
         await self._files.stop()
         for remote in self._remotes:
             if ILifecycle.providedBy(remote):
@@ -167,16 +166,16 @@ class UpstreamSource:
             await self._own_worker.stop()
 
     def problems(self) -> ProblemReport:
-        """See `IProblemSource`. Knows of pages that were asked for lately."""
+        """See `IProblemSource`. Covers recently requested pages only."""
         problems = (problem for pages in self._pages for problem in pages.problems())
         return ProblemReport(problems=tuple(sorted(problems, key=lambda problem: problem.path)))
 
     def first_seen(self, project: str, filename: str) -> float | None:
         """
-        Say when a file was first listed by its upstream. Knows it of pages that were asked for lately.
+        Return when an upstream first listed a file. Covers recently requested pages only.
 
         Returns:
-            Seconds since the epoch; None if it is not listed, or not known.
+            Seconds since the epoch; None if the file is not listed, or its page not in memory.
         """
         for pages in self._pages:
             state = pages.peek(project)
@@ -185,105 +184,105 @@ class UpstreamSource:
                 return None if known is None else known.first_seen
         return None
 
-    # -- What ISource asks
+    # -- ISource
 
     def project_list(self) -> Snapshot[ProjectList]:
         """See `ISource`. Empty: an upstream has too many projects to list."""
         return self._list
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
-        """See `ISource`. Answers without a Deferred what is in memory and fresh."""
+        """See `ISource`. Returns a fresh page in memory synchronously."""
         found = self._fresh_in_memory(project)
-        return self._look(project) if found is None else found.snapshot
+        return self._find_page(project) if found is None else found.snapshot
 
     def open_file(
         self, project: str, filename: str, sidecar: Sidecar | None = None
     ) -> MaybeAwaitable[FileBody | None]:
-        """See `ISource`. Answers without a Deferred what is in the cache, of a page that is fresh."""
+        """See `ISource`. Returns a cached file of a fresh page synchronously."""
         found = self._fresh_in_memory(project)
         if found is not None and sidecar is None:
             if filename not in found.state.files:
                 return None
-            body = self._files.cached(self._wanted(project, filename, found))
+            body = self._files.cached(self._file_request(project, filename, found))
             if body is not None:
                 return body
         return Deferred.fromCoroutine(self._open(project, filename, sidecar, found))
 
-    # -- Looking
+    # -- Finding pages
 
     def _fresh_in_memory(self, project: str) -> _FoundPage | None:
-        """Find a project in memory, if everything about it is fresh."""
-        truths: list[PageFreshness] = []
+        """Find a project in memory, if every upstream's state up to its page is fresh."""
+        freshness: list[PageFreshness] = []
         for pages in self._pages:
             state = pages.fresh(project)
             if state is None:
                 return None
-            truths.append(state.validity)
+            freshness.append(state.validity)
             if state.page is not None or pages is self._pages[-1]:
-                return _found(pages, pages.hit(state), truths)
+                return _found(pages, pages.hit(state), freshness)
         return None
 
-    async def _look(self, project: str) -> Snapshot[ProjectPage | None]:
+    async def _find_page(self, project: str) -> Snapshot[ProjectPage | None]:
         found = await self._find(project)
         return Snapshot(value=None, is_current=_always) if found is None else found.snapshot
 
     async def _find(self, project: str) -> _FoundPage | None:
         """
-        Ask the upstreams in order. A failure of one passes on: it may be its project.
+        Query the upstreams in order. The error of one propagates, because it may own the project.
 
         Returns:
-            What the last one said that was asked; None if there are none.
+            The result of the last upstream queried; None if there are no upstreams.
         """
-        truths: list[PageFreshness] = []
+        freshness: list[PageFreshness] = []
         found = None
         for at, pages in enumerate(self._pages):
-            spare = await self._spare(project, at)
-            answer = await pages.get(project, denial_will_do=spare is not None)
-            if spare is not None and answer.is_stale and answer.state.page is None:
-                return _found(spare.pages, answer._replace(state=spare.state), truths)
-            truths.append(answer.state.validity)
-            found = _found(pages, answer, truths)
-            if answer.state.page is not None:
-                self._tell_of_empty(project, at, answer)
-                await self._keep_absences(project, at)
+            fallback = await self._find_fallback(project, at)
+            result = await pages.get(project, denial_will_do=fallback is not None)
+            if fallback is not None and result.is_stale and result.state.page is None:
+                return _found(fallback.pages, result._replace(state=fallback.state), freshness)
+            freshness.append(result.state.validity)
+            found = _found(pages, result, freshness)
+            if result.state.page is not None:
+                self._log_empty(project, at, result)
+                await self._store_absences(project, at)
                 break
         return found
 
-    def _tell_of_empty(self, project: str, at: int, answer: PageResult) -> None:
-        """Say it where an upstream answers with nothing, and others that may have something are not asked."""
-        if not answer.state.files and at + 1 < len(self._pages) and answer.cache_status.startswith("fwd"):
+    def _log_empty(self, project: str, at: int, result: PageResult) -> None:
+        """Log that a page without files hides the project on later upstreams."""
+        if not result.state.files and at + 1 < len(self._pages) and result.cache_status.startswith("fwd"):
             _log.info(
                 "{upstream} has a page without files for {project}: no later upstream gets a request for it",
                 upstream=self._pages[at].remote.url,
                 project=project,
             )
 
-    async def _spare(self, project: str, at: int) -> _Spare | None:
+    async def _find_fallback(self, project: str, at: int) -> _Fallback | None:
         """
-        Find what is given if an upstream cannot be asked: the old page of one that comes after it.
+        Find a later upstream's stored page to serve if this upstream is unavailable.
 
-        Only if it said that it had no such project when it was asked last, and so did each in between:
-        then the name was the later one's, whose old page is as good as any. It is not asked for more.
+        Only if this upstream and each one in between last reported the project absent: then the later one
+        owned the name. It gets no request.
         """
-        if not self._keeps or self._pages[at].fresh(project) is not None:
+        if not self._has_cache or self._pages[at].fresh(project) is not None:
             return None
         for pages in self._pages[at:]:
             state = await pages.stored(project)
             if state is None:
                 return None
             if state.page is not None:
-                return None if pages is self._pages[at] else _Spare(pages, state)
+                return None if pages is self._pages[at] else _Fallback(pages, state)
         return None
 
-    async def _keep_absences(self, project: str, at: int) -> None:
-        """Let it be known after a restart that those before did not have what this upstream has."""
-        if self._keeps:
+    async def _store_absences(self, project: str, at: int) -> None:
+        """Store that earlier upstreams do not have the project, so that it is known after a restart."""
+        if self._has_cache:
             for pages in self._pages[:at]:
                 await pages.store_absence(project)
 
     async def _find_recent(self, project: str) -> _FoundPage | None:
-        """Find a project for one of its files: where no page is kept, that of a moment ago is good enough."""
-        if not self._keeps:
+        """Find a project in order to open a file; without a cache, a page of the last seconds will do."""
+        if not self._has_cache:
             for pages in self._pages:
                 state = pages.recent(project, _PROXY_GRACE)
                 if state is None:
@@ -300,54 +299,54 @@ class UpstreamSource:
         found = found or await self._find_recent(project)
         if found is None or filename not in found.state.files:
             return None
-        wanted = self._wanted(project, filename, found)
+        request = self._file_request(project, filename, found)
         if sidecar is None:
-            return await self._files.open(wanted)
-        return await self._sidecars.open(wanted, sidecar)
+            return await self._files.open(request)
+        return await self._sidecars.open(request, sidecar)
 
-    def _wanted(self, project: str, filename: str, found: _FoundPage) -> FileRequest:
+    def _file_request(self, project: str, filename: str, found: _FoundPage) -> FileRequest:
         pages, state = found.pages, found.state
-        one = state.files[filename]
+        remote_file = state.files[filename]
         assert state.record is not None
-        uploaded = one.file.upload_time
+        uploaded = remote_file.file.upload_time
         return FileRequest(
             remote=pages.remote,
-            remote_file=one,
+            remote_file=remote_file,
             modified=state.record.known[filename].first_seen if uploaded is None else uploaded.timestamp(),
             is_listed=found.snapshot.is_current,
             pin_digest=lambda sha256, size: pages.pin_digest(project, filename, sha256, size),
-            renew_url=lambda: _find_again(pages, project, one),
+            renew_url=lambda: _renew_url(pages, project, remote_file),
             on_mismatch=lambda: pages.expire(project),
         )
 
 
-async def _find_again(pages: PageCache, project: str, one: RemoteFile) -> str | None:
-    """Look on the page where a file is now; None if it is not there, is another one, or where it was."""
-    found = (await pages.renew(project)).files.get(one.file.filename)
-    if found is None or found.url == one.url:
+async def _renew_url(pages: PageCache, project: str, old: RemoteFile) -> str | None:
+    """Renew the page and return the file's new URL; None if unchanged, removed, or of another digest."""
+    new = (await pages.renew(project)).files.get(old.file.filename)
+    if new is None or new.url == old.url:
         return None
-    is_same = all(found.file.hashes.get(name, digest) == digest for name, digest in one.file.hashes.items())
-    return found.url if is_same else None
+    is_same = all(new.file.hashes.get(name, digest) == digest for name, digest in old.file.hashes.items())
+    return new.url if is_same else None
 
 
-def _found(pages: PageCache, answer: PageResult, truths: list[PageFreshness]) -> _FoundPage:
-    if answer.is_stale:
-        still_true: Callable[[], bool] = _never
+def _found(pages: PageCache, result: PageResult, freshness: list[PageFreshness]) -> _FoundPage:
+    if result.is_stale:
+        is_current: Callable[[], bool] = _never
     else:
-        still_true = truths[0] if len(truths) == 1 else _all_of(tuple(truths))
-    snapshot = Snapshot(value=answer.state.page, is_current=still_true, cache_status=answer.cache_status)
-    return _FoundPage(pages, answer.state, snapshot)
+        is_current = freshness[0] if len(freshness) == 1 else _all_of(tuple(freshness))
+    snapshot = Snapshot(value=result.state.page, is_current=is_current, cache_status=result.cache_status)
+    return _FoundPage(pages, result.state, snapshot)
 
 
-def _all_of(truths: tuple[PageFreshness, ...]) -> Callable[[], bool]:
-    return lambda: all(truth() for truth in truths)
+def _all_of(freshness: tuple[PageFreshness, ...]) -> Callable[[], bool]:
+    return lambda: all(is_fresh() for is_fresh in freshness)
 
 
 def _never() -> bool:
-    """Say no for what is only given for want of better."""
+    """Return False: a stale page is never current."""
     return False
 
 
 def _always() -> bool:
-    """Say yes: without upstreams there is never anything."""
+    """Return True: without upstreams, every project stays absent."""
     return True
