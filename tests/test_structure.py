@@ -31,7 +31,15 @@ ROWS = {
         ["tap"],
         ["cli", "testing", "__main__"],
     ],
-    "web": [["responses"], ["requests"], ["uploads", "views"], ["endpoints"], ["resource"], ["server"]],
+    "web": [
+        ["responses"],
+        ["requests"],
+        ["uploads", "views"],
+        ["endpoints"],
+        ["dispatcher"],
+        ["resource"],
+        ["server"],
+    ],
 }
 #: Backends know nothing of each other.
 APART = {("backends.folder", "backends.upstream"), ("backends.upstream", "backends.folder")}

@@ -26,7 +26,6 @@ from twisted_index.config.settings import (
 )
 from twisted_index.errors import ConfigurationError
 from twisted_index.indexes.builder import SourceBuilder
-from twisted_index.indexes.swappable import SwappableSource
 from twisted_index.service import SimpleIndexService
 from twisted_index.tap import makeService
 from twisted_index.testing import IndexInMemory, MemorySource, RunningIndex, make_wheel
@@ -269,11 +268,14 @@ def test_nothing_that_was_prepared_outlives_a_change_of_policy(tmp_path):
     configured = Configured(tmp_path)
     wheel, upstream = make_wheel("demo", "1.0"), MemorySource(make_wheel("demo", "1.0"))
     composition = SourceBuilder(MemorySource(), make_folder=str, make_upstream=lambda _urls: upstream)
-    look = configured.following.poll
-    source = SwappableSource(composition.build(configured.following.settings.upstreams), look)
-    configured.following.apply = lambda settings: source.replace(composition.build(settings.upstreams))
+    source = composition.build(configured.following.settings.upstreams)
     page, file = "/simple/demo/", f"/simple/demo/{wheel.filename}"
     with IndexInMemory(source, clock=configured.clock) as index:
+        resource = index.site.resource
+        resource.poll = configured.following.poll
+        configured.following.apply = lambda settings: resource.serve(
+            composition.build(settings.upstreams), None, settings.uploads
+        )
 
         def statuses() -> list[int]:
             return [index.get(path).status for path in (page, page, file, file)]

@@ -6,7 +6,6 @@ from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Unavailable
 from twisted_index.indexes.name_ownership import PrioritySource
 from twisted_index.indexes.routing import RoutedSource, SourceRoute
-from twisted_index.indexes.swappable import SwappableSource
 from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.interfaces import ISource
 from twisted_index.simple.model import Status
@@ -85,15 +84,6 @@ class TestRouted(SourceContract):
         def compose(self, inner):
             rules = [SourceRoute(pattern="demo", source=inner), SourceRoute(pattern="hidden-*")]
             return RoutedSource(rules, inner)
-
-    def harness(self) -> SourceHarness:
-        return self.Harness()
-
-
-class TestReplaceable(SourceContract):
-    class Harness(ComposedHarness):
-        def compose(self, inner):
-            return SwappableSource(inner, lambda: None)
 
     def harness(self) -> SourceHarness:
         return self.Harness()

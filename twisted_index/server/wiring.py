@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.access.factory import make_access
-from twisted_index.access.swappable import SwappableAccess
 from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.inspection_cache import InspectionCache
@@ -23,7 +22,6 @@ from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
-from twisted_index.indexes.swappable import SwappableSource
 from twisted_index.web.resource import IndexResource
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from twisted_index.config.reload import ConfigReloader
     from twisted_index.config.settings import Settings, UpstreamSettings
     from twisted_index.interfaces import IAccessControl, IIndexObserver, ISource
-    from twisted_index.web.uploads.view import UploadView
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +111,12 @@ class _Builder:
             # Everyone may read and do nothing else, so requests need no checks.
             return self.around(source)
         writing = self._writing(folder)
-        if reconfiguration is None:
-            resource = self._resource(source, access, writing)
-        else:
-            replaceable = SwappableSource(source, reconfiguration.poll)
-            access = following_access = SwappableAccess(access, reconfiguration.poll)
-            resource = self._resource(replaceable, access, writing)
-            following = _Reloadable(
-                running=lambda: reconfiguration.settings,
-                composition=composition,
-                source=replaceable,
-                access=following_access,
-                make_access=self._access,
-                editor=writing.editor,
-                hooks=writing.hooks,
-                uploads=resource.uploads,
-            )
-            reconfiguration.apply = following.apply
+        resource = self._resource(source, access, writing)
+        if reconfiguration is not None:
+            resource.poll = reconfiguration.poll
+            reconfiguration.apply = _Reloadable(
+                settings, source, access, composition, self._access, resource, writing
+            ).apply
         workers = (writing.worker, self._worker)
         return Components(
             workers, resource, writing.store if writes else None, writing.hooks, access.has_users
@@ -260,46 +246,44 @@ class _WriteSide:
     hooks: Webhooks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Reloadable:
     """
-    Those parts of a running server that follow its settings.
+    A running server whose settings can be replaced.
 
     Attributes:
-        running: Gives the settings that hold now.
+        settings: Those that hold now.
+        source: Made from them.
+        access: Made from them.
         composition: Makes the source.
-        source: What is served.
-        access: Who may do what.
-        make_access: Makes another one.
-        editor: Publishes files.
-        hooks: Tell others of new files.
-        uploads: Takes them.
+        make_access: Makes the access.
+        resource: Serves them.
+        writing: Publishes files.
     """
 
-    running: Callable[[], Settings]
+    settings: Settings
+    source: ISource
+    access: IAccessControl
     composition: SourceBuilder
-    source: SwappableSource
-    access: SwappableAccess
     make_access: Callable[[Settings], IAccessControl]
-    editor: BlockingStore
-    hooks: Webhooks
-    uploads: UploadView
+    resource: IndexResource
+    writing: _WriteSide
 
     def apply(self, settings: Settings) -> None:
-        """Let other settings hold; see `ConfigReloader.apply`."""
-        running = self.running()
-        # Logged-in clients authenticate again if any of this has changed.
-        makes_access = _access_settings(settings) != _access_settings(running)
-        # All that can fail comes first.
-        access = self.make_access(settings) if makes_access else None
-        self.hooks.set_urls(settings.uploads.on_upload)
-        if access is not None:
-            self.access.replace(access)
-        if settings.upstreams != running.upstreams:
-            self.source.replace(self.composition.build(settings.upstreams))
-        self.editor.overwrite = settings.uploads.overwrite
-        self.editor.routed_away = routed_away(settings.upstreams, settings.paths)
-        self.uploads.settings = settings.uploads
+        """Replace the settings; see `ConfigReloader.apply`."""
+        source, access = self.source, self.access
+        # All that can fail comes first, so that settings hold as a whole or not at all.
+        if settings.upstreams != self.settings.upstreams:
+            source = self.composition.build(settings.upstreams)
+        # Clients that have logged in authenticate again only if any of this has changed.
+        if _access_settings(settings) != _access_settings(self.settings):
+            access = self.make_access(settings)
+        is_routed_away = routed_away(settings.upstreams, settings.paths)
+        self.writing.hooks.set_urls(settings.uploads.on_upload)
+        editor = self.writing.editor
+        editor.overwrite, editor.routed_away = settings.uploads.overwrite, is_routed_away
+        self.resource.serve(source, access, settings.uploads)
+        self.settings, self.source, self.access = settings, source, access
 
 
 def _access_settings(settings: Settings) -> tuple[object, ...]:

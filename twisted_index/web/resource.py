@@ -1,56 +1,28 @@
 """
-The index as a Twisted resource: routes a request, authorizes it, and sends the response of its view.
+The index as a Twisted resource, and the life of what it serves.
 
 All URLs are relative to where the resource is mounted; any Twisted site will do.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes, urlsplit
 
-from twisted.internet.defer import Deferred, FirstError
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.config.settings import UploadSettings
-from twisted_index.errors import (
-    Forbidden,
-    LoopDetected,
-    MethodNotAllowed,
-    SimpleIndexError,
-    TooManyRequests,
-    Unauthorized,
-)
-from twisted_index.http_semantics.via import remember_via
-from twisted_index.interfaces import ANONYMOUS, Action, ILifecycle
+from twisted_index.interfaces import ILifecycle
 from twisted_index.metrics.counters import Counters
-from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
-from twisted_index.web.requests import cors as cross_origin
-from twisted_index.web.requests.authorization import Authorizer
+from twisted_index.web.dispatcher import Caches, Dispatcher, Environment
 from twisted_index.web.requests.client_info import ClientInfoReader
-from twisted_index.web.requests.context import RequestContext, last_segment, redirect
-from twisted_index.web.requests.method_advice import SENDING, method_advice
-from twisted_index.web.requests.routes import (
-    Endpoint,
-    Route,
-    collapse_slashes,
-    has_empty_segments,
-    is_upload_path,
-    match_route,
-)
-from twisted_index.web.responses.error_pages import error_response, message_response
-from twisted_index.web.responses.response import Headers, Response
+from twisted_index.web.requests.cors import CORS_HEADERS
+from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.send import close_response, header, send_response
-from twisted_index.web.uploads.responses import rejected
-from twisted_index.web.uploads.view import UploadView
-from twisted_index.web.views.legacy_json import LegacyJsonViews
-from twisted_index.web.views.manage import ManageViews
-from twisted_index.web.views.operations import OperationsViews
-from twisted_index.web.views.simple_api import SimpleApiViews
+from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,15 +32,13 @@ if TYPE_CHECKING:
 
     from twisted_index.access.trusted_proxies import TrustedProxies
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.errors import SimpleIndexError
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
-    from twisted_index.web.responses.response_cache import ResponseCache
-    from twisted_index.web.responses.small_file_cache import SmallFileCache
+    from twisted_index.web.responses.response import Headers, Response
+    from twisted_index.web.uploads.view import UploadView
 
 _log = Logger()
-
-#: Errors that depend on the client's rights.
-_ABOUT_RIGHTS = (Unauthorized, Forbidden, TooManyRequests)
 
 
 class IndexResource(Resource):
@@ -95,7 +65,8 @@ class IndexResource(Resource):
             carries it has come back in a loop and gets an error.
 
     Attributes:
-        uploads: Receives the bodies of uploads as they arrive, on a site that can do so.
+        poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
+        upload_slots: Bounds the number of concurrent uploads.
         counters: The numbers behind `/-/metrics`; a site adds to them.
         client_info: Reads the address of a client and the URL that it used.
         common_headers: Header fields of every response.
@@ -123,47 +94,43 @@ class IndexResource(Resource):
         instance: str | None = None,
     ) -> None:
         Resource.__init__(self)
-        self.common_headers: Headers = (*headers, *(cross_origin.CORS_HEADERS if cors else ()))
-        self._cors = cors
+        self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
+        self.counters = Counters()
+        self.client_info = ClientInfoReader(proxies)
+        self.upload_slots = UploadSlots(PARALLEL_UPLOADS)
+        self.poll: Callable[[], None] | None = None
+        self._connections: Callable[[], int] = lambda: 0
         self._started = False
         self._lifecycle = ILifecycle(source, None)
-        public_url = self._public_url = public_url.rstrip("/") if public_url else None
-        self._instance = instance.encode("ascii") if instance is not None else None
-        self.counters = Counters()
-        origins = self.client_info = ClientInfoReader(proxies)
-        guard = self._authorizer = Authorizer(access, origins)
-        self._simple_api = SimpleApiViews(
-            source,
-            authorizer=guard,
-            client_info=origins,
-            public_url=public_url,
-            absolute_urls=cors,
+        self._environment = Environment(
+            public_url=public_url.rstrip("/") if public_url else None,
+            cors=cors,
             common_headers=self.common_headers,
             worker=worker,
             page_cache=page_cache,
-            accepts_uploads=lambda: store is not None and self.uploads.settings.upload,
-        )
-        self._operations = OperationsViews(
-            source, audit_log=audit_log, counters=self.counters, collectors=collectors
-        )
-        self._read_only = store is None
-        self.uploads = UploadView(
-            store,
-            guard,
-            origins,
-            settings=upload_settings or UploadSettings(),
-            common_headers=self.common_headers,
+            store=store,
+            audit_log=audit_log,
+            collectors=collectors,
+            client_info=self.client_info,
             counters=self.counters,
+            connections=lambda: self._connections(),
+            slots=self.upload_slots,
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,
+            instance=instance.encode("ascii") if instance is not None else None,
         )
-        self._views = bind_views(
-            self._simple_api,
-            self._operations,
-            self.uploads,
-            LegacyJsonViews(source, client_info=origins, public_url=public_url, worker=worker),
-            *(() if store is None else (ManageViews(store, guard),)),
-        )
+        self.serve(source, access, upload_settings or UploadSettings())
+
+    def serve(self, source: ISource, access: IAccessControl | None, upload_settings: UploadSettings) -> None:
+        """
+        Serve this from the next request on. Running requests end with what they began with.
+
+        Args:
+            source: The projects; made of the same parts, which the resource has started, as the one before.
+            access: Who may do what.
+            upload_settings: What may be uploaded.
+        """
+        self._dispatcher = Dispatcher(self._environment, source, access, upload_settings)
 
     def start(self) -> None:
         """Start the source, once; without a service the first request does it."""
@@ -178,19 +145,28 @@ class IndexResource(Resource):
             await result_of(self._lifecycle.stop)
         self._started = False
 
+    def _current(self) -> Dispatcher:
+        """Return what serves the next request."""
+        if self.poll is not None:
+            self.poll()
+        return self._dispatcher
+
+    def caches(self) -> Caches:
+        """Return the cached responses that are current now, for a fast path."""
+        return self._current().caches
+
     @property
-    def caches(self) -> tuple[ResponseCache, ResponseCache, SmallFileCache]:
-        """The cached pages, responses for absent projects, and small files, for a fast path."""
-        views = self._simple_api
-        return views.pages, views.absent, views.files
+    def uploads(self) -> UploadView:
+        """What receives the body of an upload that begins now, on a site that can do so."""
+        return self._current().uploads
 
     def report_connections(self, connections: Callable[[], int]) -> None:
         """Let the metrics show the number of a site's connections."""
-        self._operations.connections = connections
+        self._connections = connections
 
     def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
         """
-        Give the error for a posted form at a URL that takes none, on a site with this resource as its root.
+        Return the error for a posted form at a URL that takes none, on a site with this resource as its root.
 
         Args:
             request: Its header has arrived.
@@ -199,16 +175,14 @@ class IndexResource(Resource):
         Returns:
             None if the URL takes forms.
         """
-        if b"POST" in ENDPOINTS[match_route(segments).endpoint].methods or is_upload_path(segments):
-            return None
-        return self._not_allowed(request, b"POST", segments)
+        return self._dispatcher.misplaced_upload_error(request, segments)
 
     # -- From a request to a response
 
     def render(self, request: Request) -> int:
         """Respond to a request with any method."""
         self.start()
-        responding = Deferred.fromCoroutine(self._respond(request))
+        responding = Deferred.fromCoroutine(self._current().respond(request))
         # A client that has left gets no response, but the response's open file is closed.
         gone: list[object] = []
         request.notifyFinish().addBoth(gone.append)
@@ -235,141 +209,3 @@ class IndexResource(Resource):
             send_response(
                 request, message_response(500, message, header(request, b"Accept")), self.common_headers
             )
-
-    async def _respond(self, request: Request) -> Response:
-        try:
-            return await self._dispatch(request)
-        except (SimpleIndexError, FirstError) as error:
-            return _error_response(error, header(request, b"Accept"))
-
-    async def _dispatch(self, request: Request) -> Response:
-        self._refuse_loop(header(request, b"Via") or b"")
-        segments = request.postpath or []
-        method = b"GET" if request.method == b"HEAD" else request.method
-        if method == b"GET" and not segments:
-            return redirect(request, f"{last_segment(request)}/", permanent=True)
-        if method == b"GET" and has_empty_segments(segments):
-            return redirect(request, collapse_slashes([*self._path_of(request), *segments]), permanent=True)
-        route = match_route(segments)
-        if method == b"POST" and is_upload_path(segments):
-            # Also where uploads are turned off: the message says how to turn them on.
-            route = Route(Endpoint.UPLOAD)
-        elif method == b"OPTIONS":
-            preflight = cross_origin.preflight(has_users=self._authorizer.has_users) if self._cors else ()
-            allow = b", ".join(self._allowed(segments))
-            return Response(status=204, headers=((b"Allow", allow), *preflight))
-        elif request.method not in self._allowed(segments):
-            error = self._not_allowed(request, request.method, segments)
-            if method in SENDING:
-                # Perhaps an upload client, and twine shows only the reason phrase.
-                return rejected(error, header(request, b"Accept"))
-            raise error
-        return await self._call_view(request, route, method)
-
-    def _refuse_loop(self, via: bytes) -> None:
-        if self._instance is not None and self._instance in via:
-            raise LoopDetected("This server is its own upstream: the request has come back to it.")
-        if via:
-            remember_via(via)
-
-    def _path_of(self, request: Request) -> list[bytes]:
-        """
-        Give the path of the index as clients see it, in segments.
-
-        Only redirects away from empty segments need it: Python's urljoin skips such segments, so that
-        it resolves relative locations differently from browsers.
-        """
-        return [unquote_to_bytes(segment) for segment in urlsplit(self._url(request)).path.split("/")]
-
-    def _url(self, request: Request) -> str:
-        return self._public_url or self.client_info.url(request)
-
-    # -- What the table of endpoints says
-
-    def _rule(self, endpoint: Endpoint) -> EndpointRule:
-        """Give the rule of an endpoint. In a read-only index those that only change things are absent."""
-        rule = ENDPOINTS[endpoint]
-        if self._read_only and rule.of is not Subject.UPLOAD and b"GET" not in rule.methods:
-            return ENDPOINTS[Endpoint.NO_ROUTE]
-        return rule
-
-    def _allowed(self, segments: Sequence[bytes]) -> tuple[bytes, ...]:
-        if self._read_only:
-            return ENDPOINTS[Endpoint.NO_ROUTE].allowed
-        allowed = ENDPOINTS[match_route(segments).endpoint].allowed
-        return (*allowed, b"POST") if is_upload_path(segments) and b"POST" not in allowed else allowed
-
-    def _not_allowed(self, request: Request, method: bytes, segments: Sequence[bytes]) -> MethodNotAllowed:
-        advice = method_advice(
-            method,
-            segments,
-            header(request, b"Content-Type"),
-            read_only=self._read_only,
-            uploads=self.uploads.settings.upload,
-            url=lambda: self._url(request),
-        )
-        return MethodNotAllowed(advice, self._allowed(segments))
-
-    async def _call_view(self, request: Request, route: Route, method: bytes) -> Response:
-        rule = self._rule(route.endpoint)
-        action, view = rule.methods[method]
-        if rule.of is Subject.UPLOAD:
-            return await self._views[view](RequestContext(request=request, route=route))
-        if method != b"GET":
-            self.client_info.refuse_cross_site(request)
-        context = await self._authorize(request, route, rule.of, action)
-        if not context.private:
-            return await self._views[view](context)
-        try:
-            return _private(await self._views[view](context))
-        except (SimpleIndexError, FirstError) as error:
-            return _private(_error_response(error, context.accept))
-
-    async def _authorize(
-        self, request: Request, route: Route, subject: Subject, action: Action
-    ) -> RequestContext:
-        """Check the right that a rule asks for, and tell the view what it needs to know of the client."""
-        guard = self._authorizer
-        unchanged = guard.permission_validity()
-        identity, private = ANONYMOUS, False
-        if subject is Subject.BODY:
-            private = True
-        elif subject is Subject.SERVER:
-            # Its pages name projects and files: not for everyone where some projects are not.
-            private = guard.has_users or not guard.public_read
-            if private:
-                identity = await guard.require(request, action)
-        elif subject is Subject.PROJECT and action is not Action.READ:
-            private = True
-            identity = await guard.require(request, action, route.project)
-        elif guard.public_read:
-            pass
-        elif subject is Subject.PROJECTS:
-            private = True
-            # Where nothing is public, an empty list would not make a client log in.
-            public = guard.permits(ANONYMOUS, action)
-            identity = await (guard.authenticate(request) if public else guard.require(request, action))
-        elif subject is Subject.PROJECT:
-            identity = await guard.require(request, action, route.project)
-            private = identity.is_authenticated
-        return RequestContext(
-            request=request, route=route, identity=identity, private=private, rights_are_current=unchanged
-        )
-
-
-def _error_response(error: SimpleIndexError | FirstError, accept: bytes | None) -> Response:
-    """Turn an error into its response; gatherResults wraps it in a FirstError."""
-    reason = error.subFailure.value if isinstance(error, FirstError) else error
-    if not isinstance(reason, SimpleIndexError):
-        raise error
-    response = error_response(reason, accept)
-    return _private(response) if isinstance(reason, _ABOUT_RIGHTS) else response
-
-
-def _private(response: Response) -> Response:
-    """Keep a response for one client out of shared caches (RFC 9111 section 5.2.2.7)."""
-    vary = b", ".join([*(value for name, value in response.headers if name == b"Vary"), b"Authorization"])
-    stored = any(name == b"Cache-Control" and value != b"no-store" for name, value in response.headers)
-    others = tuple(pair for pair in response.headers if pair[0] not in (b"Vary", b"Cache-Control"))
-    caching = b"private, no-cache" if stored else b"private, no-store"
-    return replace(response, headers=(*others, (b"Cache-Control", caching), (b"Vary", vary)))

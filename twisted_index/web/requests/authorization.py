@@ -64,12 +64,6 @@ class Authorizer:
             return action is Action.READ
         return self._access.permits(identity, action, project, index=index)
 
-    def refresh(self) -> None:
-        """Apply rights and settings that have changed, on a request that needs no right yet."""
-        if self._access is not None:
-            # Whatever follows a file checks it at every access.
-            self._access.generation  # noqa: B018
-
     async def authenticate(self, request: Request) -> Identity:
         """
         Identify the client of a request.

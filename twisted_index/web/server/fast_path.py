@@ -16,13 +16,13 @@ from twisted_index.web.responses.serialized import DateHeader
 from twisted_index.web.server.request_head import HeadParser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from twisted_index.config.settings import Limits
     from twisted_index.interfaces import FileBody
     from twisted_index.metrics.counters import Counters
+    from twisted_index.web.dispatcher import Caches
     from twisted_index.web.requests.client_info import ClientInfoReader
-    from twisted_index.web.responses.response_cache import ResponseCache
     from twisted_index.web.responses.serialized import SerializedResponse
     from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.server.access_log import AccessLog
@@ -43,9 +43,7 @@ class FastPath:
     The fast path of one site.
 
     Args:
-        pages: Cached responses for the project list and for project pages.
-        absent: Cached 404s for projects that do not exist.
-        files: Cached responses for small files.
+        caches: Returns the cached responses that are current now.
         limits: Bound the length of URL and header.
         client_info: Reads the address of a client behind a proxy, for the access log.
         transports: The exact types of transports whose socket sends the bytes as they are.
@@ -53,9 +51,7 @@ class FastPath:
 
     def __init__(
         self,
-        pages: ResponseCache,
-        absent: ResponseCache,
-        files: SmallFileCache,
+        caches: Callable[[], Caches],
         *,
         limits: Limits,
         access_log: AccessLog | None,
@@ -63,9 +59,7 @@ class FastPath:
         client_info: ClientInfoReader,
         transports: tuple[type, ...] = PLAIN_TRANSPORTS,
     ) -> None:
-        self._pages = pages
-        self._absent = absent
-        self._files = files
+        self._caches = caches
         self._heads = HeadParser(max_uri=limits.max_uri, max_header=limits.max_header)
         self._access_log = access_log
         self._count = counters.count
@@ -136,23 +130,25 @@ class FastPath:
         return self._client_info.client_behind(peer, fields) or peer
 
     def _find(self, head: RequestHead) -> tuple[SerializedResponse | None, bytes]:
+        pages, absent, files = self._caches()
         page = head.page
         if page is None:
-            return self._find_file(head.path)
+            return _find_file(files, head.path)
         fields = head.fields
-        cached = self._pages.get(page, fields.representation) or self._absent.get(page, fields.document)
+        cached = pages.get(page, fields.representation) or absent.get(page, fields.document)
         return (None, b"") if cached is None else (cached.serialized, cached.serialized.body)
 
-    def _find_file(self, path: bytes) -> tuple[SerializedResponse | None, bytes]:
-        cached = self._files.get(path)
-        if cached is None:
-            return None, b""
-        body = cached.reopen()
-        if body is None:
-            self._files.drop(path)
-            return None, b""
-        content = _read(body)
-        return (cached.serialized, content) if len(content) == body.size else (None, b"")
+
+def _find_file(files: SmallFileCache, path: bytes) -> tuple[SerializedResponse | None, bytes]:
+    cached = files.get(path)
+    if cached is None:
+        return None, b""
+    body = cached.reopen()
+    if body is None:
+        files.drop(path)
+        return None, b""
+    content = _read(body)
+    return (cached.serialized, content) if len(content) == body.size else (None, b"")
 
 
 def _read(body: FileBody) -> bytes:

@@ -90,7 +90,9 @@ class IndexSite(Site):
         self.stopping = False
         #: Whether connections are scarce, or the server stops: then each is closed after its response.
         self.under_pressure = False
-        self.uploads = uploads or getattr(resource, "uploads", None)
+        self._find_uploads: Callable[[], UploadView | None] = (
+            (lambda: uploads) if uploads is not None else (lambda: getattr(resource, "uploads", None))
+        )
         if self.uploads is not None and most is not None:
             self.uploads.slots.set_limit(most // 2)
         index = self._index = resource if isinstance(resource, IndexResource) else None
@@ -105,7 +107,7 @@ class IndexSite(Site):
             index.report_connections(lambda: len(self.connections))
             if fast_path:
                 self.fast_path = FastPath(
-                    *index.caches,
+                    index.caches,
                     limits=self.limits,
                     access_log=access_log,
                     counters=counters,
@@ -232,6 +234,11 @@ class IndexSite(Site):
             connection.abort()
 
     # -- Requests
+
+    @property
+    def uploads(self) -> UploadView | None:
+        """What receives an upload that begins now."""
+        return self._find_uploads()
 
     def getContentFile(self, length: int | None) -> SmallBody:
         """Return where Twisted's Request writes its body."""

@@ -56,10 +56,10 @@ class UploadView:
         counters: Where uploads are counted.
         on_uploaded: Is called with each new file, and returns at once.
         on_rejected: Is called with project, file name and reason of each file that was not taken.
-        limit: Uploads that may be under way at once.
+        slots: Bounds the number of concurrent uploads.
 
     Attributes:
-        settings: As given; another one holds from the next upload on.
+        settings: As given.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class UploadView:
         counters: Counters | None = None,
         on_uploaded: Callable[[FileUploaded], None] | None = None,
         on_rejected: Callable[[str, str, str], None] | None = None,
-        limit: int = PARALLEL_UPLOADS,
+        slots: UploadSlots | None = None,
     ) -> None:
         self._store = store
         self._authorizer = authorizer
@@ -83,7 +83,7 @@ class UploadView:
         self.counters = counters or Counters()
         self._told = on_uploaded
         self._tell_refused = on_rejected
-        self.slots = UploadSlots(limit)
+        self.slots = slots or UploadSlots(PARALLEL_UPLOADS)
 
     def start(
         self,
@@ -147,8 +147,6 @@ class UploadView:
         refused: Callable[[SimpleIndexError], None] | None = None,
         misplaced: SimpleIndexError | None = None,
     ) -> Receiver:
-        # An upload may be the first to ask after the configuration has changed.
-        self._authorizer.refresh()
         return Receiver(
             body,
             store=self._store,

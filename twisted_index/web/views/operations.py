@@ -39,6 +39,7 @@ class OperationsViews:
         audit_log: What was done; None if nothing is ever done here.
         counters: What the server counts.
         collectors: Of metrics besides the counters.
+        connections: Returns the number of the site's connections.
     """
 
     def __init__(
@@ -48,13 +49,13 @@ class OperationsViews:
         audit_log: IAuditLog | None = None,
         counters: Counters,
         collectors: Sequence[Collector] = (),
+        connections: Callable[[], int],
     ) -> None:
         self._source = source
         self._audit_log = audit_log
         self._counters = counters
         self._collectors = collectors
-        #: Tells how many connections there are; the site knows.
-        self.connections: Callable[[], int] = lambda: 0
+        self._connections = connections
 
     async def health(self, _asked: RequestContext) -> Response:
         """Respond with 200 while every package folder can be read, else with 503."""
@@ -90,7 +91,7 @@ class OperationsViews:
         with contextlib.suppress(SimpleIndexError):
             projects = len((await result_of(self._source.project_list)).value.names)
         media_type, body = self._exposition.write(
-            (asked.accept or b"").decode("latin-1"), connections=self.connections(), projects=projects
+            (asked.accept or b"").decode("latin-1"), connections=self._connections(), projects=projects
         )
         fields = ((b"Content-Type", media_type), (b"Vary", b"Accept"))
         return Response(headers=(*fields, *NO_CACHE, *NOSNIFF), body=body)

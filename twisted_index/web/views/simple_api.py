@@ -68,7 +68,7 @@ class SimpleApiViews:
         worker: Threads that write large pages; without it they are written at once.
         page_cache: Bytes of prepared pages that are kept.
         clock: Tells how long a client has waited; that of the site by default.
-        accepts_uploads: Says whether files can be published.
+        accepts_uploads: Whether files can be published.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class SimpleApiViews:
         worker: IThreadRunner | None,
         page_cache: int,
         clock: IReactorTime | None = None,
-        accepts_uploads: Callable[[], bool] = lambda: False,
+        accepts_uploads: bool = False,
     ) -> None:
         self._source = source
-        self._takes_uploads = accepts_uploads
+        self._accepts_uploads = accepts_uploads
         self._clock = clock
         self._authorizer = authorizer
         self._client_info = client_info
@@ -267,7 +267,7 @@ class SimpleApiViews:
             body=front_page(
                 project_list,
                 self._public_url or self._client_info.url(asked.request),
-                uploads=self._takes_uploads(),
+                uploads=self._accepts_uploads,
             ),
         )
 

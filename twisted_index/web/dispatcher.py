@@ -1,0 +1,309 @@
+"""
+Dispatch: routes a request, authorizes it, and calls its view.
+
+A `Dispatcher` never changes. When settings are reloaded, the resource gets another one, with empty caches:
+so no response is made of two states, and none outlives its settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from twisted.internet.defer import FirstError
+
+from twisted_index.errors import (
+    Forbidden,
+    LoopDetected,
+    MethodNotAllowed,
+    SimpleIndexError,
+    TooManyRequests,
+    Unauthorized,
+)
+from twisted_index.http_semantics.via import remember_via
+from twisted_index.interfaces import ANONYMOUS, Action
+from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
+from twisted_index.web.requests import cors as cross_origin
+from twisted_index.web.requests.authorization import Authorizer
+from twisted_index.web.requests.context import RequestContext, last_segment, redirect
+from twisted_index.web.requests.method_advice import SENDING, method_advice
+from twisted_index.web.requests.routes import (
+    Endpoint,
+    Route,
+    collapse_slashes,
+    has_empty_segments,
+    is_upload_path,
+    match_route,
+)
+from twisted_index.web.responses.error_pages import error_response
+from twisted_index.web.responses.response import Headers, Response
+from twisted_index.web.responses.send import header
+from twisted_index.web.uploads.responses import rejected
+from twisted_index.web.uploads.view import UploadView
+from twisted_index.web.views.legacy_json import LegacyJsonViews
+from twisted_index.web.views.manage import ManageViews
+from twisted_index.web.views.operations import OperationsViews
+from twisted_index.web.views.simple_api import SimpleApiViews
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prometheus_client.registry import Collector
+    from twisted.web.server import Request
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.config.settings import UploadSettings
+    from twisted_index.events.webhooks import FileUploaded
+    from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
+    from twisted_index.metrics.counters import Counters
+    from twisted_index.web.requests.client_info import ClientInfoReader
+    from twisted_index.web.responses.response_cache import ResponseCache
+    from twisted_index.web.responses.small_file_cache import SmallFileCache
+    from twisted_index.web.uploads.slots import UploadSlots
+
+#: Errors that depend on the client's rights.
+_ABOUT_RIGHTS = (Unauthorized, Forbidden, TooManyRequests)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """
+    What a resource has for as long as it lives. See `IndexResource` for what is not said here.
+
+    Attributes:
+        connections: Returns the number of a site's connections.
+        slots: Bounds the number of concurrent uploads.
+    """
+
+    public_url: str | None
+    cors: bool
+    common_headers: Headers
+    worker: IThreadRunner | None
+    page_cache: int
+    store: IStore | None
+    audit_log: IAuditLog | None
+    collectors: Sequence[Collector]
+    client_info: ClientInfoReader
+    counters: Counters
+    connections: Callable[[], int]
+    slots: UploadSlots
+    on_uploaded: Callable[[FileUploaded], None] | None
+    on_rejected: Callable[[str, str, str], None] | None
+    instance: bytes | None
+
+
+class Caches(NamedTuple):
+    """The cached pages, responses for absent projects, and small files, for a fast path."""
+
+    pages: ResponseCache
+    absent: ResponseCache
+    files: SmallFileCache
+
+
+class Dispatcher:
+    """
+    Responds to requests from one source under one set of rights.
+
+    Args:
+        environment: What stays when settings are reloaded.
+        source: The projects.
+        access: Who may do what; without it everyone may read, and nothing can be changed.
+        upload_settings: What may be uploaded.
+
+    Attributes:
+        uploads: Receives uploads.
+        caches: Cached responses, for as long as this is the resource's dispatcher.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        source: ISource,
+        access: IAccessControl | None,
+        upload_settings: UploadSettings,
+    ) -> None:
+        self._environment = env = environment
+        self._read_only = env.store is None
+        guard = self._authorizer = Authorizer(access, env.client_info)
+        simple_api = SimpleApiViews(
+            source,
+            authorizer=guard,
+            client_info=env.client_info,
+            public_url=env.public_url,
+            absolute_urls=env.cors,
+            common_headers=env.common_headers,
+            worker=env.worker,
+            page_cache=env.page_cache,
+            accepts_uploads=not self._read_only and upload_settings.upload,
+        )
+        self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files)
+        self.uploads = UploadView(
+            env.store,
+            guard,
+            env.client_info,
+            settings=upload_settings,
+            slots=env.slots,
+            common_headers=env.common_headers,
+            counters=env.counters,
+            on_uploaded=env.on_uploaded,
+            on_rejected=env.on_rejected,
+        )
+        operations = OperationsViews(
+            source,
+            audit_log=env.audit_log,
+            counters=env.counters,
+            collectors=env.collectors,
+            connections=env.connections,
+        )
+        legacy_json = LegacyJsonViews(
+            source, client_info=env.client_info, public_url=env.public_url, worker=env.worker
+        )
+        manage = () if env.store is None else (ManageViews(env.store, guard),)
+        self._views = bind_views(simple_api, operations, self.uploads, legacy_json, *manage)
+
+    def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
+        """See `IndexResource`."""
+        if b"POST" in ENDPOINTS[match_route(segments).endpoint].methods or is_upload_path(segments):
+            return None
+        return self._not_allowed(request, b"POST", segments)
+
+    async def respond(self, request: Request) -> Response:
+        """Respond to a request; errors of the package become responses."""
+        try:
+            return await self._dispatch(request)
+        except (SimpleIndexError, FirstError) as error:
+            return _error_response(error, header(request, b"Accept"))
+
+    async def _dispatch(self, request: Request) -> Response:
+        self._refuse_loop(header(request, b"Via") or b"")
+        segments = request.postpath or []
+        method = b"GET" if request.method == b"HEAD" else request.method
+        if method == b"GET" and not segments:
+            return redirect(request, f"{last_segment(request)}/", permanent=True)
+        if method == b"GET" and has_empty_segments(segments):
+            return redirect(request, collapse_slashes([*self._path_of(request), *segments]), permanent=True)
+        route = match_route(segments)
+        if method == b"POST" and is_upload_path(segments):
+            # Also where uploads are turned off: the message says how to turn them on.
+            route = Route(Endpoint.UPLOAD)
+        elif method == b"OPTIONS":
+            has_users = self._authorizer.has_users
+            preflight = cross_origin.preflight(has_users=has_users) if self._environment.cors else ()
+            allow = b", ".join(self._allowed(segments))
+            return Response(status=204, headers=((b"Allow", allow), *preflight))
+        elif request.method not in self._allowed(segments):
+            error = self._not_allowed(request, request.method, segments)
+            if method in SENDING:
+                # Perhaps an upload client, and twine shows only the reason phrase.
+                return rejected(error, header(request, b"Accept"))
+            raise error
+        return await self._call_view(request, route, method)
+
+    def _refuse_loop(self, via: bytes) -> None:
+        if self._environment.instance is not None and self._environment.instance in via:
+            raise LoopDetected("This server is its own upstream: the request has come back to it.")
+        if via:
+            remember_via(via)
+
+    def _path_of(self, request: Request) -> list[bytes]:
+        """
+        Give the path of the index as clients see it, in segments.
+
+        Only redirects away from empty segments need it: Python's urljoin skips such segments, so that
+        it resolves relative locations differently from browsers.
+        """
+        return [unquote_to_bytes(segment) for segment in urlsplit(self._url(request)).path.split("/")]
+
+    def _url(self, request: Request) -> str:
+        return self._environment.public_url or self._environment.client_info.url(request)
+
+    # -- What the table of endpoints says
+
+    def _rule(self, endpoint: Endpoint) -> EndpointRule:
+        """Give the rule of an endpoint. In a read-only index those that only change things are absent."""
+        rule = ENDPOINTS[endpoint]
+        if self._read_only and rule.of is not Subject.UPLOAD and b"GET" not in rule.methods:
+            return ENDPOINTS[Endpoint.NO_ROUTE]
+        return rule
+
+    def _allowed(self, segments: Sequence[bytes]) -> tuple[bytes, ...]:
+        if self._read_only:
+            return ENDPOINTS[Endpoint.NO_ROUTE].allowed
+        allowed = ENDPOINTS[match_route(segments).endpoint].allowed
+        return (*allowed, b"POST") if is_upload_path(segments) and b"POST" not in allowed else allowed
+
+    def _not_allowed(self, request: Request, method: bytes, segments: Sequence[bytes]) -> MethodNotAllowed:
+        advice = method_advice(
+            method,
+            segments,
+            header(request, b"Content-Type"),
+            read_only=self._read_only,
+            uploads=self.uploads.settings.upload,
+            url=lambda: self._url(request),
+        )
+        return MethodNotAllowed(advice, self._allowed(segments))
+
+    async def _call_view(self, request: Request, route: Route, method: bytes) -> Response:
+        rule = self._rule(route.endpoint)
+        action, view = rule.methods[method]
+        if rule.of is Subject.UPLOAD:
+            return await self._views[view](RequestContext(request=request, route=route))
+        if method != b"GET":
+            self._environment.client_info.refuse_cross_site(request)
+        context = await self._authorize(request, route, rule.of, action)
+        if not context.private:
+            return await self._views[view](context)
+        try:
+            return _private(await self._views[view](context))
+        except (SimpleIndexError, FirstError) as error:
+            return _private(_error_response(error, context.accept))
+
+    async def _authorize(
+        self, request: Request, route: Route, subject: Subject, action: Action
+    ) -> RequestContext:
+        """Check the right that a rule asks for, and tell the view what it needs to know of the client."""
+        guard = self._authorizer
+        unchanged = guard.permission_validity()
+        identity, private = ANONYMOUS, False
+        if subject is Subject.BODY:
+            private = True
+        elif subject is Subject.SERVER:
+            # Its pages name projects and files: not for everyone where some projects are not.
+            private = guard.has_users or not guard.public_read
+            if private:
+                identity = await guard.require(request, action)
+        elif subject is Subject.PROJECT and action is not Action.READ:
+            private = True
+            identity = await guard.require(request, action, route.project)
+        elif guard.public_read:
+            pass
+        elif subject is Subject.PROJECTS:
+            private = True
+            # Where nothing is public, an empty list would not make a client log in.
+            public = guard.permits(ANONYMOUS, action)
+            identity = await (guard.authenticate(request) if public else guard.require(request, action))
+        elif subject is Subject.PROJECT:
+            identity = await guard.require(request, action, route.project)
+            private = identity.is_authenticated
+        return RequestContext(
+            request=request, route=route, identity=identity, private=private, rights_are_current=unchanged
+        )
+
+
+def _error_response(error: SimpleIndexError | FirstError, accept: bytes | None) -> Response:
+    """Turn an error into its response; gatherResults wraps it in a FirstError."""
+    reason = error.subFailure.value if isinstance(error, FirstError) else error
+    if not isinstance(reason, SimpleIndexError):
+        raise error
+    response = error_response(reason, accept)
+    return _private(response) if isinstance(reason, _ABOUT_RIGHTS) else response
+
+
+def _private(response: Response) -> Response:
+    """Keep a response for one client out of shared caches (RFC 9111 section 5.2.2.7)."""
+    vary = b", ".join([*(value for name, value in response.headers if name == b"Vary"), b"Authorization"])
+    stored = any(name == b"Cache-Control" and value != b"no-store" for name, value in response.headers)
+    others = tuple(pair for pair in response.headers if pair[0] not in (b"Vary", b"Cache-Control"))
+    caching = b"private, no-cache" if stored else b"private, no-store"
+    return replace(response, headers=(*others, (b"Cache-Control", caching), (b"Vary", vary)))
