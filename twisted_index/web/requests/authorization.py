@@ -67,7 +67,7 @@ class Authorizer:
     def refresh(self) -> None:
         """Apply rights and settings that have changed, on a request that needs no right yet."""
         if self._access is not None:
-            # Whatever follows a file checks it at every access.
+            # A configuration that follows a file checks the file at every access.
             self._access.generation  # noqa: B018
 
     async def authenticate(self, request: Request) -> Identity:

@@ -99,7 +99,7 @@ class ClientInfoReader:
 
 
 def _origin_of(referrer: bytes | None) -> bytes | None:
-    """Cut a Referer down to what Origin would say (RFC 6454 section 7)."""
+    """Reduce a Referer to its origin (RFC 6454 section 7)."""
     return None if referrer is None else b"/".join(referrer.split(b"/", 3)[:3])
 
 

@@ -186,7 +186,7 @@ class IndexRequest(Request):
 
         Closing while the client sends would reset the connection and lose the response (RFC 9112 section
         9.6). So a small rest is read first; with a large one the response is sent at once and the rest
-        is dropped as it arrives. All of it within the time that any other body has.
+        is dropped as it arrives, within the time limit of other bodies.
         """
         if self._body is None or self._body.is_finished:
             return
