@@ -25,7 +25,7 @@ _SAME_SITE = (b"same-origin", b"none")
 
 class ClientInfoReader:
     """
-    Reads where requests come from.
+    Derives the client of a request, and the URL that it used.
 
     Args:
         proxies: The trusted proxies; None trusts none.
@@ -83,7 +83,7 @@ class ClientInfoReader:
         Browsers add the passwords that they have stored to such requests.
 
         Raises:
-            Forbidden: It comes from another site.
+            Forbidden: The request comes from another site.
         """
         site = header(request, b"Sec-Fetch-Site")
         origin = header(request, b"Origin")

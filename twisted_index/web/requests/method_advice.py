@@ -1,4 +1,4 @@
-"""What a 405 says: which URL and which method the client probably meant."""
+"""The message of a 405: the URL and the method that the client probably meant."""
 
 from __future__ import annotations
 

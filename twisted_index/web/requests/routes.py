@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(enum.Enum):
-    """What a URL names; `web/endpoints.py` says which URLs, methods and views each has."""
+    """What a URL names; `web/endpoints.py` defines the URLs, methods and views of each."""
 
     FRONT = enum.auto()
     PROJECT_LIST = enum.auto()

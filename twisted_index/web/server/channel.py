@@ -343,7 +343,7 @@ class IndexChannel(TwistedHTTPChannel):
 
 def unacknowledged_bytes(transport: Any) -> int:
     """
-    Count the bytes written that the client has not acknowledged; 0 for transports that do not tell.
+    Count the bytes written that the client has not acknowledged; 0 if the transport does not report them.
 
     In the transport's buffer, and on Linux in the kernel's as well (tcp(7), SIOCOUTQ): a slow reader
     drains the latter for minutes while the former does not change.

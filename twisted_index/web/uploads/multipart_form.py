@@ -130,7 +130,7 @@ class _ReadField(_SkippedField):
             raise BadRequest(f"The field {self._name} is not in UTF-8.") from None
         if _CONTROL.search(value):
             raise BadRequest(f"The field {self._name} holds control characters.")
-        # Old tools send UNKNOWN for what they do not know; PyPI drops it too.
+        # Old tools send UNKNOWN for missing values; PyPI drops it too.
         if value and value != "UNKNOWN":
             fields.setdefault(self._name, []).append(value)
 

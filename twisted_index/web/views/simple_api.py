@@ -248,7 +248,7 @@ class SimpleApiViews:
     # -- What the URL alone decides
 
     async def redirect(self, context: RequestContext) -> Response:
-        """Redirect as the route says."""
+        """Redirect to the location of the route."""
         return redirect(context.request, context.route.location, permanent=context.route.permanent)
 
     async def nothing(self, _context: RequestContext) -> Response:
