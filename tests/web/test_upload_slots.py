@@ -144,7 +144,7 @@ def test_a_wheel_of_a_project_of_others_is_refused_before_it_takes_room():
 def told() -> tuple[UploadSite, list[tuple[str, str, str]]]:
     site = UploadSite()
     heard: list[tuple[str, str, str]] = []
-    site.uploads._tell_refused = lambda *about: heard.append(about)
+    site.uploads._on_rejected = lambda *about: heard.append(about)
     return site, heard
 
 

@@ -1,8 +1,8 @@
 """
-The console command `twisted-index`, with one module here per subcommand.
+The console command `twisted-index`, with one module per subcommand.
 
 A module has `run(arguments: Sequence[str]) -> int`, which returns the exit code. It is imported only
-when it is called.
+when its subcommand is run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_index.errors import ConfigurationError, SimpleIndexError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Exit codes: EX_USAGE of sysexits.h, and 1 for all that fails later.
+#: Exit codes: EX_USAGE of sysexits.h, and 1 for later failures.
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 64
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run one subcommand.
 
     Args:
-        arguments: Without the program's name; None takes those of the process.
+        arguments: Without the program's name; None for those of the process.
 
     Returns:
         The exit code.
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    """Hand over to the module of a subcommand."""
+    """Run the module of a subcommand."""
     if name not in SUBCOMMANDS:
         _refuse(name, arguments)
     module = importlib.import_module(f"{__name__}.{name}")
@@ -70,12 +70,12 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _refuse(name: str, arguments: Sequence[str]) -> NoReturn:
-    """Say what to type instead of something that is no subcommand."""
-    near = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
+    """Raise the error for an unknown subcommand, with a suggestion."""
+    similar = difflib.get_close_matches(name, SUBCOMMANDS, n=1)
     if name.startswith("-") or os.path.isdir(name):
         hint = f"to serve a folder, type: twisted-index serve {shlex.join([name, *arguments])}"
-    elif near:
-        hint = f"did you mean {near[0]}?"
+    elif similar:
+        hint = f"did you mean {similar[0]}?"
     else:
         hint = "see twisted-index --help."
     raise ConfigurationError(f"{name!r} is not a command; {hint}")

@@ -18,50 +18,50 @@ if TYPE_CHECKING:
 
     from twisted_index.cli._pip_resolver import DownloadItem, IndexClient
 
-#: Characters of a bar.
+#: Characters of the bar.
 _WIDTH = 30
 
 
 class ProgressBar:
     """
-    Says how far it is: a bar that is drawn anew on a terminal, a line for each file elsewhere.
+    Shows the progress: by a bar on a terminal, else by a line for each file.
 
     Args:
-        total: How many files there are.
-        stream: Where to.
+        total: The number of files.
+        stream: The output; stderr by default.
     """
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self._total = total
         self._stream = stream or sys.stderr
-        self._drawn = self._stream.isatty()
+        self._is_terminal = self._stream.isatty()
         self._done = 0
 
     def file_fetched(self, file: DownloadItem, size: int) -> None:
-        """Tell of a file that came."""
+        """Report a downloaded file."""
         self._done += 1
-        self._line("" if self._drawn else f"{file.name}  {format_size(size)}")
+        self._line("" if self._is_terminal else f"{file.name}  {format_size(size)}")
 
     def file_failed(self, file: DownloadItem, reason: str) -> None:
-        """Tell of a file that did not."""
+        """Report a failed download."""
         self._done += 1
         self._line(f"{file.name}: {reason}")
 
     def write_line(self, sentence: str) -> None:
-        """Tell of something else."""
+        """Write a message."""
         self._stream.write(f"{sentence}\n")
 
     def finish(self) -> None:
-        """Leave the bar standing."""
-        if self._drawn and self._total:
+        """End the line of the bar."""
+        if self._is_terminal and self._total:
             self._stream.write("\n")
             self._stream.flush()
 
     def _line(self, text: str) -> None:
-        # "\x1b[K" clears what a longer line left.
-        clear = "\r\x1b[K" if self._drawn else ""
+        # "\x1b[K" clears the rest of a longer line.
+        clear = "\r\x1b[K" if self._is_terminal else ""
         self._stream.write(f"{clear}{text}\n" if text else clear)
-        if self._drawn:
+        if self._is_terminal:
             filled = _WIDTH * self._done // max(self._total, 1)
             bar = "#" * filled + "." * (_WIDTH - filled)
             self._stream.write(f"[{bar}] {self._done}/{self._total} files")
@@ -72,7 +72,7 @@ async def download_all(
     index: IndexClient, files: Sequence[DownloadItem], jobs: int, progress: ProgressBar
 ) -> tuple[int, int]:
     """
-    Download files, several at once.
+    Download files, several in parallel.
 
     Args:
         index: The only server that receives requests.
@@ -115,7 +115,7 @@ async def _fetch(index: IndexClient, file: DownloadItem) -> tuple[int, str]:
 
 
 def format_size(size: int) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes."""
     for unit, power in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= power:
             return f"{size / power:.1f} {unit}"

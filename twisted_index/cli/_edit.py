@@ -29,7 +29,7 @@ class ChangeOptions(usage.Options):
     """
     Options for the folders and the state; a subcommand adds its own.
 
-    What was not given is None or empty, so that environment and file have their say.
+    Options that were not given are None or empty, so that environment and file apply.
     """
 
     optParameters = [  # noqa: RUF012  (usage.Options reads it and leaves it alone)
@@ -50,20 +50,20 @@ class ChangeOptions(usage.Options):
         raise usage.UsageError("type twisted-index version.")
 
     def parseArgs(self, *words: str) -> None:
-        """Take the words that are no options."""
+        """Store the positional words."""
         self["words"] = words
 
 
 class OfflineEdit:
     """
-    A change that is made from the console.
+    Makes changes from the console.
 
     Args:
         options: Parsed.
 
     Attributes:
-        blocking_store: Makes the change.
-        by: Who makes it, for the history.
+        blocking_store: Makes the changes.
+        by: The user, for the audit log.
     """
 
     def __init__(self, options: ChangeOptions) -> None:
@@ -74,27 +74,27 @@ class OfflineEdit:
                 raise ConfigurationError(f"There is no folder {path!r}.")
         self.blocking_store = BlockingStore([os.path.abspath(os.fsencode(path)) for path in settings.paths])
         self.by = f"{_user()} (console)"
-        self._journal = AuditFile(settings.state)
+        self._audit_file = AuditFile(settings.state)
 
     def make(self, change: Callable[[], ChangeResult]) -> tuple[str, ...]:
         """
-        Make a change, and note it.
+        Make a change, and record it in the audit log.
 
         Returns:
-            The names of the files that it was about.
+            The names of the affected files.
         """
-        done = retry_while_locked(change)
-        for event in done.events:
-            self._journal.append(event)
-        return done.names
+        result = retry_while_locked(change)
+        for event in result.events:
+            self._audit_file.append(event)
+        return result.names
 
 
 class Target:
     """
-    What a word of the command line means: a file, or all files of a release.
+    A file or a release that the command line names.
 
     Args:
-        word: `PROJECT==VERSION`, or the name of a file; a path to it will do.
+        word: `PROJECT==VERSION`, or the name of a file, or a path to it.
 
     Attributes:
         project: Normalized.
@@ -102,7 +102,7 @@ class Target:
         filename: None for a release.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: The word is neither.
     """
 
     def __init__(self, word: str) -> None:
@@ -127,10 +127,10 @@ def _project_of(filename: str, word: str) -> str:
 
 def parse_project(word: str) -> str:
     """
-    Read the name of a project.
+    Parse the name of a project.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: The name is invalid.
     """
     if not is_valid_name(word):
         raise ConfigurationError(f"{word!r} is not the name of a project.")
@@ -139,29 +139,29 @@ def parse_project(word: str) -> str:
 
 def find_files(editor: BlockingStore, target: Target) -> list[str]:
     """
-    Name the files that a word means, each of those that are the same to an installer once.
+    Return the names of the files of a target; of files that installers treat as the same, the first.
 
     Raises:
-        NotFound: There is none.
+        NotFound: There is no such file.
     """
     holdings = editor.inventory(target.project)
     if target.filename is not None:
-        named = parse_filename(target.filename, target.project)
-        entries = holdings.equivalents_of(named)
+        distribution = parse_filename(target.filename, target.project)
+        entries = holdings.equivalents_of(distribution)
     else:
         assert target.version is not None
         entries = holdings.of_version(target.version)
-    first: dict[object, str] = {}
+    names: dict[object, str] = {}
     for entry in entries:
-        first.setdefault(entry.distribution.identity, entry.distribution.filename)
-    if not first:
+        names.setdefault(entry.distribution.identity, entry.distribution.filename)
+    if not names:
         raise NotFound(f"There is no {target.filename or f'{target.project}=={target.version}'} here.")
-    return sorted(first.values())
+    return sorted(names.values())
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    # No such user on this machine, as in many containers (KeyError before Python 3.13).
+    # The user id has no name, as in many containers (KeyError before Python 3.13).
     except (KeyError, OSError):
         return "unknown"

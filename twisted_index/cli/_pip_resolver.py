@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from twisted_index.http_client.client import HTTPResponse
 
-#: A server that fetches something large from its own upstream may take long, and say when to come back:
-#: after two minutes at most, if it is one of ours.
+#: A server that fetches a large file from its own upstream may take long, and send Retry-After: at most
+#: two minutes, if it is a twisted-index server.
 _LIMITS = ClientLimits(head=60.0, idle=60.0, tries=4, retry_after=120.0, max_body=100_000_000)
 _JSON = Headers({b"Accept": [b"application/vnd.pypi.simple.v1+json"], b"Accept-Encoding": [b"gzip"]})
 
@@ -52,7 +52,7 @@ class DownloadItem:
     Attributes:
         name: For messages.
         url: Without user and password.
-        sha256: The promised digest; None without.
+        sha256: The digest that the index promises; None without one.
         size: In bytes; None if unknown.
     """
 
@@ -65,11 +65,11 @@ class DownloadItem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedRelease:
     """
-    A version of a project that pip chose.
+    A version of a project that pip has selected.
 
     Attributes:
         project: A normalized name.
-        version: As its metadata spells it.
+        version: As spelled in its metadata.
         file: The file that pip would install.
     """
 
@@ -83,28 +83,28 @@ class IndexClient:
     A client of the index.
 
     Args:
-        url: Of its simple API; may hold a user and a password.
-        reactor: Connects.
+        url: The URL of its simple API; may contain a user and a password.
+        reactor: The reactor to connect with.
     """
 
     def __init__(self, url: str, reactor: Any) -> None:
         self.url = url.rstrip("/") + "/"
         self._bare, account = split_userinfo(url)
         self.origin = origin_of(self._bare)
-        guard = EgressPolicy(self.origin)
+        policy = EgressPolicy(self.origin)
         self._client = HTTPClient(
             self.origin,
             reactor,
             "index",
             environ=os.environ,
-            egress_policy=guard,
+            egress_policy=policy,
             credentials=account,
             limits=_LIMITS,
         )
         self.retrying = self._client.retrying
 
     def serves(self, url: str) -> bool:
-        """Tell whether a URL is this server's."""
+        """Whether a URL has the origin of this server."""
         try:
             return origin_of(normalize_url(url)) == self.origin
         except InvalidURL:
@@ -112,12 +112,12 @@ class IndexClient:
 
     async def page(self, project: str) -> tuple[str, bytes]:
         """Read a project page in JSON: its URL after redirects, and its content."""
-        answer = _there(await self._client.get(f"{self._bare}{quote(project, safe='')}/", _JSON))
-        return answer.url, await answer.body.read()
+        response = _require_found(await self._client.get(f"{self._bare}{quote(project, safe='')}/", _JSON))
+        return response.url, await response.body.read()
 
     async def digest(self, url: str) -> tuple[int, str]:
-        """Fetch a file and throw it away: how many bytes came, and their SHA-256."""
-        answer = _there(await self._client.stream(url, Headers()))
+        """Fetch a file and discard it; return the number of its bytes, and their SHA-256."""
+        response = _require_found(await self._client.stream(url, Headers()))
         digest, size = hashlib.sha256(), 0
 
         def take(data: bytes) -> None:
@@ -125,37 +125,37 @@ class IndexClient:
             digest.update(data)
             size += len(data)
 
-        await answer.body.deliver(take)
+        await response.body.deliver(take)
         return size, digest.hexdigest()
 
     def close(self) -> Deferred[None]:
-        """Close the connections that are kept open."""
+        """Close persistent connections."""
         return self._client.close()
 
 
-def _there(answer: HTTPResponse | None) -> HTTPResponse:
-    if answer is None:
+def _require_found(response: HTTPResponse | None) -> HTTPResponse:
+    if response is None:
         raise SimpleIndexError("It is not there.")
-    return answer
+    return response
 
 
 def resolve(index: IndexClient, requirements: Sequence[str], files: Sequence[str]) -> list[ResolvedRelease]:
     """
-    Let pip choose the versions that it would install here, from this index alone.
+    Let pip select the versions that it would install here, from this index alone.
 
     Args:
-        index: What it asks.
+        index: The only index of pip.
         requirements: As on the command line of pip.
-        files: Of requirements.
+        files: Requirements files.
 
     Raises:
         ConfigurationError: There is no pip.
-        Unresolvable: It finds no versions that go together.
+        ResolutionImpossible: pip finds no compatible versions.
     """
     words = [*_pip(), "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
     for file in files:
         words += ["-r", file]
-    # No shell reads this, and no requirement is read as an option.
+    # Without a shell, and with "--" so that no requirement is parsed as an option.
     run = subprocess.run(  # noqa: S603
         [*words, "--", *requirements],
         env=_environment(index),
@@ -168,20 +168,20 @@ def resolve(index: IndexClient, requirements: Sequence[str], files: Sequence[str
         raise ResolutionImpossible(
             "pip cannot resolve this; nothing has been fetched beyond what it asked for."
         )
-    return [_release(one) for one in json.loads(run.stdout)["install"]]
+    return [_release(entry) for entry in json.loads(run.stdout)["install"]]
 
 
 async def all_files(index: IndexClient, release: ResolvedRelease) -> list[DownloadItem]:
     """
-    Give every file of a version, for all platforms, with the core metadata.
+    Return every file of a version, for all platforms, with the core metadata.
 
     Raises:
-        SimpleIndexError: The page cannot be had or read.
+        SimpleIndexError: The page cannot be fetched or parsed.
     """
     base, content = await index.retrying(lambda: index.page(release.project))
     try:
         files = [file for file in json.loads(content)["files"] if _is_of(file["filename"], release)]
-        return [wanted for file in files for wanted in _with_metadata(file, base)]
+        return [item for file in files for item in _with_metadata(file, base)]
     except (ValueError, KeyError, TypeError) as error:
         raise Unavailable("This is not a project page in JSON.") from error
 
@@ -203,21 +203,21 @@ def _is_of(filename: str, release: ResolvedRelease) -> bool:
     return version_sort_key(found.version) == version_sort_key(release.version)
 
 
-def _release(one: Mapping[str, Any]) -> ResolvedRelease:
-    """Read one entry of an installation report (https://pip.pypa.io/en/stable/reference/installation-report/)."""
-    download = one["download_info"]
+def _release(entry: Mapping[str, Any]) -> ResolvedRelease:
+    """Parse an entry of an installation report (https://pip.pypa.io/en/stable/reference/installation-report/)."""
+    download = entry["download_info"]
     url = download["url"].partition("#")[0]
     hashes = download.get("archive_info", {}).get("hashes", {})
     name = unquote(urlsplit(url).path.rpartition("/")[2])
     return ResolvedRelease(
-        project=normalize(one["metadata"]["name"]),
-        version=one["metadata"]["version"],
+        project=normalize(entry["metadata"]["name"]),
+        version=entry["metadata"]["version"],
         file=DownloadItem(name=name, url=url, sha256=hashes.get("sha256")),
     )
 
 
 def _pip() -> list[str]:
-    """Say how pip is called: with this very Python, so that it chooses for it, if that has one."""
+    """Return the command of pip: of this Python if it has one, so that pip selects files for it."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     found = shutil.which("pip") or shutil.which("pip3")
@@ -228,12 +228,12 @@ def _pip() -> list[str]:
 
 def _environment(index: IndexClient) -> dict[str, str]:
     """
-    Make an environment in which pip asks this index alone, and each time.
+    Return an environment in which pip uses this index alone, and no cache.
 
     The URL is passed here and not as an option, which every user of the machine can see.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    return kept | {
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    return others | {
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_INDEX_URL": index.url,
         "PIP_TRUSTED_HOST": index.origin.authority if index.origin.scheme == "http" else "",

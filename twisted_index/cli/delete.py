@@ -46,16 +46,16 @@ def delete_files(
     change: OfflineEdit, files: Sequence[tuple[str, str]], *, reason: str = "", dry_run: bool = False
 ) -> int:
     """
-    Delete files one by one, and say so; one that stays keeps no other.
+    Delete files one by one, and print each; failures do not stop the others.
 
     Args:
         change: Makes the changes.
         files: Projects and file names.
-        reason: Kept where each file was.
-        dry_run: Only say it.
+        reason: Stored in the tombstone of each file.
+        dry_run: Only print the files.
 
     Returns:
-        How many could not be deleted.
+        The number of files that could not be deleted.
     """
     failures = 0
     for project, name in files:

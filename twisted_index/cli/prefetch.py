@@ -1,8 +1,8 @@
 """
-`twisted-index prefetch`: let an index fetch from its upstream what will be needed, before it is.
+`twisted-index prefetch`: let an index fetch files from its upstream before they are needed.
 
-Through a server that runs (`--index-url`), or, without one, through an index of the same
-configuration that runs on this machine alone for as long as it takes.
+Through a running server (`--index-url`), or, without one, through an index of the same configuration
+that runs on the loopback interface meanwhile.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
     from twisted_index.cli._pip_resolver import DownloadItem, ResolvedRelease
     from twisted_index.config.settings import Settings
 
-#: More than that at once is hard on an upstream, and no faster.
-_MOST_JOBS = 16
+#: More parallel downloads burden an upstream, and are not faster.
+_MAX_JOBS = 16
 _LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a mistake as all commands do."""
+    """Reports errors like all commands."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(f"{message[:1].upper()}{message[1:].rstrip('.')}.")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Resolve requirements as pip would, and fetch what they need; 1 if anything did not come."""
+    """Resolve requirements like pip, and fetch their files; 1 if a download failed."""
     options = _parser().parse_args(arguments)
     if not options.requirements and not options.requirement:
         raise ConfigurationError("There is nothing to fetch; name requirements, or a file of them with -r.")
-    if not 1 <= options.jobs <= _MOST_JOBS:
-        raise ConfigurationError(f"--jobs goes from 1 to {_MOST_JOBS}.")
+    if not 1 <= options.jobs <= _MAX_JOBS:
+        raise ConfigurationError(f"--jobs goes from 1 to {_MAX_JOBS}.")
     if options.index_url is not None:
         url = _index_url(options.index_url)
         return _in_reactor(lambda reactor: _prefetch(url, options, reactor))
     settings = _own_settings(options.config)
-    return _in_reactor(lambda reactor: _beside_an_index(settings, options, reactor))
+    return _in_reactor(lambda reactor: _prefetch_with_own_index(settings, options, reactor))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -95,39 +95,39 @@ def _index_url(raw: str) -> str:
 
 
 async def _prefetch(url: str, options: argparse.Namespace, reactor: Any) -> int:
-    """Resolve and fetch."""
+    """Resolve requirements through an index, and fetch their files."""
     index, words = IndexClient(url, reactor), (options.requirements, options.requirement)
     releases = await deferToThreadPool(reactor, reactor.getThreadPool(), resolve, index, *words)
     try:
-        wanted, unread = await _wanted(index, releases, options.all_files)
-        told = ProgressBar(len(wanted))
-        failures, received = await download_all(index, wanted, options.jobs, told)
+        files, unread = await _files_to_fetch(index, releases, options.all_files)
+        progress = ProgressBar(len(files))
+        failures, received = await download_all(index, files, options.jobs, progress)
     finally:
         await index.close()
     for sentence in unread:
-        told.write_line(sentence)
+        progress.write_line(sentence)
     failures += len(unread)
     print(
-        f"{len(wanted)} files of {len(releases)} projects, {format_size(received)};"
+        f"{len(files)} files of {len(releases)} projects, {format_size(received)};"
         f" {failures or 'no'} failures."
     )
     return 1 if failures else 0
 
 
-async def _wanted(
+async def _files_to_fetch(
     index: IndexClient, releases: Sequence[ResolvedRelease], every: bool
 ) -> tuple[list[DownloadItem], list[str]]:
-    """Say which files are to be fetched, each once, and which pages could not be read."""
-    wanted, unread = {}, []
+    """Return the files to fetch, each once, and messages about pages that could not be read."""
+    files, unread = {}, []
     for release in releases:
-        wanted[release.file.url] = release.file
+        files[release.file.url] = release.file
         if not every or not index.serves(release.file.url):
             continue
         try:
-            wanted |= {file.url: file for file in await all_files(index, release)}
+            files |= {file.url: file for file in await all_files(index, release)}
         except SimpleIndexError as error:
             unread.append(f"The page of {release.project} cannot be had: {error.message}")
-    return list(wanted.values()), unread
+    return list(files.values()), unread
 
 
 def _in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
@@ -140,7 +140,7 @@ def _in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
         working = Deferred.fromCoroutine(work(reactor)).addBoth(outcome.append)
 
         def interrupt() -> Deferred[None]:
-            """Let what runs be closed in order before the reactor stops."""
+            """Cancel the work, so that it closes its resources before the reactor stops."""
             if not outcome:
                 outcome.append(1)
                 working.cancel()
@@ -149,7 +149,7 @@ def _in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
         reactor.addSystemEventTrigger("before", "shutdown", interrupt)
         return working
 
-    with contextlib.suppress(SystemExit):  # react ends a program; this one goes on
+    with contextlib.suppress(SystemExit):  # react exits the program; this one continues
         react(main)
     if isinstance(outcome[0], Failure):
         outcome[0].raiseException()
@@ -157,11 +157,11 @@ def _in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     return code
 
 
-# -- An index of the same configuration, for the time
+# -- A temporary index of the same configuration
 
 
 def _own_settings(config: str | None) -> Settings:
-    """Read the configuration, for an index that only this process reaches."""
+    """Read the configuration, for an index on the loopback interface without users and uploads."""
     settings = layers.load({"config": config}, environ=os.environ, folder=os.getcwd())
     upstreams = settings.upstreams
     if not upstreams.urls and not any(rule.upstream for rule in upstreams.routes):
@@ -177,8 +177,8 @@ def _own_settings(config: str | None) -> Settings:
     )
 
 
-async def _beside_an_index(settings: Settings, options: argparse.Namespace, reactor: Any) -> int:
-    """Prefetch through an index that this process runs meanwhile."""
+async def _prefetch_with_own_index(settings: Settings, options: argparse.Namespace, reactor: Any) -> int:
+    """Prefetch through an index that runs in this process meanwhile."""
     service = SimpleIndexService(settings, reactor=reactor)
     try:
         try:

@@ -37,7 +37,7 @@ class PruneOptions(ChangeOptions):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Delete old releases, or say which; 1 if something could not be looked at or deleted."""
+    """Delete or list old releases; 1 if a project could not be read or a file not deleted."""
     options = PruneOptions()
     words = parse_positionals(options, arguments, range(1, 2))
     if words is None:
@@ -66,18 +66,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _superseded(entries: Iterable[ListingEntry], keep: int, before: float) -> list[str]:
-    """Name the files that are old and of an old release; what was uploaded when, as pages say it."""
+    """Return the names of old files of old releases, by the upload times that pages show."""
     by_version: dict[object, list[ListingEntry]] = {}
     for entry in sorted(
         entries, key=lambda entry: version_sort_key(entry.distribution.version), reverse=True
     ):
         by_version.setdefault(version_sort_key(entry.distribution.version), []).append(entry)
-    named: dict[object, str] = {}
+    names: dict[object, str] = {}
     for release in list(by_version.values())[keep:]:
         for entry in release:
             if min(entry.key.mtime_ns, entry.key.ctime_ns) / 1e9 <= before:
-                named.setdefault(entry.distribution.identity, entry.distribution.filename)
-    return list(named.values())
+                names.setdefault(entry.distribution.identity, entry.distribution.filename)
+    return list(names.values())
 
 
 def _keep(text: str | None) -> int:

@@ -1,4 +1,4 @@
-"""`twisted-index refresh`: forget what upstreams said of projects, and which digests their files had."""
+"""`twisted-index refresh`: forget the cached pages of upstream projects, and the digests of their files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RefreshOptions(usage.Options):
         self["words"] = ()
 
     def parseArgs(self, *words: str) -> None:
-        """Take the words that are no options."""
+        """Store the positional words."""
         self["words"] = words
 
 
@@ -68,7 +68,7 @@ def _cache(options: RefreshOptions) -> DiskCache:
 
 
 def _forget(cache: DiskCache, project: str) -> int:
-    """Forget what each upstream said of a project, and give how many had said something."""
+    """Forget the pages of a project from all upstreams; return how many there were."""
     paths = cache.page_paths(project)
     for path in paths:
         if cache.replace(path, page_record.encode_forgotten(project, time.time())) is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-# Private by its name only: the `twist` script of every installed Twisted names this very object.
+# Private by name only: the `twist` script of every installed Twisted imports this object.
 from twisted.application.twist._twist import Twist
 
 from twisted_index.tap import Options
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class _Help(Options):
-    """The options as `serve` shows them; below twist the synopsis would name twist and a plugin."""
+    """The options for `serve --help`; the synopsis of twist would name twist and a plugin."""
 
     synopsis = "Usage: twisted-index serve [options] [DIR ...]"
 
 
 def run(arguments: Sequence[str]) -> int:
     """
-    Serve until a signal comes, with the options of `twist simpleindex`.
+    Serve until a signal is received, with the options of `twist simpleindex`.
 
-    The log is text wherever it goes: twist's own default is JSON unless a terminal reads it, which
-    is not what a person expects of `twisted-index serve > log`.
+    The log is always text: twist's default is JSON unless the output is a terminal, which users do not
+    expect of `twisted-index serve > log`.
     """
     if "--help" in arguments:
         print(_Help())

@@ -1,4 +1,4 @@
-"""`twisted-index token`: make, list and revoke tokens; a server that runs heeds it at once."""
+"""`twisted-index token`: create, list and revoke tokens; effective in running servers at once."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class _StateOptions(usage.Options):
         raise usage.UsageError("type twisted-index version")
 
     def parseArgs(self, *words: str) -> None:
-        """Take the words that are no options."""
+        """Store the positional words."""
         self["words"] = words
 
     def store(self) -> TokenStore:
-        """Find the tokens where a server with the same words would."""
+        """Return the token store of a server with the same options."""
         given = {name: self[name] for name in ("state", "config")}
         settings = load(given, environ=os.environ, folder=os.getcwd())
         if settings.state is None:
@@ -100,7 +100,7 @@ class _Create(_StateOptions):
         self._add(Action.DELETE, pattern)
 
     def scope(self) -> TokenPermissions:
-        """Give what the token is to be good for."""
+        """Return the permissions of the new token."""
         scope = {action: tuple(dict.fromkeys(patterns)) for action, patterns in self._patterns.items()}
         if self["operate"]:
             scope[Action.OPERATE] = (ANY_PROJECT,)
@@ -109,7 +109,7 @@ class _Create(_StateOptions):
         return scope
 
     def lifetime(self) -> float | None:
-        """Give for how many seconds; None for ever."""
+        """Return the lifetime in seconds; None for ever."""
         if self["expires"] is None:
             return None
         try:
@@ -150,45 +150,45 @@ Each has its own options: twisted-index token COMMAND --help\
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what one of the commands below `token` says."""
+    """Run a subcommand of `token`."""
     command, *rest = arguments or ["--help"]
     match command:
         case "--help" | "-h" | "help":
             print(_HELP)
         case "create":
-            creating = _Create()
-            if _parsed(creating, rest, 1):
-                _create(creating)
+            create_options = _Create()
+            if _parsed(create_options, rest, 1):
+                _create(create_options)
         case "list":
-            listing = _List()
-            if _parsed(listing, rest, 0):
-                _list(listing)
+            list_options = _List()
+            if _parsed(list_options, rest, 0):
+                _list(list_options)
         case "revoke":
-            revoking = _Revoke()
-            if _parsed(revoking, rest, 1):
-                _revoke(revoking)
+            revoke_options = _Revoke()
+            if _parsed(revoke_options, rest, 1):
+                _revoke(revoke_options)
         case _:
             raise ConfigurationError(f"token {command}: say create, list or revoke.")
     return 0
 
 
 def _parsed(options: _StateOptions, arguments: Sequence[str], words: int) -> bool:
-    """Read a command line; False if help was asked for and printed."""
+    """Parse a command line; False if help was requested and printed."""
     return parse_positionals(options, arguments, range(words, words + 1), "token: ") is not None
 
 
 def _create(options: _Create) -> None:
-    """Print the secret, and nothing else, on standard output; the rest is for a person."""
+    """Print the secret, and nothing else, on standard output; the hint goes to standard error."""
     token, secret = options.store().create(options["words"][0], options.scope(), lifetime=options.lifetime())
     print(secret)
     until = "" if token.expires is None else f", until {_day(token.expires)}"
-    print(_HINT.format(scope=_spelled(token.permissions), until=until), file=sys.stderr)
+    print(_HINT.format(scope=_format_scope(token.permissions), until=until), file=sys.stderr)
 
 
 def _list(options: _List) -> None:
     tokens = options.store().read().values()
     rows = [("NAME", "CREATED", "EXPIRES", "MAY")]
-    rows += [(t.name, _day(t.created), _day(t.expires), _spelled(t.permissions)) for t in tokens]
+    rows += [(t.name, _day(t.created), _day(t.expires), _format_scope(t.permissions)) for t in tokens]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for *short, last in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(short, widths, strict=True)]
@@ -204,8 +204,8 @@ def _day(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def _spelled(scope: Mapping[Action, tuple[str, ...]]) -> str:
-    """Say in one line what a token is good for."""
+def _format_scope(scope: Mapping[Action, tuple[str, ...]]) -> str:
+    """Format the permissions of a token as one line."""
     parts = [
         action.value if action is Action.OPERATE else f"{action.value} {' '.join(patterns)}"
         for action, patterns in scope.items()

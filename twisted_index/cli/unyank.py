@@ -1,4 +1,4 @@
-"""`twisted-index unyank`: take back a yank."""
+"""`twisted-index unyank`: undo a yank."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnyankOptions(ChangeOptions):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Take back the yank of a file or a release."""
+    """Undo the yank of a file or a release."""
     options = UnyankOptions()
     words = parse_positionals(options, arguments, range(1, 2))
     if words is None:

@@ -1,4 +1,4 @@
-"""`twisted-index version`: which versions run."""
+"""`twisted-index version`: print the versions in use."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What can be set: the settings, how they are written, and where they come from."""
+"""The settings, their syntax and their sources."""

@@ -4,7 +4,7 @@ Layered configuration: options over environment over file over defaults, as one 
 The file is TOML, with the names of the options; its paths are relative to its folder. Environment
 variables have `TWISTED_INDEX_` and the same names in capitals; `TWISTED_INDEX_CONFIG` names the file.
 Several paths are separated as in PATH, header fields, credential checkers and denials by newlines,
-everything else by blanks (endpoint strings are full of colons). An empty variable is not set.
+everything else by blanks (endpoint strings are full of colons). An empty variable counts as unset.
 docs/configuration.md describes every setting; a test compares.
 
 Out of scope: the syntax of values (see `parsers`), combinations (see `validation`), and whether a folder
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from twisted_index.config.parsers import Parser
     from twisted_index.config.settings import Split
 
-#: What one layer says: Settings fields that it gives, and "config".
+#: The values of one layer, by `Setting.place`, and "config".
 _Layer: TypeAlias = dict[str, Any]
 
 _PREFIX = "TWISTED_INDEX_"
@@ -51,8 +51,8 @@ _PREFIX = "TWISTED_INDEX_"
 #: (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
 
-#: What people write, and what it is called here.
-_OTHER_WORDS = {"port": "listen", "root": "path", "packages": "path", "interface": "listen"}
+#: Settings that users may expect under other names.
+_ALIASES = {"port": "listen", "root": "path", "packages": "path", "interface": "listen"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class _Key:
     A name in one layer.
 
     Attributes:
-        place: See `Setting`; `config` for the file.
-        parse: Parser of its value.
-        split: Splits a variable with several values.
+        place: See `Setting`; `config` for the configuration file.
+        parse: Parses the value.
+        split: Splits an environment variable with several values.
     """
 
     place: str
@@ -73,15 +73,15 @@ class _Key:
 
 def load(given: Mapping[str, object], *, environ: Mapping[str, str], folder: str) -> Settings:
     """
-    Put the layers together.
+    Merge the layers.
 
     Args:
-        given: Options by name, with "-" or "_"; None and empty lists are not given.
+        given: Options by name, with "-" or "_"; None and empty lists count as unset.
         environ: The environment.
-        folder: Absolute: what relative paths in options and environment hang on.
+        folder: Absolute; the base of relative paths in options and environment.
 
     Raises:
-        ConfigurationError: Something is wrong in any layer, be it overridden or not.
+        ConfigurationError: A value in any layer is invalid, even if it is overridden.
     """
     options = _from_options(given, folder)
     environment = _from_environment(environ, folder)
@@ -89,7 +89,7 @@ def load(given: Mapping[str, object], *, environ: Mapping[str, str], folder: str
     file = _from_file(config) if config is not None else {}
     limits = Limits(**{**file.pop("limits", {}), **options.pop("limits", {})})
     defaults = {"paths": (folder,), "state": default_state(environ)}
-    settings = _settings_of({**defaults, **file, **environment, **options}, limits)
+    settings = _build_settings({**defaults, **file, **environment, **options}, limits)
     validate_settings(settings)
     return settings
 
@@ -97,12 +97,12 @@ def load(given: Mapping[str, object], *, environ: Mapping[str, str], folder: str
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigSources:
     """
-    What settings were read from, so that they can be read again.
+    The sources of settings, so that they can be read again.
 
     Attributes:
-        given: See `load`, as for all of these.
-        environ: As it was.
-        folder: As it was.
+        given: As for `load`.
+        environ: As for `load`.
+        folder: As for `load`.
     """
 
     given: Mapping[str, object]
@@ -110,7 +110,7 @@ class ConfigSources:
     folder: str
 
     def load(self) -> Settings:
-        """Put the layers together; see `load`."""
+        """Merge the layers; see `load`."""
         return load(self.given, environ=self.environ, folder=self.folder)
 
     @property
@@ -122,7 +122,7 @@ class ConfigSources:
 
 
 def changed_settings(one: Settings, other: Settings) -> list[str]:
-    """Name the settings, as the file does, in which two values are not the same."""
+    """Return the names, as in the file, of the settings in which two values differ."""
     names = [
         name
         for name, setting in _settings("/").items()
@@ -132,15 +132,15 @@ def changed_settings(one: Settings, other: Settings) -> list[str]:
 
 
 def _value(settings: Settings, place: str) -> object:
-    """Give what a value has for a `Setting.place`."""
+    """Return the value of the field at a `Setting.place`."""
     part, _, field = place.rpartition(".")
     if not part:
         return getattr(settings, field)
     return getattr(settings.upstreams.policy if part == "policy" else getattr(settings, part), field)
 
 
-def _settings_of(merged: _Layer, limits: Limits) -> Settings:
-    """Make the one value of all layers together."""
+def _build_settings(merged: _Layer, limits: Limits) -> Settings:
+    """Build Settings from the merged layers."""
     parts: dict[str, _Layer] = {part: {} for part in PARTS}
     for place, value in merged.items():
         part, _, field = place.rpartition(".")
@@ -156,26 +156,26 @@ def _settings_of(merged: _Layer, limits: Limits) -> Settings:
 
 def default_state(environ: Mapping[str, str]) -> str | None:
     """
-    Give the default state folder: systemd's StateDirectory=, else the user's.
+    Return the default state folder: systemd's StateDirectory=, else the user's.
 
     Returns:
         An absolute path; None for a user without a home.
     """
-    # Several are separated by colons (systemd.exec(5)); the first is as good as any.
-    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    path = given or platformdirs.user_state_dir("twisted-index", appauthor=False)
+    # Several are separated by colons (systemd.exec(5)); the first one will do.
+    from_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    path = from_systemd or platformdirs.user_state_dir("twisted-index", appauthor=False)
     return path if os.path.isabs(path) else None
 
 
 def _from_options(given: Mapping[str, object], folder: str) -> _Layer:
-    """Read what was given as options, or by a program in their place."""
+    """Read the options of the command line, or of a program that embeds the server."""
     table = _settings(folder)
     layer: _Layer = {}
     for key, raw in given.items():
         name = key.replace("_", "-")
         if raw is None or raw == [] or raw == ():
             continue
-        setting = _known(name, table, "--")
+        setting = _look_up(name, table, "--")
         layer[setting.place] = _parsed(setting.parse, raw, f"--{name}")
     return layer
 
@@ -189,7 +189,7 @@ def _from_environment(environ: Mapping[str, str], folder: str) -> _Layer:
         name = variable.removeprefix(_PREFIX)
         if name == variable or _SERVICE_LINK.fullmatch(name) or not text:
             continue
-        setting = _known(variable, table, "")
+        setting = _look_up(variable, table, "")
         raw = setting.split(text) if setting.split else text
         layer[setting.place] = _parsed(setting.parse, raw, variable)
     return layer
@@ -203,16 +203,16 @@ def _from_file(path: str) -> _Layer:
 
 
 def _from_table(written: Mapping[str, object], table: Mapping[str, _Key], place: str) -> _Layer:
-    """Read one table of the file: every key is known, every value is right."""
+    """Read one table of the file; unknown keys and invalid values are errors."""
     layer: _Layer = {}
     for name, raw in written.items():
-        setting = _known(name, table, place)
+        setting = _look_up(name, table, place)
         layer[setting.place] = _parsed(setting.parse, raw, place + name)
     return layer
 
 
 def _toml(path: str) -> Mapping[str, object]:
-    """Read a TOML file, telling in one sentence what is wrong with it."""
+    """Read a TOML file; each failure is a ConfigurationError."""
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
@@ -220,39 +220,39 @@ def _toml(path: str) -> Mapping[str, object]:
         raise ConfigurationError(f"{path}: the configuration cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: TOML is UTF-8, and byte {error.start} is not.") from error
-    # TOMLDecodeError with its line, or int() at more digits than Python converts.
+    # TOMLDecodeError with its line, or int() of more digits than Python converts.
     except ValueError as error:
         raise ConfigurationError(f"{path}: this is not TOML: {error}.") from error
 
 
 def _settings(folder: str) -> dict[str, _Key]:
-    """Name everything that can be set, with paths relative to a folder."""
+    """Return all settings by name, with paths relative to a folder."""
     return {
         "config": _Key("config", partial(parsers.path, folder)),
-        **{name: _Key(one.place, one.parser(folder), one.split) for name, one in SETTINGS.items()},
+        **{name: _Key(item.place, item.parser(folder), item.split) for name, item in SETTINGS.items()},
         "limits": _Key("limits", _limits),
         "route": _Key("upstreams.routes", partial(_routes, folder)),
     }
 
 
 def _limits(raw: object) -> _Layer:
-    """Read the table of limits; its names are the fields of Limits, with "-"."""
+    """Read the table of limits; its keys are the fields of Limits, with "-"."""
     if not isinstance(raw, Mapping):
         raise ValueError("this is a table; write its settings below [limits]")
     table = {
-        one.name.replace("_", "-"): _Key(
-            one.name, parsers.timeout if one.name.endswith("_timeout") else parsers.count
+        limit.name.replace("_", "-"): _Key(
+            limit.name, parsers.timeout if limit.name.endswith("_timeout") else parsers.count
         )
-        for one in fields(Limits)
+        for limit in fields(Limits)
     }
     return _from_table(raw, table, "")
 
 
 def _routes(folder: str, raw: object) -> tuple[RoutingRule, ...]:
-    """Read the tables of the rules that say where projects come from."""
-    if not isinstance(raw, (list, tuple)) or not all(isinstance(one, Mapping) for one in raw):
+    """Read the tables of the routing rules."""
+    if not isinstance(raw, (list, tuple)) or not all(isinstance(table, Mapping) for table in raw):
         raise ValueError("these are tables; write each rule below [[route]]")
-    return tuple(_route(folder, one) for one in raw)
+    return tuple(_route(folder, table) for table in raw)
 
 
 def _route(folder: str, raw: Mapping[str, object]) -> RoutingRule:
@@ -262,34 +262,34 @@ def _route(folder: str, raw: Mapping[str, object]) -> RoutingRule:
         "folder": _Key("folder", partial(parsers.path, folder)),
         "upstream": _Key("upstream", parsers.upstream),
     }
-    found = _from_table(raw, table, "")
-    if "pattern" not in found:
+    rule = _from_table(raw, table, "")
+    if "pattern" not in rule:
         raise ValueError("each rule has a pattern of project names")
-    if len(found) > 2:
-        raise ValueError(f"{found['pattern']!r} has a folder and an upstream; a name belongs to one of them")
-    return RoutingRule(**found)
+    if len(rule) > 2:
+        raise ValueError(f"{rule['pattern']!r} has a folder and an upstream; a name belongs to one of them")
+    return RoutingRule(**rule)
 
 
 def _variable(name: str) -> str:
-    """Name the environment variable of a setting."""
+    """Return the name of a setting's environment variable."""
     return _PREFIX + name.upper().replace("-", "_")
 
 
-def _known(name: str, table: Mapping[str, _Key], place: str) -> _Key:
-    """Look a name up, or suggest what it may have meant."""
+def _look_up(name: str, table: Mapping[str, _Key], place: str) -> _Key:
+    """Look up a setting; the error for an unknown name suggests a similar one."""
     if name in table:
         return table[name]
-    # Not at the top: few ever need it.
+    # Imported here, as it is rarely needed.
     import difflib
 
-    near = [_OTHER_WORDS[name]] if name in _OTHER_WORDS else difflib.get_close_matches(name, table, n=1)
-    hint = f"; did you mean {near[0]}?" if near else "."
+    similar = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, table, n=1)
+    hint = f"; did you mean {similar[0]}?" if similar else "."
     shown = name if name.isprintable() else repr(name)
     raise ConfigurationError(f"{place}{shown} is not a setting{hint}")
 
 
 def _parsed(parse: Parser, raw: object, label: str) -> object:
-    """Read a value; what is wrong with it becomes a sentence that says where it was written."""
+    """Parse a value; the error for an invalid one names its place."""
     try:
         return parse(raw)
     except ValueError as error:

@@ -15,48 +15,48 @@ if TYPE_CHECKING:
 
 def options_first(options: usage.Options, words: Sequence[str]) -> list[str]:
     """
-    Put options before the other words, so that `simpleindex DIR --port 9000` means what it says.
+    Move options before the positional words, so that `simpleindex DIR --port 9000` works.
 
-    usage.Options follows POSIX and would take all that comes after DIR for folders.
+    usage.Options follows POSIX and would treat all words after DIR as folders.
 
     Args:
-        options: Knows which there are.
-        words: As they were typed.
+        options: Defines the options.
+        words: The command line.
 
     Returns:
-        The same for `usage.Options.parseOptions`.
+        The reordered command line for `usage.Options.parseOptions`.
 
     Raises:
         UsageError: There is no such option, or it lacks its value.
     """
-    given = list(words)
-    if "--_shell-completion" in given:  # to be seen by usage.Options as it came
-        return given
+    arguments = list(words)
+    if "--_shell-completion" in arguments:  # passed to usage.Options unchanged
+        return arguments
     try:
-        found, others = getopt.gnu_getopt(given, options.shortOpt, options.longOpt)
+        parsed, positionals = getopt.gnu_getopt(arguments, options.shortOpt, options.longOpt)
     except getopt.GetoptError as error:
-        # usage.Options would not find it behind a word, and take it for one more.
+        # After a word, usage.Options would treat the option as another word.
         raise usage.UsageError(str(error)) from error
-    return [*(_joined(name, value, options.longOpt) for name, value in found), "--", *others]
+    return [*(_joined(name, value, options.longOpt) for name, value in parsed), "--", *positionals]
 
 
 def parse_positionals(
     options: usage.Options, arguments: Sequence[str], wanted: range, name: str = ""
 ) -> tuple[str, ...] | None:
     """
-    Read the command line of a subcommand, with options before or after the words.
+    Parse the command line of a subcommand, with options before or after the words.
 
     Args:
-        options: Filled in; puts the words under `words`.
-        arguments: Of the subcommand.
-        wanted: How many words there may be.
+        options: Filled in; stores the words under `words`.
+        arguments: The arguments of the subcommand.
+        wanted: The allowed numbers of words.
         name: Prefix of messages, with a colon.
 
     Returns:
-        The words; None if help was asked for and printed.
+        The words; None if help was requested and printed.
 
     Raises:
-        ConfigurationError: It is not understood.
+        ConfigurationError: The command line is invalid.
     """
     if "--help" in arguments:
         print(options)
@@ -72,7 +72,7 @@ def parse_positionals(
 
 
 def _joined(name: str, value: str, long_options: Sequence[str]) -> str:
-    """Write an option and its value as one word."""
+    """Join an option and its value into one word."""
     if not name.startswith("--"):
         return name + value
     return f"{name}={value}" if f"{name[2:]}=" in long_options else name

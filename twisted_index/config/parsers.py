@@ -1,7 +1,7 @@
 """
 Parsers of settings: durations, sizes, paths, URLs, patterns, from text or TOML.
 
-An invalid value is a ValueError that says why, and never shows what may be a secret.
+An invalid value raises a ValueError with the reason, which never contains possible secrets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from twisted_index.simple.name_patterns import DenyRule, normalized_pattern
 
-#: What makes a value of what was written; what cannot be one is a ValueError that says why.
+#: Parses a raw value; raises a ValueError with the reason.
 Parser: TypeAlias = Callable[[Any], object]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?", re.ASCII)
@@ -33,14 +33,14 @@ _NO = {"0", "false", "no", "off"}
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 
-#: Fields that say how an answer is framed and read: a second one would break every client.
+#: Fields that frame and describe a response: a second one would break every client.
 _OWN_FIELDS = {"connection", "content-encoding", "content-length", "content-range", "content-type"}
 _OWN_FIELDS |= {"date", "etag", "transfer-encoding"}
 
-#: What happens with a project that the folders do not have.
+#: The ways to serve a project that the folders do not have.
 MODES = ("cache", "proxy", "redirect")
 
-#: The description of a credential checker for strcred: its type, and what the type makes of the rest.
+#: The description of a credential checker for strcred: its type, and a rest that the type interprets.
 _CHECKER = re.compile(r"(?P<type>[A-Za-z][A-Za-z0-9_-]*)(?P<rest>:.*)?", re.ASCII)
 
 
@@ -55,12 +55,12 @@ def duration(raw: object) -> float:
         Seconds, finite and not negative.
 
     Raises:
-        ValueError: It is no duration.
+        ValueError: It is not a duration.
     """
     if isinstance(raw, str) and (match := _DURATION.fullmatch(raw.strip())):
         seconds = float(match[1]) * _SECONDS[match[2] or "s"]
     elif isinstance(raw, (int, float)) and not isinstance(raw, bool):
-        # Comparing is exact, while float() cannot take a whole number of 400 digits.
+        # Comparing is exact, while float() cannot convert an integer of 400 digits.
         seconds = float(raw) if raw <= sys.float_info.max else math.inf
     else:
         seconds = math.nan
@@ -81,7 +81,7 @@ def size(raw: object) -> int:
         Whole bytes, not negative.
 
     Raises:
-        ValueError: It is no size.
+        ValueError: It is not a size.
     """
     if isinstance(raw, str) and (match := _SIZE.fullmatch(raw.strip())):
         return int(float(match[1]) * _BYTES[match[2] or ""])
@@ -99,7 +99,7 @@ def several(parse: Parser, raw: object) -> tuple[object, ...]:
 
 
 def text(raw: object) -> str:
-    """Read text that is not empty; a NUL would be an error of the system much later."""
+    """Read text that is not empty; a NUL would fail in a system call much later."""
     if not isinstance(raw, str):
         raise ValueError(f"{raw!r} is not text; put it in quotes")
     if not raw.strip() or "\0" in raw:
@@ -111,22 +111,22 @@ def path(folder: str, raw: object) -> str:
     """
     Read a path and make it absolute at once: twistd changes its folder before it starts.
 
-    The home folder is expanded here, as shells do not do it in `--path=~/packages`.
+    The home folder is expanded here, as shells do not expand it in `--path=~/packages`.
     """
-    found = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(found)))
+    value = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(value)))
 
 
 def endpoint(raw: object) -> str:
     """Read an endpoint string; a bare number is a TCP port."""
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = str(raw)
-    found = text(raw).strip()
-    if not re.fullmatch(r"-?\d+", found, re.ASCII):
-        return found
-    if not 0 <= int(found) <= 65535:
-        raise ValueError(f"{found} is not a port; ports go from 0 to 65535")
-    return f"tcp:{int(found)}"
+    value = text(raw).strip()
+    if not re.fullmatch(r"-?\d+", value, re.ASCII):
+        return value
+    if not 0 <= int(value) <= 65535:
+        raise ValueError(f"{value} is not a port; ports go from 0 to 65535")
+    return f"tcp:{int(value)}"
 
 
 def header_field(raw: object) -> tuple[bytes, bytes]:
@@ -141,20 +141,20 @@ def header_field(raw: object) -> tuple[bytes, bytes]:
 
 def flag(raw: object) -> bool:
     """Read a switch: true or false, 1 or 0, or one of the words for them."""
-    found = str(int(raw)) if isinstance(raw, (bool, int)) else str(raw).strip().lower()
-    if found not in _YES | _NO:
+    value = str(int(raw)) if isinstance(raw, (bool, int)) else str(raw).strip().lower()
+    if value not in _YES | _NO:
         raise ValueError(f"{raw!r} is neither true nor false")
-    return found in _YES
+    return value in _YES
 
 
 def public_url(raw: object) -> str:
-    """Read the URL that people are shown, without the slash at its end."""
-    found = text(raw).strip()
-    if not _is_url(found):
-        raise ValueError(f"{found!r} is not a URL; write it like https://packages.example.org")
-    if "?" in found or "#" in found or "@" in urlsplit(found).netloc:
-        raise ValueError(f"{found!r} has a query, a fragment or a user; leave that out")
-    return found.rstrip("/")
+    """Read the URL that is shown to users, without a trailing slash."""
+    value = text(raw).strip()
+    if not _is_url(value):
+        raise ValueError(f"{value!r} is not a URL; write it like https://packages.example.org")
+    if "?" in value or "#" in value or "@" in urlsplit(value).netloc:
+        raise ValueError(f"{value!r} has a query, a fragment or a user; leave that out")
+    return value.rstrip("/")
 
 
 def timeout(raw: object) -> float:
@@ -174,60 +174,60 @@ def count(raw: object) -> int:
 
 def max_upload(raw: object) -> int:
     """Read a size that is not 0."""
-    found = size(raw)
-    if not found:
+    value = size(raw)
+    if not value:
         raise ValueError("this cannot be 0; leave upload out to take none")
-    return found
+    return value
 
 
 def single_word(raw: object) -> str:
-    """Read text without blanks around it or in it."""
-    found = text(raw).strip()
-    if found != "".join(found.split()):
-        raise ValueError(f"{found!r} has a blank in it; write several patterns one by one")
-    return found
+    """Read text without inner blanks; blanks around it are removed."""
+    value = text(raw).strip()
+    if value != "".join(value.split()):
+        raise ValueError(f"{value!r} has a blank in it; write several patterns one by one")
+    return value
 
 
 def name_pattern(raw: object) -> str:
-    """Read a pattern of project names; it stays as it was written."""
-    found = text(raw).strip()
-    normalized_pattern(found)
-    return found
+    """Read a pattern of project names; returned as written."""
+    value = text(raw).strip()
+    normalized_pattern(value)
+    return value
 
 
 def deny_rule(raw: object) -> str:
-    """Read a pattern of project names, or a requirement with versions; it stays as it was written."""
-    found = text(raw).strip()
-    DenyRule.parse(found)
-    return found
+    """Read a pattern of project names, or a requirement with versions; returned as written."""
+    value = text(raw).strip()
+    DenyRule.parse(value)
+    return value
 
 
 def remote_url(raw: object) -> str:
     """
     Parse the URL of another server, which may hold a user and a password.
 
-    It is never shown, not even where it is wrong: what is wrong may be the secret.
+    It is never shown, not even if it is invalid: the invalid part may be the secret.
     """
-    found = _unshown(raw).strip()
-    if not _is_url(found):
+    value = _secret_text(raw).strip()
+    if not _is_url(value):
         raise ValueError(
             "this is not an http or https URL; write it like https://user:password@packages.example.org/path"
         )
-    return found
+    return value
 
 
 def upstream(raw: object) -> str:
     """Read the URL of a simple API, or the word `pip`."""
     if raw == "pip":
         return "pip"
-    found = remote_url(raw)
-    if "?" in found or "#" in found:
+    value = remote_url(raw)
+    if "?" in value or "#" in value:
         raise ValueError("the URL of an upstream has no query or fragment; leave that out")
-    return found
+    return value
 
 
 def mode(raw: object) -> str:
-    """Read what happens with the projects of an upstream."""
+    """Read the way to serve the projects of an upstream."""
     if raw not in MODES:
         raise ValueError(f"{raw!r} is not a mode; write {', '.join(MODES[:-1])} or {MODES[-1]}")
     return str(raw)
@@ -237,38 +237,38 @@ def credential_checker(folder: str, raw: object) -> str:
     """
     Read the description of a credential checker, such as `htpasswd:FILE`.
 
-    The file of an htpasswd is made absolute as any path is. What other types make of their rest is
-    their own affair, and may be a secret.
+    The file of an htpasswd is made absolute as any path is. The rest of other types is not interpreted,
+    and may be a secret.
     """
-    found = _CHECKER.fullmatch(_unshown(raw).strip())
-    if found is None:
+    value = _CHECKER.fullmatch(_secret_text(raw).strip())
+    if value is None:
         raise ValueError("this is not a way to check passwords; write it like htpasswd:FILE")
-    if found["type"] != "htpasswd":
-        return found[0]
-    if not (found["rest"] or ":")[1:].strip():
+    if value["type"] != "htpasswd":
+        return value[0]
+    if not (value["rest"] or ":")[1:].strip():
         raise ValueError("the file is not named; write it like htpasswd:FILE")
-    return f"htpasswd:{path(folder, found['rest'][1:])}"
+    return f"htpasswd:{path(folder, value['rest'][1:])}"
 
 
 def network(raw: object) -> str:
     """Read an address, or a network such as 10.0.0.0/8, into its usual spelling."""
-    found = text(raw).strip()
+    value = text(raw).strip()
     try:
-        return str(ipaddress.ip_network(found) if "/" in found else ipaddress.ip_address(found))
+        return str(ipaddress.ip_network(value) if "/" in value else ipaddress.ip_address(value))
     except ValueError:
         pass
     try:
-        meant = ipaddress.ip_network(found, strict=False)
+        enclosing = ipaddress.ip_network(value, strict=False)
     except ValueError:
-        raise ValueError(f"{found!r} is neither an address nor a network; write it like 10.0.0.0/8") from None
-    raise ValueError(f"{found!r} is an address within a network; write {meant}")
+        raise ValueError(f"{value!r} is neither an address nor a network; write it like 10.0.0.0/8") from None
+    raise ValueError(f"{value!r} is an address within a network; write {enclosing}")
 
 
 def trusted_proxy(raw: object) -> str:
     """
-    Read the address or network of a proxy, or `unix` for those that come by a unix socket.
+    Read the address or network of a proxy, or `unix` for proxies that connect by a unix socket.
 
-    With `users:` in front, it vouches for users too.
+    With `users:` in front, the proxy may assert users too.
     """
     if isinstance(raw, str) and raw.startswith("users:"):
         where = raw.removeprefix("users:")
@@ -276,18 +276,18 @@ def trusted_proxy(raw: object) -> str:
     return "unix" if raw == "unix" else network(raw)
 
 
-def _unshown(raw: object) -> str:
+def _secret_text(raw: object) -> str:
     """Read text that may hold a secret."""
     if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
         raise ValueError("this is not a line of text")
     return raw
 
 
-def _is_url(found: str) -> bool:
-    """Tell whether something is an absolute URL of http or https, written in ASCII."""
+def _is_url(value: str) -> bool:
+    """Whether text is an absolute URL of http or https, in ASCII."""
     try:
-        parts = urlsplit(found)
-        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, brackets without an address
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an invalid port, brackets without an address
         return False
-    return right and found.isascii() and found.isprintable() and " " not in found
+    return valid and value.isascii() and value.isprintable() and " " not in value

@@ -1,7 +1,7 @@
 """
 The index that pip on this machine is configured to use, with pip's proxy and certificates.
 
-Blocking, for as long as pip takes to start: for the start of the server.
+Blocks for as long as pip takes to start; used at the start of the server only.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    #: Runs a command in an environment; gives what it prints, or None if it fails.
+    #: Runs a command in an environment; returns its output, or None if it fails.
     Run: TypeAlias = Callable[[Sequence[str], Mapping[str, str]], str | None]
 
-#: Seconds that pip may take to say how it is configured.
+#: Seconds that one run of pip may take.
 _PATIENCE = 30.0
 
-# pip's sections, each stronger than the one before; and its environment is stronger than all.
+# pip's sections, each overriding the one before; its environment overrides all.
 _SECTIONS = ("global", "install", ":env:")
 
-#: Options about requests to an index: those that we follow, and those that we handle in our own way.
+#: Options about requests to an index: those that are adopted, and those that are reported as ignored.
 _FOLLOWED = ("cert", "client-cert", "proxy", "trusted-host")
 _IGNORED = ("find-links", "keyring-provider", "retries", "timeout")
 
 
 def run_quietly(command: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Run a command; give what it prints, or None if there is none, it fails or does not end."""
+    """Run a command; return its output, or None if it is missing, fails or times out."""
     try:
         done = subprocess.run(  # noqa: S603
             command,
@@ -58,17 +58,15 @@ def run_quietly(command: Sequence[str], environ: Mapping[str, str]) -> str | Non
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipIndex:
     """
-    What pip is configured to use.
+    The index configuration of pip.
 
     Attributes:
-        urls: In the order in which they are to be asked: those of `extra-index-url` first, as uv does
-            it, so that a private name stays private; the index itself last. They may hold a user and
-            a password.
-        cert: Absolute path of certificates to trust instead of the others; None without.
-        tls: The certificate that we show, and the hosts whose own is not checked.
-        proxy: The URL of one for all requests, perhaps with a password; empty without.
-        ignored: Indexes without HTTP, and options about requests, which are
-            not followed here.
+        urls: In the order of requests: those of `extra-index-url` first, as in uv, so that a private
+            name stays private; the index itself last. They may contain a user and a password.
+        cert: Absolute path of certificates to trust instead of the default ones; None without.
+        tls: The client certificate, and the hosts whose certificates are not checked.
+        proxy: The URL of a proxy for all requests, perhaps with a password; empty without.
+        ignored: Indexes without HTTP, and options about requests that are not adopted.
     """
 
     urls: tuple[str, ...]
@@ -78,18 +76,18 @@ class PipIndex:
     ignored: tuple[str, ...] = ()
 
     def environ(self, environ: Mapping[str, str]) -> Mapping[str, str]:
-        """Give the environment as pip sees it: what pip is configured to use is stronger."""
+        """Return the environment, overridden by the configuration of pip."""
         own = {} if self.cert is None else {"PIP_CERT": self.cert}
         if self.proxy:
             own |= {"http_proxy": self.proxy, "https_proxy": self.proxy, "no_proxy": ""}
         return {**environ, **own}
 
     def describe(self) -> Iterator[str]:
-        """Say at the start what was found, without passwords."""
-        yield f"pip here is configured to use {', then '.join(map(_shown, self.urls))}"
+        """Yield lines for the log about the configuration, without passwords."""
+        yield f"pip here is configured to use {', then '.join(map(_without_user, self.urls))}"
         followed = [
             *([f"the certificates in {printable(self.cert)}"] if self.cert is not None else []),
-            *([f"the proxy {_shown(self.proxy)}"] if self.proxy else []),
+            *([f"the proxy {_without_user(self.proxy)}"] if self.proxy else []),
             *(["a certificate of our own"] if self.tls.client_cert is not None else []),
         ]
         if followed:
@@ -103,17 +101,17 @@ class PipIndex:
 
 def resolve_upstream(upstream: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     """
-    Say which URLs an upstream of the settings stands for.
+    Return the URLs of an upstream of the settings.
 
     Args:
-        upstream: `pip` for what pip is configured to use here; or a URL, which stands for itself.
+        upstream: `pip` for the indexes that pip is configured to use here; or a URL.
         environ: As for `pip_index`.
     """
     return cached_pip_index(environ).urls if upstream == "pip" else (upstream,)
 
 
 def cached_pip_index(environ: Mapping[str, str]) -> PipIndex:
-    """See `pip_index`; read once in the life of the process, as it takes a second."""
+    """See `pip_index`; read once per process, as it takes a second."""
     return _read_once(frozenset(environ.items()))
 
 
@@ -124,25 +122,25 @@ def _read_once(environ: frozenset[tuple[str, str]]) -> PipIndex:
 
 def pip_index(environ: Mapping[str, str], run: Run = run_quietly) -> PipIndex:
     """
-    Find what pip here is configured to use; without pip, what its files and those of uv say.
+    Read the configuration of pip; without pip, its files and those of uv.
 
     Args:
         environ: The environment of the server.
         run: Runs pip.
 
     Returns:
-        Without indexes in the file system (`file:`), which are left out.
+        Without indexes in the file system (`file:`).
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: No index is configured.
     """
-    asked = _of_pip(environ, run)
-    configured, default = asked or ({}, None)
-    found = _urls(configured, default)
-    if not found:
-        configured = _of_files(environ) if asked is None else configured
-        found = _urls(configured, None) or _of_uv(environ)
-    urls = tuple(dict.fromkeys(url for url in found if url.lower().startswith(("http://", "https://"))))
+    from_pip = _from_pip(environ, run)
+    configured, default = from_pip or ({}, None)
+    all_urls = _urls(configured, default)
+    if not all_urls:
+        configured = _from_files(environ) if from_pip is None else configured
+        all_urls = _urls(configured, None) or _from_uv(environ)
+    urls = tuple(dict.fromkeys(url for url in all_urls if url.lower().startswith(("http://", "https://"))))
     if not urls:
         raise ConfigurationError(
             "upstream pip: no index is configured for pip or uv here; name its URL instead, as in"
@@ -157,27 +155,27 @@ def pip_index(environ: Mapping[str, str], run: Run = run_quietly) -> PipIndex:
         ),
         proxy=_strongest(configured, "proxy").strip(),
         ignored=(
-            *(_shown(url) for url in dict.fromkeys(found) if url not in urls),
+            *(_without_user(url) for url in dict.fromkeys(all_urls) if url not in urls),
             *(name for name in _IGNORED if _strongest(configured, name)),
         ),
     )
 
 
 def _path(configured: str) -> str | None:
-    # pip's paths hang on the folder in which it is started, as this server is; twistd changes it later.
+    # pip's paths are relative to its current folder, as are this server's; twistd changes it later.
     return os.path.abspath(os.path.expanduser(configured)) if configured else None
 
 
-def _shown(url: str) -> str:
-    """Give a URL without the user in it."""
+def _without_user(url: str) -> str:
+    """Return a URL without its user and password."""
     scheme, mark, rest = url.rpartition("://")
     authority, slash, path = rest.partition("/")
     return printable(f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}")
 
 
-def _of_pip(environ: Mapping[str, str], run: Run) -> tuple[dict[str, str], str | None] | None:
-    """Ask pip itself: its configuration and its default index; None if there is no pip."""
-    # A help that is wide enough is not folded within a URL; a new pip must not ask around first.
+def _from_pip(environ: Mapping[str, str], run: Run) -> tuple[dict[str, str], str | None] | None:
+    """Run pip to read its configuration and its default index; None if there is no pip."""
+    # Wide enough that URLs in the help are not wrapped, and without a version check over the network.
     environ = {**environ, "COLUMNS": "2000", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUTF8": "1"}
     for pip in ([sys.executable, "-m", "pip"], ["pip"], ["pip3"]):
         listed = run([*pip, "config", "list"], environ)
@@ -199,13 +197,13 @@ def _parse_list(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _default_in(help_text: str) -> str | None:
-    """Find pip's own default in what it says of `--index-url`."""
+    """Find pip's default in its help about `--index-url`."""
     match = re.search(r"--index-url\b.*?\(default:?\s+(\S+?)\)", help_text, re.DOTALL)
     return match[1] if match else None
 
 
 def _urls(configured: Mapping[str, str], default: str | None) -> list[str]:
-    """Choose among the values of all sections, as pip does."""
+    """Choose among the values of all sections like pip."""
     if _strongest(configured, "no-index").strip().lower() in ("1", "true", "yes", "on", "y", "t"):
         return []
     index = _strongest(configured, "index-url") or default
@@ -219,10 +217,10 @@ def _strongest(configured: Mapping[str, str], name: str) -> str:
     return ""
 
 
-# -- Without pip: the files that it and uv would read
+# -- Without pip: the configuration files of pip and uv
 
 
-def _of_files(environ: Mapping[str, str]) -> dict[str, str]:
+def _from_files(environ: Mapping[str, str]) -> dict[str, str]:
     configured: dict[str, str] = {}
     for path in _pip_files(environ):
         configured |= _read_ini(path)
@@ -233,7 +231,7 @@ def _of_files(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _pip_files(environ: Mapping[str, str]) -> Iterator[str]:
-    """Give the places of pip's configuration, each stronger than the one before (pip, "Configuration")."""
+    """Yield pip's configuration files, each overriding the one before (pip, "Configuration")."""
     named = environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return
@@ -268,8 +266,8 @@ def _read_ini(path: str) -> dict[str, str]:
     }
 
 
-def _of_uv(environ: Mapping[str, str]) -> list[str]:
-    """Find uv's indexes: its environment, then its files (uv, "Configuration files", "Indexes")."""
+def _from_uv(environ: Mapping[str, str]) -> list[str]:
+    """Read uv's indexes: its environment, then its files (uv, "Configuration files", "Indexes")."""
     index = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or ""
     extra = [*environ.get("UV_INDEX", "").split(), *environ.get("UV_EXTRA_INDEX_URL", "").split()]
     for path in _uv_files(environ):
@@ -277,12 +275,12 @@ def _of_uv(environ: Mapping[str, str]) -> list[str]:
         index = index or _uv_default(configured)
         extra += _uv_extra(configured)
     named = [*extra, *([index] if index else [])]
-    # An index may be given a name: `internal=https://…`.
+    # An index may have a name: `internal=https://…`.
     return [re.sub(r"^[A-Za-z0-9._-]+=", "", url) for url in named]
 
 
 def _uv_files(environ: Mapping[str, str]) -> Iterator[str]:
-    """Give the places of uv's configuration, each weaker than the one before."""
+    """Yield uv's configuration files, each overridden by the one before."""
     if named := environ.get("UV_CONFIG_FILE"):
         yield named
         return
@@ -308,8 +306,8 @@ def _read_toml(path: str) -> dict[str, Any]:
 
 
 def _uv_tables(configured: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    stated = configured.get("index")
-    tables = stated if isinstance(stated, list) else []
+    value = configured.get("index")
+    tables = value if isinstance(value, list) else []
     return [table for table in tables if isinstance(table, dict) and isinstance(table.get("url"), str)]
 
 
@@ -324,10 +322,10 @@ def _uv_default(configured: Mapping[str, Any]) -> str:
 
 
 def _uv_extra(configured: Mapping[str, Any]) -> list[str]:
-    # An explicit index is for the packages that are pinned to it, and for no other.
+    # An explicit index is only for the packages that are pinned to it.
     tables = [
         table for table in _uv_tables(configured) if not table.get("default") and not table.get("explicit")
     ]
-    stated = configured.get("extra-index-url")
-    listed = [url for url in stated if isinstance(url, str)] if isinstance(stated, list) else []
+    value = configured.get("extra-index-url")
+    listed = [url for url in value if isinstance(url, str)] if isinstance(value, list) else []
     return [*(str(table["url"]) for table in tables), *listed]

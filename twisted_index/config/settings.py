@@ -1,9 +1,9 @@
 """
-Every setting, as one frozen value and as the one table of how settings are written.
+Every setting: as one frozen value, and as the one table of names, parsers and help texts.
 
-A field carries its default, its parser and, if it is an option of the command too, its help. Options,
-environment variables, keys of the file and reloading follow from it; docs/configuration.md has a row for
-it, which a test compares.
+A field holds its default, its parser and, if it is an option of the command too, its help. Options,
+environment variables, keys of the file and reloading are derived from it; docs/configuration.md has a row
+for it, which a test compares.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ UPLOADS, UPSTREAM = "Uploads and users:", "Upstream:"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """
-    How a field is written.
+    The name and syntax of a field.
 
     Attributes:
-        name: Of the option and the key; the variable is the same in capitals.
+        name: The name of the option and the key; the variable has the same in capitals.
         place: The field, after the name of its part, as in `uploads.upload`.
-        parse: Parser of one value; with `relative` the folder of relative paths comes first.
-        relative: See `parse`.
-        split: Splits a variable with several values; None for a single value.
-        help: Line of `--help`; empty if it is not an option.
-        section: Of `--help`.
-        short: A letter for the option.
-        complete: What a shell completes: `dirs`, or a pattern of file names.
+        parse: Parses one value; with `relative`, its first argument is the base of relative paths.
+        relative: Whether `parse` takes the base of relative paths.
+        split: Splits an environment variable with several values; None for a single value.
+        help: The line of `--help`; empty if the field is not an option.
+        section: The section of `--help`.
+        short: The one-letter option.
+        complete: For shell completion: `dirs`, or a pattern of file names.
     """
 
     name: str
@@ -56,14 +56,14 @@ class Setting:
     complete: str = ""
 
     def parser(self, folder: str) -> Parser:
-        """Give the parser of its values, one or several, with paths relative to a folder."""
-        one = partial(self.parse, folder) if self.relative else self.parse
-        return partial(several, one) if self.split is not None else one
+        """Return the parser of the value or the list of values, with paths relative to a folder."""
+        parse = partial(self.parse, folder) if self.relative else self.parse
+        return partial(several, parse) if self.split is not None else parse
 
 
 def setting(default: T, parse: Callable[..., object], **written: Any) -> T:
     """
-    Make a field that can be set.
+    Declare a field as a setting.
 
     Args:
         default: The default.
@@ -75,36 +75,36 @@ def setting(default: T, parse: Callable[..., object], **written: Any) -> T:
 
 
 def option(default: T, parse: Callable[..., object], text: str, section: str = "", **written: Any) -> T:
-    """Make a field that is an option of the command too, with its line of `--help`; see `setting`."""
+    """Declare a setting that is an option of the command too, with its line of `--help`."""
     return setting(default, parse, help=text, section=section, **written)
 
 
 def split_paths(text: str) -> list[str]:
-    """Split folders as in PATH."""
+    """Split paths as in PATH."""
     return text.split(os.pathsep)
 
 
 def path_or_none(folder: str, raw: object) -> str | None:
-    """Parse a path; `none` for no folder."""
+    """Parse a path, or `none`."""
     return None if raw == "none" else parsers.path(folder, raw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
-    What one client, or all of them, may take. Times in seconds, sizes in bytes.
+    Resource limits. Times in seconds, sizes in bytes.
 
     Attributes:
         header_timeout: From the first byte of a request to the end of its header (slowloris).
-        upload_stall_timeout: An upload of which no byte comes for so long is dropped.
-        idle_timeout: A kept-alive connection without a request.
-        stall_timeout: A client that takes no byte of its answer for so long is dropped.
-        response_timeout: How long an answer waits for digests before it is 503 (pip gives up at 15).
-        stop_timeout: How long running requests may take to finish when the server stops.
-        max_connections: In all; None derives it from the limit of open files.
-        max_uri: Of a request target, beyond it 414 (RFC 9110 asks for at least 8000).
-        max_header: Of a whole request header, beyond it 431.
-        threads: That read, hash and unpack.
+        upload_stall_timeout: Without a byte of an upload, before it is aborted.
+        idle_timeout: Of a kept-alive connection without a request.
+        stall_timeout: Without a byte read by the client, before its response is aborted.
+        response_timeout: For digests of a page, before the response is 503 (pip's timeout is 15).
+        stop_timeout: For running requests, when the server stops.
+        max_connections: All connections; None derives the number from the limit of open files.
+        max_uri: Of a request target; 414 above it (RFC 9110 asks for at least 8000).
+        max_header: Of a whole request header; 431 above it.
+        threads: Threads that read, hash and unpack.
     """
 
     header_timeout: float = 20.0
@@ -125,11 +125,11 @@ class UploadSettings:
     What may be uploaded.
 
     Attributes:
-        upload: Whether uploads are taken at all.
-        anonymous_upload: Whether that needs no user.
-        max_upload: Of a distribution file, in bytes; beyond it 413.
-        overwrite: Patterns of versions whose files may get other bytes, as `fnmatch` reads them,
-            matched against the version and against PROJECT==VERSION.
+        upload: Whether uploads are accepted at all.
+        anonymous_upload: Whether clients may upload without a user.
+        max_upload: Bytes of a distribution file; 413 above it.
+        overwrite: Patterns (`fnmatch`) of versions whose files may be overwritten, matched against the
+            version and against PROJECT==VERSION.
         on_upload: Webhook URLs.
     """
 
@@ -159,10 +159,10 @@ class AccessSettings:
 
     Attributes:
         auth: Descriptions of credential checkers for strcred, such as `htpasswd:FILE`.
-        rights: Absolute path of the file of rights; None if there is none.
+        rights: Absolute path of the file of rights; None without one.
         trusted_proxies: Addresses and networks of proxies whose forwarded header fields are
-            believed; `unix` for those that come by a unix socket. With `users:` in front, the
-            proxy vouches for users too.
+            trusted; `unix` for proxies that connect by a unix socket. With `users:` in front, the
+            proxy may assert users too.
     """
 
     auth: tuple[str, ...] = option(
@@ -194,12 +194,12 @@ class AccessSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingRule:
     """
-    Where projects of some names come from.
+    The origin of the projects whose names match a pattern.
 
     Attributes:
-        pattern: Of normalized names, as `fnmatch` reads it.
+        pattern: A pattern (`fnmatch`) of normalized names.
         folder: An absolute path; or None.
-        upstream: A URL; or None. Without either, there are no such projects.
+        upstream: A URL; or None. Without either, matching projects do not exist.
     """
 
     pattern: str
@@ -213,12 +213,12 @@ class UpstreamPolicy:
     Which upstream projects and files are visible. Patterns are normalized like names.
 
     Attributes:
-        local_only: Names that are never asked for upstream.
-        upstream_only: If there are any: only these names are.
-        upstream_deny: Names, or requirements such as `django>=4,<5`, that are not there.
-        cooldown: Seconds; files that are younger are not there.
-        cooldown_except: Names that the cool-down does not hold for.
-        no_sdists: Whether sdists are left out.
+        local_only: Names that are never requested from an upstream.
+        upstream_only: If not empty: the only names that are requested from an upstream.
+        upstream_deny: Names, or requirements such as `django>=4,<5`, that are hidden.
+        cooldown: Seconds; younger files are hidden.
+        cooldown_except: Names without a cool-down.
+        no_sdists: Whether sdists are hidden.
         merge_upstream: Names whose versions are merged from folder and upstream.
     """
 
@@ -242,21 +242,21 @@ class UpstreamPolicy:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSettings:
     """
-    What happens with a project that the folders do not have.
+    The upstreams for projects that the folders do not have.
 
     Attributes:
-        urls: Of simple APIs, asked in order; `pip` for the one that pip here is configured to use.
+        urls: URLs of simple APIs, requested in order; `pip` for those that pip is configured to use.
         mode: `cache`, `proxy` or `redirect`.
-        cache: Absolute folder of the cache; None keeps it below the state. Without a state
-            nothing is kept.
-        cache_size: Of the files in it, in bytes.
-        cache_ttl: Seconds for which a page is taken for true without asking.
-        page_timeout: Seconds that an upstream may take to begin a page.
-        file_timeout: The same for a file.
-        offline: Whether nothing is ever asked.
-        allow_addresses: Addresses and networks that a public upstream may lead to besides public ones.
-        rebuilds: Those of the URLs whose files may get other bytes, where no digest is promised.
-        absent_on_403: Those of the URLs that answer 403 for projects that they do not have.
+        cache: Absolute folder of the cache; None places it below the state. Without a state
+            there is no cache.
+        cache_size: Bytes of the cached files.
+        cache_ttl: Seconds for which a page is fresh.
+        page_timeout: Seconds from a request to the first byte of a page.
+        file_timeout: Seconds from a request to the first byte of a file.
+        offline: Whether to send no requests to upstreams.
+        allow_addresses: Non-public addresses and networks that links of a public upstream may lead to.
+        rebuilds: The upstreams whose files without a digest on their page may be overwritten.
+        absent_on_403: The upstreams that respond with 403 for projects that they do not have.
         policy: Which projects and files are visible.
         routes: First match wins, before `urls`.
     """
@@ -276,7 +276,7 @@ class UpstreamSettings:
         UPSTREAM,
         name="upstream-mode",
     )
-    #: Here, since `--help` lists options in the order of the fields.
+    #: At this position, since `--help` lists options in the order of the fields.
     policy: UpstreamPolicy = UpstreamPolicy()
     cache: str | None = option(
         None,
@@ -304,27 +304,27 @@ class UpstreamSettings:
 
     @property
     def all_upstreams(self) -> tuple[str, ...]:
-        """All URLs that are named, of rules too, and `pip`."""
+        """All upstreams, including those of routing rules: URLs and `pip`."""
         return (*self.urls, *(rule.upstream for rule in self.routes if rule.upstream is not None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
-    What a server serves, where, and how.
+    All settings of a server.
 
     Attributes:
         paths: Absolute folders, read in order.
         listen: Twisted endpoint strings.
-        rescan: Seconds after which the files of a page are looked at again for in-place rewrites.
+        rescan: Seconds after which the files of a page are checked again for in-place rewrites.
         state: Absolute folder of the state; None keeps it in memory.
         logfile: Absolute path of the access log; None for no access log.
-        add_headers: Header fields added to every answer.
+        add_headers: Header fields added to every response.
         display_tracebacks: Show tracebacks to clients; for development.
         cors: Let web pages of other sites read the index.
-        public_url: The URL that people are shown; None uses the address they came by.
-        page_cache: Bytes of finished pages that are kept in memory.
-        fast_path: Whether plain requests may be answered without a Request object.
+        public_url: The URL that is shown to users; None for the one that the client used.
+        page_cache: Bytes of rendered pages to cache in memory.
+        fast_path: Whether the channel may respond to plain requests without a Request object.
         limits: Time-outs and sizes.
         uploads: What may be uploaded.
         access: Users, rights, trusted proxies.
@@ -398,15 +398,15 @@ PARTS: dict[str, type[Any]] = {
 }
 
 
-def _written(prefix: str, part: type[Any]) -> Iterator[Setting]:
+def _settings_of(prefix: str, part: type[Any]) -> Iterator[Setting]:
     """Yield the settings of a part, and of the parts in it, in the order of the fields."""
-    for one in fields(part):
-        if one.name in PARTS:
-            yield from _written(one.name, PARTS[one.name])
-        elif "written" in one.metadata:
-            written = {"name": one.name.replace("_", "-"), **one.metadata["written"]}
-            yield Setting(place=f"{prefix}.{one.name}".lstrip("."), **written)
+    for member in fields(part):
+        if member.name in PARTS:
+            yield from _settings_of(member.name, PARTS[member.name])
+        elif "written" in member.metadata:
+            written = {"name": member.name.replace("_", "-"), **member.metadata["written"]}
+            yield Setting(place=f"{prefix}.{member.name}".lstrip("."), **written)
 
 
-#: Every setting with a single line, by name; `config`, `limits` and `route` are in `layers`.
-SETTINGS: dict[str, Setting] = {one.name: one for one in _written("", Settings)}
+#: Every setting that is not a table, by name; `config`, `limits` and `route` are in `layers`.
+SETTINGS: dict[str, Setting] = {item.name: item for item in _settings_of("", Settings)}

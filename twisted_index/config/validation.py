@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def validate_settings(settings: Settings) -> None:
     """
-    Make sure that settings go together.
+    Check that settings are consistent.
 
     Raises:
         ConfigurationError: They contradict each other, or one has no effect without another.
@@ -26,26 +26,26 @@ def validate_settings(settings: Settings) -> None:
     _check_upstreams(settings)
 
 
-def _check_uploads(publishing: UploadSettings) -> None:
-    if publishing.upload:
+def _check_uploads(uploads: UploadSettings) -> None:
+    if uploads.upload:
         return
-    given = _given(publishing, UploadSettings(), ("anonymous_upload", "max_upload", "overwrite", "on_upload"))
-    if given:
-        raise ConfigurationError(f"{given[0]} has no effect without upload.")
+    names = _changed(uploads, UploadSettings(), ("anonymous_upload", "max_upload", "overwrite", "on_upload"))
+    if names:
+        raise ConfigurationError(f"{names[0]} has no effect without upload.")
 
 
 def _check_upstreams(settings: Settings) -> None:
     upstreams = settings.upstreams
-    _check_that_there_is_one(upstreams)
+    _require_upstream(upstreams)
     _check_named(upstreams, "upstream-rebuilds", upstreams.rebuilds)
     _check_named(upstreams, "upstream-403-absent", upstreams.absent_on_403)
     if upstreams.mode == "redirect":
         _check_redirect(upstreams)
     if upstreams.mode != "cache":
-        given = _given(upstreams, UpstreamSettings(), ("offline", "cache", "cache_size", "cache_ttl"))
-        if given:
+        names = _changed(upstreams, UpstreamSettings(), ("offline", "cache", "cache_size", "cache_ttl"))
+        if names:
             raise ConfigurationError(
-                f"{given[0]} has no effect with upstream-mode {upstreams.mode}, which keeps nothing."
+                f"{names[0]} has no effect with upstream-mode {upstreams.mode}, which keeps nothing."
             )
     if upstreams.offline and upstreams.cache is None and settings.state is None:
         raise ConfigurationError("offline needs a cache that was filled before; name it with cache.")
@@ -53,11 +53,11 @@ def _check_upstreams(settings: Settings) -> None:
         _check_place(upstreams.cache, settings.paths)
 
 
-def _check_that_there_is_one(upstreams: UpstreamSettings) -> None:
-    """Make sure that what is said of upstreams is about any."""
+def _require_upstream(upstreams: UpstreamSettings) -> None:
+    """Reject settings of upstreams without an upstream."""
     if upstreams.urls or any(rule.upstream for rule in upstreams.routes):
         return
-    given = _given(
+    names = _changed(
         upstreams,
         UpstreamSettings(),
         (
@@ -73,19 +73,19 @@ def _check_that_there_is_one(upstreams: UpstreamSettings) -> None:
             "absent_on_403",
         ),
     )
-    # local-only is a promise that is kept without an upstream as well.
-    given += _given(
+    # local-only is valid without an upstream: it is kept anyway.
+    names += _changed(
         upstreams.policy,
         UpstreamPolicy(),
         ("cooldown", "upstream_only", "upstream_deny", "cooldown_except", "no_sdists", "merge_upstream"),
     )
-    if given:
-        raise ConfigurationError(f"{given[0]} has no effect without an upstream.")
+    if names:
+        raise ConfigurationError(f"{names[0]} has no effect without an upstream.")
 
 
 def _check_named(upstreams: UpstreamSettings, name: str, urls: Iterable[str]) -> None:
-    """Make sure that what is said of one upstream is about one of them."""
-    known = {_without_user(word) for word in upstreams.all_upstreams}
+    """Check that the URLs in a setting are URLs of upstreams."""
+    known = {_without_user(upstream) for upstream in upstreams.all_upstreams}
     if any(_without_user(url) not in known for url in urls):
         # The URL is not shown, as it may hold a password.
         raise ConfigurationError(f"{name} names a URL that is none of the upstreams.")
@@ -98,30 +98,30 @@ def _without_user(url: str) -> str:
 
 
 def _check_redirect(upstreams: UpstreamSettings) -> None:
-    """Refuse settings that cannot hold where clients are redirected."""
+    """Reject settings that cannot be enforced when clients are redirected."""
     if len(upstreams.urls) > 1:
         raise ConfigurationError(
             "upstream-mode redirect leads to one upstream; with several, use cache or proxy."
         )
     policy = upstreams.policy
-    given = _given(policy, UpstreamPolicy(), ("cooldown", "cooldown_except", "no_sdists", "merge_upstream"))
+    names = _changed(policy, UpstreamPolicy(), ("cooldown", "cooldown_except", "no_sdists", "merge_upstream"))
     if any(DenyRule.parse(text).versions is not None for text in policy.upstream_deny):
-        given.append("upstream-deny of versions")
-    if given:
+        names.append("upstream-deny of versions")
+    if names:
         raise ConfigurationError(
-            f"{given[0]} cannot be kept with upstream-mode redirect: clients then read the upstream's pages."
+            f"{names[0]} cannot be kept with upstream-mode redirect: clients then read the upstream's pages."
         )
 
 
 def _check_place(cache: str, paths: Iterable[str]) -> None:
-    """Keep the cache out of the folders: what lies there is the index's own."""
+    """Reject a cache below a folder of packages: its files would be served as the index's own."""
     for path in paths:
         if cache == path or cache.startswith(os.path.join(path, "")):
             raise ConfigurationError(f"The cache cannot be in the folder of packages {path!r}.")
 
 
-def _given(value: object, defaults: object, fields: Iterable[str]) -> list[str]:
-    """Name the settings of a part that are not what they are by default."""
+def _changed(value: object, defaults: object, fields: Iterable[str]) -> list[str]:
+    """Return the names of the settings of a part that differ from their defaults."""
     names = {
         "mode": "upstream-mode",
         "allow_addresses": "upstream-allow-address",

@@ -1,7 +1,7 @@
 """
 Conditional requests: entity tags, HTTP dates and preconditions (RFC 9110 sections 8.8 and 13).
 
-Twisted's own checks know neither lists nor weak tags nor the order of precedence.
+Twisted's own checks support neither lists nor weak tags nor the order of precedence.
 
 Out of scope: choosing an ETag, sending the response.
 """
@@ -15,16 +15,16 @@ import math
 import re
 from datetime import UTC, datetime
 
-#: The seconds that an HTTP date can tell: the years 1 to 9999. Times of files can lie beyond.
+#: The range of HTTP dates, in seconds: the years 1 to 9999. Times of files can be outside.
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class Precondition(enum.Enum):
-    """What the preconditions of a request demand."""
+    """The outcome of the preconditions of a request."""
 
     PROCEED = "proceed"
-    NOT_MODIFIED = "not modified"  # answer 304
-    FAILED = "failed"  # answer 412
+    NOT_MODIFIED = "not modified"  # respond with 304
+    FAILED = "failed"  # respond with 412
 
 
 def evaluate(
@@ -41,38 +41,38 @@ def evaluate(
     Evaluate the preconditions of a request in their order of precedence (RFC 9110 section 13.2.2).
 
     Args:
-        method: Of the request.
-        etag: Of the representation that would be sent, with its quotes; None if it has none.
+        method: The request method.
+        etag: The ETag of the selected representation, with its quotes; None if it has none.
         modified: Its Last-Modified, in seconds since the epoch; None if it has none.
-        if_match: The value of the field of that name, and so on; None without the field. Several
-            lines of one field are joined by ", ".
-        if_none_match: See if_match.
-        if_modified_since: See if_match. Ignored if malformed, like all dates.
-        if_unmodified_since: See if_match.
+        if_match: The value of the If-Match field; None without the field. Several lines of one field
+            are joined by ", ".
+        if_none_match: The If-None-Match field.
+        if_modified_since: The If-Modified-Since field. Ignored if malformed, like all dates.
+        if_unmodified_since: The If-Unmodified-Since field.
     """
-    if not _may_go_on(etag, modified, if_match, if_unmodified_since):
+    if not _may_proceed(etag, modified, if_match, if_unmodified_since):
         return Precondition.FAILED
-    reading = method in (b"GET", b"HEAD")
+    is_read = method in (b"GET", b"HEAD")
     if if_none_match is not None:
         if not weak_match(if_none_match, etag):
             return Precondition.PROCEED
-        return Precondition.NOT_MODIFIED if reading else Precondition.FAILED
-    if reading and if_modified_since is not None and _unmodified_since(if_modified_since, modified):
+        return Precondition.NOT_MODIFIED if is_read else Precondition.FAILED
+    if is_read and if_modified_since is not None and _unmodified_since(if_modified_since, modified):
         return Precondition.NOT_MODIFIED
     return Precondition.PROCEED
 
 
-def _may_go_on(
+def _may_proceed(
     etag: bytes | None, modified: float | None, if_match: bytes | None, if_unmodified_since: bytes | None
 ) -> bool:
-    """Evaluate what guards against lost updates: a tag makes the date meaningless."""
+    """Evaluate If-Match or, without it, If-Unmodified-Since, which guard against lost updates."""
     if if_match is not None:
         return _is_any(if_match) or any(tag == etag for tag in _strong_tags(if_match))
     return if_unmodified_since is None or _unmodified_since(if_unmodified_since, modified) is not False
 
 
 def _unmodified_since(date: bytes, modified: float | None) -> bool | None:
-    """Compare with a date, in whole seconds; None if one of the two is not known."""
+    """Compare with a date, in whole seconds; None if one of the two is unknown."""
     since = parse_http_date(date)
     if since is None or modified is None:
         return None
@@ -86,13 +86,13 @@ _entity_tags = re.compile(rb'(W/)?("[^"]*")').findall  # RFC 9110 section 8.8.3
 
 def weak_match(header: bytes, etag: bytes | None) -> bool:
     """
-    Tell whether an If-None-Match names this tag (RFC 9110 sections 13.1.2 and 8.8.3.2).
+    Whether an If-None-Match matches this tag (RFC 9110 sections 13.1.2 and 8.8.3.2).
 
     Args:
         header: `*`, or a list of tags.
-        etag: With its quotes; None if there is a representation, but without a tag.
+        etag: With its quotes; None for a representation without a tag.
     """
-    if header == etag:  # what nearly every client sends: the one tag that it was given
+    if header == etag:  # nearly every client sends exactly the one tag that it received
         return True
     if _is_any(header):
         return True
@@ -102,15 +102,15 @@ def weak_match(header: bytes, etag: bytes | None) -> bool:
 
 def if_range_matches(header: bytes, etag: bytes | None, modified: float | None) -> bool:
     """
-    Tell whether a range may be sent, or the whole file has to be (RFC 9110 section 13.1.5).
+    Whether a range may be sent rather than the whole file (RFC 9110 section 13.1.5).
 
     Args:
         header: The value of If-Range: one tag or one date.
-        etag: Of the file, with its quotes; None if it has none.
+        etag: The ETag of the file, with its quotes; None if it has none.
         modified: Its Last-Modified, in seconds since the epoch; None if it has none.
 
     Returns:
-        True only if the strong tag, or the very second, is the same.
+        True only if the tags are equal and strong, or the dates equal to the second.
     """
     if b'"' in header:
         return header.strip() == etag and not header.lstrip().startswith(b"W/")
@@ -133,7 +133,7 @@ _MONTH = rb"(?P<month>" + b"|".join(_MONTHS) + rb")"
 _DAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = rb"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 
-#: RFC 9110 section 5.6.7: the form that is sent now, and the two that have to be understood.
+#: RFC 9110 section 5.6.7: the format to send, and the two obsolete ones that recipients must parse.
 _DATES = (
     re.compile(_DAY + rb", (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _CLOCK + rb" GMT"),
     re.compile(_LONG_DAY + rb", (?P<day>\d\d)-" + _MONTH + rb"-(?P<year>\d\d) " + _CLOCK + rb" GMT"),
@@ -143,13 +143,13 @@ _DATES = (
 
 def parse_http_date(value: bytes) -> int | None:
     """
-    Read a date in one of the three forms of HTTP (RFC 9110 section 5.6.7).
+    Parse a date in one of the three formats of HTTP (RFC 9110 section 5.6.7).
 
     Args:
         value: The value of a field.
 
     Returns:
-        Seconds since the epoch; None if it is malformed, which means: ignore the field.
+        Seconds since the epoch; None if malformed: then the field is ignored.
     """
     value = value.strip()
     match = next(filter(None, (form.fullmatch(value) for form in _DATES)), None)
@@ -171,11 +171,11 @@ def _seconds(match: re.Match[bytes]) -> int | None:
 
 def format_http_date(seconds: float) -> bytes:
     """
-    Write a date as HTTP wants it (RFC 9110 section 5.6.7).
+    Write a date of HTTP (RFC 9110 section 5.6.7).
 
     Args:
-        seconds: Since the epoch. A fraction is dropped, so that the date is never later than what
-            it dates.
+        seconds: Since the epoch. A fraction is dropped, so that the date is never later than the
+            time.
     """
     whole = min(max(math.floor(seconds), _FIRST_SECOND), _LAST_SECOND)
     return email.utils.formatdate(whole, usegmt=True).encode("ascii")

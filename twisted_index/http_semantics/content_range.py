@@ -42,7 +42,7 @@ def format_range(first: int | None, last: int | None) -> bytes | None:
 
 
 def satisfies(found: ContentRange, first: int | None, last: int | None) -> bool:
-    """Tell whether a part is the requested one, as far as the file goes."""
+    """Whether a part is the requested one, up to the end of the file."""
     if first is None:
         if last is None or found.total is None:
             return False
@@ -50,5 +50,5 @@ def satisfies(found: ContentRange, first: int | None, last: int | None) -> bool:
     if found.first != first:
         return False
     end = None if found.total is None else found.total - 1
-    wanted = end if last is None else last if end is None else min(last, end)
-    return wanted is None or found.last == wanted
+    expected = end if last is None else last if end is None else min(last, end)
+    return expected is None or found.last == expected

@@ -1,8 +1,8 @@
 """
-Range requests (RFC 9110 section 14): which bytes of a file are asked for.
+Range requests (RFC 9110 section 14).
 
-Single ranges only, which is all that installers request; a server may always send the whole file
-instead. Out of scope: If-Range (see `conditional`), sending the bytes.
+Single ranges only: installers request no others, and a server may always send the whole file instead.
+Out of scope: If-Range (see `conditional`), sending the bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class ByteRange:
     """
-    Some bytes of a file, at least one.
+    A range of at least one byte of a file.
 
     Attributes:
-        first: Offset of the first one, from 0.
-        last: Offset of the last one, which is included.
+        first: Offset of the first byte, from 0.
+        last: Offset of the last byte, inclusive.
     """
 
     first: int
@@ -27,37 +27,37 @@ class ByteRange:
 
     @property
     def length(self) -> int:
-        """How many bytes these are: the Content-Length of the 206."""
+        """The number of bytes: the Content-Length of the 206."""
         return self.last - self.first + 1
 
 
 class Unsatisfiable(enum.Enum):
-    """A range that no byte of the file lies in: the answer is 416."""
+    """A range without any byte of the file: the response is 416."""
 
     UNSATISFIABLE = "unsatisfiable"
 
 
 UNSATISFIABLE = Unsatisfiable.UNSATISFIABLE
 
-#: Digits of an offset that are looked at; with more it lies behind the end of every file. Python
-#: takes quadratic time for long numbers and refuses very long ones.
+#: Digits of an offset; one with more is beyond the end of every file. Python takes quadratic time to
+#: parse long numbers and refuses very long ones.
 _MAX_DIGITS = 19
 
-#: A list of one range (section 14.1.1), whose empty elements and blanks are passed over (5.6.1.2).
+#: A list of one range (section 14.1.1), whose empty elements and blanks are ignored (5.6.1.2).
 _byte_range = re.compile(rb"bytes=[ \t,]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t,]*", re.IGNORECASE).fullmatch
 
 
 def parse_range(header: bytes, size: int) -> ByteRange | Unsatisfiable | None:
     """
-    Read the Range field of a GET (RFC 9110 sections 14.1.2 and 14.2).
+    Parse the Range field of a GET (RFC 9110 sections 14.1.2 and 14.2).
 
     Args:
         header: The value of the field.
-        size: Of the file, in bytes.
+        size: Bytes of the file.
 
     Returns:
         None if the field is to be ignored, and the whole file sent with 200: it is malformed, has
-        another unit or several ranges, or asks for the end of a file that is empty.
+        another unit or several ranges, or requests the end of an empty file.
     """
     match = _byte_range(header.strip())
     if match is None:
@@ -69,7 +69,7 @@ def parse_range(header: bytes, size: int) -> ByteRange | Unsatisfiable | None:
 
 
 def _suffix(length: int, size: int) -> ByteRange | Unsatisfiable | None:
-    """Take the last bytes: all of them if the file has fewer (poetry asks so for small files)."""
+    """Return the last bytes: all of them if the file has fewer (poetry requests so for small files)."""
     if not length:
         return UNSATISFIABLE
     return ByteRange(max(0, size - length), size - 1) if size else None
@@ -93,8 +93,8 @@ def format_content_range(range_: ByteRange | Unsatisfiable, size: int) -> bytes:
     Write the Content-Range of a 206 or 416 (RFC 9110 section 14.4).
 
     Args:
-        range_: What `parse_range` found.
-        size: Of the file, in bytes.
+        range_: From `parse_range`.
+        size: Bytes of the file.
     """
     if isinstance(range_, Unsatisfiable):
         return b"bytes */%d" % size

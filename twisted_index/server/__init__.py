@@ -1,1 +1,1 @@
-"""A process: the components out of settings, and the lines at the start."""
+"""The server process: components built from settings, and the startup banner."""

@@ -1,4 +1,4 @@
-"""The lines at the start: where the server listens, and the commands for its clients. Pure."""
+"""The startup banner: where the server listens, and the commands for its clients. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Listener:
     One open listener.
 
     Attributes:
-        address: What `getHost()` of the listening port gave: the port that is really open.
+        address: From `getHost()` of the listening port, so with its actual port number.
         secure: Whether it speaks TLS.
     """
 
@@ -44,8 +44,8 @@ class Listener:
         Describe a listener by the endpoint string that opened it.
 
         Args:
-            endpoint: As in `--listen`; only its type is looked at.
-            address: What `getHost()` of the listening port gave.
+            endpoint: As in `--listen`; only its type is used.
+            address: From `getHost()` of the listening port.
         """
         kind = endpoint.removeprefix("haproxy:").partition(":")[0]
         return cls(address=address, secure=kind in _TLS_ENDPOINTS)
@@ -67,17 +67,17 @@ def startup_banner(
     uploads: bool = False,
 ) -> list[str]:
     """
-    Give the lines for the log when a server has started.
+    Return the lines to log when a server has started.
 
-    They may hold braces: log each as a field, not as a format.
+    They may contain braces: log each as a field, not as a format.
 
     Args:
         addresses: The open listeners.
-        hostname: Of this machine, as `socket.gethostname()` says it.
+        hostname: The name of this machine, from `socket.gethostname()`.
         public_url: The only URL that is shown, if set.
-        paths: The folders that are served; none if it is something else.
-        lan: This machine's addresses, from `lan_addresses()`; shown where a listener takes all.
-        upstreams: Lines about the other indexes that are asked, from `describe_upstreams`; None if none is.
+        paths: The folders that are served; empty for another source.
+        lan: This machine's addresses, from `lan_addresses()`; shown for listeners on all addresses.
+        upstreams: Lines about the upstreams, from `describe_upstreams`; None without upstreams.
         uploads: Whether files can be published.
     """
     listeners = list(addresses)
@@ -101,14 +101,14 @@ def describe_upstreams(
     urls: Sequence[str], mode: str, cache: str | None, cache_size: int, *, offline: bool = False
 ) -> list[str]:
     """
-    Say what happens with names that the folders do not have.
+    Describe how names are served that the folders do not have.
 
     Args:
-        urls: Of the indexes that are asked, in order; users and passwords in them are left out.
+        urls: URLs of the upstreams, in order; shown without users and passwords.
         mode: `cache`, `proxy` or `redirect`.
-        cache: The folder of the cache, if there is one.
-        cache_size: Of the files in it, in bytes.
-        offline: Whether they are not asked after all.
+        cache: The folder of the cache; None without one.
+        cache_size: Bytes of the cached files.
+        offline: Whether no requests are sent to upstreams.
     """
     if offline:
         return [f"Offline: of other names there is what is in {printable(cache or 'the cache')}"]
@@ -128,25 +128,25 @@ def describe_upstreams(
 
 def cleartext_password_warning(addresses: Iterable[Listener]) -> str | None:
     """
-    Warn if passwords would travel where others can read them.
+    Warn if passwords would be sent over plain HTTP.
 
     Args:
         addresses: The open listeners.
 
     Returns:
-        A sentence; None if every listener is safe, or is reached from this machine only.
+        A sentence; None if every listener speaks TLS, or accepts connections from this machine only.
     """
-    open_ones = [
+    cleartext = [
         _describe(listener.address)
         for listener in addresses
         if listener.scheme == "http"
         and isinstance(listener.address, (IPv4Address, IPv6Address))
         and not is_loopback(listener.address.host)
     ]
-    if not open_ones:
+    if not cleartext:
         return None
     return (
-        f"Passwords sent to {' and '.join(open_ones)} travel over plain HTTP, and can be read on the way: "
+        f"Passwords sent to {' and '.join(cleartext)} travel over plain HTTP, and can be read on the way: "
         "listen on a tls: endpoint, or behind a proxy that does."
     )
 
@@ -158,7 +158,7 @@ def _without_user(url: str) -> str:
 
 
 def _usage(urls: Sequence[str]) -> list[str]:
-    """Give the lines of each URL, or say what is missing."""
+    """Return the install commands for each URL, or a hint if there is none."""
     if not urls:
         return ["Set --public-url to see the lines that install from here."]
     lines = (install_commands(url) for url in urls)
@@ -168,7 +168,7 @@ def _usage(urls: Sequence[str]) -> list[str]:
 def _urls(
     listeners: Sequence[Listener], hostname: str, public_url: str | None, lan: Sequence[str]
 ) -> list[str]:
-    """Say by which URLs the index can be reached, each once, in the order of the listeners."""
+    """Return the URLs of the index, each once, in the order of the listeners."""
     if public_url is not None:
         return [public_url]
     urls = (
@@ -182,19 +182,19 @@ def _urls(
 
 def _hosts(host: str, hostname: str, lan: Sequence[str]) -> list[str]:
     """
-    Say by which host names one listener can be reached.
+    Return the host names and addresses by which one listener can be reached.
 
-    A listener on 0.0.0.0 hears IPv4 only; one on :: hears both, as Twisted leaves IPV6_V6ONLY
-    alone and Linux and macOS have it off.
+    A listener on 0.0.0.0 accepts IPv4 only; one on :: accepts both, as Twisted does not set IPV6_V6ONLY
+    and Linux and macOS have it off.
     """
     if host not in ("0.0.0.0", "::"):  # noqa: S104
         return [host]
-    heard = [address for address in lan if host == "::" or ":" not in address]
-    return [*heard, *_mdns_names(hostname)] or ["localhost"]
+    addresses = [address for address in lan if host == "::" or ":" not in address]
+    return [*addresses, *_mdns_names(hostname)] or ["localhost"]
 
 
 def _mdns_names(hostname: str) -> list[str]:
-    """Give the name that multicast DNS (RFC 6762 section 3) gives this machine, if it has a name."""
+    """Return the name of this machine in multicast DNS (RFC 6762 section 3), if it has one."""
     label = hostname.partition(".")[0].lower()
     if label == "localhost" or not _LABEL.fullmatch(label):
         return []
@@ -208,7 +208,7 @@ def _url(scheme: str, host: str, port: int) -> str:
 
 
 def _describe(address: IAddress) -> str:
-    """Say where a listener is, for people."""
+    """Describe the address of a listener for users."""
     if isinstance(address, (IPv4Address, IPv6Address)):
         if address.host in ("0.0.0.0", "::"):  # noqa: S104
             return f"port {address.port} of all addresses"

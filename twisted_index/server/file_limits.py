@@ -7,9 +7,9 @@ try:
 except ImportError:  # not on Windows, where a process has no such limit
     resource = None  # type: ignore[assignment]
 
-#: Descriptors that are not for clients: logs, the ledger, listeners, files that are being read.
+#: Descriptors that are not for clients: logs, the inspection cache, listeners, files that are being read.
 _RESERVED = 48
-#: A connection and the file that it sends.
+#: Descriptors: a connection and the file that it sends.
 _PER_CONNECTION = 2
 #: Beyond this many, memory is the limit.
 _MAX_CONNECTIONS = 10_000
@@ -25,12 +25,12 @@ def raise_nofile_limit() -> None:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError):
-            # Some systems say "unlimited" and allow less; then the old limit stands.
+            # Some systems report "unlimited" and allow less; then the old limit stays.
             return
 
 
 def connections_for_nofile_limit() -> int:
-    """Say how many connections fit below the limit of open files, each with a file that it sends."""
+    """Return the number of connections that the limit of open files allows, each sending a file."""
     if resource is None:
         return _WITHOUT_LIMIT
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)

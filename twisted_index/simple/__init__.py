@@ -1,1 +1,1 @@
-"""The simple repository API as values: names, model, and the writers and readers of its pages. Pure."""
+"""The simple repository API as values: names, model, and the writers and parsers of its pages. Pure."""

@@ -1,8 +1,8 @@
 """
 Advice about file names that are not those of distributions. Public through `names`.
 
-`_filenames` says what the grammar forbids. This module guesses where the name comes from: a browser,
-an old build tool, another package manager.
+`_filenames` reports what the grammar forbids. This module guesses the origin of the name: a browser, an
+old build tool, another package manager.
 """
 
 from __future__ import annotations
@@ -33,19 +33,18 @@ _BUILD_INSTEAD = "Build a wheel or an sdist of the project instead."
 
 def parse_filename(filename: str, project: str | None = None) -> Distribution:
     """
-    Read the name of a distribution file (binary and source distribution format specifications).
+    Parse the name of a distribution file (binary and source distribution format specifications).
 
-    The name of an sdist does not say where its project ends: `a-1-1.tar.gz` is `a-1` at `1`, or
-    `a` at `1-1`, an old spelling of `1.post1`. A known project settles that.
+    The name of an sdist does not show where its project ends: `a-1-1.tar.gz` is `a-1` at `1`, or
+    `a` at `1-1`, an old spelling of `1.post1`. A known project resolves that.
 
     Args:
         filename: The last segment of a path or URL, decoded.
-        project: The normalized name of the project whose file this should be, if that is known. It
-            only settles the split: the result may name another project, and the caller decides
-            what that means.
+        project: The normalized name of the expected project, if known. It only resolves the split: the
+            result may name another project, which the caller handles.
 
     Raises:
-        InvalidFilename: No installer could use a file of that name.
+        InvalidFilename: No installer could use a file of this name.
     """
     try:
         return read_filename(filename, project)
@@ -58,17 +57,17 @@ def parse_filename(filename: str, project: str | None = None) -> Distribution:
 
 def looks_like_distribution(filename: str) -> bool:
     """
-    Tell whether a file of this name is meant to be a distribution, correctly named or not.
+    Whether a file of this name seems to be a distribution, correctly named or not.
 
-    Files of other tools beside one (digests, signatures, attestations) are not.
+    Companion files of other tools (digests, signatures, attestations) are not.
     """
     return _LIKELY.search(filename) is not None
 
 
 def _explain(filename: str) -> InvalidFilename | None:
-    for reason, right, condition in _repairs(filename):
-        if right != filename and _is_read(right):
-            return InvalidFilename(reason, f"Rename it to {right}{condition}.")
+    for reason, repaired, condition in _repairs(filename):
+        if repaired != filename and _is_valid(repaired):
+            return InvalidFilename(reason, f"Rename it to {repaired}{condition}.")
     if ALPHABET.fullmatch(filename) is None:
         return None
     for pattern, reason, advice in _FOREIGN:
@@ -78,7 +77,7 @@ def _explain(filename: str) -> InvalidFilename | None:
     return _explain_wheel(filename) if filename.endswith(WHEEL_EXTENSION) else _explain_sdist(filename)
 
 
-def _is_read(filename: str) -> bool:
+def _is_valid(filename: str) -> bool:
     try:
         read_filename(filename)
     except InvalidFilename:
@@ -86,7 +85,7 @@ def _is_read(filename: str) -> bool:
     return True
 
 
-# -- Names that were right once
+# -- Names that were valid before they were changed
 
 
 _ARCHIVE = one_of((WHEEL_EXTENSION, *SDIST_EXTENSIONS))
@@ -99,24 +98,24 @@ _SECOND_COPY = re.compile(r"\s?\(\d{1,3}\)|\s[-\u2013\u2014]\s\w+(?:\s\(\d{1,3}\
 _COPY_OF = re.compile(
     r"\A(?:Copy|Kopie|Copie|Copia|C\u00f3pia|Kopia|Kopi)(?:\s\(\d{1,3}\))?\s(?:(?:of|von|van|de|di|af|av)\s)?"
 )
-# ".1" of wget, ".zip" and ".txt" of programs that know better what a file is, one more archive around
-# it, the rest of a URL.
+# ".1" of wget, ".zip" and ".txt" of programs that guess the type of a file, another archive around it, the
+# rest of a URL.
 _ADDED = r"(?:\.(?:\d{1,3}|txt|bin|zip|gz|tgz|tar(?:\.\w{1,4})?)|[?#].*)"
 _APPENDED = re.compile(rf"(?P<right>.+?(?:{_ARCHIVE})){_ADDED}")
 _LIKELY = re.compile(
     rf"(?:(?:{_EVERY_ARCHIVE})(?:{_ADDED}|\s?\(\d{{1,3}}\))?|\.tar\s?\(\d{{1,3}}\)\.\w+)\Z", re.I
 )
-_SAYS_SDIST = re.compile(rf"(.+)[-._](?:src|source|sources|sdist)({_ARCHIVE})")
+_SDIST_SUFFIX = re.compile(rf"(.+)[-._](?:src|source|sources|sdist)({_ARCHIVE})")
 _DEBIAN_SOURCE = re.compile(r"(.+)_([^_-]+)\.orig(\.tar\.[a-z0-9]+)")
-# What `wheel` of old wrote for the hyphen of a post-release (PEP 440, implicit post releases).
+# Old versions of `wheel` replaced the hyphen of a post-release (PEP 440, implicit post releases).
 _POST = re.compile(r"(.+-v?[0-9][0-9.]*)_([0-9]+)(-.+\.whl)")
-# What old tools wrote for the "+" of a local version, and what names a revision without any.
+# Old tools replaced the "+" of a local version by "_", or appended a revision without any separator.
 _LOCAL = re.compile(r"(.+-v?[0-9][0-9.]*(?:(?:a|b|rc)[0-9]+)?(?:\.?(?:post|dev)[0-9]+)?)_(.+)")
 _REVISION = re.compile(r"(.+-v?[0-9][0-9.]*?)[.-]?((?:git|hg|svn|g)[0-9a-f]{2,40}[^-]*(?:-.+)?)")
 
 
 def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
-    """Guess what a name was before it was changed: a reason, that name, and a condition of the advice."""
+    """Guess names before a change: yield a reason, the repaired name, and a condition for the advice."""
     if "%" in filename:
         yield "The file name is escaped as in a URL.", unquote(filename), ""
     yield (
@@ -133,7 +132,7 @@ def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
         )
     if filename.endswith(".zip"):
         yield "This is named like a wheel, and ends in .zip.", filename[: -len(".zip")] + WHEEL_EXTENSION, ""
-    if (match := _SAYS_SDIST.fullmatch(filename)) is not None:
+    if (match := _SDIST_SUFFIX.fullmatch(filename)) is not None:
         yield "The version in the file name has a word behind it.", match[1] + match[2], _IF_SDIST
     if (match := _DEBIAN_SOURCE.fullmatch(filename)) is not None:
         yield "This is named as Debian names sources.", f"{match[1]}-{match[2]}{match[3]}", _IF_SDIST
@@ -155,13 +154,13 @@ def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
 
 
 _IF_SDIST = ", if it is the project's sdist; else build one"
-# pip reads the version of that folder's name too, and ends in a traceback where it is none.
+# pip parses the version in that folder's name too, and ends in a traceback if it is invalid.
 _IF_FOLDER = ", if the .dist-info folder in it is named so too; else build it again with a current build tool"
 _IF_VERSION = ", if that is the version in it; else build it again with a valid version"
 
 
 def _without_hyphens(filename: str) -> Iterator[tuple[str, str, str]]:
-    """Take the hyphens out of a project's name, which ends where something begins with a digit."""
+    """Remove the hyphens from a project's name, which ends before a part that begins with a digit."""
     parts = filename.split("-")
     end = next((at for at, part in enumerate(parts) if at and part[:1].isdigit()), 0)
     if end > 1:
@@ -169,7 +168,7 @@ def _without_hyphens(filename: str) -> Iterator[tuple[str, str, str]]:
         yield reason, "-".join(["_".join(parts[:end]), *parts[end:]]), ""
 
 
-# -- Names that are right elsewhere
+# -- Names of other package managers
 
 _SYSTEMS = (
     "linux|windows|win32|win64|win-|macosx|macos|darwin|freebsd|openbsd|netbsd|solaris|sunos|aix|hp-ux|cygwin"
@@ -201,13 +200,13 @@ _FOREIGN = tuple(
 )
 
 
-# Wheels with a sixth or seventh part behind the tags.
+# Wheels with a sixth or seventh part after the tags.
 _VARIANT = re.compile(r"(.+)-([0-9a-z._]{1,16})\.whl")
 
 
 def _explain_wheel(filename: str) -> InvalidFilename | None:
     match = _VARIANT.fullmatch(filename)
-    if match is None or not _is_read(match[1] + WHEEL_EXTENSION):
+    if match is None or not _is_valid(match[1] + WHEEL_EXTENSION):
         return None
     return InvalidFilename(
         f'This is a wheel variant ("{match[2]}"), a draft format (PEP 825) that is not listed.',
@@ -221,11 +220,11 @@ _BEGINS_VERSION = re.compile(r"[^-].*?-(v?[0-9].*)", re.IGNORECASE)
 
 
 def _explain_sdist(filename: str) -> InvalidFilename | None:
-    extension = next((one for one in SDIST_EXTENSIONS if filename.endswith(one)), None)
+    extension = next((suffix for suffix in SDIST_EXTENSIONS if filename.endswith(suffix)), None)
     if extension is None:
         return None
     stem = filename[: -len(extension)]
-    if _is_read(stem + WHEEL_EXTENSION):
+    if _is_valid(stem + WHEEL_EXTENSION):
         return InvalidFilename(
             f"This is named like a wheel, and ends in {extension}.",
             "Put the wheel here as it was built: a zip archive that ends in .whl.",
@@ -245,10 +244,10 @@ def _explain_sdist(filename: str) -> InvalidFilename | None:
             f'This is named like an archive of a branch or commit ("{last}"), which has no version.',
             "Build an sdist from it, or rename it to what its version is, as in name-1.0.tar.gz.",
         )
-    begun = _BEGINS_VERSION.fullmatch(stem)
-    if begun is None or normal_form(begun[1]) is not None:
+    match = _BEGINS_VERSION.fullmatch(stem)
+    if match is None or normal_form(match[1]) is not None:
         return None
     return InvalidFilename(
-        f'"{begun[1]}" is not a version that PEP 440 allows.',
+        f'"{match[1]}" is not a version that PEP 440 allows.',
         "Give the project a valid version, as 1.0, 1.0.dev3 or 1.0+local are, and build the file again.",
     )

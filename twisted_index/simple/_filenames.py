@@ -27,7 +27,7 @@ class InvalidFilename(ValueError):
     A file name that no installer could use as a distribution of a project.
 
     Attributes:
-        reason: One sentence: what is wrong with the name. It holds visible ASCII only.
+        reason: One sentence: what is wrong with the name. In visible ASCII only.
         advice: One sentence: what to do about it.
     """
 
@@ -40,16 +40,16 @@ class InvalidFilename(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
     """
-    What the name of a distribution file says.
+    The parsed name of a distribution file.
 
     Attributes:
-        filename: As it was given.
+        filename: As passed to the parser.
         project: Normalized (PEP 503).
         version: In PEP 440 normal form.
         kind: Wheel or sdist.
         build: The wheel's build tag, without leading zeros; empty if there is none.
-        tags: The wheel's compressed tag set with every part in one order, as in
-            `py2.py3-none-any`, so that equal sets are equal text; empty for an sdist.
+        tags: The wheel's compressed tag set with each part sorted, as in `py2.py3-none-any`, so that
+            equal sets are equal text; empty for an sdist.
         extension: With its dot, as in `.tar.gz`.
     """
 
@@ -64,7 +64,7 @@ class Distribution:
     @property
     def identity(self) -> Hashable:
         """
-        Give what two spellings of one file name have in common.
+        Return the key that is equal for all spellings of one file name.
 
         `demo-1.0-py3-none-any.whl` and `Demo-1.0.0-py3-none-any.whl` are the same file to an
         installer. A .zip and a .tar.gz are not: each has its own digest in a lock file.
@@ -72,19 +72,19 @@ class Distribution:
         return (self.project, canonical_version(self.version), self.build, self.tags, self.extension)
 
 
-#: File systems allow no more bytes in a name, which is ASCII here.
+#: The limit of file systems in bytes; valid names are ASCII.
 LONGEST_NAME = 255
 
-# All that a name, a version (with its epoch and local part) and tags can hold.
+# The characters of names, versions (with epoch and local part) and tags.
 ALPHABET = re.compile(r"[A-Za-z0-9._+!-]+")
 
 WHEEL_EXTENSION = ".whl"
 
-# What pip and uv take from an index, or took when these files were made: of late they want .tar.gz
-# or .zip of some (PEP 625).
+# Extensions that pip and uv support, or did when the files were made: some now require .tar.gz or .zip
+# (PEP 625).
 SDIST_EXTENSIONS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar")
 
-# Binary formats that installers have given up, and what they were called.
+# Binary formats that installers no longer support, and their names in messages.
 RETIRED_FORMATS = {
     ".egg": "an egg",
     ".exe": "a Windows installer",
@@ -94,7 +94,7 @@ RETIRED_FORMATS = {
     ".dmg": "a disk image",
 }
 
-# Archives that one installer or another cannot unpack.
+# Archives that some installers cannot unpack.
 UNSUPPORTED_ARCHIVES = (
     ".tar.zst",
     ".tar.z",
@@ -111,7 +111,7 @@ UNSUPPORTED_ARCHIVES = (
 
 
 def one_of(extensions: Iterable[str]) -> str:
-    """Write a pattern that matches any of these."""
+    """Return a regular expression that matches any of the extensions."""
     return "|".join(map(re.escape, extensions))
 
 
@@ -120,17 +120,17 @@ _NAME_ADVICE = "Build the file again with a current build tool, which names it r
 
 def read_filename(filename: str, project: str | None = None) -> Distribution:
     """
-    Read the name of a distribution file.
+    Parse the name of a distribution file.
 
-    Unlike `parse_filename` this gives no advice about a bad name, since most other files in a folder
-    are of no interest.
+    Unlike `parse_filename`, without advice about invalid names: most other files in a folder are not
+    distributions.
 
     Args:
         filename: As for `parse_filename`.
         project: As for `parse_filename`.
 
     Raises:
-        InvalidFilename: No installer could use a file of that name.
+        InvalidFilename: No installer could use a file of this name.
     """
     if len(filename) > LONGEST_NAME or ALPHABET.fullmatch(filename) is None:
         raise _wrong_characters(filename)
@@ -209,7 +209,7 @@ def _parse_wheel(filename: str) -> Distribution:
             f" project, version, perhaps a build tag, and three tags; this one has {len(parts)}.",
             _NAME_ADVICE,
         )
-    # A run of underscores is no spelling of a wheel's project: pip passes over such a file.
+    # A wheel's project name has no run of underscores: pip ignores such a file.
     if not is_valid_name(name) or "__" in name:
         raise InvalidFilename(f'"{name}" is not how a wheel spells a project\'s name.', _NAME_ADVICE)
     normal_version = normal_form(version)
@@ -230,8 +230,8 @@ def _parse_wheel(filename: str) -> Distribution:
     )
 
 
-# Binary distribution format, "File name convention": it starts with a digit, and sorts as a number
-# and the text after it, so that leading zeros mean nothing.
+# Binary distribution format, "File name convention": a build tag starts with a digit, and sorts as a
+# number and the text after it, so leading zeros have no meaning.
 _BUILD = re.compile(r"0*([0-9][A-Za-z0-9._+]*)")
 
 
@@ -248,15 +248,15 @@ def _read_build(build: str) -> str:
 _TAGS = re.compile(r"[A-Za-z0-9_+]+(?:\.[A-Za-z0-9_+]+)*")
 
 
-# A whole index knows a few thousand tag sets at most.
+# A whole index has a few thousand tag sets at most.
 @lru_cache(maxsize=4096)
 def _tag_set(interpreters: str, abis: str, platforms: str) -> str | None:
     """
-    Put a compressed tag set (PEP 425) into one order; None if it is none.
+    Sort the parts of a compressed tag set (PEP 425); None if it is invalid.
 
-    The tags that it stands for are all the combinations of its three parts. Two such products are
-    equal exactly if their parts are, so that nothing has to be multiplied out: a hostile name of
-    255 characters would stand for 70,000 tags. Any platform passes: new ones need no new release.
+    Its tags are all combinations of its three parts. Two such products are equal exactly if their parts
+    are, so they need not be expanded: a hostile name of 255 characters would have 70,000 tags. Any
+    platform is accepted: new ones need no new release.
     """
     parts = (interpreters.lower(), abis.lower(), platforms.lower())
     if not all(_TAGS.fullmatch(part) for part in parts):
@@ -271,7 +271,7 @@ def _tag_set(interpreters: str, abis: str, platforms: str) -> str | None:
 
 def _parse_sdist(filename: str, extension: str, project: str | None) -> Distribution:
     stem = filename[: -len(extension)]
-    split = _cut_by_project(stem, project) if project is not None else None
+    split = _split_by_project(stem, project) if project is not None else None
     split = split or split_sdist_stem(stem)
     if split is None:
         raise _wrong_sdist(stem)
@@ -286,15 +286,15 @@ def _parse_sdist(filename: str, extension: str, project: str | None) -> Distribu
 
 
 def _hyphens(stem: str) -> Iterator[int]:
-    """Give the positions of all hyphens, the last one first."""
+    """Yield the positions of all hyphens, the last one first."""
     at = stem.rfind("-")
     while at != -1:
         yield at
         at = stem.rfind("-", 0, at)
 
 
-def _cut_by_project(stem: str, project: str) -> tuple[str, str] | None:
-    """Cut after the project: its name, and the version in normal form; None if that fails."""
+def _split_by_project(stem: str, project: str) -> tuple[str, str] | None:
+    """Split after the project: its name, and the version in normal form; None if that fails."""
     for at in _hyphens(stem):
         if normalize(stem[:at]) == project:
             version = normal_form(stem[at + 1 :])
@@ -304,34 +304,34 @@ def _cut_by_project(stem: str, project: str) -> tuple[str, str] | None:
 
 def split_sdist_stem(stem: str) -> tuple[str, str] | None:
     """
-    Cut at the last hyphen that leaves a name and a version, as PEP 625 allows a single one.
+    Split at the last hyphen that leaves a valid name and version; PEP 625 allows a single hyphen.
 
-    Older names have hyphens in the version too. `demo-1.0-beta1` cannot be cut at its last hyphen.
+    Older names have hyphens in the version too. `demo-1.0-beta1` cannot be split at its last hyphen.
     `demo-1.0-1` can, but a post-release is far more likely than a project called `demo-1.0`.
 
     Returns:
-        The name as it is spelled, and the version in normal form.
+        The name as spelled, and the version in normal form.
     """
     for at in _hyphens(stem):
         name = stem[:at]
-        version = _version_beside_words(stem[at + 1 :])
+        version = _version_or_word(stem[at + 1 :])
         if version is not None and is_valid_name(name):
-            old_post_release = _cut_post_release(stem, name) if version.isdigit() else None
+            old_post_release = _split_post_release(stem, name) if version.isdigit() else None
             return old_post_release or (name, version)
     return None
 
 
-def _cut_post_release(stem: str, name: str) -> tuple[str, str] | None:
-    """Cut one hyphen earlier than after `name`, if `name` itself ends in a dotted version."""
+def _split_post_release(stem: str, name: str) -> tuple[str, str] | None:
+    """Split one hyphen earlier than after `name`, if `name` itself ends in a dotted version."""
     name, _, version = name.rpartition("-")
-    if "." not in version or not is_valid_name(name) or _version_beside_words(version) is None:
+    if "." not in version or not is_valid_name(name) or _version_or_word(version) is None:
         return None
     post_release = normal_form(stem[len(name) + 1 :])
     return None if post_release is None else (name, post_release)
 
 
-def _version_beside_words(text: str) -> str | None:
-    # Most of what is tried at a hyphen is words; they should not push versions out of the cache.
+def _version_or_word(text: str) -> str | None:
+    # Most texts after a hyphen are words; they should not evict versions from the cache.
     return normal_form(text) if text[:1].isdigit() or text[:1] in ("v", "V") else None
 
 

@@ -1,4 +1,4 @@
-"""What the entries of a folder are named for, however damaged. Public through `names`."""
+"""The projects that the entries of a folder claim, even by damaged names. Public through `names`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from twisted_index.simple._filenames import (
 )
 from twisted_index.simple._project_names import is_valid_name, normalize
 
-# What browsers, download tools, editors and copying programs end an unfinished file's name with.
+# Suffixes of unfinished files of browsers, download tools, editors and copying programs.
 _TEMPORARY_SUFFIXES = (
     ".part",
     ".partial",
@@ -32,20 +32,20 @@ _TEMPORARY_SUFFIXES = (
     "~",
 )
 
-# A file's sidecars, and the markers that lie beside it.
+# A file's sidecars and markers.
 _CLAIMING_SUFFIXES = (".metadata", ".asc", ".provenance", ".yanked", ".deleted")
 
 
 def is_temporary(entry: str) -> bool:
-    """Tell whether the name of a folder's entry says that it is hidden or not finished yet."""
+    """Whether the name of a folder's entry marks it as hidden or unfinished."""
     return entry.startswith((".", "~", "#")) or entry.lower().endswith(_TEMPORARY_SUFFIXES)
 
 
-# What a copying program puts before a name: a dot (rsync), "._" (macOS), "~" or a word (Syncthing).
+# Prefixes of copying programs: a dot (rsync), "._" (macOS), "~" or a word (Syncthing).
 _BEFORE = r"(?:\.syncthing\.|~syncthing~|[^A-Za-z0-9]*+)"
 
-# These hold Python distributions and little else: their names claim without a version too.
-_SPEAKING_EXTENSIONS = (
+# Extensions of Python distributions and little else: such names claim without a version too.
+_DISTINCTIVE_EXTENSIONS = (
     WHEEL_EXTENSION,
     ".egg",
     ".tgz",
@@ -53,11 +53,11 @@ _SPEAKING_EXTENSIONS = (
     ".tar",
 )
 
-# An extension may be followed by anything that is not a part of it: a sidecar's suffix, a
-# temporary one, rsync's ".XXXXXX", ".sha256", ".1", " (copy)". The last extension counts.
+# An extension may be followed by any text that is not a part of it: a sidecar's suffix, a temporary one,
+# rsync's ".XXXXXX", ".sha256", ".1", " (copy)". The last extension counts.
 _DAMAGED = re.compile(
     rf"{_BEFORE}(?P<stem>.+)"
-    rf"(?:(?P<speaking>{one_of(_SPEAKING_EXTENSIONS)})"
+    rf"(?:(?P<speaking>{one_of(_DISTINCTIVE_EXTENSIONS)})"
     rf"|(?P<other>{one_of((*SDIST_EXTENSIONS, *UNSUPPORTED_ARCHIVES, *RETIRED_FORMATS))}))"
     r"(?![A-Za-z0-9])",
     re.IGNORECASE | re.DOTALL,
@@ -68,17 +68,17 @@ _BEFORE_VERSION = re.compile(r"(.+?)-v?[0-9]", re.IGNORECASE | re.DOTALL)
 
 def claimed_project(entry: str) -> str | None:
     """
-    Tell for which project an entry of a flat folder is named, whether it can be listed or not.
+    Return the project that an entry of a flat folder claims by its name, whether it can be listed or not.
 
-    A name that is claimed is never looked for upstream, so that a private project does not turn
-    into a stranger's while its wheel is being copied, is damaged, or has left a marker behind. In
-    doubt an archive claims; a file that is no archive, or a word without a version, does not.
+    A claimed name is never requested from an upstream, so that no upstream can take over the name of a
+    private project while its wheel is being copied, is damaged, or has left a marker behind. In doubt an
+    archive claims; a file that is not an archive, or a word without a version, does not.
 
     Args:
         entry: Any file name, decoded in any way.
 
     Returns:
-        The project's normalized name; None if the entry is named for none.
+        The project's normalized name; None if the entry claims none.
     """
     try:
         return read_filename(entry).project
@@ -95,7 +95,7 @@ def claimed_project(entry: str) -> str | None:
 
 
 def _project_of_bare(entry: str) -> str | None:
-    """Find the project in a name without an extension, if a suffix says that it was a file's."""
+    """Find the project in a name without an extension, if it has the suffix of a companion file."""
     lower = entry.lower()
     for suffix in (*_CLAIMING_SUFFIXES, *_TEMPORARY_SUFFIXES):
         if lower.endswith(suffix):
@@ -106,25 +106,25 @@ def _project_of_bare(entry: str) -> str | None:
 
 def _project_of_damaged(stem: str, speaking: str) -> str | None:
     """
-    Find the project in a name that cannot be read.
+    Find the project in a name that is not valid.
 
     Args:
         stem: The name without its extension.
         speaking: The extension, if it is one that claims without a version; else empty.
     """
-    legible = ALPHABET.match(stem)
-    if legible is None:
+    valid = ALPHABET.match(stem)
+    if valid is None:
         return None
     if speaking != WHEEL_EXTENSION:
-        split = split_sdist_stem(legible[0])
+        split = split_sdist_stem(valid[0])
         if split is not None:
             return normalize(split[0])
-    before_version = _BEFORE_VERSION.match(legible[0])
+    before_version = _BEFORE_VERSION.match(valid[0])
     if before_version is not None:
         return _as_project(before_version[1])
     if speaking == WHEEL_EXTENSION:
-        return _as_project(legible[0].partition("-")[0])
-    return _as_project(legible[0].rpartition("-")[0]) if speaking else None
+        return _as_project(valid[0].partition("-")[0])
+    return _as_project(valid[0].rpartition("-")[0]) if speaking else None
 
 
 def _as_project(name: str) -> str | None:

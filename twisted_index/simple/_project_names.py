@@ -10,8 +10,8 @@ _PROJECT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def normalize(name: str) -> str:
-    """Give the one spelling by which a project is looked up (PEP 503, "Normalized Names")."""
-    # PEP 503 gives a regular expression; `replace` says the same in a third of the time.
+    """Return the one spelling by which a project is looked up (PEP 503, "Normalized Names")."""
+    # PEP 503 gives a regular expression; `replace` does the same in a third of the time.
     name = name.replace("_", "-").replace(".", "-")
     while "--" in name:
         name = name.replace("--", "-")
@@ -19,5 +19,5 @@ def normalize(name: str) -> str:
 
 
 def is_valid_name(name: str) -> bool:
-    """Tell whether a project may be called that (core metadata specification, field "Name")."""
+    """Whether a name is a valid project name (core metadata specification, field "Name")."""
     return _PROJECT_NAME.fullmatch(name) is not None

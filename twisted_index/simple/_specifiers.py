@@ -7,10 +7,10 @@ from functools import lru_cache
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 
-@lru_cache(maxsize=1024)  # a few dozen distinct ones serve a whole index
+@lru_cache(maxsize=1024)  # a whole index has a few dozen distinct ones
 def are_specifiers(text: str) -> bool:
-    """Say whether a text is a specifier set (PEP 440) in printable ASCII."""
-    if not (text.isascii() and text.isprintable()):  # `===` takes any text, pages and installers do not
+    """Whether a text is a specifier set (PEP 440) in printable ASCII."""
+    if not (text.isascii() and text.isprintable()):  # `===` accepts any text, pages and installers do not
         return False
     try:
         SpecifierSet(text)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     VersionKey: TypeAlias = "Version | _NotAVersion"
 
 
-# Numbers without leading zeros between dots: nearly every version there is, and in normal form as it
-# stands. The limit of digits keeps clear of Python's own, which is an error.
+# Numbers without leading zeros between dots: nearly all versions, and already in normal form. The limit of
+# digits is far below Python's own, above which int() raises.
 _PLAIN_RELEASE = re.compile(r"(?:0|[1-9][0-9]{0,18})(?:\.(?:0|[1-9][0-9]{0,18}))*")
 
 
@@ -40,33 +40,33 @@ class _NotAVersion:
         return not isinstance(other, _NotAVersion) or self.text > other.text
 
 
-#: Characters of a version that is worth remembering; hostile ones would fill tens of megabytes.
-_MEMORABLE = 64
+#: Characters of a version that is cached; hostile ones would fill tens of megabytes.
+_MAX_CACHED = 64
 
 
 def version_sort_key(version: str) -> VersionKey:
     """
-    Give a key that sorts versions: the valid ones as PEP 440 orders them, then others as text.
+    Return a key that sorts versions: valid ones as PEP 440 orders them, then others as text.
 
     Spellings of one release (`1.0`, `1.0.0`) have equal keys.
     """
-    return _remembered(version) if len(version) <= _MEMORABLE else _read(version)
+    return _cached_parse(version) if len(version) <= _MAX_CACHED else _parse(version)
 
 
-def _read(version: str) -> VersionKey:
+def _parse(version: str) -> VersionKey:
     try:
         return Version(version)
-    # InvalidVersion is a ValueError, and so is Python's refusal of a number of 4,300 digits.
+    # InvalidVersion is a ValueError, and so is the error of int() for more than 4,300 digits.
     except ValueError:
         return _NotAVersion(version)
 
 
-# The files of a project share their versions, so most versions are read more than once.
-_remembered = lru_cache(maxsize=4096)(_read)
+# The files of a project share their versions, so most versions are parsed more than once.
+_cached_parse = lru_cache(maxsize=4096)(_parse)
 
 
 def normal_form(version: str) -> str | None:
-    """Give the PEP 440 normal form of a version; None if it is not valid."""
+    """Return the PEP 440 normal form of a version; None if it is not valid."""
     if _PLAIN_RELEASE.fullmatch(version) is not None:
         return version
     key = version_sort_key(version)
@@ -75,11 +75,11 @@ def normal_form(version: str) -> str | None:
 
 def canonical_version(version: str) -> str:
     """
-    Give the normal form without trailing zeros; text that is not a version, as it is.
+    Return the normal form without trailing zeros; text that is not a version unchanged.
 
-    Equal for all spellings of one release. Sets and dicts hold releases by this and not by
-    `version_sort_key`: a page of an upstream's could name any number of versions with equal hashes, as
-    numbers, unlike text, are hashed without a secret.
+    Equal for all spellings of one release. Sets and dicts use this and not `version_sort_key` as the key
+    of a release: an upstream's page could name any number of versions with equal hashes, as the hashes of
+    numbers, unlike those of text, are not randomized.
     """
     if _PLAIN_RELEASE.fullmatch(version) is not None:
         while version.endswith(".0"):
@@ -95,7 +95,7 @@ def sorted_versions(versions: Iterable[str]) -> tuple[str, ...]:
 
     Returns:
         Ascending by `version_sort_key`. Of several spellings of a release the first is kept, in its
-        normal form; what is not a version by PEP 440 is kept as it is.
+        normal form; text that is not a version by PEP 440 is kept unchanged.
     """
     keyed = [(version_sort_key(version), version) for version in dict.fromkeys(versions)]
     keyed.sort(key=itemgetter(0))
@@ -105,6 +105,6 @@ def sorted_versions(versions: Iterable[str]) -> tuple[str, ...]:
 
 def sorted_files(files: Iterable[File]) -> tuple[File, ...]:
     """Sort the files of a project page by version, then by file name."""
-    # Two stable sorts: a tuple of both would ask first whether two versions are equal, in Python.
+    # Two stable sorts: comparing tuples of both would first test versions for equality, in Python code.
     by_name = sorted(files, key=attrgetter("filename"))
     return tuple(sorted(by_name, key=lambda file: version_sort_key(file.version)))

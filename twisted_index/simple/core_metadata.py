@@ -1,10 +1,9 @@
 """
-METADATA out of a wheel, PKG-INFO out of an sdist, and the few headers that an index needs of them.
+METADATA from a wheel, PKG-INFO from an sdist, and the few headers that an index needs.
 
 The functions that take a file block: their caller runs them in a thread.
 
-Out of scope: which files are distributions (see `names`), archives (see `archives`), or
-remembering what was read.
+Out of scope: which files are distributions (see `names`), archives (see `archives`), caching.
 """
 
 from __future__ import annotations
@@ -47,15 +46,15 @@ __all__ = [
 ]
 
 #: Bytes of a document that are searched for its headers, in one step that no thread can interrupt:
-#: 10 ms if they are full of long lines, some 50 ms if of the shortest. Old documents have a
-#: description of some hundred thousand bytes among them.
+#: 10 ms for long lines, some 50 ms for the shortest. Old documents have a description of some hundred
+#: thousand bytes among their headers.
 MAX_HEADERS = 1024 * 1024
-#: Characters of a Requires-Python or a Version that is looked at. Real ones have less than a hundred.
+#: Characters of a Requires-Python or a Version; longer ones are ignored. Real ones have less than a hundred.
 MAX_VALUE = 1024
 
 
 class _Form(NamedTuple):
-    """A form of sdist: what it is called, and what makes a tar of it (nothing, if it is a zip)."""
+    """A format of sdists: its name in messages, and the function that decompresses its tar; None for zip."""
 
     name: str
     unpack: Callable[[BinaryIO], Iterator[bytes]] | None
@@ -73,13 +72,13 @@ _FORMS = {
 
 class NoMetadata(BadArchive):
     """
-    An sdist that is whole, and has no core metadata that could be read.
+    An sdist that is complete, but has no readable core metadata.
 
-    No installer minds: pip and uv run its build, as they had to before PKG-INFO was promised (PEP 643).
+    Installers accept it: pip and uv run its build, as they had to before PEP 643 required PKG-INFO.
     """
 
 
-#: `PKG-INFO` in a folder of the top level, however the archive spells "here".
+#: `PKG-INFO` in a top-level folder, with any number of leading `./`.
 _is_pkg_info = re.compile(rb"(?:\./)*(?!\.\.?/)[^/]+/PKG-INFO").fullmatch
 
 
@@ -92,24 +91,24 @@ def read_wheel_metadata(file: BinaryIO) -> bytes:
         file: The wheel, seekable.
 
     Returns:
-        The bytes of its one top-level `*.dist-info/METADATA`; their CRC is right.
+        The bytes of its one top-level `*.dist-info/METADATA`; their CRC is checked.
 
     Raises:
-        BadArchive: It is no whole zip archive, or does not hold exactly one such member, or that
-            has more than MAX_METADATA bytes.
+        BadArchive: The file is not a complete zip archive, does not contain exactly one such member, or
+            the member has more than MAX_METADATA bytes.
     """
     archive = ZipArchive(file)
-    found = [
+    members = [
         entry
         for entry in archive.directory.find_by_suffix(b".dist-info/METADATA")
         if entry.name.count(b"/") == 1
     ]
-    if len(found) != 1:
-        many = "no" if not found else "more than one"
+    if len(members) != 1:
+        many = "no" if not members else "more than one"
         raise BadArchive(f"The file holds {many} .dist-info/METADATA, so it is not a wheel.", BUILD_AGAIN)
-    if found[0].size > MAX_METADATA:
+    if members[0].size > MAX_METADATA:
         raise BadArchive(f"The file's METADATA has more than {MAX_METADATA:,} bytes.", "Shorten it.")
-    return b"".join(archive.unpack(found[0], MAX_METADATA))
+    return b"".join(archive.unpack(members[0], MAX_METADATA))
 
 
 def read_sdist_metadata(file: BinaryIO, extension: str, limit: int) -> bytes:
@@ -119,14 +118,14 @@ def read_sdist_metadata(file: BinaryIO, extension: str, limit: int) -> bytes:
     Args:
         file: The sdist, seekable.
         extension: One of `.tar.gz`, `.tgz`, `.tar.bz2`, `.tar.xz`, `.tar` and `.zip`.
-        limit: Bytes that it may unpack to.
+        limit: Bytes that the archive may unpack to.
 
     Returns:
-        The bytes of the PKG-INFO in its top folder, or of the member that this is a link to.
+        The bytes of the PKG-INFO in its top folder, or of the member that it links to.
 
     Raises:
-        NoMetadata: It is a whole archive, but has no such document of at most MAX_METADATA bytes.
-        BadArchive: It is not a whole archive of that kind, or unpacks to more.
+        NoMetadata: The archive is complete, but has no such document of at most MAX_METADATA bytes.
+        BadArchive: The file is not a complete archive of that kind, or unpacks to more.
     """
     form = _FORMS.get(extension)
     if form is None:
@@ -157,15 +156,15 @@ def _read_to_end(file: BinaryIO, form: _Form, limit: int) -> bytes | None:
 
 def check_archive(file: BinaryIO, filename: str, limit: int) -> None:
     """
-    Prove that a wheel or sdist is all there, whatever it says of itself.
+    Verify that a wheel or sdist is complete, whatever its metadata.
 
     Args:
-        file: It, seekable.
-        filename: Its name, which says what it is.
-        limit: Bytes that it may unpack to.
+        file: The archive, seekable.
+        filename: Its name, which determines its kind.
+        limit: Bytes that the archive may unpack to.
 
     Raises:
-        BadArchive: It is not a whole archive of that kind, or unpacks to more.
+        BadArchive: The file is not a complete archive of that kind, or unpacks to more.
     """
     if filename.endswith(".whl"):
         check_wheel_members(file, limit)
@@ -185,8 +184,8 @@ class CoreMetadata:
     Attributes:
         name: As the document spells it; None if it has none.
         version: As the document spells it; None if it has none.
-        requires_python: A valid specifier set (PEP 440), as the document spells it; None if there
-            is none or it is not valid: uv drops a file whose requires-python it cannot read.
+        requires_python: A valid specifier set (PEP 440), as the document spells it; None if missing or
+            invalid: uv drops a file whose requires-python it cannot parse.
     """
 
     name: str | None
@@ -196,13 +195,13 @@ class CoreMetadata:
 
 def check_encoding(document: bytes) -> None:
     """
-    Check that core metadata is UTF-8, as its specification says.
+    Check that core metadata is UTF-8, as its specification requires.
 
-    pip installs no wheel of which it is not. It says so if it finds it in the wheel, and ends in a
-    traceback if an index gives it the document; uv takes either.
+    pip installs no wheel whose metadata is not: it reports an error if it reads the wheel, and ends in a
+    traceback if an index serves the document; uv accepts both.
 
     Raises:
-        BadArchive: It is not.
+        BadArchive: The document is not UTF-8.
     """
     try:
         document.decode()
@@ -210,60 +209,59 @@ def check_encoding(document: bytes) -> None:
         raise BadArchive("The file's METADATA is not UTF-8.", BUILD_AGAIN) from None
 
 
-#: The headers: lines with a field name and their folded lines (RFC 5322 section 2.2), up to the
-#: first line that is neither, as Python's email parser takes them.
+#: The headers: lines with a field name and their folded lines (RFC 5322 section 2.2), up to the first
+#: line that is neither, as in Python's email parser.
 _header_lines = re.compile(rb"(?:[!-9;-~]*:[^\n]*(?:\n|\Z)|[ \t][^\n]*(?:\n|\Z))*+").match
 _value = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*").match
 
 
 def parse_headers(document: bytes) -> CoreMetadata:
     """
-    Read what an index needs of a METADATA or PKG-INFO.
+    Parse the headers of a METADATA or PKG-INFO that an index needs.
 
-    Only the header is looked at, and only three fields are taken out of it: full parsers take
-    milliseconds, in which nothing else runs.
+    Only three fields are read: full parsers take milliseconds, in which nothing else runs.
 
     Args:
         document: The whole document, of any encoding.
 
     Returns:
-        The first field of each name, without regard to case; folded lines are joined.
+        The first field of each name, case-insensitively; folded lines are joined.
     """
     document = document[:MAX_HEADERS]
-    if b"\r" in document:  # a line ends where that parser says
+    if b"\r" in document:  # the line ends of Python's email parser
         document = document.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     match = _header_lines(document)
-    head = b"\n" + (match[0] if match else b"")
-    lowered = head.lower()
-    requires_python = _field(head, lowered, b"\nrequires-python:")
-    is_valid = requires_python and len(requires_python) <= MAX_VALUE and are_specifiers(requires_python)
+    header = b"\n" + (match[0] if match else b"")
+    lower = header.lower()
+    requires_python = _field(header, lower, b"\nrequires-python:")
+    valid = requires_python and len(requires_python) <= MAX_VALUE and are_specifiers(requires_python)
     return CoreMetadata(
-        name=_field(head, lowered, b"\nname:"),
-        version=_field(head, lowered, b"\nversion:"),
-        requires_python=requires_python if is_valid else None,
+        name=_field(header, lower, b"\nname:"),
+        version=_field(header, lower, b"\nversion:"),
+        requires_python=requires_python if valid else None,
     )
 
 
-def _field(head: bytes, lowered: bytes, label: bytes) -> str | None:
-    at = lowered.find(label)
+def _field(header: bytes, lower: bytes, label: bytes) -> str | None:
+    at = lower.find(label)
     if at < 0:
         return None
-    match = _value(head, at + len(label))
+    match = _value(header, at + len(label))
     text = (match[0] if match else b"").decode("utf-8", "surrogateescape")
     return " ".join(text.split()) or None
 
 
 def check_identity(headers: CoreMetadata, *, project: str, version: str) -> None:
     """
-    Check that a file's metadata says what its file name says.
+    Check that a file's metadata has the name and version of its file name.
 
     Args:
-        headers: What the metadata says.
-        project: The project's name by the file name, in any spelling (PEP 503 compares them).
-        version: The version by the file name, in any spelling (PEP 440 compares them).
+        headers: The parsed metadata.
+        project: The project of the file name, in any spelling (PEP 503 compares them).
+        version: The version of the file name, in any spelling (PEP 440 compares them).
 
     Raises:
-        BadArchive: They differ, or the metadata lacks one of them.
+        BadArchive: One of them differs, or is missing in the metadata.
     """
     if headers.name is None or headers.version is None:
         raise BadArchive("The file's metadata lacks its Name or its Version.", BUILD_AGAIN)
@@ -272,30 +270,30 @@ def check_identity(headers: CoreMetadata, *, project: str, version: str) -> None
 
 def check_consistency(headers: CoreMetadata, *, project: str, version: str) -> None:
     """
-    Check that a file's metadata says nothing else than its file name.
+    Check that a file's metadata does not contradict its file name.
 
-    pip and uv refuse a file whose metadata contradicts its name, after they have chosen it. For an
-    sdist that is the metadata that its build gives; what wrote its PKG-INFO was the same build. What
-    distutils wrote where it was told nothing, UNKNOWN and 0.0.0, says nothing.
+    pip and uv reject a file whose metadata contradicts its name, after they have selected it. For an sdist
+    that is the metadata that its build generates, as the same build has generated its PKG-INFO. UNKNOWN
+    and 0.0.0, which distutils wrote for missing values, count as missing.
 
     Args:
-        headers: What the metadata says.
+        headers: The parsed metadata.
         project: As for `check_identity`.
         version: As for `check_identity`.
 
     Raises:
-        BadArchive: They differ.
+        BadArchive: One of them differs.
     """
     if headers.name not in (None, "UNKNOWN") and normalize(headers.name) != normalize(project):
         raise _contradiction("Name", headers.name, project)
-    said = headers.version
-    if said not in (None, "0.0.0") and (
-        len(said) > MAX_VALUE or version_sort_key(said) != version_sort_key(version)
+    value = headers.version
+    if value not in (None, "0.0.0") and (
+        len(value) > MAX_VALUE or version_sort_key(value) != version_sort_key(version)
     ):
-        raise _contradiction("Version", said, version)
+        raise _contradiction("Version", value, version)
 
 
-def _contradiction(field: str, said: str, named: str) -> BadArchive:
-    said = said.encode("ascii", "backslashreplace").decode()[:200]
-    reason = f"The file's metadata has {field} {said!r}, but its file name says {named!r}."
+def _contradiction(field: str, value: str, expected: str) -> BadArchive:
+    value = value.encode("ascii", "backslashreplace").decode()[:200]
+    reason = f"The file's metadata has {field} {value!r}, but its file name says {expected!r}."
     return BadArchive(reason, "Rename the file, or build it again.")

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
     from twisted_index.simple.model import File, ProjectPage
 
-#: The version of the simple API that pages speak: PEP 792 brought it, PEP 833 froze HTML at it.
+#: The version of the simple API of all pages: added by PEP 792; PEP 833 froze HTML at it.
 API_VERSION = "1.4"
 
-# RFC 3986 section 2.3: what needs no escape, without a dot in front (`..` would be a step upwards).
+# RFC 3986 section 2.3: unreserved characters, without a leading dot (`..` would be the parent folder).
 _UNRESERVED = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 
 
 def quote_filename(filename: str) -> str:
     """
-    Spell a file name as one segment of a URL's path (RFC 3986 section 3.3).
+    Escape a file name as one segment of a URL's path (RFC 3986 section 3.3).
 
-    All but unreserved characters are escaped. A colon could make a relative link look like one
-    with a scheme, and a bare `+` is a blank to some servers: every client sends back what it was
-    given or its escape, so the escape is the one form that all of them agree on.
+    All but unreserved characters are escaped. A colon could make a relative link look like one with a
+    scheme, and some servers decode a bare `+` as a blank: clients send a link as it is or escape it, so
+    only the escaped form is the same for all of them.
     """
     if _UNRESERVED.fullmatch(filename) is not None:
         return filename
@@ -35,16 +35,16 @@ def quote_filename(filename: str) -> str:
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 
-# What breaks a line or moves along it, and the two separators of Unicode.
+# Line breaks and tabs, and the two separators of Unicode.
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 
-# Other control characters (Cc), and those that turn the direction of what is written around them.
+# Other control characters (Cc), and bidirectional ones.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def one_line(text: str) -> str:
     """Make one printable line of free text from a file: a reason, a specifier."""
-    # Nearly all are printable, which Python tells at a twentieth of the price.
+    # Nearly all texts are printable, which takes a twentieth of the time to check.
     if not text.isprintable():
         text = _UNPRINTABLE.sub("", _BREAKS.sub(" ", text))
     return text.strip()
@@ -61,10 +61,10 @@ def printable(text: str) -> str:
 
 def format_upload_time(moment: datetime) -> str:
     """
-    Spell a moment as `yyyy-mm-ddThh:mm:ss[.ffffff]Z` (PEP 700, "upload-time").
+    Format a time as `yyyy-mm-ddThh:mm:ss[.ffffff]Z` (PEP 700, "upload-time").
 
     Args:
-        moment: Aware. Clients refuse the whole page for any offset but Z.
+        moment: Aware. Clients reject the whole page for any offset but Z.
     """
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
@@ -73,12 +73,12 @@ def format_upload_time(moment: datetime) -> str:
 
 def core_metadata(file: File) -> str | None:
     """
-    Say what a page tells of a file's core metadata (PEP 714).
+    Return the digest of a file's core metadata, as offered on a page (PEP 714).
 
     Returns:
-        Its SHA-256; empty if it can be fetched and its digest is not known; None if there is none,
-        or if the file is no wheel. (What an sdist says of itself is true of the wheel built from it
-        only under the conditions of PEP 643.)
+        Its SHA-256; empty if it can be fetched but its digest is unknown; None if there is none, or if
+        the file is not a wheel. (The metadata of an sdist holds for the wheel built from it only under
+        the conditions of PEP 643.)
     """
     if file.core_metadata is None or not file.filename.endswith(".whl"):
         return None
@@ -86,20 +86,20 @@ def core_metadata(file: File) -> str | None:
 
 
 def yank_reason(file: File) -> str | None:
-    """Say why a file is yanked (PEP 592): empty if no reason was given, None if it is not yanked."""
+    """Return why a file is yanked (PEP 592): empty without a reason, None if it is not yanked."""
     return None if file.yanked is None else one_line(file.yanked.reason)
 
 
 def provenance_base_url(project: str, public_url: str | None) -> str | None:
     """
-    Give the URL below which the provenance of a project's own files is.
+    Return the base URL of the provenance of a project's local files.
 
     Args:
         project: Normalized.
         public_url: URL of the index; None if it is not configured.
 
     Returns:
-        Absolute, with a slash at its end; None without https, which PEP 740 requires.
+        Absolute, with a trailing slash; None without https, which PEP 740 requires.
     """
     if public_url is None or not public_url.lower().startswith("https://"):
         return None
@@ -108,10 +108,10 @@ def provenance_base_url(project: str, public_url: str | None) -> str | None:
 
 def provenance_url(file: File, folder: str | None) -> str | None:
     """
-    Say where the provenance of a file is (PEP 740).
+    Return the URL of a file's provenance (PEP 740).
 
     Args:
-        file: Any.
+        file: The file.
         folder: From `provenance_base_url`.
 
     Returns:
@@ -125,10 +125,10 @@ def provenance_url(file: File, folder: str | None) -> str | None:
 
 
 def offered_files(page: ProjectPage) -> tuple[File, ...]:
-    """Give the files that a page may list: none of a quarantined project (PEP 792)."""
+    """Return the files that a page may list: none of a quarantined project (PEP 792)."""
     return () if page.status.status is Status.QUARANTINED else page.files
 
 
 def offered_versions(page: ProjectPage) -> tuple[str, ...]:
-    """Give the versions that a page may list: none of a quarantined project, as it has no files."""
+    """Return the versions that a page may list: none of a quarantined project, as it offers no files."""
     return () if page.status.status is Status.QUARANTINED else page.versions

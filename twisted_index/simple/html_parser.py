@@ -1,8 +1,8 @@
 """
 The simple API in HTML, read from another index (PEPs 503, 592, 658, 714, 740, 792).
 
-The counterpart of `html_writer`. Any server's folder listing will do: each anchor is reported, and the
-caller decides which of them are files.
+The counterpart of `html_writer`. The folder listings of web servers are accepted too: each anchor is
+reported, and the caller decides which of them are files.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from twisted_index.simple.parsed import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Characters that are given to the parser at once.
+#: Characters per call of the parser.
 _PIECE = 64 * 1024
-#: Characters of one tag, comment or script. The parser looks through an unfinished one again with
-#: every piece, so that an endless one would cost the square of its length.
+#: Characters of one tag, comment or script. The parser scans an unfinished one again with every piece, so
+#: an endless one would take time quadratic in its length.
 _MAX_UNFINISHED = 1024 * 1024
-#: Bytes of a page, and tags in it: the parser takes some microseconds for each of them, and a page of
-#: nothing else would keep a thread for minutes. A file takes some 400 bytes and three or four tags.
+#: Bytes of a page, and tags in it: the parser takes some microseconds per tag, and a page of nothing but
+#: tags would occupy a thread for minutes. A file takes some 400 bytes and three or four tags.
 _MAX_PAGE = 32 * 1024 * 1024
 _MAX_TAGS = 5 * MAX_FILES
-#: Characters of the text of an anchor or a heading, and how many headings are looked at.
+#: Characters of the text of an anchor or a heading, and the number of headings that are read.
 _MAX_TEXT = 1024
 _MAX_HEADINGS = 8
-#: The tags of a page in which nothing is: PEP 503's own example, less its anchors.
+#: The tags of an empty page: those of PEP 503's example without anchors.
 _SKELETON = ("html", "head", "meta", "title", "body", "pre", "ul", "hr", "br")
 
 
 def parse_html_page(body: bytes, charset: str | None = None) -> ParsedPage:
     """
-    Read a project page.
+    Parse a project page.
 
     Args:
-        body: All of it; its size is bounded by the caller.
-        charset: As the Content-Type field gives it; UTF-8 without one.
+        body: The whole page; its size is bounded by the caller.
+        charset: From the Content-Type field; UTF-8 without one.
 
     Raises:
-        UnreadablePage: It is no page that could be of the simple API.
+        InvalidPage: The page cannot be one of the simple API.
     """
     if len(body) > _MAX_PAGE or body.count(b"<") > _MAX_TAGS:
         raise InvalidPage("it is larger than any page of files")
@@ -81,8 +81,8 @@ def _decode(body: bytes, charset: str | None) -> str:
     """
     Decode a page as UTF-8, or as the one other encoding that old servers use.
 
-    A name of any codec is not for a stranger to choose: some of Python's unpack, some are slow.
-    File names are ASCII in every case.
+    An upstream must not choose any codec: some of Python's decompress, some are slow. File names are ASCII
+    in every case.
     """
     name = (charset or "").strip("\"' ").lower()
     if name in ("iso-8859-1", "latin-1", "latin1", "windows-1252", "cp1252"):
@@ -96,16 +96,16 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 class _Reader(HTMLParser):
-    """Collects anchors and headings. `close()` is never called: the parser is slow there."""
+    """Collects anchors and headings. `close()` is never called, because it is slow."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.base: str | None = None
         self.metas: dict[str, str] = {}
         self.asks_for_password = False
-        #: Whether a field of its head is one of the simple API (PEP 629; "api-version" before it).
+        #: Whether the page has a meta element of the simple API (PEP 629; "api-version" before it).
         self.is_simple = False
-        #: Whether there is nothing in it, not even a script that would bring something.
+        #: Whether the page is empty, without even a script that could load content.
         self.is_blank = True
         self._anchors: list[tuple[str, dict[str, str | None], list[str]]] = []
         self._in_anchor = False
@@ -113,12 +113,12 @@ class _Reader(HTMLParser):
         self._in_heading = False
 
     def anchors(self) -> Iterator[tuple[str, dict[str, str | None], str]]:
-        """Give the URL, the attributes and the text of each anchor that leads somewhere."""
+        """Yield the URL, the attributes and the text of each anchor with a URL."""
         for url, attributes, texts in self._anchors:
             yield url, attributes, "".join(texts)[:_MAX_TEXT].strip()
 
     def headings(self) -> Iterator[str]:
-        """Give the titles and first-level headings, as text of one line."""
+        """Yield the titles and first-level headings, each as one line of text."""
         for texts in self._headings:
             yield " ".join("".join(texts).split())[:_MAX_TEXT]
 
@@ -171,7 +171,7 @@ class _Reader(HTMLParser):
 
 
 def _first_of_each(attrs: list[tuple[str, str | None]]) -> dict[str, str | None]:
-    # HTML: of two attributes of one name the first counts.
+    # HTML: of two attributes with the same name, the first wins.
     return dict(reversed(attrs))
 
 

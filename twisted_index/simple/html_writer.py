@@ -1,8 +1,8 @@
 """
 The simple API in HTML (simple repository API specification; PEPs 503, 592, 658, 714, 740, 792).
 
-It looks like the folder listing of a web server, and is one: name, date and size, a file on each
-line, with no anchor but the files. PEP 833 froze this format, so that new features are in JSON only.
+A page is laid out like the folder listing of a web server: name, date and size, one file per line, and no
+anchors besides the files. PEP 833 froze this format, so new features are in JSON only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: The media type of these pages (PEP 691).
 HTML_CONTENT_TYPE = b"application/vnd.pypi.simple.v1+html"
 
-# Columns are text, so that the page reads the same in lynx, in curl and with styles switched off.
+# Columns are text, so that the page looks the same in lynx, in curl and without styles.
 STYLE = """\
 :root{color-scheme:light dark;--ink:#1f2328;--paper:#fff;--faint:#656d76;--link:#0858b8;--seen:#6b3fa0;\
 --mark:#9a3412;--line:#d5d9de;--tint:#fff5eb}
@@ -59,12 +59,12 @@ _STATUS_SENTENCES = {
     Status.DEPRECATED: "This project is deprecated: it is obsolete, and another may have taken its place.",
 }
 
-# A file name that is longer than this moves the date on its own line, not on all of them.
+# A file name longer than this shifts the date on its own line only.
 _WIDEST_NAME = 100
-# As much longer than most may a name be and still move nothing: "rc1", another platform.
+# Extra width for names slightly longer than most: "rc1", another platform.
 _ROOM = 8
 
-#: Said where a list may lack names.
+#: Shown on a list that may lack names.
 INCOMPLETE = "One of the package folders cannot be read right now, and its projects are not in this list."
 
 
@@ -85,14 +85,14 @@ def write_html_page(page: ProjectPage, *, public_url: str | None = None) -> byte
     Write the page of a project.
 
     Args:
-        page: Its files come out in the order that they have.
-        public_url: URL of the index. Provenance of our own files is shown only if it is https.
+        page: Its files are written in their order.
+        public_url: URL of the index. Provenance of local files is written only if it is https.
     """
     files = offered_files(page)
     return _document(
         title=f"Index of {page.name}",
         metas=_status_metas(page.status),
-        before=_status_for_people(page.status),
+        before=_status_text(page.status),
         listing=_listing(files, provenance_base_url(page.name, public_url)) if files else (),
         summary=_summary(files, len(offered_versions(page))),
     )
@@ -103,9 +103,9 @@ def write_file_list(pages: Iterable[ProjectPage], left_out: Collection[str] = ()
     Write all files of an index on one page, for `pip install --find-links`.
 
     Args:
-        pages: Of all projects. The page belongs one level below where the index is mounted, beside
-            its `simple/`.
-        left_out: Names of projects that cannot be told right now.
+        pages: The pages of all projects. Links assume that the written page is one level below the mount
+            point of the index, beside its `simple/`.
+        left_out: Names of projects that are unavailable right now.
     """
     placed = [(f"../simple/{page.name}/", file) for page in pages for file in offered_files(page)]
     files = [file for _folder, file in placed]
@@ -154,21 +154,21 @@ def _document(
     return "\n".join(lines).encode()
 
 
-# What stands for something else in HTML, and what may not stand in it at all (HTML, "Preprocessing
-# the input stream"): control characters, surrogates, noncharacters. Line ends are among them,
-# because programs read these pages by lines.
+# Characters with a meaning in HTML, and those that are not allowed in it (HTML, "Preprocessing the input
+# stream"): control characters, surrogates, noncharacters. Line ends are among them, because programs read
+# these pages by lines.
 _NOT_PLAIN = re.compile(
     '[&<>"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef'
     + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
     + "]"
 )
-# Nearly every text is of these alone, and they are looked through in a fifth of the time.
+# Nearly every text has these characters only, and matching them takes a fifth of the time.
 _PLAIN = re.compile(r"[A-Za-z0-9 !#$%'()*+,./:;=?@\[\]^_`{|}~-]*")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
 def _escape(text: str) -> str:
-    """Make a text fit to stand in an element or between double quotes in an attribute."""
+    """Escape text for an element or a double-quoted attribute."""
     if _PLAIN.fullmatch(text) is not None:
         return text
     return _NOT_PLAIN.sub(lambda match: _ENTITIES.get(match[0], "\N{REPLACEMENT CHARACTER}"), text)
@@ -183,7 +183,7 @@ def _status_metas(status: ProjectStatus) -> Iterator[str]:
         yield f'<meta name="pypi:project-status-reason" content="{_escape(reason)}">'
 
 
-def _status_for_people(status: ProjectStatus) -> Iterator[str]:
+def _status_text(status: ProjectStatus) -> Iterator[str]:
     sentence = _STATUS_SENTENCES.get(status.status)
     if sentence is not None:
         reason = one_line(status.reason)
@@ -194,57 +194,57 @@ def _status_for_people(status: ProjectStatus) -> Iterator[str]:
 
 
 def _listing(files: Sequence[File], folder: str | None, places: Iterable[str] = repeat("")) -> Iterator[str]:
-    """Write a line for each file, below a line of headings; places are what goes before each link."""
+    """Write a line for each file, below a line of headings; `places` are the prefixes of the links."""
     width = _name_width(files)
     # PEP 503: on every link, if on any.
-    tells_signatures = any(Sidecar.SIGNATURE in file.sidecars for file in files)
+    has_signatures = any(Sidecar.SIGNATURE in file.sidecars for file in files)
     yield f"<b>{'Name':<{width}}  {'Uploaded (UTC)':<16}  {'Size':>8}</b>"
     for file, place in zip(files, places, strict=False):
         moment = "" if file.upload_time is None else format_upload_time(file.upload_time)
-        attributes = "".join(_attributes(file, folder, moment, tells_signatures))
+        attributes = "".join(_attributes(file, folder, moment, has_signatures))
         padding = " " * (width - len(file.filename))
         date = f"{moment[:10]} {moment[11:16]}" if moment else "-               "
         yield (
             f'<a href="{place}{_href(file)}"{attributes}>{_escape(file.filename)}</a>{padding}'
-            f"  {date}  {_size(file.size):>8}{_yanked_for_people(file)}"
+            f"  {date}  {_size(file.size):>8}{_yanked_text(file)}"
         )
 
 
 def _name_width(files: Sequence[File]) -> int:
-    """Give a width that nine of ten names keep to: a few long ones should not push all dates away."""
+    """Return a column width that fits nine of ten names, so that a few long ones do not shift all dates."""
     lengths = sorted(len(file.filename) for file in files)
     most = lengths[len(lengths) * 9 // 10]
     return min(most + _ROOM, lengths[-1], _WIDEST_NAME)
 
 
 def _href(file: File) -> str:
-    # No other algorithm in the fragment: uv refuses a whole page for one `#sha1=`.
+    # No other algorithm in the fragment: uv rejects a whole page for one `#sha1=`.
     sha256 = file.hashes.get("sha256")
     fragment = f"#sha256={_escape(sha256)}" if sha256 else ""
     return quote_filename(file.filename) + fragment
 
 
-def _attributes(file: File, folder: str | None, moment: str, tells_signatures: bool) -> Iterator[str]:
+def _attributes(file: File, folder: str | None, moment: str, has_signatures: bool) -> Iterator[str]:
     if file.requires_python:
         yield f' data-requires-python="{_escape(one_line(file.requires_python))}"'
     if (metadata := core_metadata(file)) is not None:
         value = f"sha256={_escape(metadata)}" if metadata else "true"
-        # PEP 714: the second is its old name, for pips from before 2023.
+        # PEP 714: the second is the old name, for pip before 2023.
         yield f' data-core-metadata="{value}" data-dist-info-metadata="{value}"'
     if (reason := yank_reason(file)) is not None:
         yield f' data-yanked="{_escape(reason)}"'
-    if tells_signatures:
+    if has_signatures:
         yield f' data-gpg-sig="{"true" if Sidecar.SIGNATURE in file.sidecars else "false"}"'
     if (provenance := provenance_url(file, folder)) is not None:
         yield f' data-provenance="{_escape(provenance)}"'
-    # The next two are in no specification; uv reads them, and needs the first for --exclude-newer.
+    # The next two are not specified; uv reads them, and needs the first for --exclude-newer.
     if moment:
         yield f' data-upload-time="{moment}"'
     if file.size is not None:
         yield f' data-size="{file.size}"'
 
 
-def _yanked_for_people(file: File) -> str:
+def _yanked_text(file: File) -> str:
     reason = yank_reason(file)
     if reason is None:
         return ""
@@ -268,7 +268,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _size(size: int | None) -> str:
-    """Spell a size in bytes with three or four digits and its unit (SI: 1 kB is 1,000 bytes)."""
+    """Format a size in bytes with three or four digits and its unit (SI: 1 kB is 1,000 bytes)."""
     if size is None:
         return "-"
     if size < 1000:

@@ -1,8 +1,8 @@
 """
 The simple API in JSON, read from another index (PEPs 691, 700, 714, 740, 792).
 
-The counterpart of `json_writer`. A mistake in one file costs that value or that file, never the page:
-the clients of this index could not repair it.
+The counterpart of `json_writer`. An invalid value costs that value or that file, never the page: the
+clients of this index could not repair it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from twisted_index.simple.parsed import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# PEP 714 renamed it; the third is a mistake of PyPI's that pulp repeats.
+# PEP 714 renamed the key; the third is a mistake of PyPI that pulp repeats.
 _METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
 
 
 def parse_json_page(body: bytes) -> ParsedPage:
     """
-    Read a project page.
+    Parse a project page.
 
     Args:
-        body: All of it; its size is bounded by the caller.
+        body: The whole page; its size is bounded by the caller.
 
     Raises:
-        UnreadablePage: It is no JSON, or has no list of files.
+        InvalidPage: The page is not JSON, or has no list of files.
     """
     page = _parse(body)
     meta = page.get("meta")
@@ -64,7 +64,7 @@ def parse_json_page(body: bytes) -> ParsedPage:
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         page = json.loads(body)
-    # Bad UTF-8 is a ValueError too; brackets nested by the thousand end in the third.
+    # Invalid UTF-8 is a ValueError too; thousands of nested brackets raise RecursionError.
     except (ValueError, MemoryError, RecursionError):
         raise InvalidPage("it is no JSON") from None
     if not isinstance(page, dict):
@@ -73,10 +73,10 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _status(page: Mapping[str, Any], meta: Mapping[str, Any]) -> ProjectStatus:
-    stated = page.get("project-status")
-    if isinstance(stated, dict):
-        return parse_project_status(stated.get("status"), stated.get("reason"))
-    # The specification contradicts itself: in its example the two are text, in `meta`.
+    value = page.get("project-status")
+    if isinstance(value, dict):
+        return parse_project_status(value.get("status"), value.get("reason"))
+    # The specification contradicts itself: in its example the two are strings in `meta`.
     return parse_project_status(meta.get("project-status"), meta.get("project-status-reason"))
 
 
@@ -98,22 +98,22 @@ def _file(entry: object) -> ParsedFile | None:
     )
 
 
-def _hashes(stated: object) -> dict[str, str]:
-    return valid_digests(stated.items()) if isinstance(stated, dict) else {}
+def _hashes(value: object) -> dict[str, str]:
+    return valid_digests(value.items()) if isinstance(value, dict) else {}
 
 
 def _core_metadata(entry: Mapping[str, Any]) -> dict[str, str] | None:
     for key in _METADATA_KEYS:
-        stated = entry.get(key)
-        if isinstance(stated, dict):
-            return valid_digests(stated.items())
-        if isinstance(stated, bool):
-            return {} if stated else None
+        value = entry.get(key)
+        if isinstance(value, dict):
+            return valid_digests(value.items())
+        if isinstance(value, bool):
+            return {} if value else None
     return None
 
 
-def _yanked(stated: object) -> Yanked | None:
-    # PEP 691: what counts is whether the value is true-ish; so an empty reason says nothing.
-    if stated is True or (isinstance(stated, str) and stated):
-        return Yanked(reason=parse_reason(stated))
+def _yanked(value: object) -> Yanked | None:
+    # PEP 691: the value counts by its truth, so an empty reason means not yanked.
+    if value is True or (isinstance(value, str) and value):
+        return Yanked(reason=parse_reason(value))
     return None

@@ -1,8 +1,8 @@
 """
 The simple API in JSON (simple repository API specification; PEPs 691, 700, 714, 740, 792).
 
-One wrong type in one file makes uv refuse the whole page, so unknown values are left out: there
-is no null anywhere.
+One wrong type in one file makes uv reject the whole page, so unknown values are left out instead of
+written as null.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ def write_json_page(
     Write the page of a project.
 
     Args:
-        page: Its files come out in the order that they have.
-        public_url: URL of the index. Provenance of our own files is shown only if it is https.
+        page: Its files are written in their order.
+        public_url: URL of the index. Provenance of local files is written only if it is https.
         base_url: URL of the index for absolute file URLs, which micropip needs; None makes them relative
             to the page.
     """
     files = offered_files(page)
     provenance = provenance_base_url(page.name, public_url)
-    beside = "" if base_url is None else f"{base_url.rstrip('/')}/simple/{page.name}/"
+    base = "" if base_url is None else f"{base_url.rstrip('/')}/simple/{page.name}/"
     return _encode(
         {
-            "files": [_file(file, beside, provenance) for file in files],
+            "files": [_file(file, base, provenance) for file in files],
             "meta": {"api-version": _api_version(files)},
             "name": page.name,
             "project-status": _status(page.status),
@@ -82,11 +82,11 @@ def _status(status: ProjectStatus) -> dict[str, str]:
     return {**marker, "reason": reason} if reason else marker
 
 
-def _file(file: File, beside: str, provenance_of: str | None) -> dict[str, Any]:
+def _file(file: File, base: str, provenance_of: str | None) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "filename": file.filename,
         "hashes": _hashes(file.hashes.get("sha256")),
-        "url": beside + quote_filename(file.filename),
+        "url": base + quote_filename(file.filename),
     }
     # PEP 714 renamed `dist-info-metadata`, which is not written: pips of 2022 and 2023 crash on it.
     if (metadata := core_metadata(file)) is not None:
@@ -101,18 +101,18 @@ def _file(file: File, beside: str, provenance_of: str | None) -> dict[str, Any]:
         entry["size"] = file.size
     if file.upload_time is not None:
         entry["upload-time"] = format_upload_time(file.upload_time)
-    # PEP 592 allows an empty reason, which pip takes for "not yanked" in JSON.
+    # PEP 592 allows an empty reason, which pip interprets as "not yanked" in JSON.
     if (reason := yank_reason(file)) is not None:
         entry["yanked"] = reason or True
     return entry
 
 
 def _hashes(sha256: str | None) -> dict[str, str]:
-    # No other algorithm: pip checks only the first, and aborts if hashlib does not know its name.
+    # No other algorithm: pip checks only the first, and aborts if hashlib does not have it.
     return {"sha256": sha256} if sha256 else {}
 
 
 def _encode(document: dict[str, Any]) -> bytes:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    # A lone surrogate, from a file name that is no UTF-8, must not cost the page.
+    # A lone surrogate, from a file name that is not UTF-8, must not make the page fail.
     return text.encode("utf-8", "replace") + b"\n"

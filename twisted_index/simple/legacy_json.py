@@ -1,8 +1,8 @@
 """
-A project in the legacy JSON API of PyPI: what scripts, bandersnatch and poetry know.
+A project in the legacy JSON API of PyPI, which scripts, bandersnatch and poetry use.
 
-It was never specified; the keys are those of PyPI. All of them are always present, null where unknown;
-only unknown digests are left out. Pure.
+It was never specified; the keys are those of PyPI. All keys are always present, null if unknown; only
+unknown digests are left out. Pure.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 #: The media type of these documents.
 LEGACY_CONTENT_TYPE = b"application/json"
 
-#: The message for a missing project or release: PyPI's words, since clients compare them.
+#: The body for a missing project or release: PyPI's, since clients compare it.
 NOT_FOUND = b'{"message": "Not Found"}\n'
 
-#: Nothing is counted here; PyPI says the same since it does not count either.
+#: Downloads are not counted; PyPI sends the same value since it does not count either.
 _NOT_COUNTED = -1
 _DOWNLOADS = {"last_day": _NOT_COUNTED, "last_month": _NOT_COUNTED, "last_week": _NOT_COUNTED}
-#: Fields of `info` that are one line of the core metadata, by the names that `packaging` gives them.
+#: Fields of `info` from single-line fields of the core metadata, by their names in `packaging`.
 _LINES = (
     "author",
     "author_email",
@@ -59,18 +59,18 @@ _LINES = (
     "requires_python",
     "summary",
 )
-#: And those that are lists.
+#: Fields of `info` from repeated fields.
 _LISTS = ("dynamic", "license_files", "provides_extra", "requires_dist")
 
 
 def latest_version(page: ProjectPage) -> str | None:
     """
-    Choose the release that stands for a project, as PyPI does.
+    Choose the release that represents a project, like PyPI.
 
-    One that is not yanked if there is any, then a final one if there is any, then the highest.
+    Releases that are not yanked are preferred, then final ones, then the highest.
 
     Returns:
-        As the page spells it; None if no file is offered.
+        The version as the page spells it; None if no file is offered.
     """
     releases = {files[0].version: files for files in _releases(page).values()}
     return max(releases, key=lambda version: _rank(version, releases[version]), default=None)
@@ -89,19 +89,19 @@ def find_version(page: ProjectPage, version: str) -> str | None:
     Find a version in any of its spellings (PEP 440 compares them).
 
     Returns:
-        As the page spells it; None if the project has no such version.
+        The version as the page spells it; None if the project has no such version.
     """
-    wanted = canonical_version(version)
-    return next((one for one in offered_versions(page) if canonical_version(one) == wanted), None)
+    canonical = canonical_version(version)
+    return next((item for item in offered_versions(page) if canonical_version(item) == canonical), None)
 
 
 def release_files(page: ProjectPage, version: str) -> list[File]:
-    """Give the files of a version, in any of its spellings."""
+    """Return the files of a version, in any of its spellings."""
     return _releases(page).get(canonical_version(version), [])
 
 
 def _releases(page: ProjectPage) -> dict[str, list[File]]:
-    """Give the files of each release, however their versions are spelled."""
+    """Group the files by release, however their versions are spelled."""
     releases: dict[str, list[File]] = {}
     for file in offered_files(page):
         releases.setdefault(canonical_version(file.version), []).append(file)
@@ -120,19 +120,19 @@ def write_project(
 
     Args:
         page: With at least one file, if no version is given.
-        metadata: The core metadata of the release, of any quality; None if there is none: then
-            `info` says what the page says.
-        version: As `find_version` gave it; None for the latest, together with all `releases`.
-        base_url: URL of the index; None makes all URLs relative to that of the
-            document, `pypi/PROJECT/json` or `pypi/PROJECT/VERSION/json`.
+        metadata: The core metadata of the release, perhaps invalid; None if there is none: then `info`
+            is taken from the page.
+        version: From `find_version`; None for the latest, together with all `releases`.
+        base_url: URL of the index; None makes all URLs relative to that of the document,
+            `pypi/PROJECT/json` or `pypi/PROJECT/VERSION/json`.
     """
     depth = 2 if version is None else 3
     base = "../" * depth if base_url is None else f"{base_url.rstrip('/')}/"
-    chosen = version if version is not None else latest_version(page) or ""
+    selected = version if version is not None else latest_version(page) or ""
     folder = f"{base}simple/{page.name}/"
-    files = release_files(page, chosen)
+    files = release_files(page, selected)
     document: dict[str, Any] = {
-        "info": _info(page, chosen, files, parse_core_metadata(metadata), base),
+        "info": _info(page, selected, files, parse_core_metadata(metadata), base),
         "last_serial": 0,
         "ownership": {"organization": None, "roles": []},
         "urls": [_file(file, folder) for file in files],
@@ -141,8 +141,8 @@ def write_project(
     if version is None:
         releases = _releases(page)
         document["releases"] = {
-            one: [_file(file, folder) for file in releases.get(canonical_version(one), ())]
-            for one in offered_versions(page)
+            item: [_file(file, folder) for file in releases.get(canonical_version(item), ())]
+            for item in offered_versions(page)
         }
     # Not sorted: the releases are in the order of their versions.
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -151,42 +151,44 @@ def write_project(
 
 def parse_core_metadata(document: bytes | None) -> Mapping[str, Any]:
     """
-    Read core metadata as far as it can be read.
+    Parse core metadata as far as it is valid.
 
     Returns:
-        By the names that `packaging` gives the fields. Of a field that is there too often the first
-        counts; what cannot be read at all is not there.
+        The values by the names of the fields in `packaging`. Of repeated single-line fields the first one
+        counts; invalid fields are left out.
     """
     if document is None:
         return {}
     try:
-        # Not at the top: it brings a parser of licenses and more, which no server needs to start.
+        # Imported here: it imports a parser of licenses and more, which would slow down the start.
         from packaging.metadata import parse_email
 
         fields, rest = parse_email(document)
-    # The email parser has raised several errors on odd input over the years, and the page is right
-    # without it.
+    # The email parser has raised various errors on odd input over the years; the page is valid without
+    # the metadata.
     except Exception:
         return {}
-    found: dict[str, Any] = dict(fields)
+    parsed: dict[str, Any] = dict(fields)
     for name, values in rest.items():
         key = name.replace("-", "_")
         if key in _LINES and values and isinstance(values[0], str):
-            found.setdefault(key, values[0])
-    return found
+            parsed.setdefault(key, values[0])
+    return parsed
 
 
 def _info(
     page: ProjectPage, version: str, files: list[File], fields: Mapping[str, Any], base: str
 ) -> dict[str, Any]:
     reasons = [yank_reason(file) for file in files]
-    people = f"{base}project/{page.name}/"
-    said = {name: fields.get(name) for name in (*_LINES, *_LISTS)}
-    if said["requires_python"] is None:
-        said["requires_python"] = next((file.requires_python for file in files if file.requires_python), None)
+    project_url = f"{base}project/{page.name}/"
+    values = {name: fields.get(name) for name in (*_LINES, *_LISTS)}
+    if values["requires_python"] is None:
+        values["requires_python"] = next(
+            (file.requires_python for file in files if file.requires_python), None
+        )
     yanked = _all_yanked(files)
     return {
-        **said,
+        **values,
         "bugtrack_url": None,
         "classifiers": fields.get("classifiers") or [],
         "description": fields.get("description") or "",
@@ -194,11 +196,11 @@ def _info(
         "downloads": _DOWNLOADS,
         "keywords": _joined(fields.get("keywords")),
         "name": _name(page, fields),
-        "package_url": people,
+        "package_url": project_url,
         "platform": _joined(fields.get("platforms")),
-        "project_url": people,
+        "project_url": project_url,
         "project_urls": fields.get("project_urls"),
-        "release_url": people,
+        "release_url": project_url,
         "version": version,
         "yanked": yanked,
         "yanked_reason": next((reason for reason in reasons if reason), None) if yanked else None,
@@ -206,9 +208,9 @@ def _info(
 
 
 def _name(page: ProjectPage, fields: Mapping[str, Any]) -> str:
-    """Give the project's name as its authors spell it."""
-    said = fields.get("name")
-    return said if isinstance(said, str) and normalize(said) == page.name else page.name
+    """Return the project's name as its authors spell it."""
+    name = fields.get("name")
+    return name if isinstance(name, str) and normalize(name) == page.name else page.name
 
 
 def _joined(values: Any) -> str | None:
@@ -241,7 +243,7 @@ def _file(file: File, folder: str) -> dict[str, Any]:
 
 
 def _kind(file: File) -> tuple[str, str]:
-    """Give the package type, and for which Python it is: the Python tag of a wheel, else `source`."""
+    """Return the package type, and the Python version: the Python tag of a wheel, else `source`."""
     if not file.filename.endswith(".whl"):
         return DistributionType.SDIST.value, "source"
     try:

@@ -35,7 +35,7 @@ class ProjectStatus:
 
     Attributes:
         status: The marker.
-        reason: Free text for people; empty if none was given.
+        reason: Free text for users; may be empty.
     """
 
     status: Status = Status.ACTIVE
@@ -45,10 +45,10 @@ class ProjectStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Yanked:
     """
-    A file that installers take only when its exact version is asked for (PEP 592).
+    A file that installers use only if its exact version is requested (PEP 592).
 
     Attributes:
-        reason: Free text for people; empty if none was given.
+        reason: Free text for users; may be empty.
     """
 
     reason: str = ""
@@ -60,17 +60,17 @@ class File:
     A distribution file of a project: a wheel or an sdist.
 
     Attributes:
-        filename: Exactly as it is served; the last segment of its URL.
-        version: PEP 440, in normal form where it is valid, else as the file name spells it.
+        filename: The last segment of its URL, decoded.
+        version: PEP 440, in normal form if valid, else as the file name spells it.
         hashes: Algorithm to lower-case hex digest. The writers emit `sha256` only.
-        size: In bytes; None if it is not known (PEP 700 then forbids to claim 1.1).
-        upload_time: Aware, UTC (PEP 700); None if it is not known, never invented.
+        size: In bytes; None if unknown (PEP 700 then forbids to claim 1.1).
+        upload_time: Aware, UTC (PEP 700); None if unknown, never invented.
         requires_python: A valid specifier set, as the metadata spells it; None if there is none.
-        core_metadata: Digests of the file's `.metadata` (PEP 714): empty if there is one of
-            unknown digest, None if there is none.
+        core_metadata: Digests of the file's `.metadata` (PEP 714): empty if its digest is unknown, None if
+            it does not exist.
         yanked: None unless yanked.
         sidecars: Which of `.asc` and `.provenance` exist beside the file.
-        provenance_url: An absolute https URL given by an upstream; None for a file of our own.
+        provenance_url: An absolute https URL given by an upstream; None for a local file.
     """
 
     filename: str
@@ -88,14 +88,14 @@ class File:
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class ProjectPage:
     """
-    What an index says of one project.
+    The page of one project.
 
     Attributes:
         name: Normalized (PEP 503).
         files: Ordered by version, then file name.
-        versions: Every version of the project once, ascending (PEP 700). Those of the files, and
-            any that have none.
-        status: Active unless said otherwise. A quarantined project offers no files.
+        versions: Every version of the project once, ascending (PEP 700), including versions without
+            files.
+        status: Active by default. A quarantined project offers no files.
     """
 
     name: str
@@ -111,7 +111,7 @@ class ProjectList:
 
     Attributes:
         names: Normalized, ascending, each once.
-        complete: False while an unreadable folder may hold further, unknown names.
+        complete: False while an unreadable folder may contain further, unknown names.
     """
 
     names: tuple[str, ...] = ()

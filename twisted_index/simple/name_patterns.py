@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeAlias
 
-    #: Tells whether a normalized name is meant.
+    #: Returns whether a normalized name matches.
     NameMatcher: TypeAlias = Callable[[str], bool]
 
-#: What a name can hold, and what `fnmatch` reads: `*`, `?`, `[abc]`, `[!a-z]`. A bracket without its
-#: other one would be a character, which no name has. Within brackets only a range has a hyphen, and
-#: nothing a dot or a low line: normalized, `[a.z]` would be a range.
-_ONE = r"(?:[A-Za-z0-9*?]|\[!?(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])"
-_PATTERN = re.compile(rf"{_ONE}(?:(?:{_ONE}|[._-])*{_ONE})?", re.ASCII)
+#: The characters of names, and the wildcards of `fnmatch`: `*`, `?`, `[abc]`, `[!a-z]`. An unpaired
+#: bracket would match itself, which no name contains. Brackets contain hyphens in ranges only, and no dots
+#: or underscores: normalized, `[a.z]` would be a range.
+_CHARACTER = r"(?:[A-Za-z0-9*?]|\[!?(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])"
+_PATTERN = re.compile(rf"{_CHARACTER}(?:(?:{_CHARACTER}|[._-])*{_CHARACTER})?", re.ASCII)
 
 _BRACKETS = re.compile(r"\[[^\]]*\]")
 _RANGE = re.compile(r"([a-z0-9])-([a-z0-9])")
 
-#: A pattern of names, and perhaps a specifier set behind it; "!" begins "!=" as well as "[!abc]".
+#: A pattern of names, optionally with a specifier set; "!" begins "!=" as well as "[!abc]".
 _DENIAL = re.compile(r"(?P<name>(?:[A-Za-z0-9._*?\[\]-]|!(?!=))+)\s*(?P<versions>[=~<>!].*)?", re.ASCII)
 
 
 def normalized_pattern(pattern: str) -> str:
     """
-    Give a pattern the spelling of the names that it is held against (PEP 503).
+    Normalize a pattern like the names that it is matched against (PEP 503).
 
     Args:
-        pattern: As `fnmatch` reads it, in any spelling: `Acme_*` and `acme.*` are `acme-*`.
+        pattern: A pattern for `fnmatch`, in any spelling: `Acme_*` and `acme.*` are `acme-*`.
 
     Raises:
-        ValueError: No name could ever match it, which its author cannot have meant.
+        ValueError: No name could ever match the pattern.
     """
     if not _PATTERN.fullmatch(pattern) or any(low > high for low, high in _ranges(pattern.lower())):
         raise ValueError(f"{pattern!r} is not a pattern of project names; write it like acme-*")
@@ -48,14 +48,14 @@ def normalized_pattern(pattern: str) -> str:
 
 
 def _ranges(pattern: str) -> Iterator[tuple[str, str]]:
-    """Give the ranges within the brackets of a pattern: their first and last characters."""
+    """Yield the first and last characters of the ranges within the brackets of a pattern."""
     for within in _BRACKETS.findall(pattern):
         yield from _RANGE.findall(within)
 
 
 def name_matcher(patterns: Iterable[str]) -> NameMatcher:
     """
-    Make the test of whether a normalized name matches one of some patterns.
+    Return a function that matches normalized names against any of several patterns.
 
     Raises:
         ValueError: See `normalized_pattern`.
@@ -70,11 +70,11 @@ def name_matcher(patterns: Iterable[str]) -> NameMatcher:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenyRule:
     """
-    Projects, or versions of them, that are not to be had.
+    Denies projects, or versions of them.
 
     Attributes:
-        matches: Whose projects.
-        versions: Which versions (PEP 440), pre-releases included; None for the whole project.
+        matches: Matches the names of the projects.
+        versions: The denied versions (PEP 440), pre-releases included; None for the whole project.
     """
 
     matches: NameMatcher
@@ -83,45 +83,45 @@ class DenyRule:
     @classmethod
     def parse(cls, text: str) -> DenyRule:
         """
-        Read `evil`, `evil-*` or `django>=4,<5`.
+        Parse `evil`, `evil-*` or `django>=4,<5`.
 
         Raises:
-            ValueError: It is neither a pattern of names nor one with a specifier set.
+            ValueError: The text is neither a pattern of names nor one with a specifier set.
         """
-        found = _DENIAL.fullmatch(text.strip())
-        if found is None:
+        match = _DENIAL.fullmatch(text.strip())
+        if match is None:
             raise ValueError(f"{text!r} is not a requirement; write it like evil-* or django>=4,<5")
         try:
-            versions = None if found["versions"] is None else SpecifierSet(found["versions"])
+            versions = None if match["versions"] is None else SpecifierSet(match["versions"])
         except InvalidSpecifier as error:
             raise ValueError(f"{text!r} has a version specifier that PEP 440 does not allow") from error
-        return cls(matches=name_matcher([found["name"]]), versions=versions)
+        return cls(matches=name_matcher([match["name"]]), versions=versions)
 
     def forbids(self, version: str) -> bool:
         """
-        Tell whether a version of a project that matches is not to be had.
+        Whether the rule denies a version of a matching project.
 
-        A version that PEP 440 does not allow cannot be compared, and is forbidden in doubt.
+        A version that PEP 440 does not allow cannot be compared, and is denied.
         """
         if self.versions is None:
             return True
         try:
             return self.versions.contains(Version(version), prereleases=True)
-        # InvalidVersion is one, and so is Python's refusal of a number of 4,300 digits.
+        # InvalidVersion is a ValueError, and so is the error of int() for more than 4,300 digits.
         except ValueError:
             return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenyRules:
-    """Several of them, held against one project at a time."""
+    """Several deny rules, checked for one project at a time."""
 
     rules: tuple[DenyRule, ...] = field(default=())
 
     @classmethod
     def parse(cls, texts: Iterable[str]) -> DenyRules:
         """
-        Read each of them.
+        Parse several rules.
 
         Raises:
             ValueError: See `DenyRule.parse`.
@@ -129,9 +129,9 @@ class DenyRules:
         return cls(rules=tuple(map(DenyRule.parse, texts)))
 
     def denies_project(self, project: str) -> bool:
-        """Tell whether nothing of a project is to be had."""
-        return any(one.versions is None and one.matches(project) for one in self.rules)
+        """Whether a project is denied as a whole."""
+        return any(rule.versions is None and rule.matches(project) for rule in self.rules)
 
     def for_project(self, project: str) -> tuple[DenyRule, ...]:
-        """Give those that hold for some or all versions of a project."""
-        return tuple(one for one in self.rules if one.matches(project))
+        """Return the rules that deny some or all versions of a project."""
+        return tuple(rule for rule in self.rules if rule.matches(project))

@@ -1,7 +1,7 @@
 """
-Names: of projects, of distribution files, and of versions in their order.
+Names of projects and distribution files, and versions in their order.
 
-Decided by text alone, without looking at a file.
+Derived from text alone, without reading files.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 A page of another index as parsed, with each value validated by itself.
 
-An invalid value is left out: the type of a size, the letters of a digest. The caller decides which files
-belong to the project, and resolves their URLs.
+Invalid values are left out, such as a size that is not a number. The caller decides which files belong to
+the project, and resolves their URLs.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from twisted_index.simple.model import Yanked
 
-#: Entries of a page. The largest projects in the field have some ten thousand files.
+#: Entries of a page. The largest known projects have some ten thousand files.
 MAX_FILES = 200_000
 #: Characters of a reason; the rest is cut off.
 _MAX_REASON = 2000
 #: Characters of a specifier set; real ones have less than a hundred.
 _MAX_SPECIFIERS = 1024
-#: Bytes; what a 64-bit number holds.
+#: Bytes; the largest signed 64-bit number.
 _MAX_SIZE = 2**63 - 1
 
-# Hex digits of the digests that hashlib knows by just these names. A `blake2b` of another length is
-# something else to each client, so it is no digest here.
+# Hex digits of the digests that hashlib has under these names. Clients interpret a `blake2b` of another
+# length differently, so it is not accepted.
 _DIGITS = {
     "sha256": 64,
     "sha512": 128,
@@ -47,10 +47,10 @@ _HEX = re.compile(r"[0-9a-f]+")
 
 class InvalidPage(ValueError):
     """
-    A page that cannot be taken for one of the simple API.
+    A page that cannot be one of the simple API.
 
     Attributes:
-        reason: What is wrong, as the end of a sentence: "it is no JSON".
+        reason: As the end of a sentence: "it is no JSON".
     """
 
     def __init__(self, reason: str) -> None:
@@ -64,13 +64,13 @@ class ParsedFile:
     One entry of a page.
 
     Attributes:
-        url: As it stands there; relative or absolute, perhaps no URL at all.
-        name: What the page calls the file; None if it does not say. Perhaps no file name at all.
+        url: As on the page; relative or absolute, not validated.
+        name: The name of the file on the page, not validated; None without one.
         hashes: Known algorithms to lower-case hex digests.
         size: In bytes.
         upload_time: Aware, UTC.
         requires_python: A valid specifier set.
-        core_metadata: None if no `.metadata` is offered; its digests, if any are stated.
+        core_metadata: The digests of `.metadata`, possibly none; None if it is not offered.
         yanked: None unless yanked.
         signed: Whether there is an `.asc`.
         provenance_url: An https URL.
@@ -94,12 +94,12 @@ class ParsedPage:
     A page.
 
     Attributes:
-        files: In their order.
-        versions: As they stand there.
-        status: Active if nothing else, or nothing known, is stated.
-        base: What relative URLs are relative to, if the page says so itself.
-        headings: What it calls itself. None if its form alone says that it is of the simple API; else
-            it may be any page of the web.
+        files: In the order of the page.
+        versions: As on the page.
+        status: Active if the page states none or an unknown one.
+        base: The base of relative URLs, if the page defines one.
+        headings: Title and headings. None if the page is recognizable as one of the simple API; else it
+            may be any web page.
     """
 
     files: tuple[ParsedFile, ...] = ()
@@ -109,44 +109,44 @@ class ParsedPage:
     headings: tuple[str, ...] | None = None
 
 
-def valid_digests(stated: Iterable[tuple[str, object]]) -> dict[str, str]:
-    """Keep the digests whose algorithm is known and whose value can be one; the first of each."""
-    kept: dict[str, str] = {}
-    for algorithm, value in stated:
+def valid_digests(values: Iterable[tuple[str, object]]) -> dict[str, str]:
+    """Return the digests of known algorithms with a well-formed value; the first of each algorithm."""
+    digests: dict[str, str] = {}
+    for algorithm, value in values:
         algorithm = algorithm.strip().lower()
         if not isinstance(value, str):
             continue
         value = value.strip().lower()
         if len(value) == _DIGITS.get(algorithm) and _HEX.fullmatch(value) is not None:
-            kept.setdefault(algorithm, value)
-    return kept
+            digests.setdefault(algorithm, value)
+    return digests
 
 
 def parse_digests(text: str) -> dict[str, str]:
-    """Read `sha256=…`, perhaps several joined by `&`, perhaps among other things (`egg=…`)."""
+    """Read `sha256=…`, possibly several joined by `&`, possibly among other parameters (`egg=…`)."""
     pairs = (part.partition("=") for part in text.split("&"))
     return valid_digests((algorithm, value) for algorithm, _, value in pairs)
 
 
 def parse_size(value: object) -> int | None:
-    """Read a size; None if it is none."""
-    # JSON's true is an int to Python.
+    """Read a size; None if invalid."""
+    # JSON's true is an int in Python.
     return value if type(value) is int and 0 <= value <= _MAX_SIZE else None
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """Read a moment in ISO 8601 with an offset; None if it is none, since no offset is to be guessed."""
+    """Read a time in ISO 8601 with an offset; None if invalid or without an offset, which is not guessed."""
     if not isinstance(value, str) or len(value) > 64:
         return None
     try:
-        read = datetime.fromisoformat(value.strip())
-        return None if read.tzinfo is None else read.astimezone(UTC)
+        time = datetime.fromisoformat(value.strip())
+        return None if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
 
 def parse_specifiers(value: object) -> str | None:
-    """Read a specifier set (PEP 440); None if it is none, because uv drops a file for a wrong one."""
+    """Read a specifier set (PEP 440); None if invalid, because uv drops a file with an invalid one."""
     if not isinstance(value, str) or len(value) > _MAX_SPECIFIERS:
         return None
     text = one_line(value)
@@ -154,7 +154,7 @@ def parse_specifiers(value: object) -> str | None:
 
 
 def parse_reason(value: object) -> str:
-    """Read free text for people as one encodable line; empty if it is no text."""
+    """Read free text for users as one encodable line; empty unless it is a string."""
     if not isinstance(value, str):
         return ""
     text = value[:_MAX_REASON].encode("utf-8", "replace").decode()
@@ -162,16 +162,16 @@ def parse_reason(value: object) -> str:
 
 
 def parse_https_url(value: object) -> str | None:
-    """Read an absolute https URL without a user (PEP 740); None if it is none."""
+    """Read an absolute https URL without a user (PEP 740); None if invalid."""
     if not isinstance(value, str) or len(value) > 8192 or not value.isascii() or not value.isprintable():
         return None
     try:
         parts = urlsplit(value)
-        is_good = parts.scheme.lower() == "https" and parts.hostname and "@" not in parts.netloc
+        valid = parts.scheme.lower() == "https" and parts.hostname and "@" not in parts.netloc
         _ = parts.port
     except ValueError:
         return None
-    return value if is_good and " " not in value else None
+    return value if valid and " " not in value else None
 
 
 def parse_project_status(marker: object, reason: object) -> ProjectStatus:
@@ -185,10 +185,10 @@ def parse_project_status(marker: object, reason: object) -> ProjectStatus:
 
 def check_api_version(value: object) -> None:
     """
-    Refuse a page of another major version (PEP 629); none at all is 1.0.
+    Reject a page of another major version (PEP 629); a page without a version has 1.0.
 
     Raises:
-        UnreadablePage: It says that it is of one.
+        InvalidPage: The page has another major version.
     """
     major = value.strip().partition(".")[0] if isinstance(value, str) else "1"
     if major.isascii() and major.isdigit() and int(major[:9]) != 1:

@@ -3,12 +3,12 @@ A kit for testing with package indexes.
 
 It is public: programs that embed an index, or install from one, may use it in their own tests.
 
-Distribution files, made in memory; the same arguments give the same bytes:
+Distribution files, built in memory; equal arguments give equal bytes:
 
     wheel = make_wheel("demo", "1.0", requires=["other>=2"])
     wheel.write_to(folder)  # folder / "demo-1.0-py3-none-any.whl", and pip installs it
 
-A source to put them in, and an index of it without a port:
+A source for them, and an index of it without a port:
 
     source = MemorySource(wheel)
     source.add(make_sdist("demo", "1.1"), yanked="broken")
@@ -26,20 +26,20 @@ And an index with a port, for real installers; as a fixture in `twisted_index.te
         index.add(wheel)
         run_our_installer("--index-url", index.url)
 
-It takes every setting of a server, such as uploads and an upstream:
+It accepts every setting of a server, such as uploads and an upstream:
 
     uploads = UploadSettings(upload=True, anonymous_upload=True)
     upstreams = UpstreamSettings(urls=(other_index.url,), mode="proxy")
     with RunningIndex(Settings(uploads=uploads, upstreams=upstreams)) as index:
         run_our_publisher("--repository-url", f"{index.base_url}legacy/")
 
-A source or a store of your own can prove that it keeps its contract; see `contracts`:
+Tests that a source or a store of your own fulfils its contract; see `contracts`:
 
     class TestNightly(SourceContract):
         def harness(self):
             return NightlyHarness()
 
-Out of scope: building real distributions; the files have just what installers read.
+Out of scope: building real distributions; the files contain only what installers read.
 """
 
 from twisted_index.testing.contracts import SourceContract, SourceHarness, StoreContract, StoreHarness

@@ -1,4 +1,4 @@
-"""Writes archives reproducibly: equal content gives equal bytes."""
+"""Writes reproducible archives: equal content gives equal bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEMBER_SECONDS: Final = 315532800
 
 
 def record_of(members: Mapping[str, bytes], record: str) -> bytes:
-    """Write RECORD: each path with its digest and size in bytes, and itself with neither (PEP 376)."""
+    """Write RECORD: each path with digest and size in bytes, and RECORD itself with neither (PEP 376)."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     for path, content in members.items():
@@ -33,13 +33,13 @@ def record_of(members: Mapping[str, bytes], record: str) -> bytes:
 
 
 def write_zip(members: Mapping[str, bytes], *, compress: bool = True) -> bytes:
-    """Write a zip archive whose bytes depend on nothing but the arguments."""
+    """Write a zip archive whose bytes depend on the arguments only."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as writer:
         for path, content in members.items():
             member = zipfile.ZipInfo(path, _MEMBER_TIME)
             member.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-            member.create_system = 3  # Unix, wherever this runs: the attributes below are its modes
+            member.create_system = 3  # Unix, on every system: the attributes below are Unix modes
             member.external_attr = 0o100644 << 16
             writer.writestr(member, content)
     return archive.getvalue()
@@ -59,7 +59,7 @@ def _tar_gz(members: Mapping[str, bytes]) -> bytes:
     return gzip.compress(_tar(members), mtime=0)
 
 
-#: How an sdist is written, by its extension.
+#: Functions that write an sdist, by its extension.
 SDIST_WRITERS: Final[Mapping[str, Callable[[Mapping[str, bytes]], bytes]]] = {
     ".tar.gz": _tar_gz,
     ".tgz": _tar_gz,

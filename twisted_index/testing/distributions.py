@@ -1,9 +1,9 @@
 """
-Makes wheels and sdists in memory that installers take.
+Builds wheels and sdists in memory that installers accept.
 
-The same arguments give the same bytes, so that digests may be compared between runs.
+Equal arguments give equal bytes, so that digests can be compared between runs.
 
-Out of scope: building real distributions; the files have just what installers read.
+Out of scope: building real distributions; the files contain only what installers read.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from packaging.version import InvalidVersion, Version
 
 from twisted_index.testing.archives import SDIST_WRITERS, record_of, write_zip
 
-#: Paths inside an archive and what stands there; text is written as UTF-8.
+#: The members of an archive by path; text is written as UTF-8.
 Contents = Mapping[str, bytes | str]
 
-# 2.2 is the first in which an sdist's dependencies may be trusted without a build (PEP 643).
+# 2.2 is the first version in which an sdist's dependencies are reliable without a build (PEP 643).
 _METADATA_VERSION: Final = "2.2"
 
-# An in-tree build backend (PEP 517) that needs nothing installed: an sdist brings its own wheel.
+# An in-tree build backend (PEP 517) without dependencies: an sdist contains its own wheel.
 _PYPROJECT: Final = """\
 [build-system]
 requires = []
@@ -53,14 +53,14 @@ def build_sdist(sdist_directory, config_settings=None):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltFile:
     """
-    A distribution file, or something that claims to be one, in memory.
+    A distribution file in memory, valid or not.
 
     Attributes:
         project: The normalized name of its project.
-        version: In normal form (PEP 440) if it is valid, else as it was given.
-        filename: What it is called; the last segment of its URL.
+        version: In normal form (PEP 440) if valid, else as given.
+        filename: The last segment of its URL, decoded.
         content: Its bytes.
-        metadata: The core metadata inside, the bytes that belong at the URL plus `.metadata`.
+        metadata: Its core metadata, which is served at the URL plus `.metadata`.
     """
 
     project: str
@@ -81,13 +81,13 @@ class BuiltFile:
 
     def write_to(self, folder: str | Path) -> Path:
         """
-        Write the file into a folder, under its own name, and over what was there.
+        Write the file into a folder under its own name, replacing an existing file.
 
         Args:
-            folder: Made, with its parents, if it is not there yet.
+            folder: Created, with its parents, if it does not exist.
 
         Returns:
-            Where the file is now.
+            The path of the file.
         """
         target = Path(folder) / self.filename
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,38 +110,38 @@ def make_wheel(
     compress: bool = True,
 ) -> BuiltFile:
     """
-    Make a wheel that installers take.
+    Build a wheel that installers accept.
 
     Args:
-        name: The project's name in any spelling; the file name holds it escaped (PEP 427).
-        version: Brought into normal form (PEP 440) if it is valid, else left as it is.
+        name: The project's name in any spelling; escaped in the file name (PEP 427).
+        version: Normalized (PEP 440) if valid, else unchanged.
         requires: Requirements (PEP 508), one `Requires-Dist` each.
         requires_python: A specifier set, such as `>=3.9`.
         build: A build tag; begins with a digit.
-        tag: Python, ABI and platform, each perhaps several joined by dots (PEP 425).
-        extra_metadata: More header lines of METADATA, such as `Provides-Extra: tls`.
+        tag: Python, ABI and platform, each possibly several joined by dots (PEP 425).
+        extra_metadata: Further header lines of METADATA, such as `Provides-Extra: tls`.
         files: The installed files; by default a package with a `__version__`.
         metadata: The whole METADATA, overriding the other arguments.
-        filename: A name for the file that differs from the right one.
+        filename: Overrides the correct file name.
         compress: Deflate the members; else they are stored.
 
     Returns:
-        The wheel; its bytes depend on nothing but the arguments.
+        The wheel; its bytes depend on the arguments only.
     """
-    escaped, spelled = _escaped(name), _normal(version)
+    escaped, normalized = _escaped(name), _normal(version)
     if metadata is None:
-        metadata = _core_metadata(name, spelled, requires, requires_python, extra_metadata)
+        metadata = _core_metadata(name, normalized, requires, requires_python, extra_metadata)
     if files is None:
-        files = {f"{escaped}/__init__.py": f'__version__ = "{spelled}"\n'}
-    dist_info = f"{escaped}-{_wheel_part(spelled)}.dist-info"
+        files = {f"{escaped}/__init__.py": f'__version__ = "{normalized}"\n'}
+    dist_info = f"{escaped}-{_wheel_part(normalized)}.dist-info"
     members = {path: _as_bytes(content) for path, content in files.items()}
     members[f"{dist_info}/METADATA"] = _as_bytes(metadata)
     members[f"{dist_info}/WHEEL"] = _wheel_file(build, tag)
     members[f"{dist_info}/RECORD"] = record_of(members, f"{dist_info}/RECORD")
-    parts = [escaped, _wheel_part(spelled), *([build] if build else []), tag]
+    parts = [escaped, _wheel_part(normalized), *([build] if build else []), tag]
     return BuiltFile(
         project=canonicalize_name(name),
-        version=spelled,
+        version=normalized,
         filename=filename or "-".join(parts) + ".whl",
         content=write_zip(members, compress=compress),
         metadata=_as_bytes(metadata),
@@ -161,32 +161,32 @@ def make_sdist(
     filename: str | None = None,
 ) -> BuiltFile:
     """
-    Make an sdist that installers take; it builds offline, with nothing installed.
+    Build an sdist that installers accept; it builds offline, without dependencies.
 
     Args:
-        name: The project's name in any spelling; the file name holds it escaped (PEP 625).
-        version: Brought into normal form (PEP 440) if it is valid, else left as it is.
+        name: The project's name in any spelling; escaped in the file name (PEP 625).
+        version: Normalized (PEP 440) if valid, else unchanged.
         extension: One of `.tar.gz`, `.tgz`, `.zip`, `.tar.bz2`, `.tar.xz`, `.tar`.
         requires: Requirements (PEP 508), one `Requires-Dist` each.
         requires_python: A specifier set, such as `>=3.9`.
-        extra_metadata: More header lines of PKG-INFO, such as `Dynamic: Requires-Dist`.
-        files: What the wheel that is built from it installs, as for `make_wheel`.
+        extra_metadata: Further header lines of PKG-INFO, such as `Dynamic: Requires-Dist`.
+        files: The files that the wheel built from it installs, as for `make_wheel`.
         metadata: The whole PKG-INFO, overriding the other arguments.
-        filename: A name for the file that differs from the right one.
+        filename: Overrides the correct file name.
 
     Returns:
-        The sdist; its bytes depend on nothing but the arguments.
+        The sdist; its bytes depend on the arguments only.
 
     Raises:
-        ValueError: The extension is not one of those.
+        ValueError: The extension is not one of these.
     """
     if extension not in SDIST_WRITERS:
         raise ValueError(f"An sdist's extension is one of {', '.join(SDIST_WRITERS)}; not {extension!r}.")
-    escaped, spelled = _escaped(name), _normal(version)
+    escaped, normalized = _escaped(name), _normal(version)
     if metadata is None:
-        metadata = _core_metadata(name, spelled, requires, requires_python, extra_metadata)
+        metadata = _core_metadata(name, normalized, requires, requires_python, extra_metadata)
     wheel = make_wheel(name, version, files=files, metadata=metadata)
-    top = f"{escaped}-{spelled}"
+    top = f"{escaped}-{normalized}"
     members = {
         f"{top}/PKG-INFO": _as_bytes(metadata),
         f"{top}/pyproject.toml": _PYPROJECT.encode(),
@@ -195,7 +195,7 @@ def make_sdist(
     }
     return BuiltFile(
         project=canonicalize_name(name),
-        version=spelled,
+        version=normalized,
         filename=filename or f"{top}{extension}",
         content=SDIST_WRITERS[extension](members),
         metadata=_as_bytes(metadata),
@@ -219,7 +219,7 @@ def _normal(version: str) -> str:
 
 
 def _wheel_part(version: str) -> str:
-    """Keep a version that is not valid from looking like two parts of a wheel's name (PEP 427)."""
+    """Escape the hyphens of an invalid version, which separate the parts of a wheel's name (PEP 427)."""
     return version.replace("-", "_")
 
 

@@ -1,7 +1,7 @@
 """
-An index under test without a port: real Site, real requests, bytes that move in memory.
+An index under test without a port: a real Site and real requests, with connections in memory.
 
-Nothing here needs a reactor, and no time passes but what a test lets pass.
+Needs no reactor; time passes only when a test advances the clock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: What requests call the server, unless they say otherwise.
+#: The default Host of requests.
 HOST = "index.test"
 
 
@@ -53,7 +53,7 @@ class SynchronousRunner:
         return execute(function, *args, **kwargs)
 
     def stop(self) -> Deferred[None]:
-        """Stop; there is nothing to wait for."""
+        """Stop immediately."""
         return succeed(None)
 
 
@@ -63,7 +63,7 @@ class Connection:
 
     Args:
         transport: The server's end.
-        settle: Lets happen whatever can happen now.
+        settle: See `SiteInMemory.settle`.
     """
 
     def __init__(self, transport: MemoryTransport, settle: Callable[[], None]) -> None:
@@ -73,21 +73,21 @@ class Connection:
 
     @property
     def received(self) -> bytes:
-        """All that came so far, as it is on the wire."""
+        """All bytes that the client has received so far."""
         return self._transport.received
 
     @property
     def closed(self) -> bool:
-        """Whether the connection has ended, on either side."""
+        """Whether either side has closed the connection."""
         return not self._transport.connected
 
     def send(self, data: bytes, *, size: int | None = None) -> None:
         """
-        Send bytes as they are.
+        Send raw bytes.
 
         Args:
             data: Any bytes.
-            size: The server receives them in pieces of so many bytes; None for all at once.
+            size: Bytes per piece that the server receives; None for all at once.
         """
         step = size or max(1, len(data))
         for start in range(0, len(data), step):
@@ -104,13 +104,13 @@ class Connection:
         size: int | None = None,
     ) -> None:
         """
-        Send a request. Nothing is added but Host, and Content-Length where there is a body.
+        Send a request. Only Host is added, and Content-Length if there is a body.
 
         Args:
-            path: The request target, percent-encoded, perhaps with a query.
+            path: The request target, percent-encoded, optionally with a query.
             method: The method.
-            headers: Fields; a Host among them stands instead of the usual one.
-            body: What follows the header.
+            headers: Fields; a Host among them replaces the default one.
+            body: The body.
             size: As for `send`.
         """
         fields = list(headers.items() if isinstance(headers, Mapping) else headers)
@@ -124,13 +124,13 @@ class Connection:
 
     def responses(self, *methods: str) -> list[ReceivedResponse]:
         """
-        Take apart all that came so far.
+        Parse the responses received so far.
 
         Args:
-            methods: Of the requests, if they were sent by `send` and not all are GET.
+            methods: The methods of the requests, if they were sent by `send` and not all are GET.
 
         Raises:
-            NoReply: The last answer has not come to its end.
+            IncompleteResponse: The last response is incomplete.
         """
         return read_responses(self.received, methods or tuple(self._methods))
 
@@ -144,27 +144,27 @@ class Connection:
         self._settle()
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent, and go on listening."""
+        """Close the sending half of the connection, and keep receiving."""
         self._transport.ended = True
         self._settle()
 
     def disconnect(self) -> None:
-        """Be gone, without a word."""
+        """Drop the connection."""
         self._transport.disconnect()
         self._settle()
 
 
 class SiteInMemory:
     """
-    Any Site of Twisted, asked without a port.
+    Any Site of Twisted, without a port.
 
     Args:
-        site: Made with `reactor=clock`.
-        clock: The time, which stands still until `advance` is called.
+        site: Created with `reactor=clock`.
+        clock: Provides the time, which changes only by `advance`.
 
     Attributes:
-        site: As given.
-        clock: As given.
+        site: The Site.
+        clock: The clock.
     """
 
     def __init__(self, site: Site, clock: Clock) -> None:
@@ -173,7 +173,7 @@ class SiteInMemory:
         self._transports: list[MemoryTransport] = []
 
     def connect(self) -> Connection:
-        """Open a connection, on which anything may be sent."""
+        """Open a connection, for requests or raw bytes."""
         protocol = self.site.buildProtocol(CLIENT)
         assert protocol is not None
         transport = MemoryTransport(protocol)
@@ -189,39 +189,39 @@ class SiteInMemory:
         body: bytes = b"",
     ) -> ReceivedResponse:
         """
-        Ask on a connection of its own; arguments as for `Connection.ask`.
+        Send a request on a new connection; arguments as for `Connection.ask`.
 
         Raises:
-            NoReply: The answer has not come to its end; it may wait for the source, or for time.
+            IncompleteResponse: The response is incomplete; it may depend on the source, or on the clock.
         """
         connection = self.connect()
         connection.ask(path, method=method, headers=headers, body=body)
         try:
-            replies = connection.responses()
+            responses = connection.responses()
         finally:
             connection.disconnect()
-        if len(replies) != 1:
-            raise IncompleteResponse(f"{len(replies)} answers came to {method} {path}.")
-        return replies[0]
+        if len(responses) != 1:
+            raise IncompleteResponse(f"{len(responses)} answers came to {method} {path}.")
+        return responses[0]
 
     def head(
         self, path: str, *, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
     ) -> ReceivedResponse:
-        """Ask by HEAD, as `get` does."""
+        """Send a HEAD request, like `get`."""
         return self.get(path, method="HEAD", headers=headers)
 
     def settle(self) -> None:
-        """Let happen whatever can happen now, for instance after a Deferred of a source was fired."""
-        moved = True
-        while moved:
+        """Process all pending calls and bytes, for instance after a Deferred of a source was fired."""
+        progressed = True
+        while progressed:
             self.clock.advance(0)
-            moved = False
+            progressed = False
             for transport in self._transports:
-                moved = transport.step() or moved
+                progressed = transport.step() or progressed
         self._transports = [transport for transport in self._transports if transport.connected]
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and each thing happen at its time."""
+        """Advance the clock, and run each delayed call at its time."""
         end = self.clock.seconds() + seconds
         while True:
             due = [call.getTime() for call in self.clock.getDelayedCalls() if call.getTime() <= end]
@@ -231,7 +231,7 @@ class SiteInMemory:
                 return
 
     def disconnect_all(self) -> None:
-        """Let all clients be gone."""
+        """Drop all connections."""
         for transport in list(self._transports):
             transport.disconnect()
         self.settle()
@@ -239,28 +239,28 @@ class SiteInMemory:
 
 class IndexInMemory(SiteInMemory):
     """
-    An index in memory, for tests that return what they found without waiting.
+    An index in memory, for synchronous tests.
 
         index = IndexInMemory(MemorySource(make_wheel("demo", "1.0")))
         assert index.get("/simple/demo/").status == 200
 
-    It is our real Site and resource. What would be done in a thread is done at once. Use it as a
-    context manager, or close it, if the source has something to close.
+    It uses the real Site and resource; calls that a server runs in threads are run synchronously. Use it as
+    a context manager, or close it, if the source has something to close.
 
     Args:
         source: Any `ISource`; an empty `MemorySource` by default.
-        clock: A new one by default.
+        clock: A new `Clock` by default.
         limits: As for `IndexSite`.
         public_url: As for `IndexResource`.
         cors: As for `IndexResource`.
         headers: As for `IndexResource`.
-        access: Any `IAccessControl`; as for `IndexResource`, like all that follows.
-        store: Any `IStore`; files come and go by it if it publishes where the source looks.
-        audit_log: Any `IAuditLog`.
-        upload_settings: What may be uploaded; by default all, where there is a store.
+        access: Any `IAccessControl`, as for `IndexResource`.
+        store: Any `IStore`, as for `IndexResource`; it should publish into the source.
+        audit_log: Any `IAuditLog`, as for `IndexResource`.
+        upload_settings: As for `IndexResource`; by default uploads are enabled if there is a store.
 
     Attributes:
-        source: Where the projects come from.
+        source: Provides the projects.
     """
 
     def __init__(
@@ -277,7 +277,7 @@ class IndexInMemory(SiteInMemory):
         audit_log: IAuditLog | None = None,
         upload_settings: UploadSettings | None = None,
     ) -> None:
-        # Any, so that a test finds what its own source has besides the contract.
+        # Any, so that tests can use members of their source that are not part of the contract.
         self.source: Any = MemorySource() if source is None else source
         clock = clock or Clock()
         resource = IndexResource(
@@ -292,9 +292,9 @@ class IndexInMemory(SiteInMemory):
             upload_settings=upload_settings or UploadSettings(upload=store is not None),
         )
         super().__init__(IndexSite(resource, reactor=clock, limits=limits), clock)
-        running = ILifecycle(self.source, None)
-        if running is not None:
-            running.start()
+        lifecycle = ILifecycle(self.source, None)
+        if lifecycle is not None:
+            lifecycle.start()
 
     @classmethod
     def of_folders(
@@ -305,13 +305,13 @@ class IndexInMemory(SiteInMemory):
         **more: Any,
     ) -> IndexInMemory:
         """
-        Serve folders, as the server does, but without threads.
+        Serve folders like the server, but without threads.
 
         Args:
             paths: Folders, read in order.
-            clock: Says how long files have been at rest; a new one by default.
-            overwrite: As for `FolderStore`: the folders are published into, by everyone unless an
-                `access` is given. None for an index that can only be read.
+            clock: Measures how long files have been unchanged; a new `Clock` by default.
+            overwrite: As for `FolderStore`: enables uploads into the folders, for everyone unless an
+                `access` is given. None for a read-only index.
             more: The other arguments of the class.
         """
         clock = clock or Clock()
@@ -320,33 +320,33 @@ class IndexInMemory(SiteInMemory):
             reactor=clock,
             reader=SynchronousRunner(),
             cache_thread=SynchronousRunner(),
-            # Files get their times from the system, so its clock goes on, and the test's is added.
+            # Files get their times from the system clock, so the test's clock is added to it.
             validator=StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
         )
         if overwrite is not None:
-            history = AuditLog(None, SynchronousRunner())
+            audit_log = AuditLog(None, SynchronousRunner())
             store = FolderStore(
                 source,
                 worker=SynchronousRunner(),
-                audit_log=history,
+                audit_log=audit_log,
                 overwrite=tuple(overwrite),
                 reactor=clock,
             )
             more = {
                 "access": AnonymousAccess(anonymous_upload=True),
                 "store": store,
-                "audit_log": history,
+                "audit_log": audit_log,
                 **more,
             }
         return cls(source, clock=clock, **more)
 
     def close(self) -> None:
-        """Let all clients be gone, and stop the source."""
+        """Drop all connections, and stop the source."""
         self.disconnect_all()
-        running = ILifecycle(self.source, None)
-        if running is not None:
+        lifecycle = ILifecycle(self.source, None)
+        if lifecycle is not None:
             outcomes: list[Any] = []
-            maybeDeferred(running.stop).addBoth(outcomes.append)
+            maybeDeferred(lifecycle.stop).addBoth(outcomes.append)
             self.settle()
             if outcomes and isinstance(outcomes[0], Failure):
                 outcomes[0].raiseException()

@@ -1,4 +1,4 @@
-"""An index under test with a port, for clients that are other processes, or that block."""
+"""An index under test with a port, for clients in other processes, and blocking clients."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-#: Seconds that a start, or a stop, may take.
+#: Seconds that a start or a stop may take.
 _PATIENCE = 20.0
 
-#: A file that was rewritten in place shows at once, and a client that hangs ends no later than the test.
+#: A file rewritten in place shows at once, and a hanging client does not delay the end of a test.
 _FOR_TESTS = Settings(rescan=0.0, limits=Limits(stop_timeout=2.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequest:
     """
-    A request that was answered.
+    A request that the server has responded to.
 
     Attributes:
         method: Such as `GET`.
-        path: As it came, percent-encoded; without the query.
-        query: What came after the question mark, as it came.
-        status: The status code of the answer.
+        path: As received, percent-encoded; without the query.
+        query: As received, without the question mark.
+        status: The status code of the response.
         headers: The header fields of the request.
     """
 
@@ -49,8 +49,10 @@ class RecordedRequest:
     headers: HeaderFields
 
 
-def _adding(make: Callable[P, BuiltFile], sentence: str) -> Callable[Concatenate[RunningIndex, P], BuiltFile]:
-    """Make a method out of a maker: the same arguments, and the file goes to the index."""
+def _method_adding(
+    make: Callable[P, BuiltFile], sentence: str
+) -> Callable[Concatenate[RunningIndex, P], BuiltFile]:
+    """Turn a function that builds a file into a method that also adds the file to the index."""
 
     def add(self: RunningIndex, /, *args: P.args, **kwargs: P.kwargs) -> BuiltFile:
         return self.add(make(*args, **kwargs))
@@ -61,24 +63,24 @@ def _adding(make: Callable[P, BuiltFile], sentence: str) -> Callable[Concatenate
 
 class RunningIndex:
     """
-    An index on a free port of 127.0.0.1, over a folder of its own.
+    An index on a free port of 127.0.0.1, over a temporary folder.
 
         with RunningIndex() as index:
             index.add_wheel("demo", "1.0", requires=["other>=2"])
             subprocess.run([sys.executable, "-m", "pip", "download", "--index-url", index.url, "demo"])
             assert "/simple/demo/" in [seen.path for seen in index.requests]
 
-    It is the service that `twistd simpleindex` runs, on a reactor of its own in a thread of its own:
-    the reactor of the tests, if they have one, is neither needed nor touched. Its files are in
-    `folder`, and whatever is done there by hand is in the next answer.
+    It is the service that `twistd simpleindex` runs, on its own reactor in its own thread: a reactor of
+    the tests is neither needed nor touched. Its files are in `folder`; changes made there by hand show in
+    the next response.
 
     Args:
-        settings: All that can be set; its paths, endpoints and `fast_path` are replaced.
+        settings: The settings; paths, endpoints and `fast_path` are replaced.
     """
 
     def __init__(self, settings: Settings = _FOR_TESTS) -> None:
         self._settings = settings
-        self._seen: list[RecordedRequest] = []
+        self._requests: list[RecordedRequest] = []
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._background: BackgroundReactor | None = None
         self._service: SimpleIndexService | None = None
@@ -88,11 +90,11 @@ class RunningIndex:
 
     def start(self) -> None:
         """
-        Begin to serve an empty folder.
+        Start serving an empty folder.
 
         Raises:
-            RuntimeError: It runs already.
-            TimeoutError: It does not come up.
+            RuntimeError: The index runs already.
+            TimeoutError: The start takes too long.
         """
         if self._temporary is not None:
             raise RuntimeError("This index runs already.")
@@ -104,12 +106,12 @@ class RunningIndex:
             raise
 
     def _serve(self, folder: str) -> None:
-        # The fast path gives the same bytes, and has no Request of which to tell.
+        # The fast path sends the same bytes, but creates no Request to record.
         settings = replace(
             self._settings, paths=(folder,), listen=("tcp:0:interface=127.0.0.1",), fast_path=False
         )
         self._background = BackgroundReactor()
-        service = _WatchedService(settings, self._note, self._background.reactor)
+        service = _RecordingService(settings, self._note, self._background.reactor)
         self._background.call(service.startService, _PATIENCE)
         self._service = service
         (address,) = service.addresses
@@ -118,10 +120,10 @@ class RunningIndex:
 
     def stop(self) -> None:
         """
-        Stop, and remove the folder. Harmless if it does not run.
+        Stop, and remove the folder; no-op if the index does not run.
 
         Raises:
-            TimeoutError: Something does not end.
+            TimeoutError: The stop takes too long.
         """
         background, self._background = self._background, None
         service, self._service = self._service, None
@@ -146,17 +148,17 @@ class RunningIndex:
     ) -> None:
         self.stop()
 
-    # -- Where it is
+    # -- URL and folder
 
     @property
     def base_url(self) -> str:
-        """The URL of the server, with a slash at its end."""
+        """The URL of the server, with a trailing slash."""
         self._must_run()
         return f"http://127.0.0.1:{self._port}/"
 
     @property
     def url(self) -> str:
-        """The URL that installers take, as in `--index-url`."""
+        """The URL for installers, as in `--index-url`."""
         return f"{self.base_url}simple/"
 
     @property
@@ -169,11 +171,11 @@ class RunningIndex:
             raise RuntimeError("This index does not run: use it as a context manager, or call start().")
         return self._temporary.name
 
-    # -- What it serves
+    # -- Files
 
     def add(self, file: BuiltFile) -> BuiltFile:
         """
-        Put a file into the folder of its project, or in the place of the one of the same name.
+        Put a file into the folder of its project, replacing one of the same name.
 
         Returns:
             The file, unchanged.
@@ -181,17 +183,19 @@ class RunningIndex:
         self._put(self.folder / file.project / file.filename, file.content)
         return file
 
-    add_wheel = _adding(make_wheel, "Make a wheel and put it into the folder; arguments as for `make_wheel`.")
-    add_sdist = _adding(
+    add_wheel = _method_adding(
+        make_wheel, "Make a wheel and put it into the folder; arguments as for `make_wheel`."
+    )
+    add_sdist = _method_adding(
         make_sdist, "Make an sdist and put it into the folder; arguments as for `make_sdist`."
     )
 
     def remove(self, filename: str) -> None:
         """
-        Remove a file, and what says something about it, such as that it is yanked.
+        Remove a file and its sidecars.
 
         Raises:
-            FileNotFoundError: It is not here.
+            FileNotFoundError: The index does not have it.
         """
         path = self._find(filename)
         path.unlink()
@@ -204,21 +208,21 @@ class RunningIndex:
         Yank a file (PEP 592).
 
         Args:
-            filename: Of a file that is here.
-            reason: One line for people.
+            filename: The name of an existing file.
+            reason: One line for users.
 
         Raises:
-            FileNotFoundError: It is not here.
+            FileNotFoundError: The index does not have it.
         """
         path = self._find(filename)
         self._put(path.with_name(f"{filename}.yanked"), f"{reason}\n".encode())
 
     def _put(self, path: Path, content: bytes) -> None:
-        """Write a file so that no request meets one half of it."""
+        """Write a file atomically, so that no request reads an incomplete one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
 
     def _find(self, filename: str) -> Path:
         for path in self.folder.rglob("*"):
@@ -226,31 +230,31 @@ class RunningIndex:
                 return path
         raise FileNotFoundError(f"There is no {filename} in this index.")
 
-    # -- What it was asked
+    # -- Requests
 
     @property
     def requests(self) -> list[RecordedRequest]:
         """
-        The requests so far, in the order in which they were answered.
+        The requests so far, in the order of their responses.
 
-        A client that has its whole answer finds its request here.
+        Includes every request whose client has received the whole response.
         """
         self._let_finish()
-        return list(self._seen)
+        return list(self._requests)
 
     def clear_requests(self) -> None:
-        """Forget the requests so far."""
+        """Clear the recorded requests."""
         self._let_finish()
-        self._seen.clear()
+        self._requests.clear()
 
     def _let_finish(self) -> None:
-        """Wait for a turn of the reactor: the last bytes of an answer leave just before it is noted."""
+        """Wait for a reactor turn: a request is recorded just after the last bytes of its response."""
         if self._background is not None:
             self._background.call(lambda: None, _PATIENCE)
 
     def _note(self, request: Any) -> None:
         path, _mark, query = request.uri.decode("latin-1").partition("?")
-        seen = RecordedRequest(
+        recorded = RecordedRequest(
             method=request.method.decode("latin-1"),
             path=path,
             query=query,
@@ -263,10 +267,10 @@ class RunningIndex:
                 )
             ),
         )
-        self._seen.append(seen)
+        self._requests.append(recorded)
 
 
-class _WatchedService(SimpleIndexService):
+class _RecordingService(SimpleIndexService):
     """The service, recording each request."""
 
     def __init__(self, settings: Settings, note: Callable[[Any], None], reactor: Any) -> None:

@@ -1,4 +1,4 @@
-"""A source in memory, which can be changed at any time and remembers what it was asked."""
+"""A source in memory, which can be changed at any time and records the calls of its methods."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from twisted_index.errors import SimpleIndexError
     from twisted_index.testing.distributions import BuiltFile
 
-#: When a file was added to a `MemorySource`, if nothing else is said.
+#: The default upload time of a file in a `MemorySource`.
 ADDED: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCall:
     """
-    One question that a `MemorySource` was asked.
+    A recorded call of a `MemorySource`.
 
     Attributes:
         method: The name of the method of `ISource`.
         project: The normalized name; empty for the project list.
-        filename: Of the file that was to be opened; else empty.
-        sidecar: Which sidecar of the file; None for the file itself.
+        filename: The file to open; empty for other methods.
+        sidecar: The sidecar to open; None for the file itself.
     """
 
     method: str
@@ -54,14 +54,14 @@ class SourceCall:
 @implementer(ISource)
 class MemorySource:
     """
-    An index in memory, which can be changed at any time; what it said before is then no longer true.
+    A source in memory, which can be changed at any time; earlier snapshots are then no longer current.
 
     Args:
-        files: Added in this order, as `add` does.
+        files: Added in this order by `add`.
 
     Attributes:
-        calls: What was asked so far, in order; may be cleared.
-        failure: Raised as the answer to every question, until it is None again.
+        calls: The calls so far, in order; may be cleared.
+        failure: Raised by every method of `ISource`, until it is None again.
     """
 
     def __init__(self, *files: BuiltFile) -> None:
@@ -85,12 +85,12 @@ class MemorySource:
         provenance: bytes | None = None,
     ) -> BuiltFile:
         """
-        Add a file, or put it in the place of the one of the same name.
+        Add a file, replacing one of the same name.
 
         Args:
-            file: Its project and version say where it belongs.
-            yanked: The reason for which it is yanked, perhaps empty; None if it is not (PEP 592).
-            upload_time: Aware, UTC; None if it is not known.
+            file: Added to its project and version.
+            yanked: The reason of a yank, possibly empty; None if the file is not yanked (PEP 592).
+            upload_time: Aware, UTC; None if unknown.
             signature: Its `.asc`.
             provenance: Its `.provenance` (PEP 740).
 
@@ -124,10 +124,10 @@ class MemorySource:
 
     def remove(self, file: BuiltFile) -> None:
         """
-        Remove a file; a project without files and without a status is gone.
+        Remove a file; a project without files and without a status does not exist.
 
         Raises:
-            KeyError: It is not here.
+            KeyError: The source does not have it.
         """
         self.discard(file.project, file.filename)
 
@@ -136,7 +136,7 @@ class MemorySource:
         Remove a file by its name; see `remove`.
 
         Raises:
-            KeyError: It is not here.
+            KeyError: The source does not have it.
         """
         del self._files[project][filename]
         self._forget(project, filename)
@@ -144,67 +144,67 @@ class MemorySource:
 
     def yank(self, project: str, filename: str, reason: str | None) -> None:
         """
-        Yank a file (PEP 592), or take that back.
+        Yank or unyank a file (PEP 592).
 
         Args:
             project: A normalized name.
-            filename: Of a file that is here.
-            reason: For people, perhaps empty; None takes the yank back.
+            filename: The name of an existing file.
+            reason: For users, possibly empty; None unyanks the file.
 
         Raises:
-            KeyError: It is not here.
+            KeyError: The source does not have it.
         """
         yanked = None if reason is None else Yanked(reason=reason)
         self._files[project][filename] = replace(self._files[project][filename], yanked=yanked)
         self._refresh(project)
 
     def has(self, project: str) -> bool:
-        """Say whether there is a project, by its normalized name; this counts as no question."""
+        """Whether a project exists, by its normalized name; not recorded as a call."""
         return project in self._pages
 
     def files_of(self, project: str) -> tuple[File, ...]:
-        """Give the files of a project, those of a quarantined one too; this counts as no question."""
+        """Return the files of a project, even of a quarantined one; not recorded as a call."""
         return tuple(self._files.get(project, {}).values())
 
     def status_of(self, project: str) -> ProjectStatus:
-        """Give the status of a project; this counts as no question."""
+        """Return the status of a project; not recorded as a call."""
         return self._statuses.get(project, ProjectStatus())
 
     def set_status(self, project: str, status: Status, reason: str = "") -> None:
         """
-        Set a project's status (PEP 792); one without files exists from then on, and is empty.
+        Set a project's status (PEP 792); a project without files exists from then on.
 
         Args:
             project: A name in any spelling.
-            status: While it is quarantined, no file is offered.
-            reason: Free text for people.
+            status: A quarantined project offers no files.
+            reason: Free text for users.
         """
         normalized = canonicalize_name(project)
         self._statuses[normalized] = ProjectStatus(status=status, reason=reason)
         self._refresh(normalized)
 
     def project_list(self) -> Snapshot[ProjectList]:
-        """Say which projects there are; a quarantined one is not named."""
-        self._asked(SourceCall(method="project_list"))
-        seen = self._list
-        return Snapshot(value=seen, is_current=lambda: self._list is seen)
+        """Return the projects, without quarantined ones."""
+        self._record(SourceCall(method="project_list"))
+        current = self._list
+        return Snapshot(value=current, is_current=lambda: self._list is current)
 
     def project_page(self, project: str) -> Snapshot[ProjectPage | None]:
-        """Say which files a project has."""
-        self._asked(SourceCall(method="project_page", project=project))
-        seen = self._pages.get(project)
-        return Snapshot(value=seen, is_current=lambda: self._pages.get(project) is seen)
+        """Return the page of a project."""
+        self._record(SourceCall(method="project_page", project=project))
+        current = self._pages.get(project)
+        return Snapshot(value=current, is_current=lambda: self._pages.get(project) is current)
 
     def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
-        """Give the bytes of a file that the project's page lists, or of a sidecar of it."""
-        self._asked(SourceCall(method="open_file", project=project, filename=filename, sidecar=sidecar))
+        """Return the bytes of a listed file or of a sidecar of it."""
+        self._record(SourceCall(method="open_file", project=project, filename=filename, sidecar=sidecar))
         page = self._pages.get(project)
         if page is None or all(file.filename != filename for file in page.files):
             return None
         return self._bodies.get((project, filename, sidecar))
 
-    def _asked(self, question: SourceCall) -> None:
-        self.calls.append(question)
+    def _record(self, call: SourceCall) -> None:
+        self.calls.append(call)
         if self.failure is not None:
             raise self.failure
 
@@ -213,7 +213,7 @@ class MemorySource:
             self._bodies.pop((project, filename, kind), None)
 
     def _refresh(self, project: str) -> None:
-        """Bring page and list up to date; what did not change stays the very same object."""
+        """Update page and list; unchanged ones stay the very same object."""
         page = self._page_of(project)
         if page is None:
             self._pages.pop(project, None)
@@ -246,7 +246,7 @@ def _body(content: bytes, modified: float) -> FileBody:
 
 
 def _requires_python(metadata: bytes) -> str | None:
-    """Read Requires-Python; one that is not valid counts as none, as the model demands."""
+    """Read Requires-Python; an invalid one counts as missing, as the model requires."""
     value = email.parser.BytesHeaderParser().parsebytes(metadata)["Requires-Python"]
     try:
         SpecifierSet(value or "")
@@ -256,7 +256,7 @@ def _requires_python(metadata: bytes) -> str | None:
 
 
 def _by_version(file: File) -> tuple[bool, Version, str]:
-    """Order by version, those that are not valid (PEP 440) last, and then by file name."""
+    """Order by version, invalid ones (PEP 440) last, and then by file name."""
     try:
         return False, Version(file.version), file.filename
     except InvalidVersion:

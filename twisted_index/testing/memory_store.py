@@ -1,4 +1,4 @@
-"""A store in memory, whose files go to a source in memory."""
+"""A store in memory, which publishes into a source in memory."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _CLOSED = (Status.ARCHIVED, Status.QUARANTINED)
 @implementer(ISpool)
 class MemorySpool:
     """
-    A spool in memory, which has room for everything.
+    A spool in memory, without a limit.
 
     Attributes:
-        data: What was written so far.
+        data: The bytes written so far.
     """
 
     def __init__(self) -> None:
@@ -56,10 +56,10 @@ class MemorySpool:
         return len(self.data)
 
     def expect_digests(self, names: Collection[str]) -> None:
-        """Do nothing: digests are taken of all bytes when they are needed."""
+        """Do nothing: `digests` computes them from all bytes."""
 
     def digests(self, names: Collection[str] = ()) -> dict[str, str]:
-        """Give every digest that an upload form can promise."""
+        """Return every digest that an upload form can contain."""
         return {
             "sha256": hashlib.sha256(self.data).hexdigest(),
             "blake2b_256": hashlib.blake2b(self.data, digest_size=32).hexdigest(),
@@ -72,27 +72,27 @@ class MemorySpool:
         return succeed(None)
 
     def close(self) -> None:
-        """Do nothing: memory closes itself."""
+        """Do nothing."""
 
 
 @implementer(IStore)
 class MemoryStore:
     """
-    Publishes into a `MemorySource`, by the rules that a server has.
+    Publishes into a `MemorySource`, by the rules of a server.
 
         source = MemorySource()
         store = MemoryStore(source)
-        index = IndexInMemory(source, store=store, access=OpenAccess(anonymous_upload=True))
+        index = IndexInMemory(source, store=store, access=AnonymousAccess(anonymous_upload=True))
 
-    Files that the source has been given by hand are there for the store too.
+    The store also finds files that were added to the source directly.
 
     Args:
-        source: Where the files go.
-        audit_log: Where each change is noted; a new one in memory by default.
-        now: Gives the time, aware, in UTC.
+        source: Receives the files.
+        audit_log: Records each change; a new one in memory by default.
+        now: Returns the time, aware, in UTC.
 
     Attributes:
-        audit_log: As given or made.
+        audit_log: Records each change.
     """
 
     def __init__(
@@ -126,15 +126,15 @@ class MemoryStore:
         sha256 = hashlib.sha256(content).hexdigest()
         if self._is_there(distribution, sha256, may_create=upload.may_create):
             return False
-        made = BuiltFile(
+        built = BuiltFile(
             project=distribution.project,
             version=distribution.version,
             filename=distribution.filename,
             content=content,
             metadata=_metadata(content, distribution),
         )
-        self._source.add(made, upload_time=self._now(), signature=upload.signature)
-        await self._note("upload", made.project, [made.filename], f"sha256={sha256}", upload.by)
+        self._source.add(built, upload_time=self._now(), signature=upload.signature)
+        await self._note("upload", built.project, [built.filename], f"sha256={sha256}", upload.by)
         return True
 
     def _is_there(self, distribution: Distribution, sha256: str, *, may_create: bool) -> bool:
@@ -148,17 +148,17 @@ class MemoryStore:
             raise Conflict(
                 f"File already exists: {distribution.filename} was deleted, and its name stays taken."
             )
-        there = _same(self._source.files_of(project), distribution)
-        if there and there[0].hashes["sha256"] != sha256:
+        existing = _same(self._source.files_of(project), distribution)
+        if existing and existing[0].hashes["sha256"] != sha256:
             raise Conflict(f"File already exists: {distribution.filename} is there with other content.")
-        return bool(there)
+        return bool(existing)
 
     def _exists(self, project: str) -> bool:
         return project in self._deleted or self._source.has(project)
 
     async def delete(self, project: str, filename: str, *, by: str) -> None:
         """See `IStore`."""
-        (file,) = self._found(project, None, filename)
+        (file,) = self._find(project, None, filename)
         self._deleted.setdefault(project, set()).add(parse_filename(file.filename, project).identity)
         self._source.discard(project, file.filename)
         await self._note("delete", project, [file.filename], "", by)
@@ -173,7 +173,7 @@ class MemoryStore:
         by: str,
     ) -> tuple[str, ...]:
         """See `IStore`."""
-        names = tuple(file.filename for file in self._found(project, version, filename))
+        names = tuple(file.filename for file in self._find(project, version, filename))
         for name in names:
             self._source.yank(project, name, reason)
         await self._note("yank", project, names, reason, by)
@@ -183,8 +183,8 @@ class MemoryStore:
         self, project: str, *, version: str | None = None, filename: str | None = None, by: str
     ) -> tuple[str, ...]:
         """See `IStore`."""
-        found = self._found(project, version, filename)
-        names = tuple(file.filename for file in found if file.yanked is not None)
+        files_found = self._find(project, version, filename)
+        names = tuple(file.filename for file in files_found if file.yanked is not None)
         for name in names:
             self._source.yank(project, name, None)
         await self._note("unyank", project, names, "", by)
@@ -198,21 +198,23 @@ class MemoryStore:
         detail = f"{status.status.value}: {status.reason}" if status.reason else status.status.value
         await self._note("status", project, [""], detail, by)
 
-    def _found(self, project: str, version: str | None, filename: str | None) -> list[File]:
-        """Find the files that are meant, or raise NotFound."""
+    def _find(self, project: str, version: str | None, filename: str | None) -> list[File]:
+        """Find the files of a version or file name, or raise NotFound."""
         files = self._source.files_of(project)
         if filename is not None:
             try:
-                found = _same(files, parse_filename(filename, project))
+                files_found = _same(files, parse_filename(filename, project))
             except InvalidFilename:
-                found = []
+                files_found = []
         elif version is not None:
-            found = [file for file in files if version_sort_key(file.version) == version_sort_key(version)]
+            files_found = [
+                file for file in files if version_sort_key(file.version) == version_sort_key(version)
+            ]
         else:
             raise BadRequest("Say which file or which version is meant.")
-        if not found:
+        if not files_found:
             raise NotFound(f"There is no {filename or version!a} here.")
-        return found
+        return files_found
 
     async def _note(self, action: str, project: str, names: Iterable[str], detail: str, by: str) -> None:
         for name in names:
@@ -223,7 +225,7 @@ class MemoryStore:
 
 
 def _same(files: Iterable[File], distribution: Distribution) -> list[File]:
-    """Give the files that an installer would take for this one."""
+    """Return the files that installers treat as the same as a distribution."""
     return [
         file
         for file in files
@@ -232,7 +234,7 @@ def _same(files: Iterable[File], distribution: Distribution) -> list[File]:
 
 
 def _metadata(content: bytes, distribution: Distribution) -> bytes:
-    """Read an archive to its end; raises BadRequest if it is none, or is another than its name says."""
+    """Read an archive to its end; BadRequest if it is invalid or contradicts its name."""
     with io.BytesIO(content) as file:
         if distribution.kind is DistributionType.WHEEL:
             metadata = read_wheel_metadata(file)

@@ -1,4 +1,4 @@
-"""A reactor of its own in a thread, beside the one that the tests may have, and gone without a trace."""
+"""A separate reactor in a thread, besides a reactor of the tests, which releases everything at its end."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 class BackgroundReactor:
     """
-    Runs a reactor that is not installed, so that `twisted.internet.reactor` stays what it is.
+    Runs a reactor without installing it, so that `twisted.internet.reactor` is not affected.
 
     Attributes:
-        reactor: Everything but its `callFromThread` belongs to its thread.
+        reactor: Other threads may only call its `callFromThread`.
     """
 
     def __init__(self) -> None:
         self.reactor = _make_reactor()
-        # A test run that ends in an error does not wait for it.
+        # Daemonic: a test run that ends in an error does not wait for the thread.
         self._thread = Thread(target=self._run, name="index-under-test", daemon=True)
         self._thread.start()
 
@@ -36,11 +36,11 @@ class BackgroundReactor:
         Call a function in the reactor's thread, and wait until it is done.
 
         Args:
-            function: May return a Deferred or a coroutine; what it raises is raised here.
-            seconds: How long to wait.
+            function: May return a Deferred or a coroutine; its exception is raised here.
+            seconds: The timeout.
 
         Raises:
-            TimeoutError: It took longer. It is not cancelled.
+            TimeoutError: The function took longer. It is not cancelled.
         """
         done: Future[None] = Future()
 
@@ -57,10 +57,10 @@ class BackgroundReactor:
         Stop the reactor, and wait until its thread has ended.
 
         Args:
-            seconds: How long to wait.
+            seconds: The timeout.
 
         Raises:
-            TimeoutError: Something keeps the thread; it is left alone.
+            TimeoutError: The thread did not end; it keeps running.
         """
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join(seconds)
@@ -69,14 +69,14 @@ class BackgroundReactor:
 
     def _run(self) -> None:
         try:
-            # Signals belong to the main thread.
+            # Signals are handled by the main thread.
             self.reactor.run(installSignalHandlers=False)
         finally:
             _dispose(self.reactor)
 
 
 def _make_reactor() -> Any:
-    # Which one hardly matters, but select() knows no descriptor beyond 1023.
+    # Any reactor would do, but select() supports no descriptor above 1023.
     if hasattr(select, "epoll"):
         from twisted.internet.epollreactor import EPollReactor
 
@@ -88,9 +88,9 @@ def _make_reactor() -> Any:
 
 def _dispose(reactor: Any) -> None:
     """
-    Close what a reactor keeps when it has stopped, as Twisted's own tests of reactors do.
+    Close the descriptors of a stopped reactor, as Twisted's own tests of reactors do.
 
-    An installed reactor lives as long as its process, so nothing else closes its waker pipe.
+    An installed reactor lives as long as its process, so Twisted never closes its waker pipe.
     """
     for waker in list(internal_readers(reactor)):
         reactor.removeReader(waker)

@@ -1,4 +1,4 @@
-"""Takes answers apart that came as bytes, with nothing of the server's own code."""
+"""Parses responses from bytes, independently of the server's code."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class HeaderFields(Mapping[str, str]):
     """
-    Header fields, looked up in any spelling of their names.
+    Header fields, by case-insensitive names.
 
-    Several of one name are joined by commas (RFC 9110 section 5.3); `lines` has them as they came.
+    Repeated fields are joined by commas (RFC 9110 section 5.3); `lines` has them as received.
 
     Attributes:
-        lines: Names and values in the order and the spelling of the wire.
+        lines: Names and values as received, in their order.
     """
 
     lines: tuple[tuple[str, str], ...] = ()
 
     def __getitem__(self, name: str) -> str:
-        values = [value for other, value in self.lines if other.lower() == name.lower()]
+        values = [value for field, value in self.lines if field.lower() == name.lower()]
         if not values:
             raise KeyError(name)
         return ", ".join(values)
@@ -42,12 +42,12 @@ class HeaderFields(Mapping[str, str]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedResponse:
     """
-    An answer.
+    A received response.
 
     Attributes:
         status: The status code.
         headers: The header fields.
-        body: Without the chunks that it may have come in; a content coding is left on it.
+        body: Without chunked transfer coding; a content coding is not decoded.
     """
 
     status: int
@@ -56,56 +56,56 @@ class ReceivedResponse:
 
     @property
     def text(self) -> str:
-        """The body, read as UTF-8."""
+        """The body, decoded as UTF-8."""
         return self.body.decode("utf-8")
 
     def json(self) -> Any:
-        """Read the body as JSON."""
+        """Parse the body as JSON."""
         return json.loads(self.body)
 
 
 class IncompleteResponse(AssertionError):
-    """No answer has come, or not to its end."""
+    """No response, or an incomplete one, was received."""
 
 
-class _Readable(io.BytesIO):
-    """Bytes that `http.client` takes for a socket, for one answer after the other."""
+class _FakeSocket(io.BytesIO):
+    """A stand-in for a socket in `http.client`, for consecutive responses."""
 
-    def makefile(self, *_: object) -> _Readable:
+    def makefile(self, *_: object) -> _FakeSocket:
         return self
 
     def close(self) -> None:
-        """Stay open: the next answer begins where this one ends."""
+        """Stay open: the next response begins where this one ends."""
 
 
 def read_responses(received: bytes, methods: tuple[str, ...] = ()) -> list[ReceivedResponse]:
     """
-    Take apart answers that came one after the other.
+    Parse consecutive responses.
 
     Args:
-        received: All that came.
-        methods: Of the requests: an answer to HEAD has no body, whatever it says. Further ones
-            count as GET.
+        received: All received bytes.
+        methods: The methods of the requests: a response to HEAD has no body, whatever its fields. Further
+            requests count as GET.
 
     Raises:
-        NoReply: The last one has not come to its end, or this is not HTTP.
+        IncompleteResponse: The last response is incomplete, or the bytes are not HTTP.
     """
-    stream = _Readable(received)
-    replies: list[ReceivedResponse] = []
+    stream = _FakeSocket(received)
+    responses: list[ReceivedResponse] = []
     while stream.tell() < len(received):
-        method = methods[len(replies)] if len(replies) < len(methods) else "GET"
-        # It asks a socket for nothing but makefile().
+        method = methods[len(responses)] if len(responses) < len(methods) else "GET"
+        # HTTPResponse calls only makefile() of a socket.
         response = http.client.HTTPResponse(cast("socket.socket", stream), method=method)
         try:
             response.begin()
             body = response.read()
         except http.client.HTTPException as error:
             raise IncompleteResponse(
-                f"Answer {len(replies) + 1} is not whole ({error!r}): {received!r}"
+                f"Answer {len(responses) + 1} is not whole ({error!r}): {received!r}"
             ) from error
-        replies.append(
+        responses.append(
             ReceivedResponse(
                 status=response.status, headers=HeaderFields(tuple(response.getheaders())), body=body
             )
         )
-    return replies
+    return responses

@@ -1,4 +1,4 @@
-"""A connection in memory; bytes move only in `step()`."""
+"""A connection in memory; bytes are transferred only by `step()`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from twisted_index._twisted.server import pending_bytes
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol
 
-#: Where server and client seem to be.
+#: The addresses of server and client.
 SERVER = IPv4Address("TCP", "127.0.0.1", 8080)
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
 
 
-class _Wishes:
-    """Stands in for a reactor, of which a transport wants no more than to be told when to go on."""
+class _FakeReactor:
+    """A stand-in for a reactor, which records whether the transport waits to read or to write."""
 
     def __init__(self) -> None:
         self.reading = False
@@ -45,23 +45,23 @@ class MemoryTransport(FileDescriptor):
     """
     The server's end of a connection.
 
-    How it buffers, pauses producers and closes is Twisted's own code for sockets, so that back
-    pressure is as on the wire; only the socket is missing.
+    Buffers, pauses producers and closes by Twisted's own code for sockets, so back pressure is as with
+    sockets; only the socket is missing.
 
     Args:
-        protocol: The server's, not connected yet.
+        protocol: The server's protocol, not connected yet.
 
     Attributes:
         incoming: Pieces that the client has sent and the server has not read.
-        ended: Whether the client has said that nothing more will come.
-        is_reading: Whether the client takes what is sent to it.
-        received: All that the client has taken.
+        ended: Whether the client has closed its sending half.
+        is_reading: Whether the client reads.
+        received: All bytes that the client has read.
     """
 
     def __init__(self, protocol: IProtocol) -> None:
-        self._wishes = _Wishes()
-        wishes: Any = self._wishes
-        super().__init__(reactor=wishes)
+        self._fake_reactor = _FakeReactor()
+        fake_reactor: Any = self._fake_reactor
+        super().__init__(reactor=fake_reactor)
         self.incoming: deque[bytes] = deque()
         self.ended = False
         self.is_reading = True
@@ -73,22 +73,22 @@ class MemoryTransport(FileDescriptor):
         protocol.makeConnection(self)
 
     def getHost(self) -> IPv4Address:
-        """Say where the server is."""
+        """Return the address of the server."""
         return SERVER
 
     def getPeer(self) -> IPv4Address:
-        """Say where the client is."""
+        """Return the address of the client."""
         return CLIENT
 
     def writeSomeData(self, data: bytes) -> int:
-        """Hand over to the client what it takes; called by Twisted's buffer."""
+        """Pass data to the client if it reads; called by Twisted's buffer."""
         if not self.is_reading:
             return 0
         self.received += data
         return len(data)
 
     def abortConnection(self) -> None:
-        """End the connection soon, and drop what has not been sent."""
+        """Close the connection in the next step, and drop unsent data."""
         self._aborting = True
         FileDescriptor.stopReading(self)
         FileDescriptor.stopWriting(self)
@@ -99,28 +99,28 @@ class MemoryTransport(FileDescriptor):
         self._protocol.connectionLost(reason)
 
     def disconnect(self) -> None:
-        """Let the client be gone, as if its machine had been switched off."""
+        """Lose the connection, as if the client's machine had been switched off."""
         if self.connected:
             self.connectionLost(Failure(ConnectionLost("The client is gone.")))
 
     def step(self) -> bool:
         """
-        Do the next thing that a reactor would.
+        Handle the next event, like a reactor.
 
         Returns:
-            Whether there was anything to do.
+            Whether there was an event.
         """
         if not self.connected:
             return False
         if self._aborting:
             self.connectionLost(Failure(ConnectionAborted()))
-        elif self._wishes.writing and (self.is_reading or not self._waiting):
+        elif self._fake_reactor.writing and (self.is_reading or not self._waiting):
             outcome = FileDescriptor.doWrite(self)
             if outcome is not None:
                 self.connectionLost(Failure(outcome))
-        elif self._wishes.reading and self.incoming:
+        elif self._fake_reactor.reading and self.incoming:
             self._protocol.dataReceived(self.incoming.popleft())
-        elif self._wishes.reading and self.ended:
+        elif self._fake_reactor.reading and self.ended:
             self._end_of_input()
         else:
             return False
@@ -128,11 +128,11 @@ class MemoryTransport(FileDescriptor):
 
     @property
     def _waiting(self) -> int:
-        """Bytes that the client has not taken."""
+        """Bytes that the client has not read."""
         return pending_bytes(self)
 
     def _end_of_input(self) -> None:
-        """Tell the protocol as a reactor does: one that does not know half-closed connections is closed."""
+        """Notify the protocol like a reactor; close the connection if it does not support half-close."""
         FileDescriptor.stopReading(self)
         half_closeable = IHalfCloseableProtocol(self._protocol, None)
         if half_closeable is None:

@@ -1,4 +1,4 @@
-"""The tape that a tar archive once was: blocks of bytes, read from first to last."""
+"""Reads the blocks of a tar archive from first to last."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from twisted_index.simple.archives.limits import too_big
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Bytes of a block; a body is filled up to a whole number of them.
+#: Bytes of a block; bodies are padded to whole blocks.
 BLOCK = 512
 
 
 class BlockReader:
     """
-    The unpacked bytes of an archive, once from first to last, and never more than allowed.
+    Reads the unpacked bytes of an archive once, up to a limit.
 
     Args:
         chunks: The bytes, in pieces.
-        limit: Bytes.
+        limit: Bytes that the archive may unpack to.
     """
 
     def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
         self._chunks = filter(None, chunks)
         self._allowed = limit
-        self._held = b""
+        self._chunk = b""
         self._at = 0
 
     def read_block(self) -> bytes:
-        """Read a block; fewer bytes only at the end."""
+        """Read a block; shorter only at the end."""
         return self._take(BLOCK)
 
     def read_body(self, size: int, limit: int) -> bytes:
-        """Read the body of a member, of whole blocks as it is."""
+        """Read the body of a member, and skip its padding."""
         if size > limit:
             raise too_big("has a larger description")
         body = self._take(_padded(size))
@@ -43,43 +43,43 @@ class BlockReader:
         return body[:size]
 
     def skip_body(self, size: int) -> None:
-        """Pass over the body of a member, which has to be there."""
+        """Skip the body of a member; it must be complete."""
         count = _padded(size)
-        while count > (rest := len(self._held) - self._at):
+        while count > (rest := len(self._chunk) - self._at):
             count -= rest
-            if not self._turn():
+            if not self._next_chunk():
                 raise CorruptArchive
         self._at += count
 
     def drain(self) -> bool:
         """
-        Read to the end: only there a compressed stream proves its sum.
+        Read to the end, where compressed streams are verified by their checksum.
 
         Returns:
-            Whether nothing but zeros came.
+            Whether all remaining bytes were zero.
         """
-        blank = not self._held[self._at :].strip(b"\0")
-        while self._turn():
-            blank = blank and not self._held.strip(b"\0")
+        blank = not self._chunk[self._at :].strip(b"\0")
+        while self._next_chunk():
+            blank = blank and not self._chunk.strip(b"\0")
         return blank
 
     def _take(self, count: int) -> bytes:
         pieces = [self._cut(count)]
-        while (count := count - len(pieces[-1])) and self._turn():
+        while (count := count - len(pieces[-1])) and self._next_chunk():
             pieces.append(self._cut(count))
         return b"".join(pieces)
 
     def _cut(self, count: int) -> bytes:
-        piece = self._held[self._at : self._at + count]
+        piece = self._chunk[self._at : self._at + count]
         self._at += len(piece)
         return piece
 
-    def _turn(self) -> bool:
-        self._held, self._at = next(self._chunks, b""), 0
-        self._allowed -= len(self._held)
+    def _next_chunk(self) -> bool:
+        self._chunk, self._at = next(self._chunks, b""), 0
+        self._allowed -= len(self._chunk)
         if self._allowed < 0:
             raise too_big("unpacks to more bytes")
-        return bool(self._held)
+        return bool(self._chunk)
 
 
 def _padded(size: int) -> int:

@@ -13,21 +13,21 @@ from twisted_index.simple.archives.limits import CHUNK, MAX_XZ_MEMORY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_GZIP = 16 + zlib.MAX_WBITS  # how zlib is told that header and sum are gzip's
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's code for a gzip header and checksum
 _GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952 section 2.3.1
 
 
 def read_plain(file: BinaryIO) -> Iterator[bytes]:
-    """Read what is not compressed."""
+    """Read an uncompressed file."""
     return iter(lambda: file.read(CHUNK), b"")
 
 
 def gunzip(file: BinaryIO) -> Iterator[bytes]:
     """
-    Unpack gzip (RFC 1952), one stream after the other; what begins none behind one is passed over.
+    Unpack gzip (RFC 1952), one stream after the other; other data after a stream is ignored.
 
-    So do gzip(1) ("trailing garbage ignored"), pip and uv, and the sum at its end has proven what came
-    before. `gzip` reads a header's name byte by byte in Python, however long a hostile one is.
+    So do gzip(1) ("trailing garbage ignored"), pip and uv; the checksum of the stream has verified the
+    bytes before. `gzip` reads a header's name byte by byte in Python, however long a hostile one is.
     """
     data = file.read(CHUNK)
     while data:
@@ -51,14 +51,14 @@ def bunzip2(file: BinaryIO) -> Iterator[bytes]:
 
 
 def unxz(file: BinaryIO) -> Iterator[bytes]:
-    """Unpack xz, unless that takes more than MAX_XZ_MEMORY."""
+    """Unpack xz, with at most MAX_XZ_MEMORY."""
     return _unpack_all(file, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY))
 
 
 def _unpack_all(
     file: BinaryIO, new: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
 ) -> Iterator[bytes]:
-    """Unpack one stream after the other, each to its proven end, to the end of the file."""
+    """Unpack one stream after the other, each to its verified end, to the end of the file."""
     data = file.read(CHUNK)
     while data:
         unpacker = new()
@@ -68,22 +68,22 @@ def _unpack_all(
                 if not data:
                     raise CorruptArchive
             yield unpacker.decompress(data, CHUNK)
-            data = b""  # the unpacker keeps what it did not use yet
+            data = b""  # the unpacker keeps unused input
         data = _next_stream(file, unpacker.unused_data)
 
 
 def _next_stream(file: BinaryIO, data: bytes) -> bytes:
-    """Pass over zeros, with which a stream may be padded."""
+    """Skip the zeros that may pad a stream."""
     while not (data := data.lstrip(b"\0")) and (more := file.read(CHUNK)):
         data = more
     return data
 
 
 def inflate(packed: Iterable[bytes]) -> Iterator[bytes]:
-    """Unpack a bare deflate stream (RFC 1951), which does not prove its end: a zip's CRC does."""
+    """Unpack a raw deflate stream (RFC 1951), which has no checksum: zip verifies its CRC."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     for piece in packed:
-        while piece and not unpacker.eof:  # past its end it would collect all that follows
+        while piece and not unpacker.eof:  # after the end, the unpacker would collect all further input
             yield unpacker.decompress(piece, CHUNK)
             piece = unpacker.unconsumed_tail
-    yield unpacker.flush()  # what the last bound held back: less than a window
+    yield unpacker.flush()  # the rest that the last limit held back: less than a window

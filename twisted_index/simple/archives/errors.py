@@ -1,4 +1,4 @@
-"""Why an archive is refused: one reason and one advice, whatever hostile bytes made of the libraries."""
+"""Errors of archives, each with a reason and an advice, whatever the libraries raise on hostile bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COPY_AGAIN = "Copy it again; if that does not help, build it again."
 
 class BadArchive(BadRequest):
     """
-    A file that is not the distribution that its name promises.
+    A file that is not the distribution that its name claims.
 
     Args:
         reason: One sentence: what is wrong with it. Safe to show to any client.
@@ -38,17 +38,17 @@ class UnreadableFile(BadArchive):
     """
     The operating system could not read the file; its content is unknown.
 
-    Unlike its base this says nothing lasting about these bytes, so another try may go well.
+    Unlike its base class, it is no permanent verdict on these bytes: another attempt may succeed.
     """
 
 
 class CorruptArchive(Exception):
-    """Bytes that break the format; `refusing` says so in a sentence."""
+    """Bytes that violate the format; `translate_errors` adds the message."""
 
 
-#: What the standard library raises on hostile bytes, apart from OSError (and RuntimeError is also
-#: NotImplementedError: a compression that this Python does not know). Not MemoryError: no number of a
-#: file decides how much is read at once, so it says that the server is short of memory.
+#: Exceptions of the standard library on hostile bytes, besides OSError (RuntimeError includes
+#: NotImplementedError: a compression that this Python lacks). Not MemoryError: no number in a file
+#: determines how much is read at once, so it means that the server is short of memory.
 _HOSTILE = (
     CorruptArchive,
     ArithmeticError,
@@ -66,13 +66,13 @@ _HOSTILE = (
 
 @contextmanager
 def translate_errors(what: str) -> Iterator[None]:
-    """Turn all that hostile bytes can cause into a BadArchive that says the file is not `what`."""
+    """Turn all exceptions that hostile bytes can cause into a BadArchive: the file is not `what`."""
     reason = f"The file is not {what}, or was copied only in part."
     try:
         yield
     except OSError as error:
-        # bz2 raises OSError for bad data too, but only the system sets errno. And EINVAL speaks of
-        # an argument, which here can only be a position that zipfile took from the file.
+        # bz2 raises OSError for bad data too, but without errno. And EINVAL means an invalid argument,
+        # which can only be a position that zipfile has read from the file.
         if error.errno not in (None, errno.EINVAL):
             raise UnreadableFile("The file could not be read.", "Look at its disk and its rights.") from error
         raise BadArchive(reason) from error

@@ -1,40 +1,40 @@
 """
-The links of a tar archive, and where they lead.
+The links of a tar archive, and their targets.
 
-Pure. Nothing is followed on any file system: a link leads to a member, or nowhere.
+Pure. No link is followed on any file system: its target is a member, or nothing.
 """
 
 from __future__ import annotations
 
 from twisted_index.simple.archives.limits import MAX_LINKS
 
-#: Links that one path may lead through, as Linux counts them (path_resolution(7)).
+#: Links that are followed for one path, as in Linux (path_resolution(7)).
 _MAX_HOPS = 40
-#: Bytes of a path, as Linux has it (PATH_MAX): no system unpacks a link of a longer one.
+#: Bytes of a path, as in Linux (PATH_MAX): no system unpacks a link with a longer one.
 _MAX_PATH = 4096
 
 
 class SymlinkTable:
     """
-    The links seen so far, at most MAX_LINKS bytes of them: what comes after that is no link.
+    The links of an archive, up to MAX_LINKS bytes; further ones are ignored.
 
-    A tar is read from first to last, and what a link leads to may stand before or behind it. So they
-    are remembered, and followed when all are known.
+    A tar is read from first to last, and the target of a link may precede or follow it. So links are
+    stored, and resolved when all are known.
     """
 
     def __init__(self) -> None:
-        self._targets: dict[bytes, bytes] = {}  # both from the root of the archive
+        self._targets: dict[bytes, bytes] = {}  # name to target, both from the root of the archive
         self._room = MAX_LINKS
 
     def put(self, name: bytes, target: bytes, *, symbolic: bool) -> None:
         """
-        Remember a link, in place of an older member of its name.
+        Store a link, replacing an earlier member of its name.
 
         Args:
-            name: Its own.
-            target: As the archive spells it.
-            symbolic: Whether that starts in the folder of the link. A hard link's starts at the root
-                of the archive (POSIX pax, linkname).
+            name: The name of the link.
+            target: As in the archive.
+            symbolic: Whether the target is relative to the folder of the link. A hard link's is relative
+                to the root of the archive (POSIX pax, linkname).
         """
         name = normalize_member_name(name)
         absolute = symbolic and target.startswith(b"/")
@@ -42,22 +42,22 @@ class SymlinkTable:
             target = name.rpartition(b"/")[0] + b"/" + target
         self._room -= len(name) + len(target)
         if absolute or self._room < 0 or max(len(name), len(target)) > _MAX_PATH:
-            target = b".."  # leads out, so nowhere
+            target = b".."  # leaves the archive, so it does not resolve
         if self._room >= 0:
             self._targets[name] = target
 
     def drop(self, name: bytes) -> None:
-        """Forget a link whose name another member takes later on: unpacking leaves that one."""
+        """Remove a link that a later member of the same name replaces."""
         if self._targets:
             self._targets.pop(normalize_member_name(name), None)
 
     def resolve(self, name: bytes) -> bytes | None:
         """
-        Find out what a member is in the end, through links to files and to folders.
+        Resolve a path through links to files and to folders.
 
         Returns:
-            The plain path of something that is no link; None if the path leaves the archive, is too
-            long, or leads through too many links, as it does in a circle.
+            A path without links; None if the path leaves the archive, is too long, or has too many links,
+            as in a loop.
         """
         done: list[bytes] = []
         left = _parts(name)[::-1]
@@ -81,7 +81,7 @@ class SymlinkTable:
 
 
 def normalize_member_name(name: bytes) -> bytes:
-    """Spell the name of a member without leading, double and trailing slashes, and without `.`."""
+    """Normalize the name of a member: no leading, double or trailing slashes, and no `.`."""
     return b"/".join(_parts(name))
 
 

@@ -1,4 +1,4 @@
-"""Zip archives (APPNOTE 6.3): the bytes of their members, each proven by its CRC and its size."""
+"""Zip archives (APPNOTE 6.3): the bytes of their members, verified by CRC and size."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ZipArchive:
     A zip archive.
 
     Args:
-        file: It, seekable.
+        file: The archive, seekable.
 
     Attributes:
-        directory: Its members, as its end declares them.
+        directory: The members.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -41,7 +41,7 @@ class ZipArchive:
         self.directory = CentralDirectory(file)
 
     def unpack(self, entry: CentralDirectoryEntry, limit: int) -> Iterator[bytes]:
-        """Yield the bytes of a member; at their end it is sure that they are the right ones."""
+        """Yield the bytes of a member; after the last piece, they are verified."""
         crc = size = 0
         try:
             for chunk in self._unpacked(entry):
@@ -83,11 +83,11 @@ class ZipArchive:
 
     def _unusual(self, entry: CentralDirectoryEntry) -> Iterator[bytes]:
         """
-        Unpack what is neither stored nor deflated, if this Python can.
+        Unpack a member that is neither stored nor deflated, if this Python can.
 
-        pip installs such wheels, newer versions of uv refuse them. `zipfile` unpacks all that one
-        read brings, without a bound: so its reads are the shortest that it makes, 4096 bytes,
-        which is some 100 MB at worst.
+        pip installs such wheels, newer versions of uv reject them. `zipfile` unpacks all input of one read
+        without a limit: so the reads are the shortest possible, 4096 bytes, which unpack to some 100 MB at
+        worst.
         """
         try:
             opened = self._zipfile.open(self._infos[entry.offset])
@@ -122,13 +122,14 @@ def read_zip(file: BinaryIO, limit: int, is_wanted: Callable[[bytes], object]) -
     Args:
         file: The archive, seekable.
         limit: Bytes that all members together may unpack to.
-        is_wanted: Tells by its name whether a member is wanted.
+        is_wanted: Returns whether a member is wanted, by its name.
 
     Returns:
         The last wanted member; None if there is none of at most MAX_METADATA bytes.
 
     Raises:
-        Damage: It has no member at all, or one that is not what its directory says.
+        CorruptArchive: The archive has no members.
+        BadArchive: A member does not match its directory entry.
     """
     archive = ZipArchive(file)
     if not archive.directory:
@@ -146,16 +147,16 @@ def read_zip(file: BinaryIO, limit: int, is_wanted: Callable[[bytes], object]) -
 @translate_errors("a zip archive")
 def check_wheel_members(file: BinaryIO, limit: int) -> None:
     """
-    Prove that every member of a wheel is all there.
+    Verify that every member of a wheel is complete.
 
-    A wheel that is still being written can have a whole directory and a whole METADATA already:
-    its members may be written in any order.
+    A wheel that is still being written can already have a complete directory and METADATA: its members may
+    be written in any order.
 
     Args:
         file: The wheel, seekable.
         limit: Bytes that all members together may unpack to.
 
     Raises:
-        BadArchive: A member's bytes contradict its CRC or its size, or are more than allowed.
+        BadArchive: A member's bytes do not match its CRC or size, or exceed the limit.
     """
     read_zip(file, limit, lambda _: False)

@@ -1,7 +1,7 @@
 """
-The central directory of a zip archive (APPNOTE 6.3): what members it has, and where.
+The central directory of a zip archive (APPNOTE 6.3): its members and their positions.
 
-Out of scope: their bytes (see `zip`).
+Out of scope: the bytes of members (see `zip`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _END = struct.Struct("<4s8xLLH")  # 4.3.16: signature, directory size and offset, comment length
-_END64_LOCATOR = struct.Struct("<4s4xQ4x")  # 4.3.15: signature, where the next one is
+_END64_LOCATOR = struct.Struct("<4s4xQ4x")  # 4.3.15: signature, offset of the zip64 end record
 _END64 = struct.Struct("<4s36xQQ")  # 4.3.14: signature, directory size and offset
-_ENTRY = struct.Struct("<4s4xHH4xLLLHHH8xL")  # 4.3.12, all that is needed of it
-_STEP = struct.Struct("<4s24xHHH")  # 4.3.12, all that is needed to pass over it
+_ENTRY = struct.Struct("<4s4xHH4xLLLHHH8xL")  # 4.3.12, the fields of CentralDirectoryEntry
+_STEP = struct.Struct("<4s24xHHH")  # 4.3.12, the lengths to find the next entry
 _ENTRY_SIZE = _ENTRY.size
-_WIDE = 0xFFFFFFFF  # 4.4.8: the number stands in the zip64 field instead
+_WIDE = 0xFFFFFFFF  # 4.4.8: the number is in the zip64 field instead
 
 
 class CentralDirectoryEntry(NamedTuple):
-    """One record of the central directory. Sizes and the offset of its local header in bytes."""
+    """An entry of the central directory. Sizes and the offset of its local header in bytes."""
 
     name: bytes
     encrypted: bool
@@ -40,16 +40,16 @@ class CentralDirectoryEntry(NamedTuple):
 
 class CentralDirectory:
     """
-    The directory, strictly: its offset counts from the file's first byte, its end is the file's.
+    The central directory, parsed strictly: no other bytes before or after the archive.
 
-    uv refuses a wheel with other bytes in front, as those that unpack while they download have to;
-    and a half-copied wheel that ends inside a zip which it contains would otherwise pass for that
-    one. No number of the file is taken for a position before it is known to lie in the file.
+    uv rejects a wheel with other bytes in front, like every reader that unpacks while downloading; and a
+    partial copy of a wheel that ends inside a nested zip would otherwise be read as that one. Every
+    position in the file is checked before it is used.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         end, size, offset = _find_end(file)
-        if offset + size != end:  # damaged, or it is only a stand-in for a zip64 one
+        if offset + size != end:  # damaged, or a placeholder for the zip64 record
             end, size, offset = _find_end64(file, end) or (end, size, offset)
         before = end - size - offset
         if before < 0:
@@ -58,8 +58,8 @@ class CentralDirectory:
             raise too_big("has more members")
         self._start = end - size
         if before:
-            is_there = read_exactly(file, self._start, min(size, 4)) == b"PK\1\2"
-            raise _beside(before, "in front of") if is_there else CorruptArchive
+            has_entry = read_exactly(file, self._start, min(size, 4)) == b"PK\1\2"
+            raise _extra_bytes_error(before, "in front of") if has_entry else CorruptArchive
         self._records = read_exactly(file, self._start, size)
 
     def __bool__(self) -> bool:
@@ -69,24 +69,24 @@ class CentralDirectory:
         return (self._entry(start) for start, _ in _walk(self._records))
 
     def find_by_suffix(self, tail: bytes) -> list[CentralDirectoryEntry]:
-        """Find the members whose names end so, without making anything of the others."""
+        """Find the members whose names end in `tail`, without parsing the other entries."""
         ends = {match.end() for match in re.finditer(re.escape(tail), self._records)}
         return [self._entry(start) for start, end in _walk(self._records) if end in ends]
 
     def _entry(self, start: int) -> CentralDirectoryEntry:
         entry = _entry(self._records, start)
-        if entry.offset + entry.packed > self._start:  # members lie before the directory (4.3.6)
+        if entry.offset + entry.packed > self._start:  # members precede the directory (4.3.6)
             raise CorruptArchive
         return entry
 
 
-def _beside(count: int, where: str) -> BadArchive:
+def _extra_bytes_error(count: int, where: str) -> BadArchive:
     there = "There is 1 byte" if count == 1 else f"There are {count:,} bytes"
     return BadArchive(f"{there} {where} the zip archive, or the file was copied only in part.")
 
 
 def read_exactly(file: BinaryIO, offset: int, count: int) -> bytes:
-    """Read so many bytes from there, which have to be there; any numbers will do."""
+    """Read `count` bytes at an offset; CorruptArchive if they are not all in the file."""
     if not 0 <= offset <= file.seek(0, os.SEEK_END) - count:
         raise CorruptArchive
     file.seek(offset)
@@ -97,28 +97,28 @@ def read_exactly(file: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def _find_end(file: BinaryIO) -> tuple[int, int, int]:
-    """Find the end record: where it stands, the size of the directory, its offset."""
+    """Find the end record: its position, the size of the directory, the offset of the directory."""
     total = file.seek(0, os.SEEK_END)
-    for reach in (_END.size, _END.size + 0xFFFF):  # without a comment; with any
+    for reach in (_END.size, _END.size + 0xFFFF):  # without a comment; with the longest
         start = max(0, total - reach)
         tail = read_exactly(file, start, total - start)
-        found = tail.rfind(b"PK\5\6")
-        if 0 <= found <= len(tail) - _END.size:
-            _, size, offset, comment = _END.unpack_from(tail, found)
-            if found + _END.size + comment == len(tail):
-                return start + found, size, offset
-    raise _behind(file, start, tail)
+        at = tail.rfind(b"PK\5\6")
+        if 0 <= at <= len(tail) - _END.size:
+            _, size, offset, comment = _END.unpack_from(tail, at)
+            if at + _END.size + comment == len(tail):
+                return start + at, size, offset
+    raise _end_error(file, start, tail)
 
 
-def _behind(file: BinaryIO, start: int, tail: bytes) -> BadArchive | CorruptArchive:
-    """Say why no end record stands at the end: there is one before other bytes, or none at all."""
-    found = tail.rfind(b"PK\5\6", 0, max(0, len(tail) - _END.size + 4))
-    if found >= 0:
-        _, size, _, comment = _END.unpack_from(tail, found)
-        count = len(tail) - (found + _END.size + comment)
-        directory = start + found - size
+def _end_error(file: BinaryIO, start: int, tail: bytes) -> BadArchive | CorruptArchive:
+    """Return the error for a missing end record: it is followed by other bytes, or does not exist."""
+    at = tail.rfind(b"PK\5\6", 0, max(0, len(tail) - _END.size + 4))
+    if at >= 0:
+        _, size, _, comment = _END.unpack_from(tail, at)
+        count = len(tail) - (at + _END.size + comment)
+        directory = start + at - size
         if count > 0 and directory >= 0 and read_exactly(file, directory, min(size, 4)) == b"PK\1\2":
-            return _beside(count, "behind")
+            return _extra_bytes_error(count, "behind")
     return CorruptArchive()
 
 
@@ -137,7 +137,7 @@ def _find_end64(file: BinaryIO, end: int) -> tuple[int, int, int] | None:
 
 
 def _walk(records: bytes) -> Iterator[tuple[int, int]]:
-    """Say of each record where it starts, and where its name ends."""
+    """Yield the start of each entry, and the end of its name."""
     start = 0
     for _ in range(MAX_MEMBERS):
         if start == len(records):
@@ -163,7 +163,7 @@ def _entry(records: bytes, start: int) -> CentralDirectoryEntry:
 
 
 def _wide_numbers(extra: bytes) -> tuple[int, ...]:
-    """Take the zip64 numbers out of an extra field (4.5.3): sizes and offset, those needed."""
+    """Read the zip64 numbers from an extra field (4.5.3): those of sizes and offset that are needed."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<HH", extra, at)

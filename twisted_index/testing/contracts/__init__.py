@@ -1,8 +1,8 @@
 """
-The contracts as tests, so that an implementation can prove itself.
+The contracts of sources and stores, as test suites for implementations.
 
-A class of tests inherits `SourceContract` or `StoreContract` and says how to make what is tested; it
-runs under pytest as it is, and under unittest together with `unittest.TestCase`:
+A test class inherits `SourceContract` or `StoreContract` and creates the object under test; it runs under
+pytest as it is, and under unittest together with `unittest.TestCase`:
 
     class NightlyHarness(SourceHarness):
         def __init__(self):
@@ -19,9 +19,9 @@ runs under pytest as it is, and under unittest together with `unittest.TestCase`
         def harness(self):
             return NightlyHarness()
 
-What an implementation cannot do, such as breaking off a transfer, is skipped unless the harness says
-how. With pytest, `pytest.register_assert_rewrite("twisted_index.testing.contracts")` before the import
-makes failures tell more.
+Tests of optional features, such as broken transfers, are skipped unless the harness implements them. With
+pytest, `pytest.register_assert_rewrite("twisted_index.testing.contracts")` before the import gives more
+detailed failures.
 """
 
 from twisted_index.testing.contracts.harness import SourceHarness, StoreHarness

@@ -1,4 +1,4 @@
-"""What the contract suites need besides the object under test: ways to change its world, and its time."""
+"""Harnesses of the contract suites: they change the environment and the clock of the object under test."""
 
 from __future__ import annotations
 
@@ -32,60 +32,60 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Bytes of a file that are read, or written, at once.
+#: Bytes of a file that are read or written at once.
 _PIECE = 7_000
 
 
 class PendingCall(Generic[T]):
     """
-    A question that has been asked, perhaps without an answer yet.
+    A call that may not have finished yet.
 
     Attributes:
-        outcome: The value or the Failure, once it is there.
+        outcome: The result or the Failure; empty while the call is pending.
     """
 
     def __init__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self.outcome: list[Any] = []
-        self._question = call
+        self._call = call
         maybeDeferred(call, *args, **kwargs).addBoth(self.outcome.append)
 
     def result(self) -> T:
         """
-        Give the value, or raise what the question failed with.
+        Return the result, or raise the exception of the call.
 
         Raises:
-            AssertionError: There is no answer.
+            AssertionError: The call is pending.
         """
-        assert self.outcome, f"{self._question!r} has no answer; settle() has to let its work finish"
+        assert self.outcome, f"{self._call!r} has no answer; settle() has to let its work finish"
         if isinstance(self.outcome[0], Failure):
             self.outcome[0].raiseException()
-        found: T = self.outcome[0]
-        return found
+        data: T = self.outcome[0]
+        return data
 
 
 class _Harness:
     """
-    Asks an object under test, and starts and stops its source.
+    Calls an object under test, and starts and stops its source.
 
     Attributes:
-        source: The source: made, and not started. The harness is a context manager that starts it.
+        source: The source, not started. The harness is a context manager that starts it.
     """
 
     source: ISource
 
     def settle(self) -> None:
-        """Let all work finish that can finish now; nothing by default, where answers are there at once."""
+        """Let all work finish that can finish now; no-op by default, for synchronous implementations."""
 
     def advance(self, seconds: float) -> None:
-        """Let the clock of the object under test go on; nothing by default."""
+        """Advance the clock of the object under test; no-op by default."""
 
     def close(self) -> None:
-        """Remove what the harness has made, after the source has stopped; nothing by default."""
+        """Release the resources of the harness, after the source has stopped; no-op by default."""
 
     def begin(
         self, question: Callable[P, MaybeAwaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> PendingCall[T]:
-        """Ask, and let nothing happen yet."""
+        """Call a method, without settling."""
         return PendingCall(question, *args, **kwargs)
 
     @overload
@@ -93,32 +93,32 @@ class _Harness:
     @overload
     def answer(self, question: Callable[P, MaybeAwaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
     def answer(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Ask, settle, and give the answer or raise what the question failed with."""
-        begun: PendingCall[Any] = PendingCall(question, *args, **kwargs)
+        """Call a method, settle, and return the result or raise the exception of the call."""
+        pending: PendingCall[Any] = PendingCall(question, *args, **kwargs)
         self.settle()
-        return begun.result()
+        return pending.result()
 
     def attempt(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | SimpleIndexError:
-        """Call a method of this harness that asks; give its answer, or the error that stands for one."""
+        """Call a method of this harness; return its result or its SimpleIndexError."""
         try:
             return question(*args, **kwargs)
         except SimpleIndexError as error:
             return error
 
     def project_list(self) -> Snapshot[ProjectList]:
-        """Ask for the project list."""
+        """Return the project list."""
         return self.answer(self.source.project_list)
 
     def snapshot(self, project: str) -> Snapshot[ProjectPage | None]:
-        """Ask for a project page."""
+        """Return the snapshot of a project page."""
         return self.answer(self.source.project_page, project)
 
     def page(self, project: str) -> ProjectPage | None:
-        """Ask for a project page, for its value."""
+        """Return a project page."""
         return self.snapshot(project).value
 
     def files_of(self, project: str) -> dict[str, File]:
-        """Ask which files a project has; none if there is no such project."""
+        """Return the files of a project; empty if there is no such project."""
         page = self.page(project)
         return {} if page is None else {file.filename: file for file in page.files}
 
@@ -128,72 +128,72 @@ class _Harness:
 
     def read(self, body: FileBody) -> bytes:
         """
-        Read a file to its end, close it, and hold it to what it says of itself.
+        Read a file to its end, close it, and check its size and digest.
 
         Raises:
-            SimpleIndexError: Its bytes do not come.
+            SimpleIndexError: The bytes cannot be read.
         """
         content = body.content
         if isinstance(content, bytes):
-            found = content
+            data = content
         else:
             try:
                 if isinstance(content, StreamingContent):
-                    found = self.read_arriving(content, body.size)
+                    data = self.read_arriving(content, body.size)
                 else:
                     assert (content.fileno() >= 0, content.tell()) == (True, 0), (
                         "content is a real file, positioned at its start"
                     )
-                    found = content.read()
+                    data = content.read()
             finally:
                 content.close()
-        assert len(found) == body.size, f"{len(found)} bytes came of {body.size}"
-        assert body.sha256 in (None, hashlib.sha256(found).hexdigest()), "the digest is that of other bytes"
-        return found
+        assert len(data) == body.size, f"{len(data)} bytes came of {body.size}"
+        assert body.sha256 in (None, hashlib.sha256(data).hexdigest()), "the digest is that of other bytes"
+        return data
 
     def read_arriving(self, content: StreamingContent, size: int) -> bytes:
-        """Read bytes as they come; see `StreamingContent`."""
-        found = b""
-        while len(found) < size:
-            end = self.answer(content.wait_for, len(found))
-            assert end > len(found), "wait() fires only when there is more to read"
+        """Read bytes as they arrive; see `StreamingContent`."""
+        data = b""
+        while len(data) < size:
+            end = self.answer(content.wait_for, len(data))
+            assert end > len(data), "wait() fires only when there is more to read"
             assert end <= size, "no more than the whole file can be read"
-            while len(found) < end:
-                piece = content.read(len(found), _PIECE)
+            while len(data) < end:
+                piece = content.read(len(data), _PIECE)
                 assert 0 < len(piece) <= _PIECE, "read() gives what may be read, and no more than was wanted"
-                found += piece
-        return found
+                data += piece
+        return data
 
     def __enter__(self) -> Self:
-        running = ILifecycle(self.source, None)
-        if running is not None:
-            running.start()
+        lifecycle = ILifecycle(self.source, None)
+        if lifecycle is not None:
+            lifecycle.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            running = ILifecycle(self.source, None)
-            if running is not None:
-                self.answer(running.stop)
+            lifecycle = ILifecycle(self.source, None)
+            if lifecycle is not None:
+                self.answer(lifecycle.stop)
         finally:
             self.close()
 
 
 class SourceHarness(_Harness):
     """
-    A source under test, and the place where its projects come from.
+    A source under test, and the origin of its projects.
 
-    `add` and `remove` have to be there; each of the others makes some tests possible.
+    `add` and `remove` are required; each of the other methods enables some tests.
 
     Attributes:
-        source: The source: made, and not started.
-        delay: Seconds, by the clock that `advance` moves, after which a file that came or went has to
-            show; 0 for the very next answer.
-        rewrite_delay: The same for other bytes under the same name.
-        lists_projects: Whether the project list names what the source has; one that has more than can
-            be listed names nothing.
+        source: The source, not started.
+        delay: Seconds, by the clock of `advance`, after which an added or removed file has to show; 0 for
+            the very next call.
+        rewrite_delay: Seconds after which other bytes under the same name have to show.
+        lists_projects: Whether the project list contains the projects; a source with too many projects may
+            have an empty list.
     """
 
     delay: float = 0.0
@@ -202,24 +202,24 @@ class SourceHarness(_Harness):
 
     def add(self, file: BuiltFile, *, signature: bytes | None = None) -> None:
         """
-        Let the source have a file, or have it in the place of the one of the same name.
+        Add a file to the source, replacing one of the same name.
 
         Args:
             file: A wheel or sdist.
-            signature: Its `.asc`; a source that has no signatures may ignore it.
+            signature: Its `.asc`; a source without signatures may ignore it.
         """
         raise NotImplementedError
 
     def remove(self, file: BuiltFile) -> None:
-        """Take a file away; its project may stay, without files."""
+        """Remove a file; its project may remain, without files."""
         raise NotImplementedError
 
     def add_empty(self, project: str) -> None:
-        """Let the source have a project without files."""
+        """Add a project without files."""
         _skip("how there can be a project without files")
 
     def fail(self) -> None:
-        """Make the source unavailable: a disk is away, a server is down."""
+        """Make the source unavailable, as by a missing disk or a server that is down."""
         _skip("how it can fail")
 
     def recover(self) -> None:
@@ -227,11 +227,11 @@ class SourceHarness(_Harness):
         _skip("how it can recover")
 
     def corrupt(self, file: BuiltFile) -> None:
-        """Let other bytes come for a file than its page promises, but as many; called before it is opened."""
+        """Replace the bytes of a file by as many others, without changing its page; called before `open`."""
         _skip("how other bytes than the promised ones can come")
 
     def show_changes(self) -> None:
-        """Let time pass until what was added or removed has to show."""
+        """Advance the clock until added and removed files have to show."""
         self.advance(self.delay)
 
 
@@ -240,9 +240,9 @@ class StoreHarness(_Harness):
     A store under test, and the source in which its changes show.
 
     Attributes:
-        source: The source: made, and not started.
-        store: The store: empty, without files that may be overwritten.
-        audit_log: Where its changes are noted; None skips the tests of that.
+        source: The source, not started.
+        store: The store, empty, which allows no file to be overwritten.
+        audit_log: Records the changes; None skips its tests.
     """
 
     store: IStore

@@ -1,4 +1,4 @@
-"""The promises of `ISource`, as tests."""
+"""The contract of `ISource`, as tests."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NEWER = make_wheel("demo", "1.10")
 SDIST = make_sdist("demo", "1.9")
 #: Of the same name as `STORED_WHEEL`, with other bytes.
 REWRITTEN = make_wheel("demo", "1.0", files={"demo/other.py": "x = 1\n"})
-#: Of another project, whose name has to be normalized.
+#: A file of another project, whose name has to be normalized.
 ELSEWHERE = make_wheel("Zope.Other", "2.0")
-#: More than any transport buffers.
+#: Larger than any transport's buffer.
 LARGE = make_wheel("large", "1.0", files={"large/data.bin": bytes(range(256)) * 2000}, compress=False)
 SIGNATURE = b"-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n"
 
-#: What may stand in a URL where a file name is expected.
+#: Invalid values for a file name in a URL.
 _HOSTILE = (
     "",
     ".",
@@ -50,13 +50,13 @@ _HOSTILE = (
 
 class SourceContract:
     """
-    Tests that any source has to pass; see the package for how they are used.
+    Tests that any source has to pass; see the package for their usage.
 
-    Out of scope: what a particular source adds, such as which files it leaves out.
+    Out of scope: features of a particular source, such as which files it leaves out.
     """
 
     def harness(self) -> SourceHarness:
-        """Make a harness with a new source that has nothing yet. Each test makes its own, and leaves it."""
+        """Return a harness with a new, empty source. Each test creates its own, and exits it."""
         raise NotImplementedError
 
     def test_it_provides_the_interface(self) -> None:
@@ -78,7 +78,7 @@ class SourceContract:
             assert all(normalize(name) == name for name in names)
 
     def test_a_project_that_came_is_in_the_list_and_the_old_list_is_not_true(self) -> None:
-        """A list says no to being still true as soon as another project is there."""
+        """A list is no longer current as soon as another project exists."""
         with self.harness() as world:
             if not world.lists_projects:
                 raise SkipTest("This source lists no projects.")
@@ -90,7 +90,7 @@ class SourceContract:
             assert world.project_list().value.names == ("demo", "zope-other")
 
     def test_a_list_without_news_is_the_very_same_object(self) -> None:
-        """What was made from a project list can be kept until there is another one."""
+        """A response rendered from a project list can be cached until the list changes."""
         with self.harness() as world:
             world.add(WHEEL)
             before = world.project_list().value
@@ -108,7 +108,7 @@ class SourceContract:
             assert found.value is None
 
     def test_a_project_without_files_is_a_page_without_files(self) -> None:
-        """A project that has a name and nothing else is a page: it must not be looked for elsewhere."""
+        """A project without files has a page: its name must not be requested from other indexes."""
         with self.harness() as world:
             world.add_empty("demo")
             world.show_changes()
@@ -117,21 +117,21 @@ class SourceContract:
             assert (page.name, page.files) == ("demo", ())
 
     def test_a_page_tells_name_digest_size_and_version_of_each_file(self) -> None:
-        """Installers verify the digest, and choose by the version; a size may be missing, but not wrong."""
+        """Installers verify the digest, and select by version; a size may be missing, but not wrong."""
         with self.harness() as world:
             for file in (WHEEL, SDIST):
                 world.add(file)
             files = world.files_of("demo")
             assert set(files) == {WHEEL.filename, SDIST.filename}
-            for made in (WHEEL, SDIST):
-                told = files[made.filename]
-                assert told.version == made.version
-                assert told.hashes.get("sha256") == made.sha256
-                assert told.size in (None, made.size)
-                assert told.upload_time is None or told.upload_time.tzinfo is not None
+            for built in (WHEEL, SDIST):
+                listed = files[built.filename]
+                assert listed.version == built.version
+                assert listed.hashes.get("sha256") == built.sha256
+                assert listed.size in (None, built.size)
+                assert listed.upload_time is None or listed.upload_time.tzinfo is not None
 
     def test_a_page_is_in_the_order_of_versions(self) -> None:
-        """Files and versions ascend by PEP 440, not by text, and each version is there once."""
+        """Files and versions ascend by PEP 440, not as text, and each version occurs once."""
         with self.harness() as world:
             for file in (NEWER, SDIST, WHEEL):
                 world.add(file)
@@ -143,7 +143,7 @@ class SourceContract:
             assert set(page.versions) >= {file.version for file in page.files}
 
     def test_a_page_of_one_project_has_no_files_of_another(self) -> None:
-        """Projects do not mix."""
+        """A page has files of its own project only."""
         with self.harness() as world:
             world.add(WHEEL)
             world.add(ELSEWHERE)
@@ -151,26 +151,26 @@ class SourceContract:
             assert set(world.files_of("zope-other")) == {ELSEWHERE.filename}
 
     def test_two_questions_at_once_have_the_same_answer(self) -> None:
-        """A request during another one is answered as well."""
+        """Concurrent calls have equal results."""
         with self.harness() as world:
             world.add(WHEEL)
-            asking = [world.begin(world.source.project_page, "demo") for _time in range(2)]
+            calls = [world.begin(world.source.project_page, "demo") for _time in range(2)]
             world.settle()
-            pages = [one.result().value for one in asking]
+            pages = [call.result().value for call in calls]
             assert pages[0] is not None
             assert pages[0] == pages[1]
 
-    # -- Is it still true?
+    # -- Validity
 
     def test_still_true_answers_at_once(self) -> None:
-        """The question costs a bool: no Deferred, no coroutine."""
+        """`is_current` returns a bool: no Deferred, no coroutine."""
         with self.harness() as world:
             world.add(WHEEL)
             for snapshot in (world.project_list(), world.snapshot("demo"), world.snapshot("nothing")):
                 assert isinstance(snapshot.is_current(), bool)
 
     def test_a_file_that_came_is_in_the_next_answer_and_the_old_one_is_not_true(self) -> None:
-        """Once a new file has to show, no earlier answer may be repeated."""
+        """Once a new file has to show, no earlier snapshot is current."""
         with self.harness() as world:
             world.add(WHEEL)
             before = world.snapshot("demo")
@@ -180,7 +180,7 @@ class SourceContract:
             assert set(world.files_of("demo")) == {WHEEL.filename, NEWER.filename}
 
     def test_a_file_that_went_is_not_in_the_next_answer_and_cannot_be_opened(self) -> None:
-        """Only listed files can be fetched, from the moment on at which a change has to show."""
+        """Only listed files can be opened, from the time on at which a change has to show."""
         with self.harness() as world:
             world.add(WHEEL)
             world.add(NEWER)
@@ -193,7 +193,7 @@ class SourceContract:
             assert world.open("demo", NEWER.filename, Sidecar.METADATA) is None
 
     def test_a_project_that_came_makes_its_absence_untrue(self) -> None:
-        """An absence may be repeated no longer than a page."""
+        """An absence is current no longer than a page."""
         with self.harness() as world:
             absent = world.snapshot("demo")
             world.add(WHEEL)
@@ -215,7 +215,7 @@ class SourceContract:
             assert world.read(body) == REWRITTEN.content
 
     def test_a_page_without_news_is_the_very_same_object(self) -> None:
-        """What was made from a page can be kept until there is another one, also after a new look."""
+        """A response rendered from a page can be cached until the page changes, also after revalidation."""
         with self.harness() as world:
             world.add(WHEEL)
             before = world.page("demo")
@@ -239,7 +239,7 @@ class SourceContract:
                 assert world.read(body) == file.content
 
     def test_a_file_may_be_opened_before_its_page_was_asked_for(self) -> None:
-        """Clients with a lock file come straight to the file."""
+        """Clients with a lock file request the file directly."""
         with self.harness() as world:
             world.add(WHEEL)
             body = world.open("demo", WHEEL.filename)
@@ -247,7 +247,7 @@ class SourceContract:
             assert world.read(body) == WHEEL.content
 
     def test_several_readers_have_one_file_at_once(self) -> None:
-        """Each has its own place in it, and one that leaves takes nothing from the others."""
+        """Each reader has its own position, and closing one does not affect the others."""
         with self.harness() as world:
             world.add(LARGE)
             bodies = [world.open("large", LARGE.filename) for _time in range(3)]
@@ -261,7 +261,7 @@ class SourceContract:
             assert [world.read(body) for body in staying] == [LARGE.content] * 2
 
     def test_only_what_is_listed_can_be_opened(self) -> None:
-        """A file name comes from a URL: it is looked up, and any other one is None, without an error."""
+        """A file name comes from a URL: it is looked up, and an unknown one is None, without an error."""
         with self.harness() as world:
             world.add(WHEEL)
             for filename in _HOSTILE:
@@ -271,11 +271,11 @@ class SourceContract:
             assert world.open("zope-other", WHEEL.filename) is None
 
     def test_sidecars_are_there_exactly_if_the_page_says_so(self) -> None:
-        """Metadata has the digest that the page promises, and a signature is what lay beside the file."""
+        """Metadata has the digest of the page, and a signature its original bytes."""
         with self.harness() as world:
             world.add(WHEEL, signature=SIGNATURE)
             world.add(SDIST)
-            wanted = {Sidecar.METADATA: WHEEL.metadata, Sidecar.SIGNATURE: SIGNATURE}
+            expected = {Sidecar.METADATA: WHEEL.metadata, Sidecar.SIGNATURE: SIGNATURE}
             for file in world.files_of("demo").values():
                 for sidecar in Sidecar:
                     body = world.open("demo", file.filename, sidecar)
@@ -284,32 +284,32 @@ class SourceContract:
                         continue
                     assert body is not None, (file.filename, sidecar)
                     document = world.read(body)
-                    assert document == wanted[sidecar]
+                    assert document == expected[sidecar]
                     promised = (file.core_metadata or {}).get("sha256")
                     if sidecar is Sidecar.METADATA and promised is not None:
                         assert hashlib.sha256(document).hexdigest() == promised
 
     def test_a_file_opens_again_only_while_it_is_listed(self) -> None:
-        """`reopen` gives the same bytes at once, and None as soon as a removal has to show."""
+        """`reopen` returns the same bytes immediately, and None as soon as a removal has to show."""
         with self.harness() as world:
             world.add(WHEEL)
             world.add(NEWER)
             world.page("demo")
-            # For one that has to come first it is known only the second time.
+            # A file that has to be fetched first can be reopened only from the second time on.
             for _time in range(2):
                 body = world.open("demo", WHEEL.filename)
                 assert body is not None
                 world.read(body)
             if body is None or body.reopen is None:
                 raise SkipTest("This source opens nothing again without being asked.")
-            again = body.reopen()
-            assert again is None or world.read(again) == WHEEL.content
+            reopened = body.reopen()
+            assert reopened is None or world.read(reopened) == WHEEL.content
             world.remove(WHEEL)
             world.show_changes()
             assert body.reopen() is None
 
     def test_bytes_that_are_still_coming_are_read_as_they_come(self) -> None:
-        """All of them may be read once `whole` has answered, and earlier none is missing."""
+        """All bytes may be read once `wait_complete` has fired, and none is missing before."""
         with self.harness() as world:
             world.add(LARGE)
             body = world.open("large", LARGE.filename)
@@ -326,102 +326,102 @@ class SourceContract:
             content.close()
 
     def test_bytes_that_are_not_the_promised_ones_never_come_whole(self) -> None:
-        """The last bytes are withheld until the digest is right, so no client takes such a file for whole."""
+        """The last bytes are withheld until the digest is verified: no client gets a complete wrong file."""
         with self.harness() as world:
             world.add(LARGE)
             world.page("large")
             world.corrupt(LARGE)
             body = world.attempt(world.open, "large", LARGE.filename)
             if isinstance(body, FileBody):
-                assert _cannot_be_told(world.attempt(world.read, body)), "they came to their end"
+                assert _is_unavailable(world.attempt(world.read, body)), "they came to their end"
             else:
-                assert _cannot_be_told(body)
+                assert _is_unavailable(body)
 
     # -- Failing, starting and stopping
 
     def test_what_cannot_be_told_now_is_an_error_and_never_less_than_the_truth(self) -> None:
-        """An answer of old is right, an error of 5xx too; a missing project or file would be a lie."""
+        """While a source fails, earlier results and 5xx errors are allowed, missing projects or files not."""
         with self.harness() as world:
             world.add(WHEEL)
             world.page("demo")
             world.fail()
             world.show_changes()
-            self._is_whole_or_fails(world)
+            self._is_complete_or_fails(world)
             found = world.attempt(world.page, "never-asked-for")
-            assert _cannot_be_told(found), f"the source cannot know of this project, and gives {found!r}"
+            assert _is_unavailable(found), f"the source cannot know of this project, and gives {found!r}"
 
     def test_it_answers_again_when_it_can(self) -> None:
-        """A failure is not remembered beyond its cause."""
+        """A failure is not cached beyond its cause."""
         with self.harness() as world:
             world.add(WHEEL)
             before = world.page("demo")
             world.fail()
             world.show_changes()
-            self._is_whole_or_fails(world)
+            self._is_complete_or_fails(world)
             world.recover()
             world.show_changes()
             assert world.page("demo") == before
             assert world.page("never-asked-for") is None
 
-    def _is_whole_or_fails(self, world: SourceHarness) -> None:
+    def _is_complete_or_fails(self, world: SourceHarness) -> None:
         files = world.attempt(world.files_of, "demo")
-        assert _cannot_be_told(files) or (isinstance(files, dict) and set(files) == {WHEEL.filename})
+        assert _is_unavailable(files) or (isinstance(files, dict) and set(files) == {WHEEL.filename})
         body = world.attempt(world.open, "demo", WHEEL.filename)
         if isinstance(body, FileBody):
             content = world.attempt(world.read, body)
-            assert _cannot_be_told(content) or content == WHEEL.content
+            assert _is_unavailable(content) or content == WHEEL.content
         else:
-            assert _cannot_be_told(body)
+            assert _is_unavailable(body)
 
     def test_it_can_be_stopped_and_started_again(self) -> None:
-        """A service that is started once more answers as it did."""
+        """A service that is started again returns the same results."""
         with self.harness() as world:
-            running = ILifecycle(world.source, None)
-            if running is None:
+            lifecycle = ILifecycle(world.source, None)
+            if lifecycle is None:
                 raise SkipTest("This source holds nothing open.")
-            assert verifyObject(ILifecycle, running)
+            assert verifyObject(ILifecycle, lifecycle)
             world.add(WHEEL)
             before = world.page("demo")
-            world.answer(running.stop)
-            running.start()
+            world.answer(lifecycle.stop)
+            lifecycle.start()
             assert world.page("demo") == before
             body = world.open("demo", WHEEL.filename)
             assert body is not None
             assert world.read(body) == WHEEL.content
 
     def test_what_changes_while_it_is_stopped_is_in_its_first_answer(self) -> None:
-        """No answer from before a stop is still true after the start, if something has changed."""
+        """No snapshot from before a stop is current after the start, if something has changed."""
         with self.harness() as world:
-            running = ILifecycle(world.source, None)
-            if running is None:
+            lifecycle = ILifecycle(world.source, None)
+            if lifecycle is None:
                 raise SkipTest("This source holds nothing open.")
             world.add(WHEEL)
             before = world.snapshot("demo")
-            world.answer(running.stop)
+            world.answer(lifecycle.stop)
             world.add(NEWER)
             world.show_changes()
-            running.start()
+            lifecycle.start()
             assert not before.is_current()
             assert set(world.files_of("demo")) == {WHEEL.filename, NEWER.filename}
 
     def test_its_problems_are_in_order(self) -> None:
-        """A source that leaves something out says what, by path; of good files it says nothing."""
+        """A source reports the files that it leaves out, ordered by path, and no valid files."""
         with self.harness() as world:
-            reporting = IProblemSource(world.source, None)
-            if reporting is None:
+            problem_source = IProblemSource(world.source, None)
+            if problem_source is None:
                 raise SkipTest("This source reports no problems.")
-            assert verifyObject(IProblemSource, reporting)
+            assert verifyObject(IProblemSource, problem_source)
             world.add(WHEEL)
-            report = world.answer(reporting.problems)
+            report = world.answer(problem_source.problems)
             assert list(report.problems) == sorted(report.problems, key=lambda problem: problem.path)
             assert report.problems == ()
 
 
-def _cannot_be_told(found: object) -> bool:
-    """Say whether what was asked for is an error that sends a client to no other index."""
+def _is_unavailable(found: object) -> bool:
+    """Whether a result is an error that does not send clients to another index."""
     return isinstance(found, SimpleIndexError) and found.status >= 500
 
 
 def _sidecars(file: File) -> set[Sidecar]:
-    """Give the documents that a page says a file has."""
+    """Return the sidecars of a file according to its page."""
     return {*file.sidecars, *([Sidecar.METADATA] if file.core_metadata is not None else [])}

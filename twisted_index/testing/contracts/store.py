@@ -1,4 +1,4 @@
-"""The promises of `IStore`, as tests."""
+"""The contract of `IStore`, as tests."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ _DIGESTS: dict[str, Callable[[bytes], Any]] = {
 
 class StoreContract:
     """
-    Tests that any store has to pass; see the package for how they are used.
+    Tests that any store has to pass; see the package for their usage.
 
-    Out of scope: what survives a loss of power, and what a particular store lets be overwritten.
+    Out of scope: durability on power loss, and overwriting that a particular store allows.
     """
 
     def harness(self) -> StoreHarness:
-        """Make a harness with a new store that has nothing yet. Each test makes its own, and leaves it."""
+        """Return a harness with a new, empty store. Each test creates its own, and exits it."""
         raise NotImplementedError
 
     def test_it_provides_the_interfaces(self) -> None:
@@ -67,7 +67,7 @@ class StoreContract:
     # -- Receiving
 
     def test_a_spool_counts_and_digests_what_is_written(self) -> None:
-        """The digests that upload forms promise are those of all bytes, announced or not."""
+        """The digests are those of all written bytes, whether they were announced or not."""
         with self.harness() as world:
             for announced in ((), tuple(_DIGESTS)):
                 spool = world.answer(world.store.spool)
@@ -81,7 +81,7 @@ class StoreContract:
                 spool.close()
 
     def test_a_spool_that_is_not_published_leaves_nothing(self) -> None:
-        """A client that goes away in the middle has published nothing; closing twice does no harm."""
+        """A client that disconnects early has published nothing; closing twice is allowed."""
         with self.harness() as world:
             spool = world.receive(STORED_WHEEL.content[:1000])
             spool.close()
@@ -107,7 +107,7 @@ class StoreContract:
             assert world.read(body) == STORED_WHEEL.content
 
     def test_a_signature_lies_beside_its_file(self) -> None:
-        """What came as `gpg_signature` is served as `.asc`."""
+        """A `gpg_signature` is served as `.asc`."""
         with self.harness() as world:
             world.publish(STORED_WHEEL, signature=STORED_SIGNATURE)
             assert Sidecar.SIGNATURE in world.files_of("demo")[STORED_WHEEL.filename].sidecars
@@ -125,7 +125,7 @@ class StoreContract:
             assert world.page("demo") == before
 
     def test_other_bytes_under_the_same_name_are_a_conflict(self) -> None:
-        """A file never changes under those who have locked its digest; clients look for these very words."""
+        """A file whose digest is in lock files never changes; clients search for this very message."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             for other in (CHANGED, RESPELLED):
@@ -144,12 +144,12 @@ class StoreContract:
         """Of two clients that publish other bytes under one name, only one gets success."""
         with self.harness() as world:
             outcomes = self._publish_at_once(world, STORED_WHEEL, CHANGED)
-            assert {type(one) for one in outcomes} == {bool, Conflict}
+            assert {type(outcome) for outcome in outcomes} == {bool, Conflict}
             winner = (STORED_WHEEL, CHANGED)[outcomes.index(True)]
             assert world.files_of("demo")[STORED_WHEEL.filename].hashes.get("sha256") == winner.sha256
 
     def test_what_is_no_archive_is_refused(self) -> None:
-        """Nothing is listed that installers could not read, or that is something else than it says."""
+        """No file is listed that installers could not read, or that contradicts its name."""
         with self.harness() as world:
             spool = world.receive(b"This is no wheel.")
             upload = Upload(spool=spool, filename=STORED_WHEEL.filename)
@@ -167,7 +167,7 @@ class StoreContract:
             assert world.publish(STORED_NEWER, may_create=False) is True
 
     def test_a_closed_project_takes_no_files(self) -> None:
-        """Archived and quarantined projects stay as they are until their status is another."""
+        """Archived and quarantined projects accept no files until their status changes."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             for status in (Status.ARCHIVED, Status.QUARANTINED):
@@ -177,27 +177,27 @@ class StoreContract:
             assert world.publish(STORED_NEWER) is True
 
     def test_a_file_for_an_index_that_is_not_there_is_refused(self) -> None:
-        """No index gets what was meant for another."""
+        """No index receives the files of another."""
         with self.harness() as world:
             self._fails(NotFound, world.publish, STORED_WHEEL, index="no-such-index")
             assert world.page("demo") is None
 
     def test_a_spool_is_closed_by_publishing_whatever_comes_of_it(self) -> None:
-        """A receiver may close its spool once more, also after a refusal; no harm is done."""
+        """A receiver may close its spool again, even after a rejection."""
         with self.harness() as world:
             for content in (STORED_WHEEL.content, STORED_WHEEL.content, CHANGED.content):
                 spool = world.receive(content)
                 upload = Upload(spool=spool, filename=STORED_WHEEL.filename)
-                begun = world.begin(world.store.publish, upload)
+                pending = world.begin(world.store.publish, upload)
                 world.settle()
-                assert begun.outcome
+                assert pending.outcome
                 spool.close()
             assert set(world.files_of("demo")) == {STORED_WHEEL.filename}
 
     # -- Deleting
 
     def test_a_deleted_file_is_gone_with_its_sidecars(self) -> None:
-        """Neither the file nor its signature is listed, or opened, from the next answer on."""
+        """Neither the file nor its signature is listed or opened from the next call on."""
         with self.harness() as world:
             world.publish(STORED_WHEEL, signature=STORED_SIGNATURE)
             world.publish(STORED_NEWER)
@@ -209,7 +209,7 @@ class StoreContract:
                 assert world.open("demo", STORED_WHEEL.filename, sidecar) is None
 
     def test_the_name_of_a_deleted_file_stays_taken(self) -> None:
-        """Not even the same bytes come back under it: a digest that was withdrawn stays so."""
+        """Not even the same bytes can be published again: a withdrawn file stays withdrawn."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             world.answer(world.store.delete, "demo", STORED_WHEEL.filename, by="alice")
@@ -219,7 +219,7 @@ class StoreContract:
             assert world.publish(STORED_NEWER) is True
 
     def test_what_is_not_listed_cannot_be_deleted(self) -> None:
-        """A name that is not there is said to be so, for projects, files, and texts that are neither."""
+        """An unknown name is NotFound, for projects, files, and texts that are neither."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             for project, filename in (
@@ -234,7 +234,7 @@ class StoreContract:
     # -- Yanking
 
     def test_a_version_is_yanked_and_taken_back(self) -> None:
-        """All files of a version are, however it is spelled, and no others; the reason is on the page."""
+        """All files of a version, in any spelling, are yanked, and no others; the page has the reason."""
         with self.harness() as world:
             for file in (STORED_WHEEL, STORED_SDIST, STORED_NEWER):
                 world.publish(file)
@@ -257,7 +257,7 @@ class StoreContract:
             assert {file.yanked for file in world.files_of("demo").values()} == {None}
 
     def test_one_file_is_yanked_for_its_latest_reason(self) -> None:
-        """The other files of its version stay, and the last reason is the one that counts."""
+        """The other files of its version are not yanked, and the latest reason applies."""
         with self.harness() as world:
             for file in (STORED_WHEEL, STORED_SDIST):
                 world.publish(file)
@@ -269,7 +269,7 @@ class StoreContract:
             assert world.files_of("demo")[STORED_WHEEL.filename].yanked is None
 
     def test_what_is_not_there_cannot_be_yanked(self) -> None:
-        """Neither an unknown version, nor an unknown file, nor anything of an unknown project."""
+        """Unknown versions, files and projects are NotFound."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             wanted: tuple[tuple[str, dict[str, str]], ...] = (
@@ -284,7 +284,7 @@ class StoreContract:
     # -- The status
 
     def test_a_status_is_on_the_page_with_its_reason(self) -> None:
-        """Each status takes the place of the one before, and being active takes all back."""
+        """Each status replaces the one before, and `active` undoes them."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             for status in (Status.DEPRECATED, Status.ARCHIVED, Status.ACTIVE):
@@ -298,7 +298,7 @@ class StoreContract:
                 assert [file.filename for file in page.files] == [STORED_WHEEL.filename]
 
     def test_a_quarantined_project_offers_nothing_until_it_is_released(self) -> None:
-        """No file of it is listed or opened meanwhile, and none is lost (PEP 792)."""
+        """No file is listed or opened during quarantine, and none is lost (PEP 792)."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             self._set(world, Status.QUARANTINED)
@@ -309,15 +309,15 @@ class StoreContract:
             assert set(world.files_of("demo")) == {STORED_WHEEL.filename}
 
     def test_a_project_that_is_not_there_has_no_status(self) -> None:
-        """A status makes no project."""
+        """Setting a status creates no project."""
         with self.harness() as world:
             self._fails(NotFound, self._set, world, Status.ARCHIVED)
             assert world.page("demo") is None
 
-    # -- The history
+    # -- The audit log
 
     def test_each_change_is_in_the_history(self) -> None:
-        """An event has user, action and file, with the digest or the reason; the youngest is first."""
+        """An event has user, action and file, with the digest or the reason; newest first."""
         with self.harness() as world:
             if world.audit_log is None:
                 raise SkipTest("The harness has no history.")
@@ -338,13 +338,13 @@ class StoreContract:
             ]
             assert {(event.project, event.index) for event in events} == {("demo", "")}
             assert all(event.time.tzinfo is not None for event in events)
-            told = [event.detail for event in reversed(events)]
-            assert STORED_WHEEL.sha256 in told[0]
-            assert "broken" in told[1]
-            assert "deprecated" in told[3]
+            details = [event.detail for event in reversed(events)]
+            assert STORED_WHEEL.sha256 in details[0]
+            assert "broken" in details[1]
+            assert "deprecated" in details[3]
 
     def test_what_was_refused_is_not_in_the_history(self) -> None:
-        """Nor is a repeated upload: nothing has happened."""
+        """Neither rejected changes nor repeated uploads are recorded."""
         with self.harness() as world:
             if world.audit_log is None:
                 raise SkipTest("The harness has no history.")
@@ -354,7 +354,7 @@ class StoreContract:
             self._fails(NotFound, world.answer, world.store.delete, "demo", STORED_NEWER.filename, by="alice")
             assert len(world.answer(world.audit_log.latest, 9)) == 1
 
-    # -- In short
+    # -- Helpers
 
     def _set(self, world: StoreHarness, status: Status, reason: str = "") -> None:
         wanted = ProjectStatus(status=status, reason=reason)
@@ -365,12 +365,12 @@ class StoreContract:
         uploads = [
             Upload(spool=spool, filename=file.filename) for spool, file in zip(spools, files, strict=True)
         ]
-        asking = [world.begin(world.store.publish, upload) for upload in uploads]
+        calls = [world.begin(world.store.publish, upload) for upload in uploads]
         world.settle()
-        return [world.attempt(one.result) for one in asking]
+        return [world.attempt(call.result) for call in calls]
 
     def _fails(self, kind: type[E], change: Callable[..., object], *args: Any, **kwargs: Any) -> E:
-        """Hold a change to the one error that its contract names."""
+        """Check that a change raises the one error of its contract."""
         try:
             done = change(*args, **kwargs)
         except kind as error:

@@ -1,5 +1,5 @@
 """
-Authorization of requests. Rights are checked by name, before any source looks whether a thing exists.
+Authorization of requests. Rights are checked by name, before a source checks whether a project exists.
 
 401 without credentials, 403 without the right; never 404, which would send an installer to its next index.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What each right allows, as messages say it: after "may", and before "is disabled".
+#: Wording of each right in messages: after "may", and before "is disabled".
 _VERBS = {
     Action.READ: ("read", "Reading"),
     Action.CREATE: ("create", "Creating"),

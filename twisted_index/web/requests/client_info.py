@@ -25,7 +25,7 @@ _SAME_SITE = (b"same-origin", b"none")
 
 class ClientInfoReader:
     """
-    Reads where requests come from.
+    Derives the client of a request, and the URL that it used.
 
     Args:
         proxies: The trusted proxies; None trusts none.
@@ -83,7 +83,7 @@ class ClientInfoReader:
         Browsers add the passwords that they have stored to such requests.
 
         Raises:
-            Forbidden: It comes from another site.
+            Forbidden: The request comes from another site.
         """
         site = header(request, b"Sec-Fetch-Site")
         origin = header(request, b"Origin")
@@ -99,7 +99,7 @@ class ClientInfoReader:
 
 
 def _origin_of(referrer: bytes | None) -> bytes | None:
-    """Cut a Referer down to what Origin would say (RFC 6454 section 7)."""
+    """Reduce a Referer to its origin (RFC 6454 section 7)."""
     return None if referrer is None else b"/".join(referrer.split(b"/", 3)[:3])
 
 

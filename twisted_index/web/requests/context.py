@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response import Headers, Response
     from twisted_index.web.responses.response_cache import Representation
 
-#: Bytes of a request body that is no upload. What is sent to manage projects is some hundred bytes.
+#: Bytes of a request body that is not an upload. Requests to manage projects have some hundred bytes.
 MAX_SMALL_BODY = 1 << 16
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response import Headers
 
 #: For every response, errors and redirects too: without them a script learns only that it failed.
-#: The star excludes `Access-Control-Allow-Credentials`: passwords come from the script or not at all.
+#: The star excludes `Access-Control-Allow-Credentials`: only scripts themselves can send passwords.
 CORS_HEADERS: Headers = (
     (b"Access-Control-Allow-Origin", b"*"),
     (b"Access-Control-Expose-Headers", b"Accept-Ranges, Cache-Status, Content-Range, ETag, Retry-After"),
@@ -23,7 +23,7 @@ _FIELDS = (
 
 def preflight(*, has_users: bool) -> Headers:
     """
-    Return the header fields that answer a preflight request.
+    Return the header fields of the response to a preflight request.
 
     Args:
         has_users: Whether requests may have credentials, which a star of field names would not cover.

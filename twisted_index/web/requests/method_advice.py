@@ -1,4 +1,4 @@
-"""What a 405 says: which URL and which method the client probably meant."""
+"""The message of a 405: the URL and the method that the client probably meant."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def method_advice(
     Explain why a method is not allowed at a URL.
 
     Args:
-        method: One that the endpoint does not have.
+        method: A method that the endpoint does not support.
         segments: As for `match_route`.
         content_type: The Content-Type field of the request.
         read_only: Whether the index has no store.
         uploads: Whether uploads are turned on.
-        url: Gives the URL of the index as the client knows it.
+        url: Returns the URL of the index as the client knows it.
     """
     if method == b"POST" and is_xml_rpc(content_type):
         return NO_XML_RPC

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(enum.Enum):
-    """What a URL names; `web/endpoints.py` says which URLs, methods and views each has."""
+    """What a URL names; `web/endpoints.py` defines the URLs, methods and views of each."""
 
     FRONT = enum.auto()
     PROJECT_LIST = enum.auto()
@@ -75,14 +75,14 @@ _OPERATIONS = {
     "status": Endpoint.STATUS,
     "yank": Endpoint.YANK,
 }
-#: Where files are published by POST. Redirects would not do: twine and poetry follow none.
+#: Paths of uploads by POST. Redirects would not do: twine and poetry follow none.
 UPLOAD_PATHS: tuple[list[bytes], ...] = ([b""], [b"legacy"], [b"legacy", b""], [b"simple"], [b"simple", b""])
 #: What a segment may contain as it is, besides letters and digits (RFC 3986 section 3.3).
 _PLAIN = "!$&'()*+,;=:@"
 
 
 def has_empty_segments(segments: Sequence[bytes]) -> bool:
-    """Tell whether a path has two slashes in a row, as micropip and pipenv derive from an index URL."""
+    """Whether a path has two slashes in a row, as micropip and pipenv derive from an index URL."""
     return not all(segments[:-1])
 
 
@@ -107,11 +107,11 @@ def path_segments(target: bytes) -> list[bytes]:
 
 def is_upload_path(segments: Sequence[bytes], *, mounted: bool = True) -> bool:
     """
-    Tell whether files are published at a path.
+    Whether a path accepts uploads.
 
-    The resource asks for the path below its mount point. The request asks before there is a resource,
-    when the path may begin with a mount point that it does not know: then the end of the path decides.
-    So whatever the resource takes for an upload has been received as one.
+    The resource passes the path below its mount point. The request checks before its resource is found,
+    when the path may begin with an unknown mount point: then the end of the path decides. So every request
+    that the resource treats as an upload has been received as one.
 
     Args:
         segments: Percent-decoded, as for `match_route`.
@@ -134,10 +134,10 @@ def match_route(segments: Sequence[bytes]) -> Route:
         return NO_ROUTE
     if path == [""]:
         return Route(Endpoint.FRONT)
-    # A name of ours wins over a project of that name, which is still below /simple/.
+    # A reserved name wins over a project of that name, which is still below /simple/.
     match path:
         case ["legacy" | "simple", "+simple", *rest] | ["+simple", *rest] if rest:
-            # hatch checks here whether a file exists already: devpi's layout below the upload URL.
+            # hatch checks at devpi's layout below the upload URL whether a file exists already.
             return _simple(rest)
         case ["simple", *rest]:
             return _simple(rest)
@@ -191,7 +191,7 @@ def _project(name: str, rest: list[str]) -> Route:
         case [""]:
             return Route(Endpoint.REDIRECT, location=f"../{project}/")
         case ["json"] | ["json", ""]:
-            # What pip-tools and Renovate derive from an index URL. No file can have this name.
+            # pip-tools and Renovate derive this path from an index URL. No file can have this name.
             return _legacy_json([name, *rest])
         case [filename]:
             return _file(project, filename)
@@ -199,7 +199,7 @@ def _project(name: str, rest: list[str]) -> Route:
 
 
 def _file(project: str, filename: str) -> Route:
-    """Match a file. Any spelling of the project will do, as the file's own name identifies it."""
+    """Match a file. Any spelling of the project matches, as the file name identifies the project."""
     for sidecar in Sidecar:
         if filename.endswith(sidecar.value):
             return Route(Endpoint.FILE, project, filename.removesuffix(sidecar.value), sidecar)

@@ -1,1 +1,1 @@
-"""Responses as values, as cached bytes, and on their way out."""
+"""Responses: as values, as cached bytes, and sending them."""

@@ -19,10 +19,10 @@ _VARY: Headers = ((b"Vary", b"Accept"),)
 
 def error_response(error: SimpleIndexError, accept: bytes | None) -> Response:
     """
-    Turn an error into its answer.
+    Turn an error into its response.
 
     Args:
-        error: Says its status, sentence and header fields.
+        error: Provides the status, the message and header fields.
         accept: The request's Accept field.
     """
     return message_response(error.status, error.message, accept, error.headers)
@@ -30,13 +30,13 @@ def error_response(error: SimpleIndexError, accept: bytes | None) -> Response:
 
 def message_response(status: int, sentence: str, accept: bytes | None, headers: Headers = ()) -> Response:
     """
-    Answer with a sentence.
+    Respond with a message.
 
     Args:
         status: The HTTP status.
         sentence: Safe to show to any client.
         accept: The request's Accept field.
-        headers: Fields beyond the usual ones.
+        headers: Fields in addition to the usual ones.
     """
     body, content_type = _write(status, sentence, document_format(accept))
     usual = ((b"Content-Type", content_type), *_VARY, *NO_CACHE, *NOSNIFF, *NO_SCRIPTS)
@@ -44,7 +44,7 @@ def message_response(status: int, sentence: str, accept: bytes | None, headers: 
 
 
 def reason_phrase(status: int) -> str:
-    """Give the standard phrase of a status."""
+    """Return the standard reason phrase of a status."""
     return HTTPStatus(status).phrase
 
 

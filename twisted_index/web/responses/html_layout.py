@@ -1,4 +1,4 @@
-"""The frame of HTML pages for people."""
+"""The layout of HTML pages for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from html import escape
 
 from twisted_index.simple.html_writer import STYLE
 
-#: What these pages have beyond the pages of the simple API.
+#: Styles in addition to those of the simple API.
 _MORE = """
 body{max-width:64rem}
 code{font:.8125rem ui-monospace,monospace}
@@ -20,12 +20,12 @@ ul{columns:16rem;padding:0;list-style:none}
 
 def render_page(title: str, content: str, *, style: str = STYLE + _MORE) -> bytes:
     """
-    Frame a page.
+    Render a page.
 
     Args:
         title: Plain text.
-        content: HTML, escaped where it has to be.
-        style: A style sheet; empty for the page of an error, which is to be small.
+        content: HTML, escaped by the caller.
+        style: A style sheet; empty for error pages, to keep them small.
     """
     return (
         "<!DOCTYPE html>\n"

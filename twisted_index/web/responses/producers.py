@@ -1,7 +1,7 @@
 """
 Sends bodies too large for one write: shared bytes in slices, open files by `sendfile` or in pieces.
 
-Twisted's `static.File` would label sdists as gzip-coded, and answer some ranges with 500.
+Twisted's `static.File` would label sdists as gzip-coded, and respond to some ranges with 500.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Bytes of a piece: what the transport buffers before it asks for a pause.
+#: Bytes of a piece: what the transport buffers before it pauses the producer.
 CHUNK_SIZE = SMALL_CONTENT
-#: Bytes that one call of `sendfile` may take, so that one fast reader does not hold up the others.
+#: Bytes per call of `sendfile`, so that one fast reader does not delay the others.
 _SENDFILE_CHUNK = 1 << 20
-#: How many of them one reader gets in one turn of the reactor. A reader as fast as this process drains the
-#: socket meanwhile, so that the next call is cheaper than a turn; other readers wait a millisecond.
-_STRETCHES = 8
-#: What says that this file cannot be sent so, and not that the client is gone.
-_UNFIT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+#: Calls of `sendfile` per reader and reactor turn. A reader as fast as this process drains the socket
+#: meanwhile, so that the next call is cheaper than a turn; other readers wait a millisecond.
+_CHUNKS_PER_TURN = 8
+#: Errors that mean that `sendfile` does not support the file, not that the client is gone.
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
-#: Transports whose socket takes the bytes as they are. By exact type: below TLS and every wrapper
-#: there is a `socket` too, and bytes sent on it would go around what wraps it.
+#: Transports whose socket sends the bytes unchanged. By exact type: TLS and other wrappers have a
+#: `socket` too, and bytes sent on it would bypass them.
 PLAIN_TRANSPORTS: tuple[type, ...] = (tcp.Server,) if unix is None else (tcp.Server, unix.Server)
 
 
 @implementer(IPushProducer)
 class Producer:
     """
-    Writes a body while the connection takes it, then finishes the request.
+    Writes a body as fast as the connection accepts it, then finishes the request.
 
     Args:
-        request: Its head has been set up and its length promised.
-        length: How many bytes there are.
+        request: With its status and header fields set, including Content-Length.
+        length: Bytes to send.
     """
 
     def __init__(self, request: Request, length: int) -> None:
@@ -60,21 +60,21 @@ class Producer:
         self._done = False
 
     def start(self) -> None:
-        """Begin to send."""
-        # Fires when the client is gone; with the last byte it is this class that finishes.
+        """Start sending."""
+        # The errback fires when the connection is lost; after the last byte this class finishes.
         self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
         self._request.registerProducer(self, True)
-        # Else the connection calls when the reader has taken what is queued already.
+        # Else the connection resumes this producer when it has written what is queued already.
         if not waits_for_transport(self._request.channel):
             self.resumeProducing()
 
     def resumeProducing(self) -> None:
-        """Write until the connection asks for a pause."""
+        """Write until the connection pauses this producer."""
         self._paused = False
         while self._left and not self._paused and not self._done:
             piece = self._next_piece()
             if not piece:
-                self._give_up()
+                self._abort_changed()
                 return
             self._left -= len(piece)
             self._request.write(piece)
@@ -82,11 +82,11 @@ class Producer:
             self._finish()
 
     def pauseProducing(self) -> None:
-        """Write no more for now."""
+        """Stop writing for now."""
         self._paused = True
 
     def stopProducing(self) -> None:
-        """Write no more at all: the connection is gone."""
+        """Stop writing for good: the connection is lost."""
         self._paused = True
         if not self._done:
             self._done = True
@@ -98,14 +98,14 @@ class Producer:
             self._request.unregisterProducer()
             self._request.finish()
 
-    def _give_up(self) -> None:
-        """Cut the client off: the file is not what was promised any more, and only that tells."""
+    def _abort_changed(self) -> None:
+        """Abort since the file has changed: only a closed connection shows that the body is invalid."""
         if not self._done:
             _log.warn("A file was rewritten while it was sent; the client was cut off.")
             self._cut_off()
 
     def _cut_off(self) -> None:
-        """Cut the connection, so that the client notices the incomplete body."""
+        """Close the connection, so that the client notices the incomplete body."""
         self.stopProducing()
         self._request.unregisterProducer()
         self._request.loseConnection()
@@ -114,16 +114,16 @@ class Producer:
         raise NotImplementedError
 
     def _release(self) -> None:
-        """Release the origin of the bytes; called once, whichever side ends first."""
+        """Release the file or buffer; called once, whichever side ends first."""
 
 
 class BytesProducer(Producer):
     """
-    Sends bytes that many clients share, in slices.
+    Sends a buffer that many clients share, in slices.
 
     Args:
-        request: See above.
-        body: All of it.
+        request: As for `Producer`.
+        body: The whole body.
     """
 
     def __init__(self, request: Request, body: memoryview) -> None:
@@ -140,20 +140,20 @@ class FileProducer(Producer):
     Sends a part of an open file by reading it.
 
     Args:
-        request: See above.
+        request: As for `Producer`.
         file: Closed at the end, exactly once.
         first: The offset of the first byte.
-        length: How many bytes to send.
+        length: Bytes to send.
     """
 
     def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
         super().__init__(request, length)
         self._file = file
-        self._written = size_and_mtime(file)
+        self._initial_stat = size_and_mtime(file)
         file.seek(first)
 
     def _next_piece(self) -> bytes:
-        if self._left <= CHUNK_SIZE and size_and_mtime(self._file) != self._written:
+        if self._left <= CHUNK_SIZE and size_and_mtime(self._file) != self._initial_stat:
             return b""
         return self._file.read(min(CHUNK_SIZE, self._left))
 
@@ -163,11 +163,11 @@ class FileProducer(Producer):
 
 class _SocketProducer(Producer):
     """
-    Sends on the socket itself what Twisted would copy into its buffer first.
+    Sends on the socket itself; Twisted would copy the bytes into its buffer first.
 
     Args:
         request: On a channel whose transport is one of PLAIN_TRANSPORTS.
-        length: How many bytes there are.
+        length: Bytes to send.
     """
 
     def __init__(self, request: Request, length: int) -> None:
@@ -176,46 +176,46 @@ class _SocketProducer(Producer):
         self._transport: Any = self._channel.transport
 
     def start(self) -> None:
-        """Begin with the head, which is written by Twisted; the body follows when it has left."""
+        """Let Twisted write the head; the body follows when the head has been sent."""
         self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
         self._request.registerProducer(self, True)
         # An empty write makes the Request write its head.
         self._request.write(b"")
-        self._call_again()
+        self._resume_when_writable()
 
     def resumeProducing(self) -> None:
-        """Send what the socket takes. Called by the transport when its own buffer is empty."""
+        """Send what the socket accepts. Called by the transport when its own buffer is empty."""
         self._paused = False
         if self._done:
             return
         transport = self._transport
         if has_pending_bytes(transport):
-            # The head has not left yet; its last byte brings us back here.
-            self._call_again()
+            # The head has not been sent yet; the transport calls again after its last byte.
+            self._resume_when_writable()
             return
-        for _ in range(_STRETCHES):
-            if not self._send_stretch():
+        for _ in range(_CHUNKS_PER_TURN):
+            if not self._send_chunk():
                 return
-        self._call_again()
+        self._resume_when_writable()
 
-    def _send_stretch(self) -> bool:
-        """Send once; True if the socket may take more at once."""
+    def _send_chunk(self) -> bool:
+        """Send once; return whether the socket may accept more immediately."""
         if self._left <= _SENDFILE_CHUNK and not self._unchanged():
-            self._give_up()
+            self._abort_changed()
             return False
         try:
             sent = self._send(min(self._left, _SENDFILE_CHUNK))
         except (BlockingIOError, InterruptedError):
-            self._call_again()
+            self._resume_when_writable()
             return False
         except OSError as error:
-            self._fall_back(error)
+            self._handle_error(error)
             return False
         return self._count(sent)
 
     def _count(self, sent: int) -> bool:
         if not sent:
-            self._give_up()
+            self._abort_changed()
             return False
         self._left -= sent
         self._channel.count_sent(self._request, sent)
@@ -223,31 +223,31 @@ class _SocketProducer(Producer):
             self._finish()
         return self._left > 0
 
-    def _call_again(self) -> None:
-        """Ask to be resumed when the socket can be written to; see `FileDescriptor.doWrite`."""
+    def _resume_when_writable(self) -> None:
+        """Have `FileDescriptor.doWrite` resume this producer when the socket is writable."""
         self._transport.producerPaused = True
         self._transport.startWriting()
 
     def _send(self, size: int) -> int:
-        """Send at most so many bytes from where it stands; OSError as the socket raises it."""
+        """Send at most `size` bytes from the current position; raise the OSError of the socket."""
         raise NotImplementedError
 
     def _unchanged(self) -> bool:
-        """Say whether the bytes are still those that were promised."""
+        """Whether the bytes still are those of the response's ETag."""
         return True
 
-    def _fall_back(self, error: OSError) -> None:
-        """Give up: the client is gone."""
+    def _handle_error(self, error: OSError) -> None:
+        """Handle an OSError of the socket: the client is gone."""
         self._cut_off()
 
 
 class SocketBytesProducer(_SocketProducer):
     """
-    Sends bytes that many clients share, without a copy for each.
+    Sends a buffer that many clients share, without copying it for each.
 
     Args:
-        request: See above.
-        body: All of it.
+        request: As for `_SocketProducer`.
+        body: The whole body.
     """
 
     def __init__(self, request: Request, body: memoryview) -> None:
@@ -268,16 +268,16 @@ class SendfileProducer(_SocketProducer):
     Sends a part of an open file by `sendfile`, which copies nothing through this process.
 
     Args:
-        request: See above.
+        request: As for `_SocketProducer`.
         file: Closed at the end, exactly once.
         first: The offset of the first byte.
-        length: How many bytes to send.
+        length: Bytes to send.
     """
 
     def __init__(self, request: Request, file: BinaryIO, first: int, length: int) -> None:
         super().__init__(request, length)
         self._file = file
-        self._written = size_and_mtime(file)
+        self._initial_stat = size_and_mtime(file)
         self._at = first
 
     def _send(self, size: int) -> int:
@@ -286,12 +286,12 @@ class SendfileProducer(_SocketProducer):
         return sent
 
     def _unchanged(self) -> bool:
-        return size_and_mtime(self._file) == self._written
+        return size_and_mtime(self._file) == self._initial_stat
 
-    def _fall_back(self, error: OSError) -> None:
-        """Read the file instead, where the file system does not know `sendfile`; else the client is gone."""
-        if error.errno not in _UNFIT:
-            super()._fall_back(error)
+    def _handle_error(self, error: OSError) -> None:
+        """Read the file instead if its file system does not support `sendfile`; else the client is gone."""
+        if error.errno not in _UNSUPPORTED:
+            super()._handle_error(error)
             return
         self._done = True
         self._request.unregisterProducer()
@@ -303,11 +303,11 @@ class SendfileProducer(_SocketProducer):
 
 def size_and_mtime(file: BinaryIO) -> tuple[int, int]:
     """
-    Give size and modification time of an open file: bytes and nanoseconds.
+    Return size and modification time of an open file: bytes and nanoseconds.
 
-    Looked at again before the last piece leaves: a file that was rewritten in place meanwhile is
-    not what its tag says, and is better cut off than complete. (The change time would not do, as
-    removing or renaming a file changes it, and such a file is sent to its end.)
+    Compared again before the last piece is sent: a file that was rewritten in place does not match its
+    ETag, so the response must not complete. (The change time would not do: removing or renaming a file
+    changes it, and such a file is sent to its end.)
     """
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns
@@ -315,13 +315,13 @@ def size_and_mtime(file: BinaryIO) -> tuple[int, int]:
 
 def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None:
     """
-    Send a part of an open file on a request whose head has been set up, and close it.
+    Send a part of an open file, and close it.
 
     Args:
-        request: Not begun to be written.
+        request: With its status and header fields set, and nothing written.
         file: Open for reading.
         first: The offset of the first byte.
-        length: How many bytes to send; more than none.
+        length: Bytes to send; at least one.
     """
     producer: Producer
     if _has_plain_socket(request) and hasattr(os, "sendfile"):
@@ -333,11 +333,11 @@ def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None
 
 def send_bytes(request: Request, body: memoryview) -> None:
     """
-    Send a large body on a request whose head has been set up, so that slow readers share its bytes.
+    Send a large body without copying it for each slow reader.
 
     Args:
-        request: Not begun to be written.
-        body: All of it; not empty.
+        request: With its status and header fields set, and nothing written.
+        body: The whole body; not empty.
     """
     producer: Producer
     if _has_plain_socket(request):

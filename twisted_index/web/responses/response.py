@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
-#: A client asks each time and gets a 304: a change in the folder is in the very next answer.
-#: Without it, clients would take Last-Modified as a licence to repeat an answer for minutes.
+#: Clients revalidate each time and get a 304, so the very next response shows a change in the folder.
+#: Without this field, clients would derive a freshness of minutes from Last-Modified.
 NO_CACHE: Headers = ((b"Cache-Control", b"no-cache"),)
-#: The same for an answer that repeats by which address its client came: a proxy may know that from
-#: fields that no cache looks at, so only the client itself keeps it (RFC 9111 section 5.2.2.7).
+#: For a response that contains the URL that the client used: a proxy may convey it in fields that no
+#: cache considers, so only the client itself may store it (RFC 9111 section 5.2.2.7).
 UNSHARED: Headers = ((b"Cache-Control", b"private, no-cache"),)
-#: What is served is never anything but what its type says.
+#: Browsers must not guess another type than the Content-Type.
 NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
-#: Our pages carry one style sheet and nothing that runs, whatever a file may be called. What follows
-#: does not fall back to `default-src`: who may frame a page, where its links start and its forms lead.
+#: Pages have one style sheet and no scripts, whatever a file may be called. `frame-ancestors`,
+#: `base-uri` and `form-action` do not fall back to `default-src`.
 NO_SCRIPTS: Headers = (
     (
         b"Content-Security-Policy",
@@ -28,22 +28,22 @@ NO_SCRIPTS: Headers = (
     ),
 )
 
-#: Fields that a 304 repeats (RFC 9110 section 15.4.5); the rest describes a body that is not sent.
+#: Fields that a 304 repeats (RFC 9110 section 15.4.5); the others describe the body, which is not sent.
 HEADERS_OF_304 = frozenset({b"Cache-Control", b"Vary", b"Content-Location", b"Expires"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
     """
-    A complete answer to GET.
+    A complete response to GET.
 
     Attributes:
         status: The HTTP status.
         headers: Field names and values, without Content-Length, ETag and Last-Modified.
-        body: All of it; or an open file.
-        etag: Strong, with its quotes; None if the answer has none.
+        body: The whole body, or an open file.
+        etag: Strong, with its quotes; None for a response without one.
         modified: Seconds since the epoch, for Last-Modified; None if unknown.
-        reason: The phrase beside the status, in Latin-1; None for the standard one.
+        reason: The reason phrase, in Latin-1; None for the standard one.
     """
 
     status: int = 200

@@ -1,7 +1,7 @@
 """
-Cached representations of pages: JSON and HTML, each as it is and compressed.
+Cached representations of pages: JSON and HTML, each plain and compressed.
 
-Rendered at the first request, and kept while the page is the same object.
+Rendered at the first request, and cached while the page is the same object.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, eq=False)
 class Representation:
     """
-    A form of a page. There is one object for each, so that it is looked up by identity.
+    A representation of a page. There is one object for each, so that lookups compare by identity.
 
     Attributes:
-        format: How it is written.
-        compressed: Whether by gzip.
+        format: JSON or HTML, with its media type.
+        compressed: Whether it is compressed by gzip.
     """
 
     format: Format
     compressed: bool
 
 
-_FORMS = {(one, packed): Representation(one, packed) for one in Format for packed in (False, True)}
+_FORMS = {(kind, packed): Representation(kind, packed) for kind in Format for packed in (False, True)}
 
 
 def negotiate_representation(accept: bytes | None, accept_encoding: bytes | None) -> Representation:
-    """Choose a form by the two fields of a request."""
+    """Choose a representation by the two fields of a request."""
     return _FORMS[simple_format(accept), accepts_gzip(accept_encoding)]
 
 
 def representation_as(content_format: Format, accept_encoding: bytes | None) -> Representation:
-    """Choose a form whose format is given."""
+    """Return the representation with a given format."""
     return _FORMS[content_format, accepts_gzip(accept_encoding)]
 
 
-#: Beyond level 6 pages hardly shrink, and some grow.
+#: Above level 6 pages hardly shrink, and some grow.
 _GZIP_LEVEL = 6
 _VARY = ((b"Vary", b"Accept, Accept-Encoding"),)
 
 
 def render_list(project_list: ProjectList, form: Representation) -> Response:
-    """Write the project list in one form."""
+    """Write the project list in one representation."""
     write = json_writer.write_json_list if form.format is Format.JSON else html_writer.write_html_list
     return _finish(write(project_list), form)
 
@@ -74,14 +74,15 @@ def render_project_page(
     caching: Headers = NO_CACHE,
 ) -> Response:
     """
-    Write a project page in one form.
+    Write a project page in one representation.
 
     Args:
-        page: What is written.
-        form: How.
+        page: The page.
+        form: Its representation.
         public_url: As for `json_writer.write_json_page`.
-        base_url: Likewise. Links in HTML are always relative: everything resolves them.
-        caching: Who may keep it.
+        base_url: As for `json_writer.write_json_page`. Links in HTML are always relative: all clients
+            resolve them.
+        caching: The Cache-Control field.
     """
     if form.format is Format.JSON:
         body = json_writer.write_json_page(page, public_url=public_url, base_url=base_url)
@@ -91,7 +92,7 @@ def render_project_page(
 
 
 def render_html(body: bytes, compressed: bool) -> Response:
-    """Give an HTML page that is no page of the simple API what such a page has: a tag, and a coding."""
+    """Add ETag and content coding, as for pages of the simple API, to another HTML page."""
     return _finish(body, _FORMS[Format.HTML, compressed])
 
 
@@ -101,7 +102,7 @@ def _finish(body: bytes, form: Representation, caching: Headers = NO_CACHE) -> R
     if content_format is not Format.JSON:
         headers = (*headers, *NO_SCRIPTS)
     if form.compressed:
-        # No time in it, so that equal pages are equal bytes.
+        # Without a time, so that equal pages are equal bytes.
         packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         if len(packed) < len(body):
             body, headers = packed, (*headers, (b"Content-Encoding", b"gzip"))
@@ -110,106 +111,106 @@ def _finish(body: bytes, form: Representation, caching: Headers = NO_CACHE) -> R
 
 def strong_etag(body: bytes, label: bytes = b"") -> bytes:
     """
-    Name a representation by a digest of its bytes (RFC 9110 section 8.8.3).
+    Derive the ETag of a representation from its bytes (RFC 9110 section 8.8.3).
 
     Args:
-        body: As it is sent, after its content coding.
-        label: Its type, as two types of equal bytes are two representations.
+        body: As sent, after its content coding.
+        label: The media type: equal bytes of two types are two representations.
     """
     return b'"%s"' % hashlib.blake2b(body, digest_size=16, person=label[-16:]).hexdigest().encode("ascii")
 
 
 def page_key(project: str, index: str = "") -> str:
     """
-    Give the key under which answers about a project are kept.
+    Return the cache key of responses about a project.
 
-    It is text, whose hash Python remembers: a pair would be hashed anew at each request.
+    It is a string, whose hash Python caches: a tuple would be hashed anew at each request.
 
     Args:
         project: A normalized name; empty for the project list.
-        index: The name of the index; empty for the only one. No project's name has a `+` or a `/`.
+        index: The name of the index; empty for the only one. Project names contain no `+` and no `/`.
     """
     return f"+{index}/{project}" if index else project
 
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A response, and the same as bytes."""
+    """A response, and its serialized bytes."""
 
     response: Response
     serialized: SerializedResponse
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Entry:
     """
-    The forms of one page.
+    The cached representations of one page.
 
     Attributes:
-        page: The page itself, weakly: its files take more memory than its bytes, and it is only
-            needed to tell whether a later answer is this very page. Gives None for an absent one.
-        still_true: See `Snapshot`.
-        forms: What has been made of it.
+        page: A weak reference: a page takes more memory than its bytes, and is only needed to compare
+            its identity with that of a later one. Returns None for an absent page.
+        is_current: See `Snapshot`.
+        forms: The cached responses, by representation.
     """
 
     page: Callable[[], object]
-    still_true: Callable[[], bool]
+    is_current: Callable[[], bool]
     forms: dict[Hashable, CachedResponse] = field(default_factory=dict)
 
 
 class ResponseCache:
     """
-    Keeps prepared answers by key (`page_key`) and form, bounded by their bytes.
+    Caches responses by key (`page_key`) and representation, bounded by their bytes.
 
     Args:
-        limit: In bytes; beyond it, the pages that were asked for longest ago are dropped.
-        common_headers: Fields that every answer has.
+        limit: In bytes; above it, the least recently used pages are evicted.
+        common_headers: Fields of every response.
     """
 
     def __init__(self, limit: int, common_headers: Headers) -> None:
         self._common_headers = common_headers
-        self._kept = LRU[str, _Kept](limit, _weight)
+        self._entries = LRU[str, _Entry](limit, _weight)
 
     def get(self, key: str, form: Hashable) -> CachedResponse | None:
-        """Give an answer that has been made and is true now."""
-        kept = self._kept.peek(key)
-        if kept is None:
+        """Return a cached response that is current."""
+        entry = self._entries.peek(key)
+        if entry is None:
             return None
-        prepared = kept.forms.get(form)
-        if prepared is None or not kept.still_true():
+        cached = entry.forms.get(form)
+        if cached is None or not entry.is_current():
             return None
-        self._kept.touch(key)
-        return prepared
+        self._entries.touch(key)
+        return cached
 
     def revalidate(self, key: str, snapshot: Snapshot[Any], form: Hashable) -> Response | None:
-        """Give an answer that was made of this very page, and take over the page's new truth."""
-        kept = self._kept.peek(key)
-        if kept is None or kept.page() is not snapshot.value:
+        """Return a response rendered from this very page, and adopt the validity of its new snapshot."""
+        entry = self._entries.peek(key)
+        if entry is None or entry.page() is not snapshot.value:
             return None
-        kept.still_true = snapshot.is_current
-        prepared = kept.forms.get(form)
-        return None if prepared is None else prepared.response
+        entry.is_current = snapshot.is_current
+        cached = entry.forms.get(form)
+        return None if cached is None else cached.response
 
     def put(self, key: str, snapshot: Snapshot[Any], form: Hashable, response: Response) -> None:
-        """Keep an answer. Answers made of another page under the same key are dropped."""
-        kept = self._kept.peek(key)
-        if kept is None or kept.page() is not snapshot.value:
-            page = _nothing if snapshot.value is None else ref(snapshot.value)
-            kept = _Kept(page, snapshot.is_current)
+        """Cache a response. Responses rendered from another page under the same key are dropped."""
+        entry = self._entries.peek(key)
+        if entry is None or entry.page() is not snapshot.value:
+            page = _no_page if snapshot.value is None else ref(snapshot.value)
+            entry = _Entry(page, snapshot.is_current)
         assert isinstance(response.body, bytes)
-        wire = serialize(response, self._common_headers, len(response.body), response.body)
-        kept.forms[form] = CachedResponse(response, wire)
-        self._kept.put(key, kept)
+        serialized = serialize(response, self._common_headers, len(response.body), response.body)
+        entry.forms[form] = CachedResponse(response, serialized)
+        self._entries.put(key, entry)
 
     def drop(self, key: str) -> None:
-        """Forget a page."""
-        self._kept.pop(key)
+        """Drop the responses of a page."""
+        self._entries.pop(key)
 
 
-def _nothing() -> None:
-    """Stand for the reference to a page that is not there."""
+def _no_page() -> None:
+    """Replace the weak reference for an absent page."""
 
 
-def _weight(kept: _Kept) -> int:
-    """Count the bytes of the responses, with about what the objects around each take."""
-    return sum(len(prepared.serialized.body) + 2048 for prepared in kept.forms.values())
+def _weight(entry: _Entry) -> int:
+    """Return the bytes of the responses, with an estimate for the objects around each."""
+    return sum(len(cached.serialized.body) + 2048 for cached in entry.forms.values())

@@ -1,4 +1,4 @@
-"""Sends a response: preconditions, ranges, HEAD, and the promised length."""
+"""Sends a response: preconditions, ranges, HEAD and Content-Length."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def header(request: Request, name: bytes) -> bytes | None:
-    """Give a header field, several lines of it joined as RFC 9110 section 5.3 says; None without."""
+    """Return a header field, repeated lines joined (RFC 9110 section 5.3); None if absent."""
     lines = request.requestHeaders.getRawHeaders(name)
     return b", ".join(lines) if lines else None
 
 
 def send_response(request: Request, response: Response, always: Headers = ()) -> None:
     """
-    Answer a request.
+    Respond to a request.
 
     Args:
-        request: Not answered yet.
-        response: The answer to a plain GET. An open file in it is closed, whatever happens.
-        always: Fields that every answer has.
+        request: Without a response so far.
+        response: The response to a plain GET. An open file in it is always closed.
+        always: Fields of every response.
     """
     chosen = _check_preconditions(request, response)
     if chosen is not response:
@@ -61,8 +61,8 @@ def _check_preconditions(request: Request, response: Response) -> Response:
         if_unmodified_since=header(request, b"If-Unmodified-Since"),
     )
     if outcome is Precondition.NOT_MODIFIED:
-        kept = tuple(pair for pair in response.headers if pair[0] in HEADERS_OF_304)
-        return replace(response, status=304, headers=kept, body=b"")
+        headers = tuple(pair for pair in response.headers if pair[0] in HEADERS_OF_304)
+        return replace(response, status=304, headers=headers, body=b"")
     if outcome is Precondition.FAILED:
         return message_response(
             412, "What you have is not what is here any more.", header(request, b"Accept")
@@ -76,14 +76,14 @@ def _respond_with_file(request: Request, response: Response, body: FileBody, alw
         close_response(response)
         unsatisfiable = ((b"Content-Range", ranges.format_content_range(chosen, body.size)),)
         sentence = "The file has no bytes in the range that was asked for."
-        refusal = message_response(416, sentence, header(request, b"Accept"), unsatisfiable)
-        _send(request, refusal, always)
+        error = message_response(416, sentence, header(request, b"Accept"), unsatisfiable)
+        _send(request, error, always)
         return
     first, length = 0, body.size
     if chosen is not None:
         first, length = chosen.first, chosen.last - chosen.first + 1
-        part = (b"Content-Range", ranges.format_content_range(chosen, body.size))
-        response = replace(response, status=206, headers=(*response.headers, part))
+        content_range = (b"Content-Range", ranges.format_content_range(chosen, body.size))
+        response = replace(response, status=206, headers=(*response.headers, content_range))
     _send_head(request, response, length, always)
     if request.method == b"HEAD" or not length:
         close_response(response)
@@ -97,14 +97,14 @@ def _respond_with_file(request: Request, response: Response, body: FileBody, alw
 
 
 def _choose_range(request: Request, response: Response, size: int) -> ByteRange | ranges.Unsatisfiable | None:
-    wanted = header(request, b"Range")
+    range_field = header(request, b"Range")
     # RFC 9110 section 14.2 defines ranges for GET only.
-    if wanted is None or request.method != b"GET":
+    if range_field is None or request.method != b"GET":
         return None
     if_range = header(request, b"If-Range")
     if if_range is not None and not conditional.if_range_matches(if_range, response.etag, response.modified):
         return None
-    return ranges.parse_range(wanted, size)
+    return ranges.parse_range(range_field, size)
 
 
 def _send(request: Request, response: Response, always: Headers) -> None:
@@ -121,8 +121,8 @@ def _send_bytes(request: Request, body: memoryview) -> None:
     """
     Send a body at once if it is small, else in pieces, so that slow readers share its bytes.
 
-    A reader that has not taken the last answer yet gets none at once, or pipelined requests for a
-    few bytes each would queue as many answers.
+    While an earlier response is still queued, a small body is sent in pieces too: else pipelined requests
+    of a few bytes each would queue as many responses.
     """
     if len(body) <= CHUNK_SIZE and not waits_for_transport(request.channel):
         request.write(bytes(body))

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerializedResponse:
     """
-    A response with nothing left to be decided.
+    A response as bytes, together with its 304.
 
     Attributes:
         status: The HTTP status.
         head_before_date: The head up to the date.
         head_after_date: The head from the end of the date on.
-        body: Empty where the body is read from a file.
+        body: Empty if the body is read from a file.
         etag: With its quotes; None if there is none.
-        head_304_before_date: As `head_before_date`, for the answer to one who has these bytes already.
-        head_304_after_date: Likewise.
+        head_304_before_date: The head of the 304 up to the date.
+        head_304_after_date: The head of the 304 from the end of the date on.
     """
 
     status: int
@@ -49,29 +49,29 @@ class SerializedResponse:
 
 def serialize(response: Response, always: Headers, length: int, body: bytes = b"") -> SerializedResponse:
     """
-    Compose the bytes of a response.
+    Serialize a response.
 
     Args:
         response: With a status that has a body.
-        always: Fields that every answer has.
-        length: Of the body, in bytes.
-        body: All of it, if it is at hand.
+        always: Fields of every response.
+        length: Bytes of the body.
+        body: The whole body, unless it is read from a file.
     """
-    tags: Headers = ()
+    validators: Headers = ()
     if response.etag is not None:
-        tags = ((b"ETag", response.etag),)
+        validators = ((b"ETag", response.etag),)
     if response.modified is not None:
-        tags = (*tags, (b"Last-Modified", format_http_date(response.modified)))
-    kept = tuple(pair for pair in response.headers if pair[0] in HEADERS_OF_304)
+        validators = (*validators, (b"Last-Modified", format_http_date(response.modified)))
+    headers_304 = tuple(pair for pair in response.headers if pair[0] in HEADERS_OF_304)
     size = ((b"Content-Length", b"%d" % length),)
     return SerializedResponse(
         status=response.status,
         head_before_date=_before(response.status, response.reason),
-        head_after_date=_fields((*response.headers, *always, *tags, *size)),
+        head_after_date=_fields((*response.headers, *always, *validators, *size)),
         body=body,
         etag=response.etag,
         head_304_before_date=_before(304),
-        head_304_after_date=_fields((*kept, *always, *tags)),
+        head_304_after_date=_fields((*headers_304, *always, *validators)),
     )
 
 
@@ -85,14 +85,14 @@ def _fields(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 class DateHeader:
-    """The Date field, made once a second."""
+    """The Date field, formatted once a second."""
 
     def __init__(self) -> None:
         self._second = -1
         self._date = b""
 
     def now(self) -> bytes:
-        """Give the date as it is now (RFC 9110 section 5.6.7)."""
+        """Return the current date (RFC 9110 section 5.6.7)."""
         second = int(time.time())
         if second != self._second:
             self._second = second

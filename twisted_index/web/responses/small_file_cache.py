@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
     from twisted_index.web.responses.response import Headers, Response
 
-#: Bytes of all files together, since what opens a file may keep its content, and about what the objects
-#: around each take: at most 4,096 files.
+#: Bytes of all files, since a `reopen` may hold the content of its file, and an estimate for the objects
+#: around each: so there are at most 4,096 files.
 _MAX_CACHED_BYTES, _OVERHEAD = 16 << 20, 4096
 
 
 class SmallFile(NamedTuple):
     """
-    A file that can be sent at once.
+    A file that can be sent without the source.
 
     Attributes:
-        reopen: Opens it if it is still what is listed, else gives None.
-        serialized: Its answer but for the body.
-        weight: Bytes that may be kept in memory for it.
+        reopen: Opens the file if it is still the listed one, else returns None.
+        serialized: The response without its body.
+        weight: Bytes that `reopen` may hold in memory.
     """
 
     reopen: Callable[[], FileBody | None]
@@ -35,10 +35,10 @@ class SmallFile(NamedTuple):
 
 class SmallFileCache:
     """
-    Remembers small files by the path under which they were asked for: each index has its own.
+    Caches small files by the requested path, which is specific to an index.
 
     Args:
-        common_headers: Fields that every answer has.
+        common_headers: Fields of every response.
     """
 
     def __init__(self, common_headers: Headers) -> None:
@@ -47,26 +47,26 @@ class SmallFileCache:
 
     def put(self, path: bytes, response: Response, allowed: Callable[[], bool] | None = None) -> None:
         """
-        Remember a file, if it is small and its source can open it again.
+        Cache a file, if it is small and its source can open it again.
 
         Args:
-            path: Under which it was asked for.
-            response: With the file.
-            allowed: Says whether it is still everyone's; None if it always is.
+            path: The requested path.
+            response: The response with the file.
+            allowed: Returns whether all clients may still read the file; None if that never changes.
         """
         body = response.body
         if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL_CONTENT:
             return
-        wire = serialize(response, self._common_headers, body.size)
+        serialized = serialize(response, self._common_headers, body.size)
         reopen = body.reopen if allowed is None else _only_while(allowed, body.reopen)
-        self._files.put(path, SmallFile(reopen, wire, body.size + _OVERHEAD))
+        self._files.put(path, SmallFile(reopen, serialized, body.size + _OVERHEAD))
 
     def get(self, path: bytes) -> SmallFile | None:
-        """Give a file by its path."""
+        """Return a file by its path."""
         return self._files.get(path)
 
     def drop(self, path: bytes) -> None:
-        """Forget a file."""
+        """Drop a file."""
         self._files.pop(path)
 
 

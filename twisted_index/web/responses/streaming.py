@@ -1,8 +1,8 @@
 """
 Sends files that are still being fetched.
 
-The length is promised before the last bytes are verified, so if they never come the connection is cut:
-only that tells a client that its file is incomplete.
+Content-Length is sent before the last bytes are verified. If they never arrive, the connection is closed:
+only that shows the client that its file is incomplete.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _log = Logger()
 
 class StreamingProducer(Producer):
     """
-    Sends a body as it comes, as fast as the connection takes it, then finishes the request.
+    Sends a body while it is fetched, as fast as the connection accepts it, then finishes the request.
 
     Args:
-        request: Its head has been set up and its length promised.
+        request: As for `Producer`.
         body: Closed at the end, exactly once.
         first: The offset of the first byte.
-        length: How many bytes to send; more than none.
+        length: Bytes to send; at least one.
     """
 
     def __init__(self, request: Request, body: StreamingContent, first: int, length: int) -> None:
@@ -47,16 +47,16 @@ class StreamingProducer(Producer):
         self._waiting = False
 
     def start(self) -> None:
-        """Send the head, and begin to wait."""
+        """Send the head, and wait for the body."""
         self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
         self._request.registerProducer(self, True)
-        # An empty write makes the Request write its head: a client that sees it waits for longer.
+        # An empty write makes the Request write its head: clients wait longer once they have it.
         self._request.write(b"")
         if not waits_for_transport(self._request.channel):
             self.resumeProducing()
 
     def resumeProducing(self) -> None:
-        """Write what has come until the connection asks for a pause."""
+        """Write the bytes that have arrived, until the connection pauses this producer."""
         self._paused = False
         while not self._paused and not self._done and not self._waiting:
             if self._at >= self._readable:
@@ -74,9 +74,9 @@ class StreamingProducer(Producer):
 
     def _wait(self) -> None:
         self._waiting = True
-        self._body.wait_for(self._at).addCallbacks(self._go_on, self._failed)
+        self._body.wait_for(self._at).addCallbacks(self._arrived, self._failed)
 
-    def _go_on(self, readable: int) -> None:
+    def _arrived(self, readable: int) -> None:
         self._waiting = False
         self._readable = readable
         if not self._paused and not self._done:
@@ -95,10 +95,10 @@ class StreamingProducer(Producer):
 
 class CompleteContent:
     """
-    A body every byte of which may be read; an `StreamingContent` of which parts may be sent.
+    A complete body; the `StreamingContent` of which ranges may be sent.
 
     Args:
-        body: Has come.
+        body: Completely fetched.
         size: In bytes.
     """
 
@@ -125,25 +125,24 @@ class CompleteContent:
 
 async def until_sendable(body: FileBody, wants_range: bool, clock: Any) -> FileBody:
     """
-    Make a body that can be sent: one that has begun to come, or one of which a part may be sent.
+    Wait until a body can be sent: until its first bytes, or for a range until it is complete.
 
-    The head waits for the first bytes: what fails until then is an answer that says so, which installers
-    know how to repeat; after the head there is only the cut connection.
+    The head waits for the first bytes: until then, a failure becomes an error response, which installers
+    retry; after the head, the connection can only be closed.
 
-    A part cannot be compared with anything by who gets it, so it is given only of a file that is
-    known to be right.
+    Clients cannot verify the digest of a range, so ranges are sent of verified files only.
 
     Args:
         body: Of any kind, for a GET that is not conditional. Closed if this fails.
         wants_range: Whether the request has a Range field.
-        clock: Tells when the wait is over.
+        clock: Measures the deadline.
 
     Returns:
-        The same, if no part is requested, or if the file is passed on without being kept: then it is
-        sent whole, as RFC 9110 section 14.2 allows.
+        The same body, if no range is requested, or if the file is passed on without being stored: then it
+        is sent whole, as RFC 9110 section 14.2 allows.
 
     Raises:
-        SimpleIndexError: It takes longer than a client waits (`NotReady`), or never comes.
+        SimpleIndexError: Fetching takes longer than clients wait (`NotReady`), or fails.
     """
     content = body.content
     if not isinstance(content, StreamingContent):
@@ -166,25 +165,25 @@ def _progress() -> str:
 
 
 def accepts_ranges(body: FileBody) -> bool:
-    """Say whether a part of a body may be sent."""
+    """Whether ranges of a body may be sent."""
     return not isinstance(body.content, StreamingContent) or isinstance(body.content, CompleteContent)
 
 
 def send_streaming(request: Request, body: StreamingContent, first: int, length: int) -> None:
     """
-    Send a part of a body that is coming on a request whose head has been set up, and close it.
+    Send a part of a body that is being fetched, and close it.
 
     Args:
-        request: Not begun to be written.
-        body: Where it comes from.
+        request: With its status and header fields set, and nothing written.
+        body: Provides the bytes.
         first: The offset of the first byte.
-        length: How many bytes to send; more than none.
+        length: Bytes to send; at least one.
     """
     StreamingProducer(request, body, first, length).start()
 
 
 def cache_status_field(cache_status: str) -> Headers:
-    """Make the field that tells how a cache came by an answer (RFC 9211); none without a cache."""
+    """Return the Cache-Status field (RFC 9211); nothing for a response without a cache."""
     if not cache_status:
         return ()
     return ((b"Cache-Status", b"twisted-index; " + cache_status.encode("ascii", "replace")),)

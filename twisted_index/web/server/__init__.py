@@ -1,1 +1,1 @@
-"""Our own HTTP server: connections, requests, the fast path and the access log."""
+"""The HTTP server: connections, requests, the fast path and the access log."""

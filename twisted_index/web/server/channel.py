@@ -99,7 +99,7 @@ class IndexChannel(TwistedHTTPChannel):
             self._deadline = self.callLater(limit, self._header_timed_out)
 
     def _in_header(self) -> bool:
-        """Tell whether a part of a request header has arrived, but not its end."""
+        """Whether a part of a request header has arrived, but not its end."""
         begun = self.has_unparsed_bytes or bool(self.requests)
         return begun and not self.handles_request and bool(self.line_mode) and not self._is_closing()
 
@@ -267,12 +267,12 @@ class IndexChannel(TwistedHTTPChannel):
         self.close_when_idle()
 
     def linger_until(self, time: float) -> None:
-        """Set until when the rest of a body may be dropped after its response."""
+        """Set the deadline for dropping the rest of a body after its response."""
         self._linger_until = time
 
     def _linger(self, request: Request) -> None:
         """
-        Drop the rest of a body after its response, so that the client gets to read that.
+        Drop the rest of a body after its response, so that the client can read the response.
 
         Closing at once would reset the connection and lose the response (RFC 9112 section 9.6).
         """
@@ -343,10 +343,10 @@ class IndexChannel(TwistedHTTPChannel):
 
 def unacknowledged_bytes(transport: Any) -> int:
     """
-    Count the bytes written that the client has not acknowledged; 0 for transports that do not tell.
+    Count the bytes written that the client has not acknowledged; 0 if the transport does not report them.
 
     In the transport's buffer, and on Linux in the kernel's as well (tcp(7), SIOCOUTQ): a slow reader
-    drains that for minutes while nothing moves in ours.
+    drains the latter for minutes while the former does not change.
     """
     return pending_bytes(transport) + _in_kernel(transport)
 

@@ -119,7 +119,7 @@ class FastPath:
         return True
 
     def _client(self, peer: Any, forwarded: Mapping[bytes, bytes]) -> Any:
-        """Return the address for the log: behind a trusted proxy that of its client."""
+        """Return the address for the log: that of the client behind a trusted proxy."""
         if not forwarded:
             return peer
 

@@ -27,7 +27,7 @@ class ConnectionSite(ChannelSite, Protocol):
         """Count a connection."""
 
     def closed(self, connection: IndexProtocol) -> None:
-        """Uncount it."""
+        """Uncount a connection."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -35,7 +35,7 @@ class IndexProtocol(HTTPProtocolSwitch):
     """
     A connection, in which the channel is replaced when TLS negotiates HTTP/2.
 
-    So the site counts these and not their channels, and Twisted looks for `IHalfCloseableProtocol` here.
+    So the site counts protocols and not channels, and Twisted looks for `IHalfCloseableProtocol` here.
     """
 
     factory: ConnectionSite
@@ -46,7 +46,7 @@ class IndexProtocol(HTTPProtocolSwitch):
     _newest_stream = 0
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass data on; until it is known to be HTTP/1.1, by way of Twisted's switch."""
+        """Pass data to the channel; through Twisted's switch until the connection is known as HTTP/1.1."""
         if self._http1 is not None:
             self._http1.dataReceived(data)
             return
@@ -100,7 +100,7 @@ class IndexProtocol(HTTPProtocolSwitch):
             self.factory.reactor.callLater(_HTTP2_GRACE, self.close_when_idle)
         else:
             channel.transport.loseConnection()
-            # Under TLS that waits for the client to close too, and no response is lost here.
+            # Under TLS, closing waits for the client to close too; no response is lost by an abort.
             self.factory.reactor.callLater(_HTTP2_GRACE, self.abort)
 
     def abort(self) -> None:
@@ -109,7 +109,7 @@ class IndexProtocol(HTTPProtocolSwitch):
             self.channel.transport.abortConnection()
 
     def readConnectionLost(self) -> None:
-        """Tell the channel; HTTP/2 has no half-closed connections, so such a one is closed."""
+        """Notify the channel; HTTP/2 has no half-closed connections, so the connection is closed."""
         if isinstance(self.channel, IndexChannel):
             self.channel.readConnectionLost()
         else:

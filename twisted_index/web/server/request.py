@@ -120,7 +120,7 @@ class IndexRequest(Request):
             self._detect_upload(command, target)
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Pass on a piece of an upload; other bodies go where `IndexSite.getContentFile` says."""
+        """Pass on a piece of an upload; other bodies go to the file of `IndexSite.getContentFile`."""
         if not self._detected:
             self._detect_upload(self.channel.command, self.channel.path)
         if self._body is not None:
@@ -182,11 +182,11 @@ class IndexRequest(Request):
 
     def _refuse(self, response: Response) -> None:
         """
-        Send the response to a refused upload, however much of its body is still to come.
+        Send the response to a rejected upload whose body is still arriving.
 
         Closing while the client sends would reset the connection and lose the response (RFC 9112 section
         9.6). So a small rest is read first; with a large one the response is sent at once and the rest
-        is dropped as it arrives. All of it within the time that any other body has.
+        is dropped as it arrives, within the time limit of other bodies.
         """
         if self._body is None or self._body.is_finished:
             return

@@ -1,8 +1,8 @@
 """
 Parser for plain request heads.
 
-Only these may take the fast path, so it accepts little: whatever could mean more than it seems (a body,
-a folded or repeated field, a bare line feed) is left to Twisted.
+Only plain heads may take the fast path, so the parser accepts little: anything ambiguous (a body, a folded
+or repeated field, a bare line feed) is left to Twisted.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class HeadParser:
         self._fields: dict[bytes, HeadFields | None] = {}
 
     def parse(self, data: bytes) -> RequestHead | None:
-        """Parse what a channel received that awaited a request; None unless it is exactly one plain head."""
+        """Parse what a channel received while awaiting a request; None unless exactly one plain head."""
         head = self._heads.get(data)
         if head is None:
             head = self._read(data)

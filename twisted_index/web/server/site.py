@@ -39,10 +39,10 @@ _PRESSURE = 0.75
 
 
 class SmallBody(io.BytesIO):
-    """Keeps the first bytes of a body that is no upload, and one more to show that there were too many."""
+    """Keeps a body that is not an upload up to its limit, and one byte more to show that it is larger."""
 
     def write(self, data: object) -> int:
-        """Keep what is within the bound."""
+        """Write up to the limit; drop the rest."""
         assert isinstance(data, bytes)
         return super().write(data[: max(0, MAX_SMALL_BODY + 1 - self.tell())])
 
@@ -137,7 +137,7 @@ class IndexSite(Site):
         """
         Close refused uploads, or else idle connections.
 
-        Again and again while others wait: what cannot be closed now may be idle in a moment.
+        Repeated while clients wait: a connection that is busy now may be idle in a moment.
         """
         self._stop_evicting()
         if not sum([connection.close_if_rejected() for connection in list(self.connections)]):
@@ -202,7 +202,7 @@ class IndexSite(Site):
         Close idle connections, and wait for the responses on the others.
 
         Args:
-            seconds: After which they are aborted.
+            seconds: Seconds after which the connections are aborted.
         """
         self.stopping = True
         self._update_pressure()

@@ -1,1 +1,1 @@
-"""The upload API: forms as they arrive, and what becomes of them."""
+"""The upload API: parsing, validating and publishing forms while they arrive."""

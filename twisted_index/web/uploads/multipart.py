@@ -23,33 +23,33 @@ from twisted_index.errors import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Bytes before the first boundary, and again after the last. Mail programs put a sentence there, and
-#: distutils a line end.
+#: Bytes before the first boundary, and again after the last. Mail programs put a sentence there;
+#: distutils puts a line end.
 MAX_PREAMBLE = 1 << 16
-#: Fields and files; each classifier and each dependency is one.
+#: Fields and files; each classifier and each dependency is a field.
 MAX_PARTS = 10_000
-#: Bytes of one line of a part's header, and how many there may be; RFC 7578 needs three.
+#: Bytes of one header line of a part, and lines per part; RFC 7578 needs three.
 _MAX_LINE = 4096
 _MAX_LINES = 16
 
-#: What leaves bytes as they are (RFC 2045 section 6.2).
+#: Content transfer encodings that change nothing (RFC 2045 section 6.2).
 _PLAIN = ("binary", "8bit", "7bit")
 _REST_OF_BOUNDARY = re.compile(rb"[ \t]*(\r?\n)")
 _EXTENDED_FILENAME = re.compile(
     r";\s*filename\*\s*=\s*(?P<charset>utf-8|iso-8859-1)'[^']*'(?P<value>[^;\s]+)", re.IGNORECASE
 )
-_BEGUN_REST = re.compile(rb"-?|[ \t]*\r?")
+_INCOMPLETE_REST = re.compile(rb"-?|[ \t]*\r?")
 
 
 class FormPart(NamedTuple):
     """
-    What the header of a part says.
+    The header of a part.
 
     Attributes:
-        name: Of the field; empty if it has none.
-        filename: None if it is no file.
-        coding: In which its body is sent, lower-case, where that is not as it is (RFC 7578 section 4.7);
-            else empty.
+        name: The name of the field; empty if it has none.
+        filename: None if the part is not a file.
+        coding: The Content-Transfer-Encoding in lower case (RFC 7578 section 4.7); empty if it changes
+            nothing.
     """
 
     name: str
@@ -59,26 +59,26 @@ class FormPart(NamedTuple):
 
 class MultipartParser:
     """
-    Tells the parts of one form apart. What it gives does not depend on how the bytes are split.
+    Splits one form into its parts. Its events do not depend on how the bytes are split.
 
-    How the line of the first boundary ends is how all lines have to: in CRLF, or in LF alone. So did
-    the `upload` of distutils before Python 2.7.7, and its `register` to the last.
+    The line end of the first boundary, CRLF or LF alone, is required of all lines. LF alone was sent by
+    `upload` of distutils before Python 2.7.7, and by its `register` in all versions.
 
     Args:
-        boundary: What separates them, as the Content-Type says.
+        boundary: From the Content-Type.
 
     Attributes:
-        is_finished: Whether the last boundary has come.
+        is_finished: Whether the last boundary has arrived.
     """
 
     def __init__(self, boundary: str) -> None:
         self._boundary = b"--" + boundary.encode("ascii")
-        # A form may begin with its boundary, which is to begin a line.
+        # A boundary follows a line end; a form may begin with its boundary.
         self._buffer = b"\n"
         self._at = 0
         self._skipped = 0
         self._newline = b""
-        self._head: list[tuple[str, str]] = []
+        self._header: list[tuple[str, str]] = []
         self._blank = 0
         self._parts = 0
         self._step: Callable[[], tuple[FormPart | bytes | None, ...] | None] = self._skip_preamble
@@ -86,28 +86,27 @@ class MultipartParser:
 
     def feed(self, data: bytes) -> Iterator[FormPart | bytes | None]:
         """
-        Read on; to be exhausted before the next call.
+        Parse the next bytes; exhaust the iterator before the next call.
 
         Args:
-            data: What follows what was fed before.
+            data: The next bytes of the form.
 
         Returns:
-            For each part what its header says, pieces of its body (none of them empty), and None at
-            its end.
+            For each part its header, non-empty pieces of its body, and None at its end.
 
         Raises:
-            BadRequest: This is no form.
+            BadRequest: The form is malformed.
         """
         self._buffer = self._buffer[self._at :] + data
         self._at = 0
-        while (found := self._step()) is not None:
-            yield from found
+        while (events := self._step()) is not None:
+            yield from events
 
-    # Each step reads on from `_at`, and returns what it has found; None if it needs more bytes.
+    # Each step parses from `_at` on, and returns events; None if it needs more bytes.
 
     def _skip_preamble(self) -> tuple[()] | None:
         at = self._buffer.find(b"\n" + self._boundary)
-        # Where it cannot stand any more, or where it stands.
+        # The position of the boundary, or the first at which it may still begin.
         earliest = at if at >= 0 else max(0, len(self._buffer) - len(self._boundary))
         if self._skipped + earliest > MAX_PREAMBLE:
             raise _malformed("the boundary that its Content-Type names does not come")
@@ -132,7 +131,7 @@ class MultipartParser:
             self.is_finished = True
             self._skipped = 0
             self._step = self._skip_epilogue
-        elif len(self._buffer) - self._at <= _MAX_LINE and _BEGUN_REST.fullmatch(self._buffer, self._at):
+        elif len(self._buffer) - self._at <= _MAX_LINE and _INCOMPLETE_REST.fullmatch(self._buffer, self._at):
             return None
         else:
             raise _malformed("something follows a boundary in its line")
@@ -142,13 +141,13 @@ class MultipartParser:
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise BadRequest(f"The form has too many parts, more than {MAX_PARTS:,}.")
-        self._head = []
+        self._header = []
         self._step = self._read_head
 
     def _read_head(self) -> tuple[FormPart, ...] | None:
         end = self._buffer.find(self._newline, self._at)
         earliest = end if end >= 0 else len(self._buffer) - len(self._newline) + 1
-        if earliest - self._at > _MAX_LINE or len(self._head) > _MAX_LINES:
+        if earliest - self._at > _MAX_LINE or len(self._header) > _MAX_LINES:
             raise _too_long()
         if end < 0:
             return None
@@ -157,10 +156,10 @@ class MultipartParser:
             self._at = end + len(self._newline)
             self._add_line(line)
             return ()
-        # The empty line is read again: of a part without a body it is the one before the boundary.
+        # The empty line is read again: in a part without a body, its line end belongs to the boundary.
         self._blank = len(self._newline)
         self._step = self._read_body
-        return (self._described(),)
+        return (self._describe_part(),)
 
     def _add_line(self, line: bytes) -> None:
         try:
@@ -169,32 +168,34 @@ class MultipartParser:
             raise _malformed("a header of its parts is not in UTF-8") from None
         if "\n" in text or "\r" in text:
             raise _malformed("a line of it ends as others do not")
-        if text[0] in " \t" and self._head:
-            name, value = self._head.pop()
-            self._head.append((name, f"{value} {text.strip()}"))
+        if text[0] in " \t" and self._header:
+            name, value = self._header.pop()
+            self._header.append((name, f"{value} {text.strip()}"))
             if len(value) + len(text) > _MAX_LINE:
                 raise _too_long()
             return
         name, colon, value = text.partition(":")
         if not colon:
             raise _malformed("a header of its parts has no colon")
-        self._head.append((name.strip().title(), value.strip()))
+        self._header.append((name.strip().title(), value.strip()))
 
-    def _described(self) -> FormPart:
-        if sum(name == "Content-Disposition" for name, _value in self._head) != 1:
+    def _describe_part(self) -> FormPart:
+        if sum(name == "Content-Disposition" for name, _value in self._header) != 1:
             raise _malformed("a part does not have one Content-Disposition")
-        head = dict(self._head)
-        kind, options = parse_options_header(head["Content-Disposition"], unquote=content_disposition_unquote)
+        header = dict(self._header)
+        kind, options = parse_options_header(
+            header["Content-Disposition"], unquote=content_disposition_unquote
+        )
         if kind != "form-data":
             raise _malformed("the Content-Disposition of a part is not form-data")
-        coding = head.get("Content-Transfer-Encoding", "").lower()
-        filename = options.get("filename", _extended_filename(head["Content-Disposition"]))
+        coding = header.get("Content-Transfer-Encoding", "").lower()
+        filename = options.get("filename", _extended_filename(header["Content-Disposition"]))
         return FormPart(options.get("name", ""), filename, "" if coding in _PLAIN else coding)
 
     def _read_body(self) -> tuple[bytes | None, ...] | None:
         delimiter = self._newline + self._boundary
         at = self._buffer.find(delimiter, self._at)
-        end = at if at >= 0 else self._begun(delimiter)
+        end = at if at >= 0 else self._find_incomplete(delimiter)
         data = self._buffer[self._at + self._blank : end]
         if at >= 0:
             self._pass_boundary(at + len(self._newline))
@@ -204,15 +205,15 @@ class MultipartParser:
         self._at, self._blank = end, 0
         return (data,)
 
-    def _begun(self, delimiter: bytes) -> int:
-        """Find where a delimiter may have begun that has not come whole; else the end."""
+    def _find_incomplete(self, delimiter: bytes) -> int:
+        """Find where an incomplete delimiter may begin; else the end of the buffer."""
         first = self._buffer.rfind(delimiter[:1], max(self._at, len(self._buffer) - len(delimiter) + 1))
         return first if first >= 0 and delimiter.startswith(self._buffer[first:]) else len(self._buffer)
 
     def _skip_epilogue(self) -> None:
         self._skipped += len(self._buffer) - self._at
         self._at = len(self._buffer)
-        # With the two hyphens that end the last boundary.
+        # Plus the two hyphens that end the last boundary.
         if self._skipped > MAX_PREAMBLE + 2:
             raise _malformed("too much follows its last boundary")
 
@@ -221,10 +222,10 @@ def _extended_filename(disposition: str) -> str | None:
     """
     Read a file name that is spelled `filename*=utf-8''x.whl` (RFC 8187 section 3.2); None without one.
 
-    RFC 7578 section 4.2 forbids it, but urllib3 before 1.25 sends it in place of the other.
+    RFC 7578 section 4.2 forbids it, but urllib3 before 1.25 sends it instead of `filename`.
     """
-    found = _EXTENDED_FILENAME.search(disposition)
-    return unquote(found["value"], found["charset"], "replace") if found is not None else None
+    match = _EXTENDED_FILENAME.search(disposition)
+    return unquote(match["value"], match["charset"], "replace") if match is not None else None
 
 
 def _too_long() -> BadRequest:

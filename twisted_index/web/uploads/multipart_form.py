@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from twisted_index.web.uploads.multipart import FormPart
 
-#: Bytes of one field. A description is the longest, and PyPI's own had a few hundred kilobytes.
+#: Bytes of one field. Descriptions are the longest; the largest on PyPI have a few hundred kilobytes.
 MAX_FIELD = 8 << 20
 #: Bytes of all fields.
 MAX_FIELDS = 16 << 20
 #: Bytes of an armored signature.
 MAX_SIGNATURE = 1 << 20
-#: Bytes of a form besides its file: the above, and what stands around them.
+#: Bytes of a form besides its file: the fields, the signature, and their headers and boundaries.
 MAX_FORM_OVERHEAD = 20 << 20
 #: Bytes of a field that is read: names, versions and digests.
 _MAX_READ_FIELD = 1024
@@ -44,9 +44,9 @@ READ_FIELDS = frozenset(
     }
 )
 
-# RFC 2046 allows 70 characters of a smaller set; others are seen, and do no harm.
+# RFC 2046 allows 70 characters of a smaller set; others occur, and are harmless.
 _BOUNDARY = re.compile(r"[!-~ ]{0,199}[!-~]")
-# Programs in Java leave out the quotes of ----=_Part_1_12.34, which no token may be without.
+# Java programs leave out the quotes of ----=_Part_1_12.34, though it is not a token.
 _PARAMETER = re.compile(
     r';\s*(?P<name>[^;="\s]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<token>[^;"\s]+))'
 )
@@ -56,15 +56,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadForm:
     """
-    A form that has come to its end.
+    A complete form.
 
     Attributes:
-        fields: The values of each of `READ_FIELDS` that was given. An empty value means that it was
-            not: pdm sends a dozen of them, and uv always sends `requires_python`.
-        filename: Of the `content` part, as it came; None if there was no such part.
+        fields: The values of `READ_FIELDS` by name. Empty values are left out: pdm sends a dozen of
+            them, and uv always sends `requires_python`.
+        filename: The file name of the `content` part, as sent; None without such a part.
         size: Bytes of the `content` part.
-        signature: Of the `gpg_signature` part; None if there was none, or an empty one.
-        signature_name: The file name of that part, as it came.
+        signature: The body of the `gpg_signature` part; None without such a part, or if it is empty.
+        signature_name: The file name of that part, as sent.
     """
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -76,28 +76,28 @@ class UploadForm:
 
 def parse_boundary(content_type: bytes | None) -> str:
     """
-    Find what separates the parts.
+    Read the boundary of a form.
 
     Args:
         content_type: The Content-Type field of the request.
 
     Raises:
-        UnsupportedMediaType: It is no form that can hold a file.
-        BadRequest: It is one, but says nothing usable.
+        UnsupportedMediaType: The body is not a form that can hold a file.
+        BadRequest: The boundary is missing or unusable.
     """
     kind, _semicolon, options = (content_type or b"").decode("latin-1").partition(";")
     if kind.strip().lower() != "multipart/form-data":
         raise UnsupportedMediaType("Send the file as multipart/form-data, as twine and uv do.")
-    named = (one for one in _PARAMETER.finditer(f";{options}") if one["name"].lower() == "boundary")
-    found = next(named, None)
-    boundary = found["token"] or re.sub(r"\\(.)", r"\1", found["quoted"]) if found is not None else ""
+    matches = (match for match in _PARAMETER.finditer(f";{options}") if match["name"].lower() == "boundary")
+    first = next(matches, None)
+    boundary = first["token"] or re.sub(r"\\(.)", r"\1", first["quoted"]) if first is not None else ""
     if _BOUNDARY.fullmatch(boundary) is None:
         raise BadRequest("The Content-Type names no boundary that could separate the parts of a form.")
     return boundary
 
 
-class _Unread:
-    """A field whose value is not needed, and may be anything: Latin-1, of the time of Python 2."""
+class _SkippedField:
+    """A field whose value is dropped; it may be in any encoding, such as Latin-1 from Python 2."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -106,11 +106,11 @@ class _Unread:
         self.size += len(data)
 
     def end(self, fields: dict[str, list[str]]) -> None:
-        """Add the value to those of the form."""
+        """Add the value to the fields of the form."""
 
 
-class _Value(_Unread):
-    """A field that is read."""
+class _ReadField(_SkippedField):
+    """A field whose value is read."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -130,14 +130,14 @@ class _Value(_Unread):
             raise BadRequest(f"The field {self._name} is not in UTF-8.") from None
         if _CONTROL.search(value):
             raise BadRequest(f"The field {self._name} holds control characters.")
-        # Old tools send UNKNOWN for what they do not know; PyPI drops it too.
+        # Old tools send UNKNOWN for missing values; PyPI drops it too.
         if value and value != "UNKNOWN":
             fields.setdefault(self._name, []).append(value)
 
 
 class MultipartFormParser:
     """
-    Reads the form of an upload.
+    Parses the form of an upload.
 
     Args:
         boundary: From `parse_boundary`.
@@ -148,9 +148,9 @@ class MultipartFormParser:
         self._max_content = max_content
         self._parts = MultipartParser(boundary)
         self._total = 0
-        self._of_fields = 0
+        self._field_bytes = 0
         self._fields: dict[str, list[str]] = {}
-        self._field: _Unread | None = None
+        self._field: _SkippedField | None = None
         self._in_content = False
         self._signature: bytearray | None = None
         self._signature_name: str | None = None
@@ -160,27 +160,27 @@ class MultipartFormParser:
 
     @property
     def received_fields(self) -> frozenset[str]:
-        """Which of `READ_FIELDS` have come so far."""
+        """The names among `READ_FIELDS` that have arrived so far."""
         return frozenset(self._fields)
 
     @property
     def action(self) -> str | None:
-        """What the form has asked for so far."""
+        """The `:action` of the form, if it has arrived."""
         return self._fields.get(":action", [None])[-1]
 
     def feed(self, data: bytes) -> list[bytes]:
         """
-        Read on.
+        Parse the next bytes.
 
         Args:
-            data: What follows what was fed before; not empty.
+            data: The next bytes of the form; not empty.
 
         Returns:
-            What it holds of the `content` part.
+            The bytes of the `content` part among them.
 
         Raises:
-            BadRequest: It is no form of an upload.
-            TooLarge: The file is larger than is taken, or what is beside it.
+            BadRequest: The form is malformed or not that of an upload.
+            ContentTooLarge: The file or the rest of the form is larger than the limit.
         """
         self._total += len(data)
         if self._total > self._max_content + MAX_FORM_OVERHEAD:
@@ -192,10 +192,10 @@ class MultipartFormParser:
 
     def finish(self) -> UploadForm:
         """
-        Give what was read, at the end of the body.
+        Return the form, at the end of the body.
 
         Raises:
-            BadRequest: The form had not come to its end.
+            BadRequest: The form is incomplete.
         """
         if not self._parts.is_finished:
             raise BadRequest("The form breaks off before its end.")
@@ -244,9 +244,9 @@ class MultipartFormParser:
                 f"Only content and gpg_signature may be files; {printable_excerpt(name)} is one."
             )
         elif name in READ_FIELDS:
-            self._field = _Value(name)
+            self._field = _ReadField(name)
         else:
-            self._field = _Unread()
+            self._field = _SkippedField()
 
     def _begin_content(self, filename: str | None) -> None:
         if self.filename is not None:
@@ -264,9 +264,9 @@ class MultipartFormParser:
 
     def _add_to_field(self, data: bytes) -> None:
         assert self._field is not None
-        self._of_fields += len(data)
+        self._field_bytes += len(data)
         self._field.add(data)
-        if self._field.size > MAX_FIELD or self._of_fields > MAX_FIELDS:
+        if self._field.size > MAX_FIELD or self._field_bytes > MAX_FIELDS:
             raise BadRequest("The fields of the form are longer than is taken here.")
 
     def _end_part(self) -> None:
@@ -277,12 +277,12 @@ class MultipartFormParser:
 
 
 def too_large(most: int) -> str:
-    """Say that a file is larger than so many bytes."""
+    """Write the message for a file larger than a number of bytes."""
     size = f"{most / 1_000_000:,.0f} MB" if most >= 1_000_000 else f"{most:,} bytes"
     return f"The file is larger than {size}, the most that is taken here."
 
 
 def printable_excerpt(text: str) -> str:
-    """Make a received text fit for a message: short, and in visible ASCII."""
+    """Make text of a client fit for a message: short, and in visible ASCII."""
     visible = "".join(character if " " <= character <= "~" else "?" for character in text)
     return visible if len(visible) <= 80 else f"{visible[:77]}..."

@@ -1,7 +1,7 @@
 """
 Receives one upload: authorizes it, parses the form, writes the file to the spool, and publishes it.
 
-Memory does not grow with the file: a piece is written before the next one is read.
+Memory does not grow with the file: each piece is written before the next one is read.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Bytes that are written to the spool at once; fewer would be more turns of a thread.
+#: Bytes per write to the spool; fewer would take more calls in a thread.
 READ_SIZE = 1 << 20
 
 
 class ChunkSource(Protocol):
-    """Where the body comes from."""
+    """Provides the body."""
 
     def next(self) -> Deferred[bytes]:
-        """Wait for the next piece; an empty one is the end."""
+        """Wait for the next piece; empty at the end."""
 
 
 class Published(NamedTuple):
     """
-    A file that was taken.
+    A published file.
 
     Attributes:
-        distribution: What its name says.
-        sha256: Of its bytes, lower-case hex.
+        distribution: Its parsed file name.
+        sha256: Lower-case hex.
         size: In bytes.
-        by: Who sent it.
-        new: False if the very same bytes were there already.
+        by: The name of the uploading identity.
+        new: False if the same bytes were published already.
     """
 
     distribution: Distribution
@@ -68,12 +68,12 @@ class Published(NamedTuple):
 
 class Admission(NamedTuple):
     """
-    What is decided by the header alone.
+    An upload admitted by its request header alone.
 
     Attributes:
-        identity: Who sends it.
-        boundary: Of the form.
-        release_slot: Gives back the place that the upload has taken.
+        identity: The client.
+        boundary: The boundary of the form.
+        release_slot: Releases the slot of the upload.
     """
 
     identity: Identity
@@ -86,16 +86,16 @@ class Receiver:
     One upload.
 
     Args:
-        body: Its bytes.
-        store: Where the file goes; None if uploads are turned off, where `admit` lets nothing through.
-        authorizer: Says who may do what.
-        admit: Decides by the header alone whether the body is taken, or raises a SimpleIndexError.
+        body: Provides the bytes of the form.
+        store: Publishes the file; None if uploads are turned off, in which case `admit` always raises.
+        authorizer: Checks the rights of the client.
+        admit: Admits the upload by its header alone, or raises a SimpleIndexError.
         max_content: Bytes of the file.
-        on_rejected: Called if it is refused before its body has come to its end, with the reason.
+        on_rejected: Called with the reason if the upload is rejected before its body is complete.
 
     Attributes:
-        distribution: What the name of the file says, as soon as it has come.
-        counted: Whether it was counted as refused.
+        distribution: The parsed file name, as soon as it has arrived.
+        counted: Whether the upload was counted as rejected.
     """
 
     def __init__(
@@ -113,29 +113,29 @@ class Receiver:
         self._authorizer = authorizer
         self._admit = admit
         self._max_content = max_content
-        self._refused = on_rejected
+        self._on_rejected = on_rejected
         self._spool: ISpool | None = None
-        self._over = False
+        self._closed = False
         self._publishing = False
-        self._leave: Callable[[], None] | None = None
+        self._release_slot: Callable[[], None] | None = None
         self.distribution: Distribution | None = None
         self.counted = False
         self._waiting: list[Deferred[None]] = []
         self._outcome: tuple[Identity, UploadForm] | Failure | None = None
 
     def start(self) -> None:
-        """Begin; called once."""
+        """Start receiving; called once."""
         Deferred.fromCoroutine(self._receive()).addBoth(self._received)
 
     async def publish(self, asked_action: str | None = None) -> Published:
         """
-        Publish what was received, when all of it is.
+        Publish the file as soon as it is received.
 
         Args:
             asked_action: The `:action` of the query, if there is one.
 
         Raises:
-            SimpleIndexError: It was not taken.
+            SimpleIndexError: The upload is rejected.
         """
         try:
             await self._wait()
@@ -150,50 +150,50 @@ class Receiver:
             self.close()
 
     def close(self) -> None:
-        """Let go of what is not published; harmless if there is nothing."""
-        self._over = True
-        # While it is still being received, whatever does so sees that it is over.
+        """Discard the upload unless it is published; idempotent."""
+        self._closed = True
+        # While the upload is being received, `_receive` checks `_closed` and ends.
         if self._outcome is not None:
             self._drop()
 
     # -- Receiving
 
     async def _receive(self) -> tuple[Identity, UploadForm]:
-        identity, boundary, self._leave = await self._admit()
-        if self._over:
-            self._leave()
+        identity, boundary, self._release_slot = await self._admit()
+        if self._closed:
+            self._release_slot()
             raise ConnectionDone
-        reader = MultipartFormParser(boundary, max_content=self._max_content)
-        held: list[bytes] = []
+        parser = MultipartFormParser(boundary, max_content=self._max_content)
+        pieces: list[bytes] = []
         size = 0
         while data := await self._body.next():
-            for piece in reader.feed(data):
-                held.append(piece)
+            for piece in parser.feed(data):
+                pieces.append(piece)
                 size += len(piece)
-            if reader.filename is not None and self.distribution is None:
-                self._judge(identity, reader)
+            if parser.filename is not None and self.distribution is None:
+                self._check_early(identity, parser)
             if size >= READ_SIZE:
-                await self._write(held, reader)
-                held, size = [], 0
-        form = reader.finish()
-        if held:
-            await self._write(held, reader)
+                await self._write(pieces, parser)
+                pieces, size = [], 0
+        form = parser.finish()
+        if pieces:
+            await self._write(pieces, parser)
         return identity, form
 
-    def _judge(self, identity: Identity, reader: MultipartFormParser) -> None:
-        """Refuse what cannot be wanted as soon as that is known."""
-        assert reader.filename is not None
-        if reader.action is not None:
-            check_action(reader.action)
-        elif reader.filename.endswith(".zip"):
-            # Python 2 sends its fields in any order, and this may be documentation.
+    def _check_early(self, identity: Identity, parser: MultipartFormParser) -> None:
+        """Reject an upload by action, file name or rights as early as possible."""
+        assert parser.filename is not None
+        if parser.action is not None:
+            check_action(parser.action)
+        elif parser.filename.endswith(".zip"):
+            # Python 2 sends fields in any order, so this may be a `doc_upload`.
             return
-        self.distribution = validate_filename(reader.filename)
+        self.distribution = validate_filename(parser.filename)
         self._check_name(identity, self.distribution)
 
     def _check_name(self, identity: Identity, distribution: Distribution) -> None:
-        """Refuse what may not be published before it takes room on the disk."""
-        # The project of some sdists can only be told with the fields that may still follow.
+        """Reject an upload without rights to its project before it is written to disk."""
+        # The project of some sdists depends on fields that may still follow.
         if distribution.kind is DistributionType.WHEEL:
             self._require(identity, distribution.project)
 
@@ -201,30 +201,30 @@ class Receiver:
         if not self._authorizer.permits(identity, Action.UPLOAD, project):
             self._authorizer.refuse(identity, Action.UPLOAD, project)
 
-    async def _write(self, held: list[bytes], reader: MultipartFormParser) -> None:
+    async def _write(self, pieces: list[bytes], parser: MultipartFormParser) -> None:
         spool = self._spool
         if spool is None:
-            # Without a store, nothing was admitted.
+            # Without a store, no upload is admitted.
             assert self._store is not None
             self._spool = spool = await result_of(self._store.spool)
-            # All clients send their digests before the file; those that do not cost a reading of it.
-            spool.expect_digests(promised_digests(reader.received_fields))
-        if self._over:
+            # Known clients send the digests before the file; for others the file is read again.
+            spool.expect_digests(promised_digests(parser.received_fields))
+        if self._closed:
             raise ConnectionDone
-        await spool.write(b"".join(held))
-        held.clear()
+        await spool.write(b"".join(pieces))
+        pieces.clear()
 
     def _received(self, outcome: tuple[Identity, UploadForm] | Failure) -> None:
         self._outcome = _public_failure(outcome) if isinstance(outcome, Failure) else outcome
-        if isinstance(self._outcome, Failure) or self._over:
+        if isinstance(self._outcome, Failure) or self._closed:
             self._drop()
-        if isinstance(self._outcome, Failure) and self._refused is not None:
+        if isinstance(self._outcome, Failure) and self._on_rejected is not None:
             reason = self._outcome.value
             if isinstance(reason, SimpleIndexError):
-                self._refused(reason)
+                self._on_rejected(reason)
         waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
+        for waiter in waiting:
+            waiter.callback(None)
 
     def _wait(self) -> Deferred[None]:
         waiting: Deferred[None] = Deferred()
@@ -238,9 +238,9 @@ class Receiver:
         spool, self._spool = self._spool, None
         if spool is not None:
             spool.close()
-        # No place is free while a store still has the file, though its sender be gone.
-        if self._leave is not None and not self._publishing:
-            self._leave()
+        # The slot stays taken while the store publishes the file, even if the client has disconnected.
+        if self._release_slot is not None and not self._publishing:
+            self._release_slot()
 
     # -- Publishing
 
@@ -251,7 +251,7 @@ class Receiver:
             raise BadRequest("The file in content is empty.")
         project = claim.distribution.project
         self._require(identity, project)
-        # From here on it is closed by what is done with it, also if the client does not wait for that.
+        # From here on `_checked` or the store closes the spool, even if the client disconnects.
         spool, self._spool = self._spool, None
         sha256 = await _checked(spool, claim)
         upload = Upload(
@@ -268,7 +268,7 @@ class Receiver:
 
 
 async def _checked(spool: ISpool, claim: ValidatedUpload) -> str:
-    """Give the SHA-256 of what came, if it has every digest that was promised; else close it."""
+    """Return the SHA-256 of the spool if all claimed digests match; else close it and raise."""
     try:
         digests: Mapping[str, str] = await result_of(spool.digests, tuple(claim.digests))
         claim.check_digests(digests)

@@ -23,10 +23,10 @@ _LONGEST_REASON = 200
 
 def rejected(error: SimpleIndexError, accept: bytes | None) -> Response:
     """
-    Say why an upload is not taken, in the status line and in the body.
+    Respond to a rejected upload, with the reason in the status line and in the body.
 
     Args:
-        error: Says its status, sentence and header fields.
+        error: Provides the status, the message and header fields.
         accept: The request's Accept field.
     """
     response = message_response(error.status, error.message, accept, error.headers)
@@ -42,13 +42,13 @@ def rejected(error: SimpleIndexError, accept: bytes | None) -> Response:
 
 
 def accepted(filename: str, new: bool) -> Response:
-    """Say that an upload was taken, or that the same bytes are there already; both are a success."""
+    """Respond to a published file, or to one with the same bytes as the existing one; both succeed."""
     sentence = f"Published {filename}." if new else f"{filename} is here already, with these very bytes."
     return message_response(200, sentence, b"text/plain")
 
 
 def message_as_reason(sentence: str) -> bytes:
-    """Give a sentence as the phrase of a status line (RFC 9112 section 4)."""
+    """Encode a message as a reason phrase (RFC 9112 section 4)."""
     visible = "".join(character if character.isprintable() else " " for character in sentence)
     if len(visible) > _LONGEST_REASON:
         visible = visible[: _LONGEST_REASON - 3] + "..."

@@ -1,4 +1,4 @@
-"""The number of concurrent uploads, limited."""
+"""Limits the number of concurrent uploads."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ from twisted_index.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Each takes a descriptor beside that of its connection, and up to 2 MiB of memory.
+#: Each takes a descriptor besides that of its connection, and up to 2 MiB of memory.
 PARALLEL_UPLOADS = 64
-#: Whole seconds. Most uploads are small and over sooner.
+#: Whole seconds. Most uploads are small and take less.
 _RETRY_AFTER = 5
 
 
 class UploadSlots:
     """
-    Gives away a number of places.
+    A limited number of slots.
 
     Args:
-        limit: That number.
+        limit: The number of slots.
     """
 
     def __init__(self, limit: int = PARALLEL_UPLOADS) -> None:
-        self._most = limit
+        self._limit = limit
         self.in_use = 0
 
     def set_limit(self, most: int) -> None:
         """
-        Lower the number of slots where connections are few, so that uploads leave some to others.
+        Lower the number of slots, so that uploads leave connections for other requests.
 
         Args:
-            most: The number of slots; one is left even if it is 0.
+            most: The number of slots; at least one remains.
         """
-        self._most = min(self._most, max(1, most))
+        self._limit = min(self._limit, max(1, most))
 
     def acquire(self) -> Callable[[], None]:
         """
-        Take a place.
+        Take a slot.
 
         Returns:
-            Gives it back; harmless when called again.
+            Releases the slot; idempotent.
 
         Raises:
-            Unavailable: All of them are taken.
+            Unavailable: All slots are taken.
         """
-        if self.in_use >= self._most:
+        if self.in_use >= self._limit:
             raise Unavailable("Too many files are being uploaded right now; try again.", _RETRY_AFTER)
         self.in_use += 1
-        return _Once(self._give_back)
+        return _Once(self._release)
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         self.in_use -= 1
 
 
 class _Once:
     """
-    Something that is done once.
+    A callable that acts on its first call only.
 
     Args:
-        action: What.
+        action: Called once.
     """
 
     def __init__(self, action: Callable[[], None]) -> None:

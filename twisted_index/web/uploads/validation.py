@@ -1,5 +1,5 @@
 """
-Validates an upload form: what it says about its file, and whether that can be true. Pure.
+Validates an upload form: whether its fields are consistent with its file. Pure.
 
 Each message names the field and says what to do.
 """
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from twisted_index.simple.names import Distribution
     from twisted_index.web.uploads.multipart_form import UploadForm
 
-#: What PyPI no longer does either (it answers 410 to them).
+#: Actions that PyPI no longer supports either (it responds with 410).
 _DEAD = ("submit", "submit_pkg_info", "doc_upload", "verify")
-#: What an installer can be expected to take of what is new.
+#: Extensions of new files that installers support.
 _EXTENSIONS = (".whl", ".tar.gz", ".zip")
-#: The digests of the form, as a spool calls them, with the number of their hex digits.
+#: The digest fields of a form: the name of the digest in a spool, and the number of its hex digits.
 _DIGESTS = {
     "sha256_digest": ("sha256", 64),
     "blake2_256_digest": ("blake2b_256", 64),
@@ -45,23 +45,23 @@ _ARMORED = re.compile(
     rb"(?:[A-Za-z0-9+/=]+[ \t]*\r?\n)+"
     rb"-----END PGP SIGNATURE-----[ \t\r\n]*"
 )
-#: Core metadata versions are 1.0 to 2.5 today; the next one needs no new release of ours.
+#: Core metadata versions are 1.0 to 2.5 today; the next one needs no new release of this project.
 _METADATA_VERSION = re.compile(r"[12]\.[0-9]{1,2}")
 
 
 def promised_digests(fields: Iterable[str]) -> list[str]:
-    """Name the digests that fields of a form speak of, as a spool calls them."""
+    """Return the names, as in a spool, of the digests among the fields of a form."""
     return [_DIGESTS[field][0] for field in fields if field in _DIGESTS]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidatedUpload:
     """
-    What is to be published, and what is said of its bytes.
+    A valid upload: the file to publish and its claimed digests.
 
     Attributes:
-        distribution: What its name says.
-        digests: Lower-case hex, by the names that a spool has for them.
+        distribution: The parsed file name.
+        digests: The claimed digests, lower-case hex, by their names in a spool.
     """
 
     distribution: Distribution
@@ -69,13 +69,13 @@ class ValidatedUpload:
 
     def check_digests(self, digests: Mapping[str, str]) -> None:
         """
-        Compare what was said with what came.
+        Compare the claimed digests with those of the received file.
 
         Args:
-            digests: Of the bytes that came.
+            digests: Computed from the received bytes.
 
         Raises:
-            BadRequest: They are not the bytes that were sent.
+            BadRequest: A digest differs.
         """
         for field, (name, _length) in _DIGESTS.items():
             if name in self.digests and self.digests[name] != digests.get(name):
@@ -86,14 +86,14 @@ class ValidatedUpload:
 
 def validate_filename(filename: str, project: str | None = None) -> Distribution:
     """
-    Read the name of a file that is to be published.
+    Parse the name of a file to be published.
 
     Args:
-        filename: As it came.
-        project: Normalized, if it is known; see `parse_filename`.
+        filename: As sent.
+        project: Normalized, if known; see `parse_filename`.
 
     Raises:
-        BadRequest: Installers could not use it.
+        BadRequest: Installers could not use the file.
     """
     try:
         distribution = parse_filename(filename, project)
@@ -109,15 +109,15 @@ def validate_filename(filename: str, project: str | None = None) -> Distribution
 
 def validate_form(form: UploadForm, asked_action: str | None = None) -> ValidatedUpload:
     """
-    Check what a form says.
+    Validate the fields of a form.
 
     Args:
-        form: That has come to its end.
+        form: A complete form.
         asked_action: The `:action` of the query, if there is one.
 
     Raises:
-        Gone: It asks for what no index does any more.
-        BadRequest: Something is wrong with it.
+        Gone: No index supports the action any more.
+        BadRequest: The form is invalid.
     """
     check_action(_single(form, ":action") or asked_action)
     protocol = _single(form, "protocol_version")
@@ -142,11 +142,11 @@ def validate_form(form: UploadForm, asked_action: str | None = None) -> Validate
 
 def check_action(action: str | None) -> None:
     """
-    Check what is to be done with a form; the first thing to look at, as it says what the rest means.
+    Check the action of a form. To be checked first: the other fields depend on it.
 
     Raises:
-        Gone: No index does it any more.
-        BadRequest: It is not done here.
+        Gone: No index supports the action any more.
+        BadRequest: The action is missing or unsupported.
     """
     if action in _DEAD:
         raise Gone(f"{action} is no longer done by package indexes; upload the file, which says it all.")
@@ -174,40 +174,44 @@ def _project(form: UploadForm) -> str | None:
 
 
 def _check_kind(form: UploadForm, distribution: Distribution) -> None:
-    said = _single(form, "filetype")
-    if said is None or said == distribution.kind.value:
+    value = _single(form, "filetype")
+    if value is None or value == distribution.kind.value:
         return
-    if said not in (DistributionType.WHEEL.value, DistributionType.SDIST.value):
-        raise BadRequest(f"filetype {printable_excerpt(said)} is not taken; build an sdist or a bdist_wheel.")
-    raise BadRequest(f"filetype is {said}, but {distribution.filename} is a {distribution.kind.value}.")
+    if value not in (DistributionType.WHEEL.value, DistributionType.SDIST.value):
+        raise BadRequest(
+            f"filetype {printable_excerpt(value)} is not taken; build an sdist or a bdist_wheel."
+        )
+    raise BadRequest(f"filetype is {value}, but {distribution.filename} is a {distribution.kind.value}.")
 
 
 def _check_name(form: UploadForm, distribution: Distribution) -> None:
-    said = _single(form, "name")
-    if said is None:
+    value = _single(form, "name")
+    if value is None:
         return
-    if not is_valid_name(said):
+    if not is_valid_name(value):
         raise BadRequest(
-            f"name {printable_excerpt(said)} is not a valid project name; see its packaging specification."
+            f"name {printable_excerpt(value)} is not a valid project name; see its packaging specification."
         )
-    if normalize(said) != distribution.project:
+    if normalize(value) != distribution.project:
         raise BadRequest(
-            f"name is {said}, but {distribution.filename} is a file of {distribution.project};"
+            f"name is {value}, but {distribution.filename} is a file of {distribution.project};"
             " build the file again."
         )
 
 
 def _check_version(form: UploadForm, distribution: Distribution) -> None:
-    said = _single(form, "version")
-    if said is None:
+    value = _single(form, "version")
+    if value is None:
         return
     try:
-        same = Version(said) == Version(distribution.version)
+        same = Version(value) == Version(distribution.version)
     except InvalidVersion:
-        raise BadRequest(f"version {printable_excerpt(said)} is not a version that PEP 440 allows.") from None
+        raise BadRequest(
+            f"version {printable_excerpt(value)} is not a version that PEP 440 allows."
+        ) from None
     if not same:
         raise BadRequest(
-            f"version is {printable_excerpt(said)}, but {distribution.filename} says {distribution.version};"
+            f"version is {printable_excerpt(value)}, but {distribution.filename} says {distribution.version};"
             " build the file again."
         )
 
@@ -230,22 +234,22 @@ def _check_signature(form: UploadForm, distribution: Distribution) -> None:
 
 def _digests(form: UploadForm) -> dict[str, str]:
     """
-    Give the digests that can be compared, each of which has to be right then.
+    Return the claimed digests that are well-formed; each of them has to match.
 
-    One that cannot be what its field says is left alone beside another: as `blake2_256_digest`, the
-    distutils of Python 3.9 to 3.11 sends 512 bits (cpython issue 89753).
+    A malformed digest is ignored if there is another: as `blake2_256_digest`, the distutils of
+    Python 3.9 to 3.11 sends 512 bits (cpython issue 89753).
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     unusable = []
     for field, (name, length) in _DIGESTS.items():
-        said = {value.lower() for value in form.fields.get(field, ())}
-        possible = {value for value in said if re.fullmatch(rf"[0-9a-f]{{{length}}}", value)}
+        values = {value.lower() for value in form.fields.get(field, ())}
+        possible = {value for value in values if re.fullmatch(rf"[0-9a-f]{{{length}}}", value)}
         if len(possible) > 1:
             raise BadRequest(f"The field {field} is given more than once, with different values.")
         if possible:
-            found[name] = possible.pop()
-        elif said:
+            digests[name] = possible.pop()
+        elif values:
             unusable.append(f"{field} is not {length} hex digits")
-    if unusable and not found:
+    if unusable and not digests:
         raise BadRequest(f"{unusable[0]}, and no other digest was sent; send a right one, or none.")
-    return found
+    return digests

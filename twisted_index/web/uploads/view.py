@@ -1,7 +1,7 @@
 """
 Uploads of twine, uv and other clients (the legacy upload API of PyPI).
 
-Whatever the header of a request decides is decided before the body is read. Out of scope: the content of
+Checks that need the request header only are made before the body is read. Out of scope: the content of
 a form (see `multipart_form`, `validation`), publishing (see `IStore`).
 """
 
@@ -45,17 +45,17 @@ _READ = 1 << 18
 
 class UploadView:
     """
-    Takes uploads into a store.
+    Receives uploads into a store.
 
     Args:
-        store: Where files go; None if uploads are turned off.
-        authorizer: Says who may do what.
-        client_info: Knows where requests come from.
+        store: Publishes files; None if uploads are turned off.
+        authorizer: Checks the rights of clients.
+        client_info: Detects cross-site requests.
         settings: What may be uploaded.
-        common_headers: Fields that every answer has, for those that are given before there is a resource.
-        counters: Where uploads are counted.
-        on_uploaded: Is called with each new file, and returns at once.
-        on_rejected: Is called with project, file name and reason of each file that was not taken.
+        common_headers: Fields of every response, for responses sent before a resource is found.
+        counters: Counts uploads.
+        on_uploaded: Called with each new file; must not block.
+        on_rejected: Called with project, file name and reason of each rejected file.
         slots: Bounds the number of concurrent uploads.
 
     Attributes:
@@ -81,8 +81,8 @@ class UploadView:
         self.settings = settings
         self.common_headers = common_headers
         self.counters = counters or Counters()
-        self._told = on_uploaded
-        self._tell_refused = on_rejected
+        self._on_uploaded = on_uploaded
+        self._on_rejected = on_rejected
         self.slots = slots or UploadSlots(PARALLEL_UPLOADS)
 
     def start(
@@ -93,58 +93,58 @@ class UploadView:
         misplaced: SimpleIndexError | None = None,
     ) -> Receiver:
         """
-        Begin to receive a body that has begun to come.
+        Prepare to receive a body that has begun to arrive.
 
         Args:
-            request: All of its header fields are there.
-            body: Its bytes.
-            on_rejected: Called if it is refused before the body has come to its end.
-            misplaced: Why nothing is taken at its URL, if that is known already.
+            request: With all of its header fields.
+            body: Provides the bytes of the body.
+            on_rejected: Called if the upload is rejected before its body is complete.
+            misplaced: The error to raise if the URL accepts no uploads.
         """
         accept = header(request, b"Accept")
 
         def refuse(error: SimpleIndexError) -> None:
-            # Here, since one that is answered before its body has come never gets to `answer`.
-            self._note_refused(receiver, error)
+            # Counted here: an upload rejected before its body is complete never reaches `answer`.
+            self._note_rejected(receiver, error)
             on_rejected(rejected(error, accept))
 
         receiver = self._receiver(request, body, refuse, misplaced)
         return receiver
 
     async def answer(self, context: RequestContext) -> Response:
-        """Publish an upload, whose body may have begun to arrive long before."""
+        """Publish an upload; its body may already have been received by `start`."""
         request = context.request
         receiver: Receiver | None = getattr(request, "receiver", None)
         try:
             if receiver is None:
-                # Not our own request: Twisted has put the body somewhere.
+                # A plain twisted.web Request: Twisted has buffered the body.
                 receiver = self._receiver(request, _BufferedBody(request.content))
                 receiver.start()
-            published = await receiver.publish(_asked_action(request))
+            published = await receiver.publish(_query_action(request))
         except SimpleIndexError as error:
-            self._note_refused(receiver, error)
+            self._note_rejected(receiver, error)
             return rejected(error, header(request, b"Accept"))
         self.counters.count_upload(Outcome.ACCEPTED if published.new else Outcome.UNCHANGED, published.size)
-        if published.new and self._told is not None:
-            self._told(_new_file(published))
+        if published.new and self._on_uploaded is not None:
+            self._on_uploaded(_new_file(published))
         return accepted(published.distribution.filename, published.new)
 
-    def _note_refused(self, receiver: Receiver | None, error: SimpleIndexError) -> None:
-        """Count a file that was not taken, once, and tell of it if it is known which."""
+    def _note_rejected(self, receiver: Receiver | None, error: SimpleIndexError) -> None:
+        """Count a rejected upload, once, and report its file if the name is known."""
         if receiver is not None and receiver.counted:
             return
         if receiver is not None:
             receiver.counted = True
         self.counters.count_upload(Outcome.REFUSED if error.status < 500 else Outcome.FAILED)
         file = None if receiver is None else receiver.distribution
-        if file is not None and self._tell_refused is not None:
-            self._tell_refused(file.project, file.filename, error.message)
+        if file is not None and self._on_rejected is not None:
+            self._on_rejected(file.project, file.filename, error.message)
 
     def _receiver(
         self,
         request: Request,
         body: ChunkSource,
-        refused: Callable[[SimpleIndexError], None] | None = None,
+        on_rejected: Callable[[SimpleIndexError], None] | None = None,
         misplaced: SimpleIndexError | None = None,
     ) -> Receiver:
         return Receiver(
@@ -153,11 +153,11 @@ class UploadView:
             authorizer=self._authorizer,
             admit=lambda: self._admit(request, misplaced),
             max_content=self.settings.max_upload,
-            on_rejected=refused,
+            on_rejected=on_rejected,
         )
 
     async def _admit(self, request: Request, misplaced: SimpleIndexError | None) -> Admission:
-        """Decide by the header alone."""
+        """Admit or reject by the request header alone."""
         if misplaced is not None:
             raise misplaced
         self._client_info.refuse_cross_site(request)
@@ -167,16 +167,16 @@ class UploadView:
         kind = header(request, b"Content-Type")
         if is_xml_rpc(kind):
             raise UnsupportedMediaType(NO_XML_RPC)
-        if not is_form(kind) and (action := _plainly_asked_action(request)) is not None:
-            # What removes files of pypiserver is a form without a file, and no matter how it is sent.
+        if not is_form(kind) and (action := _action_without_file(request)) is not None:
+            # `remove_pkg` of pypiserver clients is a form without a file, with any Content-Type.
             check_action(action)
         boundary = parse_boundary(kind)
         self._check_length(header(request, b"Content-Length"))
-        leave = self.slots.acquire()
+        release_slot = self.slots.acquire()
         admitted: Callable[[], None] | None = getattr(request, "on_admitted", None)
         if admitted is not None:
             admitted()
-        return Admission(identity, boundary, leave)
+        return Admission(identity, boundary, release_slot)
 
     def _check_length(self, length: bytes | None) -> None:
         most = self.settings.max_upload
@@ -198,7 +198,7 @@ def _new_file(published: Published) -> FileUploaded:
 
 
 class _BufferedBody:
-    """A body that Twisted has put into a file, in pieces."""
+    """A body that Twisted has buffered in a file, read in pieces."""
 
     def __init__(self, content: BinaryIO | None) -> None:
         self._content = content
@@ -206,24 +206,24 @@ class _BufferedBody:
             content.seek(0)
 
     def next(self) -> Deferred[bytes]:
-        """Give the next piece."""
+        """Return the next piece."""
         return succeed(self._content.read(_READ) if self._content is not None else b"")
 
 
-def _asked_action(request: Request) -> str | None:
-    """Give the `:action` of the query."""
+def _query_action(request: Request) -> str | None:
+    """Return the `:action` of the query."""
     return _last_action(request.args or {})
 
 
-def _plainly_asked_action(request: Request) -> str | None:
-    """Give the `:action` of a form that can hold no file, or else of the query."""
+def _action_without_file(request: Request) -> str | None:
+    """Return the `:action` of a form that can hold no file, or else of the query."""
     content = request.content
     if content is None:
-        return _asked_action(request)
+        return _query_action(request)
     content.seek(0)
     fields = parse_qs(content.read(MAX_SMALL_BODY))
     content.seek(0)
-    return _last_action(fields) or _asked_action(request)
+    return _last_action(fields) or _query_action(request)
 
 
 def _last_action(fields: Mapping[bytes, list[bytes]]) -> str | None:

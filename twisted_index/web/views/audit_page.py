@@ -23,7 +23,7 @@ def write_history_json(events: Sequence[AuditEvent]) -> bytes:
     Write events as JSON.
 
     Args:
-        events: They come out in the order that they have; usually the youngest first.
+        events: Written in this order; usually newest first.
 
     Returns:
         UTF-8. Times are as on project pages: `yyyy-mm-ddThh:mm:ss[.ffffff]Z`.
@@ -60,7 +60,7 @@ def write_history_page(events: Sequence[AuditEvent]) -> bytes:
 def _row(event: AuditEvent) -> str:
     moment = event.time.astimezone(UTC)
     time = f'<time datetime="{format_upload_time(moment)}">{moment:%Y-%m-%d %H:%M:%S}</time>'
-    # Below `/-/`, so one level up is where the index is mounted.
+    # The page is below `/-/`; the index is mounted one level up.
     project = escape(event.project)
     link = f'<a href="../project/{project}/">{project}</a>' if event.project else ""
     cells = (
@@ -75,5 +75,5 @@ def _row(event: AuditEvent) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape free text: no markup, and no characters that reorder others."""
+    """Escape free text: no markup, and no bidirectional control characters."""
     return escape(one_line(text))

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def front_page(project_list: ProjectList, url: str, *, uploads: bool = False) -> bytes:
     """
-    Write the front page: how to install from here, how to publish, and what there is.
+    Write the front page: how to install, how to publish, and the list of projects.
 
     Args:
         project_list: All projects.
-        url: Where the index is mounted, as people are to type it.
+        url: Where the index is mounted, as users type it.
         uploads: Whether files can be published.
     """
     lines = install_commands(url)
@@ -42,11 +42,11 @@ def front_page(project_list: ProjectList, url: str, *, uploads: bool = False) ->
 
 
 def problems_page(report: ProblemReport) -> bytes:
-    """Write the files that are left out as a table."""
+    """Write the table of files that are not listed."""
     rows = "\n".join(
-        f"<tr><td><code>{escape(one.path)}</code></td><td>{escape(one.reason)}</td>"
-        f"<td>{escape(one.advice)}</td></tr>"
-        for one in report.problems
+        f"<tr><td><code>{escape(problem.path)}</code></td><td>{escape(problem.reason)}</td>"
+        f"<td>{escape(problem.advice)}</td></tr>"
+        for problem in report.problems
     )
     table = (
         f"<table>\n<tr><th>File</th><th>Why it is not listed</th><th>What to do</th></tr>\n{rows}\n</table>\n"
@@ -60,11 +60,12 @@ def problems_page(report: ProblemReport) -> bytes:
 
 
 def problems_json(report: ProblemReport) -> bytes:
-    """Write the files that are left out as JSON."""
+    """Write the files that are not listed as JSON."""
     document = {
         "complete": report.complete,
         "problems": [
-            {"path": one.path, "reason": one.reason, "advice": one.advice} for one in report.problems
+            {"path": problem.path, "reason": problem.reason, "advice": problem.advice}
+            for problem in report.problems
         ],
     }
     return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

@@ -14,9 +14,9 @@ class InstallCommands:
     What to type to install from an index, ready to paste into a POSIX shell.
 
     Attributes:
-        pip: The line for pip.
-        uv: The line for uv.
-        twine: The line that publishes there, by twine.
+        pip: The pip command.
+        uv: The uv command.
+        twine: The twine command that publishes.
     """
 
     pip: str
@@ -26,7 +26,7 @@ class InstallCommands:
 
 def install_commands(url: str) -> InstallCommands:
     """
-    Give the lines that install from an index at a URL.
+    Return the commands for an index at a URL.
 
     Args:
         url: Where the index is mounted, without `/simple/`; http or https.
@@ -43,7 +43,7 @@ def install_commands(url: str) -> InstallCommands:
 
 def _trusted_host(url: str) -> str | None:
     """
-    Give what pip has to be told before it uses a URL, or None.
+    Return the host that pip needs as `--trusted-host` for a URL, or None.
 
     pip trusts https, and plain http to localhost, 127.0.0.0/8 and ::1
     (https://pip.pypa.io/en/stable/cli/pip/#cmdoption-trusted-host).
@@ -57,7 +57,7 @@ def _trusted_host(url: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is an address of the machine itself."""
+    """Whether a host is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

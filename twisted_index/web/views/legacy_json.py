@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 class LegacyJsonViews:
     """
-    Answers with documents of projects and releases.
+    Serves the documents of projects and releases.
 
     Args:
-        source: Where the projects come from.
-        client_info: Says by which URL a client came: links in these documents are whole URLs.
-        public_url: The URL of the index that people are shown; None for the one they came by.
+        source: Provides the projects.
+        client_info: Derives the URL that the client used: links in these documents are absolute.
+        public_url: The URL of the index in links; None for the one that the client used.
         worker: Threads that write large documents.
     """
 
@@ -44,13 +44,13 @@ class LegacyJsonViews:
         caching = NO_CACHE if public_url else UNSHARED
         self._headers: Headers = ((b"Content-Type", LEGACY_CONTENT_TYPE), *caching, *NOSNIFF)
 
-    async def document(self, asked: RequestContext) -> Response:
+    async def document(self, context: RequestContext) -> Response:
         """Respond with the JSON document of a project or of one release."""
         document = await legacy_document(
             self._source,
-            asked.route.project,
-            asked.route.version or None,
-            base_url=self._public_url or self._client_info.url(asked.request),
+            context.route.project,
+            context.route.version or None,
+            base_url=self._public_url or self._client_info.url(context.request),
             worker=self._worker,
         )
         if document is None:

@@ -1,4 +1,4 @@
-"""Collects what a document of the legacy JSON API needs; `simple.legacy_json` writes it."""
+"""Collects the data of a legacy JSON API document; `simple.legacy_json` writes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import FileBody, ISource
     from twisted_index.simple.model import ProjectPage
 
-#: Documents with more files than this are rendered in a thread, so they don't block the reactor.
+#: Documents with more files than this are written in a thread, to keep the reactor free.
 _MANY = 500
 
 
@@ -29,38 +29,38 @@ async def legacy_document(
     worker: IThreadRunner | None = None,
 ) -> bytes | None:
     """
-    Give the document of a project or of one release.
+    Return the document of a project or of one release.
 
     Args:
-        source: Where the project comes from.
+        source: Provides the project.
         project: A normalized name.
         version: In any spelling; None for the project.
         base_url: As for `write_project`.
-        worker: Threads that write large documents; without it they are written at once.
+        worker: Threads that write large documents; without it the reactor thread writes them.
 
     Returns:
-        None if there is no such project with a file, or no such version.
+        None if the project has no files or does not exist, or if there is no such version.
 
     Raises:
-        Unavailable: The source cannot tell now.
+        Unavailable: The source cannot read the project now.
     """
     snapshot = await result_of(source.project_page, project)
     page = snapshot.value
     if page is None:
         return None
-    found = latest_version(page) if version is None else find_version(page, version)
-    if found is None:
+    selected = latest_version(page) if version is None else find_version(page, version)
+    if selected is None:
         return None
-    metadata = await _metadata(source, page, found)
+    metadata = await _metadata(source, page, selected)
 
     def write() -> bytes:
-        return write_project(page, metadata, None if version is None else found, base_url=base_url)
+        return write_project(page, metadata, None if version is None else selected, base_url=base_url)
 
     return await worker.run(write) if worker is not None and len(page.files) > _MANY else write()
 
 
 async def _metadata(source: ISource, page: ProjectPage, version: str) -> bytes | None:
-    """Read the core metadata of a release out of one of its wheels: only a wheel's is offered."""
+    """Read the core metadata of a release from one of its wheels: only wheels have a metadata file."""
     wheels = [file for file in release_files(page, version) if core_metadata(file) is not None]
     for file in wheels[:1]:
         body = await result_of(source.open_file, page.name, file.filename, Sidecar.METADATA)
@@ -70,7 +70,7 @@ async def _metadata(source: ISource, page: ProjectPage, version: str) -> bytes |
 
 
 async def _read(body: FileBody) -> bytes:
-    """Read a small document whole, wherever it comes from, and let go of it."""
+    """Read a small body whole, from memory, a file or a stream, and close it."""
     content = body.content
     if isinstance(content, bytes):
         return content

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _YES = ("true", "yes", "1", "on")
 _NO = ("false", "no", "0", "off")
-#: Fields of a form; there are five that mean anything.
+#: Fields of a form; only five have a meaning.
 _MOST_FIELDS = 100
 
 
@@ -35,50 +35,50 @@ class ManageViews:
     Passes changes on to a store.
 
     Args:
-        store: Makes them.
-        authorizer: Says who may do what.
+        store: Makes the changes.
+        authorizer: Checks the rights of the client.
     """
 
     def __init__(self, store: IStore, authorizer: Authorizer) -> None:
         self._store = store
         self._authorizer = authorizer
 
-    async def delete(self, asked: RequestContext) -> Response:
-        """Answer DELETE of a file's URL."""
-        route = asked.route
+    async def delete(self, context: RequestContext) -> Response:
+        """Delete the file that the URL names."""
+        route = context.route
         if route.sidecar is not None:
             raise BadRequest("Delete the file itself; what belongs to it goes with it.")
-        await result_of(self._store.delete, route.project, route.filename, by=asked.identity.name)
+        await result_of(self._store.delete, route.project, route.filename, by=context.identity.name)
         return _done({"deleted": route.filename})
 
-    async def yank(self, asked: RequestContext) -> Response:
+    async def yank(self, context: RequestContext) -> Response:
         """Yank or unyank a release or a file."""
-        wanted = _read_fields(asked.request)
-        project = _project(wanted)
-        identity = await self._authorizer.require(asked.request, Action.YANK, project)
-        version, filename = wanted.get("version"), wanted.get("filename")
+        fields = _read_fields(context.request)
+        project = _project(fields)
+        identity = await self._authorizer.require(context.request, Action.YANK, project)
+        version, filename = fields.get("version"), fields.get("filename")
         if (version is None) is (filename is None):
             raise BadRequest("Say either version or filename.")
-        if not _is_true(wanted.get("yanked", "true")):
+        if not _is_true(fields.get("yanked", "true")):
             files = await result_of(
                 self._store.unyank, project, version=version, filename=filename, by=identity.name
             )
             return _done({"project": project, "yanked": False, "files": list(files)})
-        reason = wanted.get("reason", "")
+        reason = fields.get("reason", "")
         files = await result_of(
             self._store.yank, project, version=version, filename=filename, reason=reason, by=identity.name
         )
         return _done({"project": project, "yanked": True, "reason": reason, "files": list(files)})
 
-    async def set_status(self, asked: RequestContext) -> Response:
+    async def set_status(self, context: RequestContext) -> Response:
         """Set the status of a project (PEP 792)."""
-        wanted = _read_fields(asked.request)
-        project = _project(wanted)
-        identity = await self._authorizer.require(asked.request, Action.YANK, project)
+        fields = _read_fields(context.request)
+        project = _project(fields)
+        identity = await self._authorizer.require(context.request, Action.YANK, project)
         known = [status.value for status in Status]
-        if wanted.get("status") not in known:
+        if fields.get("status") not in known:
             raise BadRequest(f"Say a status: one of {', '.join(known)}.")
-        status = ProjectStatus(status=Status(wanted["status"]), reason=wanted.get("reason", ""))
+        status = ProjectStatus(status=Status(fields["status"]), reason=fields.get("reason", ""))
         await result_of(self._store.set_status, project, status, by=identity.name)
         return _done({"project": project, "status": status.status.value, "reason": status.reason})
 
@@ -88,7 +88,7 @@ def _done(document: Mapping[str, Any]) -> Response:
 
 
 def _read_fields(request: Request) -> dict[str, str]:
-    """Read what was sent: a JSON object of strings and booleans, or a form as curl's `-d` sends it."""
+    """Read the request body: a JSON object of strings and booleans, or a form as curl's `-d` sends it."""
     kind = (header(request, b"Content-Type") or b"").partition(b";")[0].strip().lower()
     reader = _READERS.get(kind)
     if reader is None:
@@ -102,7 +102,7 @@ def _read_fields(request: Request) -> dict[str, str]:
 
 
 def _read_form(body: bytes) -> dict[str, str]:
-    """Read a form; of a field that is there more than once, the last one counts."""
+    """Read a form; the last value of a repeated field wins."""
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
@@ -115,7 +115,7 @@ def _read_form(body: bytes) -> dict[str, str]:
 def _read_json(body: bytes) -> dict[str, str]:
     try:
         document = json.loads(body)
-        # Half of a surrogate pair can be written in JSON, and nowhere else.
+        # JSON can express a lone surrogate; UTF-8 cannot.
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON in UTF-8.") from None
@@ -141,8 +141,8 @@ def _is_true(text: str) -> bool:
     return text.lower() in _YES
 
 
-def _project(wanted: Mapping[str, str]) -> str:
-    name = wanted.get("project", "")
+def _project(fields: Mapping[str, str]) -> str:
+    name = fields.get("project", "")
     if not is_valid_name(name):
         raise BadRequest("Say the project, by a name that a project can have.")
     return normalize(name)

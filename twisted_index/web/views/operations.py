@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from twisted_index.metrics.exposition import Exposition
     from twisted_index.web.requests.context import RequestContext
 
-#: Events that are shown; the file of the history has them all.
+#: Events that are shown; the file of the audit log has them all.
 _EVENTS = 500
 
 
 class OperationsViews:
     """
-    Answers questions about the server.
+    Reports the state of the server.
 
     Args:
-        source: Where the projects come from.
-        audit_log: What was done; None if nothing is ever done here.
-        counters: What the server counts.
-        collectors: Of metrics besides the counters.
-        connections: Returns the number of the site's connections.
+        source: Provides the projects.
+        audit_log: Provides the events; None if the server allows no changes.
+        counters: The counters of the server.
+        collectors: Collect metrics besides the counters.
+        connections: Returns the number of open connections.
     """
 
     def __init__(
@@ -57,48 +57,48 @@ class OperationsViews:
         self._collectors = collectors
         self._connections = connections
 
-    async def health(self, _asked: RequestContext) -> Response:
+    async def health(self, _context: RequestContext) -> Response:
         """Respond with 200 while every package folder can be read, else with 503."""
-        # A root that cannot be read is an outage; a project's folder is that project's, and a problem.
+        # An unreadable root is an outage; an unreadable project folder is a problem of one project.
         if not (await result_of(self._source.project_list)).value.complete:
             raise Unavailable(
                 "One of the package folders cannot be read right now; see the list of problems."
             )
         return Response(headers=JSON, body=json.dumps({"status": "ok"}).encode() + b"\n")
 
-    async def problems(self, asked: RequestContext) -> Response:
+    async def problems(self, context: RequestContext) -> Response:
         """Respond with the files that are not listed."""
         source = IProblemSource(self._source, None)
         report = ProblemReport() if source is None else await result_of(source.problems)
-        return negotiate_document(asked, problems_json(report), problems_page(report))
+        return negotiate_document(context, problems_json(report), problems_page(report))
 
-    async def audit_log(self, asked: RequestContext) -> Response:
+    async def audit_log(self, context: RequestContext) -> Response:
         """Respond with the latest events of the audit log."""
         events = () if self._audit_log is None else await result_of(self._audit_log.latest, _EVENTS)
-        return negotiate_document(asked, write_history_json(events), write_history_page(events))
+        return negotiate_document(context, write_history_json(events), write_history_page(events))
 
     @cached_property
     def _exposition(self) -> Exposition:
-        # Imported by the first scrape: prometheus_client takes tens of milliseconds.
+        # Imported at the first scrape: importing prometheus_client takes tens of milliseconds.
         from twisted_index.metrics.exposition import Exposition
 
         return Exposition(self._counters, self._collectors)
 
-    async def metrics(self, asked: RequestContext) -> Response:
+    async def metrics(self, context: RequestContext) -> Response:
         """Respond with the metrics, as Prometheus reads them."""
         projects: int | None = None
-        # An unreadable folder leaves a gap in this metric; the scrape has all others.
+        # An unreadable folder leaves a gap in this metric only.
         with contextlib.suppress(SimpleIndexError):
             projects = len((await result_of(self._source.project_list)).value.names)
         media_type, body = self._exposition.write(
-            (asked.accept or b"").decode("latin-1"), connections=self._connections(), projects=projects
+            (context.accept or b"").decode("latin-1"), connections=self._connections(), projects=projects
         )
         fields = ((b"Content-Type", media_type), (b"Vary", b"Accept"))
         return Response(headers=(*fields, *NO_CACHE, *NOSNIFF), body=body)
 
 
-def negotiate_document(asked: RequestContext, as_json: bytes, as_html: bytes) -> Response:
-    """Answer with JSON, or with a page for people, whichever was asked for."""
-    if document_format(asked.accept) is DocumentFormat.HTML:
+def negotiate_document(context: RequestContext, as_json: bytes, as_html: bytes) -> Response:
+    """Respond with JSON or HTML, as the Accept field prefers."""
+    if document_format(context.accept) is DocumentFormat.HTML:
         return Response(headers=(*HTML, (b"Vary", b"Accept"), *NO_SCRIPTS), body=as_html)
     return Response(headers=(*JSON, (b"Vary", b"Accept")), body=as_json)

@@ -1,4 +1,4 @@
-"""Views of the simple API, of files, and of the pages that lead to them."""
+"""Views of the simple API, of files, and of the pages that link to them."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BINARY = (b"Content-Type", b"application/octet-stream")
-#: Bytes of sentences that are kept for projects which are not there.
+#: Bytes of cached 404 responses for absent projects.
 _ABSENT_BYTES = 2 << 20
-#: Pages with more files than this are rendered in a thread, so they don't block the reactor.
+#: Pages with more files than this are rendered in a thread, to keep the reactor free.
 _MANY = 500
 NOT_FOUND_MESSAGE = "There is nothing at this URL. The index is at simple/."
 
 
 class SimpleApiViews:
     """
-    Answers questions from a source.
+    Serves the projects and files of a source.
 
     Args:
-        source: Where the projects come from.
-        authorizer: Says whose answers are everyone's.
-        client_info: Says by which URL people came.
-        public_url: The URL of the index that people are shown; None for the one they came by.
-        absolute_urls: Whether the URLs of files in JSON pages are whole ones, for clients in browsers.
-        common_headers: Fields that every answer has.
-        worker: Threads that write large pages; without it they are written at once.
-        page_cache: Bytes of prepared pages that are kept.
-        clock: Tells how long a client has waited; that of the site by default.
+        source: Provides the projects.
+        authorizer: Checks which names a client may read.
+        client_info: Derives the URL that the client used.
+        public_url: The URL of the index on pages; None for the one that the client used.
+        absolute_urls: Whether file URLs in JSON pages are absolute, for clients in browsers.
+        common_headers: Fields of every response.
+        worker: Threads that write large pages; without it the reactor thread writes them.
+        page_cache: Bytes of rendered pages to cache.
+        clock: Measures how long a client has waited; the site's by default.
         accepts_uploads: Whether files can be published.
     """
 
@@ -91,110 +91,112 @@ class SimpleApiViews:
         self._authorizer = authorizer
         self._client_info = client_info
         self._public_url = public_url
-        self._whole_urls = absolute_urls
+        self._absolute_urls = absolute_urls
         self._worker = worker
         self.pages = ResponseCache(page_cache, common_headers)
         self.absent = ResponseCache(_ABSENT_BYTES, common_headers)
         self.files = SmallFileCache(common_headers)
 
-    async def _ask_readable(self, asked: RequestContext) -> Snapshot[ProjectList]:
+    async def _read_names(self, context: RequestContext) -> Snapshot[ProjectList]:
         """Get the list of projects that the client may read."""
-        snapshot = bind_validity(await result_of(self._source.project_list), asked.rights_are_current)
-        if not asked.private:
+        snapshot = bind_validity(await result_of(self._source.project_list), context.rights_are_current)
+        if not context.private:
             return snapshot
         names, may = snapshot.value.names, self._authorizer.permits
-        readable = tuple(name for name in names if may(asked.identity, Action.READ, name, index=asked.index))
+        readable = tuple(
+            name for name in names if may(context.identity, Action.READ, name, index=context.index)
+        )
         return replace(snapshot, value=replace(snapshot.value, names=readable))
 
-    async def _ask_page(self, asked: RequestContext) -> Snapshot[ProjectPage | None]:
-        snapshot = await result_of(self._source.project_page, asked.route.project)
-        return bind_validity(snapshot, asked.rights_are_current)
+    async def _read_page(self, context: RequestContext) -> Snapshot[ProjectPage | None]:
+        snapshot = await result_of(self._source.project_page, context.route.project)
+        return bind_validity(snapshot, context.rights_are_current)
 
     # -- The simple API
 
-    async def project_list(self, asked: RequestContext) -> Response:
+    async def project_list(self, context: RequestContext) -> Response:
         """Respond with the list of all projects."""
-        form, key = asked.representation, page_key("", asked.index)
-        if not asked.private and (ready := self.pages.get(key, form)) is not None:
+        form, key = context.representation, page_key("", context.index)
+        if not context.private and (ready := self.pages.get(key, form)) is not None:
             return ready.response
-        snapshot = await self._ask_readable(asked)
-        return await self._prepare(asked, form, key, snapshot, render_list, len(snapshot.value.names))
+        snapshot = await self._read_names(context)
+        return await self._prepare(context, form, key, snapshot, render_list, len(snapshot.value.names))
 
-    async def project_page(self, asked: RequestContext) -> Response:
+    async def project_page(self, context: RequestContext) -> Response:
         """Respond with the page of one project."""
-        form, key = asked.representation, page_key(asked.route.project, asked.index)
-        if not asked.private and (ready := self.pages.get(key, form)) is not None:
+        form, key = context.representation, page_key(context.route.project, context.index)
+        if not context.private and (ready := self.pages.get(key, form)) is not None:
             return ready.response
-        snapshot = await self._ask_page(asked)
+        snapshot = await self._read_page(context)
         if snapshot.value is None:
             self.pages.drop(key)
-            return self._prepare_absence(asked, key, snapshot)
+            return self._prepare_absence(context, key, snapshot)
         self.absent.drop(key)
         size = len(snapshot.value.files)
-        if self._whole_urls and self._public_url is None and form.format is Format.JSON:
-            write = self._write_for(asked, snapshot.value)
-            return _with_cache_status(await self._elsewhere(write, size), snapshot.cache_status)
-        return await self._prepare(asked, form, key, snapshot, self._write_page, size)
+        if self._absolute_urls and self._public_url is None and form.format is Format.JSON:
+            write = self._write_for(context, snapshot.value)
+            return _with_cache_status(await self._render(write, size), snapshot.cache_status)
+        return await self._prepare(context, form, key, snapshot, self._write_page, size)
 
-    def _prepare_absence(self, asked: RequestContext, key: str, snapshot: Snapshot[Any]) -> Response:
-        response = message_response(404, f"There is no project {asked.route.project} here.", asked.accept)
-        if not asked.private:
-            again = _with_cache_status(response, "hit" if snapshot.cache_status else "")
-            self.absent.put(key, snapshot, document_format(asked.accept).name, again)
+    def _prepare_absence(self, context: RequestContext, key: str, snapshot: Snapshot[Any]) -> Response:
+        response = message_response(404, f"There is no project {context.route.project} here.", context.accept)
+        if not context.private:
+            cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
+            self.absent.put(key, snapshot, document_format(context.accept).name, cached)
         return _with_cache_status(response, snapshot.cache_status)
 
     def _write_page(self, page: ProjectPage, form: Representation) -> Response:
-        base_url = self._public_url if self._whole_urls else None
+        base_url = self._public_url if self._absolute_urls else None
         return render_project_page(page, form, self._public_url, base_url=base_url)
 
-    def _write_for(self, asked: RequestContext, page: ProjectPage) -> Callable[[], Response]:
+    def _write_for(self, context: RequestContext, page: ProjectPage) -> Callable[[], Response]:
         """
-        Give what writes a page with the address by which its client came.
+        Return a function that writes a page with absolute URLs, based on the URL that the client used.
 
-        It is not cached: clients that vary the Host field would fill the memory with pages.
+        The page is not cached: clients that vary the Host field would fill the memory with pages.
         """
-        form, base_url = asked.representation, self._client_info.url(asked.request)
+        form, base_url = context.representation, self._client_info.url(context.request)
         return lambda: render_project_page(page, form, None, base_url=base_url, caching=UNSHARED)
 
-    async def bare_project(self, asked: RequestContext) -> Response:
-        """Redirect from a project's bare name, if there is such a project."""
-        if (await self._ask_page(asked)).value is None:
+    async def bare_project(self, context: RequestContext) -> Response:
+        """Redirect from a project's bare name, if the project exists."""
+        if (await self._read_page(context)).value is None:
             raise NotFound(NOT_FOUND_MESSAGE)
-        return redirect(asked.request, f"{asked.route.project}/", permanent=True)
+        return redirect(context.request, f"{context.route.project}/", permanent=True)
 
     async def _prepare(
         self,
-        asked: RequestContext,
+        context: RequestContext,
         form: Representation,
         key: str,
         snapshot: Snapshot[T],
         write: Callable[[Any, Representation], Response],
         size: int,
     ) -> Response:
-        response = None if asked.private else self.pages.revalidate(key, snapshot, form)
+        response = None if context.private else self.pages.revalidate(key, snapshot, form)
         if response is None:
-            response = await self._elsewhere(lambda: write(snapshot.value, form), size)
-            if not asked.private:
-                # However the cache came by it now, next time it is there.
-                again = _with_cache_status(response, "hit" if snapshot.cache_status else "")
-                self.pages.put(key, snapshot, form, again)
+            response = await self._render(lambda: write(snapshot.value, form), size)
+            if not context.private:
+                # Whatever the Cache-Status of this response, the next one is a hit.
+                cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
+                self.pages.put(key, snapshot, form, cached)
             response = _with_cache_status(response, snapshot.cache_status)
         return response
 
-    async def _elsewhere(self, write: Callable[[], Response], size: int) -> Response:
+    async def _render(self, write: Callable[[], Response], size: int) -> Response:
         """Write a page, in a thread if it is large."""
         return await self._worker.run(write) if self._worker is not None and size > _MANY else write()
 
-    async def file(self, asked: RequestContext) -> Response:
+    async def file(self, context: RequestContext) -> Response:
         """Send a file or one of its sidecars."""
-        route = asked.route
+        route = context.route
         body = await result_of(self._source.open_file, route.project, route.filename, route.sidecar)
         if body is None:
             raise NotFound("There is no such file here.")
-        if isinstance(body.content, StreamingContent) and _wants_bytes(asked.request):
-            wants_range = header(asked.request, b"Range") is not None
+        if isinstance(body.content, StreamingContent) and _wants_bytes(context.request):
+            wants_range = header(context.request, b"Range") is not None
             body = await until_sendable(
-                body, wants_range, self._clock or asked.request.channel.factory.reactor
+                body, wants_range, self._clock or context.request.channel.factory.reactor
             )
         response = Response(
             headers=(_BINARY, (b"Accept-Ranges", b"bytes"), *NO_CACHE, *NOSNIFF),
@@ -203,29 +205,29 @@ class SimpleApiViews:
             modified=body.modified,
         )
         response = _with_cache_status(response, body.cache_status)
-        if not asked.private:
-            self.files.put(asked.request.path, response, asked.rights_are_current)
+        if not context.private:
+            self.files.put(context.request.path, response, context.rights_are_current)
         return response
 
     # -- All files on one page
 
-    async def all_files(self, asked: RequestContext) -> Response:
+    async def all_files(self, context: RequestContext) -> Response:
         """Respond with all files of all projects on one page."""
-        names = (await self._ask_readable(asked)).value.names
-        # All at once, so that a client waits for them only as long as for one.
-        asking = [Deferred.fromCoroutine(self._page_or_none(name)) for name in names]
-        answers = dict(zip(names, await gatherResults(asking, consumeErrors=True), strict=True))
-        pages = [one.value for one in answers.values() if one is not None and one.value is not None]
-        left_out = [name for name, one in answers.items() if one is None]
-        compressed = accepts_gzip(header(asked.request, b"Accept-Encoding"))
+        names = (await self._read_names(context)).value.names
+        # Read concurrently: the client waits as long as for the slowest one.
+        pending = [Deferred.fromCoroutine(self._page_or_none(name)) for name in names]
+        snapshots = dict(zip(names, await gatherResults(pending, consumeErrors=True), strict=True))
+        pages = [page.value for page in snapshots.values() if page is not None and page.value is not None]
+        left_out = [name for name, page in snapshots.items() if page is None]
+        compressed = accepts_gzip(header(context.request, b"Accept-Encoding"))
 
         def write() -> Response:
             return render_html(write_file_list(pages, left_out), compressed)
 
-        return await self._elsewhere(write, sum(len(page.files) for page in pages))
+        return await self._render(write, sum(len(page.files) for page in pages))
 
     async def _page_or_none(self, project: str) -> Snapshot[ProjectPage | None] | None:
-        """Ask for a page; None if this project, and nothing besides it, cannot be told right now."""
+        """Read a page; None if only this project is unavailable right now."""
         try:
             return await result_of(self._source.project_page, project)
         except (NotReady, OutOfResources):
@@ -233,47 +235,47 @@ class SimpleApiViews:
         except Unavailable:
             return None
 
-    async def find_file(self, asked: RequestContext) -> Response:
-        """Redirect to the file at its project: 302, since the file may come and go."""
-        route = asked.route
-        page = (await self._ask_page(asked)).value
+    async def find_file(self, context: RequestContext) -> Response:
+        """Redirect to the file below its project: 302, since files come and go."""
+        route = context.route
+        page = (await self._read_page(context)).value
         if page is None or not any(file.filename == route.filename for file in page.files):
             raise NotFound("There is no such file here.")
         suffix = route.sidecar.value if route.sidecar is not None else ""
         location = f"{route.location}{quote(route.filename)}{suffix}"
-        return redirect(asked.request, location, permanent=False)
+        return redirect(context.request, location, permanent=False)
 
     # -- What the URL alone decides
 
-    async def redirect(self, asked: RequestContext) -> Response:
-        """Redirect as the route says."""
-        return redirect(asked.request, asked.route.location, permanent=asked.route.permanent)
+    async def redirect(self, context: RequestContext) -> Response:
+        """Redirect to the location of the route."""
+        return redirect(context.request, context.route.location, permanent=context.route.permanent)
 
-    async def nothing(self, _asked: RequestContext) -> Response:
-        """Raise the 404 of a URL that names nothing."""
+    async def nothing(self, _context: RequestContext) -> Response:
+        """Raise the 404 for a URL that names nothing."""
         raise NotFound(NOT_FOUND_MESSAGE)
 
     # -- For people
 
-    async def front(self, asked: RequestContext) -> Response:
+    async def front(self, context: RequestContext) -> Response:
         """Respond with the front page; to installers with the project list."""
-        if simple_format(asked.accept) is not Format.HTML:
-            return await self.project_list(asked)
-        project_list = (await self._ask_readable(asked)).value
-        # It may repeat what the request said of our address, so it is never kept or shared.
+        if simple_format(context.accept) is not Format.HTML:
+            return await self.project_list(context)
+        project_list = (await self._read_names(context)).value
+        # The page may contain the URL that the client used, so no cache may store it.
         headers = ((b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store"))
         return Response(
             headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *NO_SCRIPTS),
             body=front_page(
                 project_list,
-                self._public_url or self._client_info.url(asked.request),
+                self._public_url or self._client_info.url(context.request),
                 uploads=self._accepts_uploads,
             ),
         )
 
 
 def _wants_bytes(request: Request) -> bool:
-    """Say whether a request is likely to be answered with a body: for others nothing is fetched."""
+    """Whether the response is likely to have a body; for others nothing is fetched from upstream."""
     conditional = header(request, b"If-None-Match") or header(request, b"If-Modified-Since")
     return request.method == b"GET" and conditional is None
 
