@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_index.access.patterns import project_pattern
 from twisted_index.access.rights import Rights, Rule, default_rights, parse_rights
 from twisted_index.access.tokens import with_implied_permissions
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import ANONYMOUS, Action, Identity
+from twisted_index.simple.name_patterns import project_pattern
 from twisted_index.simple.names import normalize
 
 ALICE, CAROL, EVE = (Identity(user=name) for name in ("alice", "carol", "eve"))

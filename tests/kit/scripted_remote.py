@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from twisted_index.backends.upstream.disk_cache import DiskCache
+from twisted_index.backends.upstream.page_freshness import CacheTimes
 from twisted_index.backends.upstream.remote import RemoteFile, RemotePage
 from twisted_index.backends.upstream.source import UpstreamSource
 from twisted_index.errors import SimpleIndexError, Unavailable
@@ -183,6 +184,9 @@ def remote_file(
     return RemoteFile(file=file, url=url, offers_metadata=offers_metadata)
 
 
+_TIMES = {"ttl", "absent_ttl", "revalidate_timeout", "response_timeout"}
+
+
 class Bench:
     """A source over scripted upstreams, whose threads run at once and whose clock stands still."""
 
@@ -192,14 +196,14 @@ class Bench:
         self.remotes = remotes or (ScriptedRemote(),)
         self.remote = self.remotes[0]
         size = more.pop("size", 1 << 30)
+        times = {name: more.pop(name) for name in _TIMES & more.keys()}
         self.cache = DiskCache(str(path), size) if keeps else None
         self.source = UpstreamSource(
             self.remotes,
             self.cache,
             reactor=self.clock,
             worker=more.pop("worker", None) or SynchronousRunner(),
-            wall=self.wall,
-            monotonic=self.clock.seconds,
+            times=CacheTimes(wall=self.wall, monotonic=self.clock.seconds, **times),
             **more,
         )
         self.source.start()

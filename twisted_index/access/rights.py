@@ -52,9 +52,9 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twisted_index.access.patterns import ANY_PROJECT, matches_any, project_pattern
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import Action, Identity
+from twisted_index.simple.name_patterns import ANY_PROJECT, matches_any, project_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -21,11 +21,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from twisted_index.access.patterns import project_pattern
 from twisted_index.errors import ConfigurationError, Unauthorized
 from twisted_index.files.private_files import make_private_folder, private_lock, replace_private
 from twisted_index.files.watched_file import WatchedFile
 from twisted_index.interfaces import Action
+from twisted_index.simple.name_patterns import project_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

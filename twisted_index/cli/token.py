@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from twisted.python import usage
 
-from twisted_index.access.patterns import ANY_PROJECT, project_pattern
 from twisted_index.access.tokens import TokenStore
 from twisted_index.config.layers import load
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.parsers import duration
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import Action
+from twisted_index.simple.name_patterns import ANY_PROJECT, project_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

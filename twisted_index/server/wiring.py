@@ -178,6 +178,7 @@ class _Builder:
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
         # Imported here, as a server without an upstream is to start without the client's share.
         from twisted_index.backends.upstream.client import HTTPUpstream
+        from twisted_index.backends.upstream.page_freshness import CacheTimes
         from twisted_index.backends.upstream.source import UpstreamSource
         from twisted_index.http_client.limits import ClientLimits
 
@@ -201,8 +202,7 @@ class _Builder:
             self._cache(),
             reactor=self._reactor,
             worker=self._worker,
-            ttl=settings.cache_ttl,
-            response_timeout=self._settings.limits.response_timeout,
+            times=CacheTimes(ttl=settings.cache_ttl, response_timeout=self._settings.limits.response_timeout),
             offline=settings.offline,
             rebuilds=[remote.url for url, remote in zip(urls, remotes, strict=True) if url in rebuilds],
         )

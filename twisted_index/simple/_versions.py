@@ -1,4 +1,4 @@
-"""Versions: their normal form and their order. Public through `names`."""
+"""Versions: their normal form and their order, public through `names`; and valid specifiers of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
@@ -108,3 +109,15 @@ def sorted_files(files: Iterable[File]) -> tuple[File, ...]:
     # Two stable sorts: comparing tuples of both would first test versions for equality, in Python code.
     by_name = sorted(files, key=attrgetter("filename"))
     return tuple(sorted(by_name, key=lambda file: version_sort_key(file.version)))
+
+
+@lru_cache(maxsize=1024)  # a whole index has a few dozen distinct ones
+def are_specifiers(text: str) -> bool:
+    """Whether a text is a specifier set (PEP 440) in printable ASCII."""
+    if not (text.isascii() and text.isprintable()):  # `===` accepts any text, pages and installers do not
+        return False
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        return False
+    return True

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from twisted_index.simple._specifiers import are_specifiers
+from twisted_index.simple._versions import are_specifiers
 from twisted_index.simple.archives.decompress import bunzip2, gunzip, read_plain, unxz
 from twisted_index.simple.archives.errors import (
     BUILD_AGAIN,

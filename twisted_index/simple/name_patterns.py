@@ -1,4 +1,4 @@
-"""Patterns of project names, and rules that deny versions. Pure."""
+"""Patterns of project names in rights, routes and policies, and rules that deny versions. Pure."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: or underscores: normalized, `[a.z]` would be a range.
 _CHARACTER = r"(?:[A-Za-z0-9*?]|\[!?(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\])"
 _PATTERN = re.compile(rf"{_CHARACTER}(?:(?:{_CHARACTER}|[._-])*{_CHARACTER})?", re.ASCII)
+
+#: Matches every name.
+ANY_PROJECT = "*"
 
 _BRACKETS = re.compile(r"\[[^\]]*\]")
 _RANGE = re.compile(r"([a-z0-9])-([a-z0-9])")
@@ -65,6 +68,37 @@ def name_matcher(patterns: Iterable[str]) -> NameMatcher:
         return lambda _name: False
     match = re.compile("|".join(regexes)).match
     return lambda name: match(name) is not None
+
+
+def project_pattern(text: str) -> str:
+    """
+    Parse a pattern of a rights file or an option.
+
+    Args:
+        text: Letters, digits, `-`, `_`, `.`; `*` stands for any run of characters, `?` for one.
+
+    Returns:
+        The pattern, to be matched against normalized names.
+
+    Raises:
+        ValueError: It is no such pattern, or no name could ever match it.
+    """
+    # No brackets in rights: after normalization `[a.z]` does not mean what its author thinks.
+    if "[" in text:
+        raise ValueError(f"{text!r} is not a pattern for rights; write a name, with * and ? if need be")
+    pattern = normalized_pattern(text)
+    return ANY_PROJECT if set(pattern) == {"*"} else pattern
+
+
+def matches_any(project: str, patterns: Iterable[str]) -> bool:
+    """
+    Say whether one of the patterns stands for a project.
+
+    Args:
+        project: A normalized name; empty asks whether there is any pattern at all.
+        patterns: From `project_pattern`.
+    """
+    return any(not project or fnmatch.fnmatchcase(project, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

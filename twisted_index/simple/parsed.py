@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from twisted_index.simple._specifiers import are_specifiers
+from twisted_index.simple._versions import are_specifiers
 from twisted_index.simple.formatting import one_line
 from twisted_index.simple.model import ProjectStatus, Status
 

@@ -29,7 +29,7 @@ from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import Denied
 from twisted_index.http_client.tls import CHECKED, TLSOptions
 from twisted_index.http_client.urls import origin_of
-from twisted_index.http_semantics.content_range import (
+from twisted_index.http_semantics.ranges import (
     format_range,
     parse_content_range,
     satisfies,

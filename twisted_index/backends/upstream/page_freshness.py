@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,12 @@ class CacheTimes:
         monotonic: Returns monotonic seconds.
     """
 
-    ttl: float
-    absent_ttl: float
-    revalidate_timeout: float
-    response_timeout: float
-    wall: Callable[[], float]
-    monotonic: Callable[[], float]
+    ttl: float = 600.0
+    absent_ttl: float = 60.0
+    revalidate_timeout: float = 5.0
+    response_timeout: float = 10.0
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
 
 
 class PageFreshness:

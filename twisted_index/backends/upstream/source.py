@@ -8,7 +8,7 @@ project absent), or an error.
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -69,14 +69,9 @@ class UpstreamSource:
         cache: The cache on disk; None stores nothing on disk, and every page is requested anew.
         reactor: Defaults to the global reactor.
         worker: Threads; defaults to a thread pool of its own.
-        ttl: Seconds for which a page is fresh.
-        absent_ttl: Seconds for which the absence of a project is fresh.
-        revalidate_timeout: Seconds that a client waits for a page when there is a stale one.
-        response_timeout: Seconds that it waits when there is none; for a file at least FILE_DEADLINE.
+        times: Lifetimes, timeouts and clocks; a client waits for a file at least FILE_DEADLINE.
         offline: Whether to send no requests, and list only files that are in the cache.
         rebuilds: URLs of the upstreams whose files may be replaced under the same name.
-        wall: Returns seconds since the epoch.
-        monotonic: Returns monotonic seconds.
 
     Attributes:
         counters: Counters since the start; a Prometheus collector.
@@ -89,14 +84,9 @@ class UpstreamSource:
         *,
         reactor: Any = None,
         worker: IThreadRunner | None = None,
-        ttl: float = 600.0,
-        absent_ttl: float = 60.0,
-        revalidate_timeout: float = 5.0,
-        response_timeout: float = 10.0,
+        times: CacheTimes | None = None,
         offline: bool = False,
         rebuilds: Collection[str] = (),
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
@@ -105,14 +95,9 @@ class UpstreamSource:
         self._own_worker = ThreadPool(reactor, name="index-upstream") if worker is None else None
         runner: IThreadRunner = worker or self._own_worker  # type: ignore[assignment]
         self.counters = UpstreamCounters()
-        times = CacheTimes(
-            ttl=ttl if self._has_cache else 0.0,
-            absent_ttl=absent_ttl if self._has_cache else 0.0,
-            revalidate_timeout=revalidate_timeout,
-            response_timeout=response_timeout,
-            wall=wall,
-            monotonic=monotonic,
-        )
+        times = times or CacheTimes()
+        if not self._has_cache:
+            times = replace(times, ttl=0.0, absent_ttl=0.0)
         pages = OfflinePageCache if offline else PageCache
         self._pages = [
             pages(
@@ -126,12 +111,12 @@ class UpstreamSource:
             )
             for remote in self._remotes
         ]
-        file_deadline = max(response_timeout, FILE_DEADLINE)
+        file_deadline = max(times.response_timeout, FILE_DEADLINE)
         self._files = FileCache(
             cache=cache,
             worker=runner,
             reactor=reactor,
-            wall=wall,
+            wall=times.wall,
             deadline=file_deadline,
             counters=self.counters,
             offline=offline,
@@ -142,7 +127,7 @@ class UpstreamSource:
             files=self._files,
             worker=runner,
             reactor=reactor,
-            monotonic=monotonic,
+            monotonic=times.monotonic,
             deadline=file_deadline,
             counters=self.counters,
             offline=offline,
