@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_backends_and_http_know_nothing_of_each_other(path: Path):
         if own.startswith(f"{one}.") and other.startswith(f"{two}.")
     }
     assert met == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_a_module_that_a_docstring_refers_to_exists(path: Path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    modules = {_name(module) for module in MODULES}
+    named = [
+        name.removesuffix(".py").replace("/", ".")
+        for reference in re.findall(r"\(see ([^)]*)\)", docstring)
+        for name in re.findall(r"`([a-z_./]+)`", reference)
+    ]
+    known = {name for name in named for module in modules if f".{module}.".find(f".{name}.") >= 0}
+    assert sorted(set(named) - known) == []
 
 
 def test_no_module_imports_itself_by_way_of_others():

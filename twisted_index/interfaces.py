@@ -170,14 +170,14 @@ class ISource(Interface):
 
     def project_page(project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
         """
-        Give the page of a project.
+        Return the page of a project.
 
         Args:
             project: A normalized name.
 
         Returns:
-            A snapshot of None if this source has no such project. A project without files has a page
-            without files.
+            A snapshot of None if this source has no such project. A project without files has an empty
+            page.
         """
 
     def open_file(
@@ -282,7 +282,7 @@ ANONYMOUS = Identity()
 
 
 class IAccessControl(Interface):
-    """Who may do what, decided by names alone, before the source looks whether a project exists."""
+    """Who may do what, decided by names alone, before the source checks whether a project exists."""
 
     public_read: bool = Attribute(
         "Whether everyone may read every project now: a bool, cheap enough for every request."
@@ -306,7 +306,7 @@ class IAccessControl(Interface):
 
     def permits(identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
         """
-        Say whether an identity may do something.
+        Return whether an identity may perform an action.
 
         Args:
             identity: From `authenticate`.
@@ -335,7 +335,7 @@ class ISpool(Interface):
 
     def digests(names: Collection[str] = ()) -> MaybeAwaitable[Mapping[str, str]]:
         """
-        Give lower-case hex digests of everything written: `sha256`, and at least those named.
+        Return lower-case hex digests of everything written: `sha256`, and at least those named.
 
         Raises:
             InsufficientStorage, Unavailable: A write failed.
@@ -476,7 +476,7 @@ class IAuditLog(Interface):
         """Append an event; it is on disk when this returns."""
 
     def latest(number: int) -> MaybeAwaitable[tuple[AuditEvent, ...]]:
-        """Give the last `number` events, newest first."""
+        """Return the last `number` events, newest first."""
 
 
 class IIndexObserver(Interface):

@@ -59,7 +59,7 @@ class SimpleIndexService(MultiService):
         reactor: Twisted's, unless another is given.
         observer: Notified of changes in the folders.
         config_sources: What the settings were read from. If there is a configuration file among them it is
-            read again when it has changed; see `reconfiguration`.
+            read again when it has changed; see `config.reload`.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class SimpleIndexService(MultiService):
             reactor,
             source=self._given_source,
             observer=self._observer,
-            reconfiguration=self._reconfiguration(),
+            reloader=self._reloader(),
         )
         self._resource = self._parts.resource
         self._site = IndexSite(
@@ -146,7 +146,7 @@ class SimpleIndexService(MultiService):
         )
         self._site.displayTracebacks = settings.display_tracebacks
 
-    def _reconfiguration(self) -> ConfigReloader | None:
+    def _reloader(self) -> ConfigReloader | None:
         layers = self._layers
         if layers is None or layers.file is None:
             return None

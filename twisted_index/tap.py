@@ -203,7 +203,7 @@ def makeService(config: Mapping[str, object]) -> SimpleIndexService:
 
 
 def version() -> str:
-    """Say which versions run, in one line."""
+    """Return which versions run, in one line."""
     import importlib.metadata
 
     try:
@@ -317,14 +317,14 @@ def _reason(error: Exception) -> str:
 
 
 def _place(error: CannotListenError) -> str:
-    """Say where it could not listen: at a port, of one address perhaps, or at a unix socket."""
+    """Return where it could not listen: at a port, of one address perhaps, or at a unix socket."""
     if isinstance(error.port, (str, bytes)):
         return os.fsdecode(error.port)
     return f"port {error.port} of {error.interface}" if error.interface else f"port {error.port}"
 
 
 def _one_line(error: Exception) -> str:
-    """Give the text of a foreign error on one line."""
+    """Return the text of a foreign error on one line."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 

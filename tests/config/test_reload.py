@@ -411,4 +411,4 @@ def test_uploads_are_turned_on_although_nobody_but_uploaders_asks(server):
 def test_an_index_without_a_file_is_not_followed(tmp_path):
     service = makeService({"path": [str(tmp_path)], "state": "none", "listen": "tcp:0:interface=127.0.0.1"})
 
-    assert service._reconfiguration() is None
+    assert service._reloader() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Unavailable
-from twisted_index.indexes.name_ownership import PrioritySource
+from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.routing import RoutedSource, SourceRoute
 from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.interfaces import ISource
@@ -41,7 +41,7 @@ class ComposedHarness(SourceHarness):
 class TestFolderBeforeAnUpstream(SourceContract):
     class Harness(ComposedHarness):
         def compose(self, inner):
-            return PrioritySource(inner, MemorySource())
+            return NameOwnershipSource(inner, MemorySource())
 
     def harness(self) -> SourceHarness:
         return self.Harness()
@@ -52,7 +52,7 @@ class TestUpstreamBehindAFolder(SourceContract):
         lists_projects = False
 
         def compose(self, inner):
-            return PrioritySource(MemorySource(), inner)
+            return NameOwnershipSource(MemorySource(), inner)
 
     def harness(self) -> SourceHarness:
         return self.Harness()
@@ -63,7 +63,7 @@ class TestFolderAndUpstreamTogether(SourceContract):
         lists_projects = False
 
         def compose(self, inner):
-            return PrioritySource(MemorySource(), inner, merge_upstream=["*"])
+            return NameOwnershipSource(MemorySource(), inner, merge_upstream=["*"])
 
     def harness(self) -> SourceHarness:
         return self.Harness()

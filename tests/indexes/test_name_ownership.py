@@ -16,7 +16,7 @@ from tests.kit.folder_source import Folder
 from tests.kit.properties import examples
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.errors import Found, NotReady, Unavailable
-from twisted_index.indexes.name_ownership import PrioritySource
+from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.interfaces import ILifecycle, IProblemSource, ISource, Problem, ProblemReport
 from twisted_index.simple.model import Sidecar, Status
 from twisted_index.simple.names import parse_filename
@@ -38,8 +38,8 @@ def theirs() -> MemorySource:
 
 
 @pytest.fixture
-def chain(ours: MemorySource, theirs: MemorySource) -> PrioritySource:
-    return PrioritySource(ours, theirs)
+def chain(ours: MemorySource, theirs: MemorySource) -> NameOwnershipSource:
+    return NameOwnershipSource(ours, theirs)
 
 
 def names(source: Any, project: str) -> list[str] | None:
@@ -52,7 +52,7 @@ def read(source: Any, file: Any, sidecar: Sidecar | None = None) -> bytes | None
     return None if body is None else body.content
 
 
-def test_it_keeps_the_contracts_of_a_source(chain: PrioritySource):
+def test_it_keeps_the_contracts_of_a_source(chain: NameOwnershipSource):
     for contract in (ISource, IProblemSource, ILifecycle):
         assert verifyObject(contract, chain)
 
@@ -60,7 +60,7 @@ def test_it_keeps_the_contracts_of_a_source(chain: PrioritySource):
 # -- One owner
 
 
-def test_a_name_of_the_folder_is_the_folder_s_alone(chain: PrioritySource, theirs: MemorySource):
+def test_a_name_of_the_folder_is_the_folder_s_alone(chain: NameOwnershipSource, theirs: MemorySource):
     assert names(chain, "demo") == [OURS.filename]
     assert read(chain, OURS) == OURS.content
     assert read(chain, THEIRS) is None
@@ -71,7 +71,7 @@ def test_a_name_of_the_folder_is_the_folder_s_alone(chain: PrioritySource, their
 def test_a_claim_without_a_file_is_a_claim(theirs: MemorySource):
     claimed = MemorySource()
     claimed.set_status("demo", Status.ACTIVE)
-    chain = PrioritySource(claimed, theirs)
+    chain = NameOwnershipSource(claimed, theirs)
 
     assert names(chain, "demo") == []
     assert read(chain, THEIRS) is None
@@ -88,27 +88,27 @@ def test_whatever_is_named_for_a_project_in_a_folder_claims_it(
     path = folder.path / entry
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"")
-    chain = PrioritySource(folder.source, theirs)
+    chain = NameOwnershipSource(folder.source, theirs)
 
     assert names(chain, "demo") == []
     assert read(chain, THEIRS) is None
     assert theirs.calls == []
 
 
-def test_a_name_that_the_folder_does_not_have_is_the_upstream_s(chain: PrioritySource):
+def test_a_name_that_the_folder_does_not_have_is_the_upstream_s(chain: NameOwnershipSource):
     assert names(chain, "other") == [OTHER.filename]
     assert read(chain, OTHER) == OTHER.content
     assert read(chain, OTHER, Sidecar.METADATA) == OTHER.metadata
     assert names(chain, "neither") is None
 
 
-def test_the_project_list_is_the_folder_s(chain: PrioritySource, theirs: MemorySource):
+def test_the_project_list_is_the_folder_s(chain: NameOwnershipSource, theirs: MemorySource):
     assert answer(chain.project_list).value.names == ("demo",)
     assert theirs.calls == []
 
 
 def test_a_name_may_be_kept_from_the_upstream(theirs: MemorySource):
-    chain = PrioritySource(MemorySource(), theirs, local_only=["Oth?r", "acme_*"])
+    chain = NameOwnershipSource(MemorySource(), theirs, local_only=["Oth?r", "acme_*"])
 
     assert names(chain, "other") is None
     assert read(chain, OTHER) is None
@@ -118,7 +118,7 @@ def test_a_name_may_be_kept_from_the_upstream(theirs: MemorySource):
 
 def test_the_next_upstream_is_asked_for_what_the_first_does_not_have(theirs: MemorySource):
     last = MemorySource(make_wheel("other", "7"), make_wheel("third", "1"))
-    chain = PrioritySource(MemorySource(OURS), PrioritySource(theirs, last))
+    chain = NameOwnershipSource(MemorySource(OURS), NameOwnershipSource(theirs, last))
 
     assert names(chain, "other") == [OTHER.filename]
     assert names(chain, "third") == ["third-1-py3-none-any.whl"]
@@ -126,7 +126,7 @@ def test_the_next_upstream_is_asked_for_what_the_first_does_not_have(theirs: Mem
 
 
 def test_clients_may_be_sent_away_for_what_the_folder_does_not_have(ours: MemorySource):
-    chain = PrioritySource(ours, RedirectSource("https://example.org/simple/"), local_only=["acme-*"])
+    chain = NameOwnershipSource(ours, RedirectSource("https://example.org/simple/"), local_only=["acme-*"])
 
     assert names(chain, "demo") == [OURS.filename]
     assert names(chain, "acme-core") is None
@@ -140,7 +140,7 @@ def test_clients_may_be_sent_away_for_what_the_folder_does_not_have(ours: Memory
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_and_never_falls_through(
-    chain: PrioritySource, ours: MemorySource, theirs: MemorySource
+    chain: NameOwnershipSource, ours: MemorySource, theirs: MemorySource
 ):
     ours.failure = NotReady("It is being read.")
 
@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_never_falls_through(
 
 def test_a_root_that_is_gone_is_an_error_and_never_falls_through(folder: Folder, theirs: MemorySource):
     folder.path.rmdir()
-    chain = PrioritySource(folder.source, theirs)
+    chain = NameOwnershipSource(folder.source, theirs)
 
     with pytest.raises(Unavailable):
         names(chain, "other")
@@ -166,7 +166,9 @@ def test_a_root_that_is_gone_is_an_error_and_never_falls_through(folder: Folder,
     assert theirs.calls == []
 
 
-def test_an_upstream_that_fails_breaks_nothing_of_the_folder(chain: PrioritySource, theirs: MemorySource):
+def test_an_upstream_that_fails_breaks_nothing_of_the_folder(
+    chain: NameOwnershipSource, theirs: MemorySource
+):
     theirs.failure = Unavailable("It is down.")
 
     assert names(chain, "demo") == [OURS.filename]
@@ -181,7 +183,7 @@ def test_an_upstream_that_fails_breaks_nothing_of_the_folder(chain: PrioritySour
 
 
 def test_an_answer_of_the_upstream_ends_when_the_folder_claims_the_name(
-    chain: PrioritySource, ours: MemorySource
+    chain: NameOwnershipSource, ours: MemorySource
 ):
     page, body = answer(chain.project_page, "other"), answer(chain.open_file, "other", OTHER.filename)
     assert page.is_current()
@@ -193,7 +195,9 @@ def test_an_answer_of_the_upstream_ends_when_the_folder_claims_the_name(
     assert body.reopen is None
 
 
-def test_an_answer_of_the_upstream_ends_when_the_upstream_s_does(chain: PrioritySource, theirs: MemorySource):
+def test_an_answer_of_the_upstream_ends_when_the_upstream_s_does(
+    chain: NameOwnershipSource, theirs: MemorySource
+):
     page, absent = answer(chain.project_page, "other"), answer(chain.project_page, "third")
     theirs.add(make_wheel("other", "2.0"))
     theirs.add(make_wheel("third", "2.0"))
@@ -202,7 +206,7 @@ def test_an_answer_of_the_upstream_ends_when_the_upstream_s_does(chain: Priority
     assert not absent.is_current()
 
 
-def test_nothing_new_is_the_very_same_page(chain: PrioritySource):
+def test_nothing_new_is_the_very_same_page(chain: NameOwnershipSource):
     for project in ("demo", "other"):
         assert answer(chain.project_page, project).value is answer(chain.project_page, project).value
 
@@ -228,7 +232,7 @@ class Slow(MemorySource):
 
 def test_a_name_that_comes_while_the_upstream_is_asked_is_the_folder_s():
     ours = MemorySource()
-    chain = PrioritySource(ours, Slow(lambda: ours.add(OURS), THEIRS))
+    chain = NameOwnershipSource(ours, Slow(lambda: ours.add(OURS), THEIRS))
 
     assert names(chain, "demo") == [OURS.filename]
     ours.remove(OURS)
@@ -237,7 +241,7 @@ def test_a_name_that_comes_while_the_upstream_is_asked_is_the_folder_s():
 
 def test_a_name_that_comes_while_a_known_file_of_the_upstream_is_opened_is_the_folder_s():
     ours, theirs = MemorySource(), Slow(lambda: None, THEIRS)
-    chain = PrioritySource(ours, theirs)
+    chain = NameOwnershipSource(ours, theirs)
     assert names(chain, "demo") == [THEIRS.filename]
 
     theirs.meanwhile = lambda: ours.add(OURS)
@@ -246,7 +250,7 @@ def test_a_name_that_comes_while_a_known_file_of_the_upstream_is_opened_is_the_f
 
 def test_a_folder_that_fails_while_a_known_file_of_the_upstream_is_opened_is_an_error():
     ours, theirs = MemorySource(), Slow(lambda: None, THEIRS)
-    chain = PrioritySource(ours, theirs)
+    chain = NameOwnershipSource(ours, theirs)
     assert names(chain, "demo") == [THEIRS.filename]
 
     def fail() -> None:
@@ -259,7 +263,7 @@ def test_a_folder_that_fails_while_a_known_file_of_the_upstream_is_opened_is_an_
 
 
 def test_the_folder_is_not_asked_again_for_a_file_while_it_is_known_not_to_have_the_name(
-    chain: PrioritySource, ours: MemorySource
+    chain: NameOwnershipSource, ours: MemorySource
 ):
     names(chain, "other")
     ours.calls.clear()
@@ -279,7 +283,7 @@ def test_a_folder_that_does_not_settle_is_an_error():
         ours.set_status("demo", Status.ARCHIVED, str(len(theirs.calls)))
 
     theirs = Slow(flip, THEIRS)
-    chain = PrioritySource(ours, theirs, merge_upstream=["demo"])
+    chain = NameOwnershipSource(ours, theirs, merge_upstream=["demo"])
 
     with pytest.raises(Unavailable):
         names(chain, "demo")
@@ -289,11 +293,11 @@ def test_a_folder_that_does_not_settle_is_an_error():
 
 
 @pytest.fixture
-def both(ours: MemorySource, theirs: MemorySource) -> PrioritySource:
-    return PrioritySource(ours, theirs, merge_upstream=["demo"])
+def both(ours: MemorySource, theirs: MemorySource) -> NameOwnershipSource:
+    return NameOwnershipSource(ours, theirs, merge_upstream=["demo"])
 
 
-def test_a_name_may_be_both_s(both: PrioritySource):
+def test_a_name_may_be_both_s(both: NameOwnershipSource):
     page = answer(both.project_page, "demo").value
 
     assert [file.filename for file in page.files] == [OURS.filename, THEIRS.filename]
@@ -306,7 +310,7 @@ def test_a_name_may_be_both_s(both: PrioritySource):
 
 @pytest.mark.parametrize("filename", [OURS.filename, "Demo-1.0.0-py3-none-any.whl"])
 def test_of_files_that_are_the_same_to_an_installer_the_folder_s_is_there(
-    both: PrioritySource, theirs: MemorySource, filename: str
+    both: NameOwnershipSource, theirs: MemorySource, filename: str
 ):
     """Not even a sidecar of the other one is."""
     stranger = make_wheel("demo", "1.0", files={"evil.py": ""}, filename=filename)
@@ -344,21 +348,23 @@ def test_a_quarantine_of_either_holds_for_both(both, ours, theirs, which):
     assert read(both, THEIRS) is None
 
 
-def test_a_page_of_both_is_never_shortened(both: PrioritySource, theirs: MemorySource):
+def test_a_page_of_both_is_never_shortened(both: NameOwnershipSource, theirs: MemorySource):
     theirs.failure = Unavailable("It is down.")
 
     with pytest.raises(Unavailable):
         names(both, "demo")
 
 
-def test_a_page_of_both_ends_with_either(both: PrioritySource, ours: MemorySource, theirs: MemorySource):
+def test_a_page_of_both_ends_with_either(both: NameOwnershipSource, ours: MemorySource, theirs: MemorySource):
     for source, file in ((ours, make_sdist("demo", "1.0")), (theirs, make_sdist("demo", "2.0"))):
         page = answer(both.project_page, "demo")
         source.add(file)
         assert not page.is_current()
 
 
-def test_a_name_of_both_may_be_in_one_of_them(both: PrioritySource, ours: MemorySource, theirs: MemorySource):
+def test_a_name_of_both_may_be_in_one_of_them(
+    both: NameOwnershipSource, ours: MemorySource, theirs: MemorySource
+):
     theirs.remove(THEIRS)
     assert names(both, "demo") == [OURS.filename]
     ours.remove(OURS)
@@ -368,7 +374,7 @@ def test_a_name_of_both_may_be_in_one_of_them(both: PrioritySource, ours: Memory
 
 
 def test_a_local_name_is_local_whatever_else_is_said(ours: MemorySource, theirs: MemorySource):
-    chain = PrioritySource(ours, theirs, local_only=["d*"], merge_upstream=["*"])
+    chain = NameOwnershipSource(ours, theirs, local_only=["d*"], merge_upstream=["*"])
 
     assert names(chain, "demo") == [OURS.filename]
     assert read(chain, OURS) == OURS.content
@@ -395,7 +401,7 @@ def test_nobody_upstream_hears_of_a_private_or_local_name(own, claimed, others, 
     ours, theirs = MemorySource(*own), MemorySource(*others)
     for project in claimed:
         ours.set_status(project, Status.ARCHIVED)
-    chain = PrioritySource(ours, theirs, local_only=local_only)
+    chain = NameOwnershipSource(ours, theirs, local_only=local_only)
 
     answer(chain.project_list)
     for project in PROJECTS:
@@ -417,7 +423,7 @@ def test_nobody_upstream_hears_of_a_private_or_local_name(own, claimed, others, 
 @given(st.lists(made, max_size=5), st.lists(made, max_size=5))
 def test_the_files_of_both_are_each_there_once(own, others):
     ours, theirs = MemorySource(*own), MemorySource(*others)
-    chain = PrioritySource(ours, theirs, merge_upstream=["*"])
+    chain = NameOwnershipSource(ours, theirs, merge_upstream=["*"])
 
     for project in PROJECTS:
         listed = names(chain, project) or []
@@ -455,7 +461,7 @@ class Running(MemorySource):
 def test_members_are_started_in_order_and_stopped_in_the_opposite_one_each_once():
     log: list[str] = []
     folder, first, last = (Running(name, log) for name in ("folder", "first", "last"))
-    chain = PrioritySource(folder, PrioritySource(first, PrioritySource(last, folder)))
+    chain = NameOwnershipSource(folder, NameOwnershipSource(first, NameOwnershipSource(last, folder)))
 
     chain.start()
     answer(chain.stop)
@@ -465,8 +471,8 @@ def test_members_are_started_in_order_and_stopped_in_the_opposite_one_each_once(
 
 def test_problems_of_all_members_are_told_together():
     log: list[str] = []
-    chain = PrioritySource(
-        Running("a", log, "z"), PrioritySource(MemorySource(), Running("unfinished", log, "b"))
+    chain = NameOwnershipSource(
+        Running("a", log, "z"), NameOwnershipSource(MemorySource(), Running("unfinished", log, "b"))
     )
 
     report = answer(chain.problems)

@@ -17,7 +17,7 @@ from tests.kit.properties import examples
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Found, Unavailable
-from twisted_index.indexes.name_ownership import PrioritySource
+from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.interfaces import FileBody, ILifecycle, IProblemSource, ISource, Snapshot
 from twisted_index.simple.model import ProjectPage, Sidecar, Status
@@ -288,7 +288,7 @@ def test_what_the_cool_down_holds_back_is_a_problem_until_it_is_there(source, no
     source.add(WHEEL, upload_time=None)
     source.add(SDIST, upload_time=None)
     seen = {WHEEL.filename: now.time, SDIST.filename: now.time - DAY}
-    whole = PrioritySource(MemorySource(), filtered(source, now, seen, cooldown=7 * DAY))
+    whole = NameOwnershipSource(MemorySource(), filtered(source, now, seen, cooldown=7 * DAY))
     answer(whole.project_page, "demo")
 
     (problem,) = answer(whole.problems).problems

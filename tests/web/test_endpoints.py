@@ -14,7 +14,7 @@ from twisted_index.web.endpoints import ENDPOINTS, Subject
 from twisted_index.web.requests.routes import Endpoint, match_route
 
 ROWS = [
-    pytest.param(rule.of, url, method, action, id=f"{method.decode()} {url}")
+    pytest.param(rule.subject, url, method, action, id=f"{method.decode()} {url}")
     for rule in ENDPOINTS.values()
     for url in rule.urls
     for method, (action, _view) in rule.methods.items()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from twisted_index.errors import BadRequest, Gone
+from twisted_index.web.uploads.form_validation import ValidatedUpload, validate_form
 from twisted_index.web.uploads.multipart_form import UploadForm
-from twisted_index.web.uploads.validation import ValidatedUpload, validate_form
 
 WHEEL = "demo_pkg-1.0-py3-none-any.whl"
 

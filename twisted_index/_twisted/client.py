@@ -52,7 +52,7 @@ class TwistedConnectionPool(HTTPConnectionPool):
         self._factory = factory  # type: ignore[assignment]
 
     def idle_connections(self, key: Any) -> list[Any]:
-        """Give the connections to a server that are kept open, the oldest first."""
+        """Return the connections to a server that are kept open, the oldest first."""
         return list(self._connections.get(key, ()))
 
     def drop_idle(self, key: Any, connection: Any) -> None:
@@ -62,5 +62,5 @@ class TwistedConnectionPool(HTTPConnectionPool):
 
 
 def producer_behind(transport: object) -> Any:
-    """Give the transport behind the proxy that a response's body gets as its transport; None without one."""
+    """Return the transport behind the proxy that a response's body gets as its own; None without one."""
     return getattr(transport, "_producer", None)

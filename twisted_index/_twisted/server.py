@@ -81,12 +81,12 @@ class HTTPProtocolSwitch(_GenericHTTPChannelProtocol):
 
 
 def waits_for_transport(channel: object) -> bool:
-    """Tell whether an HTTP/1.1 channel is paused until its transport has sent its buffer."""
+    """Return whether an HTTP/1.1 channel is paused until its transport has sent its buffer."""
     return getattr(channel, "_waitingForTransport", False)
 
 
 def has_pending_bytes(transport: Any) -> bool:
-    """Tell whether a transport of Twisted's own has bytes that the socket has not taken."""
+    """Return whether a transport of Twisted's own has bytes that the socket has not taken."""
     return bool(transport.dataBuffer or transport._tempDataBuffer)
 
 
@@ -97,16 +97,16 @@ def pending_bytes(transport: object) -> int:
 
 
 def raise_default_backlog(endpoint: Any, backlog: int) -> None:
-    """Give a server endpoint a longer backlog, unless its description chose one."""
+    """Return a server endpoint a longer backlog, unless its description chose one."""
     if getattr(endpoint, "_backlog", None) == 50:  # Twisted's default
         endpoint._backlog = backlog
 
 
 def internal_readers(reactor: object) -> Iterable[Any]:
-    """Give the descriptors by which a reactor wakes itself."""
+    """Return the descriptors by which a reactor wakes itself."""
     return getattr(reactor, "_internalReaders", ())
 
 
 def poller(reactor: object) -> Any:
-    """Give what an epoll reactor polls by; None for other reactors."""
+    """Return what an epoll reactor polls by; None for other reactors."""
     return getattr(reactor, "_poller", None)

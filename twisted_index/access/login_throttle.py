@@ -103,7 +103,7 @@ class LoginThrottle:
 
 
 def _place(address: str) -> str:
-    """Give the network of one client: its address, or its /64 in IPv6 (RFC 6177)."""
+    """Return the network of one client: its address, or its /64 in IPv6 (RFC 6177)."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -84,11 +84,11 @@ class TokenStore:
         return self._path
 
     def exists(self) -> bool:
-        """Say whether there ever was a token here: one call of `stat`."""
+        """Return whether there ever was a token here: one call of `stat`."""
         return self._file.exists()
 
     def cached(self) -> Mapping[str, Token] | None:
-        """Give what `read` gave, if it would give the same again: one call of `stat`."""
+        """Return what `read` gave, if it would give the same again: one call of `stat`."""
         return None if self._file.changed() else self._latest
 
     def read(self) -> Mapping[str, Token]:
@@ -195,7 +195,7 @@ class TokenStore:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[dict[str, Token]]:
-        """Give the tokens to be changed, alone; they are kept unless something is raised."""
+        """Yield the tokens under a lock; store them unless the body raises."""
         try:
             make_private_folder(self._folder)
             with private_lock(os.path.join(self._folder, "tokens.lock")):
@@ -211,7 +211,7 @@ _NO_DIGEST = "0" * 64
 
 
 def identifier_of(secret: bytes) -> str:
-    """Give the identifier in a secret; empty if it has not the form of one."""
+    """Return the identifier in a secret; empty if the text is not a secret."""
     match = _SECRET.fullmatch(secret)
     return match[1].decode("ascii") if match else ""
 

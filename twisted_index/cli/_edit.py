@@ -144,13 +144,13 @@ def find_files(editor: BlockingStore, target: Target) -> list[str]:
     Raises:
         NotFound: There is no such file.
     """
-    holdings = editor.inventory(target.project)
+    inventory = editor.inventory(target.project)
     if target.filename is not None:
         distribution = parse_filename(target.filename, target.project)
-        entries = holdings.equivalents_of(distribution)
+        entries = inventory.equivalents_of(distribution)
     else:
         assert target.version is not None
-        entries = holdings.of_version(target.version)
+        entries = inventory.of_version(target.version)
     names: dict[object, str] = {}
     for entry in entries:
         names.setdefault(entry.distribution.identity, entry.distribution.filename)

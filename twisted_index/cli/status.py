@@ -50,10 +50,10 @@ def _status(word: str) -> Status:
 
 
 def _show(change: OfflineEdit, project: str) -> None:
-    holdings = change.blocking_store.inventory(project)
-    if not holdings.exists:
+    inventory = change.blocking_store.inventory(project)
+    if not inventory.exists:
         raise NotFound(f"There is no project {project} here.")
-    _show_one(project, holdings.listing.status)
+    _show_one(project, inventory.listing.status)
 
 
 def _show_one(project: str, status: ProjectStatus) -> None:

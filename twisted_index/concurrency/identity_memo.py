@@ -29,7 +29,7 @@ class IdentityMemo(Generic[T]):
 
     def get(self, key: Hashable, parents: tuple[Any, ...], make: Callable[[], T], also: object = None) -> T:
         """
-        Give what is made of some objects.
+        Return what is made of some objects.
 
         Args:
             key: Under which it is remembered.

@@ -68,7 +68,7 @@ class SingleFlight(Generic[K, T]):
         return self._begin(key, work) if running is None else running[1].wait()
 
     def age(self, key: K) -> float:
-        """Say for how many seconds a computation has been running; 0 without one."""
+        """Return the seconds for which a computation has been running; 0 without one."""
         running = self._running.get(key)
         return 0.0 if running is None else max(0.0, self._now() - running[0])
 

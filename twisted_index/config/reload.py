@@ -29,28 +29,27 @@ if TYPE_CHECKING:
 _log = Logger()
 
 #: Seconds between checks of the file: every request polls.
-_LOOK_SECONDS = 1.0
+_CHECK_INTERVAL = 1.0
 
 
 class ConfigReloader:
     """
-    Settings that follow their file, within a second of its last change.
+    Applies changes of a configuration file within a second.
 
-    The reactor thread reads it, as `access.rights_file` does it: the question takes
-    no Deferred, and the file has a few hundred bytes.
+    Reads the file in the reactor thread, like `access.rights_file`: callers need the settings at once, and
+    the file has a few hundred bytes.
 
     Args:
-        settings: That hold now.
-        path: Of the file: absolute.
-        load: Reads the settings anew, from the file and all else that they are from.
-        clock: Tells when to look again.
+        settings: The settings at the start.
+        path: Absolute path of the file.
+        load: Loads the settings from the file and all other sources.
+        clock: Reactor.
         stat: As for `WatchedFile`.
-        wall: Likewise.
+        wall: As for `WatchedFile`.
 
     Attributes:
-        settings: That hold now.
-        apply: Is called with others that are to hold, and makes them hold; `ConfigurationError`,
-            and nothing done, if that cannot be.
+        settings: The current settings.
+        apply: Called with changed settings; applies them all, or raises ConfigurationError and applies none.
     """
 
     def __init__(
@@ -70,44 +69,44 @@ class ConfigReloader:
         self._load = load
         self._file = WatchedFile(path, bytes, stat=stat, wall=wall)
         self._clock = clock
-        self._looked_at = float("-inf")
-        self._objection = ""
+        self._checked_at = float("-inf")
+        self._last_error = ""
 
     def poll(self) -> None:
-        """Follow the file, if it is time to look and it has changed. Cheap, and never raises."""
+        """Apply the file if it has changed; checks once a second. Never raises."""
         now = self._clock.seconds()
-        if now - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = now
-            # What was wrong may have been another file that this one names.
-            if self._objection or self._file.changed():
+        if now - self._checked_at >= _CHECK_INTERVAL:
+            self._checked_at = now
+            # The error may have been in another file that this one names.
+            if self._last_error or self._file.changed():
                 self._read()
 
     def _read(self) -> None:
         try:
             self._file.read()
-            self._follow(self._load())
+            self._apply(self._load())
         except ConfigurationError as error:
-            self._object(error.message)
+            self._report(error.message)
         except OSError as error:
-            self._object(f"{self._file.path}: the configuration cannot be read: {error.strerror}.")
+            self._report(f"{self._file.path}: the configuration cannot be read: {error.strerror}.")
         else:
-            self._objection = ""
+            self._last_error = ""
 
-    def _follow(self, wanted: Settings) -> None:
-        """Make what is wanted hold, as far as it can without a restart."""
+    def _apply(self, wanted: Settings) -> None:
+        """Apply the wanted settings, as far as possible without a restart."""
         if wanted == self._wanted:
             return
-        holding = reloadable(self.settings, wanted)
-        changed = changed_settings(self.settings, holding)
+        applied = reloadable(self.settings, wanted)
+        changed = changed_settings(self.settings, applied)
         if changed:
-            self.apply(holding)
-            self.settings = holding
+            self.apply(applied)
+            self.settings = applied
             _log.info(
                 "The configuration is read anew: {path} ({names})",
                 path=self._file.path,
                 names=", ".join(changed),
             )
-        waiting = changed_settings(holding, wanted)
+        waiting = changed_settings(applied, wanted)
         if waiting and waiting != self._waiting:
             _log.warn(
                 "{path}: these settings need a restart: {names}.",
@@ -116,40 +115,39 @@ class ConfigReloader:
             )
         self._wanted, self._waiting = wanted, waiting
 
-    def _object(self, objection: str) -> None:
-        """Say once what is wrong with the file."""
-        if objection != self._objection:
-            self._objection = objection
-            _log.critical("The settings stay as they were. {objection}", objection=objection)
+    def _report(self, error: str) -> None:
+        """Log an error of the file, once."""
+        if error != self._last_error:
+            self._last_error = error
+            _log.critical("The settings stay as they were. {error}", error=error)
 
 
 def reloadable(running: Settings, wanted: Settings) -> Settings:
     """
-    Give the settings that can hold without a restart.
+    Return the settings that can be applied without a restart.
 
     Args:
-        running: What holds now.
-        wanted: What is to hold; its parts go together.
+        running: The current settings.
+        wanted: The settings of the file; valid together.
 
     Returns:
-        What runs, with those parts of what is wanted that can be taken over and go together with
-        the rest of it.
+        The running settings with each reloadable part of the wanted ones that is valid with the rest.
     """
     parts = (
         {"uploads": wanted.uploads},
         {"access": replace(wanted.access, trusted_proxies=running.access.trusted_proxies)},
         {"upstreams": replace(running.upstreams, policy=wanted.upstreams.policy)},
     )
-    holding = running
+    applied = running
     for part in parts:
-        candidate = replace(holding, **part)
+        candidate = replace(applied, **part)
         try:
             validate_settings(candidate)
         except ConfigurationError:
-            # It takes effect together with something that needs a restart.
+            # This part is valid only with settings that need a restart.
             continue
-        holding = candidate
-    return holding
+        applied = candidate
+    return applied
 
 
 def _nothing(_settings: Settings) -> None:

@@ -1,5 +1,5 @@
 """
-Every setting: as one frozen value, and as the one table of names, parsers and help texts.
+Defines every setting once: its default, its parser, its help.
 
 A field holds its default, its parser and, if it is an option of the command too, its help. Options,
 environment variables, keys of the file and reloading are derived from it; docs/configuration.md has a row
@@ -61,22 +61,22 @@ class Setting:
         return partial(several, parse) if self.split is not None else parse
 
 
-def setting(default: T, parse: Callable[..., object], **written: Any) -> T:
+def setting(default: T, parse: Callable[..., object], **attributes: Any) -> T:
     """
     Declare a field as a setting.
 
     Args:
         default: The default.
         parse: See `Setting`.
-        **written: Further attributes of `Setting`; its name is that of the field by default.
+        **attributes: Further attributes of `Setting`; its name is that of the field by default.
     """
-    value: T = field(default=default, metadata={"written": {"parse": parse, **written}})
+    value: T = field(default=default, metadata={"setting": {"parse": parse, **attributes}})
     return value
 
 
-def option(default: T, parse: Callable[..., object], text: str, section: str = "", **written: Any) -> T:
+def option(default: T, parse: Callable[..., object], text: str, section: str = "", **attributes: Any) -> T:
     """Declare a setting that is an option of the command too, with its line of `--help`."""
-    return setting(default, parse, help=text, section=section, **written)
+    return setting(default, parse, help=text, section=section, **attributes)
 
 
 def split_paths(text: str) -> list[str]:
@@ -403,9 +403,9 @@ def _settings_of(prefix: str, part: type[Any]) -> Iterator[Setting]:
     for member in fields(part):
         if member.name in PARTS:
             yield from _settings_of(member.name, PARTS[member.name])
-        elif "written" in member.metadata:
-            written = {"name": member.name.replace("_", "-"), **member.metadata["written"]}
-            yield Setting(place=f"{prefix}.{member.name}".lstrip("."), **written)
+        elif "setting" in member.metadata:
+            attributes = {"name": member.name.replace("_", "-"), **member.metadata["setting"]}
+            yield Setting(place=f"{prefix}.{member.name}".lstrip("."), **attributes)
 
 
 #: Every setting that is not a table, by name; `config`, `limits` and `route` are in `layers`.

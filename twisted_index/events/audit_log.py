@@ -74,7 +74,7 @@ class AuditFile:
 
     def latest(self, number: int) -> tuple[AuditEvent, ...]:
         """
-        Give the last events, the youngest first. What is no whole event is passed over.
+        Return the last events, the youngest first. What is no whole event is passed over.
 
         Raises:
             Unavailable: The history cannot be read.
@@ -164,7 +164,7 @@ def _event(line: bytes) -> AuditEvent | None:
 
 
 def _ends_well(descriptor: int) -> bool:
-    """Say whether the last line was written to its end."""
+    """Return whether the last line was written to its end."""
     size = os.fstat(descriptor).st_size
     if not size:
         return True

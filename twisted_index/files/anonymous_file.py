@@ -107,10 +107,10 @@ class AnonymousFile:
 
     def link(self, target: bytes) -> None:
         """
-        Give it its name.
+        Link it under a name.
 
         Raises:
-            FileExistsError: There is something of that name, and it stays.
+            FileExistsError: The name is taken.
         """
         if self._path is None:
             self._link_nameless(target)
@@ -124,7 +124,7 @@ class AnonymousFile:
         self.discard()
 
     def replace(self, target: bytes) -> None:
-        """Give it its name in one step, in place of what may have it."""
+        """Link it under a name, atomically replacing the file that may have the name."""
         with contextlib.suppress(FileExistsError):
             self.link(target)
             return

@@ -44,10 +44,10 @@ def _is_below(path: bytes, point: bytes) -> bool:
 
 
 def is_remote(path: bytes) -> bool:
-    """Say whether changes made by others show only when a cache of attributes expires."""
+    """Return whether changes made by others show only when a cache of attributes expires."""
     return filesystem_type(path) in _REMOTE
 
 
 def has_coarse_folders(path: bytes) -> bool:
-    """Say whether a folder's times are no proof that it has not changed."""
+    """Return whether a folder's times are no proof that it has not changed."""
     return filesystem_type(path) in _COARSE

@@ -27,7 +27,7 @@ _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
 def error_text(error: OSError) -> str:
-    """Give the text of the system, such as "Permission denied"."""
+    """Return the text of the system, such as "Permission denied"."""
     return os.strerror(error.errno) if error.errno is not None else "it fails"
 
 

@@ -88,7 +88,7 @@ class StatValidator:
         return StampedStat(stamp, since, old and self._trusts_times)
 
     def is_current(self, path: bytes, seen: StampedStat) -> bool:
-        """Say whether a path is still as it was seen: one `stat`, on the way of every request."""
+        """Return whether a path is still as it was seen: one `stat`, on the way of every request."""
         if not seen.settled:
             return False
         try:
@@ -100,9 +100,9 @@ class StatValidator:
         return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns) == seen.stamp
 
     def is_settled(self, ctime_ns: int) -> bool:
-        """Say whether a change time is old enough that any later change must differ from it."""
+        """Return whether a change time is old enough that any later change must differ from it."""
         return self._wall() - ctime_ns / 1e9 >= RACY_SECONDS
 
     def predates(self, ctime_ns: int) -> bool:
-        """Say whether a change time is older than this process could have seen the change."""
+        """Return whether a change time is older than this process could have seen the change."""
         return self._began - ctime_ns / 1e9 >= RACY_SECONDS

@@ -54,7 +54,7 @@ class WatchedFile(Generic[T]):
         self._value: T | ConfigurationError
 
     def exists(self) -> bool:
-        """Say whether there is anything at the path, be it readable or not."""
+        """Return whether there is anything at the path, be it readable or not."""
         try:
             return self._look() is not None
         except OSError:

@@ -2,7 +2,7 @@
 Range requests (RFC 9110 section 14), as a server answers them and as a client sends them.
 
 Single ranges only: installers request no others, and a server may always send the whole file instead.
-Out of scope: If-Range (see `conditional`), sending the bytes.
+Out of scope: If-Range (see `conditional`), sending the bytes (see `web.responses.send`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Builds the source of an index from settings: folders, upstreams, and the rules of name ownership.
 
-The caller provides the factories of folders and upstreams, which need threads and more.
+The caller (see `server.wiring`) provides the factories of folders and upstreams.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.errors import ConfigurationError
-from twisted_index.indexes.name_ownership import PrioritySource
+from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.routing import RoutedSource, SourceRoute
 from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.simple.name_patterns import name_matcher
@@ -151,12 +151,12 @@ class _Build:
         return SourceRoute(pattern=rule.pattern)
 
     def _with_folder(self, names: Iterable[str]) -> ISource:
-        """Give the folders precedence over upstreams."""
+        """Put the folders before the upstreams."""
         urls = dict.fromkeys(url.rstrip("/") + "/" for name in names for url in self._resolve(name))
         if not urls:
             return self._folder
         policy = self._settings.policy
-        return PrioritySource(
+        return NameOwnershipSource(
             self._folder,
             self._upstream(tuple(urls)),
             local_only=policy.local_only,

@@ -1,8 +1,9 @@
 """
-Priority: a name belongs to the folder or to the upstream, never to both.
+Name ownership: a name belongs to the folder or to the upstream, never to both.
 
 The upstream gets no request for a name that the folder claims, nor before the folder has responded; an
-error of the folder is an error, never a reason to request the upstream.
+error of the folder is an error, never a reason to request the upstream. Out of scope: what an upstream may
+be asked for otherwise (see `upstream_policy`).
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.AC
 
 
 @implementer(ISource)
-class PrioritySource(CompositeSource):
+class NameOwnershipSource(CompositeSource):
     """
     A folder, and an upstream for the names that the folder does not claim.
 
     Args:
         folder: Claims a name if it has a page for it, even one without files.
-        upstream: Used for unclaimed names only. May be another PrioritySource.
+        upstream: Used for unclaimed names only. May be another NameOwnershipSource.
         local_only: Patterns of names that are never requested from the upstream.
         merge_upstream: Patterns of names that both may have: their files are merged, and of files that
             installers treat as equal the folder's is listed. The one exception to name ownership;

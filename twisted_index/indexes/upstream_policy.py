@@ -1,7 +1,9 @@
 """
-Upstream policy: hides denied names and versions, sdists, and files younger than the cool-down.
+Upstream policy: which names are requested from an upstream, and which of its files are visible.
 
-A hidden file is hidden everywhere: on the page, in its versions, as bytes, as metadata.
+Names outside `upstream-only` and denied names are never requested. Denied versions, sdists, and files
+younger than the cool-down are hidden everywhere: on the page, in its versions, as bytes, as metadata.
+Out of scope: `local-only`, and names that the folder claims (see `name_ownership`).
 """
 
 from __future__ import annotations
@@ -63,13 +65,13 @@ class ProjectPolicy:
         """Whether nothing is hidden."""
         return not (self.denials or self.cooldown or self.no_sdists)
 
-    def forbid(self, version: str) -> bool:
+    def forbids(self, version: str) -> bool:
         """Return whether a version is denied."""
         return any(denial.forbids(version) for denial in self.denials)
 
     def leaves_out(self, file: File) -> bool:
         """Return whether a file is hidden permanently."""
-        return self.forbid(file.version) or (self.no_sdists and not _is_wheel(file, self.project))
+        return self.forbids(file.version) or (self.no_sdists and not _is_wheel(file, self.project))
 
     def visible_from(self, file: File, first_seen: float | None, now: float) -> float:
         """
@@ -168,7 +170,7 @@ class PolicySource(CompositeSource):
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
         """Return the page without hidden files."""
-        if self._is_hidden(project):
+        if self._is_blocked(project):
             return Snapshot(value=None, is_current=_always)
         rules = self._rules(project)
         full = self._source.project_page(project)
@@ -180,7 +182,7 @@ class PolicySource(CompositeSource):
         self, project: str, filename: str, sidecar: Sidecar | None = None
     ) -> MaybeAwaitable[FileBody | None]:
         """Open a file unless it is hidden."""
-        if self._is_hidden(project):
+        if self._is_blocked(project):
             return None
         if self._rules(project).empty:
             return self._source.open_file(project, filename, sidecar)
@@ -202,7 +204,7 @@ class PolicySource(CompositeSource):
         body = await result_of(self._source.open_file, project, filename, sidecar)
         return None if body is None else only_while(body, page.is_current)
 
-    def _is_hidden(self, project: str) -> bool:
+    def _is_blocked(self, project: str) -> bool:
         return not self._is_allowed(project) or self._denials.denies_project(project)
 
     def _rules(self, project: str) -> ProjectPolicy:
@@ -286,7 +288,7 @@ def _page_of(page: ProjectPage, names: frozenset[str], rules: ProjectPolicy) -> 
         if release in visible:
             return True
         # The age of a version without files is unknown.
-        return release not in upstream_releases and not rules.cooldown and not rules.forbid(version)
+        return release not in upstream_releases and not rules.cooldown and not rules.forbids(version)
 
     return replace(page, files=files, versions=tuple(filter(is_visible, page.versions)))
 

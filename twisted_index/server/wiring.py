@@ -1,7 +1,7 @@
 """
 Builds the components of a server from settings; starts and opens nothing.
 
-Out of scope: start and stop (see `service`), who owns a name (see `indexes.compose`).
+Out of scope: start and stop (see `service`), which source is asked for a name (see `indexes.builder`).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Components:
     """
-    What a server consists of.
+    The components of a server.
 
     Attributes:
-        workers: The threads of the parts, in the order in which they stop.
-        resource: What answers.
-        store: Where files are published; None for an index that can only be read.
-        webhooks: None without any.
+        workers: The thread pools, in the order in which they stop.
+        resource: The root web resource.
+        store: Publishes files; None for a read-only index.
+        webhooks: None for a read-only index.
         has_users: Whether any user or token can authenticate.
     """
 
@@ -62,24 +62,24 @@ def build_components(
     *,
     source: ISource | None = None,
     observer: IIndexObserver | None = None,
-    reconfiguration: ConfigReloader | None = None,
+    reloader: ConfigReloader | None = None,
 ) -> Components:
     """
-    Make the parts.
+    Build the components.
 
     Args:
-        settings: What is served, and how.
-        reactor: Where it runs.
-        source: Serves instead of the folders; such an index can only be read.
+        settings: All settings.
+        reactor: Twisted's reactor.
+        source: Replaces the folders; the index is then read-only.
         observer: Notified of changes in the folders.
-        reconfiguration: Says when other settings hold; None if they never change.
+        reloader: Reloads the settings while the server runs; None if they are fixed.
 
     Raises:
-        ConfigurationError: They cannot be made so.
+        ConfigurationError: A setting cannot be applied.
     """
     worker = ThreadPool(reactor, threads=settings.limits.threads, name="index-reader")
-    making = _Builder(settings, reactor, worker, observer)
-    return making.around(source) if source is not None else making.all(reconfiguration)
+    builder = _Builder(settings, reactor, worker, observer)
+    return builder.build_read_only(source) if source is not None else builder.build(reloader)
 
 
 class _Builder:
@@ -93,50 +93,56 @@ class _Builder:
         self._collectors: list[Collector] = []
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
 
-    def around(self, source: ISource) -> Components:
+    def build_read_only(self, source: ISource) -> Components:
         return Components((self._worker,), self._resource(source), None, None)
 
-    def all(self, reconfiguration: ConfigReloader | None) -> Components:
+    def build(self, reloader: ConfigReloader | None) -> Components:
         settings = self._settings
         publishing = settings.uploads
         folder = self._folder(*settings.paths)
         self._collectors.append(folder)
-        composition = SourceBuilder(
+        source_builder = SourceBuilder(
             folder, make_folder=self._folder, make_upstream=self._upstream, resolve=_resolve
         )
-        source = composition.build(settings.upstreams)
+        source = source_builder.build(settings.upstreams)
         access = self._access(settings)
         writes = publishing.upload or access.has_users or settings.access.rights is not None
-        if reconfiguration is None and not writes:
+        if reloader is None and not writes:
             # Everyone may read and do nothing else, so requests need no checks.
-            return self.around(source)
+            return self.build_read_only(source)
         writing = self._writing(folder)
         resource = self._resource(source, access, writing)
-        if reconfiguration is not None:
-            resource.poll = reconfiguration.poll
-            reconfiguration.apply = _Reloadable(
-                settings, source, access, composition, self._access, resource, writing
+        if reloader is not None:
+            resource.poll = reloader.poll
+            reloader.apply = _Reloadable(
+                settings, source, access, source_builder, self._access, resource, writing
             ).apply
         workers = (writing.worker, self._worker)
         return Components(
-            workers, resource, writing.store if writes else None, writing.hooks, access.has_users
+            workers, resource, writing.store if writes else None, writing.webhooks, access.has_users
         )
 
     def _writing(self, folder: FolderSource) -> _WriteSide:
         settings = self._settings
         # Threads of its own, so that large uploads do not delay readers.
         writer = ThreadPool(self._reactor, threads=settings.limits.threads, name="index-store")
-        history = AuditLog(settings.state, writer)
-        editor = BlockingStore(
+        audit_log = AuditLog(settings.state, writer)
+        blocking_store = BlockingStore(
             folder.paths,
             overwrite=settings.uploads.overwrite,
             routed_away=routed_away(settings.upstreams, settings.paths),
         )
         store = FolderStore(
-            folder, worker=writer, audit_log=history, blocking_store=editor, reactor=self._reactor
+            folder, worker=writer, audit_log=audit_log, blocking_store=blocking_store, reactor=self._reactor
         )
-        hooks = Webhooks(settings.uploads.on_upload, reactor=self._reactor)
-        return _WriteSide(worker=writer, audit_log=history, editor=editor, store=store, hooks=hooks)
+        webhooks = Webhooks(settings.uploads.on_upload, reactor=self._reactor)
+        return _WriteSide(
+            worker=writer,
+            audit_log=audit_log,
+            blocking_store=blocking_store,
+            store=store,
+            webhooks=webhooks,
+        )
 
     def _access(self, settings: Settings) -> IAccessControl:
         return make_access(settings.access, settings.uploads, settings.state, self._reactor, self._worker)
@@ -159,7 +165,7 @@ class _Builder:
             store=None if writing is None else writing.store,
             audit_log=None if writing is None else writing.audit_log,
             upload_settings=settings.uploads,
-            on_uploaded=None if writing is None else writing.hooks.notify,
+            on_uploaded=None if writing is None else writing.webhooks.notify,
             on_rejected=None if observer is None else Observers(observer).rejected,
         )
 
@@ -193,7 +199,7 @@ class _Builder:
                 allow_addresses=settings.allow_addresses,
                 limits=ClientLimits(head=settings.page_timeout, file_head=settings.file_timeout),
                 absent_on_403=url in absent_on_403,
-                **_way_to(url, settings),
+                **_proxy_and_tls(url, settings),
             )
             for url in urls
         ]
@@ -220,7 +226,7 @@ class _Builder:
 
 
 def cache_folder(settings: Settings) -> str | None:
-    """Say where the cache of upstreams is: absolute; None without a state, unless it is given."""
+    """Return the absolute path of the upstream cache; None if neither it nor a state folder is set."""
     if settings.upstreams.cache is not None or settings.state is None:
         return settings.upstreams.cache
     return os.path.join(settings.state, "cache", "upstream")
@@ -229,21 +235,21 @@ def cache_folder(settings: Settings) -> str | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _WriteSide:
     """
-    Those parts by which files come and go.
+    The components that change files.
 
     Attributes:
-        worker: Its threads.
-        audit_log: Notes each change.
-        editor: Makes it.
-        store: Where files are published.
-        hooks: Tell others of new files.
+        worker: Their threads.
+        audit_log: Records each change.
+        blocking_store: Makes the changes.
+        store: The same without blocking.
+        webhooks: Announce new files.
     """
 
     worker: ThreadPool
     audit_log: AuditLog
-    editor: BlockingStore
+    blocking_store: BlockingStore
     store: FolderStore
-    hooks: Webhooks
+    webhooks: Webhooks
 
 
 @dataclass(slots=True)
@@ -252,19 +258,19 @@ class _Reloadable:
     A running server whose settings can be replaced.
 
     Attributes:
-        settings: Those that hold now.
-        source: Made from them.
-        access: Made from them.
-        composition: Makes the source.
-        make_access: Makes the access.
-        resource: Serves them.
-        writing: Publishes files.
+        settings: The current settings.
+        source: Built from them.
+        access: Built from them.
+        source_builder: Builds a source.
+        make_access: Builds access control.
+        resource: Serves source and access.
+        writing: The components that change files.
     """
 
     settings: Settings
     source: ISource
     access: IAccessControl
-    composition: SourceBuilder
+    source_builder: SourceBuilder
     make_access: Callable[[Settings], IAccessControl]
     resource: IndexResource
     writing: _WriteSide
@@ -272,16 +278,16 @@ class _Reloadable:
     def apply(self, settings: Settings) -> None:
         """Replace the settings; see `ConfigReloader.apply`."""
         source, access = self.source, self.access
-        # All that can fail comes first, so that settings hold as a whole or not at all.
+        # All that can fail comes first, so that settings apply as a whole or not at all.
         if settings.upstreams != self.settings.upstreams:
-            source = self.composition.build(settings.upstreams)
+            source = self.source_builder.build(settings.upstreams)
         # Clients that have logged in authenticate again only if any of this has changed.
         if _access_settings(settings) != _access_settings(self.settings):
             access = self.make_access(settings)
         is_routed_away = routed_away(settings.upstreams, settings.paths)
-        self.writing.hooks.set_urls(settings.uploads.on_upload)
-        editor = self.writing.editor
-        editor.overwrite, editor.routed_away = settings.uploads.overwrite, is_routed_away
+        self.writing.webhooks.set_urls(settings.uploads.on_upload)
+        store = self.writing.blocking_store
+        store.overwrite, store.routed_away = settings.uploads.overwrite, is_routed_away
         self.resource.serve(source, access, settings.uploads)
         self.settings, self.source, self.access = settings, source, access
 
@@ -292,19 +298,19 @@ def _access_settings(settings: Settings) -> tuple[object, ...]:
 
 
 def _resolve(word: str) -> tuple[str, ...]:
-    """Say which URLs an upstream stands for."""
+    """Return the URLs of an upstream setting."""
     from twisted_index.config.pip_index import resolve_upstream
 
     return resolve_upstream(word, os.environ)
 
 
 def _urls(words: Iterable[str]) -> frozenset[str]:
-    """Give the URLs that some words of the settings stand for, with a slash at their end."""
+    """Return the URLs of several upstream settings, each with a trailing slash."""
     return frozenset(url.rstrip("/") + "/" for word in words for url in _resolve(word))
 
 
-def _way_to(url: str, settings: UpstreamSettings) -> dict[str, Any]:
-    """Give the proxy and the certificates for an upstream: pip's, if it is pip's index."""
+def _proxy_and_tls(url: str, settings: UpstreamSettings) -> dict[str, Any]:
+    """Return the proxy and the certificates for an upstream: pip's, if it is pip's index."""
     if "pip" in settings.all_upstreams:
         from twisted_index.config.pip_index import cached_pip_index
 

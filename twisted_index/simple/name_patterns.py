@@ -92,7 +92,7 @@ def project_pattern(text: str) -> str:
 
 def matches_any(project: str, patterns: Iterable[str]) -> bool:
     """
-    Say whether one of the patterns stands for a project.
+    Return whether one of the patterns stands for a project.
 
     Args:
         project: A normalized name; empty asks whether there is any pattern at all.

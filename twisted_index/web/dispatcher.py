@@ -208,7 +208,7 @@ class Dispatcher:
 
     def _path_of(self, request: Request) -> list[bytes]:
         """
-        Give the path of the index as clients see it, in segments.
+        Return the path of the index as clients see it, in segments.
 
         Only redirects away from empty segments need it: Python's urljoin skips such segments, so that
         it resolves relative locations differently from browsers.
@@ -221,9 +221,9 @@ class Dispatcher:
     # -- What the table of endpoints says
 
     def _rule(self, endpoint: Endpoint) -> EndpointRule:
-        """Give the rule of an endpoint. In a read-only index those that only change things are absent."""
+        """Return the rule of an endpoint; a read-only index has none for what only changes things."""
         rule = ENDPOINTS[endpoint]
-        if self._read_only and rule.of is not Subject.UPLOAD and b"GET" not in rule.methods:
+        if self._read_only and rule.subject is not Subject.UPLOAD and b"GET" not in rule.methods:
             return ENDPOINTS[Endpoint.NO_ROUTE]
         return rule
 
@@ -247,11 +247,11 @@ class Dispatcher:
     async def _call_view(self, request: Request, route: Route, method: bytes) -> Response:
         rule = self._rule(route.endpoint)
         action, view = rule.methods[method]
-        if rule.of is Subject.UPLOAD:
+        if rule.subject is Subject.UPLOAD:
             return await self._views[view](RequestContext(request=request, route=route))
         if method != b"GET":
             self._environment.client_info.refuse_cross_site(request)
-        context = await self._authorize(request, route, rule.of, action)
+        context = await self._authorize(request, route, rule.subject, action)
         if not context.private:
             return await self._views[view](context)
         try:
@@ -262,7 +262,7 @@ class Dispatcher:
     async def _authorize(
         self, request: Request, route: Route, subject: Subject, action: Action
     ) -> RequestContext:
-        """Check the right that a rule asks for, and tell the view what it needs to know of the client."""
+        """Check the right that a rule requires, and return the context of its view."""
         guard = self._authorizer
         unchanged = guard.permission_validity()
         identity, private = ANONYMOUS, False

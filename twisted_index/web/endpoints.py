@@ -1,7 +1,8 @@
 """
-The URL space: what each endpoint is called with, what right that needs, and which view responds.
+Maps each endpoint to its URLs, its methods, the right that each method requires, and its views.
 
-Out of scope: which path names which endpoint (see `requests/routes.py`).
+Out of scope: which path names which endpoint (see `web.requests.routes`). `web.dispatcher` binds the
+views to their instances.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Subject(enum.Enum):
-    """What the right of a method is checked for, before its view runs."""
+    """What a right is checked against before the view runs."""
 
     #: No right is needed.
     NOTHING = enum.auto()
@@ -53,12 +54,12 @@ class EndpointRule(NamedTuple):
 
     Attributes:
         urls: Its URLs below the mount point, without aliases that only old clients use.
-        of: What the right is checked for.
+        subject: What the right is checked against.
         methods: The right and the view of each method. HEAD follows GET; OPTIONS is answered everywhere.
     """
 
     urls: tuple[str, ...]
-    of: Subject
+    subject: Subject
     methods: Methods
 
     @property
@@ -105,13 +106,15 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
         ("/legacy/", "/legacy"), Subject.UPLOAD, _post(UploadView.answer, Action.UPLOAD)
     ),
     Endpoint.YANK: EndpointRule(("/-/yank",), Subject.BODY, _post(ManageViews.yank, Action.YANK)),
-    Endpoint.STATUS: EndpointRule(("/-/status",), Subject.BODY, _post(ManageViews.set_status, Action.YANK)),
+    Endpoint.PROJECT_STATUS: EndpointRule(
+        ("/-/status",), Subject.BODY, _post(ManageViews.set_status, Action.YANK)
+    ),
     # Operations.
     Endpoint.HEALTH: EndpointRule(("/-/health",), Subject.NOTHING, _get(OperationsViews.health)),
     Endpoint.PROBLEMS: EndpointRule(
         ("/-/problems",), Subject.SERVER, _get(OperationsViews.problems, Action.OPERATE)
     ),
-    Endpoint.HISTORY: EndpointRule(
+    Endpoint.AUDIT_LOG: EndpointRule(
         ("/-/history",), Subject.SERVER, _get(OperationsViews.audit_log, Action.OPERATE)
     ),
     Endpoint.METRICS: EndpointRule(

@@ -259,7 +259,6 @@ def test_a_folder_that_empties_leaves_the_list_within_the_rescan_time(folder: Fo
 
 
 def test_a_restart_reads_no_file_again(tmp_path: Path, serve, monkeypatch):
-    from twisted_index.backends.folder import inspector
 
     root = tmp_path / "root"
     for number in range(3):
@@ -267,7 +266,7 @@ def test_a_restart_reads_no_file_again(tmp_path: Path, serve, monkeypatch):
     monkeypatch.setattr("twisted_index.files.stamps.RACY_SECONDS", -1)
     ledger = str(tmp_path / "state" / "ledger.sqlite")
     before = serve(root, cache=InspectionCache(ledger)).page("demo")
-    monkeypatch.setattr(inspector, "inspect", lambda *_a, **_k: pytest.fail("a file was read again"))
+    monkeypatch.setattr(scheduler, "inspect", lambda *_a, **_k: pytest.fail("a file was read again"))
     assert serve(root, cache=InspectionCache(ledger)).page("demo") == before
     assert path.exists()
 

@@ -15,7 +15,8 @@ from zope.interface.verify import verifyObject
 
 from tests.kit.at_once import answer
 from tests.kit.folder_store import Shop
-from twisted_index.backends.folder import inspector, publish
+from twisted_index.backends.folder import inspection_scheduler as scheduler
+from twisted_index.backends.folder import publish
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.inspection_cache import FileFacts, StatKey
 from twisted_index.errors import (
@@ -68,7 +69,7 @@ def test_the_source_does_not_read_the_file_again(shop: Shop, monkeypatch: pytest
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the file was read once more")
 
-    monkeypatch.setattr(inspector, "inspect", refuse)
+    monkeypatch.setattr(scheduler, "inspect", refuse)
     assert shop.publish(WHEEL)
     assert shop.files() == {WHEEL.filename: WHEEL.sha256}
 

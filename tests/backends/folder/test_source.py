@@ -333,13 +333,13 @@ def test_other_files_are_not_told_as_problems(folder: Folder):
 
 
 def test_a_file_is_checked_alone_when_it_is_asked_for(folder: Folder, monkeypatch):
-    from twisted_index.backends.folder import inspector
+    from twisted_index.backends.folder import inspection_scheduler as scheduler
 
     WHEEL.write_to(folder.path / "demo")
     make_wheel("demo", "2.0").write_to(folder.path / "demo")
     seen = []
-    real = inspector.inspect
-    monkeypatch.setattr(inspector, "inspect", lambda path, *a, **k: seen.append(path) or real(path, *a, **k))
+    real = scheduler.inspect
+    monkeypatch.setattr(scheduler, "inspect", lambda path, *a, **k: seen.append(path) or real(path, *a, **k))
     assert folder.read("demo", WHEEL.filename) == WHEEL.content
     assert [os.path.basename(path) for path in seen] == [os.fsencode(WHEEL.filename)]
 
@@ -367,13 +367,13 @@ def test_a_yank_of_a_file_that_is_not_there_is_told(folder: Folder):
 
 
 def test_a_crowd_that_asks_for_a_cold_project_has_each_file_read_once(folder: Folder, monkeypatch):
-    from twisted_index.backends.folder import inspector
+    from twisted_index.backends.folder import inspection_scheduler as scheduler
 
     for number in range(5):
         make_wheel("demo", f"{number}.0").write_to(folder.path / "demo")
     seen = []
-    real = inspector.inspect
-    monkeypatch.setattr(inspector, "inspect", lambda path, *a, **k: seen.append(path) or real(path, *a, **k))
+    real = scheduler.inspect
+    monkeypatch.setattr(scheduler, "inspect", lambda path, *a, **k: seen.append(path) or real(path, *a, **k))
     answers = [maybeDeferred(folder.source.project_page, "demo") for _ in range(50)]
     assert all(one.called for one in answers)
     assert len(seen) == 5

@@ -15,9 +15,9 @@ import pytest
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import Folder
-from twisted_index.backends.folder import inspector
+from twisted_index.backends.folder import inspection_scheduler as scheduler
 from twisted_index.errors import OutOfResources, Unavailable, UnreadableFolder
-from twisted_index.indexes.name_ownership import PrioritySource
+from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.routing import RoutedSource, SourceRoute
 from twisted_index.simple.model import Sidecar, Status
 from twisted_index.testing import MemorySource, make_sdist, make_wheel
@@ -102,7 +102,7 @@ def test_nobody_else_is_asked_for_a_name_whose_folder_cannot_be_read(
 ):
     DEMO.write_to(folder.path / "demo")
     theirs = MemorySource(DEMO)
-    both = PrioritySource(folder.source, theirs)
+    both = NameOwnershipSource(folder.source, theirs)
     fail(folder.path / "demo", getattr(errno, code), "listdir")
     for question, *about in ((both.project_page, "demo"), (both.open_file, "demo", DEMO.filename)):
         with pytest.raises(UnreadableFolder):
@@ -403,7 +403,7 @@ def test_a_root_that_cannot_be_read_takes_down_its_own_names_alone(
 ):
     folder = serve(*roots)
     theirs = MemorySource(*(make_wheel(name, "9.0") for name in (BOTH, FIRST, SECOND, UNKNOWN)))
-    chain = PrioritySource(folder.source, theirs)
+    chain = NameOwnershipSource(folder.source, theirs)
     assert folder.names() == (BOTH, FIRST, SECOND)
     root = roots[0].parent / locked
     root.chmod(0)
@@ -491,12 +491,12 @@ def test_a_project_that_cannot_be_looked_at_by_our_fault_hides_no_other_problem(
 ):
     DEMO.write_to(folder.path / "demo").write_bytes(b"damaged")
     OTHER.write_to(folder.path / "other")
-    real = inspector.inspect
+    real = scheduler.inspect
 
     def inspect(path, *args, **kwargs):
         if path.endswith(os.fsencode(OTHER.filename)):
             raise ZeroDivisionError
         return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(inspector, "inspect", inspect)
+    monkeypatch.setattr(scheduler, "inspect", inspect)
     assert sorted(folder.problems()) == [f"demo/{DEMO.filename}", "other/"]

@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import Folder, Times
-from twisted_index.backends.folder import inspector
 from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import make_sdist, make_wheel
@@ -73,7 +72,7 @@ class TestWhatComesWhileTheServerRuns:
         served(folder)
         folder.later()
         served(folder)
-        monkeypatch.setattr(inspector, "inspect", lambda *_a, **_k: pytest.fail("it was read again"))
+        monkeypatch.setattr(scheduler, "inspect", lambda *_a, **_k: pytest.fail("it was read again"))
         folder.later()
         assert served(folder) == {}
 
@@ -157,7 +156,7 @@ class TestARestart:
         assert served(serve(root, cache=InspectionCache(ledger), validator=old)) == {
             WHEEL.filename: WHEEL.sha256
         }
-        monkeypatch.setattr(inspector, "inspect", lambda *_a, **_k: pytest.fail("it was read again"))
+        monkeypatch.setattr(scheduler, "inspect", lambda *_a, **_k: pytest.fail("it was read again"))
         assert served(serve(root, cache=InspectionCache(ledger), validator=old)) == {
             WHEEL.filename: WHEEL.sha256
         }

@@ -236,7 +236,7 @@ def finding_of(path: Path, content: bytes, filename: str) -> FileFacts | Rejecti
     where = path / filename
     where.write_bytes(content)
     key = StatKey.from_stat(os.stat(where))
-    return inspect(os.fsencode(where), parse_filename(filename), key, whole=True)
+    return inspect(os.fsencode(where), parse_filename(filename), key, verify_members=True)
 
 
 def in_front(count: int) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.markers import plan_delete, plan_status, plan_unyank, plan_yank
-from twisted_index.backends.folder.publish import Publication, add_signature, find_replaced
+from twisted_index.backends.folder.publish import Publication, add_signature, check_publishable
 from twisted_index.errors import Forbidden, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors
@@ -111,8 +111,8 @@ class BlockingStore:
             Conflict, Forbidden: The file may not be published.
         """
         with translate_os_errors():
-            holdings = self._reader.read(candidate.distribution.project)
-            return self._find_replaced(candidate, holdings) is None
+            inventory = self._reader.read(candidate.distribution.project)
+            return self._find_replaced(candidate, inventory) is None
 
     def publish(self, candidate: Candidate) -> Publication | None:
         """
@@ -127,11 +127,11 @@ class BlockingStore:
         """
         project = candidate.distribution.project
         with translate_os_errors(), project_lock(self.root, lambda: self._reader.folder_of(project)):
-            holdings = self._reader.read(project)
-            replaced = self._find_replaced(candidate, holdings)
+            inventory = self._reader.read(project)
+            replaced = self._find_replaced(candidate, inventory)
             if replaced is None:
                 return None
-            publication = Publication(candidate, holdings, replaced)
+            publication = Publication(candidate, inventory, replaced)
             try:
                 for step in publication.steps:
                     step()
@@ -143,14 +143,14 @@ class BlockingStore:
                 raise
             return publication
 
-    def _find_replaced(self, candidate: Candidate, holdings: Inventory) -> list[ListingEntry] | None:
+    def _find_replaced(self, candidate: Candidate, inventory: Inventory) -> list[ListingEntry] | None:
         project = candidate.distribution.project
         if self.routed_away(project):
             raise Forbidden(
                 f"This server's configuration says that {project} comes from another place, so a file that"
                 " is uploaded here would not be served; publish it there, or have that rule changed."
             )
-        return find_replaced(candidate, holdings, self.overwrite)
+        return check_publishable(candidate, inventory, self.overwrite)
 
     def publish_event(self, candidate: Candidate, publication: Publication, *, by: str) -> AuditEvent:
         """Make the audit event of a published file."""
@@ -174,7 +174,7 @@ class BlockingStore:
         when = self._now()
         return self._change(
             project,
-            lambda holdings: plan_delete(holdings, filename, by=by, when=when, reason=reason),
+            lambda inventory: plan_delete(inventory, filename, by=by, when=when, reason=reason),
             by,
             "delete",
             reason,
@@ -186,7 +186,7 @@ class BlockingStore:
         """See `IStore.yank`; may raise LockHeld."""
         return self._change(
             project,
-            lambda holdings: plan_yank(holdings, version=version, filename=filename, reason=reason),
+            lambda inventory: plan_yank(inventory, version=version, filename=filename, reason=reason),
             by,
             "yank",
             reason,
@@ -197,13 +197,16 @@ class BlockingStore:
     ) -> ChangeResult:
         """See `IStore.unyank`; may raise LockHeld."""
         return self._change(
-            project, lambda holdings: plan_unyank(holdings, version=version, filename=filename), by, "unyank"
+            project,
+            lambda inventory: plan_unyank(inventory, version=version, filename=filename),
+            by,
+            "unyank",
         )
 
     def set_status(self, project: str, status: ProjectStatus, *, by: str) -> ChangeResult:
         """See `IStore.set_status`; may raise LockHeld."""
         detail = f"{status.status.value}: {status.reason}" if status.reason else status.status.value
-        self._change(project, lambda holdings: plan_status(holdings, status), by, "status", detail)
+        self._change(project, lambda inventory: plan_status(inventory, status), by, "status", detail)
         return ChangeResult(names=(), events=(self._event(by, "status", project, "", detail),))
 
     def _change(

@@ -1,7 +1,8 @@
 """
 Inspection of one distribution file: reads it from end to end, verifies it and extracts its metadata.
 
-Blocking; called in a thread.
+Blocking; called in a thread. Out of scope: when a file is inspected, and how thoroughly (see
+`inspection_scheduler`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def inspect(
     distribution: Distribution,
     key: StatKey,
     *,
-    whole: bool,
+    verify_members: bool,
     sha256: str | None = None,
     strict: bool = False,
 ) -> InspectionResult:
@@ -65,7 +66,7 @@ def inspect(
         path: The file.
         distribution: Its parsed name.
         key: Its size and times from `stat`.
-        whole: Whether to verify the checksum of every member too. A wheel that is still being
+        verify_members: Whether to verify the checksum of every member too. A wheel that is still being
             written, perhaps out of order, can already have a whole directory and a whole METADATA.
         sha256: Its digest if the caller has already computed it; None to read the file for it.
         strict: Whether to require the core metadata that current build tools write. If not, metadata that
@@ -81,7 +82,7 @@ def inspect(
         with file:
             if StatKey.from_stat(os.fstat(file.fileno())) != key:
                 return _CHANGED
-            facts = _read(file, distribution, whole=whole, sha256=sha256, strict=strict)
+            facts = _read(file, distribution, verify_members=verify_members, sha256=sha256, strict=strict)
             return facts if StatKey.from_stat(os.fstat(file.fileno())) == key else _CHANGED
     except (OSError, UnreadableFile) as error:
         cause = error.__cause__ if isinstance(error, UnreadableFile) else error
@@ -98,7 +99,7 @@ def inspect(
 
 
 def _read(
-    file: io.FileIO, distribution: Distribution, *, whole: bool, sha256: str | None, strict: bool
+    file: io.FileIO, distribution: Distribution, *, verify_members: bool, sha256: str | None, strict: bool
 ) -> FileFacts:
     is_wheel = distribution.kind is DistributionType.WHEEL
     if is_wheel:
@@ -110,7 +111,7 @@ def _read(
     headers = parse_headers(metadata)
     check = check_identity if is_wheel or strict else check_consistency
     check(headers, project=distribution.project, version=distribution.version)
-    if is_wheel and whole:
+    if is_wheel and verify_members:
         check_wheel_members(file, MAX_UNPACKED)
     if sha256 is None:
         file.seek(0)
@@ -120,7 +121,7 @@ def _read(
         metadata_sha256=metadata_sha256,
         requires_python=headers.requires_python,
         # An sdist has been read to its end.
-        verified=whole or not is_wheel,
+        verified=verify_members or not is_wheel,
     )
 
 

@@ -1,7 +1,8 @@
 """
 Listing: everything that the roots hold for a project, read once: files, sidecars, statuses.
 
-Blocking; called in a thread. It only stats distribution files; `inspection` reads them.
+Blocking; called in a thread. It only stats distribution files; `inspection` reads them, and `page_builder`
+selects those that are listed.
 """
 
 from __future__ import annotations

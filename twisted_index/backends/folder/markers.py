@@ -61,7 +61,7 @@ class Plan:
             raise
 
 
-def plan_yank(holdings: Inventory, *, version: str | None, filename: str | None, reason: str) -> Plan:
+def plan_yank(inventory: Inventory, *, version: str | None, filename: str | None, reason: str) -> Plan:
     """
     Plan to yank one file or a release.
 
@@ -73,13 +73,13 @@ def plan_yank(holdings: Inventory, *, version: str | None, filename: str | None,
         Unavailable: A folder is read-only.
     """
     steps: list[Step] = []
-    files = _select(holdings, version, filename)
+    files = _select(inventory, version, filename)
     for name, entry in files.items():
         root, folder = entry.root, entry.folder
         if not _writable(folder):
-            root, folder = holdings.root, holdings.target
+            root, folder = inventory.root, inventory.target
         mark = os.path.join(folder, os.fsencode(name + YANKED))
-        others = [path for path in holdings.sidecars_of(name, YANKED) if path != mark]
+        others = [path for path in inventory.sidecars_of(name, YANKED) if path != mark]
         _check_writable([*map(os.path.dirname, others), folder if os.path.isdir(folder) else root])
         if not os.path.isdir(folder):
             steps.append(partial(make_folder, root, folder))
@@ -88,7 +88,7 @@ def plan_yank(holdings: Inventory, *, version: str | None, filename: str | None,
     return Plan(steps=tuple(steps), names=tuple(files))
 
 
-def plan_unyank(holdings: Inventory, *, version: str | None, filename: str | None) -> Plan:
+def plan_unyank(inventory: Inventory, *, version: str | None, filename: str | None) -> Plan:
     """
     Plan to undo a yank.
 
@@ -96,13 +96,13 @@ def plan_unyank(holdings: Inventory, *, version: str | None, filename: str | Non
         NotFound: There is no such file.
         Unavailable: A folder is read-only.
     """
-    marks = {name: holdings.sidecars_of(name, YANKED) for name in _select(holdings, version, filename)}
+    marks = {name: inventory.sidecars_of(name, YANKED) for name in _select(inventory, version, filename)}
     paths = [path for marked in marks.values() for path in marked]
     _check_writable(map(os.path.dirname, paths))
     return Plan(steps=tuple(_removals(paths)), names=tuple(name for name, marked in marks.items() if marked))
 
 
-def plan_delete(holdings: Inventory, filename: str, *, by: str, when: datetime, reason: str = "") -> Plan:
+def plan_delete(inventory: Inventory, filename: str, *, by: str, when: datetime, reason: str = "") -> Plan:
     """
     Plan to delete a file from all roots, in any spelling.
 
@@ -112,7 +112,7 @@ def plan_delete(holdings: Inventory, filename: str, *, by: str, when: datetime, 
         NotFound: There is no such file.
         Unavailable: A folder is read-only.
     """
-    entries = _equivalents(holdings, filename)
+    entries = _equivalents(inventory, filename)
     if not entries:
         raise _not_found(filename)
     record = f"{when:%Y-%m-%dT%H:%M:%SZ} by {by}" + (f": {reason}" if reason else "")
@@ -123,7 +123,7 @@ def plan_delete(holdings: Inventory, filename: str, *, by: str, when: datetime, 
         for suffix in _SIDECAR_SUFFIXES
         for path in {
             entry.path + suffix.encode(),
-            *holdings.sidecars_of(entry.distribution.filename, suffix),
+            *inventory.sidecars_of(entry.distribution.filename, suffix),
         }
         if os.path.lexists(path)
     ]
@@ -141,7 +141,7 @@ def plan_delete(holdings: Inventory, filename: str, *, by: str, when: datetime, 
     )
 
 
-def plan_status(holdings: Inventory, status: ProjectStatus) -> Plan:
+def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
     """
     Plan to set the status of a project.
 
@@ -149,44 +149,44 @@ def plan_status(holdings: Inventory, status: ProjectStatus) -> Plan:
         NotFound: There is no such project.
         Unavailable: A folder is read-only.
     """
-    if not holdings.exists:
-        raise NotFound(f"There is no project {holdings.project}.")
-    folder = holdings.folder_path
-    current = holdings.status_marks()
+    if not inventory.exists:
+        raise NotFound(f"There is no project {inventory.project}.")
+    folder = inventory.folder_path
+    current = inventory.status_marks()
     _check_writable(map(os.path.dirname, current))
     if status.status is Status.ACTIVE:
         return Plan(steps=(*_removals(current), partial(_remove_if_empty, folder)))
-    _check_writable([folder if os.path.isdir(folder) else holdings.root])
+    _check_writable([folder if os.path.isdir(folder) else inventory.root])
     mark = os.path.join(folder, b"." + status.status.value.encode())
     return Plan(
         steps=(
-            partial(make_folder, holdings.root, folder),
-            partial(write_atomically, holdings.root, mark, _to_line(status.reason)),
+            partial(make_folder, inventory.root, folder),
+            partial(write_atomically, inventory.root, mark, _to_line(status.reason)),
             *_removals(path for path in current if path != mark),
         )
     )
 
 
-def _select(holdings: Inventory, version: str | None, filename: str | None) -> dict[str, ListingEntry]:
+def _select(inventory: Inventory, version: str | None, filename: str | None) -> dict[str, ListingEntry]:
     """Return the files with this version or name; of equal names the entry that is served."""
     if filename is not None:
-        entries = _equivalents(holdings, filename)
+        entries = _equivalents(inventory, filename)
     elif version is not None:
-        entries = holdings.of_version(version)
+        entries = inventory.of_version(version)
     else:
         raise BadRequest("Say which file or which version is meant.")
-    entries = [entry for entry in entries if not holdings.was_deleted(entry.distribution)]
+    entries = [entry for entry in entries if not inventory.was_deleted(entry.distribution)]
     if not entries:
-        raise _not_found(filename if filename is not None else f"{holdings.project}=={version}")
+        raise _not_found(filename if filename is not None else f"{inventory.project}=={version}")
     files: dict[str, ListingEntry] = {}
     for entry in entries:
         files.setdefault(entry.distribution.filename, entry)
     return files
 
 
-def _equivalents(holdings: Inventory, filename: str) -> list[ListingEntry]:
+def _equivalents(inventory: Inventory, filename: str) -> list[ListingEntry]:
     try:
-        return holdings.equivalents_of(parse_filename(filename, holdings.project))
+        return inventory.equivalents_of(parse_filename(filename, inventory.project))
     except InvalidFilename:
         return []
 

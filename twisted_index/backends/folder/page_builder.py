@@ -15,7 +15,7 @@ from twisted_index.simple.names import DistributionType, sorted_files, sorted_ve
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from twisted_index.backends.folder.inspector import KnownFiles
+    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.listing import Listing, ListingEntry
 
 
@@ -28,7 +28,7 @@ class ListedFile:
 
 
 def select_files(
-    entries: Iterable[ListingEntry], listing: Listing, knowledge: KnownFiles
+    entries: Iterable[ListingEntry], listing: Listing, known_files: KnownFiles
 ) -> dict[str, ListedFile]:
     """
     Choose the files to list.
@@ -43,7 +43,7 @@ def select_files(
     if listing.status.status is Status.QUARANTINED:
         return {}
     for entry in entries:
-        known = knowledge.get(entry.path)
+        known = known_files.get(entry.path)
         if known is None or known.key != entry.key or not isinstance(known.result, FileFacts):
             continue
         if entry.distribution.filename not in listing.deleted:
@@ -96,7 +96,7 @@ def file_upload_time(mtime_ns: int, ctime_ns: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
 
 
-def problems_of(listing: Listing, served: dict[str, ListedFile], knowledge: KnownFiles) -> list[Problem]:
+def problems_of(listing: Listing, served: dict[str, ListedFile], known_files: KnownFiles) -> list[Problem]:
     """Report which of a project's files are not listed, and which lack their core metadata."""
     problems = list(listing.problems)
     filenames = {entry.distribution.filename for entry in listing.entries}
@@ -112,7 +112,7 @@ def problems_of(listing: Listing, served: dict[str, ListedFile], knowledge: Know
     )
     winners = {listed.entry.distribution.identity: listed for listed in served.values()}
     for entry in listing.entries:
-        known = knowledge.get(entry.path)
+        known = known_files.get(entry.path)
         if known is None:
             continue
         if isinstance(known.result, Rejection):

@@ -11,7 +11,7 @@ from twisted_index.concurrency.lru import LRU
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_index.backends.folder.inspector import KnownFiles
+    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.listing import Listing
     from twisted_index.backends.folder.page_builder import ListedFile
     from twisted_index.backends.folder.root_listing import ProjectEntries

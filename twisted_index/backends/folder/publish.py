@@ -58,15 +58,15 @@ class Candidate:
     may_create: bool = True
 
 
-def find_replaced(
-    candidate: Candidate, holdings: Inventory, overwrite: Sequence[str] = ()
+def check_publishable(
+    candidate: Candidate, inventory: Inventory, overwrite: Sequence[str] = ()
 ) -> list[ListingEntry] | None:
     """
     Decide whether a file may be published.
 
     Args:
         candidate: The file.
-        holdings: Inventory of its project.
+        inventory: Inventory of its project.
         overwrite: Patterns of versions whose files may be overwritten.
 
     Returns:
@@ -76,24 +76,24 @@ def find_replaced(
         Conflict, Forbidden: The file may not be published.
     """
     distribution = candidate.distribution
-    status = holdings.listing.status.status
+    status = inventory.listing.status.status
     if status in _CLOSED:
         raise Forbidden(f"The project {distribution.project} is {status.value} and takes no new files.")
-    if not holdings.exists and not candidate.may_create:
+    if not inventory.exists and not candidate.may_create:
         raise Forbidden(f"There is no project {distribution.project}, and you may not make new ones.")
-    if holdings.was_deleted(distribution):
+    if inventory.was_deleted(distribution):
         raise Conflict(
             f"File already exists: {distribution.filename} was deleted, and its name stays taken;"
             " upload a new version."
         )
-    existing = holdings.equivalents_of(distribution)
+    existing = inventory.equivalents_of(distribution)
     if not existing:
         return []
     if _has_bytes(existing[0], candidate):
         return None
     if not _may_overwrite(distribution, overwrite):
         raise _exists(distribution.filename)
-    if any(entry.root != holdings.root for entry in existing):
+    if any(entry.root != inventory.root for entry in existing):
         raise Conflict(
             f"File already exists: {distribution.filename} lies in a folder that takes no uploads;"
             " upload a new version."
@@ -101,23 +101,23 @@ def find_replaced(
     return existing
 
 
-def add_signature(candidate: Candidate, holdings: Inventory) -> bool:
+def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
     """
     Add the signature of a candidate to the published file with the same bytes, if that has none.
 
     Returns:
         Whether a signature was added.
     """
-    existing = holdings.equivalents_of(candidate.distribution)[:1]
+    existing = inventory.equivalents_of(candidate.distribution)[:1]
     for entry in existing:
         path = entry.path + Sidecar.SIGNATURE.value.encode()
         if (
             candidate.signature is not None
-            and entry.root == holdings.root
+            and entry.root == inventory.root
             and not os.path.lexists(path)
             and _has_bytes(entry, candidate)
         ):
-            write_atomically(holdings.root, path, candidate.signature)
+            write_atomically(inventory.root, path, candidate.signature)
             return True
     return False
 
@@ -185,7 +185,7 @@ class Preparation:
             candidate.file.readable_path,
             candidate.distribution,
             key,
-            whole=True,
+            verify_members=True,
             sha256=candidate.sha256,
             strict=True,
         )
@@ -205,7 +205,7 @@ class Publication:
     Args:
         candidate: The prepared file.
         inventory: Inventory of its project.
-        replaced: Result of `find_replaced`.
+        replaced: Result of `check_publishable`.
 
     Attributes:
         path: Path under which the file is published.

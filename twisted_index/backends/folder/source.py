@@ -2,7 +2,7 @@
 Folders of wheels and sdists as a source whose pages are never stale.
 
 A request for a page goes through four steps, each skipped while its result is current: read the roots
-(`root_set`), list the project's files (`listing`), inspect new ones (`inspector`), build the page
+(`root_set`), list the project's files (`listing`), inspect new ones (`inspection_scheduler`), build the page
 (`page_builder`). Nothing is scanned without a request; `files.stamps` notices changes.
 """
 
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionCache, Rejection
-from twisted_index.backends.folder.inspector import Inspector
+from twisted_index.backends.folder.inspection_scheduler import InspectionScheduler
 from twisted_index.backends.folder.listing import read_listing
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import build_page, problems_of, select_files
@@ -99,7 +99,7 @@ class FolderSource:
             trusts_times=not any(has_coarse_folders(path) for path in self.paths)
         )
         self._roots = RootSet(self.paths, self._reader, self._validator)
-        self._inspector = Inspector(
+        self._inspector = InspectionScheduler(
             reader=self._reader, cache_thread=self._cache_thread, cache=self._cache, validator=self._validator
         )
         self._problem_scan = ProblemScan(self._roots, self._reader, self._load)
@@ -317,11 +317,11 @@ class FolderSource:
 
     def _complete(self, project: str, state: ProjectState) -> None:
         """Build the page of a project whose files are all inspected; keep the previous page if equal."""
-        listing, knowledge = state.listing, state.known_files
-        state.listed_files = select_files(listing.entries, listing, knowledge)
+        listing, known_files = state.listing, state.known_files
+        state.listed_files = select_files(listing.entries, listing, known_files)
         page = build_page(project, listing, state.listed_files.values()) if listing.claimed else None
         # A later listing removes files that are gone from `known_files`.
-        known = [knowledge[entry.path] for entry in listing.entries if entry.path in knowledge]
+        known = [known_files[entry.path] for entry in listing.entries if entry.path in known_files]
         state.settled = all(known_file.settled for known_file in known)
         if listing.has_os_errors or any(
             isinstance(known_file.result, Rejection) and not known_file.settled for known_file in known
@@ -331,7 +331,7 @@ class FolderSource:
         elif not state.settled:
             state.validity.lifetime = min(self._rescan, RACY_SECONDS)
         value = state.previous if state.previous == page else page
-        problems = problems_of(listing, state.listed_files, knowledge)
+        problems = problems_of(listing, state.listed_files, known_files)
         # A file that is still being copied is not reported: it may be whole at the next inspection.
         reported = problems if state.settled else state.problems
         if state.has_baseline:

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: How full the cache is after room was made in it, so that it is not walked for each new file.
+#: The part of the size that eviction leaves, so that it does not run for each new file.
 _AFTERWARDS = 0.9
-#: The part of the cache that pages may take besides the files, and of that the part that is written
-#: between two looks at how much there is.
+#: The size of all pages, as a part of the cache's; and the part of that which is written between two
+#: evictions.
 _PAGES, _LOOK = 0.1, 0.1
-#: What a small page takes on a disk: blocks of usual size.
+#: The size of a small page on disk.
 _BLOCK = 4096
 
 
@@ -52,8 +52,8 @@ class DiskCache:
     The folder of a cache.
 
     Args:
-        path: Absolute; made when something is to be kept.
-        size: Bytes that the files in it may take.
+        path: Absolute; created by the first write.
+        size: Maximum bytes of files and metadata.
 
     Attributes:
         path: As given.
@@ -69,28 +69,28 @@ class DiskCache:
     # -- Where things lie
 
     def page_path(self, upstream: str, project: str) -> str:
-        """Say where a page is, by the URL of the upstream and a normalized name."""
+        """Return where a page is, by the URL of the upstream and a normalized name."""
         return os.path.join(self.path, "pages", _digest_of_url(upstream), *_name_of_page(project))
 
     def page_paths(self, project: str) -> list[str]:
-        """Say where there are pages of a project, of any upstream."""
+        """Return where there are pages of a project, of any upstream."""
         folders = _scan(os.path.join(self.path, "pages"))
         paths = [os.path.join(folder.path, *_name_of_page(project)) for folder in folders]
         return [path for path in paths if os.path.exists(path)]
 
     def file_path(self, sha256: str) -> str:
-        """Say where a distribution file is, by its lower-case hex digest."""
+        """Return where a distribution file is, by its lower-case hex digest."""
         return os.path.join(self.path, "files", sha256[:2], sha256[2:])
 
     def metadata_path(self, sha256: str, *, said_by: str | None = None, provisional: bool = False) -> str:
         """
-        Say where the core metadata of a wheel is.
+        Return the path of the core metadata of a wheel.
 
         Args:
             sha256: The digest of the wheel.
-            said_by: The URL of the upstream whose word it is; None if it was read in the wheel. What
-                one says of a wheel is not believed of another's.
-            provisional: Whether it was read by ranges.
+            said_by: URL of the upstream that serves it; None if it was read from the wheel. An upstream's
+                metadata is not used for another's wheels.
+            provisional: Whether it was read by range requests.
         """
         by = "" if said_by is None else f".{_digest_of_url(said_by)}"
         name = sha256[2:] + by + (".ranged" if provisional else "")
@@ -100,10 +100,10 @@ class DiskCache:
 
     def read(self, path: str, limit: int) -> bytes | None:
         """
-        Read a whole document.
+        Read a document.
 
         Returns:
-            None if it is not there, is larger, or cannot be read.
+            None if it is absent, larger than the limit, or unreadable.
         """
         try:
             file = open_regular_file(os.fsencode(path))
@@ -116,23 +116,23 @@ class DiskCache:
         return content if len(content) <= limit else None
 
     def open_file(self, sha256: str) -> io.FileIO | None:
-        """Open a distribution file; None if it is not there. Quick enough to be done in the reactor."""
+        """Open a distribution file; None if absent. Fast enough for the reactor thread."""
         try:
             return open_regular_file(os.fsencode(self.file_path(sha256)))
         except OSError:
             return None
 
     def has_file(self, sha256: str) -> bool:
-        """Say whether a distribution file is there."""
+        """Return whether a distribution file is there."""
         return os.path.exists(self.file_path(sha256))
 
     def remove(self, path: str) -> None:
-        """Remove something that is no good."""
+        """Remove an unusable entry."""
         with contextlib.suppress(OSError):
             os.unlink(path)
 
     def touch(self, sha256: str, now: float) -> None:
-        """Note that a file was used, in its access time: the other one must not change while it is sent."""
+        """Record a use in the access time; the modification time must not change while the file is sent."""
         path = self.file_path(sha256)
         with contextlib.suppress(OSError):
             os.utime(path, ns=(int(now * 1e9), os.stat(path).st_mtime_ns))
@@ -140,7 +140,7 @@ class DiskCache:
     # -- Writing
 
     def new_file(self) -> AnonymousFile | None:
-        """Begin a file; None if nothing can be written, which is logged once."""
+        """Open a new file; None if the cache cannot be written, which is logged once."""
         try:
             os.makedirs(self.path, exist_ok=True)
             return open_anonymous(os.fsencode(self.path), 0o666)
@@ -150,7 +150,7 @@ class DiskCache:
 
     def commit(self, file: AnonymousFile, path: str, *, durable: bool) -> bool:
         """
-        Give a file its name, in place of what may have it.
+        Return a file its name, in place of what may have it.
 
         Args:
             file: From `new_file`.
@@ -159,7 +159,7 @@ class DiskCache:
                 power leaves a wrong file. A name that is lost is only a gap in a cache.
 
         Returns:
-            Whether it was kept.
+            Whether it was stored.
         """
         try:
             if durable:
@@ -174,12 +174,12 @@ class DiskCache:
 
     def replace(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
         """
-        Write a whole document.
+        Write a document.
 
-        Not synced: a reader can tell that it is whole.
+        Not synced: readers detect a truncated one.
 
         Returns:
-            Its `stat`; None if it was not kept.
+            Its `stat`; None if it was not stored.
         """
         file = self.new_file()
         if file is None:
@@ -197,7 +197,7 @@ class DiskCache:
             file.close()
 
     def replace_page(self, path: str, parts: Iterable[bytes]) -> os.stat_result | None:
-        """Write a page like any document, and make room for it among the pages if there are too many."""
+        """Write a page, and evict others if there are too many."""
         status = self.replace(path, parts)
         if status is not None:
             self._page_bytes += max(_BLOCK, status.st_size)
@@ -206,7 +206,7 @@ class DiskCache:
         return status
 
     def log_write_failure(self, error: OSError) -> None:
-        """Say in the log that something could not be kept: once for each reason, until it works again."""
+        """Log that a write failed: once per reason, until a write succeeds."""
         if error.errno in self._complained:
             return
         self._complained.add(error.errno)
@@ -221,12 +221,12 @@ class DiskCache:
     # -- Looking after it
 
     def sweep(self) -> None:
-        """Remove what processes that are gone left unfinished, and pages if there are too many."""
+        """Remove incomplete files of processes that ended, and evict pages if there are too many."""
         self.evict_for_pages()
         sweep(os.fsencode(self.path))
 
     def entries(self) -> Iterator[CacheEntry]:
-        """Walk over all that `size` bounds."""
+        """Yield the entries that `size` bounds."""
         for kind in ("files", "metadata"):
             for folder in _scan(os.path.join(self.path, kind)):
                 for entry in _scan(folder.path):
@@ -236,15 +236,14 @@ class DiskCache:
 
     def evict(self, used: dict[str, float], busy: frozenset[str]) -> tuple[int, int]:
         """
-        Remove what was used longest ago, if there is too much.
+        Evict the least recently used entries beyond `size`.
 
         Args:
-            used: When files were used that have not been touched since, by path: seconds since
-                the epoch.
-            busy: Paths that stay.
+            used: Last uses that are not yet in the access times, by path: seconds since the epoch.
+            busy: Paths that must stay.
 
         Returns:
-            The bytes that are left, and how many were removed.
+            The bytes left, and the bytes removed.
         """
         entries = [
             entry._replace(used=max(entry.used, used.get(entry.path, 0.0))) for entry in self.entries()
@@ -252,12 +251,12 @@ class DiskCache:
         return self._remove_oldest(entries, self.size, busy)
 
     def evict_for_pages(self) -> None:
-        """Remove the pages that were asked for longest ago, if there are too many."""
+        """Evict the pages whose upstream was requested longest ago, if there are too many."""
         self._page_bytes = 0
         self._remove_oldest(list(self._pages()), int(self.size * _PAGES), frozenset())
 
     def _pages(self) -> Iterator[CacheEntry]:
-        """Walk over the pages; each is written to whenever its upstream was asked for it."""
+        """Yield the pages; a page is rewritten whenever its upstream confirms it."""
         for upstream in _scan(os.path.join(self.path, "pages")):
             for folder in _scan(upstream.path):
                 for entry in _scan(folder.path):
@@ -278,9 +277,9 @@ class DiskCache:
             try:
                 os.unlink(entry.path)
             except FileNotFoundError:
-                pass  # another process was quicker
+                pass  # removed by another process
             except OSError as error:
-                # One that cannot be removed must not keep all younger ones from making room.
+                # An entry that cannot be removed must not stop the eviction.
                 self.log_write_failure(error)
                 continue
             removed += entry.size

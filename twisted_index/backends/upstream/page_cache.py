@@ -109,24 +109,24 @@ class PageCache:
     def recent(self, project: str, seconds: float) -> PageState | None:
         """Return the state in memory if the upstream confirmed it within so many seconds."""
         state = self._store.peek(project)
-        return state if state is not None and state.validity.age < seconds else None
+        return state if state is not None and state.freshness.age < seconds else None
 
     def hit(self, state: PageState) -> PageResult:
         """Return the result for a fresh state, and count the hit."""
         self._counters.page_hits += 1
-        return PageResult(state, f"hit; ttl={max(0, state.validity.remaining)}")
+        return PageResult(state, f"hit; ttl={max(0, state.freshness.remaining)}")
 
     async def stored(self, project: str) -> PageState | None:
         """Return the stored state, however old; None if there is none."""
         return await self._store.read(project)
 
-    async def get(self, project: str, *, denial_will_do: bool = False) -> PageResult:
+    async def get(self, project: str, *, accept_stale_absence: bool = False) -> PageResult:
         """
         Return the page of a project.
 
         Args:
             project: A normalized name.
-            denial_will_do: Whether, if the upstream is unavailable, a stale "no such project" is usable.
+            accept_stale_absence: Whether a stale "no such project" will do while the upstream is unavailable.
 
         Raises:
             Unavailable: The upstream is unavailable, and there is no stale page.
@@ -136,11 +136,11 @@ class PageCache:
         old = await self._store.read(project)
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
-        if old is not None and old.page is None and not denial_will_do:
+        if old is not None and old.page is None and not accept_stale_absence:
             old = None
-        if old is not None and old.backs_off(self._times.monotonic()):
+        if old is not None and old.failed_recently(self._times.monotonic()):
             self._counters.page_stale += 1
-            return PageResult(old, f"hit; ttl={old.validity.remaining}; detail=backing-off", is_stale=True)
+            return PageResult(old, f"hit; ttl={old.freshness.remaining}; detail=backing-off", is_stale=True)
         return await self._refresh(project, old)
 
     async def renew(self, project: str) -> PageState:
@@ -153,7 +153,7 @@ class PageCache:
             Unavailable: The upstream is unavailable.
         """
         state, now = self.peek(project), self._times.monotonic()
-        if state is not None and state.is_renewed(now):
+        if state is not None and state.renewed_recently(now):
             return state
         if state is not None:
             state.renewed_at = now
@@ -260,7 +260,7 @@ class PageCache:
         """Store an absence on disk too: another upstream has the project, so its name is no guess."""
         state = self._store.peek(project)
         if state is not None and state.record is None:
-            fetched_at = self._times.wall() - state.validity.age
+            fetched_at = self._times.wall() - state.freshness.age
             absence = page_record.PageRecord(
                 page=RemotePage(project=project), fetched_at=fetched_at, is_absent=True
             )
@@ -298,7 +298,7 @@ class PageCache:
         """Revalidate a page on the next request: a file contradicted it, so it may have changed."""
         state = self._store.peek(project)
         if state is not None:
-            state.validity.expire()
+            state.freshness.expire()
 
     async def pin_digest(self, project: str, filename: str, sha256: str, size: int) -> None:
         """
@@ -323,7 +323,7 @@ class OfflinePageCache(PageCache):
 
     _store_class = OfflinePageStore
 
-    async def get(self, project: str, *, denial_will_do: bool = False) -> PageResult:
+    async def get(self, project: str, *, accept_stale_absence: bool = False) -> PageResult:
         """Return the stored page of a project."""
         if (state := self.fresh(project)) is not None:
             return self.hit(state)

@@ -36,7 +36,7 @@ _MAX_ABSENT = 10_000
 _MAX_BYTES = 200 << 20
 #: Seconds after a failed request in which a stale page is served without another request, so that few
 #: clients wait for a failing upstream.
-_BACK_OFF = 10.0
+_RETRY_DELAY = 10.0
 #: Seconds for which a page is fresh in offline mode: cached files come and go.
 _OFFLINE_TTL = 10.0
 
@@ -71,7 +71,7 @@ class PageState:
         record: The upstream's last page; None if it never had one.
         page: The page to serve; None if the project does not exist.
         files: The files of the page, by file name.
-        validity: Whether the state is fresh.
+        freshness: Whether the state is fresh.
         stamp: Stamp of the stored page; None if there is none on disk.
         failed_at: When the last request failed, in monotonic seconds; None if it succeeded.
         renewed_at: When the page was last requested although fresh, in monotonic seconds; None if never.
@@ -82,19 +82,19 @@ class PageState:
     record: PageRecord | None
     page: ProjectPage | None
     files: dict[str, RemoteFile]
-    validity: PageFreshness
+    freshness: PageFreshness
     stamp: FileStamp | None = None
     failed_at: float | None = None
     renewed_at: float | None = None
     first_404_at: float | None = None
 
-    def backs_off(self, now: float) -> bool:
+    def failed_recently(self, now: float) -> bool:
         """Return whether a request failed in the last seconds; `now` is monotonic."""
-        return self.failed_at is not None and now - self.failed_at < _BACK_OFF
+        return self.failed_at is not None and now - self.failed_at < _RETRY_DELAY
 
-    def is_renewed(self, now: float) -> bool:
+    def renewed_recently(self, now: float) -> bool:
         """Return whether a renewal was requested in the last seconds; `now` is monotonic."""
-        return self.renewed_at is not None and now - self.renewed_at < _BACK_OFF
+        return self.renewed_at is not None and now - self.renewed_at < _RETRY_DELAY
 
 
 class ForgottenPage(Exception):
@@ -142,7 +142,7 @@ class PageStore:
     def fresh(self, project: str) -> PageState | None:
         """Return the state in memory if it is fresh; synchronous, never reads the disk."""
         state = self.peek(project)
-        if state is None or not state.validity():
+        if state is None or not state.freshness():
             return None
         if state.record is not None:
             self._states.touch(project)
@@ -179,7 +179,7 @@ class PageStore:
             loaded = await self._worker.run(self._load, project, known)
         except ForgottenPage:
             if (dropped := self._drop(project)) is not None:
-                dropped.validity.invalidate()
+                dropped.freshness.invalidate()
             return None
         current = self._states.peek(project)
         if loaded is not None and current is known and project not in self._locks:
@@ -235,7 +235,7 @@ class PageStore:
             rendered = await self._worker.run(self._apply, project, before, change, renewed)
             if before is not None and rendered.record is before.record:
                 return before
-            state = self._put(project, rendered, None if renewed or before is None else before.validity)
+            state = self._put(project, rendered, None if renewed or before is None else before.freshness)
             if not renewed and before is not None:
                 state.failed_at, state.first_404_at = before.failed_at, before.first_404_at
             state.stamp = await self._worker.run(self._write, project, rendered.record)
@@ -252,7 +252,7 @@ class PageStore:
         """
         assert state.record is not None
         state.failed_at = state.first_404_at = None
-        state.validity.renew(now)
+        state.freshness.renew(now)
         state.record = replace(state.record, fetched_at=now)
         if self._cache is None or state.stamp is None:
             return
@@ -316,7 +316,7 @@ class PageStore:
     def _put(self, project: str, rendered: _Rendered, freshness: PageFreshness | None = None) -> PageState:
         before = self._drop(project)
         if before is not None:
-            before.validity.invalidate()
+            before.freshness.invalidate()
         record = rendered.record
         state = PageState(
             record, rendered.page, rendered.files, self._freshness(record, freshness), rendered.stamp
@@ -340,7 +340,7 @@ class OfflinePageStore(PageStore):
 
     async def _read(self, project: str) -> PageState | None:
         state = await super()._read(project)
-        if state is None or state.record is None or state.validity():
+        if state is None or state.record is None or state.freshness():
             return state
         # The same record may list other files now: they enter and leave the cache.
         return self._put(project, await self._worker.run(self._render, state.record, state))

@@ -202,7 +202,7 @@ class UpstreamSource:
             state = pages.fresh(project)
             if state is None:
                 return None
-            freshness.append(state.validity)
+            freshness.append(state.freshness)
             if state.page is not None or pages is self._pages[-1]:
                 return _found(pages, pages.hit(state), freshness)
         return None
@@ -222,10 +222,10 @@ class UpstreamSource:
         found = None
         for at, pages in enumerate(self._pages):
             fallback = await self._find_fallback(project, at)
-            result = await pages.get(project, denial_will_do=fallback is not None)
+            result = await pages.get(project, accept_stale_absence=fallback is not None)
             if fallback is not None and result.is_stale and result.state.page is None:
                 return _found(fallback.pages, result._replace(state=fallback.state), freshness)
-            freshness.append(result.state.validity)
+            freshness.append(result.state.freshness)
             found = _found(pages, result, freshness)
             if result.state.page is not None:
                 self._log_empty(project, at, result)

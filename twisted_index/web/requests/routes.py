@@ -31,10 +31,10 @@ class Endpoint(enum.Enum):
     LEGACY_RELEASE = enum.auto()
     UPLOAD = enum.auto()
     YANK = enum.auto()
-    STATUS = enum.auto()
+    PROJECT_STATUS = enum.auto()
     HEALTH = enum.auto()
     PROBLEMS = enum.auto()
-    HISTORY = enum.auto()
+    AUDIT_LOG = enum.auto()
     METRICS = enum.auto()
     REDIRECT = enum.auto()
     NO_ROUTE = enum.auto()
@@ -69,10 +69,10 @@ NO_ROUTE = Route(Endpoint.NO_ROUTE)
 #: Below "-", which is no valid project name.
 _OPERATIONS = {
     "health": Endpoint.HEALTH,
-    "history": Endpoint.HISTORY,
+    "history": Endpoint.AUDIT_LOG,
     "metrics": Endpoint.METRICS,
     "problems": Endpoint.PROBLEMS,
-    "status": Endpoint.STATUS,
+    "status": Endpoint.PROJECT_STATUS,
     "yank": Endpoint.YANK,
 }
 #: Paths of uploads by POST. Redirects would not do: twine and poetry follow none.

@@ -17,13 +17,13 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import BadRequest, SimpleIndexError
 from twisted_index.interfaces import Action, Identity, ISpool, Upload
 from twisted_index.simple.names import DistributionType
-from twisted_index.web.uploads.multipart_form import MultipartFormParser
-from twisted_index.web.uploads.validation import (
+from twisted_index.web.uploads.form_validation import (
     check_action,
     promised_digests,
     validate_filename,
     validate_form,
 )
+from twisted_index.web.uploads.multipart_form import MultipartFormParser
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import IStore
     from twisted_index.simple.names import Distribution
     from twisted_index.web.requests.authorization import Authorizer
+    from twisted_index.web.uploads.form_validation import ValidatedUpload
     from twisted_index.web.uploads.multipart_form import UploadForm
-    from twisted_index.web.uploads.validation import ValidatedUpload
 
 _log = Logger()
 

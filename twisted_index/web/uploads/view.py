@@ -20,11 +20,11 @@ from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.web.requests.context import MAX_SMALL_BODY
 from twisted_index.web.requests.method_advice import NO_XML_RPC, UPLOADS_ARE_OFF, is_form, is_xml_rpc
 from twisted_index.web.responses.send import header
+from twisted_index.web.uploads.form_validation import check_action
 from twisted_index.web.uploads.multipart_form import MAX_FORM_OVERHEAD, parse_boundary, too_large
 from twisted_index.web.uploads.receiver import Admission, Receiver
 from twisted_index.web.uploads.responses import accepted, rejected
 from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
-from twisted_index.web.uploads.validation import check_action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

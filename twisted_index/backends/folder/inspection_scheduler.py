@@ -1,7 +1,8 @@
 """
 Inspects the distribution files of a project: from memory, from the cache, or by reading in threads.
 
-A file is read once for all waiting requests, and again only when its size or times change.
+A file is read once for all waiting requests, and again only when its size or times change. One that is new
+to this process, or has changed, has every member verified before it is listed.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class KnownFile:
 KnownFiles: TypeAlias = dict[bytes, KnownFile]
 
 
-class Inspector:
+class InspectionScheduler:
     """
     Inspects files and fills `KnownFiles`.
 
@@ -94,35 +95,35 @@ class Inspector:
         self._validator = validator
         self._reading: dict[tuple[bytes, StatKey], list[Deferred[KnownFile]]] = {}
 
-    def needs_inspection(self, entry: ListingEntry, knowledge: KnownFiles) -> bool:
+    def needs_inspection(self, entry: ListingEntry, known_files: KnownFiles) -> bool:
         """Return whether a file has no result yet, or one that has to be confirmed."""
-        known = knowledge.get(entry.path)
+        known = known_files.get(entry.path)
         if known is None or known.key != entry.key:
             return True
         return not known.settled and self._validator.monotonic() - known.read_at >= RACY_SECONDS
 
     async def inspect_all(
-        self, entries: Iterable[ListingEntry], knowledge: KnownFiles, *, is_new: bool = False
+        self, entries: Iterable[ListingEntry], known_files: KnownFiles, *, is_new: bool = False
     ) -> None:
         """
         Inspect those of the files that need it.
 
         Args:
             entries: The files.
-            knowledge: The inspected files of their project; filled in.
+            known_files: The inspected files of their project; filled in.
             is_new: Whether uninspected files were added or changed since the project was last listed.
         """
-        missing = [entry for entry in entries if self.needs_inspection(entry, knowledge)]
+        missing = [entry for entry in entries if self.needs_inspection(entry, known_files)]
         if not missing:
             return
-        await self._recall(missing, knowledge)
-        rest = iter([entry for entry in missing if self.needs_inspection(entry, knowledge)])
-        lanes = [Deferred.fromCoroutine(self._run_lane(rest, knowledge, is_new)) for _ in range(_LANES)]
+        await self._recall(missing, known_files)
+        rest = iter([entry for entry in missing if self.needs_inspection(entry, known_files)])
+        lanes = [Deferred.fromCoroutine(self._run_lane(rest, known_files, is_new)) for _ in range(_LANES)]
         for outcome in await DeferredList(lanes, consumeErrors=True):
             if isinstance(outcome[1], Failure):
                 raise outcome[1].value
 
-    async def verify(self, entry: ListingEntry, knowledge: KnownFiles) -> bool:
+    async def verify(self, entry: ListingEntry, known_files: KnownFiles) -> bool:
         """
         Verify the checksums of all members of a file that was listed without this check.
 
@@ -132,17 +133,17 @@ class Inspector:
         Raises:
             OutOfResources: The server lacks the resources; the result is still unknown.
         """
-        before = knowledge.get(entry.path)
+        before = known_files.get(entry.path)
         if before is None or before.key != entry.key or before.verified:
             return True
         assert isinstance(before.result, FileFacts)
         sha256 = before.result.sha256
         result = await self._reader.run(
-            inspect, entry.path, entry.distribution, entry.key, whole=True, sha256=sha256
+            inspect, entry.path, entry.distribution, entry.key, verify_members=True, sha256=sha256
         )
-        if knowledge.get(entry.path) is before:
+        if known_files.get(entry.path) is before:
             known = _known(entry.key, result, True, before.read_at)
-            knowledge[entry.path] = self._note(entry, known, before)
+            known_files[entry.path] = self._note(entry, known, before)
             self._remember([(entry, known)])
         return isinstance(result, FileFacts)
 
@@ -150,10 +151,10 @@ class Inspector:
         """Delete the cached results of files that are gone."""
         self._cache_thread.run(self._cache.delete, folder, names).addErrback(_ignore)
 
-    async def _recall(self, missing: list[ListingEntry], knowledge: KnownFiles) -> None:
+    async def _recall(self, missing: list[ListingEntry], known_files: KnownFiles) -> None:
         by_folder: defaultdict[bytes, list[ListingEntry]] = defaultdict(list)
         for entry in missing:
-            if entry.path not in knowledge or knowledge[entry.path].key != entry.key:
+            if entry.path not in known_files or known_files[entry.path].key != entry.key:
                 by_folder[entry.folder].append(entry)
         for folder, entries in by_folder.items():
             keys = {entry.name: entry.key for entry in entries}
@@ -161,14 +162,14 @@ class Inspector:
             for entry in entries:
                 if entry.name in cached:
                     result, settled = cached[entry.name]
-                    knowledge[entry.path] = KnownFile(entry.key, result, settled, -math.inf)
+                    known_files[entry.path] = KnownFile(entry.key, result, settled, -math.inf)
 
-    async def _run_lane(self, entries: Iterator[ListingEntry], knowledge: KnownFiles, is_new: bool) -> None:
+    async def _run_lane(self, entries: Iterator[ListingEntry], known_files: KnownFiles, is_new: bool) -> None:
         fresh: list[tuple[ListingEntry, KnownFile]] = []
         try:
             for entry in entries:
-                before = knowledge.get(entry.path)
-                knowledge[entry.path] = known = await self._read(entry, before, is_new)
+                before = known_files.get(entry.path)
+                known_files[entry.path] = known = await self._read(entry, before, is_new)
                 if not _is_same(before, known):
                     fresh.append((entry, known))
                 if len(fresh) >= _BATCH:
@@ -191,8 +192,8 @@ class Inspector:
         settled = aged or self._validator.is_settled(entry.key.ctime_ns)
         # For files older than this process, verification is postponed, never skipped. A file server's
         # clock may differ from this host's, so times are only the last resort.
-        whole = is_new or unconfirmed is not None or not self._validator.predates(entry.key.ctime_ns)
-        reading = self._reader.run(inspect, entry.path, entry.distribution, entry.key, whole=whole)
+        verify = is_new or unconfirmed is not None or not self._validator.predates(entry.key.ctime_ns)
+        reading = self._reader.run(inspect, entry.path, entry.distribution, entry.key, verify_members=verify)
         if entry.distribution.extension == ".tar" and not settled:
             reading.addCallback(lambda result: result if isinstance(result, Rejection) else UNSETTLED)
         reading.addCallback(lambda result: self._note(entry, _known(entry.key, result, settled, now), before))

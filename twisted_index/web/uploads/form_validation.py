@@ -1,7 +1,8 @@
 """
 Validates an upload form: whether its fields are consistent with its file. Pure.
 
-Each message names the field and says what to do.
+Each message names the field and says what to do. Out of scope: whether the file may be published, or exists
+already (see `IStore`).
 """
 
 from __future__ import annotations
