@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.internet.defer import Deferred, FirstError
+from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -223,6 +224,8 @@ class IndexResource(Resource):
             close_response(response)
 
     def _send_failure(self, failure: Any, request: Request, gone: list[object]) -> None:
+        if failure.check(ConnectionDone) and getattr(request, "channel", None) is None:
+            return
         _log.failure("A request failed", failure=failure)
         if gone:
             return
