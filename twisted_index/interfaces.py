@@ -294,7 +294,7 @@ class IAccessControl(Interface):
 
     def authenticate(credentials: Credentials) -> MaybeAwaitable[Identity]:
         """
-        Authenticate a request, without blocking the reactor.
+        Authenticate a request, without blocking the reactor; cancelled if the client leaves.
 
         Returns:
             ANONYMOUS without credentials.

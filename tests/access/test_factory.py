@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from twisted.cred.credentials import UsernamePassword
 from twisted.cred.strcred import ICheckerFactory, findCheckerFactory
+from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
 from twisted_index.access import factory
@@ -16,12 +18,13 @@ from twisted_index.access.factory import make_access
 from twisted_index.access.htpasswd import HtpasswdPlugin
 from twisted_index.access.tokens import TokenStore
 from twisted_index.access.trusted_proxies import TrustedProxies
+from twisted_index.concurrency.fair_queue import FairQueue
 from twisted_index.config.parsers import trusted_proxy
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials
 
-from .conftest import ALICE, outcome
+from .conftest import ALICE, OnDemand, outcome
 
 #: Basic alice:wonderland
 AUTHORIZATION = b"Basic YWxpY2U6d29uZGVybGFuZA=="
@@ -87,6 +90,26 @@ def test_users_of_the_system_are_asked_in_a_thread(access, worker, monkeypatch):
 
     assert alice(made).user == "alice"
     assert len(worker.calls) == 1
+
+
+def test_whoever_leaves_frees_no_thread_that_is_still_busy(monkeypatch, clock):
+    from twisted.plugins import cred_unix
+
+    monkeypatch.setattr(factory, "_require_crypt", lambda: None)
+    monkeypatch.setattr(
+        cred_unix.UNIXChecker, "requestAvatarId", lambda self, given: cred_unix.defer.succeed(given.username)
+    )
+    later, turns = OnDemand(), FairQueue(clock, limit=1)
+    checker = factory.make_checker("unix", clock, later, turns)
+    first, second = (checker.requestAvatarId(UsernamePassword(b"alice", b"x")) for _ in range(2))
+    first.addErrback(lambda failure: failure.trap(CancelledError))
+    first.cancel()
+
+    assert len(later.waiting) == 1
+    later.work()
+    assert len(later.waiting) == 1
+    later.work()
+    assert outcome(second) == b"alice"
 
 
 def test_rights_come_from_their_file(access, users, tmp_path):

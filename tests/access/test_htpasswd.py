@@ -284,6 +284,25 @@ def test_whoever_leaves_takes_nobody_along(busy, later):
     assert outcome(_again(busy, later)) == b"alice"
 
 
+def test_a_password_that_nobody_waits_for_any_more_is_not_hashed(busy, later):
+    """Else guesses would pile up: a client can send them faster than they get their turns."""
+    busy._file._wall = lambda: 1e12
+    busy.load()
+    asked = [busy.requestAvatarId(UsernamePassword(b"alice", b"%d" % number)) for number in range(100)]
+    stays = busy.requestAvatarId(UsernamePassword(b"alice", b"99"))
+    for one in asked:
+        one.addErrback(lambda failure: failure.trap(CancelledError))
+        one.cancel()
+
+    assert len(busy._checks) == 3
+    assert len(later.waiting) == 2, "what has begun keeps its turn, as it keeps its thread"
+    settle(later)
+    assert hashed(later) == 3
+    assert busy._checks == {}
+    with pytest.raises(UnauthorizedLogin):
+        outcome(stays)
+
+
 def _again(busy, later):
     work = busy.requestAvatarId(UsernamePassword(b"alice", b"wonderland"))
     settle(later)

@@ -156,4 +156,4 @@ def test_no_timer_runs_and_nothing_is_kept_when_nobody_waits(clock):
     assert clock.getDelayedCalls() == []
     clock.advance(2)
     turns.acquire(QueueKey())
-    assert len(turns._queues) <= 1
+    assert len(turns._lanes) <= 1

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 
 from tests.kit.rights import (
     OPEN,
@@ -55,6 +57,33 @@ def test_what_is_not_everyones_is_forbidden_to_whoever_is_known(index: GuardedIn
 def test_a_wrong_password_is_told_so_where_it_matters(index: GuardedIndex):
     assert index.get(PAGE, headers={"Authorization": basic("alice", "wrong")}).status == 401
     assert index.get("/simple/", headers={"Authorization": basic("alice", "wrong")}).status == 401
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", PAGE), ("POST", "/legacy/"), ("POST", "/-/yank")])
+def test_whoever_leaves_gives_up_waiting_for_its_password_to_be_checked(
+    index: GuardedIndex, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+):
+    """Else clients that send a guess and leave fill the memory."""
+    checks: list[Deferred[bytes]] = []
+    left: list[Deferred[bytes]] = []
+
+    def check(*_: object) -> Deferred[bytes]:
+        checks.append(Deferred(left.append))
+        return checks[-1]
+
+    monkeypatch.setattr(InMemoryUsernamePasswordDatabaseDontUse, "requestAvatarId", check)
+    logged: list[object] = []
+    globalLogPublisher.addObserver(logged.append)
+    try:
+        connection = index.connect()
+        headers = as_user("alice") | {"Content-Type": "application/json"}
+        connection.ask(path, method=method, headers=headers, body=b'{"project": "secret-lib"}')
+        assert (len(checks), left) == (1, [])
+        connection.disconnect()
+    finally:
+        globalLogPublisher.removeObserver(logged.append)
+    assert left == checks
+    assert "log_failure" not in str(logged)
 
 
 def test_a_wrong_password_costs_nobody_what_is_everyones(index: GuardedIndex):

@@ -22,6 +22,7 @@ from twisted_index.access.rights_file import FixedRights, IRightsProvider, Right
 from twisted_index.access.tokens import TokenStore
 from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
+from twisted_index.concurrency.single_flight import SharedResult
 from twisted_index.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -215,13 +216,17 @@ class _InThread:
 
     async def _check(self, credentials: Any) -> Any:
         await self._turns.acquire(getattr(credentials, "queue_key", QueueKey()))
-        try:
-            avatar_id = await self._worker.run(_call, self._checker.requestAvatarId, credentials)
-        finally:
-            self._turns.release()
+        # A client may leave, but the turn lasts as long as the thread is busy.
+        avatar_id = await SharedResult(Deferred.fromCoroutine(self._run(credentials))).wait()
         if avatar_id is None:
             raise UnauthorizedLogin
         return avatar_id
+
+    async def _run(self, credentials: Any) -> Any:
+        try:
+            return await self._worker.run(_call, self._checker.requestAvatarId, credentials)
+        finally:
+            self._turns.release()
 
 
 def _call(check: Callable[[Any], Deferred[Any]], credentials: Any) -> Any:

@@ -240,17 +240,20 @@ class HtpasswdChecker:
             return False
         shared = self._checks.get(cache_key)
         if shared is None:
-            work = Deferred.fromCoroutine(self._hash(cache_key, stored, password, queue_key))
-            shared = SharedResult(work)
+            turn = self._queue.acquire(queue_key)
+            work = Deferred.fromCoroutine(self._hash(cache_key, stored, password, turn))
+            # Without clients the turn is given up, or guesses would pile up. A hash that has begun goes on,
+            # since its thread cannot be stopped.
+            shared = SharedResult(work, turn.cancel)
             if not work.called:
                 self._checks[cache_key] = shared
         return await shared.wait()
 
     async def _hash(
-        self, cache_key: bytes, stored: PasswordHash, password: bytes, queue_key: QueueKey
+        self, cache_key: bytes, stored: PasswordHash, password: bytes, turn: Deferred[None]
     ) -> bool:
         try:
-            await self._queue.acquire(queue_key)
+            await turn
             try:
                 return await self._worker.run(stored.matches, password)
             finally:

@@ -2,14 +2,13 @@
 A fair queue for password hashing.
 
 Password hashing is deliberately slow, so one client sending many passwords could starve the rest. So only
-a few are hashed at once, and the others wait in queues that take turns, one per client network. Guesses
-wait in a queue of their own, with a pause after each. The queue refuses nothing: a correct password gets
+a few are hashed at once, and the others wait in lanes that take turns, one lane per client network. Guesses
+wait in a lane of their own, with a pause after each. The queue refuses nothing: a correct password gets
 its turn, however many wrong ones are sent.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ class QueueKey:
     Where to wait.
 
     Attributes:
-        name: Of those who share it.
+        name: Of the lane.
         interval: Seconds from the beginning of one turn in it to that of the next.
     """
 
@@ -37,18 +36,17 @@ class QueueKey:
 
 
 @dataclass(slots=True)
-class _Queue:
+class _Lane:
     """
-    Those who wait in a lane.
+    Those who wait under one name.
 
     Attributes:
-        pause: See Lane.
-        not_before: Reactor seconds.
+        ready: Reactor seconds from which the next may go.
         waiting: The youngest last.
     """
 
-    pause: float
-    not_before: float = 0.0
+    ready: float
+    interval: float = 0.0
     waiting: list[Deferred[None]] = field(default_factory=list)
 
 
@@ -64,19 +62,19 @@ class FairQueue:
     def __init__(self, clock: IReactorTime, limit: int = PARALLEL_HASHES) -> None:
         self._clock = clock
         self._free = limit
-        self._queues: OrderedDict[bytes, _Queue] = OrderedDict()
+        self._lanes: dict[bytes, _Lane] = {}
         self._timer: IDelayedCall | None = None
 
-    def acquire(self, lane: QueueKey) -> Deferred[None]:
+    def acquire(self, key: QueueKey) -> Deferred[None]:
         """
         Wait for a turn. Its owner calls `release`; a waiter may cancel.
 
-        How many wait is bounded by the number of connections: each of them waits for an answer.
+        How many wait is bounded by the number of connections: who leaves, cancels.
         """
-        turn: Deferred[None] = Deferred(lambda left: self._leave(lane, left))
-        queue = self._queues.setdefault(lane.name, _Queue(lane.interval))
-        queue.pause = lane.interval
-        queue.waiting.append(turn)
+        lane = self._lanes.setdefault(key.name, _Lane(self._clock.seconds()))
+        lane.interval = key.interval
+        turn: Deferred[None] = Deferred(lane.waiting.remove)
+        lane.waiting.append(turn)
         self._go_on()
         return turn
 
@@ -85,44 +83,29 @@ class FairQueue:
         self._free += 1
         self._go_on()
 
-    def _leave(self, lane: QueueKey, turn: Deferred[None]) -> None:
-        queue = self._queues.get(lane.name)
-        if queue is not None and turn in queue.waiting:
-            queue.waiting.remove(turn)
-
     def _go_on(self) -> None:
-        """Give away what turns there are, then wait for the end of the shortest pause."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._free and (turn := self._next()) is not None:
+        """Give away what turns there are."""
+        while self._free and (lane := self._next()) is not None:
             self._free -= 1
-            turn.callback(None)
-        if self._free and self._timer is None:
-            self._wait()
-
-    def _next(self) -> Deferred[None] | None:
-        """Take the next waiter from the first queue that is not paused, and move that queue to the end."""
-        now = self._clock.seconds()
-        for name, queue in list(self._queues.items()):
-            if queue.not_before > now:
-                continue
-            if not queue.waiting:
-                del self._queues[name]
-                continue
-            self._queues.move_to_end(name)
-            queue.not_before = now + queue.pause
             # Where guesses pile up, the newest goes first: a client that sends a correct password now
             # does not wait behind a heap of wrong ones.
-            return queue.waiting.pop(-1 if queue.pause else 0)
-        return None
+            lane.waiting.pop(-1 if lane.interval else 0).callback(None)
 
-    def _wait(self) -> None:
-        """Continue when a pause is over; without waiters, no timer runs."""
-        starts = [queue.not_before for queue in self._queues.values() if queue.waiting]
-        if starts:
-            self._timer = self._clock.callLater(max(0.0, min(starts) - self._clock.seconds()), self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._go_on()
+    def _next(self) -> _Lane | None:
+        """Choose the lane that has been ready longest; without one, wait for the first that will be."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        now = self._clock.seconds()
+        self._lanes = {name: lane for name, lane in self._lanes.items() if lane.waiting or lane.ready > now}
+        waiting = [name for name, lane in self._lanes.items() if lane.waiting]
+        if not waiting:
+            return None
+        name = min(waiting, key=lambda name: self._lanes[name].ready)
+        lane = self._lanes[name]
+        if lane.ready > now:
+            self._timer = self._clock.callLater(lane.ready - now, self._go_on)
+            return None
+        lane.ready = now + lane.interval
+        # Behind the others that are ready at the same moment.
+        self._lanes[name] = self._lanes.pop(name)
+        return lane

@@ -7,6 +7,7 @@ one may already have passed what changed.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -25,29 +26,35 @@ class SharedResult(Generic[T]):
 
     Args:
         work: Provides the result.
+        abandon: Called when the last waiter has left; without it the work goes on.
     """
 
-    def __init__(self, work: Deferred[T]) -> None:
-        self._waiters: list[Deferred[T]] = []
+    def __init__(self, work: Deferred[T], abandon: Callable[[], None] = lambda: None) -> None:
+        self._abandon = abandon
+        self._waiters: deque[Deferred[T]] = deque()
         self._result: list[T | Failure] = []
         work.addBoth(self._finish)
 
     def wait(self) -> Deferred[T]:
         """Wait for the result; fires at once if it is there. A waiter may be cancelled by itself."""
-        waiter: Deferred[T] = Deferred()
+        waiter: Deferred[T] = Deferred(self._leave)
         self._waiters.append(waiter)
         if self._result:
             self._deliver(self._result[0])
         return waiter
+
+    def _leave(self, waiter: Deferred[T]) -> None:
+        self._waiters.remove(waiter)
+        if not self._waiters:
+            self._abandon()
 
     def _finish(self, result: T | Failure) -> None:
         self._result.append(result)
         self._deliver(result)
 
     def _deliver(self, result: T | Failure) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            fire(waiter, result)
+        while self._waiters:
+            fire(self._waiters.popleft(), result)
 
 
 class SingleFlight(Generic[K, T]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -197,6 +198,8 @@ class IndexResource(Resource):
             close_response(response)
 
     def _send_failure(self, failure: Any, request: Request, gone: list[object]) -> None:
+        if failure.check(ConnectionDone) and getattr(request, "channel", None) is None:
+            return
         _log.failure("A request failed", failure=failure)
         if gone:
             return

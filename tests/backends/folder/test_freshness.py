@@ -259,6 +259,7 @@ def test_a_folder_that_empties_leaves_the_list_within_the_rescan_time(folder: Fo
 
 
 def test_a_restart_reads_no_file_again(tmp_path: Path, serve, monkeypatch):
+    from twisted_index.backends.folder import inspection_scheduler as scheduler
 
     root = tmp_path / "root"
     for number in range(3):

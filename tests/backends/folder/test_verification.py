@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import Folder, Times
+from twisted_index.backends.folder import inspection_scheduler as scheduler
 from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import make_sdist, make_wheel

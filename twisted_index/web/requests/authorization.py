@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Forbidden, Unauthorized
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials
@@ -71,13 +74,21 @@ class Authorizer:
         Raises:
             Unauthorized: Its credentials are wrong.
             TooManyRequests: There were too many wrong passwords.
+            ConnectionDone: The client has left.
         """
         if self._access is None:
             return ANONYMOUS
         client = self._client_info.read(request)
         authorization = header(request, b"Authorization")
         credentials = Credentials(authorization=authorization, address=client.address, user=client.user)
-        identity = await result_of(self._access.authenticate, credentials)
+        identifying = Deferred.fromCoroutine(result_of(self._access.authenticate, credentials))
+        if not identifying.called:
+            # A client that leaves must not keep its place in the queue of passwords.
+            request.notifyFinish().addErrback(lambda _gone: identifying.cancel())
+        try:
+            identity = await identifying
+        except CancelledError:
+            raise ConnectionDone from None
         if identity.is_authenticated:
             # For the access log.
             request.user_name = identity.name  # type: ignore[attr-defined]
