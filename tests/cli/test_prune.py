@@ -84,4 +84,4 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other_from_it(
     code, out, err = console.told("prune", *words)
     assert code == 1
     assert out.count(" is deleted.") == 6
-    assert err.startswith("twisted-index: aaa-1.0.tar.gz: It lies in a folder that the server may not change")
+    assert err.startswith("twisted-index: aaa-1.0.tar.gz: It is in a folder that the server cannot change")
