@@ -231,7 +231,7 @@ class IndexResource(Resource):
         elif getattr(request.site, "displayTracebacks", False):
             request.processingFailed(failure)
         else:
-            message = "The server failed to respond; its log says why."
+            message = "The server failed to respond; see its log for the reason."
             send_response(
                 request, message_response(500, message, header(request, b"Accept")), self.common_headers
             )
@@ -268,7 +268,7 @@ class IndexResource(Resource):
 
     def _refuse_loop(self, via: bytes) -> None:
         if self._instance is not None and self._instance in via:
-            raise LoopDetected("This server is its own upstream: the request has come back to it.")
+            raise LoopDetected("This server is its own upstream: the request looped back to it.")
         if via:
             remember_via(via)
 

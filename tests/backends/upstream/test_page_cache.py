@@ -516,7 +516,7 @@ def test_what_left_a_page_is_remembered_within_bounds_and_what_was_fetched_longe
 
 
 def busy(rest: int | None) -> TemporaryFailure:
-    return TemporaryFailure("The upstream cannot answer right now (429).", rest)
+    return TemporaryFailure("The upstream is temporarily unavailable (429).", rest)
 
 
 def test_a_rest_that_was_asked_for_is_kept_to_by_all_who_come(bench: Bench):
@@ -525,7 +525,7 @@ def test_a_rest_that_was_asked_for_is_kept_to_by_all_who_come(bench: Bench):
         bench.snapshot()
     bench.clock.advance(20.5)
     for _ in range(3):
-        with pytest.raises(Unavailable, match="not to be asked again for 40 seconds") as told:
+        with pytest.raises(Unavailable, match="requested no retry for 40 seconds") as told:
             bench.snapshot()
         assert told.value.retry_after == 40
     assert bench.remote.count("page") == 1
