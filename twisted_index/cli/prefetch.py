@@ -47,9 +47,9 @@ def run(arguments: Sequence[str]) -> int:
     """Resolve requirements as pip would, and fetch what they need; 1 if anything did not come."""
     options = _parser().parse_args(arguments)
     if not options.requirements and not options.requirement:
-        raise ConfigurationError("There is nothing to fetch; name requirements, or a file of them with -r.")
+        raise ConfigurationError("There is nothing to fetch; give requirements, or a file of them with -r.")
     if not 1 <= options.jobs <= _MOST_JOBS:
-        raise ConfigurationError(f"--jobs goes from 1 to {_MOST_JOBS}.")
+        raise ConfigurationError(f"--jobs must be from 1 to {_MOST_JOBS}.")
     if options.index_url is not None:
         url = _index_url(options.index_url)
         return _in_reactor(lambda reactor: _prefetch(url, options, reactor))
@@ -126,7 +126,7 @@ async def _wanted(
         try:
             wanted |= {file.url: file for file in await all_files(index, release)}
         except SimpleIndexError as error:
-            unread.append(f"The page of {release.project} cannot be had: {error.message}")
+            unread.append(f"The page of {release.project} cannot be fetched: {error.message}")
     return list(wanted.values()), unread
 
 
@@ -166,10 +166,10 @@ def _own_settings(config: str | None) -> Settings:
     upstreams = settings.upstreams
     if not upstreams.urls and not any(rule.upstream for rule in upstreams.routes):
         raise ConfigurationError(
-            "There is no upstream to fetch from; set one, or name a server by --index-url."
+            "There is no upstream to fetch from; set one, or give a server with --index-url."
         )
     if upstreams.offline:
-        raise ConfigurationError("The configuration says offline, so that nothing can be fetched.")
+        raise ConfigurationError("The configuration sets offline, so nothing can be fetched.")
     if upstreams.mode != "cache":
         raise ConfigurationError(f"There is no cache to fill with upstream-mode {upstreams.mode}.")
     return replace(

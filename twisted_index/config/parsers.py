@@ -184,7 +184,7 @@ def single_word(raw: object) -> str:
     """Read text without blanks around it or in it."""
     found = text(raw).strip()
     if found != "".join(found.split()):
-        raise ValueError(f"{found!r} has a blank in it; write several patterns one by one")
+        raise ValueError(f"{found!r} contains a space; write several patterns separately")
     return found
 
 
@@ -246,7 +246,7 @@ def credential_checker(folder: str, raw: object) -> str:
     if found["type"] != "htpasswd":
         return found[0]
     if not (found["rest"] or ":")[1:].strip():
-        raise ValueError("the file is not named; write it like htpasswd:FILE")
+        raise ValueError("the file is missing; write it like htpasswd:FILE")
     return f"htpasswd:{path(folder, found['rest'][1:])}"
 
 

@@ -103,7 +103,7 @@ class ConfigReloader:
             self.apply(holding)
             self.settings = holding
             _log.info(
-                "The configuration is read anew: {path} ({names})",
+                "Reloaded the configuration: {path} ({names})",
                 path=self._file.path,
                 names=", ".join(changed),
             )
@@ -120,7 +120,7 @@ class ConfigReloader:
         """Say once what is wrong with the file."""
         if objection != self._objection:
             self._objection = objection
-            _log.critical("The settings stay as they were. {objection}", objection=objection)
+            _log.critical("The settings are unchanged. {objection}", objection=objection)
 
 
 def reloadable(running: Settings, wanted: Settings) -> Settings:

@@ -79,7 +79,7 @@ def public_write_error(error: OSError) -> SimpleIndexError:
         return Unavailable("The server's package folder does not exist.")
     if error.errno in _TOO_MANY_FILES:
         return Unavailable("The server has too many open files.")
-    return Unavailable("The server's package folder cannot be changed right now; its log says why.")
+    return Unavailable("The server's package folder cannot be changed right now; see its log for the reason.")
 
 
 @contextmanager

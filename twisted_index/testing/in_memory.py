@@ -201,7 +201,7 @@ class SiteInMemory:
         finally:
             connection.disconnect()
         if len(replies) != 1:
-            raise IncompleteResponse(f"{len(replies)} answers came to {method} {path}.")
+            raise IncompleteResponse(f"{len(replies)} responses were sent to {method} {path}.")
         return replies[0]
 
     def head(

@@ -381,7 +381,7 @@ def test_where_the_truth_cannot_be_told_nothing_is_left_half_done(
 
 def test_what_cannot_be_noted_is_told_and_stays(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     def refuse(event: AuditEvent) -> None:
-        raise Unavailable("The change was made, but cannot be noted in the history of this server.")
+        raise Unavailable("The change was made, but could not be recorded in this server's history.")
 
     with monkeypatch.context() as patched:
         patched.setattr(shop.audit_log, "record", refuse)

@@ -642,7 +642,7 @@ def test_refresh_says_what_it_did(pinned: Bench, capsys: pytest.CaptureFixture[s
     assert cli.main(["refresh", "Demo", *options]) == 0
     assert capsys.readouterr().out == "Forgot what 1 upstream said of demo.\n"
     assert cli.main(["refresh", "other", *options]) == 1
-    assert capsys.readouterr().err == "twisted-index: Nothing is known of other.\n"
+    assert capsys.readouterr().err == "twisted-index: Nothing is cached for other.\n"
     assert cli.main(["refresh", "../x", *options]) == 64
     assert cli.main(["refresh", *options]) == 64
     assert cli.main(["refresh", "demo", "--state", "none"]) == 64

@@ -74,7 +74,9 @@ def translate_errors(what: str) -> Iterator[None]:
         # bz2 raises OSError for bad data too, but only the system sets errno. And EINVAL speaks of
         # an argument, which here can only be a position that zipfile took from the file.
         if error.errno not in (None, errno.EINVAL):
-            raise UnreadableFile("The file could not be read.", "Look at its disk and its rights.") from error
+            raise UnreadableFile(
+                "The file could not be read.", "Check the disk and the file's permissions."
+            ) from error
         raise BadArchive(reason) from error
     except _HOSTILE as error:
         raise BadArchive(reason) from error

@@ -56,7 +56,7 @@ class PendingCall(Generic[T]):
         Raises:
             AssertionError: There is no answer.
         """
-        assert self.outcome, f"{self._question!r} has no answer; settle() has to let its work finish"
+        assert self.outcome, f"{self._question!r} has no result; settle() must let its work finish"
         if isinstance(self.outcome[0], Failure):
             self.outcome[0].raiseException()
         found: T = self.outcome[0]

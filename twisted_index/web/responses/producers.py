@@ -101,7 +101,7 @@ class Producer:
     def _give_up(self) -> None:
         """Cut the client off: the file is not what was promised any more, and only that tells."""
         if not self._done:
-            _log.warn("A file was rewritten while it was sent; the client was cut off.")
+            _log.warn("A file was rewritten while being sent; the connection was aborted.")
             self._cut_off()
 
     def _cut_off(self) -> None:

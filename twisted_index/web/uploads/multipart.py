@@ -110,7 +110,7 @@ class MultipartParser:
         # Where it cannot stand any more, or where it stands.
         earliest = at if at >= 0 else max(0, len(self._buffer) - len(self._boundary))
         if self._skipped + earliest > MAX_PREAMBLE:
-            raise _malformed("the boundary that its Content-Type names does not come")
+            raise _malformed("the boundary of its Content-Type does not occur")
         if at < 0:
             self._skipped += earliest
             self._at = earliest
@@ -135,7 +135,7 @@ class MultipartParser:
         elif len(self._buffer) - self._at <= _MAX_LINE and _BEGUN_REST.fullmatch(self._buffer, self._at):
             return None
         else:
-            raise _malformed("something follows a boundary in its line")
+            raise _malformed("a boundary line contains further text")
         return ()
 
     def _begin_part(self) -> None:
@@ -166,9 +166,9 @@ class MultipartParser:
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
-            raise _malformed("a header of its parts is not in UTF-8") from None
+            raise _malformed("a part header is not in UTF-8") from None
         if "\n" in text or "\r" in text:
-            raise _malformed("a line of it ends as others do not")
+            raise _malformed("its line endings are inconsistent")
         if text[0] in " \t" and self._head:
             name, value = self._head.pop()
             self._head.append((name, f"{value} {text.strip()}"))
@@ -177,7 +177,7 @@ class MultipartParser:
             return
         name, colon, value = text.partition(":")
         if not colon:
-            raise _malformed("a header of its parts has no colon")
+            raise _malformed("a part header has no colon")
         self._head.append((name.strip().title(), value.strip()))
 
     def _described(self) -> FormPart:
@@ -214,7 +214,7 @@ class MultipartParser:
         self._at = len(self._buffer)
         # With the two hyphens that end the last boundary.
         if self._skipped > MAX_PREAMBLE + 2:
-            raise _malformed("too much follows its last boundary")
+            raise _malformed("too much data follows its last boundary")
 
 
 def _extended_filename(disposition: str) -> str | None:
@@ -228,7 +228,7 @@ def _extended_filename(disposition: str) -> str | None:
 
 
 def _too_long() -> BadRequest:
-    return BadRequest("The form has too long headers of its parts.")
+    return BadRequest("The form's part headers are too long.")
 
 
 def _malformed(why: str) -> BadRequest:

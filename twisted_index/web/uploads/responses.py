@@ -43,7 +43,7 @@ def rejected(error: SimpleIndexError, accept: bytes | None) -> Response:
 
 def accepted(filename: str, new: bool) -> Response:
     """Say that an upload was taken, or that the same bytes are there already; both are a success."""
-    sentence = f"Published {filename}." if new else f"{filename} is here already, with these very bytes."
+    sentence = f"Published {filename}." if new else f"{filename} already exists with identical content."
     return message_response(200, sentence, b"text/plain")
 
 
