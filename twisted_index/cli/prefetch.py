@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Fetch into the cache of an index what requirements need, as pip resolves them here.",
         allow_abbrev=False,
     )
-    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT", help="as pip takes them")
+    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT", help="as for pip")
     parser.add_argument(
         "-r", "--requirement", action="append", default=[], metavar="FILE", help="of requirements"
     )

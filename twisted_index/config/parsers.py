@@ -176,7 +176,7 @@ def max_upload(raw: object) -> int:
     """Read a size that is not 0."""
     found = size(raw)
     if not found:
-        raise ValueError("this cannot be 0; leave upload out to take none")
+        raise ValueError("this cannot be 0; omit upload to accept none")
     return found
 
 

@@ -250,5 +250,5 @@ def _explain_sdist(filename: str) -> InvalidFilename | None:
         return None
     return InvalidFilename(
         f'"{begun[1]}" is not a version that PEP 440 allows.',
-        "Give the project a valid version, as 1.0, 1.0.dev3 or 1.0+local are, and build the file again.",
+        "Give the project a valid version, such as 1.0, 1.0.dev3 or 1.0+local, and build the file again.",
     )

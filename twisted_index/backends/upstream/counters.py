@@ -17,7 +17,7 @@ _COUNTERS = {
     "page_stale": "Stale pages that were served because the upstream was unavailable.",
     "file_hits": "Upstream files and documents that were in the cache.",
     "file_misses": "Upstream files and documents that had to be fetched.",
-    "file_joined": "Upstream files that another request was fetching already.",
+    "file_joined": "Upstream files that another request was already fetching.",
     "files_refused": "Upstream files that differed from what the upstream had promised.",
     "bytes_from_upstream": "Bytes of files that came from upstreams.",
 }

@@ -147,7 +147,7 @@ class _Harness:
                     found = content.read()
             finally:
                 content.close()
-        assert len(found) == body.size, f"{len(found)} bytes came of {body.size}"
+        assert len(found) == body.size, f"received {len(found)} of {body.size} bytes"
         assert body.sha256 in (None, hashlib.sha256(found).hexdigest()), "the digest is that of other bytes"
         return found
 
@@ -228,7 +228,7 @@ class SourceHarness(_Harness):
 
     def corrupt(self, file: BuiltFile) -> None:
         """Let other bytes come for a file than its page promises, but as many; called before it is opened."""
-        _skip("how other bytes than the promised ones can come")
+        _skip("how to serve other bytes than the promised ones")
 
     def show_changes(self) -> None:
         """Let time pass until what was added or removed has to show."""
