@@ -68,7 +68,7 @@ def finish(process):
 @pytest.mark.parametrize(
     ("words", "env", "part"),
     [
-        (["nope"], {}, "nope' cannot be read: No such file or directory. Make it (mkdir -p "),
+        (["nope"], {}, "nope' cannot be read: No such file or directory. Create it (mkdir -p "),
         (["file"], {}, "file' cannot be read: Not a directory."),
         pytest.param(
             ["locked"],

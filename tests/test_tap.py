@@ -226,7 +226,7 @@ def test_shells_can_complete_options_and_folders():
 def test_a_folder_that_is_not_there_is_one_line(here):
     assert (
         refusal("--path", "nope") == f"The folder '{here}/nope' cannot be read: No such file or directory."
-        f" Make it (mkdir -p {here}/nope), or name another."
+        f" Create it (mkdir -p {here}/nope), or use another."
     )
 
 
@@ -265,7 +265,7 @@ def test_a_tls_endpoint_without_its_folder_is_one_line(here):
     told = refusal("--listen", "tls:nope:port=8443")
 
     assert told.endswith(
-        f"cannot be read: No such file or directory. Make it (mkdir -p {here}/nope), or name another."
+        f"cannot be read: No such file or directory. Create it (mkdir -p {here}/nope), or use another."
     )
 
 

@@ -275,6 +275,4 @@ class SimpleIndexService(MultiService):
 
 
 def _log_sweep(failure: Failure) -> None:
-    _log.warn(
-        "What unfinished uploads left could not be looked for: {error}", error=failure.getErrorMessage()
-    )
+    _log.warn("Could not check for unfinished uploads: {error}", error=failure.getErrorMessage())

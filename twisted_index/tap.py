@@ -246,7 +246,7 @@ def _check_folder(path: str) -> None:
     except OSError as error:
         # It is not made here: a mount that is away must not become an empty index.
         missing = isinstance(error, FileNotFoundError)
-        advice = f" Make it (mkdir -p {shlex.quote(path)}), or name another." if missing else ""
+        advice = f" Create it (mkdir -p {shlex.quote(path)}), or use another." if missing else ""
         raise ConfigurationError(f"The folder {path!r} cannot be read: {error.strerror}.{advice}") from error
 
 

@@ -67,7 +67,7 @@ def test_without_credentials_it_is_nobody(make, checker):
 def test_a_wrong_password_and_an_unknown_user_are_told_alike(make, checker, user, password):
     with pytest.raises(Unauthorized) as caught:
         identify(make(checker), basic(user, password))
-    assert caught.value.message == "The user name or the password is wrong."
+    assert caught.value.message == "The user name or password is wrong."
 
 
 def test_a_malformed_field_is_unauthorized(make, checker):
@@ -175,18 +175,18 @@ def test_no_token_is_let_in_while_they_cannot_be_read(make, tokens):
 
 def test_a_token_below_another_user_name_is_told_how_it_is_sent(make, checker, tokens):
     _, secret = tokens.create("ci", {Action.READ: ("*",)})
-    with pytest.raises(Unauthorized, match="A token has the user name __token__"):
+    with pytest.raises(Unauthorized, match="For a token, use the user name __token__"):
         identify(make(checker, tokens=tokens), basic("alice", secret))
 
 
 def test_where_there_are_only_tokens_a_user_is_told_so(make, tokens):
     tokens.create("ci", {Action.READ: ("*",)})
-    with pytest.raises(Unauthorized, match="only tokens: use the user name __token__"):
+    with pytest.raises(Unauthorized, match="only tokens; use the user name __token__"):
         identify(make(tokens=tokens), basic("alice", "x"))
 
 
 def test_without_a_state_there_are_no_tokens(make, checker):
-    with pytest.raises(Unauthorized, match="There are no tokens here"):
+    with pytest.raises(Unauthorized, match="This server has no tokens"):
         identify(make(checker), basic("__token__", "x"))
 
 

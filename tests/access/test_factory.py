@@ -145,20 +145,23 @@ def test_a_token_is_somebody_to_upload(access, tmp_path):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"upload": True}, "Uploads need a user: "),
-        ({"upload": True, "trusted_proxies": ("unix",)}, "Uploads need a user: "),
+        ({"upload": True}, "Uploads require a user: "),
+        ({"upload": True, "trusted_proxies": ("unix",)}, "Uploads require a user: "),
         ({"auth": ("htpasswd:/nowhere/users",)}, "/nowhere/users: the users cannot be read: No such file"),
         ({"auth": ("htpasswd",)}, "--auth htpasswd: write htpasswd:FILE."),
         ({"auth": ("file:/nowhere/users",)}, "--auth file: /nowhere/users: No such file or directory."),
         ({"auth": ("memory:alice",)}, "--auth memory: argstring must be in format U:P:"),
-        ({"auth": ("anonymous",)}, "--auth anonymous: this checks no passwords; there are: file, htpasswd, "),
-        ({"auth": ("ldap:x",)}, "--auth ldap: there is no such type; there are: file, htpasswd, memory"),
+        (
+            {"auth": ("anonymous",)},
+            "--auth anonymous: this type checks no passwords; available: file, htpasswd, ",
+        ),
+        ({"auth": ("ldap:x",)}, "--auth ldap: unknown type; available: file, htpasswd, memory"),
         ({"rights": "/nowhere/rights"}, "/nowhere/rights: the rights cannot be read: No such file"),
         (
             {"rights": "/nowhere/rights", "anyone": True},
-            "With a file of rights, --anonymous-upload has no place",
+            "--anonymous-upload cannot be combined with a file of rights",
         ),
-        ({"trusted_proxies": ("localhost",)}, "'localhost' is no trusted proxy"),
+        ({"trusted_proxies": ("localhost",)}, "'localhost' is not a trusted proxy"),
     ],
 )
 def test_what_cannot_work_is_told_at_the_start(access, given, sentence):

@@ -159,10 +159,10 @@ def test_a_broken_line_is_told_by_its_number_alone(checker, path, logged):
 @pytest.mark.parametrize(
     ("line", "objection"),
     [
-        (b"nonsense", "this is not user:hash"),
-        (b":{SHA}x", "no user can have this name"),
-        (b"__token__:{SHA}x", "no user can have this name"),
-        (b"a\x01b:{SHA}x", "no user can have this name"),
+        (b"nonsense", "the line is not user:hash"),
+        (b":{SHA}x", "invalid user name"),
+        (b"__token__:{SHA}x", "invalid user name"),
+        (b"a\x01b:{SHA}x", "invalid user name"),
         (b"\xff:{SHA}x", "not UTF-8"),
         (b"bob:secret", "plain text and DES crypt are not accepted"),
         (b"bob:rl7yRtAqeyDG2", "plain text and DES crypt are not accepted"),

@@ -172,33 +172,33 @@ def test_anonymous_upload_does_not_mean_that_anyone_may_destroy():
     ("text", "sentence"),
     [
         ("rule = [", "r: this is not TOML: "),
-        ("rules = 1", "r: 'rules' is no known key; did you mean 'rule'?"),
+        ("rules = 1", "r: unknown key 'rules'; did you mean 'rule'?"),
         ("rule = 1", "r: write each rule below a line [[rule]]."),
         ("groups = 1", "r: groups is a table; write [groups] above the groups."),
-        ("[groups]\na = 1", "r: group 'a': write a list of texts that is not empty."),
-        ('[groups]\na = ["@b"]', "r: group 'a': '@b' is no user; a group has users only."),
+        ("[groups]\na = 1", "r: group 'a': write a non-empty list of strings."),
+        ('[groups]\na = ["@b"]', "r: group 'a': '@b' is not a user; a group contains only users."),
         ('[[rule]]\nprojects = "*"\nto = "users"', "r: rule 1: 'allow' is missing."),
         ('[[rule]]\nprojects = "*"\nallow = "read"', "r: rule 1: 'to' is missing."),
         ('[[rule]]\nallow = "read"\nto = "users"', "r: rule 1: 'projects' is missing; for all of them"),
         (
             '[[rule]]\nprojects = "*"\nallow = "read"\nto = "users"\n[[rule]]\nproject = "*"',
-            "r: rule 2: 'project' is no known key; did you mean 'projects'?",
+            "r: rule 2: unknown key 'project'; did you mean 'projects'?",
         ),
         (
             '[[rule]]\nprojects = "*"\nallow = ["uplaod"]\nto = "users"',
-            "r: rule 1: allow: 'uplaod' is no known action; did you mean 'upload'?",
+            "r: rule 1: allow: unknown action 'uplaod'; did you mean 'upload'?",
         ),
         (
             '[[rule]]\nprojects = "*"\nallow = ["x"]\nto = "users"',
-            "r: rule 1: allow: 'x' is no known action; known are: read, create, upload, delete, yank, ",
+            "r: rule 1: allow: unknown action 'x'; known: read, create, upload, delete, yank, ",
         ),
         (
             '[groups]\ndevs = ["a"]\n[[rule]]\nprojects = "*"\nallow = "read"\nto = "@dev"',
-            "r: rule 1: to: '@dev' is no known group; did you mean '@devs'?",
+            "r: rule 1: to: unknown group '@dev'; did you mean '@devs'?",
         ),
         (
             '[[rule]]\nprojects = "*"\nallow = "read"\nto = "@dev"',
-            "r: rule 1: to: '@dev' is no known group; known are: none.",
+            "r: rule 1: to: unknown group '@dev'; known: none.",
         ),
         (
             '[[rule]]\nprojects = "a b"\nallow = "read"\nto = "users"',
@@ -207,14 +207,17 @@ def test_anonymous_upload_does_not_mean_that_anyone_may_destroy():
         ('[[rule]]\nprojects = "[a.z]"\nallow = "read"\nto = "users"', "r: rule 1: projects: '[a.z]' is not"),
         (
             '[[rule]]\nprojects = []\nallow = "read"\nto = "users"',
-            "r: rule 1: projects: write a list of texts",
+            "r: rule 1: projects: write a non-empty list of strings",
         ),
-        ('[[rule]]\nprojects = "*"\nallow = [1]\nto = "users"', "r: rule 1: allow: write a list of texts"),
+        (
+            '[[rule]]\nprojects = "*"\nallow = [1]\nto = "users"',
+            "r: rule 1: allow: write a non-empty list of strings",
+        ),
         (
             '[[rule]]\nprojects = "*"\nallow = "operate"\nto = "users"',
-            "r: rule 1: 'operate' is about the whole",
+            "r: rule 1: 'operate' applies to the whole",
         ),
-        ('[[rule]]\nallow = ["operate", "read"]\nto = "users"', "r: rule 1: 'operate' is about the whole"),
+        ('[[rule]]\nallow = ["operate", "read"]\nto = "users"', "r: rule 1: 'operate' applies to the whole"),
     ],
 )
 def test_what_is_not_understood_is_told_with_its_place(text, sentence):

@@ -81,7 +81,7 @@ def test_a_broken_file_keeps_the_rights_and_is_told_of_once(file, path, clock, e
 
     assert file.generation == before
     (event,) = critical(events)
-    assert "The rights stay as they were." in event["log_format"]
+    assert "The rights are unchanged." in event["log_format"]
 
 
 def test_a_file_that_is_gone_keeps_the_rights(file, path, clock, events):

@@ -65,7 +65,7 @@ def test_who_comes_by_a_unix_socket_is_trusted_if_so_said():
     "text", ["", "localhost", "10.0.0.1/8", "10.0.0", "*", "unix:/run/x", "users:", "users:users:unix"]
 )
 def test_a_proxy_that_is_none_is_refused(text):
-    with pytest.raises(ConfigurationError, match="is no trusted proxy"):
+    with pytest.raises(ConfigurationError, match="is not a trusted proxy"):
         TrustedProxies([text])
 
 

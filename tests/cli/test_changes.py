@@ -24,19 +24,19 @@ def _files(console: Console) -> None:
 
 def test_a_release_is_yanked_and_taken_back(console: Console):
     said = console.run("yank", "Demo==1", "--reason", "it breaks")
-    assert set(said.splitlines()) == {f"{name} is yanked." for name in (WHEEL.filename, SDIST.filename)}
+    assert set(said.splitlines()) == {f"Yanked {name}." for name in (WHEEL.filename, SDIST.filename)}
     page = console.page()
     assert page is not None
     assert [file.yanked.reason for file in page.files if file.yanked] == ["it breaks"] * 2
 
     assert len(console.run("unyank", "demo==1.0").splitlines()) == 2
-    assert console.run("unyank", WHEEL.filename) == "Nothing of it was yanked.\n"
+    assert console.run("unyank", WHEEL.filename) == "No file of it was yanked.\n"
     assert [action for action, _ in console.events()] == ["yank", "yank", "unyank", "unyank"]
 
 
 def test_one_file_is_named_by_its_name_or_path(console: Console):
     said = console.run("yank", str(console.path / "demo" / WHEEL.filename))
-    assert said == f"{WHEEL.filename} is yanked.\n"
+    assert said == f"Yanked {WHEEL.filename}.\n"
     assert console.events() == [("yank", WHEEL.filename)]
 
 
@@ -71,7 +71,7 @@ def test_a_status_is_shown_and_set(console: Console):
 def test_folder_and_state_come_from_the_environment_too(console: Console, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TWISTED_INDEX_PATH", str(console.path))
     monkeypatch.setenv("TWISTED_INDEX_STATE", str(console.state))
-    assert console.told("delete", WHEEL.filename) == (0, f"{WHEEL.filename} is deleted.\n", "")
+    assert console.told("delete", WHEEL.filename) == (0, f"Deleted {WHEEL.filename}.\n", "")
     assert console.events() == [("delete", WHEEL.filename)]
 
 
@@ -97,7 +97,7 @@ def test_each_has_a_help(console: Console, command: str):
         (("delete", "demo-9.tar.gz"), 1, "There is no demo-9.tar.gz here."),
         (("status", "other"), 1, "There is no project other here."),
         (("status", "other", "archived"), 1, "There is no project other."),
-        (("prune", "--keep", "1", "other*"), 1, "No project here has a name like other*."),
+        (("prune", "--keep", "1", "other*"), 1, "No project here matches other*."),
         (("yank", "demo"), 64, "'demo' is neither PROJECT==VERSION nor the name of a wheel or an sdist."),
         (("status", "a b"), 64, "'a b' is not the name of a project."),
         (
@@ -106,11 +106,11 @@ def test_each_has_a_help(console: Console, command: str):
             "'gone' is not a status; write one of active|archived|quarantined|deprecated.",
         ),
         (("yank",), 64, "Usage: twisted-index yank [options] PROJECT==VERSION | FILENAME."),
-        (("prune", "demo"), 64, "--keep is needed: how many of the newest releases stay, from 1."),
+        (("prune", "demo"), 64, "--keep is required: the number of the newest releases to keep, at least 1."),
         (
             ("prune", "--keep=0", "demo"),
             64,
-            "--keep is needed: how many of the newest releases stay, from 1.",
+            "--keep is required: the number of the newest releases to keep, at least 1.",
         ),
         (("delete", "--force", "demo==1.0"), 64, "option --force not recognized."),
     ],

@@ -102,5 +102,5 @@ def test_the_package_can_be_run_as_a_module(tmp_path):
     assert found.stdout == ""
     assert found.stderr == (
         f"twisted-index: The folder '{tmp_path}/nope' cannot be read: No such file or directory."
-        f" Make it (mkdir -p {tmp_path}/nope), or name another.\n"
+        f" Create it (mkdir -p {tmp_path}/nope), or use another.\n"
     )

@@ -123,7 +123,7 @@ def test_what_cannot_be_resolved_is_told_in_the_words_of_pip(index, told):
     assert code == 1
     assert out == ""
     assert "No matching distribution found for absent" in err
-    assert err.splitlines()[-1].startswith("twisted-index: pip cannot resolve this")
+    assert err.splitlines()[-1].startswith("twisted-index: pip cannot resolve the requirements")
 
 
 def test_only_the_named_index_is_asked(index, told, monkeypatch, tmp_path):
@@ -185,10 +185,10 @@ def test_each_failure_is_told_and_counted(index):
 
     assert outcome == [(3, 2 * good.size)]
     lines = sorted(stream.getvalue().splitlines())
-    assert lines[0].startswith("absent: This cannot be fetched: It is not there")
+    assert lines[0].startswith("absent: It could not be fetched: It does not exist")
     assert lines[1].startswith(f"{good.filename}  ")
-    assert lines[2].startswith("elsewhere: This is not a file of the index")
-    assert lines[3].startswith("other bytes: This has come with another digest")
+    assert lines[2].startswith("elsewhere: It is not a file of the index")
+    assert lines[3].startswith("other bytes: Its digest differs")
 
 
 class Terminal(io.StringIO):
@@ -229,7 +229,7 @@ def test_sizes_are_written_for_people(size, text):
         ((), "There is nothing to fetch"),
         (("demo",), "There is no upstream to fetch from"),
         (("--frob", "demo"), "unrecognized arguments: --frob".capitalize()),
-        (("--jobs", "0", "demo"), "--jobs goes from 1 to 16"),
+        (("--jobs", "0", "demo"), "--jobs must be from 1 to 16"),
         (("--jobs", "x", "demo"), "invalid int value"),
         (("--index-url", "me:s3cret@host", "demo"), "--index-url: this is not an http or https URL"),
         (("--config", "nope.toml", "demo"), "cannot be read"),
@@ -247,7 +247,7 @@ def test_a_mistake_is_one_line(told, words, part):
 @pytest.mark.parametrize(
     ("config", "part"),
     [
-        ("offline = true", "says offline"),
+        ("offline = true", "sets offline"),
         ('upstream-mode = "proxy"', "no cache to fill with upstream-mode proxy"),
         ('upstream-mode = "redirect"', "no cache to fill with upstream-mode redirect"),
     ],

@@ -97,7 +97,7 @@ def test_the_list_shows_names_and_scopes_and_no_secrets(told, state):
 def test_a_revoked_token_is_gone(told, state):
     told("create", "ci", "--upload", "acme-*", "--state", str(state))
 
-    assert told("revoke", "ci", "--state", str(state)) == (0, "The token ci is revoked.\n", "")
+    assert told("revoke", "ci", "--state", str(state)) == (0, "The token ci has been revoked.\n", "")
     assert told("list", "--state", str(state))[1].splitlines()[1:] == []
 
 
@@ -112,18 +112,21 @@ def test_the_state_folder_is_found_as_the_server_finds_it(told, state, monkeypat
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("create", "ci"), "Say what the token is good for, such as --upload 'acme-*'."),
+        (("create", "ci"), "Give at least one permission, such as --upload 'acme-*'."),
         (("create", "--upload", "*"), "Usage: twisted-index token create [options] NAME."),
-        (("create", "a b", "--read", "*"), "'a b' cannot name a token"),
+        (("create", "a b", "--read", "*"), "'a b' is not a valid token name"),
         (("create", "ci", "--upload", "a/b"), "--upload: 'a/b' is not a pattern of project names"),
         (("create", "ci", "--upload", "[a.z]"), "--upload: '[a.z]' is not a pattern for rights"),
         (("create", "ci", "--read", "*", "--expires", "soon"), "--expires: 'soon' is not a duration"),
-        (("create", "ci", "--read", "*", "--expires", "0"), "--expires: a token that has expired already"),
+        (
+            ("create", "ci", "--read", "*", "--expires", "0"),
+            "--expires: the token would already have expired",
+        ),
         (("create", "ci", "--read", "*", "--frob"), "token: option --frob not recognized"),
         (("revoke", "ci"), "There is no token 'ci'."),
         (("list", "ci"), "Usage: twisted-index token list [options]."),
-        (("create", "ci", "--read", "*", "--state", "none"), "Tokens need a folder of state"),
-        (("frobnicate",), "token frobnicate: say create, list or revoke."),
+        (("create", "ci", "--read", "*", "--state", "none"), "Tokens require a state folder"),
+        (("frobnicate",), "token frobnicate: use create, list or revoke."),
         (("list", "--version"), "token: type twisted-index version."),
     ],
 )

@@ -63,5 +63,5 @@ def test_distutils_is_told_what_is_wrong_with_what_else_it_builds(server: Any, s
 
 def test_distutils_is_told_that_nothing_has_to_be_registered(server: Any, setup_py: Callable[..., str]):
     said = setup_py("register", "-r", "here", "sdist", "upload", "-r", "here")
-    assert "Server response (410): submit is no longer done by package indexes" in said, said
+    assert "Server response (410): submit is no longer supported by package indexes" in said, said
     assert "Server response (200)" in said, said

@@ -484,9 +484,9 @@ def test_an_empty_list_in_a_file_is_told(file):
     [
         ("upload", "perhaps", "neither true nor false"),
         ("max-upload", 0, "cannot be 0"),
-        ("overwrite", "a b", "blank"),
-        ("auth", "htpasswd:", "not named"),
-        ("auth", "htpasswd", "not named"),
+        ("overwrite", "a b", "space"),
+        ("auth", "htpasswd:", "is missing"),
+        ("auth", "htpasswd", "is missing"),
         ("rights", 1, "not text"),
         ("trusted-proxy", "proxy.example.org", "neither an address nor a network"),
         ("trusted-proxy", "10.0.0.1/8", "write 10.0.0.0/8"),
@@ -594,7 +594,7 @@ def test_what_is_about_one_upstream_names_one(name):
     for url in ("https://a.example/x@y/", "https://me:secret@a.example/x@y", "https://b.example"):
         assert read({**named, name: url})
     for url in ("https://c.example/", "https://me:secret@a.example/", "pip", "http://b.example/"):
-        assert refusal({**named, name: url}) == f"{name} names a URL that is none of the upstreams."
+        assert refusal({**named, name: url}) == f"{name} names a URL that is not one of the upstreams."
 
 
 def test_names_may_be_local_only_without_an_upstream():
@@ -627,13 +627,13 @@ def test_a_redirect_keeps_rules_of_names(name):
 def test_a_proxy_keeps_nothing():
     given = {"upstream": "pip", "upstream-mode": "proxy", "offline": True}
 
-    assert refusal(given) == "offline has no effect with upstream-mode proxy, which keeps nothing."
+    assert refusal(given) == "offline has no effect with upstream-mode proxy, which caches nothing."
 
 
 def test_offline_needs_a_place_where_something_may_be():
     given = {"upstream": "pip", "offline": True}
 
-    assert refusal({**given, "state": "none"}).startswith("offline needs a cache")
+    assert refusal({**given, "state": "none"}).startswith("offline requires a filled cache")
     assert read({**given, "state": "none", "cache": "/c"})
     assert read({**given, "state": "/s"})
 

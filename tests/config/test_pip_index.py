@@ -55,7 +55,7 @@ def test_without_configuration_it_is_the_default_that_pip_states() -> None:
 def test_the_start_tells_of_indexes_in_the_file_system_that_they_are_not_asked() -> None:
     pip = pip_that_says("global.extra-index-url='file:///srv/simple file:///srv/simple'")
 
-    assert "Not followed of pip's configuration: file:///srv/simple" in pip_index({}, pip).describe()
+    assert "Ignored from pip's configuration: file:///srv/simple" in pip_index({}, pip).describe()
 
 
 def test_further_indexes_are_asked_first_and_those_in_the_file_system_are_left_out() -> None:
@@ -170,10 +170,11 @@ def test_what_pip_is_configured_to_use_on_the_way_is_used(
     said = list(found.describe())
     assert said == [
         "pip here is configured to use https://pypi.example/simple",
-        f"Of pip's configuration come the certificates in {found.cert}, the proxy http://proxy.example:3128,"
-        " a certificate of our own",
-        "The certificates of a.example, b.example:8443 are not checked: pip is configured to trust any",
-        "Not followed of pip's configuration: timeout",
+        f"Taken from pip's configuration: the certificates in {found.cert}, the proxy"
+        " http://proxy.example:3128, a client certificate",
+        "The certificates of a.example, b.example:8443 are not checked: pip is configured to trust these"
+        " hosts",
+        "Ignored from pip's configuration: timeout",
     ]
 
 

@@ -97,7 +97,7 @@ def test_a_change_is_applied_and_logged(configured, logged):
     assert settings.upstreams.policy == UpstreamPolicy(upstream_deny=("evil",))
     assert configured.following.settings is settings
     assert logged == [
-        (LogLevel.info, f"The configuration is read anew: {configured.path} (upstream-deny)"),
+        (LogLevel.info, f"Reloaded the configuration: {configured.path} (upstream-deny)"),
     ]
 
 
@@ -170,7 +170,7 @@ def test_what_is_wrong_keeps_the_settings_and_is_logged_once(configured, logged,
     assert configured.applied == []
     ((level, line),) = logged
     assert level is LogLevel.critical
-    assert line.startswith("The settings stay as they were. ")
+    assert line.startswith("The settings are unchanged. ")
     assert objection in line
 
 
@@ -192,7 +192,7 @@ def test_what_cannot_be_applied_is_tried_again_until_it_can(configured, logged):
     configured.following.apply = refuse
     configured.write(UPSTREAM + "no-sdists = true\n")
     configured.look_later()
-    assert logged == [(LogLevel.critical, "The settings stay as they were. The users cannot be read.")]
+    assert logged == [(LogLevel.critical, "The settings are unchanged. The users cannot be read.")]
     assert not configured.following.settings.upstreams.policy.no_sdists
 
     configured.following.apply = configured.applied.append

@@ -271,7 +271,9 @@ def test_a_file_beyond_the_limit_is_told_so_by_its_length_and_by_its_bytes(small
     kind = f"Host: a\r\nAuthorization: {ALICE}\r\nContent-Type: multipart/form-data; boundary=bound\r\n"
     with socket.create_connection((small.host, small.port), timeout=20) as client:
         client.sendall(f"POST /legacy/ HTTP/1.1\r\n{kind}Content-Length: 900000000\r\n\r\n".encode())
-        assert client.recv(1000).startswith(b"HTTP/1.1 413 The file is larger than 100,000 bytes")
+        assert client.recv(1000).startswith(
+            b"HTTP/1.1 413 The file is larger than the limit of 100,000 bytes"
+        )
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     closing = f"POST /legacy/ HTTP/1.1\r\n{kind}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert b"413" in reason(small.send(closing.encode() + chunked))

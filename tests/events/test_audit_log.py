@@ -65,7 +65,7 @@ def test_a_torn_line_costs_only_itself(tmp_path: Path, torn: bytes):
 
 def test_what_cannot_be_written_is_told(tmp_path: Path):
     (tmp_path / "keep").write_text("in the way")
-    with pytest.raises((Unavailable, InsufficientStorage), match="cannot be noted"):
+    with pytest.raises((Unavailable, InsufficientStorage), match="could not be recorded"):
         AuditFile(str(tmp_path)).append(event())
     with pytest.raises(Unavailable):
         AuditFile(str(tmp_path)).latest(1)

@@ -130,7 +130,7 @@ def test_a_redirect_leads_to_one_place():
         )
 
     compose_with(URL, URL + "/")
-    with pytest.raises(ConfigurationError, match="leads to one upstream"):
+    with pytest.raises(ConfigurationError, match="supports only one upstream"):
         compose_with(URL, MORE)
 
 

@@ -294,9 +294,8 @@ def test_what_the_cool_down_holds_back_is_a_problem_until_it_is_there(source, no
     (problem,) = answer(whole.problems).problems
     assert problem.path == "demo/"
     assert problem.reason == (
-        "2 files are held back by the cool-down, until 2024-01-07 00:00 UTC the first of them. The upstream"
-        " does not say when they were uploaded, so that they count as new from when they were first seen"
-        " here."
+        "2 files are held back by the cool-down; the first is released at 2024-01-07 00:00 UTC. Those without"
+        " an upload time count as new from when this server first saw them."
     )
     assert "cooldown-except" in problem.advice
     now.pass_days(6)
@@ -319,8 +318,8 @@ def test_a_page_that_the_cool_down_empties_is_logged_once(source, now, monkeypat
         assert answer(upstream.project_page, "demo").value.files == ()
 
     assert said == [
-        "There is no file of demo for now: 1 file is held back by the cool-down, until 2024-01-07 00:00 UTC"
-        " the first of them."
+        "demo has no visible files for now: 1 file is held back by the cool-down; the first is released at"
+        " 2024-01-07 00:00 UTC."
     ]
 
 

@@ -174,7 +174,7 @@ class MemoryAccess:
         for user, right in (("alice", ALICE), ("bob", BOB), ("carol", CAROL)):
             if credentials.authorization.decode() == right:
                 return Identity(user=user)
-        raise Unauthorized("The user name or the password is wrong.")
+        raise Unauthorized("The user name or password is wrong.")
 
     def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
         if self.anyone or identity.user == "alice":

@@ -157,7 +157,7 @@ def test_a_unix_socket_says_that_it_is_one():
     found = lines(Listener(address=UNIXAddress(b"/run/index.sock")))
 
     assert "Listening on the unix socket /run/index.sock, for a reverse proxy" in found
-    assert "Set --public-url to see the lines that install from here." in found
+    assert "Set --public-url to see the commands that install from here." in found
     assert urls(found) == []
 
 
@@ -215,15 +215,15 @@ def test_what_comes_from_elsewhere_is_told_without_passwords():
     urls = ["https://me:secret@packages.example.org/simple/", "pip"]
     asked, kept = describe_upstreams(urls, "cache", "/var/cache/index", 5 << 30)
     assert asked == (
-        "Other names are asked for at https://packages.example.org/simple/, then the index that pip here is"
+        "Other names are requested from https://packages.example.org/simple/, then the index that pip here is"
         " configured to use"
     )
-    assert kept == "What comes from there is kept in /var/cache/index, up to 5.4 GB"
+    assert kept == "Upstream content is cached in /var/cache/index, up to 5.4 GB"
 
 
 def test_offline_nobody_is_said_to_be_asked():
     lines = describe_upstreams(["pip"], "cache", "/var/cache/index", 5 << 30, offline=True)
-    assert lines == ["Offline: of other names there is what is in /var/cache/index"]
+    assert lines == ["Offline: other names are served only from /var/cache/index"]
 
 
 def test_the_line_that_publishes_is_told_where_files_can_be_published():

@@ -199,7 +199,9 @@ class SlowSource(MemorySource):
 class TestWaiting:
     def test_an_answer_that_has_not_come_is_told_in_a_sentence(self):
         index = IndexInMemory(SlowSource(WHEEL))
-        with pytest.raises(IncompleteResponse, match=rf"0 answers came to GET /simple/demo/{WHEEL.filename}"):
+        with pytest.raises(
+            IncompleteResponse, match=rf"0 responses were sent to GET /simple/demo/{WHEEL.filename}"
+        ):
             index.get(f"/simple/demo/{WHEEL.filename}")
 
     def test_an_answer_comes_when_its_source_has_found_it(self):
@@ -254,7 +256,7 @@ class TestAnySite:
     def test_half_an_answer_is_no_answer(self):
         clock = Clock()
         site = SiteInMemory(Site(Halting(), reactor=clock), clock)
-        with pytest.raises(IncompleteResponse, match="Answer 1 is not whole"):
+        with pytest.raises(IncompleteResponse, match="Response 1 is incomplete"):
             site.get("/")
 
 

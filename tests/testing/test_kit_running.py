@@ -152,7 +152,7 @@ class TestRequests:
 class TestStartAndStop:
     def test_it_has_no_address_unless_it_runs(self):
         index = RunningIndex()
-        with pytest.raises(RuntimeError, match="does not run"):
+        with pytest.raises(RuntimeError, match="is not running"):
             index.url
         with index:
             url, folder = index.url, index.folder
@@ -169,7 +169,7 @@ class TestStartAndStop:
                 assert status_of(f"{index.url}demo/") == 200
 
     def test_it_cannot_be_started_twice_at_once(self, simple_index):
-        with pytest.raises(RuntimeError, match="runs already"):
+        with pytest.raises(RuntimeError, match="already running"):
             simple_index.start()
         assert status_of(simple_index.url) == 200
 
@@ -186,7 +186,7 @@ class TestStartAndStop:
         with pytest.raises(FileNotFoundError):
             index.start()
         assert threading.active_count() == threads
-        with pytest.raises(RuntimeError, match="does not run"):
+        with pytest.raises(RuntimeError, match="is not running"):
             index.folder
 
     def test_a_client_that_keeps_its_connection_does_not_keep_the_index(self):

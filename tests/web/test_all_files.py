@@ -68,7 +68,7 @@ def test_a_project_that_cannot_be_told_is_left_out_and_named(
     reply = site.get("/packages/")
     assert reply.status == 200
     assert reply.body.count(b"<a ") == 1
-    assert b"Without what cannot be read right now: two" in reply.body
+    assert b"Left out, as unreadable right now: two" in reply.body
     assert site.get("/simple/two/").status == error.status
 
 

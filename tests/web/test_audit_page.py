@@ -67,7 +67,7 @@ def test_the_table_leads_to_the_projects():
 
 def test_without_any_event_a_sentence_says_so():
     assert rows(write_history_page([])) == []
-    assert b"Nothing has been done yet" in write_history_page([])
+    assert b"Nothing has been recorded yet" in write_history_page([])
     assert json.loads(write_history_json([])) == {"events": []}
 
 

@@ -39,7 +39,7 @@ WRONG = [
     "/-/upload",
     "/-/",
 ]
-SENTENCE = "Upload to http://index.test:81/legacy/ instead: this URL takes no uploads."
+SENTENCE = "Upload to http://index.test:81/legacy/ instead: this URL accepts no uploads."
 
 
 @pytest.fixture
@@ -120,7 +120,8 @@ def test_where_uploads_are_off_it_says_only_that(path: str):
     assert send(reading, path).text.startswith("This index can only be read; to publish, put the file into")
     off = IndexInMemory(MemorySource(), store=MemoryStore(), upload_settings=UploadSettings(upload=False))
     assert (
-        send(off, path).text == "Uploads are turned off here; start the server with --upload to take them.\n"
+        send(off, path).text
+        == "Uploads are turned off here; start the server with --upload to accept them.\n"
     )
 
 
@@ -140,7 +141,7 @@ def test_the_url_is_the_one_by_which_the_client_came_or_that_is_made_public(publ
     site = SiteInMemory(IndexSite(root, reactor=clock), clock)
     assert (
         send(site, "/py/x/pypi").text
-        == f"Upload to {url.rstrip('/')}/legacy/ instead: this URL takes no uploads.\n"
+        == f"Upload to {url.rstrip('/')}/legacy/ instead: this URL accepts no uploads.\n"
     )
 
 
@@ -197,4 +198,4 @@ def test_a_form_at_the_mount_point_without_its_slash_is_told_the_right_url():
     clock = Clock()
     site = SiteInMemory(IndexSite(root, reactor=clock, uploads=resource.uploads), clock)
     reply = send(site, "/py")
-    assert reply.text == "Upload to http://index.test:81/py/legacy/ instead: this URL takes no uploads.\n"
+    assert reply.text == "Upload to http://index.test:81/py/legacy/ instead: this URL accepts no uploads.\n"

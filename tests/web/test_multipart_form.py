@@ -90,7 +90,7 @@ def test_what_follows_the_end_is_ignored(end: bytes, size: int):
 @pytest.mark.parametrize("size", [1, 10_000, 1 << 20])
 def test_what_follows_the_end_has_a_bound(size: int):
     assert read(FULL + bytes(MAX_PREAMBLE - 2), size) == EXPECTED
-    with pytest.raises(BadRequest, match="too much follows its last boundary"):
+    with pytest.raises(BadRequest, match="too much data follows its last boundary"):
         read(FULL + bytes(MAX_PREAMBLE - 1), size)
 
 
@@ -182,15 +182,15 @@ def test_a_long_description_is_no_burden():
 @pytest.mark.parametrize(
     ("parts", "told"),
     [
-        ([part("name", b"a\0b")], "name holds control characters"),
+        ([part("name", b"a\0b")], "name contains control characters"),
         ([part("name", b"\xff")], "name is not in UTF-8"),
-        ([part("name", "a\x1bb")], "name holds control characters"),
-        ([part("version", "1\r\n0")], "version holds control characters"),
+        ([part("name", "a\x1bb")], "name contains control characters"),
+        ([part("version", "1\r\n0")], "version contains control characters"),
         ([part("name", "n" * 1025)], "longer than 1024 bytes"),
         ([part("summary", "n", "f.txt")], "Only content and gpg_signature may be files; summary is one"),
         ([part("name", "n", "")], "Only content and gpg_signature may be files; name is one"),
-        ([part("content", b"x")], "has to be sent as a file"),
-        ([part("content", b"x", "")], "has to be sent as a file"),
+        ([part("content", b"x")], "must be sent as a file"),
+        ([part("content", b"x", "")], "must be sent as a file"),
         ([part("content", b"x", "a.whl"), part("content", b"y", "a.whl")], "more than one content"),
         ([part("gpg_signature", b"x", "a"), part("gpg_signature", b"y", "a")], "more than once"),
         ([part("gpg_signature", bytes(MAX_SIGNATURE + 1), "a")], "larger than 1024 KiB"),
@@ -208,15 +208,15 @@ def test_a_long_description_is_no_burden():
         ([b"--a-boundary\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n"], "malformed"),
         ([b"--a-boundary\r\nContent-Disposition: form-data; name=a\n\r\nx\r\n"], "malformed"),
         ([b"--a-boundary\r\nX: \xff\r\n\r\nx\r\n"], "not in UTF-8"),
-        ([b"\r\n" * (MAX_PREAMBLE // 2 + 1), ACTION], "boundary that its Content-Type names does not come"),
-        ([b"--a-boundary\r\n" + b"X: y\r\n" * 17 + b"\r\n\r\n"], "too long headers"),
-        ([b"--a-boundary\r\nX: " + b"y" * 5000 + b"\r\n\r\n\r\n"], "too long headers"),
-        ([b"--a-boundary\r\nX: " + b"y" * 500_000], "too long headers"),
-        ([b"--a-boundary\r\nX: y\r\n" + b" y\r\n" * 9000], "too long headers"),
+        ([b"\r\n" * (MAX_PREAMBLE // 2 + 1), ACTION], "boundary of its Content-Type does not occur"),
+        ([b"--a-boundary\r\n" + b"X: y\r\n" * 17 + b"\r\n\r\n"], "part headers are too long"),
+        ([b"--a-boundary\r\nX: " + b"y" * 5000 + b"\r\n\r\n\r\n"], "part headers are too long"),
+        ([b"--a-boundary\r\nX: " + b"y" * 500_000], "part headers are too long"),
+        ([b"--a-boundary\r\nX: y\r\n" + b" y\r\n" * 9000], "part headers are too long"),
         ([part("x", "")] * (MAX_PARTS + 1), "too many parts"),
-        ([b"--other-boundary\r\n\r\n" * 5000], "does not come"),
+        ([b"--other-boundary\r\n\r\n" * 5000], "does not occur"),
         ([b"--a-boundaryX\r\n\r\n"], "malformed"),
-        ([b""], "malformed|breaks off"),
+        ([b""], "malformed|truncated"),
     ],
 )
 @pytest.mark.parametrize("size", [None, 977])
@@ -230,14 +230,14 @@ def test_what_is_wrong_is_told(parts: list[bytes], told: str, size: int | None):
 
 def test_a_file_is_too_large_by_one_byte():
     assert read(upload_form(bytes(MOST)))[1] == bytes(MOST)
-    with pytest.raises(ContentTooLarge, match="larger than 10,000 bytes"):
+    with pytest.raises(ContentTooLarge, match="larger than the limit of 10,000 bytes"):
         read(upload_form(bytes(MOST + 1)))
 
 
 def test_fields_have_a_bound_together():
-    with pytest.raises(BadRequest, match="longer than is taken"):
+    with pytest.raises(BadRequest, match="longer than the server accepts"):
         read(form(part("description", b"x" * (9 << 20))), 1 << 16)
-    with pytest.raises(BadRequest, match="longer than is taken"):
+    with pytest.raises(BadRequest, match="longer than the server accepts"):
         read(form(*[part("description", b"x" * (6 << 20))] * 3), 1 << 16)
 
 

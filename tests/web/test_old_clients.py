@@ -134,9 +134,7 @@ def test_the_digest_that_can_be_one_has_to_be_right(digest: str):
     site = UploadSite()
     said = {"blake2_256_digest": BLAKE, digest: "0" * (32 if digest == "md5_digest" else 64)}
     answer = send(site, PYTHON_3, [*ACTION, *FILES, *described(**said)], 999)
-    assert answer.startswith(
-        b"HTTP/1.1 400 The bytes that arrived do not have the digest that " + digest.encode()
-    )
+    assert answer.startswith(b"HTTP/1.1 400 The received bytes do not match " + digest.encode())
     assert site.store.files == {}
 
 
@@ -150,7 +148,7 @@ def test_a_digest_that_cannot_be_one_is_not_enough_alone():
 @pytest.mark.parametrize("action", ["submit", "verify"])
 def test_a_registration_is_told_that_none_is_needed(action: str):
     answer = send(UploadSite(), REGISTER, [(":action", action), *described()], 7)
-    assert answer.startswith(b"HTTP/1.1 410 %s is no longer done" % action.encode())
+    assert answer.startswith(b"HTTP/1.1 410 %s is no longer supported" % action.encode())
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -158,13 +156,13 @@ def test_documentation_is_told_so_before_its_file_name_is_judged(order: int):
     """setuptools calls it NAME.zip, which is no name of an sdist; Python 2 sends its fields in any order."""
     pairs: Pairs = [(":action", "doc_upload"), ("name", "demo"), ("content", ("demo.zip", CONTENT))]
     answer = send(UploadSite(), PYTHON_2, pairs[::order], 7)
-    assert answer.startswith(b"HTTP/1.1 410 doc_upload is no longer done by package indexes")
+    assert answer.startswith(b"HTTP/1.1 410 doc_upload is no longer supported by package indexes")
 
 
 def test_pypiserver_s_removal_is_told_how_it_is_done_here():
     pairs: Pairs = [(":action", "remove_pkg"), ("name", "demo"), ("version", "1.0")]
     answer = send(UploadSite(), PYTHON_3, pairs, 99)
-    assert answer.startswith(b"HTTP/1.1 400 remove_pkg is not done here. Send DELETE to the URL of the file")
+    assert answer.startswith(b"HTTP/1.1 400 remove_pkg is not supported. Send DELETE to the URL of the file")
     assert b"twisted-index delete" in answer
 
 

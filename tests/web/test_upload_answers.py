@@ -64,7 +64,7 @@ def test_the_same_bytes_again_are_a_success_and_are_told_apart():
     site = UploadSite()
     site.upload(upload_form())
     reply = site.upload(upload_form())
-    assert (reply.status, reply.text) == (200, f"{NAME} is here already, with these very bytes.\n")
+    assert (reply.status, reply.text) == (200, f"{NAME} already exists with identical content.\n")
 
 
 def test_other_bytes_of_that_name_are_a_conflict_in_reason_and_body():
@@ -91,7 +91,7 @@ def test_the_reason_of_a_refusal_is_one_line_of_latin_1():
         body=upload_form(filename="d\u00e9\u4e2dmo.whl"),
     )
     status_line = connection.received.split(b"\r\n")[0]
-    assert status_line.startswith(b"HTTP/1.1 400 d??mo.whl: The file name holds characters beyond ASCII.")
+    assert status_line.startswith(b"HTTP/1.1 400 d??mo.whl: The file name contains characters beyond ASCII.")
     assert len(status_line) < 250
 
 
@@ -163,9 +163,7 @@ def test_the_signature_of_another_file_is_refused(name: str):
     site = UploadSite()
     reply = site.upload(signed(ARMORED, name))
     assert (reply.status, site.store.files) == (400, {})
-    assert reply.text.startswith(
-        f"gpg_signature is called {name}, which is not the signature of {NAME}; send"
-    )
+    assert reply.text.startswith(f"gpg_signature is named {name}, which is not the signature of {NAME}; send")
 
 
 @pytest.mark.parametrize(

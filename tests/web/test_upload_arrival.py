@@ -93,7 +93,7 @@ def test_a_chunked_upload_without_rights_is_answered_after_a_while():
 def test_a_length_beyond_the_limit_is_413_at_once():
     site = UploadSite(upload_settings=UploadSettings(upload=True, max_upload=1000))
     connection = begin(site, 1001 + MAX_FORM_OVERHEAD)
-    assert connection.received.startswith(b"HTTP/1.1 413 The file is larger than 1,000 bytes")
+    assert connection.received.startswith(b"HTTP/1.1 413 The file is larger than the limit of 1,000 bytes")
 
 
 def test_a_file_beyond_the_limit_is_413_however_it_comes():

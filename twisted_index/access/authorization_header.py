@@ -54,19 +54,21 @@ def parse_authorization(value: bytes) -> PresentedCredentials:
             return _parse_basic(rest.strip())
         case b"bearer" | b"token":
             return PresentedCredentials(user=None, secret=_check_length(rest.strip()))
-    raise Unauthorized("This scheme of Authorization is not known here; send Basic, or Bearer with a token.")
+    raise Unauthorized("Unsupported Authorization scheme; send Basic, or Bearer with a token.")
 
 
 def _parse_basic(encoded: bytes) -> PresentedCredentials:
     try:
         text = _decode(base64.b64decode(encoded, validate=True))
     except binascii.Error:
-        raise Unauthorized("The Authorization field is not Basic: it is no base64 (RFC 7617).") from None
+        raise Unauthorized(
+            "The Authorization field is not valid Basic: it is not base64 (RFC 7617)."
+        ) from None
     user, colon, password = text.partition(":")
     if not colon:
-        raise Unauthorized("The Authorization field is not Basic: it has no colon (RFC 7617).")
+        raise Unauthorized("The Authorization field is not valid Basic: it has no colon (RFC 7617).")
     if _CONTROL.search(text):
-        raise Unauthorized("A user name or a password has a control character (RFC 7617).")
+        raise Unauthorized("The user name or password contains a control character (RFC 7617).")
     if user == TOKEN_USER:
         return PresentedCredentials(user=None, secret=_check_length(password.strip().encode()))
     if len(user) > _MAX_USER:

@@ -197,20 +197,20 @@ class AccessControl:
         self, presented: PresentedCredentials, user: str, queue_key: QueueKey
     ) -> Identity:
         if self._portal is None:
-            raise Unauthorized(f"There are no users here, only tokens: use the user name {TOKEN_USER}.")
+            raise Unauthorized(f"This server has no users, only tokens; use the user name {TOKEN_USER}.")
         credentials = UsernamePassword(user.encode(), presented.secret, queue_key)
         try:
             login: Any = await self._portal.login(credentials, None, _IUser)
         except LoginFailed:
-            hint = f" A token has the user name {TOKEN_USER}." if identifier_of(presented.secret) else ""
-            raise Unauthorized(f"The user name or the password is wrong.{hint}") from None
+            hint = f" For a token, use the user name {TOKEN_USER}." if identifier_of(presented.secret) else ""
+            raise Unauthorized(f"The user name or password is wrong.{hint}") from None
         _interface, identity, _logout = login
         result: Identity = identity
         return result
 
     async def _authenticate_token(self, secret: bytes) -> Identity:
         if self._tokens is None:
-            raise Unauthorized("There are no tokens here.")
+            raise Unauthorized("This server has no tokens.")
         token = self._tokens.find(await self._read(self._tokens), secret)
         return Identity(token=token.name, token_permissions=token.permissions)
 

@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 _HTPASSWD = "htpasswd"
 
 _NEEDS_USER = (
-    "Uploads need a user: give --auth htpasswd:FILE, or make a token with twisted-index token create NAME"
-    " --upload PATTERN, or say --anonymous-upload."
+    "Uploads require a user: set --auth htpasswd:FILE, create a token with twisted-index token create NAME"
+    " --upload PATTERN, or set --anonymous-upload."
 )
 _CONFLICTING_RIGHTS = (
-    'With a file of rights, --anonymous-upload has no place: write a rule with allow = ["create", "upload"]'
-    ' and to = "everyone".'
+    '--anonymous-upload cannot be combined with a file of rights; write a rule with allow = ["create",'
+    ' "upload"] and to = "everyone".'
 )
 
 
@@ -124,13 +124,13 @@ def make_checker(
     try:
         checker = strcred.makeChecker(description)
     except strcred.InvalidAuthType:
-        raise ConfigurationError(f"--auth {kind}: there is no such type; there are: {_types()}.") from None
+        raise ConfigurationError(f"--auth {kind}: unknown type; available: {_types()}.") from None
     except Exception as error:
         # Any exception, since these are third-party plugins; never with the arguments, which may
         # be passwords.
         raise ConfigurationError(f"--auth {kind}: {_error_text(error, argument)}") from error
     if IUsernamePassword not in checker.credentialInterfaces:
-        raise ConfigurationError(f"--auth {kind}: this checks no passwords; there are: {_types()}.")
+        raise ConfigurationError(f"--auth {kind}: this type checks no passwords; available: {_types()}.")
     return _adapt(kind, checker, worker, turns)
 
 
@@ -154,7 +154,9 @@ def _require_readable(path: str) -> None:
 def _require_crypt() -> None:
     """Reject `unix` where Python lacks the modules that Twisted needs to read the system's users."""
     if importlib.util.find_spec("crypt") is None or importlib.util.find_spec("spwd") is None:
-        raise ConfigurationError("--auth unix: Python 3.13 and later cannot read these; use htpasswd:FILE.")
+        raise ConfigurationError(
+            "--auth unix: Python 3.13 and later cannot read the system's users; use htpasswd:FILE."
+        )
 
 
 def _types() -> str:
@@ -172,7 +174,7 @@ def _types() -> str:
 def _error_text(error: Exception, argument: str) -> str:
     text = str(error)
     if not text or (argument and argument in text):
-        return "what stands behind the colon cannot be used."
+        return "the part after the colon cannot be used."
     return f"{text}."
 
 

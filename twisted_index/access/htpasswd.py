@@ -79,7 +79,7 @@ def parse_users(data: bytes) -> Users:
             try:
                 user, stored = _parse_line(line)
                 if user in hashes:
-                    raise ValueError("this user is there already, and the first line counts")
+                    raise ValueError("duplicate user; the first line counts")
                 hashes[user] = stored
             except ValueError as error:
                 line_errors[number] = str(error)
@@ -90,13 +90,13 @@ def parse_users(data: bytes) -> Users:
 def _parse_line(line: bytes) -> tuple[bytes, PasswordHash]:
     user, colon, rest = line.partition(b":")
     if not colon:
-        raise ValueError("this is not user:hash")
+        raise ValueError("the line is not user:hash")
     try:
         name = user.decode()
     except UnicodeDecodeError:
         raise ValueError("the user's name is not UTF-8") from None
     if not name or name == TOKEN_USER or _CONTROL.search(name):
-        raise ValueError("no user can have this name")
+        raise ValueError("invalid user name")
     # As in Apache, another colon ends the hash.
     return user, parse_hash(rest.partition(b":")[0])
 

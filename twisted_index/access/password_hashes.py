@@ -56,9 +56,7 @@ _CRYPTS = {
     b"$6$": _Crypt("SHA-crypt", "sha512_crypt", 5000, re.compile(_SHA_CRYPT % (b"6", 86))),
 }
 
-NEEDS_EXTRA = (
-    "this kind of hash needs what the extra twisted-index[htpasswd] brings: pip install bcrypt libpass"
-)
+NEEDS_EXTRA = "this kind of hash requires the extra twisted-index[htpasswd]: pip install bcrypt libpass"
 
 
 class PasswordHash(NamedTuple):
@@ -95,18 +93,18 @@ def parse_hash(text: bytes) -> PasswordHash:
         if text.startswith(prefix):
             return _with_libpass(text, scheme)
     raise ValueError(
-        "plain text and DES crypt are not accepted;"
-        " set the password anew with htpasswd -B or openssl passwd -6"
+        "plain text and DES crypt are not accepted; set the password again with htpasswd -B or openssl passwd"
+        " -6"
     )
 
 
 def _bcrypt(text: bytes) -> PasswordHash:
     match = _BCRYPT.fullmatch(text)
     if match is None:
-        raise ValueError("this is no whole bcrypt hash")
+        raise ValueError("malformed bcrypt hash")
     cost = int(match[1])
     if not 4 <= cost <= _MAX_BCRYPT_COST:
-        raise ValueError(f"the cost of a bcrypt hash has to be from 4 to {_MAX_BCRYPT_COST}")
+        raise ValueError(f"the cost of a bcrypt hash must be from 4 to {_MAX_BCRYPT_COST}")
     check = _extra("bcrypt").checkpw
     return _password_hash(text, 2**cost / 14, lambda password: check(password[:_BCRYPT_BYTES], text))
 
@@ -114,7 +112,7 @@ def _bcrypt(text: bytes) -> PasswordHash:
 def _with_libpass(text: bytes, scheme: _Crypt) -> PasswordHash:
     match = scheme.pattern.fullmatch(text)
     if match is None:
-        raise ValueError(f"this is no whole {scheme.name} hash")
+        raise ValueError(f"malformed {scheme.name} hash")
     # https://www.akkadia.org/drepper/SHA-crypt.txt: fewer than 1,000 rounds mean 1,000.
     declared = match.groupdict().get("rounds")
     rounds = max(1000, int(declared or scheme.rounds))
@@ -151,7 +149,7 @@ def _sha1(text: bytes) -> PasswordHash:
         octets = b""
     digest, salt = octets[:20], octets[20:]
     if len(digest) < 20 or bool(salt) != (scheme == b"{SSHA"):
-        raise ValueError(f"this is no whole {scheme.decode()}}} hash")
+        raise ValueError(f"malformed {scheme.decode()}}} hash")
 
     def matches(password: bytes) -> bool:
         computed = hashlib.sha1(password + salt, usedforsecurity=False).digest()

@@ -188,7 +188,7 @@ def _groups(raw: object, place: str) -> dict[str, frozenset[str]]:
         users = _parse_texts(members, where)
         for user in users:
             if user.startswith("@") or user in (_EVERYONE, _USERS):
-                raise ConfigurationError(f"{where}: {user!r} is no user; a group has users only.")
+                raise ConfigurationError(f"{where}: {user!r} is not a user; a group contains only users.")
         groups[name] = frozenset(users)
     return groups
 
@@ -217,7 +217,7 @@ def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str)
     if Action.OPERATE in actions:
         if len(actions) > 1 or "projects" in raw:
             raise ConfigurationError(
-                f"{place}: 'operate' is about the whole index; give it a rule of its own, without projects."
+                f"{place}: 'operate' applies to the whole index; give it a rule of its own, without projects."
             )
         return (ANY_PROJECT,)
     if "projects" not in raw:
@@ -245,7 +245,7 @@ def _parse_texts(raw: object, place: str) -> tuple[str, ...]:
     """Parse a non-empty list of strings; a string stands for a list of one."""
     words = [raw] if isinstance(raw, str) else raw
     if not isinstance(words, list) or not words or not all(isinstance(w, str) and w for w in words):
-        raise ConfigurationError(f"{place}: write a list of texts that is not empty.")
+        raise ConfigurationError(f"{place}: write a non-empty list of strings.")
     return tuple(words)
 
 
@@ -260,5 +260,5 @@ def _check_known(words: Iterable[str], known: Iterable[str], place: str, kind: s
 
         near = difflib.get_close_matches(word, known, n=1)
         listed = ", ".join(known) or "none"
-        hint = f"did you mean {near[0]!r}?" if near else f"known are: {listed}."
-        raise ConfigurationError(f"{place}: {word!r} is no known {kind}; {hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {listed}."
+        raise ConfigurationError(f"{place}: unknown {kind} {word!r}; {hint}")

@@ -102,13 +102,13 @@ class RightsFile:
             if rights is not self._rights:
                 self._rights = rights
                 self._generation += 1
-                _log.info("The rights are read anew: {path}", path=self._file.path)
+                _log.info("Reloaded the rights: {path}", path=self._file.path)
 
     def _log_error(self, objection: str) -> None:
         """Log once why the file cannot be used."""
         if objection != self._last_error:
             self._last_error = objection
-            _log.critical("The rights stay as they were. {objection}", objection=objection)
+            _log.critical("The rights are unchanged. {objection}", objection=objection)
 
 
 def rights_from_bytes(data: bytes, place: str) -> Rights:
@@ -121,7 +121,7 @@ def rights_from_bytes(data: bytes, place: str) -> Rights:
     try:
         return parse_rights(data.decode(), place)
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{place}: TOML is UTF-8, and byte {error.start} is not.") from error
+        raise ConfigurationError(f"{place}: TOML must be UTF-8, and byte {error.start} is not.") from error
 
 
 def _unreadable(path: str, error: OSError) -> str:

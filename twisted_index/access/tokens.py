@@ -129,14 +129,15 @@ class TokenStore:
         """
         if _NAME.fullmatch(name) is None:
             raise ConfigurationError(
-                f"{name!r} cannot name a token; use up to 64 letters, digits, dots, underscores and hyphens."
+                f"{name!r} is not a valid token name; use up to 64 letters, digits, dots, underscores and"
+                " hyphens."
             )
         if not any(scope.values()):
-            raise ConfigurationError("A token that is good for nothing is not made; say what it may do.")
+            raise ConfigurationError("A token requires at least one permission.")
         with self._changing() as tokens:
             if any(token.name == name for token in tokens.values()):
                 raise ConfigurationError(
-                    f"There is a token {name!r} already; revoke it, or use another name."
+                    f"The token {name!r} already exists; revoke it, or use another name."
                 )
             identifier = secrets.token_hex(_ID_BYTES)
             secret = f"tix-{identifier}-{secrets.token_urlsafe(_SECRET_BYTES)}"
@@ -203,7 +204,9 @@ class TokenStore:
                 yield tokens
                 replace_private(self._path, _serialize(tokens))
         except OSError as error:
-            raise ConfigurationError(f"{self._path}: the tokens cannot be kept: {error.strerror}.") from error
+            raise ConfigurationError(
+                f"{self._path}: the tokens cannot be written: {error.strerror}."
+            ) from error
 
 
 #: What no secret has for its digest.
@@ -232,7 +235,7 @@ def _parse(data: bytes, place: str) -> dict[str, Token]:
     try:
         table = json.loads(data)
         if table["version"] != _VERSION:
-            raise ConfigurationError(f"{place}: these tokens were written by another version.")
+            raise ConfigurationError(f"{place}: the tokens were written by another version of twisted-index.")
         tokens = [_token(raw) for raw in table["tokens"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigurationError(

@@ -198,7 +198,8 @@ def _network(description: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return ipaddress.ip_network(description)
     except ValueError as error:
         raise ConfigurationError(
-            f"{description!r} is no trusted proxy: write an address, a network such as 10.0.0.0/8, or unix."
+            f"{description!r} is not a trusted proxy; write an address, a network such as 10.0.0.0/8, or"
+            " unix."
         ) from error
 
 

@@ -104,13 +104,13 @@ async def download_all(
 async def _fetch(index: IndexClient, file: DownloadItem) -> tuple[int, str]:
     """Download a file and discard it; return its bytes, and why it failed (empty on success)."""
     if not index.serves(file.url):
-        return 0, "This is not a file of the index, and has been left alone."
+        return 0, "It is not a file of the index, and was skipped."
     try:
         size, sha256 = await index.retrying(lambda: index.digest(file.url))
     except SimpleIndexError as error:
-        return 0, f"This cannot be fetched: {error.message}"
+        return 0, f"It could not be fetched: {error.message}"
     if file.sha256 is not None and sha256 != file.sha256:
-        return size, "This has come with another digest than the index promised."
+        return size, "Its digest differs from the one that the index promised."
     return size, ""
 
 

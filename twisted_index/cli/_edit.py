@@ -33,7 +33,7 @@ class ChangeOptions(usage.Options):
     """
 
     optParameters = [  # noqa: RUF012  (usage.Options reads it and leaves it alone)
-        ["state", None, None, "Folder with the history; none: leave no trace. [default: per user]"],
+        ["state", None, None, "Folder of the history; none: record nothing. [default: per user]"],
         ["config", None, None, "TOML file with the same names as for serve. [default: none]"],
     ]
 

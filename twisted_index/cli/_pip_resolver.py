@@ -135,7 +135,7 @@ class IndexClient:
 
 def _require_found(response: HTTPResponse | None) -> HTTPResponse:
     if response is None:
-        raise SimpleIndexError("It is not there.")
+        raise SimpleIndexError("It does not exist.")
     return response
 
 
@@ -166,7 +166,7 @@ def resolve(index: IndexClient, requirements: Sequence[str], files: Sequence[str
     if run.returncode:
         sys.stderr.write(run.stderr.decode(errors="replace"))
         raise ResolutionImpossible(
-            "pip cannot resolve this; nothing has been fetched beyond what it asked for."
+            "pip cannot resolve the requirements; nothing was fetched beyond what pip requested."
         )
     return [_release(entry) for entry in json.loads(run.stdout)["install"]]
 
@@ -183,7 +183,7 @@ async def all_files(index: IndexClient, release: ResolvedRelease) -> list[Downlo
         files = [file for file in json.loads(content)["files"] if _is_of(file["filename"], release)]
         return [item for file in files for item in _with_metadata(file, base)]
     except (ValueError, KeyError, TypeError) as error:
-        raise Unavailable("This is not a project page in JSON.") from error
+        raise Unavailable("It is not a project page in JSON.") from error
 
 
 def _with_metadata(file: Mapping[str, Any], base: str) -> Iterator[DownloadItem]:
@@ -222,7 +222,7 @@ def _pip() -> list[str]:
         return [sys.executable, "-m", "pip"]
     found = shutil.which("pip") or shutil.which("pip3")
     if found is None:
-        raise ConfigurationError("There is no pip here, which says what a requirement needs; install pip.")
+        raise ConfigurationError("pip is not installed, but is needed to resolve requirements; install pip.")
     return [found]
 
 

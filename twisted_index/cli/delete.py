@@ -19,11 +19,12 @@ class DeleteOptions(ChangeOptions):
 
     synopsis = "Usage: twisted-index delete [options] PROJECT==VERSION | FILENAME"
     longdesc = (
-        "Deletes files from all folders, at once and for good. Their names stay taken, so that a lock file"
-        " never meets other bytes under one of them. To keep a file for those who pin it, yank it instead."
+        "Deletes files from all folders, immediately and permanently. Their names stay taken, so that a lock"
+        " file never finds different content under them. To keep a file for users who pin it, yank it"
+        " instead."
     )
-    optParameters = [["reason", None, "", "Why; kept where the file was."]]  # noqa: RUF012
-    optFlags = [["dry-run", "n", "Only say what would be deleted."]]  # noqa: RUF012
+    optParameters = [["reason", None, "", "Reason; stored in place of the file."]]  # noqa: RUF012
+    optFlags = [["dry-run", "n", "Only print what would be deleted."]]  # noqa: RUF012
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -68,5 +69,5 @@ def delete_files(
             failures += 1
             print(f"twisted-index: {name}: {error.message}", file=sys.stderr)
         else:
-            print(f"{name} is deleted.")
+            print(f"Deleted {name}.")
     return failures

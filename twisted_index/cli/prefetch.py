@@ -47,9 +47,9 @@ def run(arguments: Sequence[str]) -> int:
     """Resolve requirements like pip, and fetch their files; 1 if a download failed."""
     options = _parser().parse_args(arguments)
     if not options.requirements and not options.requirement:
-        raise ConfigurationError("There is nothing to fetch; name requirements, or a file of them with -r.")
+        raise ConfigurationError("There is nothing to fetch; give requirements, or a file of them with -r.")
     if not 1 <= options.jobs <= _MAX_JOBS:
-        raise ConfigurationError(f"--jobs goes from 1 to {_MAX_JOBS}.")
+        raise ConfigurationError(f"--jobs must be from 1 to {_MAX_JOBS}.")
     if options.index_url is not None:
         url = _index_url(options.index_url)
         return _in_reactor(lambda reactor: _prefetch(url, options, reactor))
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Fetch into the cache of an index what requirements need, as pip resolves them here.",
         allow_abbrev=False,
     )
-    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT", help="as pip takes them")
+    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT", help="as for pip")
     parser.add_argument(
         "-r", "--requirement", action="append", default=[], metavar="FILE", help="of requirements"
     )
@@ -126,7 +126,7 @@ async def _files_to_fetch(
         try:
             files |= {file.url: file for file in await all_files(index, release)}
         except SimpleIndexError as error:
-            unread.append(f"The page of {release.project} cannot be had: {error.message}")
+            unread.append(f"The page of {release.project} cannot be fetched: {error.message}")
     return list(files.values()), unread
 
 
@@ -166,10 +166,10 @@ def _own_settings(config: str | None) -> Settings:
     upstreams = settings.upstreams
     if not upstreams.urls and not any(rule.upstream for rule in upstreams.routes):
         raise ConfigurationError(
-            "There is no upstream to fetch from; set one, or name a server by --index-url."
+            "There is no upstream to fetch from; set one, or give a server with --index-url."
         )
     if upstreams.offline:
-        raise ConfigurationError("The configuration says offline, so that nothing can be fetched.")
+        raise ConfigurationError("The configuration sets offline, so nothing can be fetched.")
     if upstreams.mode != "cache":
         raise ConfigurationError(f"There is no cache to fill with upstream-mode {upstreams.mode}.")
     return replace(

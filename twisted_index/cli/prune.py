@@ -26,14 +26,14 @@ class PruneOptions(ChangeOptions):
     synopsis = "Usage: twisted-index prune --keep N [options] PATTERN"
     longdesc = (
         "Of each project whose name matches PATTERN, keeps the newest N releases and every file that is"
-        " younger than --older, and deletes the rest as `delete` does. Only says what it would delete,"
-        " unless --yes is given."
+        " younger than --older, and deletes the rest as `delete` does. Without --yes, only prints what it"
+        " would delete."
     )
     optParameters = [  # noqa: RUF012
-        ["keep", None, None, "How many of the newest releases stay, from 1. Needed."],
-        ["older", None, "0", "Keep what was uploaded less than so long ago, as in 30d."],
+        ["keep", None, None, "Number of the newest releases to keep, at least 1. Required."],
+        ["older", None, "0", "Keep files uploaded less than this long ago, such as 30d."],
     ]
-    optFlags = [["yes", "y", "Really delete."]]  # noqa: RUF012
+    optFlags = [["yes", "y", "Actually delete."]]  # noqa: RUF012
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     pattern, change = normalize(words[0]), OfflineEdit(options)
     projects = [project for project in change.blocking_store.projects() if fnmatchcase(project, pattern)]
     if not projects:
-        raise NotFound(f"No project here has a name like {words[0]}.")
+        raise NotFound(f"No project here matches {words[0]}.")
     files: list[tuple[str, str]] = []
     failures = 0
     for project in projects:
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
             entries = change.blocking_store.inventory(project).listing.entries
         except UnreadableFolder as error:
             failures += 1
-            print(f"twisted-index: {project} stays as it is: {error.message}", file=sys.stderr)
+            print(f"twisted-index: {project} is skipped: {error.message}", file=sys.stderr)
             continue
         files.extend((project, name) for name in _superseded(entries, keep, time.time() - older))
     failures += delete_files(change, files, reason="pruned", dry_run=not options["yes"])
@@ -82,7 +82,7 @@ def _superseded(entries: Iterable[ListingEntry], keep: int, before: float) -> li
 
 def _keep(text: str | None) -> int:
     if text is None or not text.isdecimal() or int(text) < 1:
-        raise ConfigurationError("--keep is needed: how many of the newest releases stay, from 1.")
+        raise ConfigurationError("--keep is required: the number of the newest releases to keep, at least 1.")
     return int(text)
 
 

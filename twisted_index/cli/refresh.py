@@ -26,8 +26,8 @@ class RefreshOptions(usage.Options):
     synopsis = "Usage: twisted-index refresh [options] PROJECT ..."
     longdesc = (
         "Forgets the cached pages of projects, and the digests that were fixed when files were first fetched,"
-        " which is needed when an upstream has built a file anew under the same name. A server that runs"
-        " asks its upstream when it next needs the page: within cache-ttl, or after it has refused a file."
+        " which is needed when an upstream has rebuilt a file under the same name. A running server contacts"
+        " its upstream when it next needs the page: within cache-ttl, or after it has rejected a file."
     )
     optParameters = [  # noqa: RUF012
         ["cache", None, None, "Folder of the cache. [default: below the state]"],
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     cache, projects = _cache(options), list(map(parse_project, words))
     unknown = [project for project in projects if not _forget(cache, project)]
     if unknown:
-        raise NotFound(f"Nothing is known of {', '.join(unknown)}.")
+        raise NotFound(f"Nothing is cached for {', '.join(unknown)}.")
     return 0
 
 
@@ -63,7 +63,7 @@ def _cache(options: RefreshOptions) -> DiskCache:
         given = {name: options[name] for name in ("config", "state")}
         folder = cache_folder(layers.load(given, environ=os.environ, folder=os.getcwd()))
     if folder is None:
-        raise ConfigurationError("There is no cache; name it by --cache, or the state by --state.")
+        raise ConfigurationError("There is no cache; give --cache, or --state.")
     return DiskCache(os.path.abspath(folder))
 
 
@@ -74,5 +74,5 @@ def _forget(cache: DiskCache, project: str) -> int:
         if cache.replace(path, page_record.encode_forgotten(project, time.time())) is None:
             raise Unavailable(f"{project} cannot be forgotten: {cache.path} cannot be written.")
     if paths:
-        print(f"Forgot what {len(paths)} upstream{'s' * (len(paths) > 1)} said of {project}.")
+        print(f"Forgot what {len(paths)} upstream{'s' * (len(paths) > 1)} sent for {project}.")
     return len(paths)

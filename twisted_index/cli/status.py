@@ -20,10 +20,10 @@ class StatusOptions(ChangeOptions):
 
     synopsis = f"Usage: twisted-index status [options] PROJECT [{_WORDS}]"
     longdesc = (
-        "Without a status, shows the one that the project has. An archived project takes no uploads; a"
-        " deprecated one is advised against; a quarantined one offers no files at all."
+        "Without a status, shows the current one. An archived project accepts no uploads; a deprecated one is"
+        " discouraged; a quarantined one offers no files at all."
     )
-    optParameters = [["reason", None, "", "Why; people see it."]]  # noqa: RUF012
+    optParameters = [["reason", None, "", "Reason; shown to users."]]  # noqa: RUF012
 
 
 def run(arguments: Sequence[str]) -> int:

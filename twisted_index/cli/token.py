@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from twisted_index.access.tokens import TokenPermissions
 
 _HINT = """\
-It is shown only this once. Its owner may {scope}{until}.
+It is shown only once. Its owner may {scope}{until}.
   twine   TWINE_USERNAME=__token__ TWINE_PASSWORD=<token> twine upload --repository-url URL/legacy/ dist/*
   uv      UV_PUBLISH_TOKEN=<token> uv publish --publish-url URL/legacy/ dist/*
   pip     index-url = http://__token__:<token>@HOST/simple/\
@@ -35,8 +35,8 @@ class _StateOptions(usage.Options):
 
     synopsis = ""
     optParameters = [  # noqa: RUF012
-        ["state", None, None, "Folder of state that the server has. [default: as for serve]"],
-        ["config", None, None, "Configuration file that the server has. [default: none]"],
+        ["state", None, None, "State folder of the server. [default: as for serve]"],
+        ["config", None, None, "Configuration file of the server. [default: none]"],
     ]
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class _StateOptions(usage.Options):
         given = {name: self[name] for name in ("state", "config")}
         settings = load(given, environ=os.environ, folder=os.getcwd())
         if settings.state is None:
-            raise ConfigurationError("Tokens need a folder of state; give --state DIR.")
+            raise ConfigurationError("Tokens require a state folder; give --state DIR.")
         return TokenStore(settings.state)
 
 
@@ -65,12 +65,12 @@ class _Create(_StateOptions):
 
     synopsis = "Usage: twisted-index token create [options] NAME"
     longdesc = (
-        "PATTERN is the name of a project, with * and ? if need be; '*' is all of them. Repeat an option for"
+        "PATTERN is a project name, optionally with * and ?; '*' matches all projects. Repeat an option for"
         " more. The token is printed once, and used as the password of the user __token__."
     )
     optFlags = [["operate", None, "See the history, the problems and the metrics."]]  # noqa: RUF012
     optParameters = [  # noqa: RUF012
-        ["expires", None, None, "How long it is good for, such as 90d. [default: for ever]"],
+        ["expires", None, None, "Lifetime, such as 90d. [default: unlimited]"],
     ]
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class _Create(_StateOptions):
         if self["operate"]:
             scope[Action.OPERATE] = (ANY_PROJECT,)
         if not scope:
-            raise ConfigurationError("Say what the token is good for, such as --upload 'acme-*'.")
+            raise ConfigurationError("Give at least one permission, such as --upload 'acme-*'.")
         return scope
 
     def lifetime(self) -> float | None:
@@ -117,7 +117,7 @@ class _Create(_StateOptions):
         except ValueError as error:
             raise ConfigurationError(f"--expires: {error}.") from error
         if seconds <= 0:
-            raise ConfigurationError("--expires: a token that has expired already is not made.")
+            raise ConfigurationError("--expires: the token would already have expired.")
         return seconds
 
 
@@ -125,25 +125,25 @@ class _List(_StateOptions):
     """The options of `token list`."""
 
     synopsis = "Usage: twisted-index token list [options]"
-    longdesc = "Lists the tokens. Their secrets are kept nowhere."
+    longdesc = "Lists the tokens. Their secrets are not stored."
 
 
 class _Revoke(_StateOptions):
     """The options of `token revoke`."""
 
     synopsis = "Usage: twisted-index token revoke [options] NAME"
-    longdesc = "Takes a token out of use, from the next request on."
+    longdesc = "Revokes a token, from the next request on."
 
 
 _HELP = """\
 Usage: twisted-index token COMMAND [options]
 
-Tokens are passwords of the user __token__, for programs, each good for some things only.
+Tokens are passwords of the user __token__, for programs, each with limited permissions.
 
 Commands:
-  create  Make a token and print it, this once.
+  create  Create a token and print it once.
   list    List the tokens, without their secrets.
-  revoke  Take a token out of use.
+  revoke  Revoke a token.
 
 Each has its own options: twisted-index token COMMAND --help\
 """
@@ -168,7 +168,7 @@ def run(arguments: Sequence[str]) -> int:
             if _parsed(revoke_options, rest, 1):
                 _revoke(revoke_options)
         case _:
-            raise ConfigurationError(f"token {command}: say create, list or revoke.")
+            raise ConfigurationError(f"token {command}: use create, list or revoke.")
     return 0
 
 
@@ -197,7 +197,7 @@ def _list(options: _List) -> None:
 
 def _revoke(options: _Revoke) -> None:
     token = options.store().revoke(options["words"][0])
-    print(f"The token {token.name} is revoked.")
+    print(f"The token {token.name} has been revoked.")
 
 
 def _day(moment: datetime | None) -> str:

@@ -15,7 +15,7 @@ class UnyankOptions(ChangeOptions):
     """The options of `unyank`."""
 
     synopsis = "Usage: twisted-index unyank [options] PROJECT==VERSION | FILENAME"
-    longdesc = "Takes back a yank."
+    longdesc = "Undoes a yank."
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,5 +33,5 @@ def run(arguments: Sequence[str]) -> int:
     for name in names:
         print(f"{name} is no longer yanked.")
     if not names:
-        print("Nothing of it was yanked.")
+        print("No file of it was yanked.")
     return 0

@@ -16,7 +16,7 @@ class YankOptions(ChangeOptions):
 
     synopsis = "Usage: twisted-index yank [options] PROJECT==VERSION | FILENAME"
     longdesc = "Installers choose a yanked file only for its exact version. unyank undoes it."
-    optParameters = [["reason", None, "", "Why; people see it when they install."]]  # noqa: RUF012
+    optParameters = [["reason", None, "", "Reason; installers show it."]]  # noqa: RUF012
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -36,5 +36,5 @@ def run(arguments: Sequence[str]) -> int:
         )
     )
     for name in names:
-        print(f"{name} is yanked.")
+        print(f"Yanked {name}.")
     return 0

@@ -43,7 +43,7 @@ def wait_at_most(
     answer: Deferred[T] = Deferred()
 
     def give_up() -> None:
-        answer.errback(NotReady(f"This is not ready yet. {progress()} Ask again in a moment."))
+        answer.errback(NotReady(f"The response is not ready yet. {progress()} Retry in a moment."))
 
     timer = reactor.callLater(seconds, give_up)
 

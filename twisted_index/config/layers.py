@@ -219,7 +219,7 @@ def _toml(path: str) -> Mapping[str, object]:
     except OSError as error:
         raise ConfigurationError(f"{path}: the configuration cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: TOML is UTF-8, and byte {error.start} is not.") from error
+        raise ConfigurationError(f"{path}: TOML must be UTF-8, and byte {error.start} is not.") from error
     # TOMLDecodeError with its line, or int() of more digits than Python converts.
     except ValueError as error:
         raise ConfigurationError(f"{path}: this is not TOML: {error}.") from error

@@ -176,7 +176,7 @@ def max_upload(raw: object) -> int:
     """Read a size that is not 0."""
     value = size(raw)
     if not value:
-        raise ValueError("this cannot be 0; leave upload out to take none")
+        raise ValueError("this cannot be 0; omit upload to accept none")
     return value
 
 
@@ -184,7 +184,7 @@ def single_word(raw: object) -> str:
     """Read text without inner blanks; blanks around it are removed."""
     value = text(raw).strip()
     if value != "".join(value.split()):
-        raise ValueError(f"{value!r} has a blank in it; write several patterns one by one")
+        raise ValueError(f"{value!r} contains a space; write several patterns separately")
     return value
 
 
@@ -246,7 +246,7 @@ def credential_checker(folder: str, raw: object) -> str:
     if value["type"] != "htpasswd":
         return value[0]
     if not (value["rest"] or ":")[1:].strip():
-        raise ValueError("the file is not named; write it like htpasswd:FILE")
+        raise ValueError("the file is missing; write it like htpasswd:FILE")
     return f"htpasswd:{path(folder, value['rest'][1:])}"
 
 

@@ -88,15 +88,15 @@ class PipIndex:
         followed = [
             *([f"the certificates in {printable(self.cert)}"] if self.cert is not None else []),
             *([f"the proxy {_without_user(self.proxy)}"] if self.proxy else []),
-            *(["a certificate of our own"] if self.tls.client_cert is not None else []),
+            *(["a client certificate"] if self.tls.client_cert is not None else []),
         ]
         if followed:
-            yield f"Of pip's configuration come {', '.join(followed)}"
+            yield f"Taken from pip's configuration: {', '.join(followed)}"
         if self.tls.trusted_hosts:
             hosts = ", ".join(map(printable, self.tls.trusted_hosts))
-            yield f"The certificates of {hosts} are not checked: pip is configured to trust any"
+            yield f"The certificates of {hosts} are not checked: pip is configured to trust these hosts"
         if self.ignored:
-            yield f"Not followed of pip's configuration: {', '.join(self.ignored)}"
+            yield f"Ignored from pip's configuration: {', '.join(self.ignored)}"
 
 
 def resolve_upstream(upstream: str, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class ConfigReloader:
             self.apply(applied)
             self.settings = applied
             _log.info(
-                "The configuration is read anew: {path} ({names})",
+                "Reloaded the configuration: {path} ({names})",
                 path=self._file.path,
                 names=", ".join(changed),
             )
@@ -119,7 +119,7 @@ class ConfigReloader:
         """Log an error of the file, once."""
         if error != self._last_error:
             self._last_error = error
-            _log.critical("The settings stay as they were. {error}", error=error)
+            _log.critical("The settings are unchanged. {error}", error=error)
 
 
 def reloadable(running: Settings, wanted: Settings) -> Settings:

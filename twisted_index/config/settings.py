@@ -134,16 +134,18 @@ class UploadSettings:
     """
 
     upload: bool = option(
-        False, parsers.flag, "Take uploads of users; see --auth, and twisted-index token.", UPLOADS
+        False, parsers.flag, "Accept uploads from users; see --auth, and twisted-index token.", UPLOADS
     )
-    anonymous_upload: bool = option(False, parsers.flag, "Take uploads of everyone, without a user.", UPLOADS)
+    anonymous_upload: bool = option(
+        False, parsers.flag, "Accept uploads from everyone, without a user.", UPLOADS
+    )
     max_upload: int = option(
-        4_000_000_000, parsers.max_upload, "Largest file that is taken. [default: 4GB]", UPLOADS
+        4_000_000_000, parsers.max_upload, "Largest file that is accepted. [default: 4GB]", UPLOADS
     )
     overwrite: tuple[str, ...] = option(
         (),
         parsers.single_word,
-        'Versions whose files may get other bytes, as in "*.dev*"; repeat it for more.',
+        'Versions whose files may be overwritten, such as "*.dev*"; repeat it for more.',
         UPLOADS,
         split=str.split,
     )
@@ -168,7 +170,7 @@ class AccessSettings:
     auth: tuple[str, ...] = option(
         (),
         parsers.credential_checker,
-        "Where users come from, as in htpasswd:FILE; repeat it for more.",
+        "Source of users, such as htpasswd:FILE; repeat it for more.",
         UPLOADS,
         relative=True,
         split=str.splitlines,
@@ -176,7 +178,7 @@ class AccessSettings:
     rights: str | None = option(
         None,
         parsers.path,
-        "File that says who may do what. [default: everyone reads, users upload]",
+        "File of access rights. [default: everyone reads, users upload]",
         UPLOADS,
         relative=True,
         complete="*.toml",
@@ -184,7 +186,7 @@ class AccessSettings:
     trusted_proxies: tuple[str, ...] = option(
         (),
         parsers.trusted_proxy,
-        "Trusted proxy: address, network, unix; users:ADDRESS also for users; repeat it for more.",
+        "Trusted proxy: address, network or unix; users:ADDRESS to trust its users; repeat it for more.",
         UPLOADS,
         name="trusted-proxy",
         split=str.split,
@@ -225,14 +227,17 @@ class UpstreamPolicy:
     local_only: tuple[str, ...] = option(
         (),
         parsers.name_pattern,
-        'Names never to ask an upstream for, as in "acme-*"; repeat it for more.',
+        'Names never requested from an upstream, such as "acme-*"; repeat it for more.',
         UPSTREAM,
         split=str.split,
     )
     upstream_only: tuple[str, ...] = setting((), parsers.name_pattern, split=str.split)
     upstream_deny: tuple[str, ...] = setting((), parsers.deny_rule, split=str.splitlines)
     cooldown: float = option(
-        0.0, parsers.duration, "Leave out upstream files younger than that, as in 7d. [default: 0]", UPSTREAM
+        0.0,
+        parsers.duration,
+        "Leave out upstream files younger than this, such as 7d. [default: 0]",
+        UPSTREAM,
     )
     cooldown_except: tuple[str, ...] = setting((), parsers.name_pattern, split=str.split)
     no_sdists: bool = setting(False, parsers.flag)
@@ -264,7 +269,7 @@ class UpstreamSettings:
     urls: tuple[str, ...] = option(
         (),
         parsers.upstream,
-        "Index to ask for what is not in the folders: its URL, or pip for pip's; repeat it for more.",
+        "Index for projects that are not in the folders: its URL, or pip for pip's; repeat it for more.",
         UPSTREAM,
         name="upstream",
         split=str.split,
@@ -272,7 +277,7 @@ class UpstreamSettings:
     mode: str = option(
         "cache",
         parsers.mode,
-        "What to do with it: cache, proxy or redirect. [default: cache]",
+        "How to use it: cache, proxy or redirect. [default: cache]",
         UPSTREAM,
         name="upstream-mode",
     )
@@ -286,9 +291,9 @@ class UpstreamSettings:
         relative=True,
         complete="dirs",
     )
-    cache_size: int = option(5 << 30, parsers.size, "How much it may hold. [default: 5GiB]", UPSTREAM)
+    cache_size: int = option(5 << 30, parsers.size, "Maximum size of the cache. [default: 5GiB]", UPSTREAM)
     offline: bool = option(
-        False, parsers.flag, "Never ask an upstream; serve what is in the cache.", UPSTREAM
+        False, parsers.flag, "Never contact an upstream; serve only from the cache.", UPSTREAM
     )
     cache_ttl: float = setting(600.0, parsers.duration)
     page_timeout: float = setting(30.0, parsers.duration, name="upstream-page-timeout")
@@ -334,7 +339,7 @@ class Settings:
     paths: tuple[str, ...] = option(
         (".",),
         parsers.path,
-        "Folder of packages; repeat it for more, read in this order. [default: the current folder]",
+        "Folder of packages; repeat it for more, read in order. [default: the current folder]",
         name="path",
         relative=True,
         split=split_paths,
@@ -347,12 +352,12 @@ class Settings:
         split=str.split,
     )
     rescan: float = option(
-        2.0, parsers.duration, "Look again for files rewritten in place after so long. [default: 2s]"
+        2.0, parsers.duration, "Interval of checks for files rewritten in place. [default: 2s]"
     )
     state: str | None = option(
         None,
         path_or_none,
-        "Folder for what is learned and kept; none: memory. [default: per user]",
+        "Folder for persistent state; none: memory only. [default: per user]",
         relative=True,
         complete="dirs",
     )
@@ -367,7 +372,7 @@ class Settings:
     add_headers: tuple[tuple[bytes, bytes], ...] = option(
         (),
         parsers.header_field,
-        'Header field for all answers, as "Name: value"; repeat it for more.',
+        'Header field for all responses, such as "Name: value"; repeat it for more.',
         name="add-header",
         split=str.splitlines,
     )
@@ -376,11 +381,9 @@ class Settings:
     )
     cors: bool = option(False, parsers.flag, "Let web pages of other sites read the index.")
     public_url: str | None = option(
-        None, parsers.public_url, "The URL that people are shown. [default: the one they came by]"
+        None, parsers.public_url, "URL of the index to show to users. [default: that of the request]"
     )
-    page_cache: int = option(
-        64_000_000, parsers.size, "How much of finished pages is kept in memory. [default: 64MB]"
-    )
+    page_cache: int = option(64_000_000, parsers.size, "Memory for rendered pages. [default: 64MB]")
     fast_path: bool = setting(True, parsers.flag)
     limits: Limits = Limits()
     uploads: UploadSettings = UploadSettings()

@@ -45,10 +45,10 @@ def _check_upstreams(settings: Settings) -> None:
         names = _changed(upstreams, UpstreamSettings(), ("offline", "cache", "cache_size", "cache_ttl"))
         if names:
             raise ConfigurationError(
-                f"{names[0]} has no effect with upstream-mode {upstreams.mode}, which keeps nothing."
+                f"{names[0]} has no effect with upstream-mode {upstreams.mode}, which caches nothing."
             )
     if upstreams.offline and upstreams.cache is None and settings.state is None:
-        raise ConfigurationError("offline needs a cache that was filled before; name it with cache.")
+        raise ConfigurationError("offline requires a filled cache; set it with cache.")
     if upstreams.cache is not None:
         _check_place(upstreams.cache, settings.paths)
 
@@ -88,7 +88,7 @@ def _check_named(upstreams: UpstreamSettings, name: str, urls: Iterable[str]) ->
     known = {_without_user(upstream) for upstream in upstreams.all_upstreams}
     if any(_without_user(url) not in known for url in urls):
         # The URL is not shown, as it may hold a password.
-        raise ConfigurationError(f"{name} names a URL that is none of the upstreams.")
+        raise ConfigurationError(f"{name} names a URL that is not one of the upstreams.")
 
 
 def _without_user(url: str) -> str:
@@ -101,7 +101,7 @@ def _check_redirect(upstreams: UpstreamSettings) -> None:
     """Reject settings that cannot be enforced when clients are redirected."""
     if len(upstreams.urls) > 1:
         raise ConfigurationError(
-            "upstream-mode redirect leads to one upstream; with several, use cache or proxy."
+            "upstream-mode redirect supports only one upstream; with several, use cache or proxy."
         )
     policy = upstreams.policy
     names = _changed(policy, UpstreamPolicy(), ("cooldown", "cooldown_except", "no_sdists", "merge_upstream"))
@@ -109,7 +109,8 @@ def _check_redirect(upstreams: UpstreamSettings) -> None:
         names.append("upstream-deny of versions")
     if names:
         raise ConfigurationError(
-            f"{names[0]} cannot be kept with upstream-mode redirect: clients then read the upstream's pages."
+            f"{names[0]} cannot be enforced with upstream-mode redirect: clients then read the upstream's"
+            " pages."
         )
 
 

@@ -64,7 +64,7 @@ class AuditFile:
             self._write(self._path, _line(event))
         except OSError as error:
             _log.critical("The history {path} cannot be written: {error}", path=self._path, error=str(error))
-            told = "The change was made, but cannot be noted in the history of this server."
+            told = "The change was made, but could not be recorded in this server's history."
             kind = (
                 InsufficientStorage
                 if isinstance(public_write_error(error), InsufficientStorage)
@@ -108,7 +108,7 @@ class AuditFile:
             # One write, so that the lines of several processes do not mix.
             line = line if _ends_well(descriptor) else b"\n" + line
             if os.write(descriptor, line) != len(line):
-                raise OSError(errno.ENOSPC, "a line was written only in part")
+                raise OSError(errno.ENOSPC, "a line was written only partially")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -67,7 +67,7 @@ class Observers:
             try:
                 getattr(observer, event)(*args)
             except Exception:
-                _log.failure("{observer} failed when it was notified of a file", observer=observer)
+                _log.failure("{observer} failed when notified of a file", observer=observer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

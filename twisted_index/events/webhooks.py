@@ -133,7 +133,7 @@ class Webhook:
             # Log once until the queue has been empty.
             self._dropping = True
             _log.warn(
-                "{place} takes news of uploads too slowly: {number} wait, and the oldest are dropped.",
+                "Webhook {place} is too slow: {number} notifications are queued, and the oldest are dropped.",
                 place=self._origin,
                 number=QUEUE,
             )
@@ -156,7 +156,7 @@ class Webhook:
                 timer.cancel()
         if self._queue:
             _log.warn(
-                "{place} was not told of {number} new files before the stop.",
+                "Webhook {place} did not receive the notifications of {number} new files before the stop.",
                 place=self._origin,
                 number=len(self._queue),
             )
@@ -166,7 +166,7 @@ class Webhook:
         self._sending = None
         self._dropping = False
         if isinstance(result, Failure) and not result.check(CancelledError):
-            _log.failure("News of uploads could not be sent", failure=result)
+            _log.failure("Webhook notifications could not be sent", failure=result)
 
     async def _send_all(self) -> None:
         while self._queue:
@@ -189,7 +189,7 @@ class Webhook:
             )
         except SimpleIndexError as error:
             _log.error(
-                "{place} was not told of a new file: {problem}", place=self._origin, problem=error.message
+                "Webhook {place} failed for a new file: {problem}", place=self._origin, problem=error.message
             )
 
     async def _try(self, document: bytes) -> None:
@@ -197,7 +197,7 @@ class Webhook:
         try:
             status = await self._post(document).addTimeout(TIMEOUT, self._reactor)
         except TookTooLong:
-            raise self._failure(f"it did not answer within {TIMEOUT:g} s.") from None
+            raise self._failure(f"it did not respond within {TIMEOUT:g} s.") from None
         except CancelledError:
             raise
         except SimpleIndexError as error:
@@ -209,11 +209,11 @@ class Webhook:
             return
         if 300 <= status < 400:
             raise SimpleIndexError(
-                f"it answered {status}; redirects are not followed, so give the final URL."
+                f"it responded with {status}; redirects are not followed, so give the final URL."
             )
         if status >= 500 or status in _RETRYABLE:
-            raise self._failure(f"it answered {status}.")
-        raise SimpleIndexError(f"it answered {status}.")
+            raise self._failure(f"it responded with {status}.")
+        raise SimpleIndexError(f"it responded with {status}.")
 
     def _failure(self, problem: str) -> SimpleIndexError:
         return SimpleIndexError(problem) if self._stopping else TemporaryFailure(problem)

@@ -28,12 +28,12 @@ _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 def error_text(error: OSError) -> str:
     """Return the text of the system, such as "Permission denied"."""
-    return os.strerror(error.errno) if error.errno is not None else "it fails"
+    return os.strerror(error.errno) if error.errno is not None else "unknown error"
 
 
 def out_of_resources_error() -> OutOfResources:
     """Make the error of a server that has no more open files or memory."""
-    return OutOfResources("The server is short of open files or memory right now.")
+    return OutOfResources("The server has run out of file descriptors or memory.")
 
 
 def public_read_error(
@@ -59,27 +59,27 @@ def public_read_error(
 
 def _advice(error: OSError) -> str:
     if error.errno in _DENIED:
-        return "Give the server the right to read and to enter it."
+        return "Grant the server permission to read and enter it."
     if error.errno in _MISSING:
-        return "Bring back what it leads to, or remove the link."
-    return "See whether its disk or mount is well; it is tried again with every question."
+        return "Restore its target, or remove the link."
+    return "Check the disk or mount. Every request retries it."
 
 
 def public_write_error(error: OSError) -> SimpleIndexError:
     """Translate the error of a failed change."""
     if error.errno in _FULL:
-        return InsufficientStorage("The server has no room left for this.")
+        return InsufficientStorage("The server has no space left for this.")
     if error.errno == errno.EFBIG:
-        return InsufficientStorage("This is larger than a file may be on the server.")
+        return InsufficientStorage("The file is larger than the server's file system or its limits allow.")
     if error.errno == errno.EROFS:
         return Unavailable("The server's package folder is read-only.")
     if error.errno in _DENIED:
-        return Unavailable("The server has no right to change its package folder.")
+        return Unavailable("The server has no permission to change its package folder.")
     if error.errno == errno.ENOENT:
-        return Unavailable("The server's package folder is not there.")
+        return Unavailable("The server's package folder does not exist.")
     if error.errno in _TOO_MANY_FILES:
-        return Unavailable("The server has too many files open right now.")
-    return Unavailable("The server's package folder cannot be changed right now; its log says why.")
+        return Unavailable("The server has too many open files.")
+    return Unavailable("The server's package folder cannot be changed right now; see its log for the reason.")
 
 
 @contextmanager

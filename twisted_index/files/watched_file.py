@@ -108,7 +108,7 @@ class WatchedFile(Generic[T]):
 
     def _parsed(self, data: bytes) -> T | ConfigurationError:
         if len(data) > MAX_BYTES:
-            return ConfigurationError(f"{self.path}: this is larger than {MAX_BYTES} bytes.")
+            return ConfigurationError(f"{self.path}: the file is larger than {MAX_BYTES} bytes.")
         try:
             return self._parse(data)
         except ConfigurationError as error:

@@ -163,7 +163,7 @@ class BoundedBody(Protocol, TimeoutMixin):
 
     def abort(self) -> None:
         """Abort the connection; `deliver` fails."""
-        self._fail(TruncatedBody(f"The answer of the {self._peer} was given up."))
+        self._fail(TruncatedBody(f"The response of the {self._peer} was aborted."))
 
     def stopProducing(self) -> None:
         """Abort the connection; the reader gets `connectionLost`, as from any transport."""
@@ -201,18 +201,20 @@ class BoundedBody(Protocol, TimeoutMixin):
         if self._ended:
             return
         if reason.check(PotentialDataLoss, ResponseDone) is None:
-            self._end(TruncatedBody(f"The {self._peer} broke its answer off."))
+            self._end(
+                TruncatedBody(f"The {self._peer} closed the connection before the end of its response.")
+            )
             return
         if self._gunzip is None:
             self.is_delimited = reason.check(PotentialDataLoss) is None
             self._end(None)
         else:
-            cut = BadGateway(f"The {self._peer}'s answer ends in its middle.")
+            cut = BadGateway(f"The {self._peer}'s response is truncated.")
             self._end(None if self._gunzip.is_whole else cut)
 
     def timeoutConnection(self) -> None:
         """Abort the body: no byte has arrived for `idle` seconds."""
-        self._fail(TruncatedBody(f"The {self._peer} stopped in the middle of its answer."))
+        self._fail(TruncatedBody(f"The {self._peer} stalled in the middle of its response."))
 
     def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:
         """Use `clock` instead of the global reactor."""
@@ -301,7 +303,7 @@ class MemoryBudget:
         def take(size: int) -> None:
             nonlocal taken
             if size > self.available:
-                raise Unavailable("Too many large pages are on their way at once.")
+                raise Unavailable("Too many large pages are being fetched at once.")
             self.available -= size
             taken += size
 
@@ -348,7 +350,9 @@ class BoundedGunzip:
             try:
                 part = self._stream.decompress(data, _DECODE_LIMIT)
             except zlib.error:
-                raise BadGateway(f"The {self._peer}'s answer is no gzip, though it says so.") from None
+                raise BadGateway(
+                    f"The {self._peer}'s response is not gzip, despite its Content-Encoding."
+                ) from None
             self.is_whole = self._stream.eof
             if part:
                 yield part
@@ -363,4 +367,4 @@ class BoundedGunzip:
 
 
 def _too_large(peer: str, limit: int) -> BadGateway:
-    return BadGateway(f"The {peer}'s answer has more than {limit:,} bytes.")
+    return BadGateway(f"The {peer}'s response has more than {limit:,} bytes.")

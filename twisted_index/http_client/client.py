@@ -210,7 +210,7 @@ class HTTPClient:
         try:
             url = normalize_url(url)
         except InvalidURL as error:
-            raise BadGateway(f"The {self._peer} gives a URL that cannot be asked: {error}.") from None
+            raise BadGateway(f"The {self._peer} sent a URL that cannot be requested: {error}.") from None
         seen = {url}
         while True:
             response = await self.request("GET", url, headers, head=head)
@@ -221,9 +221,9 @@ class HTTPClient:
                 break
             url = self._target(response)
             if url in seen:
-                raise BadGateway(f"The {self._peer} leads in a circle.")
+                raise BadGateway(f"The {self._peer} redirects in a loop.")
             if len(seen) > _MAX_REDIRECTS:
-                raise BadGateway(f"The {self._peer} leads further than over {_MAX_REDIRECTS} steps.")
+                raise BadGateway(f"The {self._peer} redirects more than {_MAX_REDIRECTS} times.")
             seen.add(url)
         if response.status in answers:
             return response
@@ -272,9 +272,11 @@ class HTTPClient:
             treq_response = await requesting.addTimeout(seconds, self._reactor, self._no_head)
         except AddressRefused:
             _log.warn(
-                "{own} leads to {origin}, at an address it may not", own=self._own, origin=origin_of(url)
+                "{own} redirects or links to {origin}, at a forbidden address",
+                own=self._own,
+                origin=origin_of(url),
             )
-            raise BadGateway(f"The {self._peer} leads to an address that it may not lead to.") from None
+            raise BadGateway(f"The {self._peer} redirects or links to a forbidden address.") from None
         except Exception as error:
             raise self._failure(error, url) from None
         body: BoundedBody = treq_response.original.body
@@ -284,7 +286,7 @@ class HTTPClient:
         """Refuse a response with an unrequested content coding."""
         if response.body.coding and not coded:
             response.body.abort()
-            raise BadGateway(f"The {self._peer} sends something coded in a way that it was not asked for.")
+            raise BadGateway(f"The {self._peer} sent an unrequested content coding.")
         return response
 
     def _failure(self, error: Exception, url: str) -> Exception:
@@ -311,13 +313,15 @@ class HTTPClient:
         """Return the target of a redirect."""
         location = _text(response.headers.getRawHeaders(b"Location", [b""])[0]).strip()
         if not location:
-            raise BadGateway(f"The {self._peer} leads nowhere.")
+            raise BadGateway(f"The {self._peer} redirects without Location.")
         try:
             target = normalize_url(location, base=response.url, may_have_user=True)
         except InvalidURL as error:
-            raise BadGateway(f"The {self._peer} leads to a URL that cannot be asked: {error}.") from None
+            raise BadGateway(
+                f"The {self._peer} redirects to a URL that cannot be requested: {error}."
+            ) from None
         if is_downgrade(response.url, target):
-            raise BadGateway(f"The {self._peer} leads from https to http.")
+            raise BadGateway(f"The {self._peer} redirects from https to http.")
         return target
 
     def _refusal(self, response: HTTPResponse) -> Exception:
@@ -326,39 +330,39 @@ class HTTPClient:
         if code in BUSY_STATUSES:
             now = response.header(b"Date") or formatdate(self._wall(), usegmt=True)
             delay = retry_after(response.header(b"Retry-After"), now)
-            return TemporaryFailure(f"The {peer} cannot answer right now ({code}).", delay)
+            return TemporaryFailure(f"The {peer} is temporarily unavailable ({code}).", delay)
         if code == 407:
             return proxy_error("407", peer)
         if code in (401, 403):
-            _log.warn("{origin} answers with {code}", origin=origin_of(response.url), code=code)
+            _log.warn("{origin} responded with {code}", origin=origin_of(response.url), code=code)
             if self._has_account and origin_of(response.url) == self._own:
-                return Denied(f"The {peer} does not take our user and password ({code}).")
+                return Denied(f"The {peer} rejected our user and password ({code}).")
             if self._has_account:
                 return Denied(
-                    f"The {peer} leads to another server, and that wants a user and a password; ours are for"
-                    f" the {peer} alone ({code})."
+                    f"The {peer} redirects or links to another server, which requires a user and a password;"
+                    f" ours are only for the {peer} ({code})."
                 )
-            return Denied(f"The {peer} wants a user and a password that we do not have ({code}).")
+            return Denied(f"The {peer} requires a user and a password, and none are configured ({code}).")
         if code == 508:
-            return LoopDetected("The request has come back to a server on its way upstream.")
+            return LoopDetected("The request looped back to a server on its way upstream.")
         return self.unexpected_status(response)
 
     def unexpected_status(self, response: HTTPResponse) -> BadGateway:
         """Return the error for an unexpected status."""
         return (Denied if 400 <= response.status < 500 else BadGateway)(
-            f"The {self._peer} answers with {response.status}, which is no answer."
+            f"The {self._peer} sent unexpected status {response.status}."
         )
 
     # -- Time-outs
 
     def _too_slow(self, _result: object, seconds: float) -> NoReturn:
-        raise Unavailable(f"The {self._peer} did not answer within {seconds:g} seconds.")
+        raise Unavailable(f"The {self._peer} did not respond within {seconds:g} seconds.")
 
     def _no_head(self, _result: object, seconds: float) -> NoReturn:
-        raise TemporaryFailure(f"The {self._peer} did not begin to answer within {seconds:g} seconds.")
+        raise TemporaryFailure(f"The {self._peer} did not start to respond within {seconds:g} seconds.")
 
     def _too_many(self, _result: object, _seconds: float) -> NoReturn:
-        _log.warn("All places for requests to {own} are taken: others wait in vain", own=self._own)
+        _log.warn("All slots for requests to {own} are in use: further requests time out", own=self._own)
         raise Unavailable(f"Too many other requests are waiting for the {self._peer}.")
 
 

@@ -111,7 +111,7 @@ def split_userinfo(url: str) -> tuple[str, BasicCredentials | None]:
         shown = "This upstream" if "@" in url else repr(url[:200])
         raise ConfigurationError(f"{shown} cannot be an upstream: {error}.") from None
     if urlsplit(clean).query:
-        raise ConfigurationError(f"{clean.partition('?')[0]} cannot be an upstream with a query behind it.")
+        raise ConfigurationError(f"{clean.partition('?')[0]} cannot be an upstream: the URL has a query.")
     return clean if clean.endswith("/") else clean + "/", credentials_in(url)
 
 

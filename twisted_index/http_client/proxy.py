@@ -78,7 +78,7 @@ def proxy_for(origin: Origin, environ: Mapping[str, str]) -> Proxy | None:
     url = url if "://" in url else f"http://{url}"
     if not url.lower().startswith("http://"):
         scheme = url.partition("://")[0]
-        raise ConfigurationError(f"A proxy is reached by http here; {scheme} is not supported.")
+        raise ConfigurationError(f"Proxies are supported over http only, not over {scheme}.")
     clean, account = split_userinfo(url)
     return Proxy(origin=origin_of(clean), credentials=account)
 
@@ -184,7 +184,7 @@ class _Tunnel(Protocol):
         if end:
             self._response_received(head.split(b"\r\n")[0], rest)
         elif len(self._head) > _MAX_HEAD:
-            self._fail(ProxyRefused("an endless answer"))
+            self._fail(ProxyRefused("a response head that is too long"))
 
     def _response_received(self, status_line: bytes, rest: bytes) -> None:
         status = b"".join(status_line.split(b" ")[1:2])[:3]

@@ -24,9 +24,9 @@ _CONNECTION_FAILURES = (
 
 def proxy_error(response: str, peer: str, status: int = 0) -> SimpleIndexError:
     """Return the error for a proxy's response, given as text and status code (0 without one)."""
-    hint = ": it wants a user and a password, or others than it is given" if response == "407" else ""
+    hint = ": it requires a user and a password, or rejects those it received" if response == "407" else ""
     kind = TemporaryFailure if status in BUSY_STATUSES else BadGateway
-    return kind(f"The proxy on the way to the {peer} answers with {response}{hint}.")
+    return kind(f"The proxy on the way to the {peer} responded with {response}{hint}.")
 
 
 def public_error(error: Exception, peer: str, *, proxied: bool = False) -> Exception:
@@ -52,9 +52,11 @@ def public_error(error: Exception, peer: str, *, proxied: bool = False) -> Excep
     if (tls_failure := tls_error(causes, peer)) is not None:
         return tls_failure
     if isinstance(error, UnicodeError):  # from IDNA, which Twisted applies to names for TLS
-        return BadGateway(f"The {peer} has a name that no certificate proves; ask it by another, or by http.")
+        return BadGateway(
+            f"The {peer} has a host name that no certificate can match; use another name, or http."
+        )
     if any(isinstance(cause, HeaderTooLarge) for cause in causes):
-        return BadGateway(f"The head of the {peer}'s answer does not end.")
+        return BadGateway(f"The {peer} sent a response head that is too long.")
     if proxied and not isinstance(error, connection_errors.ConnectionClosed):
         peer = f"proxy on the way to the {peer}"  # the only connection is to the proxy
     if isinstance(error, connection_errors.DNSLookupError):
@@ -62,5 +64,5 @@ def public_error(error: Exception, peer: str, *, proxied: bool = False) -> Excep
     if isinstance(error, _CONNECTION_FAILURES) and not isinstance(error, connection_errors.ConnectionClosed):
         return TemporaryFailure(f"The {peer} cannot be reached.")
     if any(isinstance(cause, _CONNECTION_FAILURES) for cause in causes):
-        return TemporaryFailure(f"The {peer} broke the connection.")
-    return BadGateway(f"The {peer} answers with something that is no HTTP.")
+        return TemporaryFailure(f"The {peer} closed the connection.")
+    return BadGateway(f"The {peer} sent a response that is not HTTP.")

@@ -100,7 +100,7 @@ class TLSPolicy:
         """Return, for the log, why the certificate of the last connection to a host was refused."""
         netloc = f"{host}:{port}"
         return (
-            f"the certificate of {netloc} is refused: {_refusal(self._last.get(netloc))}; trusted are"
+            f"the certificate of {netloc} was rejected: {_refusal(self._last.get(netloc))}; trusted:"
             f" {self._trusted_by}"
         )
 
@@ -156,7 +156,7 @@ def _identity(path: str) -> dict[str, Any]:
     # Each of these calls raises errors of its own, which differ between versions.
     except Exception as error:
         raise ConfigurationError(
-            f"client-cert: {path} has to hold a certificate and its private key, without a password, as PEM."
+            f"client-cert: {path} must contain a certificate and its unencrypted private key, as PEM."
         ) from error
     return identity
 
@@ -177,27 +177,23 @@ def tls_error(causes: Sequence[Exception], peer: str) -> BadGateway | None:
         None if TLS was not the cause.
     """
     if any(isinstance(cause, VerificationError) for cause in causes):
-        return BadGateway(
-            f"The {peer} cannot prove who it is: its certificate is not trusted, as it is for another name."
-        )
+        return BadGateway(f"The {peer}'s certificate is not trusted: it is for another name.")
     ssl_errors = [cause for cause in causes if isinstance(cause, SSL.Error)]
     if not ssl_errors:
         return None
     reason = _reason(ssl_errors[0])
     if "certificate verify failed" in reason:
-        return Untrusted(f"The {peer} cannot prove who it is: its certificate is not trusted.")
+        return Untrusted(f"The {peer}'s certificate is not trusted.")
     if "certificate" in reason or "unknown ca" in reason:  # the alerts of RFC 8446 section 6.2 about ours
-        return BadGateway(
-            f"The {peer} wants to know who we are by a certificate, and is given none that it takes"
-            f" ({reason})."
-        )
+        return BadGateway(f"The {peer} requires a client certificate that it accepts ({reason}).")
     if "handshake failure" in reason:
         return BadGateway(
-            f"The {peer} broke off the handshake of TLS ({reason}): it may want a certificate of ours, or"
-            " speak no TLS that we do."
+            f"The {peer} aborted the TLS handshake ({reason}): it may require a client certificate, or"
+            " support no TLS version or cipher of ours."
         )
     return BadGateway(
-        f"The {peer} does not speak TLS here, or none that we do ({reason}): it may be http, or out of date."
+        f"The {peer} does not support TLS here, or no version of ours ({reason}): it may be http, or out of"
+        " date."
     )
 
 
@@ -205,7 +201,7 @@ def _reason(error: SSL.Error) -> str:
     """Return OpenSSL's message; the last of its errors is nearest to the cause."""
     errors = error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ()
     reasons = [str(entry[-1]) for entry in errors if isinstance(entry, (list, tuple)) and entry and entry[-1]]
-    return reasons[-1] if reasons else "the connection ended"
+    return reasons[-1] if reasons else "the connection was closed"
 
 
 def _refusal(connection: SSL.Connection | None) -> str:
@@ -213,14 +209,18 @@ def _refusal(connection: SSL.Connection | None) -> str:
     try:
         code = SSL._lib.SSL_get_verify_result(connection._ssl)  # type: ignore[attr-defined, union-attr]
     except AttributeError:
-        return "OpenSSL does not say why"
+        return "OpenSSL gives no reason"
     return f"{_VERIFY_CODES.get(code, 'it is not valid')} (verify code {code})"
 
 
 def _trusted_by(environ: Mapping[str, str]) -> str:
     """Return a description of the trusted certificates."""
     variable = _variable(environ)
-    return "those of this system" if variable is None else f"those that {variable[0]} names, in {variable[1]}"
+    return (
+        "the certificates of this system"
+        if variable is None
+        else f"the certificates of {variable[0]}, in {variable[1]}"
+    )
 
 
 def _variable(environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -250,9 +250,9 @@ def _certificates(variable: str, path: str) -> list[Certificate]:
         raise ConfigurationError(f"{variable}: {path} cannot be read ({error.strerror}).") from None
     # pyOpenSSL's exception for a damaged certificate differs between versions.
     except Exception as error:
-        raise ConfigurationError(f"{variable}: {path} holds a damaged certificate.") from error
+        raise ConfigurationError(f"{variable}: {path} contains a damaged certificate.") from error
     if not certificates:
-        raise ConfigurationError(f"{variable}: {path} holds no certificate.")
+        raise ConfigurationError(f"{variable}: {path} contains no certificate.")
     return list(certificates.values())
 
 

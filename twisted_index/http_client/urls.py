@@ -66,18 +66,18 @@ def normalize_url(url: str, *, base: str | None = None, may_have_user: bool = Fa
     """
     url = url.strip(" \t\r\n\f")
     if len(url) > MAX_URL or _FORBIDDEN.search(url):
-        raise InvalidURL("it is no URL")
+        raise InvalidURL("it is not a URL")
     try:
         parts = urlsplit(url if base is None else urljoin(base, url))
         port, host, scheme = parts.port, parts.hostname or "", parts.scheme.lower()
     except ValueError:
-        raise InvalidURL("it is no URL") from None
+        raise InvalidURL("it is not a URL") from None
     if scheme not in _DEFAULT_PORTS:
         raise InvalidURL("it is neither http nor https")
     if "@" in parts.netloc and not may_have_user:
-        raise InvalidURL("it holds a user")
+        raise InvalidURL("it contains a user")
     if port == 0:
-        raise InvalidURL("it is no URL")
+        raise InvalidURL("it is not a URL")
     authority = Origin(scheme, _ascii_host(host), port or _DEFAULT_PORTS[scheme]).authority
     path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE)
     return urlunsplit((scheme, authority, path, query, ""))
@@ -88,9 +88,9 @@ def _ascii_host(host: str) -> str:
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
-            raise InvalidURL("its host has no name") from None
+            raise InvalidURL("its host name is not valid") from None
     if "%" in host or _HOST.fullmatch(f"[{host}]" if ":" in host else host) is None:
-        raise InvalidURL("its host has no name")
+        raise InvalidURL("its host name is not valid")
     return host
 
 

@@ -176,7 +176,7 @@ class _Build:
     def _redirect(self, urls: tuple[str, ...]) -> RedirectSource:
         if len(urls) > 1:
             raise ConfigurationError(
-                "upstream-mode redirect leads to one upstream, and these are several; name the one."
+                "upstream-mode redirect supports only one upstream, and these are several; name one."
             )
         return RedirectSource(urls[0])
 

@@ -119,7 +119,7 @@ async def _report_of(source: IProblemSource) -> ProblemReport:
     try:
         return await result_of(source.problems)
     except Unavailable as error:
-        _log.warn("A source cannot tell what it leaves out: {sentence}", sentence=error.message)
+        _log.warn("A source cannot report which files it leaves out: {sentence}", sentence=error.message)
         return ProblemReport(complete=False)
 
 

@@ -210,7 +210,7 @@ class NameOwnershipSource(CompositeSource):
 
 
 def _changing_error() -> Unavailable:
-    return Unavailable("The folder of this project is being changed. Ask again in a moment.", retry_after=2)
+    return Unavailable("The folder of this project is being changed. Retry in a moment.", retry_after=2)
 
 
 def _all_current(first: Callable[[], bool], second: Callable[[], bool]) -> Callable[[], bool]:

@@ -125,12 +125,11 @@ class _Held(NamedTuple):
         number = "1 file is" if self.files == 1 else f"{self.files} files are"
         until = datetime.fromtimestamp(self.until, UTC).strftime("%Y-%m-%d %H:%M UTC")
         undated = (
-            " The upstream does not say when they were uploaded, so that they count as new from when they"
-            " were first seen here."
+            " Those without an upload time count as new from when this server first saw them."
             if self.undated
             else ""
         )
-        return f"{number} held back by the cool-down, until {until} the first of them.{undated}"
+        return f"{number} held back by the cool-down; the first is released at {until}.{undated}"
 
 
 @implementer(ISource)
@@ -247,12 +246,12 @@ class PolicySource(CompositeSource):
             return
         self._held.put(project, held)
         if not filtered.names:
-            _log.warn("There is no file of {project} for now: {held}", project=project, held=held.sentence)
+            _log.warn("{project} has no visible files for now: {held}", project=project, held=held.sentence)
 
     def held_back(self) -> Iterator[Problem]:
         """Yield a problem for each project with files held back by the cool-down."""
         for project, held in self._held.items():
-            advice = "Wait, or name the project in cooldown-except."
+            advice = "Wait, or add the project to cooldown-except."
             yield Problem(path=f"{project}/", reason=held.sentence, advice=advice)
 
     def _filter(self, rules: ProjectPolicy, page: ProjectPage) -> _FilteredFiles:

@@ -125,7 +125,7 @@ class _Build:
         }
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("twisted_index_build", "Versions that run; always 1.", self._versions)
+        yield InfoMetricFamily("twisted_index_build", "Running versions; always 1.", self._versions)
 
 
 def _version(distribution: str) -> str:

@@ -111,18 +111,18 @@ def describe_upstreams(
         offline: Whether no requests are sent to upstreams.
     """
     if offline:
-        return [f"Offline: of other names there is what is in {printable(cache or 'the cache')}"]
+        return [f"Offline: other names are served only from {printable(cache or 'the cache')}"]
     shown = ", then ".join(
         "the index that pip here is configured to use" if url == "pip" else printable(_without_user(url))
         for url in urls
     )
     lines = (
-        [f"Other names are {'redirected to' if mode == 'redirect' else 'asked for at'} {shown}"]
+        [f"Other names are {'redirected to' if mode == 'redirect' else 'requested from'} {shown}"]
         if urls
         else []
     )
     if cache is not None:
-        lines.append(f"What comes from there is kept in {printable(cache)}, up to {cache_size / 1e9:.1f} GB")
+        lines.append(f"Upstream content is cached in {printable(cache)}, up to {cache_size / 1e9:.1f} GB")
     return lines
 
 
@@ -146,8 +146,8 @@ def cleartext_password_warning(addresses: Iterable[Listener]) -> str | None:
     if not cleartext:
         return None
     return (
-        f"Passwords sent to {' and '.join(cleartext)} travel over plain HTTP, and can be read on the way: "
-        "listen on a tls: endpoint, or behind a proxy that does."
+        f"Passwords sent to {' and '.join(cleartext)} use plain HTTP, and can be intercepted: listen on a"
+        " tls: endpoint, or behind a proxy that does."
     )
 
 
@@ -160,7 +160,7 @@ def _without_user(url: str) -> str:
 def _usage(urls: Sequence[str]) -> list[str]:
     """Return the install commands for each URL, or a hint if there is none."""
     if not urls:
-        return ["Set --public-url to see the lines that install from here."]
+        return ["Set --public-url to see the commands that install from here."]
     lines = (install_commands(url) for url in urls)
     return [text for line in lines for text in (f"    {line.pip}", f"    {line.uv}")]
 

@@ -119,26 +119,26 @@ def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
     if "%" in filename:
         yield "The file name is escaped as in a URL.", unquote(filename), ""
     yield (
-        "The file name holds what is added to the name of a second copy.",
+        "The file name is that of a second copy.",
         _SECOND_COPY.sub("", _COPY_OF.sub("", filename, count=1), count=1),
-        ", or remove it if that is here already",
+        ", or remove it if that exists already",
     )
-    yield "The file name holds a blank where a + belongs.", filename.replace(" ", "+"), ""
+    yield "The file name has a space where a + belongs.", filename.replace(" ", "+"), ""
     if (match := _APPENDED.fullmatch(filename)) is not None:
         yield (
             "Something was added to the extension of the file.",
             match["right"],
-            "; if it was packed once more, unpack it",
+            "; if it was packed twice, unpack it",
         )
     if filename.endswith(".zip"):
-        yield "This is named like a wheel, and ends in .zip.", filename[: -len(".zip")] + WHEEL_EXTENSION, ""
+        yield "This is named like a wheel, but ends in .zip.", filename[: -len(".zip")] + WHEEL_EXTENSION, ""
     if (match := _SDIST_SUFFIX.fullmatch(filename)) is not None:
-        yield "The version in the file name has a word behind it.", match[1] + match[2], _IF_SDIST
+        yield "A word follows the version in the file name.", match[1] + match[2], _IF_SDIST
     if (match := _DEBIAN_SOURCE.fullmatch(filename)) is not None:
-        yield "This is named as Debian names sources.", f"{match[1]}-{match[2]}{match[3]}", _IF_SDIST
+        yield "This is named like a Debian source archive.", f"{match[1]}-{match[2]}{match[3]}", _IF_SDIST
     if (match := _POST.fullmatch(filename)) is not None:
         yield (
-            "The version in the file name has an underscore where a post-release has its hyphen.",
+            "The version in the file name has an underscore in place of the hyphen of a post-release.",
             f"{match[1]}.post{match[2]}{match[3]}",
             _IF_FOLDER,
         )
@@ -155,8 +155,8 @@ def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
 
 _IF_SDIST = ", if it is the project's sdist; else build one"
 # pip parses the version in that folder's name too, and ends in a traceback if it is invalid.
-_IF_FOLDER = ", if the .dist-info folder in it is named so too; else build it again with a current build tool"
-_IF_VERSION = ", if that is the version in it; else build it again with a valid version"
+_IF_FOLDER = ", if its .dist-info folder has that version too; else build it again with a current build tool"
+_IF_VERSION = ", if its metadata has that version; else build it again with a valid version"
 
 
 def _without_hyphens(filename: str) -> Iterator[tuple[str, str, str]]:
@@ -164,7 +164,7 @@ def _without_hyphens(filename: str) -> Iterator[tuple[str, str, str]]:
     parts = filename.split("-")
     end = next((at for at, part in enumerate(parts) if at and part[:1].isdigit()), 0)
     if end > 1:
-        reason = "A wheel's name has hyphens between its parts, and so none in that of its project."
+        reason = "A wheel's name separates its parts by hyphens, so its project part must not contain any."
         yield reason, "-".join(["_".join(parts[:end]), *parts[end:]]), ""
 
 
@@ -178,22 +178,22 @@ _FOREIGN = tuple(
     for pattern, reason, advice in (
         (
             rf".+-v?[0-9][^-]*?[.-]((?:{_SYSTEMS})(?:(?<=-)\w|(?<!-)(?![a-z]))[-\w.]*?)(?:\.tar\.\w+|\.zip|\.tgz|\.tar)",
-            "This is named like a binary archive for {0} (bdist_dumb), which installers do not take.",
+            "This is named like a binary archive for {0} (bdist_dumb), which installers do not support.",
             "Build a wheel of the project instead.",
         ),
         (
             r".+\.(?:m?pkg|app)\.zip|.+\.m?pkg",
-            "This is a Mac installer, which installers of Python packages do not take.",
+            "This is a Mac installer, which installers of Python packages do not support.",
             _BUILD_INSTEAD,
         ),
         (
             r".+-v?[0-9][^-]*-[A-Za-z0-9_.]*_[0-9]+\.tar\.bz2|.+\.conda",
-            "This is named like a conda package, which pip and uv do not take.",
+            "This is named like a conda package, which pip and uv do not support.",
             _BUILD_INSTEAD,
         ),
         (
             r".+\.pkg\.tar(?:\.\w+)?|.+\.debian\.tar\.\w+",
-            "This is a system package or a part of one, which installers of Python packages do not take.",
+            "This is a system package or a part of one, which installers of Python packages do not support.",
             _BUILD_INSTEAD,
         ),
     )
@@ -210,7 +210,7 @@ def _explain_wheel(filename: str) -> InvalidFilename | None:
         return None
     return InvalidFilename(
         f'This is a wheel variant ("{match[2]}"), a draft format (PEP 825) that is not listed.',
-        "Put a wheel without a variant here, which every installer takes.",
+        "Put a wheel without a variant here, which every installer supports.",
     )
 
 
@@ -226,13 +226,13 @@ def _explain_sdist(filename: str) -> InvalidFilename | None:
     stem = filename[: -len(extension)]
     if _is_valid(stem + WHEEL_EXTENSION):
         return InvalidFilename(
-            f"This is named like a wheel, and ends in {extension}.",
+            f"This is named like a wheel, but ends in {extension}.",
             "Put the wheel here as it was built: a zip archive that ends in .whl.",
         )
     name, _hyphen, last = stem.rpartition("-")
     if not name and normal_form(stem) is not None:
         return InvalidFilename(
-            "The file name is a version without a project, as archives of a tag are named.",
+            "The file name is a version without a project, like that of an archive of a tag.",
             f"Put the project's name before it, as in name-{stem}{extension}.",
         )
     if (
@@ -242,12 +242,12 @@ def _explain_sdist(filename: str) -> InvalidFilename | None:
     ):
         return InvalidFilename(
             f'This is named like an archive of a branch or commit ("{last}"), which has no version.',
-            "Build an sdist from it, or rename it to what its version is, as in name-1.0.tar.gz.",
+            "Build an sdist from it, or rename it to its version, as in name-1.0.tar.gz.",
         )
     match = _BEGINS_VERSION.fullmatch(stem)
     if match is None or normal_form(match[1]) is not None:
         return None
     return InvalidFilename(
         f'"{match[1]}" is not a version that PEP 440 allows.',
-        "Give the project a valid version, as 1.0, 1.0.dev3 or 1.0+local are, and build the file again.",
+        "Give the project a valid version, such as 1.0, 1.0.dev3 or 1.0+local, and build the file again.",
     )

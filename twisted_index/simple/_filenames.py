@@ -115,7 +115,7 @@ def one_of(extensions: Iterable[str]) -> str:
     return "|".join(map(re.escape, extensions))
 
 
-_NAME_ADVICE = "Build the file again with a current build tool, which names it rightly."
+_NAME_ADVICE = "Build the file again with a current build tool, which names it correctly."
 
 
 def read_filename(filename: str, project: str | None = None) -> Distribution:
@@ -155,10 +155,10 @@ def _wrong_characters(filename: str) -> InvalidFilename:
     elif not filename.isprintable():
         what = "control characters"
     elif " " in filename:
-        what = "a blank"
+        what = "a space"
     else:
-        what = "characters that no project name, version or tag can hold"
-    return InvalidFilename(f"The file name holds {what}.", advice)
+        what = "characters that no project name, version or tag can contain"
+    return InvalidFilename(f"The file name contains {what}.", advice)
 
 
 def _wrong_extension(filename: str) -> InvalidFilename:
@@ -176,7 +176,7 @@ def _wrong_extension(filename: str) -> InvalidFilename:
     for extension, what in RETIRED_FORMATS.items():
         if lower.endswith(extension):
             return InvalidFilename(
-                f"This is {what} ({extension}), which installers do not take.",
+                f"This is {what} ({extension}), which installers do not support.",
                 "Build a wheel of the project instead.",
             )
     return InvalidFilename(
@@ -205,8 +205,8 @@ def _parse_wheel(filename: str) -> Distribution:
         build = _read_build(build)
     else:
         raise InvalidFilename(
-            "A wheel's name has five or six parts between hyphens:"
-            f" project, version, perhaps a build tag, and three tags; this one has {len(parts)}.",
+            "A wheel's name has five or six parts between hyphens: project, version, an optional build tag,"
+            f" and three tags; this one has {len(parts)}.",
             _NAME_ADVICE,
         )
     # A wheel's project name has no run of underscores: pip ignores such a file.
@@ -218,7 +218,7 @@ def _parse_wheel(filename: str) -> Distribution:
     interpreters, abis, platforms = tags
     tag_set = _tag_set(interpreters, abis, platforms)
     if tag_set is None:
-        raise InvalidFilename(f'"{"-".join(tags)}" are not the tags of a wheel.', _NAME_ADVICE)
+        raise InvalidFilename(f'"{"-".join(tags)}" are not valid tags of a wheel.', _NAME_ADVICE)
     return Distribution(
         filename=filename,
         project=normalize(name),
@@ -239,7 +239,7 @@ def _read_build(build: str) -> str:
     match = _BUILD.fullmatch(build)
     if match is None:
         raise InvalidFilename(
-            f'"{build}" stands where a wheel\'s build tag does, but does not start with a digit.',
+            f'"{build}" is in place of a wheel\'s build tag, but does not start with a digit.',
             _NAME_ADVICE,
         )
     return match[1]

@@ -129,7 +129,9 @@ def read_sdist_metadata(file: BinaryIO, extension: str, limit: int) -> bytes:
     """
     form = _FORMS.get(extension)
     if form is None:
-        raise BadArchive("The file does not end like an sdist.", "Rename it, or build it again as .tar.gz.")
+        raise BadArchive(
+            "The file name does not end like that of an sdist.", "Rename it, or build it again as .tar.gz."
+        )
     with translate_errors(form.name):
         document = _read_to_end(file, form, limit)
     if document is None:
@@ -171,7 +173,7 @@ def check_archive(file: BinaryIO, filename: str, limit: int) -> None:
         return
     form = next((form for end, form in _FORMS.items() if filename.lower().endswith(end)), None)
     if form is None:
-        raise BadArchive("The file ends like no distribution.")
+        raise BadArchive("The file name does not end like that of a distribution.")
     with translate_errors(form.name):
         _read_to_end(file, form, limit)
 

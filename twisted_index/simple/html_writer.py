@@ -54,8 +54,8 @@ p.status{padding:.5rem .75rem;border-left:3px solid var(--mark);background:var(-
 
 # The meaning of each marker, after PEP 792.
 _STATUS_SENTENCES = {
-    Status.ARCHIVED: "This project is archived: no new releases are to be expected.",
-    Status.QUARANTINED: "This project is quarantined: it is held to be unsafe, and no file is offered.",
+    Status.ARCHIVED: "This project is archived: no new releases are expected.",
+    Status.QUARANTINED: "This project is quarantined: it is considered unsafe, and no files are offered.",
     Status.DEPRECATED: "This project is deprecated: it is obsolete, and another may have taken its place.",
 }
 
@@ -120,7 +120,7 @@ def write_file_list(pages: Iterable[ProjectPage], left_out: Collection[str] = ()
 
 def _left_out(names: Collection[str]) -> Iterator[str]:
     if names:
-        yield f'<p class="status">Without what cannot be read right now: {_escape(", ".join(names))}</p>'
+        yield f'<p class="status">Left out, as unreadable right now: {_escape(", ".join(names))}</p>'
 
 
 # -- The document

@@ -66,9 +66,9 @@ def _parse(body: bytes) -> dict[str, Any]:
         page = json.loads(body)
     # Invalid UTF-8 is a ValueError too; thousands of nested brackets raise RecursionError.
     except (ValueError, MemoryError, RecursionError):
-        raise InvalidPage("it is no JSON") from None
+        raise InvalidPage("it is not JSON") from None
     if not isinstance(page, dict):
-        raise InvalidPage("it is no JSON object")
+        raise InvalidPage("it is not a JSON object")
     return page
 
 

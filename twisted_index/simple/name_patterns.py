@@ -85,7 +85,7 @@ def project_pattern(text: str) -> str:
     """
     # No brackets in rights: after normalization `[a.z]` does not mean what its author thinks.
     if "[" in text:
-        raise ValueError(f"{text!r} is not a pattern for rights; write a name, with * and ? if need be")
+        raise ValueError(f"{text!r} is not a pattern for rights; write a name, optionally with * and ?")
     pattern = normalized_pattern(text)
     return ANY_PROJECT if set(pattern) == {"*"} else pattern
 

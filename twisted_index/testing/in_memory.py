@@ -201,7 +201,7 @@ class SiteInMemory:
         finally:
             connection.disconnect()
         if len(responses) != 1:
-            raise IncompleteResponse(f"{len(responses)} answers came to {method} {path}.")
+            raise IncompleteResponse(f"{len(responses)} responses were sent to {method} {path}.")
         return responses[0]
 
     def head(

@@ -97,7 +97,7 @@ class RunningIndex:
             TimeoutError: The start takes too long.
         """
         if self._temporary is not None:
-            raise RuntimeError("This index runs already.")
+            raise RuntimeError("This index is already running.")
         self._temporary = tempfile.TemporaryDirectory(prefix="index-under-test-")
         try:
             self._serve(self._temporary.name)
@@ -168,7 +168,7 @@ class RunningIndex:
 
     def _must_run(self) -> str:
         if self._temporary is None:
-            raise RuntimeError("This index does not run: use it as a context manager, or call start().")
+            raise RuntimeError("This index is not running: use it as a context manager, or call start().")
         return self._temporary.name
 
     # -- Files

@@ -115,7 +115,7 @@ class MemoryStore:
         """See `IStore`."""
         spool = upload.spool
         if not isinstance(spool, MemorySpool):
-            raise TypeError("Only what was received by this store's spool can be published.")
+            raise TypeError("Only uploads from a spool of this store can be published.")
         if upload.index:
             raise NotFound(f"There is no index {upload.index} here.")
         try:
@@ -141,16 +141,16 @@ class MemoryStore:
         project = distribution.project
         status = self._source.status_of(project).status
         if status in _CLOSED:
-            raise Forbidden(f"The project {project} is {status.value} and takes no new files.")
+            raise Forbidden(f"The project {project} is {status.value} and accepts no new files.")
         if not may_create and not self._exists(project):
-            raise Forbidden(f"There is no project {project}, and you may not make new ones.")
+            raise Forbidden(f"There is no project {project}, and you may not create projects.")
         if distribution.identity in self._deleted.get(project, ()):
             raise Conflict(
                 f"File already exists: {distribution.filename} was deleted, and its name stays taken."
             )
         existing = _same(self._source.files_of(project), distribution)
         if existing and existing[0].hashes["sha256"] != sha256:
-            raise Conflict(f"File already exists: {distribution.filename} is there with other content.")
+            raise Conflict(f"File already exists: {distribution.filename} exists with different content.")
         return bool(existing)
 
     def _exists(self, project: str) -> bool:
@@ -211,7 +211,7 @@ class MemoryStore:
                 file for file in files if version_sort_key(file.version) == version_sort_key(version)
             ]
         else:
-            raise BadRequest("Say which file or which version is meant.")
+            raise BadRequest("Give a file or a version.")
         if not files_found:
             raise NotFound(f"There is no {filename or version!a} here.")
         return files_found

@@ -65,7 +65,7 @@ class BackgroundReactor:
         self.reactor.callFromThread(self.reactor.stop)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            raise TimeoutError("The reactor of an index under test does not end.")
+            raise TimeoutError("The reactor of an index under test did not stop.")
 
     def _run(self) -> None:
         try:

@@ -101,7 +101,7 @@ def read_responses(received: bytes, methods: tuple[str, ...] = ()) -> list[Recei
             body = response.read()
         except http.client.HTTPException as error:
             raise IncompleteResponse(
-                f"Answer {len(responses) + 1} is not whole ({error!r}): {received!r}"
+                f"Response {len(responses) + 1} is incomplete ({error!r}): {received!r}"
             ) from error
         responses.append(
             ReceivedResponse(

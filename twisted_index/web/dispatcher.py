@@ -202,7 +202,7 @@ class Dispatcher:
 
     def _refuse_loop(self, via: bytes) -> None:
         if self._environment.instance is not None and self._environment.instance in via:
-            raise LoopDetected("This server is its own upstream: the request has come back to it.")
+            raise LoopDetected("This server is its own upstream: the request looped back to it.")
         if via:
             remember_via(via)
 

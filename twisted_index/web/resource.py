@@ -208,7 +208,7 @@ class IndexResource(Resource):
         elif getattr(request.site, "displayTracebacks", False):
             request.processingFailed(failure)
         else:
-            message = "The server failed to respond; its log says why."
+            message = "The server failed to respond; see its log for the reason."
             send_response(
                 request, message_response(500, message, header(request, b"Accept")), self.common_headers
             )

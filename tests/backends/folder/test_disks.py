@@ -55,7 +55,7 @@ def test_a_full_disk_is_told_and_left_as_it_was(
     fits, too_big = big("1.0", 300_000), big("2.0", 900_000)
     assert shop.publish(fits)
     spool = answer(shop.store.spool)
-    with pytest.raises(InsufficientStorage, match="no room left"):
+    with pytest.raises(InsufficientStorage, match="no space left"):
         receive(spool, too_big.content)
     spool.close()
     assert shop.tree() == [f"demo/{fits.filename}"]

@@ -143,7 +143,7 @@ def test_a_deletion_that_fails_is_taken_back(tmp_path: Path, open_shop, monkeypa
         put(root, path, content)
 
     monkeypatch.setattr(markers, "write_atomically", full_disk)
-    with pytest.raises(Exception, match="no room"):
+    with pytest.raises(Exception, match="no space left"):
         shop.do("delete", "demo", WHEEL.filename)
     assert shop.files() == {WHEEL.filename: WHEEL.sha256}
     assert [path.name for path in (tmp_path / "second" / "demo").iterdir()] == [WHEEL.filename]

@@ -110,8 +110,8 @@ def test_a_folder_that_a_system_keeps_for_itself_is_no_problem(folder: Folder, n
 def test_a_file_that_lies_too_deep_is_told(folder: Folder, where: str):
     WHEEL.write_to(folder.path / where)
     reason, advice = tell(folder, f"{where}/{WHEEL.filename}")
-    assert reason == "It lies in a folder that is not served."
-    assert advice == "Move it to the root, or to the folder demo/ in it."
+    assert reason == "It is in a folder that is not served."
+    assert advice == "Move it to the root, or to the folder demo/ in the root."
 
 
 def test_many_files_that_lie_too_deep_are_one_problem_for_each_folder(folder: Folder):
@@ -121,7 +121,7 @@ def test_many_files_that_lie_too_deep_are_one_problem_for_each_folder(folder: Fo
         (folder.path / "pip" / team / "demo" / "notes.txt").write_text("x")
     assert list(folder.problems()) == ["pip/one/demo/", "pip/two/demo/"]
     reason = folder.problems()["pip/one/demo/"]
-    assert reason.startswith("It holds 20 distribution files, demo-0.0-py3-none-any.whl for one")
+    assert reason.startswith("It holds 20 distribution files, such as demo-0.0-py3-none-any.whl")
 
 
 def test_links_are_not_followed_where_nothing_is_served(folder: Folder, tmp_path: Path):
@@ -175,7 +175,7 @@ def test_an_installation_is_one_problem(folder: Folder, where: str):
         (folder.path / where / f"{name}-1.0.dist-info").mkdir(parents=True)
     WHEEL.write_to(folder.path / where / "setuptools" / "_vendor")
     reason, _advice = tell(folder, f"{where}/")
-    assert reason == "It holds installed packages (attrs-1.0.dist-info), which are no distribution files."
+    assert reason == "It holds installed packages (attrs-1.0.dist-info), which are not distribution files."
 
 
 @pytest.mark.parametrize("name", ["requests-2.0-py2.7.egg-info", "demo.egg-link", "easy-install.pth"])
@@ -184,7 +184,7 @@ def test_what_old_tools_installed_is_one_problem(folder: Folder, name: str):
     (folder.path / "python2.7" / name).write_text("x")
     WHEEL.write_to(folder.path / "python2.7" / "virtualenv_support" / "wheels")
     reason, _advice = tell(folder, "python2.7/")
-    assert reason == f"It holds installed packages ({name}), which are no distribution files."
+    assert reason == f"It holds installed packages ({name}), which are not distribution files."
 
 
 def test_a_source_tree_that_has_been_developed_in_is_still_one(folder: Folder):
@@ -227,7 +227,7 @@ def test_a_walk_ends_and_says_so(folder: Folder, monkeypatch):
         (folder.path / "home" / f"{number}" / "x").mkdir(parents=True)
         (folder.path / "home" / f"{number}" / "y").mkdir(parents=True)
     reason, _advice = tell(folder, "home/4/")
-    assert "more in this folder than is looked through" in reason
+    assert "holds too much to scan in full" in reason
 
 
 def test_a_walk_does_not_go_down_for_ever(folder: Folder):
@@ -236,7 +236,7 @@ def test_a_walk_does_not_go_down_for_ever(folder: Folder):
         path = path / "b"
     path.mkdir(parents=True)
     reason, _advice = tell(folder, "/".join(["a", *"b" * 8]) + "/")
-    assert "more in this folder than is looked through" in reason
+    assert "holds too much to scan in full" in reason
 
 
 @pytest.mark.parametrize("after", ["b", "A0"])

@@ -332,7 +332,7 @@ def test_a_deprecated_project_takes_files(shop: Shop):
 
 
 def test_whoever_may_not_make_projects_may_add_to_them(shop: Shop):
-    with pytest.raises(Forbidden, match="may not make new ones"):
+    with pytest.raises(Forbidden, match="may not create projects"):
         shop.publish(WHEEL, may_create=False)
     shop.publish(WHEEL)
     assert shop.publish(make_wheel("demo", "1.1"), may_create=False)
@@ -341,7 +341,7 @@ def test_whoever_may_not_make_projects_may_add_to_them(shop: Shop):
 def test_what_a_rule_sends_elsewhere_is_refused(shop: Shop):
     """It would be accepted, and then be served to nobody."""
     shop.store._editor.routed_away = lambda project: project.startswith("de")
-    with pytest.raises(Forbidden, match="demo comes from another place"):
+    with pytest.raises(Forbidden, match="configuration routes demo elsewhere"):
         shop.publish(WHEEL)
     assert shop.tree() == []
     assert shop.publish(make_wheel("other", "1.0"))
@@ -350,7 +350,7 @@ def test_what_a_rule_sends_elsewhere_is_refused(shop: Shop):
 def test_what_would_not_be_listed_is_taken_back(shop: Shop, tmp_path: Path, open_shop):
     elsewhere = open_shop(tmp_path / "elsewhere")
     shop.store._source = elsewhere.source
-    with pytest.raises(Unavailable, match="keeps it from being listed"):
+    with pytest.raises(Unavailable, match="prevents listing it"):
         shop.publish(WHEEL, signature=b"signed")
     assert shop.tree() == []
     assert shop.events() == []
@@ -382,7 +382,7 @@ def test_where_the_truth_cannot_be_told_nothing_is_left_half_done(
 
 def test_what_cannot_be_noted_is_told_and_stays(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     def refuse(event: AuditEvent) -> None:
-        raise Unavailable("The change was made, but cannot be noted in the history of this server.")
+        raise Unavailable("The change was made, but could not be recorded in this server's history.")
 
     with monkeypatch.context() as patched:
         patched.setattr(shop.audit_log, "record", refuse)

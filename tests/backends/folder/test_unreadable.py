@@ -314,7 +314,7 @@ def test_a_link_to_a_file_that_may_not_be_reached_is_listed_once_it_may(open_roo
             "It is a link that cannot be followed: Permission denied."
         )
         (problem,) = answer(folder.source.problems).problems
-        assert problem.advice == "Give the server the right to enter the folders that it leads through."
+        assert problem.advice == "Grant the server permission to enter the folders on the path to its target."
     (open_root / "locked").chmod(0o755)
     with as_nobody():
         assert folder.files("demo") == [DEMO.filename]

@@ -181,7 +181,7 @@ def test_an_upstream_that_denies_names_and_shows_nothing_is_warned_of_until_it_g
     with capturedLogs() as logs:
         assert page_of(asking, remote, "absent") is None
         assert page_of(asking, remote, "away") is None
-    assert sum("shows no list of projects" in event["log_format"] for event in logs) == (not given)
+    assert sum("sent no list of projects" in event["log_format"] for event in logs) == (not given)
 
 
 def test_a_root_that_leads_names_to_its_simple_api_has_one(asking: Asking) -> None:

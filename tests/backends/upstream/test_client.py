@@ -189,7 +189,7 @@ def test_an_upstream_that_wants_a_password_is_told_of_and_never_taken_for_a_no(
 ) -> None:
     asking.upstream.on(DEMO, answer(status))
 
-    with pytest.raises(BadGateway, match="wants a user and a password"):
+    with pytest.raises(BadGateway, match="requires a user and a password"):
         asking.page()
 
 
@@ -272,7 +272,7 @@ def test_an_upstream_that_does_not_begin_to_answer_is_given_up(asking: Asking, s
     asking.upstream.on(DEMO, silent)
     remote = asking.remote(limits=ClientLimits(connect=0.1, head=0.1))
 
-    with pytest.raises(Unavailable, match="did not begin"):
+    with pytest.raises(Unavailable, match="did not start"):
         asking.page(remote)
     assert len(asking.upstream.asked) == 3
 
@@ -289,7 +289,7 @@ def test_an_upstream_may_take_longer_to_begin_a_file_than_a_page(asking: Asking)
     remote = asking.remote(limits=ClientLimits(connect=0.1, head=0.1, file_head=10.0))
 
     assert asking.fetch("/f", remote)[1] == b'{"files": []}'
-    with pytest.raises(Unavailable, match="did not begin"):
+    with pytest.raises(Unavailable, match="did not start"):
         asking.page(remote)
 
 
@@ -315,7 +315,7 @@ def test_an_upstream_that_stops_in_the_middle_is_given_up(asking: Asking) -> Non
 
     asking.upstream.on(DEMO, stopping)
 
-    with pytest.raises(Unavailable, match="stopped in the middle"):
+    with pytest.raises(Unavailable, match="stalled in the middle"):
         asking.page()
 
 
@@ -346,7 +346,7 @@ def test_an_endless_head_is_cut_off(asking: Asking, piece: bytes) -> None:
 
     asking.upstream.on(DEMO, endless)
     remote = asking.remote(limits=ClientLimits(connect=2.0, head=60.0, total=60.0))
-    with pytest.raises(BadGateway, match="does not end"):
+    with pytest.raises(BadGateway, match="head that is too long"):
         asking.page(remote)
     assert sent < 20_000_000
 
@@ -406,10 +406,10 @@ def test_a_page_that_is_coded_in_no_way_may_say_so(asking: Asking, coding: str) 
     ("body", "sentence"),
     [
         (gzip.compress(b" " * 50_000_000, mtime=0), "more than 200,000 bytes"),
-        (gzip.compress(b'{"files": []}', mtime=0)[:-9], "ends in its middle"),
-        (gzip.compress(b'{"files": []}', mtime=0) + b"\x1f\x8brubbish", "no gzip"),
-        (b'{"files": []}', "no gzip"),
-        (zlib.compress(b'{"files": []}'), "no gzip"),
+        (gzip.compress(b'{"files": []}', mtime=0)[:-9], "response is truncated"),
+        (gzip.compress(b'{"files": []}', mtime=0) + b"\x1f\x8brubbish", "is not gzip"),
+        (b'{"files": []}', "is not gzip"),
+        (zlib.compress(b'{"files": []}'), "is not gzip"),
     ],
 )
 def test_a_page_that_is_packed_badly_is_refused(asking: Asking, body: bytes, sentence: str) -> None:
@@ -423,7 +423,7 @@ def test_a_page_that_is_packed_badly_is_refused(asking: Asking, body: bytes, sen
 def test_a_coding_that_was_not_asked_for_is_refused(asking: Asking, coding: str) -> None:
     asking.upstream.on(DEMO, page(Content_Encoding=coding))
 
-    with pytest.raises(BadGateway, match="coded in a way"):
+    with pytest.raises(BadGateway, match="unrequested content coding"):
         asking.page()
 
 
@@ -451,7 +451,7 @@ def test_an_answer_from_before_http_1_1_is_taken(asking: Asking) -> None:
     assert len(asking.page().files) == 1
 
     asking.upstream.on(DEMO, b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n" + body[:-20])
-    with pytest.raises(BadGateway, match="broken off"):
+    with pytest.raises(BadGateway, match="truncated"):
         asking.page()
 
 
@@ -482,7 +482,7 @@ def test_ten_thousand_redirects_are_not(asking: Asking) -> None:
     for number in range(10):
         asking.upstream.on(DEMO if not number else f"/{number}", redirect(f"/{number + 1}"))
 
-    with pytest.raises(BadGateway, match="5 steps"):
+    with pytest.raises(BadGateway, match="more than 5 times"):
         asking.page()
     assert len(asking.upstream.asked) == 6
 
@@ -491,7 +491,7 @@ def test_a_circle_is_found(asking: Asking) -> None:
     asking.upstream.on(DEMO, redirect("/a"))
     asking.upstream.on("/a", redirect(DEMO))
 
-    with pytest.raises(BadGateway, match="circle"):
+    with pytest.raises(BadGateway, match="in a loop"):
         asking.page()
     assert len(asking.upstream.asked) == 2
 
@@ -519,7 +519,7 @@ def test_the_body_of_a_redirect_may_be_endless(asking: Asking) -> None:
 def test_an_upstream_leads_to_no_address_that_it_may_not(asking: Asking) -> None:
     asking.upstream.on(DEMO, redirect("http://169.254.169.254/latest/meta-data/"))
 
-    with pytest.raises(BadGateway, match="may not lead to"):
+    with pytest.raises(BadGateway, match="forbidden address"):
         asking.page()
 
 
@@ -573,7 +573,7 @@ def test_what_netrc_says_by_now_is_told_to_the_upstream(asking: Asking, tmp_path
 def test_a_netrc_that_comes_after_a_denial_is_enough(asking: Asking, tmp_path: Path) -> None:
     asking.upstream.on(DEMO, answer(401), page())
     remote = asking.remote(environ={"HOME": str(tmp_path)})
-    with pytest.raises(BadGateway, match="that we do not have"):
+    with pytest.raises(BadGateway, match="none are configured"):
         asking.page(remote)
     (tmp_path / "_netrc").write_text("default login me password secret\n")
     os.chmod(tmp_path / "_netrc", 0o600)
@@ -585,9 +585,7 @@ def test_another_server_that_wants_a_password_is_told_as_one(asking: Asking) -> 
     other = HostileUpstream()
     other.on("/x/", answer(401))
     asking.upstream.on(DEMO, redirect(f"{other.origin}/x/"))
-    with pytest.raises(
-        BadGateway, match=r"leads to another server, .* ours are for the upstream alone \(401\)"
-    ):
+    with pytest.raises(BadGateway, match=r"to another server, .* ours are only for the upstream \(401\)"):
         asking.page(asking.remote(f"http://me:secret@127.0.0.1:{asking.upstream.port}/simple/"))
     other.close()
 
@@ -617,7 +615,7 @@ def test_a_password_that_is_wrong_is_told_as_such(asking: Asking) -> None:
     asking.upstream.on(DEMO, answer(401))
     remote = asking.remote(f"http://me:secret@127.0.0.1:{asking.upstream.port}/simple/")
 
-    with pytest.raises(BadGateway, match="does not take our user") as refused:
+    with pytest.raises(BadGateway, match="rejected our user") as refused:
         asking.page(remote)
     assert "secret" not in str(refused.value)
 
@@ -680,7 +678,7 @@ def test_a_file_that_is_coded_says_so(asking: Asking) -> None:
 def test_a_document_of_which_only_the_connection_told_the_end_is_not_taken_for_whole(asking: Asking) -> None:
     asking.upstream.on("/f.metadata", b"HTTP/1.0 200 OK\r\n\r\nName: demo\nVersion: 1.0\nRequires-Dist: a")
 
-    with pytest.raises(BadGateway, match="where this document ends"):
+    with pytest.raises(BadGateway, match="does not delimit this document"):
         asking.document("/f.metadata")
 
 
@@ -952,7 +950,7 @@ def test_what_two_on_the_way_have_said_is_understood_once(asking: Asking, field:
 def test_lengths_that_differ_are_not_http(asking: Asking) -> None:
     asking.upstream.on(DEMO, page().replace(b"Content-Length: 13", b"Content-Length: 13, 14"))
 
-    with pytest.raises(BadGateway, match="no HTTP"):
+    with pytest.raises(BadGateway, match="is not HTTP"):
         asking.page()
 
 
@@ -981,7 +979,7 @@ def test_no_proxy_is_asked_for_an_address_that_may_not_be_led_to(asking: Asking)
     asking.upstream.on("http://pypi.example/demo/", redirect("http://127.0.0.1/secrets"))
     environ = {"HTTP_PROXY": asking.upstream.origin}
 
-    with pytest.raises(BadGateway, match="may not lead to"):
+    with pytest.raises(BadGateway, match="forbidden address"):
         asking.page(asking.remote("http://pypi.example/", environ=environ))
     assert len(asking.upstream.asked) == 1
 

@@ -160,7 +160,7 @@ class MetadataTests(SynchronousTestCase):
         """Some answer 400, 403, 416 or 501, and have the whole file all the same."""
 
         def refusing(url: str, **_range: Any) -> Deferred[Any]:
-            return fail(BadGateway("The upstream answers with 501, which is no answer."))
+            return fail(BadGateway("The upstream sent unexpected status 501."))
 
         assert self.read(refusing) is None
 

@@ -117,7 +117,7 @@ def test_a_certificate_of_another_name_is_not_trusted(
 
 
 def test_a_name_that_no_certificate_can_have_is_told_as_such(asking: Asking) -> None:
-    with pytest.raises(BadGateway, match="no certificate proves"):
+    with pytest.raises(BadGateway, match="no certificate can match"):
         asking.page(asking.remote("https://my_host/simple/"))
 
 
@@ -191,7 +191,9 @@ def test_a_server_that_speaks_http_behind_https_is_told_as_one(asking: Asking) -
                 client.sendall(answer(400, b"That was no HTTP."))
 
         threading.Thread(target=serve, daemon=True).start()
-        with pytest.raises(BadGateway, match=r"does not speak TLS here, .*wrong version number.*may be http"):
+        with pytest.raises(
+            BadGateway, match=r"does not support TLS here, .*wrong version number.*may be http"
+        ):
             asking.page(asking.remote(f"https://127.0.0.1:{listener.getsockname()[1]}/simple/"))
 
 
@@ -200,7 +202,7 @@ def test_a_server_that_wants_our_certificate_is_told_as_one(
 ) -> None:
     upstream = wanting(authority)
 
-    with pytest.raises(BadGateway, match=r"who we are by a certificate, .*certificate required"):
+    with pytest.raises(BadGateway, match=r"requires a client certificate .*certificate required"):
         asking.page(asking.remote(f"{upstream.origin}/simple/", environ=environ))
     upstream.close()
 
@@ -212,7 +214,7 @@ def test_a_server_that_does_not_take_our_certificate_is_told_as_one(
     trustme.CA().configure_trust(upstream.context)
     upstream.context.verify_mode = ssl.CERT_REQUIRED
 
-    with pytest.raises(BadGateway, match=r"who we are by a certificate, .*unknown ca"):
+    with pytest.raises(BadGateway, match=r"requires a client certificate .*unknown ca"):
         asking.page(asking.remote(f"{upstream.origin}/simple/", environ=environ, tls=ours))
     upstream.close()
 
@@ -224,7 +226,7 @@ def test_a_server_that_speaks_no_tls_that_we_do_is_told_as_one(
     upstream.context.maximum_version = ssl.TLSVersion.TLSv1_2
     upstream.context.set_ciphers("AES128-SHA")
 
-    with pytest.raises(BadGateway, match=r"broke off the handshake of TLS \(.*handshake failure\)"):
+    with pytest.raises(BadGateway, match=r"aborted the TLS handshake \(.*handshake failure\)"):
         asking.page(asking.remote(f"{upstream.origin}/simple/", environ=environ))
     upstream.close()
 
@@ -247,11 +249,13 @@ def test_the_log_says_why_a_certificate_is_refused_and_which_ones_are_trusted(
     expired.close()
 
     host, unknown = "127.0.0.1", "unable to get issuer cert locally (verify code 20)"
-    trusted = f"trusted are those that SSL_CERT_FILE names, in {environ['SSL_CERT_FILE']}"
+    trusted = f"trusted: the certificates of SSL_CERT_FILE, in {environ['SSL_CERT_FILE']}"
     assert said == [
-        f"the certificate of {host}:{strange.port} is refused: {unknown}; {trusted}",
-        f"the certificate of {host}:{expired.port} is refused: cert has expired (verify code 10); {trusted}",
-        f"the certificate of {host}:{strange.port} is refused: {unknown}; trusted are those of this system",
+        f"the certificate of {host}:{strange.port} was rejected: {unknown}; {trusted}",
+        f"the certificate of {host}:{expired.port} was rejected: cert has expired (verify code 10);"
+        f" {trusted}",
+        f"the certificate of {host}:{strange.port} was rejected: {unknown}; trusted: the certificates of"
+        " this system",
     ]
 
 
@@ -259,7 +263,7 @@ def test_a_certificate_of_another_name_is_told_as_one(
     asking: Asking, authority: trustme.CA, environ: dict[str, str]
 ) -> None:
     upstream = SecureUpstream(authority, "other.example")
-    with pytest.raises(BadGateway, match="as it is for another name"):
+    with pytest.raises(BadGateway, match="it is for another name"):
         asking.page(asking.remote(f"{upstream.origin}/simple/", environ=environ))
     upstream.close()
 
@@ -286,7 +290,7 @@ def test_a_proxy_that_wants_a_password_is_told_as_the_proxy(asking: Asking, targ
     scheme = "http" if target.startswith("http:") else "https"
     environ = {f"{scheme}_proxy": asking.upstream.origin}
 
-    with pytest.raises(BadGateway, match=r"The proxy .* answers with 407: it wants a user"):
+    with pytest.raises(BadGateway, match=r"The proxy .* responded with 407: it requires a user"):
         asking.page(asking.remote(f"{scheme}://pypi.example/simple/", environ=environ))
 
 

@@ -637,7 +637,7 @@ def test_core_metadata_that_is_nowhere_what_was_promised_is_a_lasting_refusal(be
     elif wheel == "is no wheel":
         bench.remote.bodies[MADE_URL] = b"x" * MADE.size
 
-    with pytest.raises(ContradictingMetadata, match=r"demo-1\.0.*not what it promises"):
+    with pytest.raises(ContradictingMetadata, match=r"demo-1\.0.*not what it promised"):
         bench.read(MADE.filename, Sidecar.METADATA)
 
 

@@ -516,7 +516,7 @@ def test_what_left_a_page_is_remembered_within_bounds_and_what_was_fetched_longe
 
 
 def busy(rest: int | None) -> TemporaryFailure:
-    return TemporaryFailure("The upstream cannot answer right now (429).", rest)
+    return TemporaryFailure("The upstream is temporarily unavailable (429).", rest)
 
 
 def test_a_rest_that_was_asked_for_is_kept_to_by_all_who_come(bench: Bench):
@@ -525,7 +525,7 @@ def test_a_rest_that_was_asked_for_is_kept_to_by_all_who_come(bench: Bench):
         bench.snapshot()
     bench.clock.advance(20.5)
     for _ in range(3):
-        with pytest.raises(Unavailable, match="not to be asked again for 40 seconds") as told:
+        with pytest.raises(Unavailable, match="requested no retry for 40 seconds") as told:
             bench.snapshot()
         assert told.value.retry_after == 40
     assert bench.remote.count("page") == 1
@@ -640,9 +640,9 @@ def test_refresh_says_what_it_did(pinned: Bench, capsys: pytest.CaptureFixture[s
     assert pinned.cache is not None
     options = ["--cache", pinned.cache.path]
     assert cli.main(["refresh", "Demo", *options]) == 0
-    assert capsys.readouterr().out == "Forgot what 1 upstream said of demo.\n"
+    assert capsys.readouterr().out == "Forgot what 1 upstream sent for demo.\n"
     assert cli.main(["refresh", "other", *options]) == 1
-    assert capsys.readouterr().err == "twisted-index: Nothing is known of other.\n"
+    assert capsys.readouterr().err == "twisted-index: Nothing is cached for other.\n"
     assert cli.main(["refresh", "../x", *options]) == 64
     assert cli.main(["refresh", *options]) == 64
     assert cli.main(["refresh", "demo", "--state", "none"]) == 64

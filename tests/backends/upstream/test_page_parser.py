@@ -193,7 +193,7 @@ def test_a_page_that_only_the_end_of_the_connection_ended_must_end_like_one() ->
     link = f"<html><body><a href={SDIST}>x</a>"
 
     assert len(html_of(f"{link}</body></html>", whole=False).files) == 1
-    with pytest.raises(BadGateway, match="broken off"):
+    with pytest.raises(BadGateway, match="truncated"):
         html_of(link, whole=False)
 
 
@@ -332,11 +332,11 @@ def test_links_that_are_left_out_are_counted_by_their_reason() -> None:
     )
     assert page.files == ()
     assert page.left_out == {
-        "they would come by http from a page that came by https": 2,
-        "their URL cannot be asked: it holds a user": 1,
+        "they are linked by http from a page fetched by https": 2,
+        "their URL cannot be requested: it contains a user": 1,
         "they are named for another project": 1,
-        "their names are none of a wheel or an sdist with a valid version": 1,
-        "their URL cannot be asked: it is neither http nor https": 1,
+        "their names are not those of a wheel or an sdist with a valid version": 1,
+        "their URL cannot be requested: it is neither http nor https": 1,
     }
 
 

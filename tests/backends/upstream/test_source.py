@@ -212,7 +212,7 @@ def test_numbers_tell_what_was_done(two: Bench):
 # -- What is left out is told
 
 
-LEFT_OUT = {"they are named for another project": 2, "their URL cannot be asked: it holds a user": 1}
+LEFT_OUT = {"they are named for another project": 2, "their URL cannot be requested: it contains a user": 1}
 
 
 def lines(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
@@ -238,11 +238,13 @@ def test_links_that_are_left_out_are_logged_once_and_are_problems(
 
     (line,) = said
     assert line == (
-        "warn: Of demo at https://one.example/simple/ no files are listed, and others left out: 2, as they"
-        " are named for another project; 1, as their URL cannot be asked: it holds a user."
+        "warn: https://one.example/simple/ has no usable files of demo; others are left out: 2 because they"
+        " are named for another project; 1 because their URL cannot be requested: it contains a user."
     )
     problems = two.ask(two.source.problems).problems
-    assert [(problem.path, problem.reason.partition(" on the page")[0]) for problem in problems] == [
+    assert [
+        (problem.path, problem.reason.partition(" on the upstream's page")[0]) for problem in problems
+    ] == [
         ("demo/", "2 files are"),
         ("demo/", "1 file is"),
     ]

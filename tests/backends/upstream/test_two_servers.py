@@ -60,7 +60,7 @@ def test_a_ring_of_servers_says_that_it_is_one(ring: list[int]):
     for port in ring:
         assert ask(port, f"/simple/nothing-{port}/") == (
             508,
-            "The request has come back to a server on its way upstream.\n",
+            "The request looped back to a server on its way upstream.\n",
         )
 
 

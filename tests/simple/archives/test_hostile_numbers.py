@@ -318,7 +318,7 @@ def test_a_server_short_of_memory_blames_neither_the_file_nor_the_disk(
             raise error
 
     monkeypatch.setattr(inspection, "open_regular_file", lambda path: Short(path))
-    with pytest.raises(Unavailable, match="short of open files or memory"):
+    with pytest.raises(Unavailable, match="run out of file descriptors or memory"):
         finding_of(tmp_path, WHEEL, filename)
 
 

@@ -138,7 +138,7 @@ def test_the_reason_names_the_kind_of_archive_that_was_expected() -> None:
 
 
 def test_an_unknown_ending_is_refused() -> None:
-    with pytest.raises(BadArchive, match="does not end like an sdist"):
+    with pytest.raises(BadArchive, match="does not end like that of an sdist"):
         read_sdist(SDISTS[".tar"], ".tar.Z")
 
 

@@ -38,7 +38,7 @@ LOCK_TIMEOUT, LOCK_RETRY_DELAY = 30.0, 0.02
 
 def lock_timeout_error() -> Unavailable:
     """Return the error for a lock that stayed held until the time-out."""
-    return Unavailable("Another change of this project is running. Try again in a moment.")
+    return Unavailable("Another change to this project is in progress. Retry in a moment.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +147,8 @@ class BlockingStore:
         project = candidate.distribution.project
         if self.routed_away(project):
             raise Forbidden(
-                f"This server's configuration says that {project} comes from another place, so a file that"
-                " is uploaded here would not be served; publish it there, or have that rule changed."
+                f"This server's configuration routes {project} elsewhere, so an upload here would not be"
+                " served; publish it there, or change that rule."
             )
         return check_publishable(candidate, inventory, self.overwrite)
 

@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
 
 _CHANGED = Rejection(
-    reason="It changed while it was read.",
-    advice="It will be looked at again with the next request; if it is still being copied, wait for that.",
+    reason="It changed while being read.",
+    advice="The next request inspects it again; if it is still being copied, wait until that is done.",
     permanent=False,
 )
 #: A plain tar has no checksums, so a young one is listed only once its stamp is settled.
 UNSETTLED = Rejection(
-    reason="A plain tar has no checksums, so whether it is whole shows only after 2 seconds of rest.",
-    advice="Ask again in a moment.",
+    reason="A plain tar has no checksums, so it is listed only after 2 seconds without changes.",
+    advice="Retry in a moment.",
     permanent=False,
 )
-_IF_UNREADABLE = "Give the server the right to read it, and look whether the disk is well."
+_IF_UNREADABLE = "Grant the server permission to read it, and check the disk."
 _SPECIAL = Rejection(reason="It is not a regular file.", advice="Put a regular file here, or a link to one.")
 
 

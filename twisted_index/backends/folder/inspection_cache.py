@@ -206,15 +206,15 @@ class InspectionCache:
             # Locked, read-only, out of space: the file may well be sound, so keep it.
             self._warn(error)
         except sqlite3.DatabaseError as error:
-            _log.warn("The ledger is damaged and is made anew: {error}", error=error)
+            _log.warn("The inspection cache is damaged; it is recreated: {error}", error=error)
             return self._replace()
         return _prepare(":memory:")
 
     def _warn(self, error: Exception) -> None:
         """Log that results will not survive a restart."""
         _log.warn(
-            "The state in {path} cannot be used ({error}). What is learned about files is kept in memory, "
-            "and a restart reads them all anew; mend it, or name another folder by --state.",
+            "The state in {path} cannot be used ({error}). Results of inspections are kept in memory only,"
+            " and every restart reads all files again; repair it, or choose another folder with --state.",
             path=self._path,
             error=getattr(error, "strerror", None) or str(error),
         )
@@ -235,7 +235,7 @@ class InspectionCache:
         self.close()
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
         if damaged and self._path is not None:
-            _log.warn("The ledger is damaged and is made anew: {error}", error=error)
+            _log.warn("The inspection cache is damaged; it is recreated: {error}", error=error)
             self._connection = self._replace()
         else:
             self._warn(error)

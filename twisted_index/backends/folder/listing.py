@@ -219,8 +219,8 @@ def _take(listing: Listing, project: str, place: _Place) -> None:
         _take_status(listing, place)
     elif place.in_folder and place.text.lower().strip() in CLAIMING:
         suggested = place.text.lower().strip()
-        reason = "It is spelled almost like a project status, and has no effect."
-        listing.problems.append(place.problem(reason, f"Rename it to {suggested} if that is meant."))
+        reason = "Its name resembles a project status, but has no effect."
+        listing.problems.append(place.problem(reason, f"Rename it to {suggested} if you meant that."))
     elif is_temporary(place.text):
         listing.claimed = listing.claimed or claimed_project(place.text) == project
     elif not _take_sidecar(listing, project, place):
@@ -245,8 +245,8 @@ def _take_file(listing: Listing, project: str, place: _Place) -> None:
 
 def _misplaced(place: _Place, project: str) -> Problem:
     return place.problem(
-        f"It is named for the project {project}, and lies in another project's folder.",
-        f"Move it to the folder {project}/, or to the root.",
+        f"It belongs to the project {project}, but is in another project's folder.",
+        f"Move it to the folder {project}/ or to the root.",
     )
 
 
@@ -281,11 +281,11 @@ def _report_os_error(listing: Listing, place: _Place, error: OSError) -> None:
     if isinstance(public_error, OutOfResources):
         raise public_error from None
     listing.has_os_errors = True
-    what, advice = "It cannot be looked at", "See whether its disk or mount is well."
+    what, advice = "It cannot be accessed", "Check the disk or mount."
     if os.path.islink(place.path):
-        what, advice = "It is a link that cannot be followed", "Put the file itself here, or mend the link."
+        what, advice = "It is a link that cannot be followed", "Put the file itself here, or fix the link."
         if isinstance(error, PermissionError):
-            advice = "Give the server the right to enter the folders that it leads through."
+            advice = "Grant the server permission to enter the folders on the path to its target."
     listing.problems.append(place.problem(f"{what}: {error_text(error)}.", advice))
 
 
@@ -307,11 +307,13 @@ def _take_sidecar(listing: Listing, project: str, place: _Place) -> bool:
     key = listing.watched[place.path] = stat_key_no_follow(place.path)
     listing.sidecars.add(place.path)
     if key is None and not _counts(listing, place.path):
-        reason = "A sidecar of a file may not be a link, a folder or a device."
-        listing.problems.append(place.problem(reason, "Replace it by a regular file."))
+        reason = "A sidecar must not be a link, a folder or a device."
+        listing.problems.append(place.problem(reason, "Replace it with a regular file."))
     elif suffix in _DOCUMENTS and not _may_be_served(place.path, key):
-        reason = f"It cannot be read, or has more than {MAX_DOCUMENT:,} bytes, and is not served."
-        listing.problems.append(place.problem(reason, "Give the server the right to read it, or remove it."))
+        reason = f"It is not served: it is unreadable, or has more than {MAX_DOCUMENT:,} bytes."
+        listing.problems.append(
+            place.problem(reason, "Grant the server permission to read it, or remove it.")
+        )
     elif suffix == _YANKED:
         # The first root with a reason wins, as for files.
         listing.yanked[base] = listing.yanked.get(base) or _read_reason(place.path)

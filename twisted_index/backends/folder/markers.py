@@ -174,7 +174,7 @@ def _select(inventory: Inventory, version: str | None, filename: str | None) -> 
     elif version is not None:
         entries = inventory.of_version(version)
     else:
-        raise BadRequest("Say which file or which version is meant.")
+        raise BadRequest("Give a file or a version.")
     entries = [entry for entry in entries if not inventory.was_deleted(entry.distribution)]
     if not entries:
         raise _not_found(filename if filename is not None else f"{inventory.project}=={version}")
@@ -213,7 +213,7 @@ def _check_writable(folders: Iterable[bytes]) -> None:
         Unavailable: A folder is read-only.
     """
     if not all(map(_writable, set(folders))):
-        raise Unavailable("It lies in a folder that the server may not change; nothing was changed.")
+        raise Unavailable("It is in a folder that the server cannot change; nothing was changed.")
 
 
 def _removals(paths: Iterable[bytes]) -> list[Step]:

@@ -49,8 +49,8 @@ _SYSTEM_FOLDERS = frozenset(
 )
 _SYSTEM_PREFIXES = (b".", b"@", b"#", b"$", b"~")
 
-_BUILD = "Build it (python -m build), and put the wheel and the sdist here instead."
-_DOWNLOAD = "Put the wheels here instead, as pip download fetches and pip wheel builds them."
+_BUILD = "Build it with python -m build, and put the wheel and the sdist here instead."
+_DOWNLOAD = "Put wheels here instead: pip download fetches them, pip wheel builds them."
 
 
 def find_misplaced(readings: Iterable[RootListing]) -> list[Problem]:
@@ -129,9 +129,9 @@ class _Walk:
         self.problems.append(
             Problem(
                 path=f"{printable_path(display_path)}/",
-                reason="There is more in this folder than is looked through; it may hold distributions"
-                " that are neither served nor told of.",
-                advice="Serve a folder that holds nothing but distributions.",
+                reason="This folder holds too much to scan in full; it may hold distributions that are"
+                " neither served nor reported.",
+                advice="Serve a folder that holds only distributions.",
             )
         )
 
@@ -152,7 +152,7 @@ def _find_foreign(display_path: bytes, names: Sequence[bytes]) -> Problem | None
     """Report a folder that is a virtual environment, source tree or installation."""
     if b"pyvenv.cfg" in names:
         return _problem(
-            display_path, "It is a virtual environment, and no folder of distributions.", _DOWNLOAD
+            display_path, "It is a virtual environment, not a folder of distributions.", _DOWNLOAD
         )
     if (installed := _ending(names, b".dist-info")) is not None:
         return _installed(display_path, installed)
@@ -172,7 +172,7 @@ def _ending(names: Sequence[bytes], *endings: bytes) -> bytes | None:
 
 
 def _installed(display_path: bytes, name: bytes) -> Problem:
-    reason = f"It holds installed packages ({printable_path(name)}), which are no distribution files."
+    reason = f"It holds installed packages ({printable_path(name)}), which are not distribution files."
     return _problem(display_path, reason, _DOWNLOAD)
 
 
@@ -192,15 +192,15 @@ def _unserved(display_path: bytes, names: Iterable[bytes]) -> list[Problem]:
         return [
             Problem(
                 path=printable_path(os.path.join(display_path, os.fsencode(first.filename))),
-                reason="It lies in a folder that is not served.",
-                advice=f"Move it to the root, or to the folder {first.project}/ in it.",
+                reason="It is in a folder that is not served.",
+                advice=f"Move it to the root, or to the folder {first.project}/ in the root.",
             )
         ]
     return [
         _problem(
             display_path,
-            f"It holds {len(distributions)} distribution files, {first.filename} for one, and is not served.",
-            f"Move them to the root, or to folders of their projects in it ({first.project}/ for this one).",
+            f"It holds {len(distributions)} distribution files, such as {first.filename}, but is not served.",
+            f"Move them to the root, or to project folders in the root ({first.project}/ for this one).",
         )
     ]
 
@@ -219,5 +219,7 @@ def _unnamed(name: bytes) -> Problem:
     except InvalidFilename as error:
         return Problem(path=printable_path(name), reason=error.reason, advice=error.advice)
     return Problem(
-        path=printable_path(name), reason="It names no project.", advice="Rename it as its build tool did."
+        path=printable_path(name),
+        reason="Its name contains no project name.",
+        advice="Give it the name that its build tool gave it.",
     )

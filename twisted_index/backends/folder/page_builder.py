@@ -103,8 +103,8 @@ def problems_of(listing: Listing, served: dict[str, ListedFile], known_files: Kn
     problems.extend(
         Problem(
             path=path,
-            reason="There is no file that it could be about.",
-            advice=f"Give it the name of the file that it is about, followed by {suffix}; or remove it.",
+            reason="No file here has this sidecar.",
+            advice=f"Rename it to the name of its file followed by {suffix}, or remove it.",
         )
         for (filename, suffix), path in listing.sidecar_owners.items()
         # A tombstone outlives its file.
@@ -134,15 +134,16 @@ def _left_out(
         return Problem(
             path=entry.display_path,
             reason="A file of this name was deleted, and its name stays taken.",
-            advice="Give the new file another version; if it is the very same one, remove the .deleted file.",
+            advice="Give the new file another version; if its content is the same as before, remove the"
+            " .deleted file.",
         )
     if winner is None or winner.entry.path == entry.path or winner.facts.sha256 == facts.sha256:
         return None
     return Problem(
         path=entry.display_path,
-        reason=f"{winner.entry.display_path} has other content for the same release and platforms, and comes"
-        " first.",
-        advice="Keep one of the two, or give this one another version or build tag.",
+        reason=f"{winner.entry.display_path} has different content for the same release and platforms, and"
+        " takes precedence.",
+        advice="Keep only one of them, or give this one another version or build tag.",
     )
 
 
@@ -151,6 +152,6 @@ def _badly_encoded(entry: ListingEntry, facts: FileFacts) -> Problem | None:
         return None
     return Problem(
         path=entry.display_path,
-        reason="Its METADATA is not UTF-8: pip refuses it, and no core metadata is offered for it.",
+        reason="Its METADATA is not UTF-8: pip refuses it, and its core metadata is not served.",
         advice="Build it again with a current build tool.",
     )

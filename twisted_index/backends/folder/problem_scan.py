@@ -145,17 +145,18 @@ class ProblemScan:
                 raise
             except Exception:
                 # A bug; it must not hide the problems of all other projects.
-                _log.failure("The project {project} cannot be looked at", project=project)
+                _log.failure("The project {project} could not be inspected", project=project)
                 self.set_problems(
-                    project, [_uninspected(project, "It cannot be told, by a fault of this server.")]
+                    project,
+                    [_uninspected(project, "It could not be inspected, because of a bug in this server.")],
                 )
 
 
 def _problem_of(error: UnreadableFolder) -> Problem:
     """Make the problem of a project's folder that cannot be read."""
-    reason = f"This folder cannot be read: {error.reason}; its project is answered with 503."
+    reason = f"This folder cannot be read: {error.reason}; requests for its project get status 503."
     return Problem(path=error.display_path, reason=reason, advice=error.advice)
 
 
 def _uninspected(project: str, reason: str) -> Problem:
-    return Problem(path=f"{project}/", reason=reason, advice="Look into the server's log.")
+    return Problem(path=f"{project}/", reason=reason, advice="See the server's log.")

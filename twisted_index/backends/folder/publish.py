@@ -78,9 +78,9 @@ def check_publishable(
     distribution = candidate.distribution
     status = inventory.listing.status.status
     if status in _CLOSED:
-        raise Forbidden(f"The project {distribution.project} is {status.value} and takes no new files.")
+        raise Forbidden(f"The project {distribution.project} is {status.value} and accepts no new files.")
     if not inventory.exists and not candidate.may_create:
-        raise Forbidden(f"There is no project {distribution.project}, and you may not make new ones.")
+        raise Forbidden(f"There is no project {distribution.project}, and you may not create projects.")
     if inventory.was_deleted(distribution):
         raise Conflict(
             f"File already exists: {distribution.filename} was deleted, and its name stays taken;"
@@ -95,8 +95,8 @@ def check_publishable(
         raise _exists(distribution.filename)
     if any(entry.root != inventory.root for entry in existing):
         raise Conflict(
-            f"File already exists: {distribution.filename} lies in a folder that takes no uploads;"
-            " upload a new version."
+            f"File already exists: {distribution.filename} is in a folder that accepts no uploads; upload a"
+            " new version."
         )
     return existing
 
@@ -123,7 +123,7 @@ def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
 
 
 def _exists(filename: str) -> Conflict:
-    return Conflict(f"File already exists: {filename} is there with other content; upload a new version.")
+    return Conflict(f"File already exists: {filename} exists with different content; upload a new version.")
 
 
 def _may_overwrite(distribution: Distribution, patterns: Sequence[str]) -> bool:
@@ -191,10 +191,10 @@ class Preparation:
         )
         if isinstance(result, Rejection):
             if not result.permanent:
-                raise Unavailable("What was received cannot be read again.")
+                raise Unavailable("The received file cannot be read back.")
             raise BadRequest(f"{candidate.distribution.filename}: {result.reason} {result.advice}")
         if key.size != candidate.size:
-            raise Unavailable("What was received is not what the disk has kept.")
+            raise Unavailable("The file on disk differs from what was received.")
         self.facts = result
 
 

@@ -116,7 +116,8 @@ class FolderSource:
         """Log which roots are on network file systems. Nothing is read before a request."""
         for path in filter(is_remote, self.paths):
             _log.info(
-                "{path} is on a network file system: changes show when its attribute cache lets them.",
+                "{path} is on a network file system: changes are noticed only once its attribute cache"
+                " expires.",
                 path=os.fsdecode(path),
             )
 
@@ -158,7 +159,7 @@ class FolderSource:
                 return body
             # The file has changed since it was listed, so the state is outdated.
             self._states.pop(project)
-        raise Unavailable("This file is being changed. Ask again in a moment.", retry_after=2)
+        raise Unavailable("This file is being changed. Retry in a moment.", retry_after=2)
 
     def problems(self) -> Deferred[ProblemReport]:
         """See `IProblemSource`. After the time-out, the scan continues for the next report."""
@@ -183,7 +184,7 @@ class FolderSource:
         """Yield metrics that need no scan; see `prometheus_client.registry.Collector`."""
         from prometheus_client.core import GaugeMetricFamily
 
-        text = "Files that are known to be left out; /-/problems says why."
+        text = "Files known to be left out; see /-/problems for the reasons."
         yield GaugeMetricFamily("twisted_index_problems", text, self._problem_scan.known_count)
 
     # -- Validity

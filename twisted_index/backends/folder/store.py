@@ -84,7 +84,7 @@ class FolderStore:
         """Remove temporary files of changes that a killed server left unfinished; called at the start."""
         removed = await self._worker.run(lambda: sum(map(sweep, self._source.paths)))
         if removed:
-            _log.info("{number} unfinished uploads were removed.", number=removed)
+            _log.info("Removed {number} unfinished uploads.", number=removed)
 
     def spool(self) -> Deferred[Spool]:
         """See `IStore`."""
@@ -104,7 +104,7 @@ class FolderStore:
         """See `IStore`. Cancelling the Deferred does not stop the change."""
         spool = upload.spool
         if not isinstance(spool, Spool):
-            raise TypeError("Only what was received by this store's spool can be published.")
+            raise TypeError("Only uploads from a spool of this store can be published.")
         spool.acquire()
         return _shielded(self._publish_acquired(upload, spool))
 
@@ -199,8 +199,8 @@ class FolderStore:
         if not listed:
             await self._worker.run(_withdraw, publication)
             raise Unavailable(
-                f"{candidate.distribution.filename} was received, but something in the package folder keeps"
-                " it from being listed; the server's list of problems says what."
+                f"{candidate.distribution.filename} was received, but something in the package folder"
+                " prevents listing it; see the server's list of problems."
             )
 
     async def _is_listed(self, candidate: Candidate) -> bool:

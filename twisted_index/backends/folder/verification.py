@@ -66,7 +66,7 @@ class BackgroundVerification:
     def _end(self, result: Failure | None) -> None:
         self._running = False
         if isinstance(result, Failure):
-            _log.failure("The proof of files broke off", failure=result)
+            _log.failure("Verification stopped", failure=result)
 
     async def _run(self) -> None:
         while self._queue:

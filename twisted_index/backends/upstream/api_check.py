@@ -91,8 +91,8 @@ class APICheck:
             await self._checks.run("", self._check)
         if self._is_not_api:
             raise BadGateway(
-                f"It is unknown whether the upstream has {project}: the URL that is configured for it is"
-                " not that of a simple API."
+                f"It is unknown whether the upstream has {project}: its configured URL is not that of a"
+                " simple API."
             )
 
     def _is_redirected(self, project: str, url: str) -> bool:
@@ -110,16 +110,16 @@ class APICheck:
         self._checked_at = self._now()
         if is_not_api is None and is_first and not self._seen_projects:
             _log.warn(
-                "{upstream} denies a project, shows no list of projects, and has given no page yet. If it"
-                " denies all names, it is not the URL of a simple API (devpi's end in +simple/), and its own"
-                " names are asked of the next upstream.",
+                "{upstream} reported a project as absent, sent no list of projects, and has sent no page yet."
+                " If it reports all names as absent, it is not the URL of a simple API (devpi's end in"
+                " +simple/), and its names are requested from the next upstream.",
                 upstream=self._url,
             )
         if self._is_not_api and not was_not_api:
             _log.warn(
-                "{upstream} is not the URL of a simple API: nothing there lists projects. Until it is mended,"
-                " names that it does not have are an error, and no later upstream gets a request for them."
-                " Perhaps its end is missing, as in {upstream}simple/ (devpi: +simple/).",
+                "{upstream} is not the URL of a simple API: nothing there lists projects. Until this is"
+                " fixed, names that it lacks are errors, and no later upstream gets requests for them."
+                " Perhaps the end of the URL is missing, as in {upstream}simple/ (devpi: +simple/).",
                 upstream=self._url,
             )
         return self._is_not_api

@@ -40,7 +40,7 @@ class BackOff:
         """
         left = math.ceil((self._until.peek(project) or 0.0) - self._now())
         if left > 0:
-            raise Unavailable(f"The upstream asked not to be asked again for {left} seconds.", left)
+            raise Unavailable(f"The upstream requested no retry for {left} seconds.", left)
 
     def record(self, project: str, error: Exception) -> None:
         """Record the delay that an error requests; `TemporaryFailure` bounds it."""

@@ -165,7 +165,7 @@ class HTTPUpstream:
             response.body.drain()
             self._api_check.record_page(project)
             if etag is None and modified is None:
-                raise BadGateway("The upstream says that nothing has changed, and was not asked that.")
+                raise BadGateway("The upstream sent 304 to an unconditional request.")
             return NOT_MODIFIED
         page = await self._read_page(project, self._require_complete(response))
         self._api_check.record_page(project)
@@ -205,7 +205,7 @@ class HTTPUpstream:
         body.limit = limit
         document = await body.read()
         if not body.is_delimited:
-            raise BadGateway("The upstream does not say where this document ends, so it may be a part of it.")
+            raise BadGateway("The upstream does not delimit this document, so it may be incomplete.")
         return document
 
     def _require_complete(self, response: HTTPResponse) -> HTTPResponse:
@@ -246,9 +246,9 @@ class HTTPUpstream:
             raise self._client.unexpected_status(response)
         content_range = parse_content_range(response.header(b"Content-Range"))
         if content_range is None or not satisfies(content_range, first, last):
-            raise BadGateway("The upstream sends another part of the file than it was asked for.")
+            raise BadGateway("The upstream sent a different part of the file than requested.")
         if length is not None and length != content_range.last - content_range.first + 1:
-            raise BadGateway("The upstream contradicts itself about the length of its answer.")
+            raise BadGateway("The upstream sent contradictory lengths for its response.")
         return content_range.total
 
 

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 _COUNTERS = {
-    "page_hits": "Upstream pages that were answered without a request.",
+    "page_hits": "Upstream pages that were served without a request.",
     "page_misses": "Upstream pages that had to be fetched.",
-    "page_revalidated": "Upstream pages that were unchanged when asked again.",
-    "page_stale": "Old pages that were served because the upstream could not be asked.",
+    "page_revalidated": "Upstream pages that were unchanged on revalidation.",
+    "page_stale": "Stale pages that were served because the upstream was unavailable.",
     "file_hits": "Upstream files and documents that were in the cache.",
     "file_misses": "Upstream files and documents that had to be fetched.",
-    "file_joined": "Upstream files that another request was fetching already.",
-    "files_refused": "Upstream files that were not what the upstream had promised.",
+    "file_joined": "Upstream files that another request was already fetching.",
+    "files_refused": "Upstream files that differed from what the upstream had promised.",
     "bytes_from_upstream": "Bytes of files that came from upstreams.",
 }
 
@@ -48,7 +48,7 @@ class UpstreamCounters:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         yield GaugeMetricFamily(
-            "twisted_index_cache_bytes", "Bytes that cached files take.", self.bytes_in_cache
+            "twisted_index_cache_bytes", "Bytes used by cached files.", self.bytes_in_cache
         )
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"twisted_index_upstream_{name}", text, getattr(self, name))

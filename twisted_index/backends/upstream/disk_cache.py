@@ -213,7 +213,7 @@ class DiskCache:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         reason = "the disk is full" if full else error.strerror or str(error)
         _log.warn(
-            "Nothing is kept in the cache {path} for now: {reason}. What is there is served.",
+            "The cache {path} cannot store anything for now: {reason}. Its content is still served.",
             path=self.path,
             reason=reason,
         )

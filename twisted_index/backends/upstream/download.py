@@ -261,9 +261,9 @@ class Download:
             raise BadGateway("The upstream lists this file, but does not have it.")
         self._incoming = incoming
         if incoming.status != 200 and first is None:
-            raise BadGateway("The upstream sent a part of a file, and was not asked for one.")
+            raise BadGateway("The upstream sent a partial response to a full request.")
         if not self._expected.accepts_coding(incoming.coding):
-            raise BadGateway("The upstream sends this file coded in a way that it was not asked for.")
+            raise BadGateway("The upstream sent an unrequested content coding.")
         length = incoming.length if incoming.status == 200 else incoming.total
         if None not in (length, self.total) and length != self.total:
             raise self._refusal(f"has {length} bytes instead of {self.total}")
@@ -402,7 +402,11 @@ class Download:
         if not self._buffer.pass_through or self.error is not None:
             return
         if self.total is None:
-            self.abort(BadGateway("The upstream does not say how long this file is, and it cannot be kept."))
+            self.abort(
+                BadGateway(
+                    "The upstream does not send the length of this file, and the file cannot be cached."
+                )
+            )
             return
         waiters, self._whole_waiters = self._whole_waiters, []
         for deferred in waiters:
@@ -411,7 +415,7 @@ class Download:
 
     def _abort_without_readers(self) -> None:
         if not self._readers:
-            self.abort(Unavailable("No client waits for this file any more."))
+            self.abort(Unavailable("All clients of this file have disconnected."))
 
     def _trim(self) -> None:
         """Free the bytes in memory that every reader has read."""
@@ -452,7 +456,7 @@ class Download:
         digests = self._buffer.digests()
         for name, digest in digests.items():
             if self._expected.hashes.get(name, digest) != digest:
-                raise self._refusal(f"has another {name} than was promised")
+                raise self._refusal(f"has a different {name} than promised")
         self.sha256, self.total = digests["sha256"], self._buffer.end
         self._complete = True
         self._notify()
@@ -460,14 +464,14 @@ class Download:
     def _refusal(self, what: str) -> BadGateway:
         self.is_rejected = True
         _log.error(
-            "{filename} of {upstream} {what}: it is neither kept nor sent.",
+            "{filename} of {upstream} {what}: it is neither cached nor served.",
             filename=self._expected.filename,
             upstream=self._expected.upstream,
             what=what,
         )
         return BadGateway(
-            "The upstream sent something else than the file that it promised, or that was fixed when it"
-            " was first fetched. If it is meant to be another: twisted-index refresh PROJECT."
+            "The upstream sent content that differs from what it promised, or from what was fixed when the"
+            " file was first fetched. If the change is intended, run twisted-index refresh PROJECT."
         )
 
     def abort(self, error: SimpleIndexError) -> None:
@@ -497,7 +501,7 @@ class Download:
             if self._complete:
                 await self._on_complete(self)
         except Exception:
-            _log.failure("A file of an upstream could not be put away")
+            _log.failure("A file of an upstream could not be stored")
         finally:
             if self._temporary is not None:
                 self._temporary.discard()
@@ -560,8 +564,10 @@ def _unavailable() -> Unavailable:
 
 
 def _truncated() -> Unavailable:
-    return Unavailable("The upstream broke off in the middle of this file.")
+    return Unavailable("The upstream closed the connection before the end of this file.")
 
 
 def _never_whole() -> NotImplementedHere:
-    return NotImplementedHere("This file is passed on without being kept, so that only all of it can be had.")
+    return NotImplementedHere(
+        "This file is passed through without being cached, so ranges are not available."
+    )

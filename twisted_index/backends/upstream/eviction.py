@@ -89,7 +89,7 @@ class LruEviction:
         remaining, removed = result
         self._counters.bytes_in_cache = remaining + self._added
         if removed:
-            _log.info("Removed {bytes} bytes from the cache, of files unused for longest.", bytes=removed)
+            _log.info("Removed {bytes} bytes of least recently used files from the cache.", bytes=removed)
 
     def _end(self, _result: object) -> None:
         self._busy = False

@@ -144,7 +144,7 @@ class FileCache:
             return None
         if os.fstat(content.fileno()).st_size != file.size:
             content.close()
-            self._discard(sha256, "has another size than it had")
+            self._discard(sha256, "has changed its size")
             return None
         self._eviction.touch(sha256, content)
         self._counters.file_hits += 1
@@ -208,7 +208,7 @@ class FileCache:
             raise
         if actual != sha256:
             content.close()
-            self._discard(sha256, "has other bytes than it had")
+            self._discard(sha256, "has changed its content")
             return None
         await request.pin_digest(sha256, size)
         self._counters.file_hits += 1
@@ -266,7 +266,7 @@ class FileCache:
             await download.wait_complete()
             descriptor = download.dup()
             if descriptor is None:
-                raise Unavailable("There is no room for this file.")
+                raise Unavailable("There is no space left for this file.")
             return await self._worker.run(_read, descriptor, read)
         finally:
             reader.close()

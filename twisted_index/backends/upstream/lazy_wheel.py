@@ -228,7 +228,7 @@ class _RangeFetcher:
         def take(data: bytes) -> None:
             self._bytes_left -= len(data)
             if self._bytes_left < 0:
-                raise BadGateway("The upstream sends more than it was asked for.")
+                raise BadGateway("The upstream sent more than requested.")
             pieces.append(data)
 
         await incoming.deliver(take)

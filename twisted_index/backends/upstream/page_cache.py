@@ -217,7 +217,7 @@ class PageCache:
         except SimpleIndexError as error:
             self._back_off.record(project, error)
             _log.warn(
-                "{upstream} did not give the page of {project}: {error}",
+                "{upstream} did not send the page of {project}: {error}",
                 upstream=self.remote.url,
                 project=project,
                 error=error.message,
@@ -238,11 +238,11 @@ class PageCache:
     def _log_left_out(self, page: RemotePage) -> None:
         log = _log.info if page.files else _log.warn
         log(
-            "Of {project} at {upstream} {number} files are listed, and others left out: {reasons}.",
+            "{upstream} has {number} usable files of {project}; others are left out: {reasons}.",
             project=page.project,
             upstream=self.remote.url,
             number=len(page.files) or "no",
-            reasons="; ".join(f"{number}, as {reason}" for reason, number in page.left_out.items()),
+            reasons="; ".join(f"{number} because {reason}" for reason, number in page.left_out.items()),
         )
 
     def problems(self) -> Iterator[Problem]:
@@ -252,8 +252,8 @@ class PageCache:
                 files = "1 file is" if number == 1 else f"{number} files are"
                 yield Problem(
                     path=f"{record.page.project}/",
-                    reason=f"{files} on the page of the upstream, and not listed, as {reason}.",
-                    advice="Ask the operator of the upstream to mend its links.",
+                    reason=f"{files} on the upstream's page but not listed, because {reason}.",
+                    advice="Ask the operator of the upstream to fix its links.",
                 )
 
     async def store_absence(self, project: str) -> None:
@@ -278,8 +278,8 @@ class PageCache:
             state.first_404_at = now
             if self._times.absent_ttl:
                 _log.warn(
-                    "{upstream} has no file of {project} any more: that is believed if it still says so in"
-                    " {seconds:g} seconds",
+                    "{upstream} no longer has files of {project}: accepted if unchanged after {seconds:g}"
+                    " seconds",
                     upstream=self.remote.url,
                     project=project,
                     seconds=self._times.absent_ttl,
@@ -289,7 +289,7 @@ class PageCache:
 
     async def _record_unchanged(self, project: str, before: PageState | None) -> PageResult:
         if before is None or before.record is None:
-            raise BadGateway("The upstream said that a page has not changed, which it was never asked.")
+            raise BadGateway("The upstream sent 304 to an unconditional request.")
         self._counters.page_revalidated += 1
         await self._store.renew(project, before, self._times.wall())
         return PageResult(before, "fwd=stale; fwd-status=304; stored")

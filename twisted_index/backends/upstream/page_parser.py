@@ -116,9 +116,9 @@ def _parse(body: bytes, content_type: str, whole: bool) -> ParsedPage:
         what = media_type[:80] if media_type.isprintable() and media_type.isascii() else "something"
         raise InvalidPage(f"it is {what or 'of no type'} instead of a simple API page")
     if not whole and b"</html" not in body[-4096:].lower() and b"</body" not in body[-4096:].lower():
-        raise InvalidPage("it was broken off")
+        raise InvalidPage("it is truncated")
     if b"<" not in body:  # a page without files still has tags; an empty body is an error
-        raise InvalidPage("it is no HTML")
+        raise InvalidPage("it is not HTML")
     parsed = html_parser.parse_html_page(body, field.get_content_charset())
     return parsed if media_type not in _HTML_OF_API else replace(parsed, headings=None)
 
@@ -155,7 +155,7 @@ def _files(project: str, parsed: ParsedPage, url: str) -> tuple[tuple[RemoteFile
         try:
             base = normalize_url(parsed.base, base=url)
         except InvalidURL as error:
-            raise InvalidPage(f"of its base, {error}") from None
+            raise InvalidPage(f"its base URL cannot be used: {error}") from None
     files: dict[str, RemoteFile] = {}
     left_out: Counter[str] = Counter()
     for entry in parsed.files:
@@ -183,13 +183,13 @@ def _file(project: str, entry: ParsedFile, base: str, page_url: str) -> RemoteFi
         url = normalize_url(entry.url, base=base)
     except InvalidURL as error:
         if _looks_like_file(entry):
-            raise _LeftOut(f"their URL cannot be asked: {error}") from None
+            raise _LeftOut(f"their URL cannot be requested: {error}") from None
         return None
     distribution = _distribution(project, entry, url)
     if distribution is None:
         return None
     if is_downgrade(page_url, url):
-        raise _LeftOut("they would come by http from a page that came by https")
+        raise _LeftOut("they are linked by http from a page fetched by https")
     is_wheel = distribution.kind is DistributionType.WHEEL
     file = File(
         filename=distribution.filename,
@@ -225,7 +225,7 @@ def _distribution(project: str, entry: ParsedFile, url: str) -> Distribution | N
             raise _LeftOut("they are named for another project")
         return distribution
     if _looks_like_file(entry):
-        raise _LeftOut("their names are none of a wheel or an sdist with a valid version")
+        raise _LeftOut("their names are not those of a wheel or an sdist with a valid version")
     return None
 
 

@@ -204,7 +204,7 @@ class UpstreamSidecars:
             return True
         self._counters.files_refused += 1
         _log.error(
-            "What {upstream} gives as core metadata of {filename} is something else; the wheel is read.",
+            "{upstream} sent something other than core metadata for {filename}; the wheel is read instead.",
             filename=request.remote_file.file.filename,
             upstream=request.remote.url,
         )
@@ -245,7 +245,7 @@ class UpstreamSidecars:
             return
         if any(other != document for other in unverified.values()):
             _log.error(
-                "The core metadata of {filename} was another than its wheel has, and is corrected.",
+                "The cached core metadata of {filename} differed from its wheel's, and is corrected.",
                 filename=request.remote_file.file.filename,
             )
         self._cache.replace(self._cache.metadata_path(sha256), _sealed(document))
@@ -267,7 +267,7 @@ async def _none_on_failure(deferred: Deferred[bytes | None], request: FileReques
         return await deferred
     except Unavailable as error:
         _log.debug(
-            "The core metadata of {filename} has to be had in another way: {error}",
+            "The core metadata of {filename} is fetched in another way: {error}",
             filename=request.remote_file.file.filename,
             error=error.message,
         )
@@ -276,8 +276,8 @@ async def _none_on_failure(deferred: Deferred[bytes | None], request: FileReques
 
 def _contradiction(request: FileRequest) -> ContradictingMetadata:
     return ContradictingMetadata(
-        f"The upstream's core metadata of {request.remote_file.file.filename} is not what it promises,"
-        " neither beside the wheel nor in it; ask for another version, or tell the operator of the upstream."
+        f"The upstream's core metadata of {request.remote_file.file.filename} is not what it promised,"
+        " neither beside the wheel nor in it; use another version, or notify the operator of the upstream."
     )
 
 

@@ -74,7 +74,9 @@ def translate_errors(what: str) -> Iterator[None]:
         # bz2 raises OSError for bad data too, but without errno. And EINVAL means an invalid argument,
         # which can only be a position that zipfile has read from the file.
         if error.errno not in (None, errno.EINVAL):
-            raise UnreadableFile("The file could not be read.", "Look at its disk and its rights.") from error
+            raise UnreadableFile(
+                "The file could not be read.", "Check the disk and the file's permissions."
+            ) from error
         raise BadArchive(reason) from error
     except _HOSTILE as error:
         raise BadArchive(reason) from error

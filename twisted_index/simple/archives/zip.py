@@ -92,7 +92,7 @@ class ZipArchive:
         try:
             opened = self._zipfile.open(self._infos[entry.offset])
         except NotImplementedError:
-            reason = f"The file has members with compression method {entry.method}, unknown here."
+            reason = f"The file has members with compression method {entry.method}, which is not supported."
             raise BadArchive(reason, "Build it again with the usual compression, deflate.") from None
         try:
             with opened:

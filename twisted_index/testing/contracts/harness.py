@@ -56,7 +56,7 @@ class PendingCall(Generic[T]):
         Raises:
             AssertionError: The call is pending.
         """
-        assert self.outcome, f"{self._call!r} has no answer; settle() has to let its work finish"
+        assert self.outcome, f"{self._call!r} has no result; settle() must let its work finish"
         if isinstance(self.outcome[0], Failure):
             self.outcome[0].raiseException()
         data: T = self.outcome[0]
@@ -147,7 +147,7 @@ class _Harness:
                     data = content.read()
             finally:
                 content.close()
-        assert len(data) == body.size, f"{len(data)} bytes came of {body.size}"
+        assert len(data) == body.size, f"received {len(data)} of {body.size} bytes"
         assert body.sha256 in (None, hashlib.sha256(data).hexdigest()), "the digest is that of other bytes"
         return data
 
@@ -228,7 +228,7 @@ class SourceHarness(_Harness):
 
     def corrupt(self, file: BuiltFile) -> None:
         """Replace the bytes of a file by as many others, without changing its page; called before `open`."""
-        _skip("how other bytes than the promised ones can come")
+        _skip("how to serve other bytes than the promised ones")
 
     def show_changes(self) -> None:
         """Advance the clock until added and removed files have to show."""

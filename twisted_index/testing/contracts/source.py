@@ -348,7 +348,7 @@ class SourceContract:
             world.show_changes()
             self._is_complete_or_fails(world)
             found = world.attempt(world.page, "never-asked-for")
-            assert _is_unavailable(found), f"the source cannot know of this project, and gives {found!r}"
+            assert _is_unavailable(found), f"the source cannot know this project, but returned {found!r}"
 
     def test_it_answers_again_when_it_can(self) -> None:
         """A failure is not cached beyond its cause."""

@@ -375,4 +375,4 @@ class StoreContract:
             done = change(*args, **kwargs)
         except kind as error:
             return error
-        raise AssertionError(f"{kind.__name__} was due, and this came: {done!r}.")
+        raise AssertionError(f"Expected {kind.__name__}, but got {done!r}.")

@@ -9,7 +9,7 @@ from twisted_index.web.requests.routes import Endpoint, is_upload_path, match_ro
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-UPLOADS_ARE_OFF = "Uploads are turned off here; start the server with --upload to take them."
+UPLOADS_ARE_OFF = "Uploads are turned off here; start the server with --upload to accept them."
 NO_XML_RPC = "XML-RPC is not supported: there is no search."
 _READ_ONLY = (
     "This index can only be read; to publish, put the file into its folder, or start it with --upload."
@@ -61,4 +61,4 @@ def method_advice(
     is_upload = endpoint is Endpoint.NO_ROUTE and is_form(content_type)
     if not sending or (segments[:1] == [b"-"] and not is_upload):
         return _NO_SUCH_METHOD
-    return f"Upload to {url()}/legacy/ instead: this URL takes no uploads." if uploads else UPLOADS_ARE_OFF
+    return f"Upload to {url()}/legacy/ instead: this URL accepts no uploads." if uploads else UPLOADS_ARE_OFF

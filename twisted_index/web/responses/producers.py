@@ -101,7 +101,7 @@ class Producer:
     def _abort_changed(self) -> None:
         """Abort since the file has changed: only a closed connection shows that the body is invalid."""
         if not self._done:
-            _log.warn("A file was rewritten while it was sent; the client was cut off.")
+            _log.warn("A file was rewritten while being sent; the connection was aborted.")
             self._cut_off()
 
     def _cut_off(self) -> None:

@@ -65,7 +65,9 @@ def _check_preconditions(request: Request, response: Response) -> Response:
         return replace(response, status=304, headers=headers, body=b"")
     if outcome is Precondition.FAILED:
         return message_response(
-            412, "What you have is not what is here any more.", header(request, b"Accept")
+            412,
+            "The precondition failed: the content is not what the request expects.",
+            header(request, b"Accept"),
         )
     return response
 
@@ -75,7 +77,7 @@ def _respond_with_file(request: Request, response: Response, body: FileBody, alw
     if chosen is ranges.UNSATISFIABLE:
         close_response(response)
         unsatisfiable = ((b"Content-Range", ranges.format_content_range(chosen, body.size)),)
-        sentence = "The file has no bytes in the range that was asked for."
+        sentence = "The requested range is outside the file."
         error = message_response(416, sentence, header(request, b"Accept"), unsatisfiable)
         _send(request, error, always)
         return

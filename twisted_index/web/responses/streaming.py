@@ -84,7 +84,7 @@ class StreamingProducer(Producer):
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(SimpleIndexError) is None:
-            _log.failure("A body that was coming failed", failure=failure)
+            _log.failure("A streamed response body failed", failure=failure)
         self._waiting = False
         if not self._done:
             self._cut_off()

@@ -195,7 +195,7 @@ class IndexSite(Site):
 
     def note_stalled(self, channel: IndexChannel) -> None:
         """Log that a client read nothing of its response."""
-        _log.info("Dropped {peer}, which read nothing of its response.", peer=channel.transport.getPeer())
+        _log.info("Dropped {peer}, which stopped reading its response.", peer=channel.transport.getPeer())
 
     def drain(self, seconds: float) -> Deferred[None]:
         """

@@ -80,9 +80,7 @@ class ValidatedUpload:
         """
         for field, (name, _length) in _DIGESTS.items():
             if name in self.digests and self.digests[name] != digests.get(name):
-                raise BadRequest(
-                    f"The bytes that arrived do not have the digest that {field} says; send the file again."
-                )
+                raise BadRequest(f"The received bytes do not match {field}; send the file again.")
 
 
 def validate_filename(filename: str, project: str | None = None) -> Distribution:
@@ -135,7 +133,7 @@ def validate_form(form: UploadForm, asked_action: str | None = None) -> Validate
     metadata_version = _single(form, "metadata_version")
     if metadata_version is not None and _METADATA_VERSION.fullmatch(metadata_version) is None:
         raise BadRequest(
-            f"metadata_version {printable_excerpt(metadata_version)} is no version of core metadata."
+            f"metadata_version {printable_excerpt(metadata_version)} is not a version of core metadata."
         )
     _check_signature(form, distribution)
     return ValidatedUpload(distribution=distribution, digests=_digests(form))
@@ -150,13 +148,16 @@ def check_action(action: str | None) -> None:
         BadRequest: The action is missing or unsupported.
     """
     if action in _DEAD:
-        raise Gone(f"{action} is no longer done by package indexes; upload the file, which says it all.")
+        raise Gone(
+            f"{action} is no longer supported by package indexes; upload the file, which contains its"
+            " metadata."
+        )
     if action is None:
-        raise BadRequest("The form does not say what to do; send :action with the value file_upload.")
+        raise BadRequest("The form has no :action; send it with the value file_upload.")
     if action == "remove_pkg":
         raise BadRequest(
-            "remove_pkg is not done here. Send DELETE to the URL of the file, /simple/NAME/FILE,"
-            " or run twisted-index delete FILE on the server."
+            "remove_pkg is not supported. Send DELETE to the URL of the file, /simple/NAME/FILE, or run"
+            " twisted-index delete FILE on the server."
         )
     if action != "file_upload":
         raise BadRequest(f":action {printable_excerpt(action)} is not known; send file_upload.")
@@ -180,7 +181,7 @@ def _check_kind(form: UploadForm, distribution: Distribution) -> None:
         return
     if value not in (DistributionType.WHEEL.value, DistributionType.SDIST.value):
         raise BadRequest(
-            f"filetype {printable_excerpt(value)} is not taken; build an sdist or a bdist_wheel."
+            f"filetype {printable_excerpt(value)} is not accepted; build an sdist or a bdist_wheel."
         )
     raise BadRequest(f"filetype is {value}, but {distribution.filename} is a {distribution.kind.value}.")
 
@@ -191,7 +192,8 @@ def _check_name(form: UploadForm, distribution: Distribution) -> None:
         return
     if not is_valid_name(value):
         raise BadRequest(
-            f"name {printable_excerpt(value)} is not a valid project name; see its packaging specification."
+            f"name {printable_excerpt(value)} is not a valid project name; see the packaging specification of"
+            " names."
         )
     if normalize(value) != distribution.project:
         raise BadRequest(
@@ -223,7 +225,7 @@ def _check_signature(form: UploadForm, distribution: Distribution) -> None:
     expected = f"{distribution.filename}.asc"
     if form.signature_name != expected:
         raise BadRequest(
-            f"gpg_signature is called {printable_excerpt(form.signature_name or '')}, which is not the"
+            f"gpg_signature is named {printable_excerpt(form.signature_name or '')}, which is not the"
             f" signature of {distribution.filename}; send {expected}."
         )
     if _ARMORED.fullmatch(form.signature) is None:
@@ -252,5 +254,5 @@ def _digests(form: UploadForm) -> dict[str, str]:
         elif values:
             unusable.append(f"{field} is not {length} hex digits")
     if unusable and not digests:
-        raise BadRequest(f"{unusable[0]}, and no other digest was sent; send a right one, or none.")
+        raise BadRequest(f"{unusable[0]}, and no other digest was sent; send a correct one, or none.")
     return digests

@@ -109,7 +109,7 @@ class MultipartParser:
         # The position of the boundary, or the first at which it may still begin.
         earliest = at if at >= 0 else max(0, len(self._buffer) - len(self._boundary))
         if self._skipped + earliest > MAX_PREAMBLE:
-            raise _malformed("the boundary that its Content-Type names does not come")
+            raise _malformed("the boundary of its Content-Type does not occur")
         if at < 0:
             self._skipped += earliest
             self._at = earliest
@@ -134,7 +134,7 @@ class MultipartParser:
         elif len(self._buffer) - self._at <= _MAX_LINE and _INCOMPLETE_REST.fullmatch(self._buffer, self._at):
             return None
         else:
-            raise _malformed("something follows a boundary in its line")
+            raise _malformed("a boundary line contains further text")
         return ()
 
     def _begin_part(self) -> None:
@@ -165,9 +165,9 @@ class MultipartParser:
         try:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
-            raise _malformed("a header of its parts is not in UTF-8") from None
+            raise _malformed("a part header is not in UTF-8") from None
         if "\n" in text or "\r" in text:
-            raise _malformed("a line of it ends as others do not")
+            raise _malformed("its line endings are inconsistent")
         if text[0] in " \t" and self._header:
             name, value = self._header.pop()
             self._header.append((name, f"{value} {text.strip()}"))
@@ -176,7 +176,7 @@ class MultipartParser:
             return
         name, colon, value = text.partition(":")
         if not colon:
-            raise _malformed("a header of its parts has no colon")
+            raise _malformed("a part header has no colon")
         self._header.append((name.strip().title(), value.strip()))
 
     def _describe_part(self) -> FormPart:
@@ -215,7 +215,7 @@ class MultipartParser:
         self._at = len(self._buffer)
         # Plus the two hyphens that end the last boundary.
         if self._skipped > MAX_PREAMBLE + 2:
-            raise _malformed("too much follows its last boundary")
+            raise _malformed("too much data follows its last boundary")
 
 
 def _extended_filename(disposition: str) -> str | None:
@@ -229,7 +229,7 @@ def _extended_filename(disposition: str) -> str | None:
 
 
 def _too_long() -> BadRequest:
-    return BadRequest("The form has too long headers of its parts.")
+    return BadRequest("The form's part headers are too long.")
 
 
 def _malformed(why: str) -> BadRequest:

@@ -92,7 +92,7 @@ def parse_boundary(content_type: bytes | None) -> str:
     first = next(matches, None)
     boundary = first["token"] or re.sub(r"\\(.)", r"\1", first["quoted"]) if first is not None else ""
     if _BOUNDARY.fullmatch(boundary) is None:
-        raise BadRequest("The Content-Type names no boundary that could separate the parts of a form.")
+        raise BadRequest("The Content-Type has no valid multipart boundary.")
     return boundary
 
 
@@ -129,7 +129,7 @@ class _ReadField(_SkippedField):
         except UnicodeDecodeError:
             raise BadRequest(f"The field {self._name} is not in UTF-8.") from None
         if _CONTROL.search(value):
-            raise BadRequest(f"The field {self._name} holds control characters.")
+            raise BadRequest(f"The field {self._name} contains control characters.")
         # Old tools send UNKNOWN for missing values; PyPI drops it too.
         if value and value != "UNKNOWN":
             fields.setdefault(self._name, []).append(value)
@@ -184,7 +184,7 @@ class MultipartFormParser:
         """
         self._total += len(data)
         if self._total > self._max_content + MAX_FORM_OVERHEAD:
-            raise ContentTooLarge("The form is larger than is taken here.")
+            raise ContentTooLarge("The form is larger than the server accepts.")
         content: list[bytes] = []
         for event in self._parts.feed(data):
             self._take(event, content)
@@ -198,7 +198,7 @@ class MultipartFormParser:
             BadRequest: The form is incomplete.
         """
         if not self._parts.is_finished:
-            raise BadRequest("The form breaks off before its end.")
+            raise BadRequest("The form is truncated.")
         return UploadForm(
             fields={name: tuple(values) for name, values in self._fields.items()},
             filename=self.filename,
@@ -235,7 +235,7 @@ class MultipartFormParser:
             self._begin_content(filename)
         elif name == "gpg_signature" and filename is not None:
             if self._signature is not None:
-                raise BadRequest("The form holds gpg_signature more than once.")
+                raise BadRequest("The form has gpg_signature more than once.")
             self._signature = bytearray()
             self._signature_name = filename
             self._in_signature = True
@@ -250,9 +250,9 @@ class MultipartFormParser:
 
     def _begin_content(self, filename: str | None) -> None:
         if self.filename is not None:
-            raise BadRequest("The form holds more than one content; send one file at a time.")
+            raise BadRequest("The form has more than one content; send one file at a time.")
         if not filename:
-            raise BadRequest("The field content has to be sent as a file, with its name.")
+            raise BadRequest("The field content must be sent as a file with a name.")
         self.filename = filename
         self._in_content = True
 
@@ -267,7 +267,7 @@ class MultipartFormParser:
         self._field_bytes += len(data)
         self._field.add(data)
         if self._field.size > MAX_FIELD or self._field_bytes > MAX_FIELDS:
-            raise BadRequest("The fields of the form are longer than is taken here.")
+            raise BadRequest("The fields of the form are longer than the server accepts.")
 
     def _end_part(self) -> None:
         if self._field is not None:
@@ -279,7 +279,7 @@ class MultipartFormParser:
 def too_large(most: int) -> str:
     """Write the message for a file larger than a number of bytes."""
     size = f"{most / 1_000_000:,.0f} MB" if most >= 1_000_000 else f"{most:,} bytes"
-    return f"The file is larger than {size}, the most that is taken here."
+    return f"The file is larger than the limit of {size}."
 
 
 def printable_excerpt(text: str) -> str:

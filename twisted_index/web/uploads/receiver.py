@@ -283,4 +283,4 @@ def _public_failure(failure: Failure) -> Failure:
     if failure.check(SimpleIndexError, ConnectionDone):
         return failure
     _log.failure("An upload could not be received", failure=failure)
-    return Failure(SimpleIndexError("The upload failed; the server's log says why."))
+    return Failure(SimpleIndexError("The upload failed; see the server's log for the reason."))

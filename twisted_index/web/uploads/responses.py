@@ -43,7 +43,7 @@ def rejected(error: SimpleIndexError, accept: bytes | None) -> Response:
 
 def accepted(filename: str, new: bool) -> Response:
     """Respond to a published file, or to one with the same bytes as the existing one; both succeed."""
-    sentence = f"Published {filename}." if new else f"{filename} is here already, with these very bytes."
+    sentence = f"Published {filename}." if new else f"{filename} already exists with identical content."
     return message_response(200, sentence, b"text/plain")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from twisted_index.interfaces import AuditEvent
 
-_EMPTY = "<p>Nothing has been done yet. Files that are put into the folder by hand are not told here.</p>\n"
+_EMPTY = "<p>Nothing has been recorded yet. Files put into the folder by hand are not recorded here.</p>\n"
 
 
 def write_history_json(events: Sequence[AuditEvent]) -> bytes:

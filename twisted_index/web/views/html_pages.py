@@ -55,7 +55,7 @@ def problems_page(report: ProblemReport) -> bytes:
         if report.complete
         else ""
     )
-    rest = "" if report.complete else "<p>Not every file has been read yet. Look again in a moment.</p>\n"
+    rest = "" if report.complete else "<p>Not every file has been read yet. Reload in a moment.</p>\n"
     return render_page("Files left out", f"<h1>Files left out</h1>\n{table}{rest}")
 
 

@@ -47,7 +47,7 @@ class ManageViews:
         """Delete the file that the URL names."""
         route = context.route
         if route.sidecar is not None:
-            raise BadRequest("Delete the file itself; what belongs to it goes with it.")
+            raise BadRequest("Delete the file itself; its sidecars are deleted with it.")
         await result_of(self._store.delete, route.project, route.filename, by=context.identity.name)
         return _done({"deleted": route.filename})
 
@@ -58,7 +58,7 @@ class ManageViews:
         identity = await self._authorizer.require(context.request, Action.YANK, project)
         version, filename = fields.get("version"), fields.get("filename")
         if (version is None) is (filename is None):
-            raise BadRequest("Say either version or filename.")
+            raise BadRequest("Give either version or filename.")
         if not _is_true(fields.get("yanked", "true")):
             files = await result_of(
                 self._store.unyank, project, version=version, filename=filename, by=identity.name
@@ -77,7 +77,7 @@ class ManageViews:
         identity = await self._authorizer.require(context.request, Action.YANK, project)
         known = [status.value for status in Status]
         if fields.get("status") not in known:
-            raise BadRequest(f"Say a status: one of {', '.join(known)}.")
+            raise BadRequest(f"Give a status: one of {', '.join(known)}.")
         status = ProjectStatus(status=Status(fields["status"]), reason=fields.get("reason", ""))
         await result_of(self._store.set_status, project, status, by=identity.name)
         return _done({"project": project, "status": status.status.value, "reason": status.reason})
@@ -97,7 +97,7 @@ def _read_fields(request: Request) -> dict[str, str]:
     request.content.seek(0)
     body = request.content.read(MAX_SMALL_BODY + 1)
     if len(body) > MAX_SMALL_BODY:
-        raise ContentTooLarge("That is more than this URL takes.")
+        raise ContentTooLarge("The body is larger than this URL accepts.")
     return reader(body)
 
 
@@ -120,7 +120,7 @@ def _read_json(body: bytes) -> dict[str, str]:
     except (ValueError, RecursionError):
         raise BadRequest("The body is not JSON in UTF-8.") from None
     if not isinstance(document, dict) or not all(map(_is_field, document.items())):
-        raise BadRequest("The body has to be a JSON object of strings; yanked may be true or false.")
+        raise BadRequest("The body must be a JSON object of strings; yanked may be true or false.")
     return {key: str(value) for key, value in document.items()}
 
 
@@ -137,12 +137,12 @@ def _is_field(pair: tuple[str, object]) -> bool:
 
 def _is_true(text: str) -> bool:
     if text.lower() not in (*_YES, *_NO):
-        raise BadRequest("yanked is either true or false.")
+        raise BadRequest("yanked must be true or false.")
     return text.lower() in _YES
 
 
 def _project(fields: Mapping[str, str]) -> str:
     name = fields.get("project", "")
     if not is_valid_name(name):
-        raise BadRequest("Say the project, by a name that a project can have.")
+        raise BadRequest("Give a valid project name.")
     return normalize(name)
