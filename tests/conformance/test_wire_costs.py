@@ -208,7 +208,7 @@ def test_clients_that_ask_for_many_files_and_leave_at_once_leave_nothing_behind(
     assert eventually(lambda: fetch(front, path).body == content, 60)
     assert most <= 64
     assert eventually(lambda: descriptors(front.server.process.pid) <= front.idle + 20, 60)
-    assert eventually(lambda: whole_cache(front.state, front.url)[".uploads"] == 0, 60)
+    assert eventually(lambda: whole_cache(front.state, front.url)["incoming"] == 0, 60)
 
 
 def test_thousands_of_absent_names_leave_nothing_on_the_disk(front: Front):

@@ -33,7 +33,7 @@ PROMPT = 8.0
 
 def whole_cache(state: Path, url: str) -> dict[str, int]:
     """Look at every file of the cache, each of which has to be right; give the number of each kind."""
-    cache, found = state / "cache" / "upstream", {"files": 0, "pages": 0, "metadata": 0, ".uploads": 0}
+    cache, found = state / "cache" / "upstream", {"files": 0, "pages": 0, "metadata": 0, "incoming": 0}
     for path in sorted(cache.rglob("*")):
         if not path.is_file():
             continue
@@ -122,7 +122,7 @@ def whole_front(server_factory: Any, tmp_path_factory: pytest.TempPathFactory) -
     yield front
     upstream.close()
     assert eventually(lambda: descriptors(server.process.pid) <= front.idle + 2), "descriptors are lost"
-    assert eventually(lambda: whole_cache(state, front.url)[".uploads"] == 0), "something is left over"
+    assert eventually(lambda: whole_cache(state, front.url)["incoming"] == 0), "something is left over"
     server.stop()
     assert "Traceback (most recent call last)" not in server.log, server.log
 

@@ -47,15 +47,17 @@ class AnonymousFile:
     Args:
         root: The folder in whose file system it is; empty if it can have no name (`open_scratch`).
         descriptor: Open for reading and writing.
-        path: Its name in the hidden folder; None if it has none at all.
+        path: Its name in `folder`; None if it has none at all.
+        folder: See `open_anonymous`.
 
     Attributes:
         root: As given.
         descriptor: As given; -1 once it is closed.
     """
 
-    def __init__(self, root: bytes, descriptor: int, path: bytes | None) -> None:
+    def __init__(self, root: bytes, descriptor: int, path: bytes | None, folder: bytes = UPLOADS) -> None:
         self.root = root
+        self._folder = folder
         self.descriptor = descriptor
         self._path = path
 
@@ -131,7 +133,7 @@ class AnonymousFile:
         if self._path is None:
             # Shows a sweep that it is in use.
             try_lock(self.descriptor)
-            self._path, _linked = _in_uploads(self.root, self._link_nameless)
+            self._path, _linked = _make_in(self.root, self._folder, self._link_nameless)
         os.rename(self._path, target)
         self._path = None
         self._tidy()
@@ -180,17 +182,20 @@ class AnonymousFile:
         os.rename(path, target)
 
     def _tidy(self) -> None:
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.join(self.root, UPLOADS))
+        if self._folder == UPLOADS:
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(self.root, UPLOADS))
 
 
-def open_anonymous(root: bytes, mode: int = 0o600) -> AnonymousFile:
+def open_anonymous(root: bytes, mode: int = 0o600, folder: bytes = UPLOADS) -> AnonymousFile:
     """
     Open a new file that only this process can reach.
 
     Args:
         root: A folder on the file system where it shall stay.
         mode: Permissions, less those that the umask takes; what the owner may do is never taken.
+        folder: The name of the folder in the root for files that need a name before their own. It is removed
+            whenever it is empty if it is that of uploads, since people look into their package folders.
 
     Raises:
         OSError: There is no place for it.
@@ -204,8 +209,8 @@ def open_anonymous(root: bytes, mode: int = 0o600) -> AnonymousFile:
         else:
             # A umask may have taken the right to open it once more for reading.
             os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o600)
-            return AnonymousFile(root, descriptor, None)
-    return _open_hidden(root, mode)
+            return AnonymousFile(root, descriptor, None, folder)
+    return _open_hidden(root, mode, folder)
 
 
 def open_scratch() -> AnonymousFile | None:
@@ -217,28 +222,28 @@ def open_scratch() -> AnonymousFile | None:
         return None
 
 
-def _open_hidden(root: bytes, mode: int) -> AnonymousFile:
+def _open_hidden(root: bytes, mode: int, folder: bytes) -> AnonymousFile:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY")
     while True:
-        path, descriptor = _in_uploads(root, lambda path: os.open(path, flags, mode))
+        path, descriptor = _make_in(root, folder, lambda path: os.open(path, flags, mode))
         try_lock(descriptor)
         if os.fstat(descriptor).st_nlink:
-            return AnonymousFile(root, descriptor, path)
+            return AnonymousFile(root, descriptor, path, folder)
         # It was swept before it was locked.
         os.close(descriptor)
 
 
-def _in_uploads(root: bytes, make: Callable[[bytes], T]) -> tuple[bytes, T]:
+def _make_in(root: bytes, name: bytes, make: Callable[[bytes], T]) -> tuple[bytes, T]:
     """
-    Make something of an unguessable name in a root's hidden folder.
+    Make something of an unguessable name in a root's folder for such things.
 
     Returns:
         Its path, and what `make` gave.
     """
-    folder = os.path.join(root, UPLOADS)
+    folder = os.path.join(root, name)
     for attempt in range(_ATTEMPTS):
         with contextlib.suppress(FileExistsError):
-            os.mkdir(folder, 0o700)
+            os.mkdir(folder, 0o700 if name == UPLOADS else 0o777)
         # No hyphen and no ending: whatever becomes of it, it claims no project's name.
         path = os.path.join(folder, b"upload_" + secrets.token_hex(16).encode())
         try:
@@ -252,7 +257,7 @@ def _in_uploads(root: bytes, make: Callable[[bytes], T]) -> tuple[bytes, T]:
 def make_folder(root: bytes, path: bytes) -> None:
     """Make a folder of a root, open to everyone's eyes from its first moment, unless it is there."""
     while not os.path.isdir(path):
-        temporary, _made = _in_uploads(root, lambda path: os.mkdir(path, 0o700))
+        temporary, _made = _make_in(root, UPLOADS, lambda path: os.mkdir(path, 0o700))
         try:
             os.chmod(temporary, FOLDER_MODE)
             os.rename(temporary, path)
@@ -325,12 +330,13 @@ def remove(path: bytes) -> None:
         os.unlink(path)
 
 
-def sweep(root: bytes) -> int:
+def sweep(root: bytes, folder: bytes = UPLOADS) -> int:
     """
     Remove what unfinished uploads have left, except those that are under way.
 
     Args:
         root: A root; folders that it leads to by links are swept too, since they may be elsewhere.
+        folder: See `open_anonymous`.
 
     Returns:
         How many files were removed.
@@ -339,7 +345,7 @@ def sweep(root: bytes) -> int:
     with contextlib.suppress(OSError), os.scandir(root) as entries:
         # Not `entry.is_dir()`: it raises for links that lead in a circle or to where we may not go.
         folders.extend(entry.path for entry in entries if entry.is_symlink() and os.path.isdir(entry.path))
-    return sum(_sweep(os.path.join(folder, UPLOADS)) for folder in folders)
+    return sum(_sweep(os.path.join(each, folder)) for each in folders)
 
 
 def _sweep(folder: bytes) -> int:

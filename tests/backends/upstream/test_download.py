@@ -233,7 +233,7 @@ def test_a_body_that_breaks_off_again_and_again_is_told(tmp_path: Path):
     assert len(bench.remote.sendings) == 3
     assert outcome[0].check(Unavailable)
     content.close()
-    assert not (tmp_path / ".uploads").exists()
+    assert list((tmp_path / "incoming").glob("*")) == []
 
 
 def test_an_upstream_that_is_gone_when_it_is_asked_again_is_told(tmp_path: Path):
@@ -520,7 +520,7 @@ def test_no_wrong_byte_is_kept_and_no_wrong_file_is_complete(
         for path in Path(folder, "files").rglob("*"):
             if path.is_file():
                 assert path.read_bytes() == RIGHT
-        assert list(Path(folder).glob(".uploads/*")) == []
+        assert list(Path(folder).glob("incoming/*")) == []
     assert open_files() <= before
 
 

@@ -42,7 +42,7 @@ def stored(bench: Bench) -> list[Path]:
 
 def left_over(bench: Bench) -> list[Path]:
     assert bench.cache is not None
-    return list(Path(bench.cache.path, ".uploads").glob("*"))
+    return list(Path(bench.cache.path, "incoming").glob("*"))
 
 
 def lines(logs: Any) -> list[str]:
@@ -513,7 +513,7 @@ def test_a_deleted_cache_is_made_again(bench: Bench, tmp_path: Path):
 
 
 def test_what_was_left_unfinished_is_removed_at_the_start_unless_somebody_writes_it(tmp_path: Path):
-    unfinished = tmp_path / ".uploads"
+    unfinished = tmp_path / "incoming"
     unfinished.mkdir()
     (unfinished / "left").write_bytes(b"half")
     with (unfinished / "locked").open("wb") as locked:

@@ -4,6 +4,7 @@ The cache on disk.
     pages/<upstream>/ab/<project>    pages of an upstream; names are digests
     files/ab/cdef…                   distribution files by their sha256
     metadata/ab/cdef…                core metadata by the sha256 of its wheel
+    incoming/                        incomplete files, where the file system lacks anonymous ones
 
 An atomic rename gives each file its name, so several processes may share the folder, and it may be
 copied or deleted while they run. A failed write loses an entry and fails nothing.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+_INCOMING = b"incoming"
 #: The part of the size that eviction leaves, so that it does not run for each new file.
 _AFTERWARDS = 0.9
 #: The size of all pages, as a part of the cache's; and the part of that which is written between two
@@ -143,7 +145,7 @@ class DiskCache:
         """Open a new file; None if the cache cannot be written, which is logged once."""
         try:
             os.makedirs(self.path, exist_ok=True)
-            return open_anonymous(os.fsencode(self.path), 0o666)
+            return open_anonymous(os.fsencode(self.path), 0o666, _INCOMING)
         except OSError as error:
             self.log_write_failure(error)
             return None
@@ -223,7 +225,7 @@ class DiskCache:
     def sweep(self) -> None:
         """Remove incomplete files of processes that ended, and evict pages if there are too many."""
         self.evict_for_pages()
-        sweep(os.fsencode(self.path))
+        sweep(os.fsencode(self.path), _INCOMING)
 
     def entries(self) -> Iterator[CacheEntry]:
         """Yield the entries that `size` bounds."""
