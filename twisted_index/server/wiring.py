@@ -1,7 +1,7 @@
 """
 Builds the components of a server from settings; starts and opens nothing.
 
-Out of scope: start and stop (see `service`), which source is asked for a name (see `indexes.builder`).
+Out of scope: start and stop (see `service`), which source owns a name (see `indexes.builder`).
 """
 
 from __future__ import annotations
