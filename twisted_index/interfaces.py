@@ -40,7 +40,7 @@ class Snapshot(Generic[T]):
         value: While nothing changes, a source returns the same object, so that whatever is derived
             from it can be cached.
         is_current: Synchronous and quick (a few calls of `stat`, or a look at a clock). False may be
-            caution; True is always right.
+            conservative; True is definitive.
         cache_status: One member of a Cache-Status field (RFC 9211) without the name of the cache, such
             as `hit; ttl=540` or `fwd=stale; detail=slow`; empty where no cache is involved.
     """
@@ -156,7 +156,7 @@ class ISource(Interface):
 
     Each method may return its value, a Deferred of it, or a coroutine. Each may raise
     `twisted_index.errors.Unavailable` when the answer is unknown right now, or `Found` to redirect to
-    another server; none returns less than it knows to exist. `twisted_index.testing.contracts` has
+    another server; none omits what it knows to exist. `twisted_index.testing.contracts` has
     further promises, as tests.
     """
 

@@ -14,7 +14,7 @@ from twisted_index.errors import BadGateway, NotImplementedHere, NotReady, Unava
 from twisted_index.interfaces import FileBody, ISource, Snapshot, StreamingContent
 from twisted_index.simple.model import ProjectList, ProjectPage
 from twisted_index.testing import IndexInMemory
-from twisted_index.web.responses.streaming import CompleteContent, cache_status_field, until_sendable
+from twisted_index.web.responses.in_progress import CompleteContent, cache_status_field, wait_until_sendable
 
 CONTENT = bytes(range(256)) * 2000
 PATH = "/simple/demo/demo-1.0.tar.gz"
@@ -324,7 +324,7 @@ def test_nothing_is_fetched_for_an_answer_without_a_body(method: str, headers: d
 def settled(slow: Slow, index: IndexInMemory, wants_range: bool = True) -> list[Any]:
     body = FileBody(content=slow, size=len(slow.content), sha256=None, modified=0.0)
     outcome: list[Any] = []
-    Deferred.fromCoroutine(until_sendable(body, wants_range, index.clock)).addBoth(outcome.append)
+    Deferred.fromCoroutine(wait_until_sendable(body, wants_range, index.clock)).addBoth(outcome.append)
     return outcome
 
 
@@ -380,6 +380,6 @@ def test_what_needs_no_wait_is_given_back(content: Any):
     index = serving(Slow())
     body = FileBody(content=content, size=5, sha256=None, modified=0.0)
     outcome: list[Any] = []
-    Deferred.fromCoroutine(until_sendable(body, False, index.clock)).addBoth(outcome.append)
+    Deferred.fromCoroutine(wait_until_sendable(body, False, index.clock)).addBoth(outcome.append)
 
     assert outcome == [body]

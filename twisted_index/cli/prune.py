@@ -17,7 +17,7 @@ from twisted_index.simple.names import normalize, version_sort_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from twisted_index.backends.folder.listing import ListingEntry
+    from twisted_index.backends.folder.project_scan import ScannedFile
 
 
 class PruneOptions(ChangeOptions):
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     failures = 0
     for project in projects:
         try:
-            entries = change.blocking_store.inventory(project).listing.entries
+            entries = change.blocking_store.inventory(project).scan.entries
         except UnreadableFolder as error:
             failures += 1
             print(f"twisted-index: {project} is skipped: {error.message}", file=sys.stderr)
@@ -65,9 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-def _superseded(entries: Iterable[ListingEntry], keep: int, before: float) -> list[str]:
+def _superseded(entries: Iterable[ScannedFile], keep: int, before: float) -> list[str]:
     """Return the names of old files of old releases, by the upload times that pages show."""
-    by_version: dict[object, list[ListingEntry]] = {}
+    by_version: dict[object, list[ScannedFile]] = {}
     for entry in sorted(
         entries, key=lambda entry: version_sort_key(entry.distribution.version), reverse=True
     ):

@@ -53,7 +53,7 @@ def _show(change: OfflineEdit, project: str) -> None:
     inventory = change.blocking_store.inventory(project)
     if not inventory.exists:
         raise NotFound(f"There is no project {project} here.")
-    _show_one(project, inventory.listing.status)
+    _show_one(project, inventory.scan.status)
 
 
 def _show_one(project: str, status: ProjectStatus) -> None:

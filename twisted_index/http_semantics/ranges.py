@@ -72,7 +72,7 @@ def parse_range(header: bytes, size: int) -> ByteRange | Unsatisfiable | None:
 
 
 def _suffix(length: int, size: int) -> ByteRange | Unsatisfiable | None:
-    """Return the last bytes: all of them if the file has fewer (poetry requests so for small files)."""
+    """Return the last bytes: all of them if the file has fewer (poetry sends such requests)."""
     if not length:
         return UNSATISFIABLE
     return ByteRange(max(0, size - length), size - 1) if size else None

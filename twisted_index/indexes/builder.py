@@ -1,7 +1,8 @@
 """
 Builds the source of an index from settings: folders, upstreams, and the rules of name ownership.
 
-The caller (see `server.wiring`) provides the factories of folders and upstreams.
+The caller (see `server.wiring`) provides the factories of folders and upstreams; docs/contributing.md says
+how to add a backend.
 """
 
 from __future__ import annotations

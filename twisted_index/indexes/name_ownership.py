@@ -1,7 +1,7 @@
 """
 Name ownership: a name belongs to the folder or to the upstream, never to both.
 
-The upstream gets no request for a name that the folder claims, nor before the folder has responded; an
+The upstream gets no request for a name that the folder claims, and none before the folder has responded; an
 error of the folder is an error, never a reason to request the upstream. Out of scope: what an upstream may
 be asked for otherwise (see `upstream_policy`).
 """

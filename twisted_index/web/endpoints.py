@@ -129,7 +129,7 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
 
 
 def bind_views(*instances: object) -> dict[EndpointView, View]:
-    """Bind the views of the table to the instances whose methods they are."""
+    """Bind each view of the table to its instance."""
     return {
         view: partial(view, instance)
         for rule in ENDPOINTS.values()

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from twisted_index.backends.folder.inventory import Inventory
-    from twisted_index.backends.folder.listing import ListingEntry
     from twisted_index.backends.folder.markers import Plan
+    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.publish import Candidate
     from twisted_index.simple.model import ProjectStatus
 
@@ -143,7 +143,7 @@ class BlockingStore:
                 raise
             return publication
 
-    def _find_replaced(self, candidate: Candidate, inventory: Inventory) -> list[ListingEntry] | None:
+    def _find_replaced(self, candidate: Candidate, inventory: Inventory) -> list[ScannedFile] | None:
         project = candidate.distribution.project
         if self.routed_away(project):
             raise Forbidden(

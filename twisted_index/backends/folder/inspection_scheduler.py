@@ -1,8 +1,9 @@
 """
 Inspects the distribution files of a project: from memory, from the cache, or by reading in threads.
 
-A file is read once for all waiting requests, and again only when its size or times change. One that is new
-to this process, or has changed, has every member verified before it is listed.
+A file is read once for all waiting requests, and again only when its size or times change. One that came or
+changed while the server runs has every member verified before it is listed; one from before its start is
+verified later (see `verification`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from twisted_index.backends.folder.inspection_cache import InspectionCache, StatKey
-    from twisted_index.backends.folder.listing import ListingEntry
+    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.files.stamps import StatValidator
 
@@ -95,7 +96,7 @@ class InspectionScheduler:
         self._validator = validator
         self._reading: dict[tuple[bytes, StatKey], list[Deferred[KnownFile]]] = {}
 
-    def needs_inspection(self, entry: ListingEntry, known_files: KnownFiles) -> bool:
+    def needs_inspection(self, entry: ScannedFile, known_files: KnownFiles) -> bool:
         """Return whether a file has no result yet, or one that has to be confirmed."""
         known = known_files.get(entry.path)
         if known is None or known.key != entry.key:
@@ -103,7 +104,7 @@ class InspectionScheduler:
         return not known.settled and self._validator.monotonic() - known.read_at >= RACY_SECONDS
 
     async def inspect_all(
-        self, entries: Iterable[ListingEntry], known_files: KnownFiles, *, is_new: bool = False
+        self, entries: Iterable[ScannedFile], known_files: KnownFiles, *, verify_first: bool = False
     ) -> None:
         """
         Inspect those of the files that need it.
@@ -111,19 +112,21 @@ class InspectionScheduler:
         Args:
             entries: The files.
             known_files: The inspected files of their project; filled in.
-            is_new: Whether uninspected files were added or changed since the project was last listed.
+            verify_first: Whether to verify every member before listing: the files came while the server runs.
         """
         missing = [entry for entry in entries if self.needs_inspection(entry, known_files)]
         if not missing:
             return
         await self._recall(missing, known_files)
         rest = iter([entry for entry in missing if self.needs_inspection(entry, known_files)])
-        lanes = [Deferred.fromCoroutine(self._run_lane(rest, known_files, is_new)) for _ in range(_LANES)]
+        lanes = [
+            Deferred.fromCoroutine(self._run_lane(rest, known_files, verify_first)) for _ in range(_LANES)
+        ]
         for outcome in await DeferredList(lanes, consumeErrors=True):
             if isinstance(outcome[1], Failure):
                 raise outcome[1].value
 
-    async def verify(self, entry: ListingEntry, known_files: KnownFiles) -> bool:
+    async def verify(self, entry: ScannedFile, known_files: KnownFiles) -> bool:
         """
         Verify the checksums of all members of a file that was listed without this check.
 
@@ -151,8 +154,8 @@ class InspectionScheduler:
         """Delete the cached results of files that are gone."""
         self._cache_thread.run(self._cache.delete, folder, names).addErrback(_ignore)
 
-    async def _recall(self, missing: list[ListingEntry], known_files: KnownFiles) -> None:
-        by_folder: defaultdict[bytes, list[ListingEntry]] = defaultdict(list)
+    async def _recall(self, missing: list[ScannedFile], known_files: KnownFiles) -> None:
+        by_folder: defaultdict[bytes, list[ScannedFile]] = defaultdict(list)
         for entry in missing:
             if entry.path not in known_files or known_files[entry.path].key != entry.key:
                 by_folder[entry.folder].append(entry)
@@ -164,12 +167,14 @@ class InspectionScheduler:
                     result, settled = cached[entry.name]
                     known_files[entry.path] = KnownFile(entry.key, result, settled, -math.inf)
 
-    async def _run_lane(self, entries: Iterator[ListingEntry], known_files: KnownFiles, is_new: bool) -> None:
-        fresh: list[tuple[ListingEntry, KnownFile]] = []
+    async def _run_lane(
+        self, entries: Iterator[ScannedFile], known_files: KnownFiles, verify_first: bool
+    ) -> None:
+        fresh: list[tuple[ScannedFile, KnownFile]] = []
         try:
             for entry in entries:
                 before = known_files.get(entry.path)
-                known_files[entry.path] = known = await self._read(entry, before, is_new)
+                known_files[entry.path] = known = await self._read(entry, before, verify_first)
                 if not _is_same(before, known):
                     fresh.append((entry, known))
                 if len(fresh) >= _BATCH:
@@ -178,7 +183,7 @@ class InspectionScheduler:
         finally:
             self._remember(fresh)
 
-    def _read(self, entry: ListingEntry, before: KnownFile | None, is_new: bool) -> Deferred[KnownFile]:
+    def _read(self, entry: ScannedFile, before: KnownFile | None, verify_first: bool) -> Deferred[KnownFile]:
         waiter: Deferred[KnownFile] = Deferred()
         file_key = (entry.path, entry.key)
         if file_key in self._reading:
@@ -192,7 +197,7 @@ class InspectionScheduler:
         settled = aged or self._validator.is_settled(entry.key.ctime_ns)
         # For files older than this process, verification is postponed, never skipped. A file server's
         # clock may differ from this host's, so times are only the last resort.
-        verify = is_new or unconfirmed is not None or not self._validator.predates(entry.key.ctime_ns)
+        verify = verify_first or unconfirmed is not None or not self._validator.predates(entry.key.ctime_ns)
         reading = self._reader.run(inspect, entry.path, entry.distribution, entry.key, verify_members=verify)
         if entry.distribution.extension == ".tar" and not settled:
             reading.addCallback(lambda result: result if isinstance(result, Rejection) else UNSETTLED)
@@ -200,7 +205,7 @@ class InspectionScheduler:
         reading.addBoth(lambda result: self._deliver(result, file_key))
         return waiter
 
-    def _note(self, entry: ListingEntry, known: KnownFile, before: KnownFile | None) -> KnownFile:
+    def _note(self, entry: ScannedFile, known: KnownFile, before: KnownFile | None) -> KnownFile:
         """Log a rejection, once for each state of a file."""
         if isinstance(known.result, Rejection) and (before is None or before.result != known.result):
             _log.warn("{file} is not listed: {reason}", file=entry.display_path, reason=known.result.reason)
@@ -210,7 +215,7 @@ class InspectionScheduler:
         for waiter in self._reading.pop(file_key):
             waiter.errback(result) if isinstance(result, Failure) else waiter.callback(result)
 
-    def _remember(self, fresh: list[tuple[ListingEntry, KnownFile]]) -> None:
+    def _remember(self, fresh: list[tuple[ScannedFile, KnownFile]]) -> None:
         by_folder: defaultdict[bytes, list[tuple[bytes, StatKey, CachedInspection]]] = defaultdict(list)
         for entry, known in fresh:
             by_folder[entry.folder].append(

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.listing import DELETED, read_listing
-from twisted_index.backends.folder.root_listing import read_root
+from twisted_index.backends.folder.project_scan import DELETED, scan_project
+from twisted_index.backends.folder.root_scan import read_root
 from twisted_index.errors import Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import StatValidator
@@ -21,8 +21,8 @@ from twisted_index.simple.names import InvalidFilename, normalize, parse_filenam
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_index.backends.folder.listing import Listing, ListingEntry
-    from twisted_index.backends.folder.root_listing import ProjectEntries, RootListing
+    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.simple.names import Distribution
 
 YANKED = ".yanked"
@@ -39,18 +39,18 @@ class Inventory:
         project: The normalized project name.
         root: The first root, where new files go.
         entries: Entries of the first root for the project; None if it has none.
-        listing: The listing over all roots.
+        scan: The scan over all roots.
     """
 
     project: str
     root: bytes
     entries: ProjectEntries | None
-    listing: Listing
+    scan: ProjectScan
 
     @property
     def exists(self) -> bool:
         """Whether any entry is named for the project."""
-        return self.listing.claimed
+        return self.scan.claimed
 
     @property
     def project_folder(self) -> bytes | None:
@@ -68,31 +68,29 @@ class Inventory:
         is_flat = self.entries is not None and not self.entries.folders and bool(self.entries.files)
         return self.root if is_flat else self.folder_path
 
-    def equivalents_of(self, distribution: Distribution) -> list[ListingEntry]:
+    def equivalents_of(self, distribution: Distribution) -> list[ScannedFile]:
         """Return the files that installers treat as this distribution, in order of precedence."""
         identity = distribution.identity
-        return [entry for entry in self.listing.entries if entry.distribution.identity == identity]
+        return [entry for entry in self.scan.entries if entry.distribution.identity == identity]
 
-    def of_version(self, version: str) -> list[ListingEntry]:
+    def of_version(self, version: str) -> list[ScannedFile]:
         """Return the files of a release; any spelling of the version matches (PEP 440)."""
         key = version_sort_key(version)
-        return [
-            entry for entry in self.listing.entries if version_sort_key(entry.distribution.version) == key
-        ]
+        return [entry for entry in self.scan.entries if version_sort_key(entry.distribution.version) == key]
 
     def was_deleted(self, distribution: Distribution) -> bool:
         """Return whether a tombstone occupies the file name."""
-        return any(self._is_equivalent(name, distribution) for name in self.listing.deleted)
+        return any(self._is_equivalent(name, distribution) for name in self.scan.deleted)
 
     def sidecars_of(self, filename: str, suffix: str) -> list[bytes]:
         """Return the paths of a file's sidecars with this suffix, in all roots."""
         name = os.fsencode(filename + suffix)
-        return sorted(path for path in self.listing.sidecars if os.path.basename(path) == name)
+        return sorted(path for path in self.scan.sidecars if os.path.basename(path) == name)
 
     def status_marks(self) -> list[bytes]:
         """Return the paths of the files that set the project's status, in all roots."""
         return sorted(
-            path for path in self.listing.sidecars if os.fsdecode(os.path.basename(path)) in STATUS_MARKS
+            path for path in self.scan.sidecars if os.fsdecode(os.path.basename(path)) in STATUS_MARKS
         )
 
     def _is_equivalent(self, filename: str, distribution: Distribution) -> bool:
@@ -113,7 +111,7 @@ class InventoryReader:
     def __init__(self, roots: Sequence[bytes]) -> None:
         self.roots = tuple(roots)
         self._validator = StatValidator(trusts_times=not any(map(has_coarse_folders, self.roots)))
-        self._readings: dict[bytes, RootListing] = {}
+        self._readings: dict[bytes, RootScan] = {}
 
     def read(self, project: str) -> Inventory:
         """
@@ -129,11 +127,11 @@ class InventoryReader:
                 for reading in readings
                 if project in reading.projects
             ]
-            listing = read_listing(project, parts, self._validator, {})
+            scan = scan_project(project, parts, self._validator, {})
         except OSError as error:
             raise Unavailable("The package folder cannot be read right now.") from error
         return Inventory(
-            project=project, root=self.roots[0], entries=readings[0].projects.get(project), listing=listing
+            project=project, root=self.roots[0], entries=readings[0].projects.get(project), scan=scan
         )
 
     def folder_of(self, project: str) -> bytes | None:
@@ -153,7 +151,7 @@ class InventoryReader:
         except OSError as error:
             raise Unavailable("The package folder cannot be read right now.") from error
 
-    def _root(self, root: bytes) -> RootListing:
+    def _root(self, root: bytes) -> RootScan:
         before = self._readings.get(root)
         if before is None or not self._validator.is_current(root, before.stamp):
             self._readings[root] = before = read_root(root, self._validator, before)

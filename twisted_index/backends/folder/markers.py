@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from twisted_index.backends.folder.inventory import Inventory
-    from twisted_index.backends.folder.listing import ListingEntry
+    from twisted_index.backends.folder.project_scan import ScannedFile
 
     Step: TypeAlias = Callable[[], object]
 
-#: Bytes of a reason to write; just below what `listing` reads.
+#: Bytes of a reason to write; just below what `project_scan` reads.
 _MAX_REASON = 4000
 _SIDECAR_SUFFIXES = (*(sidecar.value for sidecar in Sidecar), YANKED)
 
@@ -167,7 +167,7 @@ def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
     )
 
 
-def _select(inventory: Inventory, version: str | None, filename: str | None) -> dict[str, ListingEntry]:
+def _select(inventory: Inventory, version: str | None, filename: str | None) -> dict[str, ScannedFile]:
     """Return the files with this version or name; of equal names the entry that is served."""
     if filename is not None:
         entries = _equivalents(inventory, filename)
@@ -178,13 +178,13 @@ def _select(inventory: Inventory, version: str | None, filename: str | None) -> 
     entries = [entry for entry in entries if not inventory.was_deleted(entry.distribution)]
     if not entries:
         raise _not_found(filename if filename is not None else f"{inventory.project}=={version}")
-    files: dict[str, ListingEntry] = {}
+    files: dict[str, ScannedFile] = {}
     for entry in entries:
         files.setdefault(entry.distribution.filename, entry)
     return files
 
 
-def _equivalents(inventory: Inventory, filename: str) -> list[ListingEntry]:
+def _equivalents(inventory: Inventory, filename: str) -> list[ScannedFile]:
     try:
         return inventory.equivalents_of(parse_filename(filename, inventory.project))
     except InvalidFilename:

@@ -10,7 +10,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.listing import printable_path
+from twisted_index.backends.folder.project_scan import printable_path
 from twisted_index.interfaces import Problem
 from twisted_index.simple.names import (
     Distribution,
@@ -23,7 +23,7 @@ from twisted_index.simple.names import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from twisted_index.backends.folder.root_listing import RootListing
+    from twisted_index.backends.folder.root_scan import RootScan
 
 #: Levels below a root to scan; packages are not kept deeper.
 _MAX_DEPTH = 8
@@ -53,7 +53,7 @@ _BUILD = "Build it with python -m build, and put the wheel and the sdist here in
 _DOWNLOAD = "Put wheels here instead: pip download fetches them, pip wheel builds them."
 
 
-def find_misplaced(readings: Iterable[RootListing]) -> list[Problem]:
+def find_misplaced(readings: Iterable[RootScan]) -> list[Problem]:
     """Report distributions that are not served, as one problem for each folder."""
     readings = tuple(readings)
     walk = _Walk({reading.path for reading in readings})
@@ -83,7 +83,7 @@ class _Walk:
         self._too_deep: set[bytes] = set()
         self.problems: list[Problem] = []
 
-    def scan_root(self, reading: RootListing) -> None:
+    def scan_root(self, reading: RootScan) -> None:
         """Scan the folders of a root, and the files in it that belong to no project."""
         for name in reading.unassigned:
             path = os.path.join(reading.path, name)

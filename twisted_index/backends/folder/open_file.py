@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection_cache import StatKey
-from twisted_index.backends.folder.listing import stat_key
+from twisted_index.backends.folder.project_scan import stat_key
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.interfaces import SMALL_CONTENT, FileBody, StreamingContent
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def sidecars_of(state: ProjectState, served: ListedFile) -> list[Sidecar]:
     """Return which documents inside and beside a file are served."""
-    documents = state.listing.documents.get(served.entry.distribution.filename, {})
+    documents = state.scan.documents.get(served.entry.distribution.filename, {})
     embedded = [] if served.facts.metadata_sha256 is None else [Sidecar.METADATA]
     return [*documents, *embedded]
 
@@ -56,7 +56,7 @@ async def open_listed(
     if sidecar is Sidecar.METADATA:
         assert facts.metadata_sha256 is not None
         return await reader.run(read_core_metadata, entry.path, entry.key, facts.metadata_sha256, is_current)
-    path = state.listing.documents[entry.distribution.filename][sidecar]
+    path = state.scan.documents[entry.distribution.filename][sidecar]
     return await reader.run(read_document, path)
 
 

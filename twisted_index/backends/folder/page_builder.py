@@ -1,4 +1,4 @@
-"""Builds a page from a listing and the inspection results of its files. Pure."""
+"""Builds a page from a scan and the inspection results of its files. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
-from twisted_index.backends.folder.listing import DELETED
+from twisted_index.backends.folder.project_scan import DELETED
 from twisted_index.interfaces import Problem
 from twisted_index.simple.model import File, ProjectPage, Status, Yanked
 from twisted_index.simple.names import DistributionType, sorted_files, sorted_versions
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.listing import Listing, ListingEntry
+    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
     """A listed file: its entry and its inspected facts."""
 
-    entry: ListingEntry
+    entry: ScannedFile
     facts: FileFacts
 
 
 def select_files(
-    entries: Iterable[ListingEntry], listing: Listing, known_files: KnownFiles
+    entries: Iterable[ScannedFile], scan: ProjectScan, known_files: KnownFiles
 ) -> dict[str, ListedFile]:
     """
     Choose the files to list.
@@ -40,32 +40,32 @@ def select_files(
         The listed files, by file name.
     """
     chosen: dict[object, ListedFile] = {}
-    if listing.status.status is Status.QUARANTINED:
+    if scan.status.status is Status.QUARANTINED:
         return {}
     for entry in entries:
         known = known_files.get(entry.path)
         if known is None or known.key != entry.key or not isinstance(known.result, FileFacts):
             continue
-        if entry.distribution.filename not in listing.deleted:
+        if entry.distribution.filename not in scan.deleted:
             chosen.setdefault(entry.distribution.identity, ListedFile(entry, known.result))
     return {served.entry.distribution.filename: served for served in chosen.values()}
 
 
-def build_page(project: str, listing: Listing, served: Iterable[ListedFile]) -> ProjectPage:
+def build_page(project: str, scan: ProjectScan, served: Iterable[ListedFile]) -> ProjectPage:
     """Build the page of a project from its listed files."""
-    files = sorted_files(_file(listed, listing) for listed in served)
+    files = sorted_files(_file(listed, scan) for listed in served)
     return ProjectPage(
         name=project,
         files=files,
         versions=sorted_versions(file.version for file in files),
-        status=listing.status,
+        status=scan.status,
     )
 
 
-def _file(served: ListedFile, listing: Listing) -> File:
+def _file(served: ListedFile, scan: ProjectScan) -> File:
     entry, facts = served.entry, served.facts
     filename = entry.distribution.filename
-    reason = listing.yanked.get(filename)
+    reason = scan.yanked.get(filename)
     metadata = None if facts.metadata_sha256 is None else {"sha256": facts.metadata_sha256}
     return File(
         filename=filename,
@@ -76,7 +76,7 @@ def _file(served: ListedFile, listing: Listing) -> File:
         requires_python=facts.requires_python,
         core_metadata=metadata,
         yanked=None if reason is None else Yanked(reason=reason),
-        sidecars=frozenset(listing.documents.get(filename, ())),
+        sidecars=frozenset(scan.documents.get(filename, ())),
     )
 
 
@@ -96,22 +96,22 @@ def file_upload_time(mtime_ns: int, ctime_ns: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
 
 
-def problems_of(listing: Listing, served: dict[str, ListedFile], known_files: KnownFiles) -> list[Problem]:
+def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: KnownFiles) -> list[Problem]:
     """Report which of a project's files are not listed, and which lack their core metadata."""
-    problems = list(listing.problems)
-    filenames = {entry.distribution.filename for entry in listing.entries}
+    problems = list(scan.problems)
+    filenames = {entry.distribution.filename for entry in scan.entries}
     problems.extend(
         Problem(
             path=path,
             reason="No file here has this sidecar.",
             advice=f"Rename it to the name of its file followed by {suffix}, or remove it.",
         )
-        for (filename, suffix), path in listing.sidecar_owners.items()
+        for (filename, suffix), path in scan.sidecar_owners.items()
         # A tombstone outlives its file.
         if filename not in filenames and suffix != DELETED
     )
     winners = {listed.entry.distribution.identity: listed for listed in served.values()}
-    for entry in listing.entries:
+    for entry in scan.entries:
         known = known_files.get(entry.path)
         if known is None:
             continue
@@ -121,16 +121,16 @@ def problems_of(listing: Listing, served: dict[str, ListedFile], known_files: Kn
             )
             continue
         winner = winners.get(entry.distribution.identity)
-        problem = _left_out(entry, known.result, listing, winner) or _badly_encoded(entry, known.result)
+        problem = _left_out(entry, known.result, scan, winner) or _badly_encoded(entry, known.result)
         if problem is not None:
             problems.append(problem)
     return problems
 
 
 def _left_out(
-    entry: ListingEntry, facts: FileFacts, listing: Listing, winner: ListedFile | None
+    entry: ScannedFile, facts: FileFacts, scan: ProjectScan, winner: ListedFile | None
 ) -> Problem | None:
-    if entry.distribution.filename in listing.deleted:
+    if entry.distribution.filename in scan.deleted:
         return Problem(
             path=entry.display_path,
             reason="A file of this name was deleted, and its name stays taken.",
@@ -147,7 +147,7 @@ def _left_out(
     )
 
 
-def _badly_encoded(entry: ListingEntry, facts: FileFacts) -> Problem | None:
+def _badly_encoded(entry: ScannedFile, facts: FileFacts) -> Problem | None:
     if entry.distribution.kind is not DistributionType.WHEEL or facts.metadata_sha256 is not None:
         return None
     return Problem(

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.listing import stat_key, stat_key_no_follow
+from twisted_index.backends.folder.project_scan import stat_key, stat_key_no_follow
 from twisted_index.concurrency.lru import LRU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.listing import Listing
     from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.root_listing import ProjectEntries
+    from twisted_index.backends.folder.project_scan import ProjectScan
+    from twisted_index.backends.folder.root_scan import ProjectEntries
     from twisted_index.backends.folder.root_set import RootSet
     from twisted_index.concurrency.single_flight import SharedResult
     from twisted_index.files.stamps import Stamp, StampedStat, StatValidator
@@ -36,7 +36,7 @@ class FolderValidity:
         roots: The roots.
         validator: Compares stamps.
         folders: The project's folders, with their stamps from before they were read.
-        generation: Generation of the roots at the listing.
+        generation: Generation of the roots at the scan.
         checked_at: Monotonic seconds at which the project's files were last checked.
         lifetime: Seconds for which that check holds.
     """
@@ -122,7 +122,7 @@ class ProjectState:
 
     Attributes:
         entries: Each root's path with its entries for the project.
-        listing: The listing.
+        scan: The scan.
         known_files: Inspected files; shared by all states of the project.
         validity: Whether this state is current.
         inspecting: The inspection of its files, once started.
@@ -136,7 +136,7 @@ class ProjectState:
     """
 
     entries: list[tuple[bytes, ProjectEntries]]
-    listing: Listing
+    scan: ProjectScan
     known_files: KnownFiles
     validity: FolderValidity
     inspecting: SharedResult[None] | None = None
@@ -149,10 +149,10 @@ class ProjectState:
 
     def files_are_current(self) -> bool:
         """Return whether every file is unchanged: one `stat` each, so call it in a thread for many files."""
-        sidecars = self.listing.sidecars
+        sidecars = self.scan.sidecars
         return all(
             (stat_key_no_follow(path) if path in sidecars else stat_key(path)) == key
-            for path, key in self.listing.watched.items()
+            for path, key in self.scan.watched.items()
         )
 
 
@@ -162,4 +162,4 @@ def project_cache(limit: int = MAX_FILES_KEPT) -> LRU[str, ProjectState]:
 
 
 def _weight(state: ProjectState) -> int:
-    return len(state.listing.watched) + 1
+    return len(state.scan.watched) + 1

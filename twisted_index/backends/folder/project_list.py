@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.folder.listing import CLAIMING, QUARANTINE, list_names, printable_path
+from twisted_index.backends.folder.project_scan import CLAIMING, QUARANTINE, list_names, printable_path
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import OutOfResources
 from twisted_index.files.os_errors import public_read_error
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from twisted_index.backends.folder.root_listing import ProjectEntries
+    from twisted_index.backends.folder.root_scan import ProjectEntries
     from twisted_index.backends.folder.root_set import RootSet
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import UnreadableFolder

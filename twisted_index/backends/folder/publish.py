@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from twisted_index.backends.folder.inventory import Inventory
-    from twisted_index.backends.folder.listing import ListingEntry
+    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.simple.names import Distribution
 
@@ -60,7 +60,7 @@ class Candidate:
 
 def check_publishable(
     candidate: Candidate, inventory: Inventory, overwrite: Sequence[str] = ()
-) -> list[ListingEntry] | None:
+) -> list[ScannedFile] | None:
     """
     Decide whether a file may be published.
 
@@ -76,7 +76,7 @@ def check_publishable(
         Conflict, Forbidden: The file may not be published.
     """
     distribution = candidate.distribution
-    status = inventory.listing.status.status
+    status = inventory.scan.status.status
     if status in _CLOSED:
         raise Forbidden(f"The project {distribution.project} is {status.value} and accepts no new files.")
     if not inventory.exists and not candidate.may_create:
@@ -92,7 +92,7 @@ def check_publishable(
     if _has_bytes(existing[0], candidate):
         return None
     if not _may_overwrite(distribution, overwrite):
-        raise _exists(distribution.filename)
+        raise _already_exists_error(distribution.filename)
     if any(entry.root != inventory.root for entry in existing):
         raise Conflict(
             f"File already exists: {distribution.filename} is in a folder that accepts no uploads; upload a"
@@ -122,7 +122,7 @@ def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
     return False
 
 
-def _exists(filename: str) -> Conflict:
+def _already_exists_error(filename: str) -> Conflict:
     return Conflict(f"File already exists: {filename} exists with different content; upload a new version.")
 
 
@@ -131,7 +131,7 @@ def _may_overwrite(distribution: Distribution, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
-def _has_bytes(entry: ListingEntry, candidate: Candidate) -> bool:
+def _has_bytes(entry: ScannedFile, candidate: Candidate) -> bool:
     if entry.key.size != candidate.size:
         return False
     try:
@@ -200,7 +200,7 @@ class Preparation:
 
 class Publication:
     """
-    The linking of a file under its name, to be done under the lock of its project.
+    Links a file under its name; the caller holds the lock of the project.
 
     Args:
         candidate: The prepared file.
@@ -214,7 +214,7 @@ class Publication:
     """
 
     def __init__(
-        self, candidate: Candidate, inventory: Inventory, replaced: Sequence[ListingEntry] = ()
+        self, candidate: Candidate, inventory: Inventory, replaced: Sequence[ScannedFile] = ()
     ) -> None:
         self._file = candidate.file
         self._filename = candidate.distribution.filename
@@ -270,7 +270,7 @@ class Publication:
         try:
             self._file.link(self.path)
         except FileExistsError:
-            raise _exists(self._filename) from None
+            raise _already_exists_error(self._filename) from None
 
     def drop_old_spellings(self) -> None:
         """Remove equivalent spellings of the name, moving a yank to the new one."""

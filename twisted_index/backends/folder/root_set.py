@@ -9,8 +9,8 @@ from twisted.internet.defer import DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_index.backends.folder.listing import printable_path
-from twisted_index.backends.folder.root_listing import read_root
+from twisted_index.backends.folder.project_scan import printable_path
+from twisted_index.backends.folder.root_scan import read_root
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import OutOfResources, UnreadableFolder
 from twisted_index.files.os_errors import public_read_error
@@ -19,7 +19,7 @@ from twisted_index.interfaces import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
-    from twisted_index.backends.folder.root_listing import ProjectEntries, RootListing
+    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.files.stamps import StampedStat, StatValidator
 
@@ -48,14 +48,14 @@ class RootSet:
         self._paths = tuple(paths)
         self._reader = reader
         self._validator = validator
-        self._readings: list[RootListing | None] = [None] * len(self._paths)
+        self._readings: list[RootScan | None] = [None] * len(self._paths)
         self._failing: dict[int, UnreadableFolder] = {}
         self._flight = FreshSingleFlight(self._read)
         self.generation = 0
         self.new_projects: set[str] = set()
 
     @property
-    def readings(self) -> list[RootListing]:
+    def readings(self) -> list[RootScan]:
         """The last readings of the readable roots; empty before the first reading."""
         return [
             reading
@@ -64,7 +64,7 @@ class RootSet:
         ]
 
     @property
-    def _lost(self) -> list[RootListing]:
+    def _lost(self) -> list[RootScan]:
         """The last readings of the roots that are unreadable now."""
         return [reading for index in self._failing if (reading := self._readings[index]) is not None]
 

@@ -2,8 +2,8 @@
 Folders of wheels and sdists as a source whose pages are never stale.
 
 A request for a page goes through four steps, each skipped while its result is current: read the roots
-(`root_set`), list the project's files (`listing`), inspect new ones (`inspection_scheduler`), build the page
-(`page_builder`). Nothing is scanned without a request; `files.stamps` notices changes.
+(`root_set`), scan the project's files (`project_scan`), inspect new ones (`inspection_scheduler`), build
+the page (`page_builder`). Nothing is scanned without a request; `files.stamps` notices changes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from zope.interface import implementer
 
 from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionCache, Rejection
 from twisted_index.backends.folder.inspection_scheduler import InspectionScheduler
-from twisted_index.backends.folder.listing import read_listing
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import build_page, problems_of, select_files
 from twisted_index.backends.folder.problem_scan import ProblemScan
 from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState, project_cache
 from twisted_index.backends.folder.project_list import ProjectListBuilder
+from twisted_index.backends.folder.project_scan import scan_project
 from twisted_index.backends.folder.root_set import RootSet
 from twisted_index.backends.folder.verification import BackgroundVerification
 from twisted_index.concurrency.deadline import wait_at_most
@@ -218,14 +218,14 @@ class FolderSource:
         now = self._validator.monotonic()
         if (
             not state.settled
-            or len(state.listing.watched) > _MAX_FILES_WITHOUT_THREAD
+            or len(state.scan.watched) > _MAX_FILES_WITHOUT_THREAD
             or not state.files_are_current()
         ):
             return False
         validity.checked_at = now
         return True
 
-    # -- Listing and inspecting a project
+    # -- ProjectScan and inspecting a project
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
         state = await self._with_deadline(self._listings.run(project), lambda: "Its folder is being read.")
@@ -242,7 +242,7 @@ class FolderSource:
 
             async def inspect_all() -> None:
                 await self._inspector.inspect_all(
-                    state.listing.entries, state.known_files, is_new=state.has_baseline
+                    state.scan.entries, state.known_files, verify_first=state.has_baseline
                 )
                 self._complete(project, state)
 
@@ -269,26 +269,26 @@ class FolderSource:
         if before is not None and before.entries == parts and await self._files_are_current(before):
             before.validity.generation, before.validity.checked_at = generation, started_at
             return before
-        stamps = dict(before.listing.folders) if before is not None else {}
+        stamps = dict(before.scan.folders) if before is not None else {}
         try:
-            listing = await self._reader.run(read_listing, project, parts, self._validator, stamps)
+            scan = await self._reader.run(scan_project, project, parts, self._validator, stamps)
         except UnreadableFolder as error:
             self._problem_scan.set_unreadable(project, error)
             raise
         validity = FolderValidity(
             self._roots,
             self._validator,
-            listing.folders,
+            scan.folders,
             generation=generation,
             checked_at=started_at,
             lifetime=self._rescan,
         )
-        state = ProjectState(parts, listing, {}, validity, has_baseline=is_new_project)
+        state = ProjectState(parts, scan, {}, validity, has_baseline=is_new_project)
         if before is not None:
             self._carry_over(before, state)
         self._states.put(project, state)
         if state.snapshot is None and not any(
-            self._inspector.needs_inspection(entry, state.known_files) for entry in listing.entries
+            self._inspector.needs_inspection(entry, state.known_files) for entry in scan.entries
         ):
             self._complete(project, state)
         return state
@@ -311,20 +311,20 @@ class FolderSource:
         state.previous = before.previous if before.snapshot is None else before.snapshot.value
         state.has_baseline = before.has_baseline or before.snapshot is not None
         state.problems = before.problems
-        paths = {entry.path for entry in state.listing.entries}
-        for entry in before.listing.entries:
+        paths = {entry.path for entry in state.scan.entries}
+        for entry in before.scan.entries:
             if entry.path not in paths and state.known_files.pop(entry.path, None) is not None:
                 self._inspector.forget(entry.folder, [entry.name])
 
     def _complete(self, project: str, state: ProjectState) -> None:
         """Build the page of a project whose files are all inspected; keep the previous page if equal."""
-        listing, known_files = state.listing, state.known_files
-        state.listed_files = select_files(listing.entries, listing, known_files)
-        page = build_page(project, listing, state.listed_files.values()) if listing.claimed else None
-        # A later listing removes files that are gone from `known_files`.
-        known = [known_files[entry.path] for entry in listing.entries if entry.path in known_files]
+        scan, known_files = state.scan, state.known_files
+        state.listed_files = select_files(scan.entries, scan, known_files)
+        page = build_page(project, scan, state.listed_files.values()) if scan.claimed else None
+        # A later scan removes files that are gone from `known_files`.
+        known = [known_files[entry.path] for entry in scan.entries if entry.path in known_files]
         state.settled = all(known_file.settled for known_file in known)
-        if listing.has_os_errors or any(
+        if scan.has_os_errors or any(
             isinstance(known_file.result, Rejection) and not known_file.settled for known_file in known
         ):
             # No folder stamp changes when a file becomes whole, or a disk recovers.
@@ -332,7 +332,7 @@ class FolderSource:
         elif not state.settled:
             state.validity.lifetime = min(self._rescan, RACY_SECONDS)
         value = state.previous if state.previous == page else page
-        problems = problems_of(listing, state.listed_files, known_files)
+        problems = problems_of(scan, state.listed_files, known_files)
         # A file that is still being copied is not reported: it may be whole at the next inspection.
         reported = problems if state.settled else state.problems
         if state.has_baseline:
@@ -350,7 +350,7 @@ class FolderSource:
         if (state := self._states.get(project)) is None:
             return
         is_sound = True
-        for entry in state.listing.entries:
+        for entry in state.scan.entries:
             known = state.known_files.get(entry.path)
             if known is not None and not known.verified:
                 is_sound &= await self._inspector.verify(entry, state.known_files)
@@ -369,7 +369,7 @@ class FolderSource:
             diff_pages(last_page, page, last_state.problems, problems).notify(project, self._observer)
 
     def _progress(self, state: ProjectState) -> str:
-        entries = state.listing.entries
+        entries = state.scan.entries
         done = sum(not self._inspector.needs_inspection(entry, state.known_files) for entry in entries)
         return f"{done} of {len(entries)} files have been read."
 
@@ -396,16 +396,16 @@ class FolderSource:
 
     async def _check_alone(self, project: str, state: ProjectState, filename: str) -> ListedFile | None:
         """Inspect only the files that installers treat as equal to this one."""
-        entries = state.listing.entries
+        entries = state.scan.entries
         identities = {
             entry.distribution.identity for entry in entries if entry.distribution.filename == filename
         }
         rivals = [entry for entry in entries if entry.distribution.identity in identities]
         inspection = Deferred.fromCoroutine(
-            self._inspector.inspect_all(rivals, state.known_files, is_new=state.has_baseline)
+            self._inspector.inspect_all(rivals, state.known_files, verify_first=state.has_baseline)
         )
         await self._with_deadline(inspection, lambda: "This file is being read.")
-        listed_file = select_files(rivals, state.listing, state.known_files).get(filename)
+        listed_file = select_files(rivals, state.scan, state.known_files).get(filename)
         if listed_file is not None and not listed_file.facts.verified:
             self._verification.request(project)
         return listed_file

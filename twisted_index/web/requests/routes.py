@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Endpoint(enum.Enum):
-    """What a URL names; `web/endpoints.py` defines the URLs, methods and views of each."""
+    """What a URL names; `web/endpoints.py` has the methods, rights and views of each."""
 
     FRONT = enum.auto()
     PROJECT_LIST = enum.auto()
@@ -51,8 +51,8 @@ class Route(NamedTuple):
         version: The version of a release as the URL spells it.
         location: The target of a redirect, relative to the URL and without the query. For FIND_FILE the
             page of the project.
-        permanent: Whether clients may cache the redirect. Installers do so for ever, whatever the other
-            fields of the response say: so only for mappings that never change.
+        permanent: Whether clients may cache the redirect. Installers cache it for ever, whatever its other
+            header fields: only for mappings that never change.
     """
 
     endpoint: Endpoint
@@ -67,7 +67,7 @@ class Route(NamedTuple):
 NO_ROUTE = Route(Endpoint.NO_ROUTE)
 
 #: Below "-", which is no valid project name.
-_OPERATIONS = {
+_RESERVED = {
     "health": Endpoint.HEALTH,
     "history": Endpoint.AUDIT_LOG,
     "metrics": Endpoint.METRICS,
@@ -260,8 +260,8 @@ def _at_normalized_name(name: str, route: Route, location: str) -> Route:
 
 def _operations(rest: list[str]) -> Route:
     match rest:
-        case [name] if name in _OPERATIONS:
-            return Route(_OPERATIONS[name])
-        case [name, ""] if name in _OPERATIONS:
+        case [name] if name in _RESERVED:
+            return Route(_RESERVED[name])
+        case [name, ""] if name in _RESERVED:
             return Route(Endpoint.REDIRECT, location=f"../{name}")
     return NO_ROUTE

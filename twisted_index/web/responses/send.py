@@ -10,9 +10,9 @@ from twisted_index.http_semantics import conditional, ranges
 from twisted_index.http_semantics.conditional import Precondition
 from twisted_index.interfaces import FileBody, StreamingContent
 from twisted_index.web.responses.error_pages import message_response, reason_phrase
+from twisted_index.web.responses.in_progress import accepts_ranges, send_streaming
 from twisted_index.web.responses.producers import CHUNK_SIZE, send_bytes, send_file
 from twisted_index.web.responses.response import HEADERS_OF_304
-from twisted_index.web.responses.streaming import accepts_ranges, send_streaming
 
 if TYPE_CHECKING:
     from twisted.web.http import Request

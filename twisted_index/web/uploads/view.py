@@ -2,7 +2,7 @@
 Uploads of twine, uv and other clients (the legacy upload API of PyPI).
 
 Checks that need the request header only are made before the body is read. Out of scope: the content of
-a form (see `multipart_form`, `validation`), publishing (see `IStore`).
+a form (see `multipart_form`, `form_validation`), publishing (see `IStore`).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from twisted_index.simple.html_writer import write_file_list
 from twisted_index.web.requests.authorization import bind_validity
 from twisted_index.web.requests.context import redirect
 from twisted_index.web.responses.error_pages import message_response
+from twisted_index.web.responses.in_progress import cache_status_field, wait_until_sendable
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, UNSHARED, Response
 from twisted_index.web.responses.response_cache import (
     ResponseCache,
@@ -26,7 +27,6 @@ from twisted_index.web.responses.response_cache import (
 )
 from twisted_index.web.responses.send import header
 from twisted_index.web.responses.small_file_cache import SmallFileCache
-from twisted_index.web.responses.streaming import cache_status_field, until_sendable
 from twisted_index.web.views.html_pages import front_page
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class SimpleApiViews:
             raise NotFound("There is no such file here.")
         if isinstance(body.content, StreamingContent) and _wants_bytes(context.request):
             wants_range = header(context.request, b"Range") is not None
-            body = await until_sendable(
+            body = await wait_until_sendable(
                 body, wants_range, self._clock or context.request.channel.factory.reactor
             )
         response = Response(

@@ -1,5 +1,5 @@
 """
-Listing: everything that the roots hold for a project, read once: files, sidecars, statuses.
+ProjectScan: everything that the roots hold for a project, read once: files, sidecars, statuses.
 
 Blocking; called in a thread. It only stats distribution files; `inspection` reads them, and `page_builder`
 selects those that are listed.
@@ -32,7 +32,7 @@ from twisted_index.simple.names import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from twisted_index.backends.folder.root_listing import ProjectEntries
+    from twisted_index.backends.folder.root_scan import ProjectEntries
     from twisted_index.files.stamps import StampedStat, StatValidator
 
 #: Suffixes of sidecars.
@@ -51,7 +51,7 @@ _REASON_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class ListingEntry:
+class ScannedFile:
     """
     A distribution file and its `stat`.
 
@@ -81,9 +81,9 @@ class ListingEntry:
 
 
 @dataclass(slots=True)
-class Listing:
+class ProjectScan:
     """
-    The listing of a project. Filled by `read_listing`, never changed afterwards.
+    The scan of a project. Filled by `scan_project`, never changed afterwards.
 
     Attributes:
         folders: The project's folders, with their stamps from before they were read.
@@ -101,7 +101,7 @@ class Listing:
     """
 
     folders: list[tuple[bytes, StampedStat]] = field(default_factory=list)
-    entries: list[ListingEntry] = field(default_factory=list)
+    entries: list[ScannedFile] = field(default_factory=list)
     watched: dict[bytes, StatKey | None] = field(default_factory=dict)
     sidecars: set[bytes] = field(default_factory=set)
     yanked: dict[str, str] = field(default_factory=dict)
@@ -133,12 +133,12 @@ def printable_path(path: bytes) -> str:
     return formatting.printable(path.decode("utf-8", "backslashreplace"))
 
 
-def read_listing(
+def scan_project(
     project: str,
     parts: Sequence[tuple[bytes, ProjectEntries]],
     validator: StatValidator,
     before: Mapping[bytes, StampedStat],
-) -> Listing:
+) -> ProjectScan:
     """
     Read everything that the roots hold for a project.
 
@@ -152,7 +152,7 @@ def read_listing(
         UnreadableFolder: A folder cannot be read. A missing folder counts as empty.
         OutOfResources: The server lacks memory or descriptors.
     """
-    listing = Listing()
+    scan = ProjectScan()
     for root, part in parts:
         for folder in part.folders:
             path = os.path.join(root, folder)
@@ -161,13 +161,13 @@ def read_listing(
                 names = list_names(path)
             except OSError as error:
                 raise public_read_error(error, f"{printable_path(folder)}/") from None
-            listing.folders.append((path, stamp))
+            scan.folders.append((path, stamp))
             for name in sorted(names):
-                _take(listing, project, _Place(root, path, name, in_folder=True))
+                _add_entry(scan, project, _Place(root, path, name, in_folder=True))
         for name in part.files:
-            listing.claimed = True
-            _take(listing, project, _Place(root, root, name, in_folder=False))
-    return listing
+            scan.claimed = True
+            _add_entry(scan, project, _Place(root, root, name, in_folder=False))
+    return scan
 
 
 def list_names(path: bytes) -> list[bytes]:
@@ -213,34 +213,34 @@ class _Place:
         return Problem(path=self.display_path, reason=reason, advice=advice)
 
 
-def _take(listing: Listing, project: str, place: _Place) -> None:
+def _add_entry(scan: ProjectScan, project: str, place: _Place) -> None:
     if place.in_folder and place.text in CLAIMING:
-        listing.claimed = True
-        _take_status(listing, place)
+        scan.claimed = True
+        _add_status(scan, place)
     elif place.in_folder and place.text.lower().strip() in CLAIMING:
         suggested = place.text.lower().strip()
         reason = "Its name resembles a project status, but has no effect."
-        listing.problems.append(place.problem(reason, f"Rename it to {suggested} if you meant that."))
+        scan.problems.append(place.problem(reason, f"Rename it to {suggested} if you meant that."))
     elif is_temporary(place.text):
-        listing.claimed = listing.claimed or claimed_project(place.text) == project
-    elif not _take_sidecar(listing, project, place):
-        _take_file(listing, project, place)
+        scan.claimed = scan.claimed or claimed_project(place.text) == project
+    elif not _add_sidecar(scan, project, place):
+        _add_file(scan, project, place)
 
 
-def _take_file(listing: Listing, project: str, place: _Place) -> None:
+def _add_file(scan: ProjectScan, project: str, place: _Place) -> None:
     try:
         distribution = parse_filename(place.text, project)
     except InvalidFilename as error:
         # It may claim the project nevertheless; other files are ignored.
-        listing.claimed = listing.claimed or claimed_project(place.text) == project
+        scan.claimed = scan.claimed or claimed_project(place.text) == project
         if looks_like_distribution(place.text) and not os.path.isdir(place.path):
-            listing.problems.append(place.problem(error.reason, error.advice))
+            scan.problems.append(place.problem(error.reason, error.advice))
         return
     if distribution.project == project:
-        listing.claimed = True
-        _take_distribution(listing, place, distribution)
+        scan.claimed = True
+        _add_distribution(scan, place, distribution)
         return
-    listing.problems.append(_misplaced(place, distribution.project))
+    scan.problems.append(_misplaced(place, distribution.project))
 
 
 def _misplaced(place: _Place, project: str) -> Problem:
@@ -258,38 +258,38 @@ def _project_of(filename: str, project: str) -> str | None:
         return claimed_project(filename)
 
 
-def _take_distribution(listing: Listing, place: _Place, distribution: Distribution) -> None:
-    key = listing.watched[place.path] = stat_key(place.path)
+def _add_distribution(scan: ProjectScan, place: _Place, distribution: Distribution) -> None:
+    key = scan.watched[place.path] = stat_key(place.path)
     if key is not None:
-        listing.entries.append(ListingEntry(place.path, place.folder, place.root, key, distribution))
+        scan.entries.append(ScannedFile(place.path, place.folder, place.root, key, distribution))
         return
     try:
         os.stat(place.path)
     except OSError as error:
-        _report_os_error(listing, place, error)
+        _report_os_error(scan, place, error)
     else:
-        listing.problems.append(
+        scan.problems.append(
             place.problem("It is not a regular file.", "Put the file itself here, or a link to it.")
         )
 
 
-def _report_os_error(listing: Listing, place: _Place, error: OSError) -> None:
+def _report_os_error(scan: ProjectScan, place: _Place, error: OSError) -> None:
     """Report a file that cannot be stat'ed; the rest of the folder is listed nevertheless."""
     if isinstance(error, FileNotFoundError) and not os.path.lexists(place.path):
         return
     public_error = public_read_error(error, place.display_path)
     if isinstance(public_error, OutOfResources):
         raise public_error from None
-    listing.has_os_errors = True
+    scan.has_os_errors = True
     what, advice = "It cannot be accessed", "Check the disk or mount."
     if os.path.islink(place.path):
         what, advice = "It is a link that cannot be followed", "Put the file itself here, or fix the link."
         if isinstance(error, PermissionError):
             advice = "Grant the server permission to enter the folders on the path to its target."
-    listing.problems.append(place.problem(f"{what}: {error_text(error)}.", advice))
+    scan.problems.append(place.problem(f"{what}: {error_text(error)}.", advice))
 
 
-def _take_sidecar(listing: Listing, project: str, place: _Place) -> bool:
+def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     """Record a sidecar; return False if the entry is not one."""
     base, _dot, extension = place.text.rpartition(".")
     suffix = f".{extension}"
@@ -300,31 +300,29 @@ def _take_sidecar(listing: Listing, project: str, place: _Place) -> bool:
     if owner is None:
         return False
     if owner != project:
-        listing.problems.append(_misplaced(place, owner))
+        scan.problems.append(_misplaced(place, owner))
         return True
-    listing.claimed = True
-    listing.sidecar_owners[base, suffix] = place.display_path
-    key = listing.watched[place.path] = stat_key_no_follow(place.path)
-    listing.sidecars.add(place.path)
-    if key is None and not _counts(listing, place.path):
+    scan.claimed = True
+    scan.sidecar_owners[base, suffix] = place.display_path
+    key = scan.watched[place.path] = stat_key_no_follow(place.path)
+    scan.sidecars.add(place.path)
+    if key is None and not _counts(scan, place.path):
         reason = "A sidecar must not be a link, a folder or a device."
-        listing.problems.append(place.problem(reason, "Replace it with a regular file."))
+        scan.problems.append(place.problem(reason, "Replace it with a regular file."))
     elif suffix in _DOCUMENTS and not _may_be_served(place.path, key):
         reason = f"It is not served: it is unreadable, or has more than {MAX_DOCUMENT:,} bytes."
-        listing.problems.append(
-            place.problem(reason, "Grant the server permission to read it, or remove it.")
-        )
+        scan.problems.append(place.problem(reason, "Grant the server permission to read it, or remove it."))
     elif suffix == _YANKED:
         # The first root with a reason wins, as for files.
-        listing.yanked[base] = listing.yanked.get(base) or _read_reason(place.path)
+        scan.yanked[base] = scan.yanked.get(base) or _read_reason(place.path)
     elif suffix == DELETED:
-        listing.deleted.add(base)
+        scan.deleted.add(base)
     else:
-        listing.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], place.path)
+        scan.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], place.path)
     return True
 
 
-def _counts(listing: Listing, path: bytes) -> bool:
+def _counts(scan: ProjectScan, path: bytes) -> bool:
     """
     Return whether a sidecar or status counts although it is not a regular file.
 
@@ -335,7 +333,7 @@ def _counts(listing: Listing, path: bytes) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        listing.has_os_errors = True
+        scan.has_os_errors = True
         return True
     return False
 
@@ -353,15 +351,15 @@ def _may_be_served(path: bytes, key: StatKey | None) -> bool:
     return file is not None
 
 
-def _take_status(listing: Listing, place: _Place) -> None:
-    key = listing.watched[place.path] = stat_key_no_follow(place.path)
-    listing.sidecars.add(place.path)
-    if place.text == _CLAIM or (key is None and not _counts(listing, place.path)):
+def _add_status(scan: ProjectScan, place: _Place) -> None:
+    key = scan.watched[place.path] = stat_key_no_follow(place.path)
+    scan.sidecars.add(place.path)
+    if place.text == _CLAIM or (key is None and not _counts(scan, place.path)):
         return
-    current, status = listing.status, _STATUSES[place.text]
+    current, status = scan.status, _STATUSES[place.text]
     rank = _STRICTNESS.index(status) - _STRICTNESS.index(current.status)
     if rank < 0 or (rank == 0 and not current.reason):
-        listing.status = ProjectStatus(status=status, reason=_read_reason(place.path))
+        scan.status = ProjectStatus(status=status, reason=_read_reason(place.path))
 
 
 def stat_key_no_follow(path: bytes) -> StatKey | None:

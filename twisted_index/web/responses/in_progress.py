@@ -123,7 +123,7 @@ class CompleteContent:
         self._body.close()
 
 
-async def until_sendable(body: FileBody, wants_range: bool, clock: Any) -> FileBody:
+async def wait_until_sendable(body: FileBody, wants_range: bool, clock: Any) -> FileBody:
     """
     Wait until a body can be sent: until its first bytes, or for a range until it is complete.
 

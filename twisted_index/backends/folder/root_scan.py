@@ -1,5 +1,5 @@
 """
-Listing of a root: which of its entries are named for which project.
+ProjectScan of a root: which of its entries are named for which project.
 
 Blocking; called in a thread. It opens no distribution file.
 """
@@ -35,7 +35,7 @@ class ProjectEntries(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RootListing:
+class RootScan:
     """
     The entries of a root, by project.
 
@@ -55,7 +55,7 @@ class RootListing:
     assignments: Mapping[tuple[bytes, bool], str | None] = field(repr=False)
 
 
-def read_root(path: bytes, validator: StatValidator, before: RootListing | None) -> RootListing:
+def read_root(path: bytes, validator: StatValidator, before: RootScan | None) -> RootScan:
     """
     Read a root.
 
@@ -76,7 +76,7 @@ def read_root(path: bytes, validator: StatValidator, before: RootListing | None)
             entry_key = (entry.name, _may_be_folder(entry))
             assignments[entry_key] = known[entry_key] if entry_key in known else _project_of(*entry_key)
     if before is not None and assignments == before.assignments:
-        return RootListing(path, stamp, before.projects, before.unassigned, before.assignments)
+        return RootScan(path, stamp, before.projects, before.unassigned, before.assignments)
     return _sort(path, stamp, assignments)
 
 
@@ -103,9 +103,7 @@ def _project_of(name: bytes, folder: bool) -> str | None:
     return claimed_project(text)
 
 
-def _sort(
-    path: bytes, stamp: StampedStat, assignments: Mapping[tuple[bytes, bool], str | None]
-) -> RootListing:
+def _sort(path: bytes, stamp: StampedStat, assignments: Mapping[tuple[bytes, bool], str | None]) -> RootScan:
     folders: dict[str, list[bytes]] = {}
     files: dict[str, list[bytes]] = {}
     unassigned: list[bytes] = []
@@ -118,4 +116,4 @@ def _sort(
         project: ProjectEntries(tuple(folders.get(project, ())), tuple(files.get(project, ())))
         for project in folders.keys() | files.keys()
     }
-    return RootListing(path, stamp, parts, tuple(unassigned), assignments)
+    return RootScan(path, stamp, parts, tuple(unassigned), assignments)
