@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.concurrency.fair_queue import FairQueue
 from twisted_index.config.parsers import trusted_proxy
 from twisted_index.config.settings import AccessSettings, UploadSettings
-from twisted_index.errors import ConfigurationError
+from twisted_index.errors import ConfigurationError, Unauthorized
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials
 
 from .conftest import ALICE, OnDemand, outcome
@@ -217,3 +218,15 @@ def test_the_plugin_asks_for_a_reactor_only_when_there_is_a_password(tmp_path):
         check=True,
     )
     assert run.stdout == "False\n"
+
+
+def test_tokens_do_not_take_uploads_from_everyone_where_there_are_no_users(access, tmp_path):
+    """Twine and uv send a user and a password in any case."""
+    state = str(tmp_path)
+    TokenStore(state).create("ci", {Action.UPLOAD: ("*",)})
+    guarded = access(state, upload=True, anyone=True)
+    assert outcome(guarded.authenticate(Credentials(authorization=AUTHORIZATION))) is ANONYMOUS
+
+    wrong = b"Basic " + base64.b64encode(b"__token__:tix-wrong")
+    with pytest.raises(Unauthorized):
+        outcome(guarded.authenticate(Credentials(authorization=wrong)))

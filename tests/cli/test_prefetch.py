@@ -107,7 +107,7 @@ def test_all_files_of_a_version_can_be_fetched_for_other_platforms(index, told):
     code, out, _err = told("--index-url", index.url, "--all-files", "demo")
 
     assert code == 0
-    assert out.startswith("5 files of 1 projects")
+    assert out.startswith("5 files of 1 project")
     assert {
         "demo-1.0-py3-none-any.whl",
         "demo-1.0-1-cp39-cp39-win_amd64.whl",
@@ -282,7 +282,7 @@ def test_without_a_server_an_index_of_the_configuration_is_run_meanwhile(index, 
     )
 
     assert run.stderr.startswith("demo-1.0-py3-none-any.whl  ")
-    assert run.stdout.startswith("1 files of 1 projects")
+    assert run.stdout.startswith("1 file of 1 project")
     assert run.returncode == 0
 
 

@@ -42,10 +42,24 @@ def test_the_secret_is_all_that_is_on_standard_output(told, state):
 def test_standard_error_says_how_to_use_it(told, state):
     _, _, err = told("create", "ci", "--upload", "acme-*", "--expires", "90d", "--state", str(state))
 
-    assert "Its owner may upload acme-*, until " in err
+    assert "It may upload acme-*, until " in err
     assert "__token__" in err
     assert "twine upload --repository-url" in err
     assert "uv publish --publish-url" in err
+
+
+@pytest.mark.parametrize(
+    ("permission", "named", "not_named"),
+    [
+        (("--operate",), ["/-/history"], ["twine", "uv publish", "index-url"]),
+        (("--read", "*"), ["index-url"], ["twine", "uv publish", "/-/history"]),
+        (("--yank", "*"), [], ["twine", "uv publish", "index-url", "/-/history"]),
+    ],
+)
+def test_standard_error_names_only_what_the_token_is_for(told, state, permission, named, not_named):
+    _, _, err = told("create", "ci", *permission, "--state", str(state))
+
+    assert [text for text in (*named, *not_named) if text in err] == named
 
 
 def test_the_token_works_with_what_was_asked_for(told, state):
@@ -127,7 +141,7 @@ def test_the_state_folder_is_found_as_the_server_finds_it(told, state, monkeypat
         (("list", "ci"), "Usage: twisted-index token list [options]."),
         (("create", "ci", "--read", "*", "--state", "none"), "Tokens require a state folder"),
         (("frobnicate",), "token frobnicate: use create, list or revoke."),
-        (("list", "--version"), "token: type twisted-index version."),
+        (("list", "--version"), "token: the version is printed by twisted-index version."),
     ],
 )
 def test_what_cannot_be_is_one_clear_line(told, state, words, sentence):

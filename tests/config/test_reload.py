@@ -412,3 +412,12 @@ def test_an_index_without_a_file_is_not_followed(tmp_path):
     service = makeService({"path": [str(tmp_path)], "state": "none", "listen": "tcp:0:interface=127.0.0.1"})
 
     assert service._reloader() is None
+
+
+def test_a_file_that_is_mended_to_what_it_was_is_logged(configured, logged):
+    configured.write(UPSTREAM + "no-sdists = 5\n")
+    configured.write(UPSTREAM)
+    configured.look_later()
+
+    assert [level for level, _line in logged] == [LogLevel.critical, LogLevel.info]
+    assert logged[1][1] == f"{configured.path} is valid again."

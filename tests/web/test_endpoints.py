@@ -9,7 +9,7 @@ import pytest
 from tests.kit.rights import SECRET, GuardedIndex, as_user
 from tests.kit.uploads import CONTENT_TYPE, MemoryStore, upload_form
 from twisted_index.interfaces import Action
-from twisted_index.testing import MemorySource
+from twisted_index.testing import IndexInMemory, MemorySource
 from twisted_index.web.endpoints import ENDPOINTS, Subject
 from twisted_index.web.requests.routes import Endpoint, match_route
 
@@ -79,3 +79,15 @@ def test_allow_names_the_methods_of_the_table(
     assert ("HEAD" in allowed) is ("GET" in allowed)
     refused = index.get(spell(url), method="PATCH")
     assert (refused.status, refused.headers["Allow"].split(", ")) == (405, allowed)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("url", sorted({url for rule in ENDPOINTS.values() for url in rule.urls}))
+def test_every_url_has_a_response_in_a_read_only_index(url: str, method: str):
+    index = IndexInMemory(MemorySource(SECRET))
+    assert index.get(spell(url), method=method).status < 500
+
+
+def test_an_upload_url_names_nothing_to_read_where_there_are_no_uploads():
+    index = IndexInMemory(MemorySource(SECRET))
+    assert [index.get(url).status for url in ("/legacy/", "/legacy", "/-/yank")] == [404, 404, 404]

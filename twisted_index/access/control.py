@@ -174,7 +174,7 @@ class AccessControl:
 
         A user authenticated by a proxy takes precedence over the Authorization field, which such
         proxies forward. An index without users and tokens ignores credentials, since some tools always
-        send some.
+        send some; so does one without users where everyone may upload, but for those of tokens.
         """
         if credentials.user is not None:
             return self._realm.identity(credentials.user)
@@ -196,6 +196,8 @@ class AccessControl:
     async def _authenticate_user(
         self, presented: PresentedCredentials, user: str, queue_key: QueueKey
     ) -> Identity:
+        if self._portal is None and self.permits(ANONYMOUS, Action.UPLOAD):
+            return ANONYMOUS
         if self._portal is None:
             raise Unauthorized(f"This server has no users, only tokens; use the user name {TOKEN_USER}.")
         credentials = UsernamePassword(user.encode(), presented.secret, queue_key)

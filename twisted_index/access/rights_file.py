@@ -98,6 +98,8 @@ class RightsFile:
         except OSError as error:
             self._log_error(_unreadable(self._file.path, error))
         else:
+            if self._last_error and rights is self._rights:
+                _log.info("{path} is valid again.", path=self._file.path)
             self._last_error = ""
             if rights is not self._rights:
                 self._rights = rights

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
-from typing import TYPE_CHECKING, NoReturn
-
-from twisted.python import usage
+from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
+from twisted_index.cli._options import SubcommandOptions
 from twisted_index.config import layers
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
@@ -25,12 +24,8 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.blocking_store import ChangeResult
 
 
-class ChangeOptions(usage.Options):
-    """
-    Options for the folders and the state; a subcommand adds its own.
-
-    Options that were not given are None or empty, so that environment and file apply.
-    """
+class ChangeOptions(SubcommandOptions):
+    """Options for the folders and the state; a subcommand adds its own."""
 
     optParameters = [  # noqa: RUF012  (usage.Options reads it and leaves it alone)
         ["state", None, None, "Folder of the history; none: record nothing. [default: per user]"],
@@ -38,20 +33,12 @@ class ChangeOptions(usage.Options):
     ]
 
     def __init__(self) -> None:
-        usage.Options.__init__(self)
-        self.update({"path": [], "words": ()})
+        SubcommandOptions.__init__(self)
+        self["path"] = []
 
     def opt_path(self, folder: str) -> None:
         """Folder of packages; repeat it for more, in the server's order. [default: the current folder]"""
         self["path"].append(folder)
-
-    def opt_version(self) -> NoReturn:
-        """Not here: type twisted-index version."""
-        raise usage.UsageError("type twisted-index version.")
-
-    def parseArgs(self, *words: str) -> None:
-        """Store the positional words."""
-        self["words"] = words
 
 
 class OfflineEdit:

@@ -108,10 +108,14 @@ async def _prefetch(url: str, options: argparse.Namespace, reactor: Any) -> int:
         progress.write_line(sentence)
     failures += len(unread)
     print(
-        f"{len(files)} files of {len(releases)} projects, {format_size(received)};"
+        f"{_number(len(files), 'file')} of {_number(len(releases), 'project')}, {format_size(received)};"
         f" {failures or 'no'} failures."
     )
     return 1 if failures else 0
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 async def _files_to_fetch(

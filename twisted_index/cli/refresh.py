@@ -6,11 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from twisted.python import usage
-
 from twisted_index.backends.upstream import page_record
 from twisted_index.backends.upstream.disk_cache import DiskCache
 from twisted_index.cli._edit import parse_project
+from twisted_index.cli._options import SubcommandOptions
 from twisted_index.config import layers
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, NotFound, Unavailable
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class RefreshOptions(usage.Options):
+class RefreshOptions(SubcommandOptions):
     """The options of `refresh`."""
 
     synopsis = "Usage: twisted-index refresh [options] PROJECT ..."
@@ -34,14 +33,6 @@ class RefreshOptions(usage.Options):
         ["state", None, None, "Folder of the state. [default: per user]"],
         ["config", None, None, "TOML file with the same names as for serve. [default: none]"],
     ]
-
-    def __init__(self) -> None:
-        usage.Options.__init__(self)
-        self["words"] = ()
-
-    def parseArgs(self, *words: str) -> None:
-        """Store the positional words."""
-        self["words"] = words
 
 
 def run(arguments: Sequence[str]) -> int:

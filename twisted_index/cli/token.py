@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from twisted.python import usage
-
-from twisted_index.access.tokens import TokenStore
+from twisted_index.access.tokens import TokenStore, with_implied_permissions
+from twisted_index.cli._options import SubcommandOptions
 from twisted_index.config.layers import load
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.parsers import duration
@@ -22,15 +21,18 @@ if TYPE_CHECKING:
 
     from twisted_index.access.tokens import TokenPermissions
 
-_HINT = """\
-It is shown only once. Its owner may {scope}{until}.
+_HINTS = {
+    Action.UPLOAD: """
   twine   TWINE_USERNAME=__token__ TWINE_PASSWORD=<token> twine upload --repository-url URL/legacy/ dist/*
-  uv      UV_PUBLISH_TOKEN=<token> uv publish --publish-url URL/legacy/ dist/*
-  pip     index-url = http://__token__:<token>@HOST/simple/\
-"""
+  uv      UV_PUBLISH_TOKEN=<token> uv publish --publish-url URL/legacy/ dist/*""",
+    Action.READ: """
+  pip     index-url = http://__token__:<token>@HOST/simple/""",
+    Action.OPERATE: """
+  curl    curl -u __token__:<token> URL/-/history URL/-/problems URL/-/metrics""",
+}
 
 
-class _StateOptions(usage.Options):
+class _StateOptions(SubcommandOptions):
     """Options of every token command."""
 
     synopsis = ""
@@ -38,18 +40,6 @@ class _StateOptions(usage.Options):
         ["state", None, None, "State folder of the server. [default: as for serve]"],
         ["config", None, None, "Configuration file of the server. [default: none]"],
     ]
-
-    def __init__(self) -> None:
-        usage.Options.__init__(self)
-        self["words"] = ()
-
-    def opt_version(self) -> NoReturn:
-        """Not here: type twisted-index version."""
-        raise usage.UsageError("type twisted-index version")
-
-    def parseArgs(self, *words: str) -> None:
-        """Store the positional words."""
-        self["words"] = words
 
     def store(self) -> TokenStore:
         """Return the token store of a server with the same options."""
@@ -182,7 +172,9 @@ def _create(options: _Create) -> None:
     token, secret = options.store().create(options["words"][0], options.scope(), lifetime=options.lifetime())
     print(secret)
     until = "" if token.expires is None else f", until {_day(token.expires)}"
-    print(_HINT.format(scope=_format_scope(token.permissions), until=until), file=sys.stderr)
+    granted = with_implied_permissions(token.permissions)
+    hints = "".join(hint for action, hint in _HINTS.items() if action in granted)
+    print(f"It is shown only once. It may {_format_scope(token.permissions)}{until}.{hints}", file=sys.stderr)
 
 
 def _list(options: _List) -> None:
@@ -207,7 +199,9 @@ def _day(moment: datetime | None) -> str:
 def _format_scope(scope: Mapping[Action, tuple[str, ...]]) -> str:
     """Format the permissions of a token as one line."""
     parts = [
-        action.value if action is Action.OPERATE else f"{action.value} {' '.join(patterns)}"
+        "see history, problems and metrics"
+        if action is Action.OPERATE
+        else f"{action.value} {' '.join(patterns)}"
         for action, patterns in scope.items()
     ]
     return ", ".join(parts)

@@ -90,6 +90,8 @@ class ConfigReloader:
         except OSError as error:
             self._report(f"{self._file.path}: the configuration cannot be read: {error.strerror}.")
         else:
+            if self._last_error:
+                _log.info("{path} is valid again.", path=self._file.path)
             self._last_error = ""
 
     def _apply(self, wanted: Settings) -> None:

@@ -220,12 +220,10 @@ class Dispatcher:
 
     # -- What the table of endpoints says
 
-    def _rule(self, endpoint: Endpoint) -> EndpointRule:
-        """Return the rule of an endpoint; a read-only index has none for what only changes things."""
+    def _rule(self, endpoint: Endpoint, method: bytes) -> EndpointRule:
+        """Return the rule of an endpoint; in a read-only index, URLs that only change things name nothing."""
         rule = ENDPOINTS[endpoint]
-        if self._read_only and rule.subject is not Subject.UPLOAD and b"GET" not in rule.methods:
-            return ENDPOINTS[Endpoint.NO_ROUTE]
-        return rule
+        return ENDPOINTS[Endpoint.NO_ROUTE] if self._read_only and method not in rule.methods else rule
 
     def _allowed(self, segments: Sequence[bytes]) -> tuple[bytes, ...]:
         if self._read_only:
@@ -245,7 +243,7 @@ class Dispatcher:
         return MethodNotAllowed(advice, self._allowed(segments))
 
     async def _call_view(self, request: Request, route: Route, method: bytes) -> Response:
-        rule = self._rule(route.endpoint)
+        rule = self._rule(route.endpoint, method)
         action, view = rule.methods[method]
         if rule.subject is Subject.UPLOAD:
             return await self._views[view](RequestContext(request=request, route=route))

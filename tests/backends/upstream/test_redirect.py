@@ -8,6 +8,7 @@ from zope.interface.verify import verifyObject
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.errors import Found
 from twisted_index.interfaces import ISource
+from twisted_index.testing import IndexInMemory
 
 
 def elsewhere(url: str, project: str = "demo") -> Found:
@@ -52,3 +53,9 @@ def test_it_names_no_project_and_opens_no_file():
     assert source.project_list().value.names == ()
     assert source.project_list().value is source.project_list().value
     assert source.open_file("demo", "demo-1.0.tar.gz") is None
+
+
+def test_a_document_of_the_legacy_api_is_not_redirected_to_a_page():
+    index = IndexInMemory(RedirectSource("https://example.org/simple/"))
+    assert index.get("/simple/demo/").status == 302
+    assert [index.get(url).status for url in ("/pypi/demo/json", "/pypi/demo/1.0/json")] == [404, 404]

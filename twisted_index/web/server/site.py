@@ -214,7 +214,7 @@ class IndexSite(Site):
             return done
         self._emptied = done
         _log.info(
-            "Closing {number} connections; running requests have {seconds} s to finish.",
+            "Closing connections ({number}); running requests have {seconds} s to finish.",
             number=len(self.connections),
             seconds=seconds,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted_index.errors import Found
 from twisted_index.simple.legacy_json import LEGACY_CONTENT_TYPE, NOT_FOUND
 from twisted_index.web.requests.context import JSON
 from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, UNSHARED, Response
@@ -46,13 +47,17 @@ class LegacyJsonViews:
 
     async def document(self, context: RequestContext) -> Response:
         """Respond with the JSON document of a project or of one release."""
-        document = await legacy_document(
-            self._source,
-            context.route.project,
-            context.route.version or None,
-            base_url=self._public_url or self._client_info.url(context.request),
-            worker=self._worker,
-        )
+        try:
+            document = await legacy_document(
+                self._source,
+                context.route.project,
+                context.route.version or None,
+                base_url=self._public_url or self._client_info.url(context.request),
+                worker=self._worker,
+            )
+        except Found:
+            # It leads to a page of the simple API, which is no document of this kind.
+            document = None
         if document is None:
             return Response(status=404, headers=JSON, body=NOT_FOUND)
         return Response(headers=self._headers, body=document, etag=strong_etag(document))
