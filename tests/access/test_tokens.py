@@ -217,3 +217,18 @@ def test_several_processes_lose_no_token(tmp_path):
 @given(st.binary(max_size=80))
 def test_whatever_is_sent_is_no_identifier_unless_it_has_the_form_of_a_secret(octets):
     assert identifier_of(octets) == "" or (len(octets) == 60 and octets.startswith(b"tix-"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is led astray")
+def test_root_follows_no_link_of_the_owner_of_the_state(tmp_path):
+    private, state = tmp_path / "private", tmp_path / "state"
+    private.mkdir(mode=0o700)
+    state.mkdir()
+    (state / "keep").symlink_to(private)
+    for path in (state, state / "keep"):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        TokenStore(str(state)).create("ci", SCOPE)
+    assert list(private.iterdir()) == []
+    assert private.stat().st_uid == 0

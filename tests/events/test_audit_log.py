@@ -134,3 +134,16 @@ def test_the_history_may_be_a_link_to_another_volume(tmp_path: Path):
     journal.append(event())
     assert journal.latest(1) == (event(),)
     assert volume.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is led astray")
+def test_root_writes_no_history_through_a_link_of_the_owner_of_the_state(tmp_path: Path):
+    keep = path_of(tmp_path).parent
+    keep.mkdir()
+    path_of(tmp_path).symlink_to(tmp_path / "elsewhere")
+    for path in (keep, path_of(tmp_path)):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+
+    with pytest.raises(Unavailable):
+        AuditFile(str(tmp_path)).append(event())
+    assert not (tmp_path / "elsewhere").exists()

@@ -182,3 +182,9 @@ def test_a_file_that_comes_in_no_form_is_told_how_to_send_it():
     plain = {"Content-Type": "application/x-www-form-urlencoded"}
     reply = UploadSite().upload(b":action=file_upload&content=x", headers=plain)
     assert (reply.status, reply.text) == (415, "Send the file as multipart/form-data, as twine and uv do.\n")
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"%ff=%ff", b":action=\xff", b"\x00&&=;"])
+def test_a_body_that_is_no_form_is_refused_whatever_its_bytes_are(body: bytes):
+    reply = UploadSite().upload(body, headers={"Content-Type": "application/octet-stream"})
+    assert 400 <= reply.status < 500

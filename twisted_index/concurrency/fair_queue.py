@@ -3,8 +3,8 @@ A fair queue for password hashing.
 
 Password hashing is deliberately slow, so one client sending many passwords could starve the rest. So only
 a few are hashed at once, and the others wait in lanes that take turns, one lane per client network. Guesses
-wait in a lane of their own, with a pause after each. The queue refuses nothing: a correct password gets
-its turn, however many wrong ones are sent.
+wait in a lane of their own, with a pause after each. The queue refuses nothing: a correct password goes
+before all guesses that came earlier, and waits for those that come later from the same address.
 """
 
 from __future__ import annotations

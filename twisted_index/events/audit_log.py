@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -97,21 +96,12 @@ class AuditFile:
         is_new = not os.path.exists(path)
         if is_new:
             make_private_folder(folder)
-            with (
-                contextlib.suppress(FileExistsError),
-                open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL),
-            ):
-                pass
-        # Unlike other private files, this one may be a link, for instance to a volume for logs.
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
+        with open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, may_be_link=True) as descriptor:
             # One write, so that the lines of several processes do not mix.
             line = line if _ends_well(descriptor) else b"\n" + line
             if os.write(descriptor, line) != len(line):
-                raise OSError(errno.ENOSPC, "a line was written only partially")
+                raise OSError(errno.ENOSPC, "a line was written only in part")
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         if is_new:
             sync_folder(os.fsencode(folder))
 

@@ -242,8 +242,11 @@ def _make_in(root: bytes, name: bytes, make: Callable[[bytes], T]) -> tuple[byte
     """
     folder = os.path.join(root, name)
     for attempt in range(_ATTEMPTS):
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(folder, 0o700 if name == UPLOADS else 0o777)
+        except FileExistsError:
+            if os.path.islink(folder):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), folder) from None
         # No hyphen and no ending: whatever becomes of it, it claims no project's name.
         path = os.path.join(folder, b"upload_" + secrets.token_hex(16).encode())
         try:
@@ -288,13 +291,7 @@ def sync_folder(path: bytes) -> None:
                 raise
 
 
-def write_atomically(
-    root: bytes,
-    path: bytes,
-    content: bytes,
-    *,
-    prepare: Callable[[AnonymousFile], None] = AnonymousFile.allow_reading,
-) -> None:
+def write_atomically(root: bytes, path: bytes, content: bytes) -> None:
     """
     Write a small file durably, in place of what has its name: either is there whole at any time.
 
@@ -302,22 +299,21 @@ def write_atomically(
         root: The root that it lies in.
         path: Where.
         content: All of it.
-        prepare: Called before the file has its name, to set its permissions and its owner.
     """
     try:
-        _put(root, path, content, prepare)
+        _put(root, path, content)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _put(os.path.dirname(path), path, content, prepare)
+        _put(os.path.dirname(path), path, content)
     sync_folder(os.path.dirname(path))
 
 
-def _put(root: bytes, path: bytes, content: bytes, prepare: Callable[[AnonymousFile], None]) -> None:
+def _put(root: bytes, path: bytes, content: bytes) -> None:
     file = open_anonymous(root)
     try:
         file.write(content)
-        prepare(file)
+        file.allow_reading()
         file.sync()
         file.replace(path)
     finally:
@@ -350,26 +346,31 @@ def sweep(root: bytes, folder: bytes = UPLOADS) -> int:
 
 def _sweep(folder: bytes) -> int:
     try:
-        names = os.listdir(folder)
+        # Not through a link: whoever may write to a package folder must not choose what is removed.
+        descriptor = os.open(folder, os.O_RDONLY | _flags("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC"))
     except OSError:
         return 0
-    removed = sum(_remove_unheld(os.path.join(folder, name)) for name in names)
+    try:
+        removed = sum(_remove_unheld(name, descriptor) for name in os.listdir(descriptor))
+    finally:
+        os.close(descriptor)
     with contextlib.suppress(OSError):
         os.rmdir(folder)
     return removed
 
 
-def _remove_unheld(path: bytes) -> bool:
+def _remove_unheld(name: str, folder: int) -> bool:
     with contextlib.suppress(OSError):
-        if stat_module.S_ISDIR(os.lstat(path).st_mode):
-            shutil.rmtree(path)
+        if stat_module.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            shutil.rmtree(name, dir_fd=folder)
             return True
         # For writing: on NFS only a file that is open for writing can be locked.
-        descriptor = os.open(path, os.O_RDWR | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
+        flags = os.O_RDWR | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")
+        descriptor = os.open(name, flags, dir_fd=folder)
         try:
             if not try_lock(descriptor):
                 return False
-            os.unlink(path)
+            os.unlink(name, dir_fd=folder)
         finally:
             os.close(descriptor)
         return True

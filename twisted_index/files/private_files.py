@@ -2,17 +2,17 @@
 Files of the server's own state, in a folder that only its owner may enter. Blocking.
 
 The folder may belong to a less privileged user than the process: `twisted-index` is often run by root, for
-a server that runs as a user of its own. So files get the owner of their folder, and links are not
-followed: root must not be led to give away, or to overwrite, what they point to.
+a server that runs as a user of its own. So files get the owner of their folder, and root follows no link
+but root's own: it must not be led to give away, or to write, what a link points to. Everything happens
+relative to one descriptor of the folder, which another one may replace meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from typing import TYPE_CHECKING
-
-from twisted_index.files.anonymous_file import open_folder, write_atomically
 
 try:
     import fcntl
@@ -22,36 +22,42 @@ except ImportError:  # not on Windows, where two commands at the same moment may
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+_IS_WINDOWS = not hasattr(os, "O_DIRECTORY")
+
 
 def make_private_folder(folder: str) -> None:
     """Make a folder that only its owner may enter, and those above it, unless it is there."""
-    os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
-    try:
+    parent = os.path.dirname(folder)
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-    except FileExistsError:
-        return
-    if hasattr(os, "O_DIRECTORY"):
-        with open_folder(os.fsencode(folder)) as descriptor:
-            _chown_like_folder(descriptor, os.path.dirname(folder))
+        if not _IS_WINDOWS:
+            with _open_folder(parent) as above, _open_folder(folder, _NO_FOLLOW) as made:
+                _chown_like(made, above)
 
 
 @contextlib.contextmanager
-def open_private(path: str, flags: int) -> Iterator[int]:
+def open_private(path: str, flags: int, *, may_be_link: bool = False) -> Iterator[int]:
     """
     Open a file that only its owner may read and write; it is made with `os.O_CREAT`.
 
     Args:
         path: In a folder made by `make_private_folder`.
         flags: Those of `os.open`.
+        may_be_link: Whether to follow a link, for instance to a volume for logs.
     """
-    safe = flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    descriptor = os.open(path, safe, 0o600)
-    try:
-        if flags & os.O_CREAT:
-            _chown_like_folder(descriptor, os.path.dirname(path))
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    no_follow = _no_follow(path) if may_be_link else _NO_FOLLOW
+    with _open_private_folder(path) as (folder, name):
+        is_new = flags & os.O_CREAT and not _exists(name, folder)
+        safe = flags | no_follow | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(name, safe, 0o600, dir_fd=folder)
+        try:
+            if is_new and folder is not None:
+                _chown_like(descriptor, folder)
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -65,16 +71,65 @@ def private_lock(path: str) -> Iterator[None]:
 
 def replace_private(path: str, data: bytes) -> None:
     """Replace a file: after a loss of power either the old or the new one is there, whole."""
-    folder = os.path.dirname(path)
-    write_atomically(
-        os.fsencode(folder),
-        os.fsencode(path),
-        data,
-        prepare=lambda file: _chown_like_folder(file.descriptor, folder),
-    )
+    with _open_private_folder(path) as (folder, name):
+        temporary = f"{name}.{secrets.token_hex(4)}.tmp"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
+        try:
+            with open(descriptor, "wb") as file:
+                if folder is not None:
+                    _chown_like(descriptor, folder)
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        if folder is not None:
+            os.fsync(folder)
 
 
-def _chown_like_folder(descriptor: int, folder: str) -> None:
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        owner = os.stat(folder)
+@contextlib.contextmanager
+def _open_private_folder(path: str) -> Iterator[tuple[int | None, str]]:
+    """Open the folder of a file; yield its descriptor, and the file's name relative to it."""
+    parent, name = os.path.split(path)
+    if _IS_WINDOWS:
+        yield None, path
+        return
+    with _open_folder(parent, _no_follow(parent)) as descriptor:
+        yield descriptor, name
+
+
+@contextlib.contextmanager
+def _open_folder(path: str, flags: int = 0) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _no_follow(path: str) -> int:
+    """Return the flag that keeps root from following a link of somebody else."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return 0
+    with contextlib.suppress(OSError):
+        if os.lstat(path).st_uid == 0:
+            return 0
+    return _NO_FOLLOW
+
+
+def _exists(name: str, folder: int | None) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _chown_like(descriptor: int, folder: int) -> None:
+    if os.geteuid() == 0:
+        owner = os.fstat(folder)
         os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -253,3 +253,14 @@ def test_a_link_that_leads_in_a_circle_keeps_no_folder_from_being_swept(tmp_path
         left.touch()
         (root / f"linked{number}").symlink_to(tmp_path / f"elsewhere{number}")
     assert sweep(os.fsencode(root)) == 5
+
+
+def test_nothing_is_removed_through_a_link_in_the_place_of_the_hidden_folder(tmp_path: Path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    root.mkdir()
+    (elsewhere / "folder").mkdir(parents=True)
+    (elsewhere / "file").write_bytes(b"kept")
+    (root / ".uploads").symlink_to(elsewhere)
+
+    assert sweep(os.fsencode(root)) == 0
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["file", "folder"]

@@ -18,9 +18,10 @@ from twisted.python.failure import Failure
 from tests.kit.descriptors import open_files
 from tests.kit.properties import examples
 from tests.kit.scripted_remote import Bench, ScriptedRemote, Sending, read_body, remote_file
+from twisted_index.backends.upstream.download_buffer import DownloadBuffer
 from twisted_index.errors import BadGateway, NotImplementedHere, Unavailable
 from twisted_index.interfaces import FileBody, StreamingContent
-from twisted_index.testing import BuiltFile, make_sdist, make_wheel
+from twisted_index.testing import BuiltFile, SynchronousRunner, make_sdist, make_wheel
 
 NAME = "demo-1.0-py3-none-any.whl"
 URL = f"https://files.example/{NAME}"
@@ -564,3 +565,20 @@ def test_files_of_all_sizes_come_whole(tmp_path: Path, size: int):
     assert body is not None
     assert read_body(body) == BIG[:size]
     assert isinstance(bench.remote, ScriptedRemote)
+
+
+def test_what_every_reader_has_read_is_free_within_a_piece_too():
+    """Else a large last piece, whose end is withheld until the file is complete, would pause the upstream."""
+    buffer = DownloadBuffer(
+        SynchronousRunner(),
+        (),
+        write=lambda *_: 0,
+        on_change=lambda: None,
+        on_failure=lambda failure: failure.raiseException(),
+    )
+    buffer.set_file(None)
+    buffer.feed(bytes(1 << 20))
+    assert buffer.backlog == 1 << 20
+    buffer.trim((1 << 20) - 1000)
+    assert buffer.backlog == 1000
+    assert len(buffer.read((1 << 20) - 1000, 5000)) == 1000

@@ -66,6 +66,8 @@ class DownloadBuffer:
         self._written = 0
         self._window: deque[bytes] = deque()
         self._window_start = 0
+        # Offset up to which every reader has read, perhaps within the first piece of the window.
+        self._released = 0
         self.end = 0
         self.pass_through = False
         self.is_complete = True
@@ -79,7 +81,7 @@ class DownloadBuffer:
     @property
     def backlog(self) -> int:
         """Number of bytes in memory."""
-        return self._unwritten_bytes + self._writing + self.end - max(self._written, self._window_start)
+        return self._unwritten_bytes + self._writing + self.end - max(self._written, self._released)
 
     def feed(self, data: bytes) -> None:
         """Append received bytes."""
@@ -116,7 +118,10 @@ class DownloadBuffer:
         return b""
 
     def trim(self, position: int) -> None:
-        """Free the bytes in memory before a position."""
+        """Free the pieces in memory before a position."""
+        # Counted as free within a piece too: the last piece may never be read to its end before the
+        # download is complete, and the upstream must not be paused for it.
+        self._released = max(self._released, position)
         while self._window and self._window_start + len(self._window[0]) <= position:
             self._window_start += len(self._window.popleft())
             self.is_complete = False

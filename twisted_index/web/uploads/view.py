@@ -27,7 +27,7 @@ from twisted_index.web.uploads.responses import accepted, rejected
 from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from twisted.web.server import Request
 
@@ -212,7 +212,8 @@ class _BufferedBody:
 
 def _query_action(request: Request) -> str | None:
     """Return the `:action` of the query."""
-    return _last_action(request.args or {})
+    values = (request.args or {}).get(b":action")
+    return values[-1].decode("utf-8", "replace") if values else None
 
 
 def _action_without_file(request: Request) -> str | None:
@@ -221,11 +222,6 @@ def _action_without_file(request: Request) -> str | None:
     if content is None:
         return _query_action(request)
     content.seek(0)
-    fields = parse_qs(content.read(MAX_SMALL_BODY))
+    values = parse_qs(content.read(MAX_SMALL_BODY).decode("latin-1")).get(":action")
     content.seek(0)
-    return _last_action(fields) or _query_action(request)
-
-
-def _last_action(fields: Mapping[bytes, list[bytes]]) -> str | None:
-    values = fields.get(b":action")
-    return values[-1].decode("utf-8", "replace") if values else None
+    return values[-1] if values else _query_action(request)
