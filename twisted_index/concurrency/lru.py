@@ -30,6 +30,8 @@ class LRU(Generic[K, V]):
         self._total = 0
         #: Returns the value of a key, or None; not counted as a use.
         self.peek = self._values.get
+        #: Counts a use of a key; KeyError if it has no value.
+        self.touch: Callable[[K], None] = self._values.move_to_end
 
     def __len__(self) -> int:
         return len(self._values)
@@ -52,15 +54,6 @@ class LRU(Generic[K, V]):
         self._total += weight
         while self._total > self._limit and len(self._values) > 1:
             self.pop(next(iter(self._values)))
-
-    def touch(self, key: K) -> None:
-        """
-        Count a use of a key.
-
-        Raises:
-            KeyError: It has no value.
-        """
-        self._values.move_to_end(key)
 
     def pop(self, key: K) -> V | None:
         """Forget a key, and return its value or None."""

@@ -154,7 +154,9 @@ class IndexResource(Resource):
 
     def caches(self) -> Caches:
         """Return the cached responses that are current now, for a fast path."""
-        return self._current().caches
+        if self.poll is not None:
+            self.poll()
+        return self._dispatcher.caches
 
     @property
     def uploads(self) -> UploadView:
