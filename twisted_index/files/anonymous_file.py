@@ -346,7 +346,7 @@ def sweep(root: bytes, folder: bytes = UPLOADS) -> int:
 
 def _sweep(folder: bytes) -> int:
     try:
-        # Not through a link: whoever may write to a package folder must not choose what is removed.
+        # Not through a link: a user who may write to a package folder must not choose what is removed.
         descriptor = os.open(folder, os.O_RDONLY | _flags("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC"))
     except OSError:
         return 0

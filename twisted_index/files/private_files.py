@@ -112,7 +112,7 @@ def _open_folder(path: str, flags: int = 0) -> Iterator[int]:
 
 
 def _no_follow(path: str) -> int:
-    """Return the flag that keeps root from following a link of somebody else."""
+    """Return the flag that keeps root from following links of other users."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return 0
     with contextlib.suppress(OSError):
