@@ -1,4 +1,4 @@
-"""What is imported when: a server that is asked nothing pays for nothing."""
+"""What is imported when: a server without requests pays for nothing."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def test_a_module_that_a_docstring_refers_to_exists(path: Path):
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    """Annotations count: whoever reads one module need not have read the other first."""
+    """Annotations count: a reader of one module need not have read the other first."""
     imports = {_name(path): {other for other in _imports(path) if other} - {_name(path)} for path in MODULES}
     while True:
         imported = set().union(*imports.values())

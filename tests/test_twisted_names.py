@@ -136,7 +136,7 @@ class TestChannels:
 
 
 class Full(FileDescriptor):
-    """A transport whose socket takes as many bytes as it is told."""
+    """A transport whose socket takes as many bytes as the test lets it."""
 
     taking = 0
     connected = 1

@@ -10,7 +10,7 @@ import pytest
 
 from twisted_index.testing import make_sdist, make_wheel
 
-#: Installs what it is told to, and prints what came. Nothing but the index is asked for anything.
+#: Installs its arguments, and prints the result. It sends requests to the index alone.
 SCRIPT = """
 import { readFileSync } from "node:fs";
 const [pyodideFolder, micropip, index, ...wanted] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-"""The netrc file, read again while whoever keeps it writes it anew."""
+"""The netrc file, read again while its owner rewrites it."""
 
 from __future__ import annotations
 

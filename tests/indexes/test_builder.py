@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from tests.kit.properties import examples
 from twisted_index.config.settings import RoutingRule, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import ConfigurationError, Found
-from twisted_index.indexes.builder import build_source, routed_away
+from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import MemorySource, make_wheel
 
@@ -31,14 +31,13 @@ class World:
         self.made: list[str] = []
 
     def compose(self, **settings: Any) -> Any:
-        return build_source(
-            UpstreamSettings(**settings),
+        return SourceBuilder(
             self.folder,
             make_folder=lambda path: self._make(self.folders, path),
             make_upstream=lambda urls: self._make(self.upstreams, " ".join(urls)),
             resolve=lambda url: ("https://example.com/simple",) if url == "pip" else (url,),
             now=lambda: 1e9,
-        )
+        ).build(UpstreamSettings(**settings))
 
     def _make(self, sources: dict[str, MemorySource], name: str) -> MemorySource:
         self.made.append(name)
@@ -121,12 +120,8 @@ def test_a_redirect_makes_no_upstream():
 
 def test_a_redirect_leads_to_one_place():
     def compose_with(*urls: str) -> None:
-        build_source(
-            UpstreamSettings(urls=("pip",), mode="redirect"),
-            MemorySource(),
-            make_folder=str,
-            make_upstream=str,
-            resolve=lambda _url: urls,
+        SourceBuilder(MemorySource(), make_folder=str, make_upstream=str, resolve=lambda _url: urls).build(
+            UpstreamSettings(urls=("pip",), mode="redirect")
         )
 
     compose_with(URL, URL + "/")

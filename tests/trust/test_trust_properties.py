@@ -29,7 +29,7 @@ from twisted_index.backends.folder.source import FolderSource
 from twisted_index.config.settings import RoutingRule, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.files.stamps import StatValidator
-from twisted_index.indexes.builder import build_source
+from twisted_index.indexes.builder import SourceBuilder
 from twisted_index.interfaces import ANONYMOUS
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import IncompleteResponse, SiteInMemory, SynchronousRunner, make_wheel
@@ -93,13 +93,9 @@ def server(
             cache=InspectionCache(),
             validator=StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
         )
-        source = build_source(
-            UpstreamSettings(urls=(URL,), **options),
-            own,
-            make_folder=lambda _path: own,
-            make_upstream=lambda _urls: bench.source,
-            now=bench.wall,
-        )
+        source = SourceBuilder(
+            own, make_folder=lambda _path: own, make_upstream=lambda _urls: bench.source, now=bench.wall
+        ).build(UpstreamSettings(urls=(URL,), **options))
         resource = IndexResource(source, access=access, worker=at_once)
         site = SiteInMemory(IndexSite(resource, reactor=clock), clock)
         try:

@@ -303,7 +303,7 @@ def test_a_form_of_the_standard_library_is_read():
     "name", ['"content"; filename="x.whl"', '"name"', '"gpg_signature"; filename="x.asc"']
 )
 def test_what_is_not_sent_as_it_is_is_refused(name: str):
-    """As the standard library for mail does it, where nobody says otherwise; RFC 7578 section 4.7."""
+    """As the standard library for mail does it by default; RFC 7578 section 4.7."""
     head = f"--a-boundary\r\nContent-Transfer-Encoding: Base64\r\nContent-Disposition: form-data; name={name}"
     with pytest.raises(BadRequest, match="has the encoding base64; send it without one"):
         read(form(f"{head}\r\n\r\nYWJj\r\n".encode()))

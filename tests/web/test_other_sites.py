@@ -72,7 +72,7 @@ def test_without_cors_and_in_html_urls_are_relative():
 
 
 def test_each_address_gets_a_representation_of_its_own():
-    """Neither its bytes nor its tag are those of another, whoever asked before."""
+    """Neither its bytes nor its tag are those of another, whichever was requested before."""
     index = index_of()
     first, second = ask(index, "a.test"), ask(index, "b.test")
     assert urls(first) == below("http://a.test")
@@ -207,7 +207,7 @@ def plain(host: str, accept: str) -> bytes:
 
 
 def test_only_a_page_with_a_fixed_address_is_kept():
-    """Else whoever sends other Host fields would fill the memory."""
+    """Else clients with other Host fields would fill the memory."""
     hosts = [plain(f"h{number}.test", JSON) for number in range(5)]
     assert short_answers(index_of(), *hosts) == 0
     assert short_answers(index_of(public_url="https://index.example"), *hosts) == 4

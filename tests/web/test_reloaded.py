@@ -38,7 +38,7 @@ class Late(Reopening):
 
 
 class UsersOnly(MemoryAccess):
-    """Lets nobody in without a password."""
+    """Lets no client in without a password."""
 
     def permits(self, identity: Any, *_args: Any, **_more: Any) -> bool:
         return identity.is_authenticated

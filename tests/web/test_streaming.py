@@ -267,7 +267,7 @@ def test_what_fails_before_its_first_byte_is_an_answer_that_says_so():
 
 
 def test_there_is_no_head_without_a_body():
-    """Who waits for a place, or for a slow upstream, is told to come again, or gives up and does so."""
+    """A client that waits for a place, or for a slow upstream, gets 503, or gives up, and retries."""
     slow = Slow()
     index = serving(slow)
     connection = index.connect()

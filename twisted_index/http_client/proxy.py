@@ -25,7 +25,7 @@ from twisted_index.http_client.urls import Origin, origin_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+    from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
 #: Limit in bytes of a proxy's response to CONNECT.
 _MAX_HEAD = 16 * 1024
@@ -169,7 +169,6 @@ class _Tunnel(Protocol):
         self._factory = factory
         self._head = b""
         self._inner: Any = None
-        self._address: IAddress | None = None
 
     def connectionMade(self) -> None:
         assert self.transport is not None

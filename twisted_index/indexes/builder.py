@@ -25,22 +25,13 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import ISource
 
 
-def build_source(
-    settings: UpstreamSettings,
-    folder: ISource,
-    *,
-    make_folder: Callable[[str], ISource],
-    make_upstream: Callable[[tuple[str, ...]], ISource],
-    resolve: Callable[[str], tuple[str, ...]] = lambda url: (url,),
-    now: Callable[[], float] = time.time,
-) -> ISource:
+class SourceBuilder:
     """
-    Build the source of an index.
+    Builds the source of an index, again for each new policy.
 
-    Nothing is started. Starting and stopping the result starts and stops each of its sources once.
+    Each folder and upstream is made once and shared by all builds.
 
     Args:
-        settings: Upstreams, routes and policy.
         folder: The source of the folders.
         make_folder: Makes the source of a rule's folder from its absolute path. Called once for each
             folder.
@@ -48,32 +39,7 @@ def build_source(
             precedence; not called in redirect mode. Called once for the same URLs. The source may have a
             method `first_seen`, for files without an upload time: takes project and file name, returns
             seconds since the epoch or None.
-        resolve: Returns the URLs of a keyword such as `pip`; a URL stands for itself.
-        now: Returns the current time, seconds since the epoch.
-
-    Returns:
-        The source; `folder` itself if the settings add nothing to it.
-
-    Raises:
-        ConfigurationError: Redirect mode with several upstreams.
-    """
-    builder = SourceBuilder(
-        folder, make_folder=make_folder, make_upstream=make_upstream, resolve=resolve, now=now
-    )
-    return builder.build(settings)
-
-
-class SourceBuilder:
-    """
-    Builds the source of an index, again for each new policy.
-
-    Each folder and upstream is made once and shared by all builds. For the arguments see `build_source`.
-
-    Args:
-        folder: The source of the folders.
-        make_folder: Called once for each folder.
-        make_upstream: Called once for the same URLs.
-        resolve: Called once for each keyword.
+        resolve: Returns the URLs of a keyword such as `pip`; a URL stands for itself. Called once for each.
         now: Returns the current time, seconds since the epoch.
     """
 
@@ -93,7 +59,20 @@ class SourceBuilder:
         self._now = now
 
     def build(self, settings: UpstreamSettings) -> ISource:
-        """Build the source; see `build_source`."""
+        """
+        Build the source.
+
+        Nothing is started. Starting and stopping the result starts and stops each of its sources once.
+
+        Args:
+            settings: Upstreams, routes and policy.
+
+        Returns:
+            The source; the folders' own if the settings add nothing to it.
+
+        Raises:
+            ConfigurationError: Redirect mode with several upstreams.
+        """
         return _Build(
             settings, self._folder, self._make_folder, self._make_upstream, self._resolve, self._now
         ).source()

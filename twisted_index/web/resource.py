@@ -67,7 +67,6 @@ class IndexResource(Resource):
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
-        upload_slots: Bounds the number of concurrent uploads.
         counters: The numbers behind `/-/metrics`; a site adds to them.
         client_info: Reads the address of a client and the URL that it used.
         common_headers: Header fields of every response.
@@ -98,7 +97,6 @@ class IndexResource(Resource):
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
         self.counters = Counters()
         self.client_info = ClientInfoReader(proxies)
-        self.upload_slots = UploadSlots(PARALLEL_UPLOADS)
         self.poll: Callable[[], None] | None = None
         self._connections: Callable[[], int] = lambda: 0
         self._started = False
@@ -115,7 +113,7 @@ class IndexResource(Resource):
             client_info=self.client_info,
             counters=self.counters,
             connections=lambda: self._connections(),
-            slots=self.upload_slots,
+            slots=UploadSlots(PARALLEL_UPLOADS),
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,
             instance=instance.encode("ascii") if instance is not None else None,

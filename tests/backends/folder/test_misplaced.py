@@ -1,4 +1,4 @@
-"""What lies where nothing is served is told once, and what is nobody's package not at all."""
+"""What lies where nothing is served is reported once, and what is no package not at all."""
 
 from __future__ import annotations
 

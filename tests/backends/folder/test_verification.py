@@ -27,7 +27,7 @@ OTHER = make_wheel("demo", "2.0")
 
 
 class Later:
-    """A worker whose calls are done one by one, when it is told to."""
+    """A worker whose calls are done one by one, at the test's command."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []

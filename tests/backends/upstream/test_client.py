@@ -667,7 +667,7 @@ def test_an_sdist_that_a_server_calls_gzip_is_not_unpacked(asking: Asking) -> No
 
 
 def test_a_file_that_is_coded_says_so(asking: Asking) -> None:
-    """Whoever knows its name and digest decides what to do with it."""
+    """The caller that has its name and digest decides what to do with it."""
     packed = gzip.compress(b"zip")
     asking.upstream.on("/f.whl", answer(200, packed, Content_Encoding="gzip"))
     incoming, data = asking.fetch("/f.whl")
@@ -902,7 +902,7 @@ def alive(said: bytes) -> bytes:
     ids=["Close", "among others", "1.0", "1.0 keep-alive", "of a proxy"],
 )
 def test_a_connection_that_was_said_to_end_is_not_used_again(asking: Asking, said: bytes) -> None:
-    """Though the other side leaves it open: what is asked on it would never be answered."""
+    """Though the other side leaves it open: a request on it would never get a response."""
     seen: list[socket.socket] = []
     asking.upstream.on(DEMO, keeping(said, seen=seen), page())
     remote = asking.remote()

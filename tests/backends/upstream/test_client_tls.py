@@ -272,7 +272,7 @@ def test_a_certificate_of_another_name_is_told_as_one(
 
 
 def dead() -> str:
-    """Give an origin at which nobody listens."""
+    """Return an origin at which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 

@@ -206,7 +206,7 @@ def test_an_upstream_that_refuses_to_go_on_is_asked_for_all_of_it(tmp_path: Path
 
 
 def test_a_rest_of_another_file_is_not_put_behind_what_has_come(tmp_path: Path):
-    """The file was changed meanwhile, or another node has another: then all of it is asked for."""
+    """The file was changed meanwhile, or another node has another: then all of it is requested."""
     bench = offering(tmp_path)
     body, content = arriving(bench)
     content.wait_for(0)

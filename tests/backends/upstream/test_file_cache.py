@@ -687,7 +687,7 @@ def test_what_cannot_be_core_metadata_costs_a_look_into_the_wheel(
 
 @pytest.mark.parametrize("way", ["beside", "ranges"])
 def test_once_the_wheel_is_here_its_metadata_is_the_truth(bench: Bench, way: str):
-    """What was said of it before and proven by nothing is given to nobody any more."""
+    """Unproven metadata that was served before is never served again."""
     right = offer_wheel(bench, offers_metadata=way == "beside")
     said = right + b"Requires-Dist: something-else\n"
     bench.remote.documents[MADE_URL + ".metadata"] = bench.remote.ranged[MADE_URL] = said
@@ -777,7 +777,7 @@ def test_core_metadata_that_cannot_be_had_otherwise_costs_the_wheel(tmp_path: Pa
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["cache", "proxy"])
 def test_core_metadata_is_waited_for_as_long_as_clients_wait_for_a_wheel(tmp_path: Path, keeps: bool):
-    """And the wheel goes on coming for whoever asks again, as pip and uv do."""
+    """And the wheel goes on arriving for clients that retry, as pip and uv do."""
     bench = Bench(tmp_path, keeps=keeps)
     document = offer_wheel(bench)
     bench.remote.by_hand = True

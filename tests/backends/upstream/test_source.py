@@ -1,4 +1,4 @@
-"""Several upstreams in order, and what a source owes to whoever asks it."""
+"""Several upstreams in order, and what a source owes its callers."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_first_that_is_slow_is_waited_for_as_if_there_was_an_old_page(two: Ben
 
 
 def test_what_the_first_may_have_is_never_given_by_the_second(two: Bench):
-    """Nobody knows of a name that the first was not asked for, though the second has its page."""
+    """A name that was not requested from the first is unknown, though the second has its page."""
     again(two, two.remotes[1]).page()
     two.remotes[0].pages["demo"] = DOWN
 
@@ -209,7 +209,7 @@ def test_numbers_tell_what_was_done(two: Bench):
     assert numbers.bytes_in_cache == 5
 
 
-# -- What is left out is told
+# -- What is left out is reported
 
 
 LEFT_OUT = {"they are named for another project": 2, "their URL cannot be requested: it contains a user": 1}

@@ -90,9 +90,7 @@ class IndexSite(Site):
         self.stopping = False
         #: Whether connections are scarce, or the server stops: then each is closed after its response.
         self.under_pressure = False
-        self._find_uploads: Callable[[], UploadView | None] = (
-            (lambda: uploads) if uploads is not None else (lambda: getattr(resource, "uploads", None))
-        )
+        self._uploads, self._uploads_of = uploads, resource
         if self.uploads is not None and most is not None:
             self.uploads.slots.set_limit(most // 2)
         index = self._index = resource if isinstance(resource, IndexResource) else None
@@ -238,7 +236,7 @@ class IndexSite(Site):
     @property
     def uploads(self) -> UploadView | None:
         """What receives an upload that begins now."""
-        return self._find_uploads()
+        return self._uploads or getattr(self._uploads_of, "uploads", None)
 
     def getContentFile(self, length: int | None) -> SmallBody:
         """Return where Twisted's Request writes its body."""
