@@ -18,6 +18,7 @@ ROWS = {
         ["simple", "http_semantics"],
         ["concurrency"],
         ["files"],
+        ["tls"],
         ["http_client"],
         ["interfaces"],
         ["metrics"],

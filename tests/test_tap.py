@@ -253,11 +253,17 @@ def test_a_folder_that_must_not_be_read_is_one_line(here, monkeypatch):
         "tcp",
         "tcp:80:nonsense=1",
         "systemd:domain=INET:index=7",
-        "ssl:443:privateKey=nope",
+        "https:443",
+        "https:443:certificate=/nope:nonsense=1",
     ],
 )
 def test_a_bad_endpoint_is_one_line(endpoint):
     assert refusal("--listen", endpoint).startswith(f"Cannot listen on '{endpoint}': ")
+
+
+@pytest.mark.parametrize("endpoint", ["ssl:443:privateKey=nope", "https:443:certificate=nope"])
+def test_a_certificate_that_is_not_there_is_one_line(here, endpoint):
+    assert refusal("--listen", endpoint).endswith(f": {here}/nope cannot be read: No such file or directory.")
 
 
 def test_a_tls_endpoint_without_its_folder_is_one_line(here):

@@ -15,11 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from twisted_index._twisted.server import raise_default_backlog
 from twisted_index.config.reload import ConfigReloader
 from twisted_index.server.banner import (
     Listener,
@@ -28,6 +25,7 @@ from twisted_index.server.banner import (
     startup_banner,
 )
 from twisted_index.server.file_limits import connections_for_nofile_limit, raise_nofile_limit
+from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.server.network import lan_addresses
 from twisted_index.server.wiring import build_components, cache_folder
 from twisted_index.web.server.access_log import AccessLog
@@ -35,15 +33,13 @@ from twisted_index.web.server.site import IndexSite
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort
+    from twisted.python.failure import Failure
 
     from twisted_index.config.layers import ConfigSources
     from twisted_index.config.settings import Settings
     from twisted_index.interfaces import IIndexObserver, ISource
 
 _log = Logger()
-
-#: Connections that the kernel keeps waiting; uv opens 50 at once, and a class has 30 of it.
-_BACKLOG = 1024
 
 
 class SimpleIndexService(MultiService):
@@ -117,7 +113,7 @@ class SimpleIndexService(MultiService):
         try:
             if self._access_log is not None:
                 self._access_log.open()
-            for endpoint in self.settings.listen:
+            for endpoint in self._endpoints:
                 self._listen(endpoint)
             self._check_loops()
         except BaseException:
@@ -128,6 +124,8 @@ class SimpleIndexService(MultiService):
     def _build(self) -> None:
         settings, limits, reactor = self.settings, self.settings.limits, self._reactor
         most = limits.max_connections or connections_for_nofile_limit()
+        self._endpoints = [ServerEndpoint(description, reactor) for description in settings.listen]
+        certificates = [endpoint.certificate for endpoint in self._endpoints if endpoint.certificate]
         self._access_log = AccessLog(settings.logfile, reactor) if settings.logfile is not None else None
         self._parts = build_components(
             settings,
@@ -135,6 +133,7 @@ class SimpleIndexService(MultiService):
             source=self._given_source,
             observer=self._observer,
             reloader=self._reloader(),
+            certificates=certificates,
         )
         self._resource = self._parts.resource
         self._site = IndexSite(
@@ -152,17 +151,11 @@ class SimpleIndexService(MultiService):
             return None
         return ConfigReloader(self.settings, layers.file, layers.load, self._reactor)
 
-    def _listen(self, description: str) -> None:
-        """Open a listener now, so that a busy port is an error of the start and not a line in a log."""
-        endpoint = serverFromString(self._reactor, description)
-        raise_default_backlog(endpoint, _BACKLOG)
-        outcome: list[Any] = []
-        endpoint.listen(self._site).addBoth(outcome.append)
-        if outcome and isinstance(outcome[0], Failure):
-            outcome[0].raiseException()
-        if outcome:
-            self._ports.append(outcome[0])
-            self._site.listens_on(outcome[0])
+    def _listen(self, endpoint: ServerEndpoint) -> None:
+        port = endpoint.listen(self._site)
+        if port is not None:
+            self._ports.append(port)
+            self._site.listens_on(port)
 
     def _check_loops(self) -> None:
         """Refuse to be one's own upstream; only now are the ports known."""
@@ -182,8 +175,8 @@ class SimpleIndexService(MultiService):
 
     def _announce(self) -> None:
         listening = [
-            Listener.at(endpoint, port.getHost())
-            for endpoint, port in zip(self.settings.listen, self._ports, strict=False)
+            Listener.at(endpoint.description, port.getHost(), endpoint.certificate_names)
+            for endpoint, port in zip(self._endpoints, self._ports, strict=False)
         ]
         lines = startup_banner(
             listening,
@@ -196,6 +189,8 @@ class SimpleIndexService(MultiService):
         )
         for line in lines:
             _log.info("{line}", line=line)
+        for endpoint in self._endpoints:
+            endpoint.report_warning()
         warning = cleartext_password_warning(listening)
         if warning is not None and self._parts.has_users and not self.settings.access.trusted_proxies:
             _log.warn("{warning}", warning=warning)

@@ -23,6 +23,7 @@ from twisted_index.config import layers, parsers
 from twisted_index.config.option_order import options_first
 from twisted_index.config.settings import SETTINGS, UPLOADS, UPSTREAM
 from twisted_index.errors import ConfigurationError
+from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.service import SimpleIndexService
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _REPEATED = [one.name for one in _OPTIONS if one.split is not None]
 _OPTION = re.compile(r"^(  (?:-\w, |    )--([\w-]+))", re.MULTILINE)
 
 _log = Logger()
+
+_EXAMPLE = "tcp:8080:interface=127.0.0.1"
 
 
 class Options(usage.Options):
@@ -266,15 +269,17 @@ def _check_endpoint(endpoint: str) -> None:
     The reactor is imported this late so that --reactor of twistd has chosen it.
     """
     from twisted.internet import reactor
-    from twisted.internet.endpoints import serverFromString
 
     try:
-        serverFromString(reactor, endpoint)
-    # Each endpoint type reads its string by code of its own, plugins too, and certificates are
-    # loaded here; whatever is raised is about this string.
+        ServerEndpoint(endpoint, reactor).check()
+    except ConfigurationError as error:
+        raise ConfigurationError(f"Cannot listen on {endpoint!r}: {error.message}") from error
+    # Each endpoint type reads its string by code of its own, plugins too; whatever is raised is about
+    # this string.
     except Exception as error:
+        example = "https:8443:certificate=FILE:key=FILE" if "https:" in endpoint else _EXAMPLE
         raise ConfigurationError(
-            f"Cannot listen on {endpoint!r}: {_one_line(error)}. Write it like tcp:8080:interface=127.0.0.1."
+            f"Cannot listen on {endpoint!r}: {_one_line(error)}. Write it like {example}."
         ) from error
     _check_certificates(endpoint)
 

@@ -21,7 +21,6 @@ from twisted_index.errors import NotFound
 from twisted_index.interfaces import Action, AuditEvent
 from twisted_index.simple.model import ProjectStatus
 from twisted_index.testing import Connection, MemorySource, SiteInMemory, SynchronousRunner, make_wheel
-from twisted_index.testing.transport import MemoryTransport
 from twisted_index.web.resource import IndexResource
 from twisted_index.web.server.site import IndexSite
 
@@ -171,7 +170,6 @@ class GuardedIndex(SiteInMemory):
         super().__init__(site, clock)
         assert site.fast_path is not None
         self._answer_shortly = site.fast_path.try_answer
-        site.fast_path.transports = (MemoryTransport,)
         site.fast_path.try_answer = self._count_short  # type: ignore[method-assign]
         #: How many answers took the fast path.
         self.short = 0

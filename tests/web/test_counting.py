@@ -30,7 +30,6 @@ def index(request: pytest.FixtureRequest) -> IndexInMemory:
         index.get(path, headers=JSON)
     way = index.site.fast_path
     if request.param == "short":
-        way.transports = (MemoryTransport,)
         way.find = way.try_answer
         way.taken = 0
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from twisted.protocols.policies import ThrottlingFactory, TimeoutFactory, WrappingFactory
 
 from tests.kit.properties import examples
 from twisted_index.testing import IndexInMemory, MemorySource, make_sdist, make_wheel
 from twisted_index.testing.transport import MemoryTransport
+from twisted_index.web.server import channel
 from twisted_index.web.server.channel import IndexChannel
 from twisted_index.web.server.protocol import IndexProtocol
 
@@ -57,7 +60,6 @@ class Pair:
                         index.get(path, headers={"Accept": accept, "Accept-Encoding": coding})
         way = self.short.site.fast_path
         assert way is not None
-        way.transports = (MemoryTransport,)
         self.taken = 0
         answer = way.try_answer
 
@@ -162,8 +164,9 @@ def test_a_request_may_be_cut_anywhere(pair: Pair, request_bytes: bytes):
 
 
 @pytest.mark.parametrize("takes", [0, 1, 100, 5000])
-def test_a_socket_that_takes_only_a_part_gets_the_rest_in_order(takes: int):
+def test_a_socket_that_takes_only_a_part_gets_the_rest_in_order(takes: int, monkeypatch: pytest.MonkeyPatch):
     pair = Pair(takes)
+    monkeypatch.setattr(channel, "DIRECT_TRANSPORTS", (MemoryTransport,))
     short, ordinary = pair.say(PLAIN)
     assert short == ordinary
     assert pair.taken == len(PLAIN)
@@ -180,6 +183,21 @@ def test_with_whole_urls_both_ways_give_the_same_bytes(request_bytes: bytes, pub
     assert pair.taken == (0 if repeats_host else 1)
     folded = request_bytes.replace(b"/simple/", b"/simple//")
     assert len(set(pair.say([folded]))) == 1
+
+
+@pytest.mark.parametrize("wrap", [WrappingFactory, TimeoutFactory, ThrottlingFactory])
+def test_a_wrapped_transport_gets_the_same_bytes(wrap: type[WrappingFactory]):
+    """Bytes go through the wrapper, and not to the socket below it."""
+    pair = Pair()
+    for index in (pair.short, pair.ordinary):
+        wrapped = wrap(index.site)
+        index.site.buildProtocol, build = wrapped.buildProtocol, index.site.buildProtocol
+        wrapped.wrappedFactory = SimpleNamespace(buildProtocol=build, protocol=None)
+    before = pair.taken
+    short, ordinary = pair.say([PLAIN[0], PLAIN[5]])
+    assert short == ordinary
+    assert short.count(b"HTTP/1.1 ") == 2
+    assert pair.taken == before + 2
 
 
 def test_the_next_request_may_have_a_body_and_be_pipelined(pair: Pair):

@@ -23,7 +23,7 @@ from twisted_index.testing import (
     make_sdist,
     make_wheel,
 )
-from twisted_index.testing.transport import CLIENT, MemoryTransport
+from twisted_index.testing.transport import CLIENT
 from twisted_index.web.resource import IndexResource
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -186,7 +186,6 @@ class Socket:
 def short_answers(index: IndexInMemory, *requests: bytes) -> int:
     """Say how many requests are answered on the fast path."""
     way: Any = index.site.fast_path  # type: ignore[attr-defined]
-    way.transports = (MemoryTransport,)
     answer, taken = way.try_answer, []
 
     def counted(channel: Any, data: bytes) -> bool:

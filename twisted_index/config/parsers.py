@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from twisted_index.simple.name_patterns import DenyRule, normalized_pattern
+from twisted_index.tls.endpoint_string import with_absolute_paths
 
 #: Parses a raw value; raises a ValueError with the reason.
 Parser: TypeAlias = Callable[[Any], object]
@@ -117,13 +118,13 @@ def path(folder: str, raw: object) -> str:
     return os.path.abspath(os.path.join(folder, os.path.expanduser(value)))
 
 
-def endpoint(raw: object) -> str:
-    """Read an endpoint string; a bare number is a TCP port."""
+def endpoint(folder: str, raw: object) -> str:
+    """Read an endpoint string; a bare number is a TCP port, and files of TLS are relative to a folder."""
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = str(raw)
     value = text(raw).strip()
     if not re.fullmatch(r"-?\d+", value, re.ASCII):
-        return value
+        return with_absolute_paths(folder, value)
     if not 0 <= int(value) <= 65535:
         raise ValueError(f"{value} is not a port; ports go from 0 to 65535")
     return f"tcp:{int(value)}"

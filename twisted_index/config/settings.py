@@ -350,6 +350,7 @@ class Settings:
         parsers.endpoint,
         "Endpoint to listen on, or just a port; repeat it for more. [default: tcp:8080]",
         split=str.split,
+        relative=True,
     )
     rescan: float = option(
         2.0, parsers.duration, "Interval of checks for files rewritten in place. [default: 2s]"

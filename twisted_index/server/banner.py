@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-#: Endpoint types of Twisted whose listeners speak TLS.
-_TLS_ENDPOINTS = ("ssl", "tls")
+#: Endpoint types whose listeners speak TLS.
+_TLS_ENDPOINTS = ("https", "ssl", "tls")
 
 #: One label of a host name (RFC 1123 section 2.1): what can stand before ".local".
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)
@@ -33,22 +33,25 @@ class Listener:
     Attributes:
         address: From `getHost()` of the listening port, so with its actual port number.
         secure: Whether it speaks TLS.
+        names: The names and addresses that its certificate is for; empty if they are not known.
     """
 
     address: IAddress
     secure: bool = False
+    names: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, endpoint: str, address: IAddress) -> Listener:
+    def at(cls, endpoint: str, address: IAddress, names: tuple[str, ...] = ()) -> Listener:
         """
         Describe a listener by the endpoint string that opened it.
 
         Args:
             endpoint: As in `--listen`; only its type is used.
             address: From `getHost()` of the listening port.
+            names: Those of its certificate.
         """
         kind = endpoint.removeprefix("haproxy:").partition(":")[0]
-        return cls(address=address, secure=kind in _TLS_ENDPOINTS)
+        return cls(address=address, secure=kind in _TLS_ENDPOINTS, names=names)
 
     @property
     def scheme(self) -> str:
@@ -146,8 +149,8 @@ def cleartext_password_warning(addresses: Iterable[Listener]) -> str | None:
     if not cleartext:
         return None
     return (
-        f"Passwords sent to {' and '.join(cleartext)} use plain HTTP, and can be intercepted: listen on a"
-        " tls: endpoint, or behind a proxy that does."
+        f"Passwords sent to {' and '.join(cleartext)} use plain HTTP, and can be intercepted: listen on an"
+        " https: endpoint, or behind a proxy that does."
     )
 
 
@@ -175,9 +178,14 @@ def _urls(
         _url(listener.scheme, host, listener.address.port)
         for listener in listeners
         if isinstance(listener.address, (IPv4Address, IPv6Address))
-        for host in _hosts(listener.address.host, hostname, lan)
+        for host in _certified(listener.names) or _hosts(listener.address.host, hostname, lan)
     )
     return list(dict.fromkeys(urls))
+
+
+def _certified(names: Sequence[str]) -> list[str]:
+    """Return the names of a certificate that clients can use as they are."""
+    return [name for name in names if not name.startswith("*.")]
 
 
 def _hosts(host: str, hostname: str, lan: Sequence[str]) -> list[str]:

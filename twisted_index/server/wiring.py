@@ -25,7 +25,7 @@ from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.web.resource import IndexResource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from prometheus_client.registry import Collector
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from twisted_index.config.reload import ConfigReloader
     from twisted_index.config.settings import Settings, UpstreamSettings
     from twisted_index.interfaces import IAccessControl, IIndexObserver, ISource
+    from twisted_index.tls.certificate import ServerCertificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def build_components(
     source: ISource | None = None,
     observer: IIndexObserver | None = None,
     reloader: ConfigReloader | None = None,
+    certificates: Sequence[ServerCertificate] = (),
 ) -> Components:
     """
     Build the components.
@@ -73,24 +75,31 @@ def build_components(
         source: Replaces the folders; the index is then read-only.
         observer: Notified of changes in the folders.
         reloader: Reloads the settings while the server runs; None if they are fixed.
+        certificates: Those of the listeners.
 
     Raises:
         ConfigurationError: A setting cannot be applied.
     """
     worker = ThreadPool(reactor, threads=settings.limits.threads, name="index-reader")
-    builder = _Builder(settings, reactor, worker, observer)
+    builder = _Builder(settings, reactor, worker, observer, certificates)
     return builder.build_read_only(source) if source is not None else builder.build(reloader)
 
 
 class _Builder:
     def __init__(
-        self, settings: Settings, reactor: Any, worker: ThreadPool, observer: IIndexObserver | None
+        self,
+        settings: Settings,
+        reactor: Any,
+        worker: ThreadPool,
+        observer: IIndexObserver | None,
+        certificates: Sequence[ServerCertificate],
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._worker = worker
         self._observer = observer
-        self._collectors: list[Collector] = []
+        self._certificates = certificates
+        self._collectors: list[Collector] = [*certificates]
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
 
     def build_read_only(self, source: ISource) -> Components:
@@ -151,7 +160,7 @@ class _Builder:
         self, source: ISource, access: IAccessControl | None = None, writing: _WriteSide | None = None
     ) -> IndexResource:
         settings, observer = self._settings, self._observer
-        return IndexResource(
+        resource = IndexResource(
             source,
             public_url=settings.public_url,
             cors=settings.cors,
@@ -168,6 +177,8 @@ class _Builder:
             on_uploaded=None if writing is None else writing.webhooks.notify,
             on_rejected=None if observer is None else Observers(observer).rejected,
         )
+        resource.report_warnings(lambda: [certificate.warning() for certificate in self._certificates])
+        return resource
 
     def _folder(self, *paths: str) -> FolderSource:
         settings = self._settings

@@ -73,6 +73,7 @@ class Environment:
 
     Attributes:
         connections: Returns the number of a site's connections.
+        warnings: Returns what needs attention though the server responds; None is left out.
         slots: Bounds the number of concurrent uploads.
     """
 
@@ -87,6 +88,7 @@ class Environment:
     client_info: ClientInfoReader
     counters: Counters
     connections: Callable[[], int]
+    warnings: Callable[[], Sequence[str | None]]
     slots: UploadSlots
     on_uploaded: Callable[[FileUploaded], None] | None
     on_rejected: Callable[[str, str, str], None] | None
@@ -155,6 +157,7 @@ class Dispatcher:
             counters=env.counters,
             collectors=env.collectors,
             connections=env.connections,
+            warnings=env.warnings,
         )
         legacy_json = LegacyJsonViews(
             source, client_info=env.client_info, public_url=env.public_url, worker=env.worker

@@ -99,6 +99,7 @@ class IndexResource(Resource):
         self.client_info = ClientInfoReader(proxies)
         self.poll: Callable[[], None] | None = None
         self._connections: Callable[[], int] = lambda: 0
+        self._warnings: Callable[[], Sequence[str | None]] = tuple
         self._started = False
         self._lifecycle = ILifecycle(source, None)
         self._environment = Environment(
@@ -113,6 +114,7 @@ class IndexResource(Resource):
             client_info=self.client_info,
             counters=self.counters,
             connections=lambda: self._connections(),
+            warnings=lambda: self._warnings(),
             slots=UploadSlots(PARALLEL_UPLOADS),
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,
@@ -164,6 +166,10 @@ class IndexResource(Resource):
     def report_connections(self, connections: Callable[[], int]) -> None:
         """Let the metrics show the number of a site's connections."""
         self._connections = connections
+
+    def report_warnings(self, warnings: Callable[[], Sequence[str | None]]) -> None:
+        """Let `/-/health` show what needs attention though the server responds; None is left out."""
+        self._warnings = warnings
 
     def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
         """

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from twisted_index._twisted.server import has_pending_bytes, waits_for_transport
 from twisted_index.interfaces import SMALL_CONTENT
+from twisted_index.tls.transport import TLSServer
 
 try:
     from twisted.internet import unix
@@ -32,15 +33,19 @@ _log = Logger()
 CHUNK_SIZE = SMALL_CONTENT
 #: Bytes per call of `sendfile`, so that one fast reader does not delay the others.
 _SENDFILE_CHUNK = 1 << 20
+#: Bytes per `pread`.
+_READ_CHUNK = 1 << 17
 #: Calls of `sendfile` per reader and reactor turn. A reader as fast as this process drains the socket
 #: meanwhile, so that the next call is cheaper than a turn; other readers wait a millisecond.
 _CHUNKS_PER_TURN = 8
 #: Errors that mean that `sendfile` does not support the file, not that the client is gone.
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
-#: Transports whose socket sends the bytes unchanged. By exact type: TLS and other wrappers have a
-#: `socket` too, and bytes sent on it would bypass them.
-PLAIN_TRANSPORTS: tuple[type, ...] = (tcp.Server,) if unix is None else (tcp.Server, unix.Server)
+#: Transports whose socket sends the bytes unchanged.
+_PLAIN_TRANSPORTS: tuple[type, ...] = (tcp.Server,) if unix is None else (tcp.Server, unix.Server)
+#: Transports that add nothing to what their socket sends; that of TLSServer encrypts. By exact type:
+#: wrappers have a `socket` too, and bytes sent on it would bypass them.
+DIRECT_TRANSPORTS: tuple[type, ...] = (*_PLAIN_TRANSPORTS, TLSServer)
 
 
 @implementer(IPushProducer)
@@ -166,7 +171,7 @@ class _SocketProducer(Producer):
     Sends on the socket itself; Twisted would copy the bytes into its buffer first.
 
     Args:
-        request: On a channel whose transport is one of PLAIN_TRANSPORTS.
+        request: On a channel whose transport is one of DIRECT_TRANSPORTS.
         length: Bytes to send.
     """
 
@@ -263,9 +268,9 @@ class SocketBytesProducer(_SocketProducer):
         self._body.release()
 
 
-class SendfileProducer(_SocketProducer):
+class SocketFileProducer(_SocketProducer):
     """
-    Sends a part of an open file by `sendfile`, which copies nothing through this process.
+    Sends a part of an open file by reading it; for sockets that encrypt.
 
     Args:
         request: As for `_SocketProducer`.
@@ -281,12 +286,27 @@ class SendfileProducer(_SocketProducer):
         self._at = first
 
     def _send(self, size: int) -> int:
-        sent = os.sendfile(self._transport.socket.fileno(), self._file.fileno(), self._at, size)
+        # Read again after a partial send: bytes that waited would take memory for each slow reader.
+        sent: int = self._transport.socket.send(
+            os.pread(self._file.fileno(), min(size, _READ_CHUNK), self._at)
+        )
         self._at += sent
         return sent
 
     def _unchanged(self) -> bool:
         return size_and_mtime(self._file) == self._initial_stat
+
+    def _release(self) -> None:
+        self._file.close()
+
+
+class SendfileProducer(SocketFileProducer):
+    """Sends a part of an open file by `sendfile`, which copies nothing through this process."""
+
+    def _send(self, size: int) -> int:
+        sent = os.sendfile(self._transport.socket.fileno(), self._file.fileno(), self._at, size)
+        self._at += sent
+        return sent
 
     def _handle_error(self, error: OSError) -> None:
         """Read the file instead if its file system does not support `sendfile`; else the client is gone."""
@@ -296,9 +316,6 @@ class SendfileProducer(_SocketProducer):
         self._done = True
         self._request.unregisterProducer()
         FileProducer(self._request, self._file, self._at, self._left).start()
-
-    def _release(self) -> None:
-        self._file.close()
 
 
 def size_and_mtime(file: BinaryIO) -> tuple[int, int]:
@@ -323,12 +340,13 @@ def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None
         first: The offset of the first byte.
         length: Bytes to send; at least one.
     """
-    producer: Producer
-    if _has_plain_socket(request) and hasattr(os, "sendfile"):
-        producer = SendfileProducer(request, file, first, length)
-    else:
-        producer = FileProducer(request, file, first, length)
-    producer.start()
+    transport = _direct_transport(request)
+    kind: type[FileProducer | SocketFileProducer] = FileProducer
+    if transport in _PLAIN_TRANSPORTS and hasattr(os, "sendfile"):
+        kind = SendfileProducer
+    elif transport is not None and hasattr(os, "pread"):
+        kind = SocketFileProducer
+    kind(request, file, first, length).start()
 
 
 def send_bytes(request: Request, body: memoryview) -> None:
@@ -339,14 +357,12 @@ def send_bytes(request: Request, body: memoryview) -> None:
         request: With its status and header fields set, and nothing written.
         body: The whole body; not empty.
     """
-    producer: Producer
-    if _has_plain_socket(request):
-        producer = SocketBytesProducer(request, body)
-    else:
-        producer = BytesProducer(request, body)
-    producer.start()
+    kind = BytesProducer if _direct_transport(request) is None else SocketBytesProducer
+    kind(request, body).start()
 
 
-def _has_plain_socket(request: Request) -> bool:
+def _direct_transport(request: Request) -> type | None:
+    """Return the type of a request's transport if it is one of DIRECT_TRANSPORTS, and a channel counts."""
     channel = request.channel
-    return type(getattr(channel, "transport", None)) in PLAIN_TRANSPORTS and hasattr(channel, "count_sent")
+    transport = type(getattr(channel, "transport", None))
+    return transport if transport in DIRECT_TRANSPORTS and hasattr(channel, "count_sent") else None

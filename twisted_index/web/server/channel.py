@@ -18,6 +18,7 @@ from twisted.internet.protocol import connectionDone
 
 from twisted_index._twisted.server import TwistedHTTPChannel, has_pending_bytes, pending_bytes
 from twisted_index.web.responses.error_pages import reason_phrase
+from twisted_index.web.responses.producers import DIRECT_TRANSPORTS
 
 try:
     import fcntl
@@ -179,14 +180,14 @@ class IndexChannel(TwistedHTTPChannel):
         Send what the socket takes now and queue the rest, without waiting for a reactor turn.
 
         Args:
-            data: A whole response; the transport is one of PLAIN_TRANSPORTS.
+            data: A whole response.
         """
         # Cheaper than resetting the timer; `timeoutConnection` takes it into account.
         self._last_received = self.factory.reactor.seconds()
         self._written += len(data)
         transport = self.transport
         sent = 0
-        if not has_pending_bytes(transport):
+        if type(transport) in DIRECT_TRANSPORTS and not has_pending_bytes(transport):
             try:
                 sent = transport.socket.send(data)
             except OSError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted_index.http_semantics.conditional import weak_match
 from twisted_index.interfaces import StreamingContent
-from twisted_index.web.responses.producers import CHUNK_SIZE, PLAIN_TRANSPORTS
+from twisted_index.web.responses.producers import CHUNK_SIZE
 from twisted_index.web.responses.serialized import DateHeader
 from twisted_index.web.server.request_head import HeadParser
 
@@ -46,7 +46,6 @@ class FastPath:
         caches: Returns the cached responses that are current now.
         limits: Bound the length of URL and header.
         client_info: Reads the address of a client behind a proxy, for the access log.
-        transports: The exact types of transports whose socket sends the bytes as they are.
     """
 
     def __init__(
@@ -57,14 +56,12 @@ class FastPath:
         access_log: AccessLog | None,
         counters: Counters,
         client_info: ClientInfoReader,
-        transports: tuple[type, ...] = PLAIN_TRANSPORTS,
     ) -> None:
         self._caches = caches
         self._heads = HeadParser(max_uri=limits.max_uri, max_header=limits.max_header)
         self._access_log = access_log
         self._count = counters.count
         self._client_info = client_info
-        self.transports = transports
         self._dates = DateHeader()
 
     def try_answer(self, channel: FastChannel, data: bytes) -> bool:
@@ -79,7 +76,7 @@ class FastPath:
             False if nothing was sent and the channel has to parse the data.
         """
         transport = channel.transport
-        if type(transport) not in self.transports or transport.disconnecting:
+        if transport.disconnecting:
             return False
         began = self._access_log.clock() if self._access_log is not None else 0.0
         head = self._heads.parse(data)

@@ -40,6 +40,7 @@ class OperationsViews:
         counters: The counters of the server.
         collectors: Collect metrics besides the counters.
         connections: Returns the number of open connections.
+        warnings: Returns what needs attention though the server responds; None is left out.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class OperationsViews:
         counters: Counters,
         collectors: Sequence[Collector] = (),
         connections: Callable[[], int],
+        warnings: Callable[[], Sequence[str | None]] = tuple,
     ) -> None:
         self._source = source
         self._audit_log = audit_log
         self._counters = counters
         self._collectors = collectors
         self._connections = connections
+        self._warnings = warnings
 
     async def health(self, _context: RequestContext) -> Response:
         """Respond with 200 while every package folder can be read, else with 503."""
@@ -64,7 +67,11 @@ class OperationsViews:
             raise Unavailable(
                 "One of the package folders cannot be read right now; see the list of problems."
             )
-        return Response(headers=JSON, body=json.dumps({"status": "ok"}).encode() + b"\n")
+        health: dict[str, object] = {"status": "ok"}
+        warnings = [warning for warning in self._warnings() if warning is not None]
+        if warnings:
+            health["warnings"] = warnings
+        return Response(headers=JSON, body=json.dumps(health).encode() + b"\n")
 
     async def problems(self, context: RequestContext) -> Response:
         """Respond with the files that are not listed."""

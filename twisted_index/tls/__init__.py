@@ -1,0 +1,1 @@
+"""TLS for listeners: certificates that are renewed on disk, and the transport."""

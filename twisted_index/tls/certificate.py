@@ -1,0 +1,149 @@
+"""
+The certificate of a listener, in files that are replaced while the server runs.
+
+The files are looked at for each connection, and a renewed pair is used from the next connection on. While
+they are not a pair (half-written, only one of them replaced, unreadable) the pair before stays in force.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from twisted_index.errors import ConfigurationError
+from twisted_index.files.watched_file import WatchedFile
+from twisted_index.tls.key_pair import check_pair, describe_certificate
+from twisted_index.tls.transport import TLSSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from prometheus_client import Metric
+
+    from twisted_index.tls.endpoint_string import TLSFiles
+    from twisted_index.tls.key_pair import CertificateFacts
+
+_log = Logger()
+
+
+class ServerCertificate:
+    """
+    The certificate of one listener.
+
+    Args:
+        files: Where it is.
+        wall: Seconds since the epoch.
+
+    Attributes:
+        files: Where it is.
+        protocols: Names for ALPN (RFC 7301), preferred first; to be set before it is loaded.
+    """
+
+    def __init__(self, files: TLSFiles, *, wall: Callable[[], float] = time.time) -> None:
+        self.files = files
+        self.protocols: Sequence[bytes] = ()
+        self._wall = wall
+        self._certificate, self._key, *self._chain = (
+            WatchedFile(path, bytes) for path in (files.certificate, files.key, files.chain) if path
+        )
+        self._watched = (self._certificate, self._key, *self._chain)
+        self._contents: list[bytes] = []
+        self._in_force: tuple[ssl.SSLContext, CertificateFacts] | None = None
+        self._problem: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """
+        Return the context of the next connection.
+
+        Raises:
+            ConfigurationError: The files have never been a usable pair.
+        """
+        return self._current()[0]
+
+    def facts(self) -> CertificateFacts:
+        """Return what the certificate in force says; raises as `context` does."""
+        return self._current()[1]
+
+    def warning(self) -> str | None:
+        """Return what is wrong, for clients who may not see paths; None if nothing is."""
+        if self.facts().not_after <= self._wall():
+            return "The TLS certificate has expired."
+        return None if self._problem is None else "The renewed TLS certificate cannot be used; see the log."
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield when the certificate expires; see `prometheus_client.registry.Collector`."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        text = "When the TLS certificate in force expires, in seconds since the epoch."
+        gauge = GaugeMetricFamily("twisted_index_certificate_not_after_seconds", text, labels=["certificate"])
+        gauge.add_metric([self.files.certificate], self.facts().not_after)
+        yield gauge
+
+    def _current(self) -> tuple[ssl.SSLContext, CertificateFacts]:
+        if self._in_force is None or any(file.changed() for file in self._watched):
+            self._reload()
+        if self._in_force is None:
+            raise ConfigurationError(self._problem or "")
+        return self._in_force
+
+    def _reload(self) -> None:
+        try:
+            contents = [_read(file) for file in self._watched]
+            # Files are read again for a while after a change; see `WatchedFile`.
+            if contents != self._contents:
+                renews = self._in_force is not None
+                self._in_force = self._load(contents), describe_certificate(contents[0])
+                self._contents = contents
+                if renews:
+                    self._report_renewal()
+        except ConfigurationError as error:
+            self._report_problem(error.message)
+        else:
+            self._problem = None
+
+    def _load(self, contents: list[bytes]) -> ssl.SSLContext:
+        files = self.files
+        check_pair(files.certificate, contents[0], files.key, contents[1])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslsocket_class = TLSSocket
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # A client may close its half and still read, as with plain HTTP; what its request lacks, HTTP tells.
+        context.options |= ssl.OP_NO_RENEGOTIATION | getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        context.set_alpn_protocols([name.decode("ascii") for name in self.protocols])
+        try:
+            if files.dh_parameters is not None:
+                context.load_dh_params(files.dh_parameters)
+            for chain in contents[2:]:
+                # OpenSSL completes the chain of a single certificate from these.
+                context.load_verify_locations(cadata=chain.decode("ascii", "replace"))
+            context.load_cert_chain(files.certificate, files.key)
+        except OSError as error:  # SSLError is one
+            raise ConfigurationError(f"{files.certificate} cannot be used: {error}.") from error
+        return context
+
+    def _report_renewal(self) -> None:
+        _log.info(
+            "{certificate} was renewed, and is valid until {date}.",
+            certificate=self.files.certificate,
+            date=formatdate(self.facts().not_after, usegmt=True),
+        )
+
+    def _report_problem(self, problem: str) -> None:
+        if problem != self._problem and self._in_force is not None:
+            _log.warn(
+                "{problem} The certificate before stays in use; it is valid until {date}.",
+                problem=problem,
+                date=formatdate(self._in_force[1].not_after, usegmt=True),
+            )
+        self._problem = problem
+
+
+def _read(file: WatchedFile[bytes]) -> bytes:
+    try:
+        return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"{file.path} cannot be read: {error.strerror}.") from error

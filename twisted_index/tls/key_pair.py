@@ -1,0 +1,89 @@
+"""Certificates and keys as values: do they belong together, and what does a certificate say? Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from twisted_index.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateFacts:
+    """
+    What a certificate says.
+
+    Attributes:
+        names: The host names and addresses that it is for (subjectAltName, RFC 5280 section 4.2.1.6);
+            empty if it has none, in which case clients accept it for no host.
+        not_after: Seconds since the epoch when it expires.
+    """
+
+    names: tuple[str, ...]
+    not_after: float
+
+
+def describe_certificate(certificate: bytes) -> CertificateFacts:
+    """Return what the first certificate in PEM says."""
+    leaf = x509.load_pem_x509_certificates(certificate)[0]
+    try:
+        alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names: list[str] = []
+    else:
+        names = alternatives.get_values_for_type(x509.DNSName)
+        names += map(str, alternatives.get_values_for_type(x509.IPAddress))
+    return CertificateFacts(names=tuple(names), not_after=leaf.not_valid_after_utc.timestamp())
+
+
+def check_pair(certificate_path: str, certificate: bytes, key_path: str, key: bytes) -> None:
+    """
+    Check that a key belongs to a certificate.
+
+    Args:
+        certificate_path: Named in errors.
+        certificate: PEM: the certificate of the server first.
+        key_path: Named in errors.
+        key: PEM.
+
+    Raises:
+        ConfigurationError: It does not, or one of them cannot be read.
+    """
+    held = _public_key(key_path, key)
+    try:
+        certificates = x509.load_pem_x509_certificates(certificate)
+        keys = [_encoded(one.public_key()) for one in certificates]
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigurationError(
+            f"{certificate_path} has no certificate in PEM, or a damaged one."
+        ) from error
+    if keys[0] == held:
+        return
+    if held in keys:
+        raise ConfigurationError(
+            f"{certificate_path} has the certificate of the server after others: it has to be the first."
+        )
+    raise ConfigurationError(
+        f"The key in {key_path} does not belong to the certificate in {certificate_path}."
+    )
+
+
+def _public_key(path: str, key: bytes) -> bytes:
+    try:
+        return _encoded(load_pem_private_key(key, None).public_key())
+    except TypeError as error:
+        raise ConfigurationError(f"The key in {path} is encrypted: remove its passphrase.") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigurationError(f"{path} has no private key in PEM, or a damaged one.") from error
+
+
+def _encoded(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
+    return encoded
