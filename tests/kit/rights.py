@@ -151,7 +151,7 @@ class GuardedIndex(SiteInMemory):
         access = AccessControl(
             checkers=checkers,
             tokens=self.tokens,
-            rights=RightsFile.at(os.fspath(self.rights), clock),
+            rights=RightsFile.at(os.fspath(self.rights)),
             throttle=LoginThrottle(clock),
             worker=SynchronousRunner(),
             clock=clock,
