@@ -288,9 +288,6 @@ class IAccessControl(Interface):
         "Whether everyone may read every project now: a bool, cheap enough for every request."
     )
     has_users: bool = Attribute("Whether any user or token can authenticate: a bool.")
-    generation: int = Attribute(
-        "A number that changes whenever `permits` may decide differently; cheap to read."
-    )
 
     def authenticate(credentials: Credentials) -> MaybeAwaitable[Identity]:
         """
@@ -313,6 +310,24 @@ class IAccessControl(Interface):
             action: The action.
             project: A normalized name; empty for OPERATE, and for "with any project at all".
             index: The name of the index in this server; empty for the only one.
+        """
+
+
+class IKnownReaders(Interface):
+    """Access control that knows clients again, and decides at once whether they may read a project."""
+
+    def reader(project: str, key: bytes | None, user: str | None) -> Identity | None:
+        """
+        Return the client of a request to read a project, if it may and that is known without waiting.
+
+        Args:
+            project: A normalized name; empty for all projects.
+            key: The fingerprint of the Authorization field (`access.fingerprint`); None without one.
+            user: The user that a trusted proxy has authenticated; None otherwise.
+
+        Returns:
+            ANONYMOUS if everyone may read it; else the identity that `authenticate` would return and
+            that `permits` allows to read it. None says nothing: then those two decide.
         """
 
 

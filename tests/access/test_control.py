@@ -7,16 +7,21 @@ from pathlib import Path
 
 import pytest
 from twisted.cred.checkers import FilePasswordDB, InMemoryUsernamePasswordDatabaseDontUse
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from twisted_index.access.control import AnonymousAccess
+from twisted_index.access.control import AccessControl, AnonymousAccess
+from twisted_index.access.fingerprint import fingerprint
 from twisted_index.access.htpasswd import HtpasswdChecker
+from twisted_index.access.login_throttle import FREE_FAILURES, LoginThrottle
+from twisted_index.access.rights_file import RightsFile
 from twisted_index.access.tokens import TokenStore
+from twisted_index.concurrency.fair_queue import PARALLEL_HASHES
 from twisted_index.errors import TooManyRequests, Unauthorized, Unavailable
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IAccessControl, Identity
 
-from .conftest import ALICE, OnDemand, outcome
+from .conftest import ALICE, AtOnce, OnDemand, outcome
 
 CLOSED = '[groups]\ndevs = ["alice"]\n[[rule]]\nprojects = "*"\nallow = "read"\nto = "@devs"'
 
@@ -238,7 +243,7 @@ def test_failures_of_others_do_not_count(make, checker):
         identify(access, basic("bob", "x"))
 
 
-def test_behind_many_guesses_a_right_password_waits_no_longer_than_a_pause(make, tmp_path, clock):
+def test_behind_many_guesses_a_right_password_waits_no_longer_than_two_pauses(make, tmp_path, clock):
     path = tmp_path / "users"
     path.write_bytes(ALICE)
     later = OnDemand()
@@ -257,10 +262,224 @@ def test_behind_many_guesses_a_right_password_waits_no_longer_than_a_pause(make,
     for number in range(200):
         ask(f"more {number}").addErrback(lambda _: None)
     right = ask("wonderland")
-    clock.advance(2)
-    later.work()
+    for _ in range(2):
+        clock.advance(2)
+        later.work()
 
     assert outcome(right).user == "alice"
+
+
+def test_guesses_that_come_all_at_once_are_not_all_hashed_before_the_first_failure_counts(
+    make, tmp_path, clock
+):
+    path = tmp_path / "users"
+    path.write_bytes(ALICE)
+    later = OnDemand()
+    checker = HtpasswdChecker(str(path), later, clock)
+    checker.load()
+    checker._file._settled = True
+    access = make(checker)
+    for number in range(300):
+        guess = access.authenticate(basic("alice", f"guess {number}"))
+        Deferred.fromCoroutine(guess).addErrback(lambda _: None)
+    while later.waiting:
+        later.work()
+
+    assert len(later.calls) <= FREE_FAILURES + 2 * PARALLEL_HASHES
+
+
+@pytest.mark.parametrize("of_htpasswd", [True, False])
+def test_the_same_password_fifty_times_at_once_is_checked_once(
+    make, checker, tmp_path, clock, monkeypatch, of_htpasswd
+):
+    """As uv sends it, which opens fifty connections; whatever checks it."""
+    checks: list[Deferred[bytes]] = []
+    if of_htpasswd:
+        path = tmp_path / "users"
+        path.write_bytes(ALICE)
+        later = OnDemand()
+        checker = HtpasswdChecker(str(path), later, clock)
+        checker.load()
+        checker._file._settled = True
+    else:
+        monkeypatch.setattr(
+            type(checker), "requestAvatarId", lambda *_: checks.append(Deferred()) or checks[-1]
+        )
+    access = make(checker)
+    asked = [Deferred.fromCoroutine(access.authenticate(basic("alice", "wonderland"))) for _ in range(50)]
+    if of_htpasswd:
+        later.work()
+        assert len(later.calls) == 1
+    else:
+        checks[0].callback(b"alice")
+        assert len(checks) == 1
+
+    assert {outcome(one).user for one in asked} == {"alice"}
+
+
+def test_whoever_leaves_takes_nobody_along(make, checker, monkeypatch):
+    checks: list[Deferred[bytes]] = []
+    left: list[Deferred[bytes]] = []
+    monkeypatch.setattr(
+        type(checker), "requestAvatarId", lambda *_: checks.append(Deferred(left.append)) or checks[-1]
+    )
+    access = make(checker)
+    first, second, third = (
+        Deferred.fromCoroutine(access.authenticate(basic("alice", "wonderland"))) for _ in range(3)
+    )
+    for one in (first, second):
+        one.addErrback(lambda failure: failure.trap(CancelledError))
+        one.cancel()
+    assert (len(checks), left) == (2, checks[:1])
+    checks[1].callback(b"alice")
+
+    assert outcome(third).user == "alice"
+
+
+# -- Who is known
+
+
+def known(access, credentials: Credentials) -> Identity | None:
+    assert credentials.authorization is not None
+    return access.reader("numpy", fingerprint(credentials.authorization), None)
+
+
+@pytest.fixture
+def watched(make, tmp_path, worker, clock):
+    """Access for the users of a file that is old enough for its times to show a change."""
+    path = tmp_path / "users"
+    path.write_bytes(ALICE)
+    checker = HtpasswdChecker(str(path), worker, clock)
+    checker._file._wall = lambda: 1e12
+    checker.load()
+    return make(checker, rights=CLOSED), path
+
+
+def test_a_user_is_known_from_the_first_login_on_until_the_file_changes(watched, clock):
+    access, path = watched
+    alice = basic("alice", "wonderland")
+    assert known(access, alice) is None
+    identity = identify(access, alice)
+    clock.advance(1_000_000)
+    assert known(access, alice) is identity
+    assert known(access, basic("alice", "wonderlan")) is None
+    path.write_bytes(b"bob" + ALICE[5:])
+    assert known(access, alice) is None
+    with pytest.raises(Unauthorized):
+        identify(access, alice)
+
+
+def test_a_user_who_logs_in_while_the_file_changes_is_not_known_by_the_old_one(make, tmp_path, clock):
+    path = tmp_path / "users"
+    path.write_bytes(ALICE)
+    later = OnDemand()
+    checker = HtpasswdChecker(str(path), later, clock)
+    checker._file._wall = lambda: 1e12
+    checker.load()
+    access, alice = make(checker, rights=CLOSED), basic("alice", "wonderland")
+    slow = Deferred.fromCoroutine(access.authenticate(alice))
+    path.write_bytes(b"bob" + ALICE[5:])
+    checker.load()
+    later.work()
+
+    assert outcome(slow).user == "alice", "this one came before the change"
+    assert known(access, alice) is None
+
+
+def test_who_asks_after_a_change_does_not_join_a_login_from_before(make, tmp_path, clock):
+    path = tmp_path / "users"
+    path.write_bytes(ALICE)
+    later = OnDemand()
+    checker = HtpasswdChecker(str(path), later, clock)
+    checker._file._wall = lambda: 1e12
+    checker.load()
+    access, alice = make(checker, rights=CLOSED), basic("alice", "wonderland")
+    before = Deferred.fromCoroutine(access.authenticate(alice))
+    path.write_bytes(b"bob" + ALICE[5:])
+    after = Deferred.fromCoroutine(access.authenticate(alice))
+    while later.waiting:
+        later.work()
+
+    assert outcome(before).user == "alice"
+    with pytest.raises(Unauthorized):
+        outcome(after)
+
+
+def test_a_checker_that_notices_no_change_is_asked_again_after_a_minute(make, checker, clock):
+    access, alice = make(checker, rights=CLOSED), basic("alice", "wonderland")
+    identify(access, alice)
+    checker.users.clear()
+    clock.advance(59)
+    assert known(access, alice) is not None
+    clock.advance(2)
+    assert known(access, alice) is None
+    with pytest.raises(Unauthorized):
+        identify(access, alice)
+
+
+def test_a_token_is_known_until_it_is_revoked_or_expires(make, checker, tmp_path):
+    now = [2e9]
+    tokens = TokenStore(str(tmp_path), now=lambda: now[0])
+    tokens._file._wall = lambda: 1e12
+    access = make(checker, tokens=tokens, rights=CLOSED)
+    for end in ("revoked", "expired"):
+        _, secret = tokens.create(end, {Action.READ: ("*",)}, lifetime=60)
+        credentials = basic("__token__", secret)
+        for _ in range(2):
+            identify(access, credentials)
+        assert known(access, credentials) == Identity(token=end, token_permissions={Action.READ: ("*",)})
+        if end == "revoked":
+            tokens.revoke(end)
+        else:
+            now[0] += 60
+        assert known(access, credentials) is None
+        with pytest.raises(Unauthorized):
+            identify(access, credentials)
+
+
+def test_a_token_made_again_under_its_name_has_the_new_scope(make, checker, tmp_path):
+    tokens = TokenStore(str(tmp_path))
+    tokens._file._wall = lambda: 1e12
+    access = make(checker, tokens=tokens, rights=CLOSED)
+    for pattern in ("numpy", "other"):
+        _, secret = tokens.create("ci", {Action.READ: (pattern,)})
+        for _ in range(2):
+            identify(access, basic("__token__", secret))
+        assert (known(access, basic("__token__", secret)) is not None) is (pattern == "numpy")
+        tokens.revoke("ci")
+
+
+def test_changed_rights_count_for_who_is_known(make, checker, tmp_path):
+    path = tmp_path / "rights.toml"
+    path.write_text(CLOSED)
+    access = AccessControl(
+        checkers=[checker],
+        tokens=None,
+        rights=RightsFile.at(str(path)),
+        throttle=LoginThrottle(Clock()),
+        worker=AtOnce(),
+        clock=Clock(),
+    )
+    alice = basic("alice", "wonderland")
+    identify(access, alice)
+    assert known(access, alice) == Identity(user="alice", groups=frozenset({"devs"}))
+    path.write_text(CLOSED.replace("devs", "all"))
+    assert known(access, alice) == Identity(user="alice", groups=frozenset({"all"}))
+    path.write_text(CLOSED.replace('"alice"', '"bob"'))
+    assert known(access, alice) is None
+    path.write_text("")
+    assert known(access, alice) is ANONYMOUS
+
+
+def test_nothing_that_is_kept_of_a_login_holds_the_secret(watched):
+    access, _path = watched
+    alice = basic("alice", "wonderland")
+    identify(access, alice)
+    assert known(access, alice) is not None
+    (key,) = dict(access._known._logins.items())
+    assert alice.authorization is not None
+    assert len(key) == 32
+    assert key not in alice.authorization
 
 
 # -- What is cheap to ask
@@ -269,7 +488,7 @@ def test_behind_many_guesses_a_right_password_waits_no_longer_than_a_pause(make,
 def test_what_a_request_needs_to_know_is_known_without_waiting(make, checker, worker):
     access = make(checker, rights=CLOSED)
 
-    assert (access.public_read, access.has_users, access.generation) == (False, True, 1)
+    assert (access.public_read, access.has_users) == (False, True)
     assert worker.calls == []
 
 

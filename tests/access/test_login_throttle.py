@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from twisted_index.access.login_throttle import FREE_FAILURES, LoginThrottle
-from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
+from twisted_index.concurrency.fair_queue import FairQueue, QueueKey, _Lane
 from twisted_index.errors import TooManyRequests, Unauthorized
 
 WRONG = Unauthorized("Wrong.")
@@ -76,13 +76,17 @@ def test_who_guesses_waits_in_a_lane_of_its_own(throttle):
 # -- Turns
 
 
+def lane(name: bytes = b"", interval: float = 0.0):
+    return lambda: QueueKey(name, interval)
+
+
 def took(turn) -> bool:
     return turn.called
 
 
 def test_a_turn_is_had_at_once_while_there_are_any(clock):
     turns = FairQueue(clock, limit=2)
-    first, second, third = (turns.acquire(QueueKey(b"a")) for _ in range(3))
+    first, second, third = (turns.acquire(lane(b"a")) for _ in range(3))
 
     assert [took(turn) for turn in (first, second, third)] == [True, True, False]
     turns.release()
@@ -91,8 +95,8 @@ def test_a_turn_is_had_at_once_while_there_are_any(clock):
 
 def test_lanes_take_turns_however_long_one_of_them_is(clock):
     turns = FairQueue(clock, limit=1)
-    crowd = [turns.acquire(QueueKey(b"crowd")) for _ in range(100)]
-    single = turns.acquire(QueueKey(b"single"))
+    crowd = [turns.acquire(lane(b"crowd")) for _ in range(100)]
+    single = turns.acquire(lane(b"single"))
     turns.release()
     turns.release()
 
@@ -102,7 +106,7 @@ def test_lanes_take_turns_however_long_one_of_them_is(clock):
 
 def test_in_a_slow_lane_there_is_a_pause_between_turns(clock):
     turns = FairQueue(clock)
-    slow = [turns.acquire(QueueKey(b"slow", 2.0)) for _ in range(3)]
+    slow = [turns.acquire(lane(b"slow", 2.0)) for _ in range(3)]
     turns.release()
     assert sum(map(took, slow)) == 1
     clock.advance(1.9)
@@ -111,22 +115,67 @@ def test_in_a_slow_lane_there_is_a_pause_between_turns(clock):
     assert sum(map(took, slow)) == 2
 
 
-def test_in_a_slow_lane_the_youngest_goes_first(clock):
+def test_in_a_slow_lane_the_newest_and_the_oldest_go_in_turn(clock):
     turns = FairQueue(clock)
-    turns.acquire(QueueKey(b"slow", 2.0))
-    guesses = [turns.acquire(QueueKey(b"slow", 2.0)) for _ in range(100)]
-    knows = turns.acquire(QueueKey(b"slow", 2.0))
+    turns.acquire(lane(b"slow", 2.0))
+    guesses = [turns.acquire(lane(b"slow", 2.0)) for _ in range(100)]
+    newest = turns.acquire(lane(b"slow", 2.0))
+    turns.release()
+    clock.advance(2)
     turns.release()
     clock.advance(2)
 
-    assert took(knows)
-    assert not any(map(took, guesses))
+    assert took(newest)
+    assert list(map(took, guesses)) == [True] + [False] * 99
+
+
+def test_guesses_that_keep_coming_keep_no_other_waiting_for_ever(clock):
+    turns = FairQueue(clock)
+    waiting = [turns.acquire(lane(b"slow", 2.0)) for _ in range(3)]
+    for _ in range(8):
+        waiting.append(turns.acquire(lane(b"slow", 2.0)))
+        clock.advance(2)
+        turns.release()
+
+    assert all(map(took, waiting[:3]))
+
+
+def test_the_lane_is_chosen_again_when_the_turn_has_come(clock):
+    """Who came before the first failure was counted must not be checked without a pause for that."""
+    turns, is_slow = FairQueue(clock, limit=1), []
+
+    def choose() -> QueueKey:
+        return QueueKey(b"slow", 2.0) if is_slow else QueueKey(b"place")
+
+    crowd = [turns.acquire(choose) for _ in range(100)]
+    other = turns.acquire(lane(b"place"))
+    is_slow.append(True)
+    turns.release()
+    assert sum(map(took, crowd)) == 2, "the first of those in the slow lane went without a pause"
+    turns.release()
+    assert took(other)
+    turns.release()
+    assert sum(map(took, crowd)) == 2
+    clock.advance(2)
+    assert sum(map(took, crowd)) == 3
+
+
+def test_a_turn_is_found_without_a_look_at_every_lane(clock, monkeypatch):
+    turns = FairQueue(clock, limit=1)
+    for number in range(1000):
+        turns.acquire(lane(b"%d" % number))
+    seen = []
+    monkeypatch.setattr(_Lane, "take", lambda self: seen.append(self) or self.waiting.pop(0))
+    turns.release()
+
+    assert len(turns._order) == len(turns._lanes) == 999, "the first lane, in which none waits, was dropped"
+    assert [found.name for found in seen] == [b"1"]
 
 
 def test_everybody_gets_a_turn_at_last(clock):
     turns = FairQueue(clock)
-    waiting = [turns.acquire(QueueKey(b"slow", 2.0)) for _ in range(20)]
-    waiting += [turns.acquire(QueueKey(b"%d" % (number % 3))) for number in range(20)]
+    waiting = [turns.acquire(lane(b"slow", 2.0)) for _ in range(20)]
+    waiting += [turns.acquire(lane(b"%d" % (number % 3))) for number in range(20)]
     done = 0
     for _ in range(100):
         for _ in range(sum(map(took, waiting)) - done):
@@ -139,8 +188,8 @@ def test_everybody_gets_a_turn_at_last(clock):
 
 def test_whoever_leaves_is_not_waited_for(clock):
     turns = FairQueue(clock, limit=1)
-    turns.acquire(QueueKey())
-    gone, stays = turns.acquire(QueueKey()), turns.acquire(QueueKey())
+    turns.acquire(lane())
+    gone, stays = turns.acquire(lane()), turns.acquire(lane())
     gone.addErrback(lambda _: None)
     gone.cancel()
     turns.release()
@@ -151,9 +200,9 @@ def test_whoever_leaves_is_not_waited_for(clock):
 def test_no_timer_runs_and_nothing_is_kept_when_nobody_waits(clock):
     turns = FairQueue(clock)
     for number in range(10):
-        turns.acquire(QueueKey(b"%d" % number, 2.0))
+        turns.acquire(lane(b"%d" % number, 2.0))
         turns.release()
     assert clock.getDelayedCalls() == []
     clock.advance(2)
-    turns.acquire(QueueKey())
+    turns.acquire(lane())
     assert len(turns._lanes) <= 1

@@ -14,6 +14,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from tests.kit.rights import basic
+from twisted_index.access.login_throttle import FREE_FAILURES
 from twisted_index.config.layers import ConfigSources, changed_settings
 from twisted_index.config.reload import ConfigReloader, reloadable
 from twisted_index.config.settings import (
@@ -314,9 +316,10 @@ class Server:
     def change(self, text: str) -> None:
         self.path.write_text(self._whole(text))
 
-    def ask(self, path: str, form: bytes | None = None) -> tuple[int, bytes]:
+    def ask(self, path: str, form: bytes | None = None, user: str | None = None) -> tuple[int, bytes]:
         if form is None:
-            self._connection.request("GET", path)
+            authorization = {} if user is None else {"Authorization": basic(*user.split(":"))}
+            self._connection.request("GET", path, headers=authorization)
         else:
             fields = {"Content-Type": "multipart/form-data; boundary=b"}
             self._connection.request("POST", path, form, fields)
@@ -376,6 +379,22 @@ def test_rights_close_an_index_that_had_none(server):
     server.change('rights = "rights.toml"\nauth = "memory:alice:secret"\n')
     assert server.becomes(page, lambda answer: answer[0] == 401)
     assert [server.ask(path)[0] for path in (page, file, "/simple/")] == [401] * 3
+
+
+def test_failed_logins_count_on_when_users_change(server):
+    """Else a guess could be made as if it were the first after each change."""
+    closed = 'rights = "rights.toml"\nauth = "memory:alice:secret"\n'
+    (server.folder / "rights.toml").write_text('[[rule]]\nprojects = "*"\nallow = "read"\nto = "users"\n')
+    server.start(closed)
+    found = [server.ask("/simple/", user="alice:guess")[0] for _ in range(FREE_FAILURES + 1)]
+    assert found == [401] * FREE_FAILURES + [429]
+
+    server.change(closed.replace("alice:secret", "alice:secret:bob:builder"))
+    until = time.monotonic() + 20
+    while server.ask("/simple/", user="bob:builder")[0] != 200:
+        assert time.monotonic() < until
+    assert server.ask("/simple/", user="alice:guess")[0] == 429
+    assert server.ask("/simple/", user="alice:secret")[0] == 200
 
 
 def _form(filename: str, content: bytes) -> bytes:

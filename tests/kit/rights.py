@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from twisted_index.interfaces import Action, AuditEvent
 from twisted_index.simple.model import ProjectStatus
 from twisted_index.testing import Connection, MemorySource, SiteInMemory, SynchronousRunner, make_wheel
 from twisted_index.web.resource import IndexResource
+from twisted_index.web.server.access_log import AccessLog
 from twisted_index.web.server.site import IndexSite
 
 #: `open-lib` is everyone's, `secret-lib` Alice's, and Carol may do everything with `shared-lib` but read.
@@ -117,6 +119,7 @@ class GuardedIndex(SiteInMemory):
         folder: For the file, and for tokens.
         rights: What is in it at first.
         users: Whether there are users.
+        checkers: Of more users.
     """
 
     def __init__(
@@ -131,6 +134,8 @@ class GuardedIndex(SiteInMemory):
         cors: bool = False,
         clock: Clock | None = None,
         store: Any = None,
+        checkers: Sequence[ICredentialsChecker] = (),
+        access_log: AccessLog | None = None,
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -140,25 +145,26 @@ class GuardedIndex(SiteInMemory):
         self.source = source or MemorySource(SECRET, PUBLIC, SHARED)
         self.store = store or NotingStore()
         self.tokens = TokenStore(str(folder / "state"), now=clock.seconds)
-        checkers: list[ICredentialsChecker] = []
+        checkers = list(checkers)
         if users:
             known = InMemoryUsernamePasswordDatabaseDontUse()
             for user, password in PASSWORDS.items():
                 known.addUser(user.encode(), password.encode())
             checkers.append(known)
         trusted = TrustedProxies(proxies)
-        access = AccessControl(
+        self.throttle = LoginThrottle(clock)
+        self.access = AccessControl(
             checkers=checkers,
             tokens=self.tokens,
-            rights=RightsFile.at(os.fspath(self.rights), clock),
-            throttle=LoginThrottle(clock),
+            rights=RightsFile.at(os.fspath(self.rights)),
+            throttle=self.throttle,
             worker=SynchronousRunner(),
             clock=clock,
             proxies_assert_users=trusted.asserts_users,
         )
         self.resource = IndexResource(
             self.source,
-            access=access,
+            access=self.access,
             store=self.store,
             audit_log=audit_log,
             upload_settings=UploadSettings(upload=True),
@@ -166,7 +172,7 @@ class GuardedIndex(SiteInMemory):
             proxies=trusted,
             cors=cors,
         )
-        site = IndexSite(self.resource, reactor=clock)
+        site = IndexSite(self.resource, reactor=clock, access_log=access_log)
         super().__init__(site, clock)
         assert site.fast_path is not None
         self._answer_shortly = site.fast_path.try_answer

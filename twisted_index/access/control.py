@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -14,13 +16,23 @@ from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from twisted_index.access.authorization_header import TOKEN_USER, PresentedCredentials, parse_authorization
+from twisted_index.access.fingerprint import fingerprint
+from twisted_index.access.known_identities import IWatchedUsers, KnownIdentities
 from twisted_index.access.rights import default_rights
 from twisted_index.access.tokens import identifier_of
+from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import ConfigurationError, Unauthorized, Unavailable
-from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IAccessControl, Identity
+from twisted_index.interfaces import (
+    ANONYMOUS,
+    Action,
+    Credentials,
+    IAccessControl,
+    Identity,
+    IKnownReaders,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -35,6 +47,9 @@ _log = Logger()
 #: Seconds between checks for a first token.
 _CHECK_SECONDS = 1.0
 
+#: Seconds for which a login is remembered where the checker notices no change of its users.
+_UNWATCHED_SECONDS = 60.0
+
 
 class _IUser(Interface):
     """The interface requested of the portal: an Identity."""
@@ -44,19 +59,15 @@ class _IUser(Interface):
 class _Realm:
     """Turns the name that a checker returns into an Identity."""
 
-    def __init__(self, rights: IRightsProvider) -> None:
-        self._rights = rights
-
-    def identity(self, user: str) -> Identity:
-        """Return the identity of a user."""
-        return Identity(user=user, groups=self._rights.current().groups_of(user))
+    def __init__(self, known: KnownIdentities) -> None:
+        self._known = known
 
     def requestAvatar(self, avatarId: object, mind: object, *interfaces: type[Interface]) -> Any:
         """Return the identity to the portal; logout needs no action."""
         if _IUser not in interfaces or not isinstance(avatarId, (bytes, str)):
             raise NotImplementedError("Only users have an identity.")
         user = avatarId if isinstance(avatarId, str) else avatarId.decode("utf-8", "replace")
-        return _IUser, self.identity(user), lambda: None
+        return _IUser, self._known.user(user), lambda: None
 
 
 @implementer(IUsernamePassword)
@@ -67,10 +78,16 @@ class UsernamePassword:
     Args:
         username: The user name, UTF-8.
         password: The password, UTF-8.
-        queue_key: The queue in which the password waits to be hashed.
+        queue_key: Returns where the password waits to be hashed; see `FairQueue.acquire`.
+
+    Attributes:
+        validity: Returns whether the checker that has accepted the password still would; None if it
+            does not notice changes.
     """
 
-    def __init__(self, username: bytes, password: bytes, queue_key: QueueKey) -> None:
+    validity: Callable[[], bool] | None = None
+
+    def __init__(self, username: bytes, password: bytes, queue_key: Callable[[], QueueKey]) -> None:
         self.username = username
         self.password = password
         self.queue_key = queue_key
@@ -98,9 +115,12 @@ class CheckerChain:
         """Return the result of the first checker that accepts the user."""
         return Deferred.fromCoroutine(self._try_checkers(credentials))
 
-    async def _try_checkers(self, credentials: IUsernamePassword) -> Any:
+    async def _try_checkers(self, credentials: Any) -> Any:
         unavailable: Unavailable | None = None
         for checker in self._checkers:
+            watched = IWatchedUsers(checker, None)
+            # Before the password is checked, so that a change meanwhile is noticed.
+            credentials.validity = None if watched is None else watched.validity()
             try:
                 return await maybeDeferred(checker.requestAvatarId, credentials)
             except LoginFailed:
@@ -111,7 +131,28 @@ class CheckerChain:
         raise unavailable or UnauthorizedLogin()
 
 
-@implementer(IAccessControl)
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """
+    A login; equal attempts are made once for all who wait.
+
+    Attributes:
+        key: The fingerprint of the Authorization field.
+        address: The client's; clients of other addresses wait in queues of their own.
+    """
+
+    key: bytes
+    address: str
+    presented: PresentedCredentials = field(compare=False)
+
+    @property
+    def subject(self) -> str:
+        """What failures are counted for."""
+        user = self.presented.user
+        return f"token {identifier_of(self.presented.secret)}" if user is None else f"user {user}"
+
+
+@implementer(IAccessControl, IKnownReaders)
 class AccessControl:
     """
     Users and tokens with their rights.
@@ -137,8 +178,10 @@ class AccessControl:
         clock: IReactorTime,
         proxies_assert_users: bool = False,
     ) -> None:
-        self._realm = _Realm(rights)
-        self._portal = Portal(self._realm, [CheckerChain(checkers)]) if checkers else None
+        self._known = KnownIdentities(rights)
+        self._portal = Portal(_Realm(self._known), [CheckerChain(checkers)]) if checkers else None
+        self._logins: FreshSingleFlight[_Attempt, Identity] = FreshSingleFlight(self._log_in, abandon=True)
+        self.reader = self._known.reader
         self._tokens = tokens
         self._rights = rights
         self._throttle = throttle
@@ -153,11 +196,6 @@ class AccessControl:
     def public_read(self) -> bool:
         """Whether everyone may read every project now."""
         return self._rights.current().public_read
-
-    @property
-    def generation(self) -> int:
-        """A number that changes with the rights; the scope of a token is fixed."""
-        return self._rights.generation
 
     @property
     def has_users(self) -> bool:
@@ -177,44 +215,60 @@ class AccessControl:
         send some; so does one without users where everyone may upload, but for those of tokens.
         """
         if credentials.user is not None:
-            return self._realm.identity(credentials.user)
+            return self._known.user(credentials.user)
         if credentials.authorization is None or (self._portal is None and not self._has_tokens()):
             return ANONYMOUS
-        presented = parse_authorization(credentials.authorization)
-        subject = (
-            f"token {identifier_of(presented.secret)}" if presented.user is None else f"user {presented.user}"
-        )
+        key = fingerprint(credentials.authorization)
+        known = self._known.find(key)
+        if known is not None:
+            return known
+        attempt = _Attempt(key, credentials.address, parse_authorization(credentials.authorization))
         try:
-            if presented.user is None:
-                return await self._authenticate_token(presented.secret)
-            return await self._authenticate_user(
-                presented, presented.user, self._throttle.queue_for(credentials.address, subject)
-            )
+            return await self._logins.run(attempt)
         except Unauthorized as error:
-            raise self._throttle.record_failure(credentials.address, subject, error) from None
+            raise self._throttle.record_failure(attempt.address, attempt.subject, error) from None
 
-    async def _authenticate_user(
-        self, presented: PresentedCredentials, user: str, queue_key: QueueKey
-    ) -> Identity:
+    async def _log_in(self, attempt: _Attempt) -> Identity:
+        known = self._known.find(attempt.key)
+        if known is not None:
+            return known
+        user = attempt.presented.user
+        if user is None:
+            return await self._authenticate_token(attempt)
+        return await self._authenticate_user(attempt, user)
+
+    async def _authenticate_user(self, attempt: _Attempt, user: str) -> Identity:
+        secret = attempt.presented.secret
         if self._portal is None and self.permits(ANONYMOUS, Action.UPLOAD):
             return ANONYMOUS
         if self._portal is None:
             raise Unauthorized(f"This server has no users, only tokens; use the user name {TOKEN_USER}.")
-        credentials = UsernamePassword(user.encode(), presented.secret, queue_key)
+        queue_key = partial(self._throttle.queue_for, attempt.address, attempt.subject)
+        credentials = UsernamePassword(user.encode(), secret, queue_key)
         try:
             login: Any = await self._portal.login(credentials, None, _IUser)
         except LoginFailed:
-            hint = f" For a token, use the user name {TOKEN_USER}." if identifier_of(presented.secret) else ""
+            hint = f" For a token, use the user name {TOKEN_USER}." if identifier_of(secret) else ""
             raise Unauthorized(f"The user name or password is wrong.{hint}") from None
         _interface, identity, _logout = login
         result: Identity = identity
+        self._known.remember(attempt.key, result, credentials.validity or self._for_a_while())
         return result
 
-    async def _authenticate_token(self, secret: bytes) -> Identity:
-        if self._tokens is None:
+    def _for_a_while(self) -> Callable[[], bool]:
+        until = self._clock.seconds() + _UNWATCHED_SECONDS
+        return lambda: self._clock.seconds() < until
+
+    async def _authenticate_token(self, attempt: _Attempt) -> Identity:
+        tokens = self._tokens
+        if tokens is None:
             raise Unauthorized("This server has no tokens.")
-        token = self._tokens.find(await self._read(self._tokens), secret)
-        return Identity(token=token.name, token_permissions=token.permissions)
+        # Before the tokens are read, so that a change meanwhile is noticed.
+        unchanged = tokens.validity()
+        token = tokens.find(await self._read(tokens), attempt.presented.secret)
+        identity = Identity(token=token.name, token_permissions=token.permissions)
+        self._known.remember(attempt.key, identity, lambda: not tokens.has_expired(token) and unchanged())
+        return identity
 
     async def _read(self, tokens: TokenStore) -> Mapping[str, Token]:
         """Return the tokens, read again if their file has changed."""
@@ -252,7 +306,6 @@ class AnonymousAccess:
 
     public_read = True
     has_users = False
-    generation = 1
 
     def __init__(self, *, anonymous_upload: bool = False) -> None:
         self._rights = default_rights(anonymous_upload=anonymous_upload)

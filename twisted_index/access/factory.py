@@ -22,7 +22,6 @@ from twisted_index.access.rights_file import FixedRights, IRightsProvider, Right
 from twisted_index.access.tokens import TokenStore
 from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
-from twisted_index.concurrency.single_flight import SharedResult
 from twisted_index.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ def make_access(
     state: str | None,
     reactor: IReactorTime,
     worker: IThreadRunner,
+    throttle: LoginThrottle | None = None,
 ) -> IAccessControl:
     """
     Build access control.
@@ -64,14 +64,15 @@ def make_access(
         state: Absolute path of the state folder, which holds the tokens; None without one.
         reactor: The clock.
         worker: Hashes passwords.
+        throttle: Counts failed logins; the same when settings are reloaded. None for a new one.
 
     Raises:
         ConfigurationError: A setting cannot work.
     """
     if guarding.rights is not None and publishing.anonymous_upload:
         raise ConfigurationError(_CONFLICTING_RIGHTS)
-    turns = FairQueue(reactor)
-    checkers = [make_checker(description, reactor, worker, turns) for description in guarding.auth]
+    throttle = throttle or LoginThrottle(reactor)
+    checkers = [make_checker(description, reactor, worker, throttle.turns) for description in guarding.auth]
     tokens = TokenStore(state) if state is not None else None
     if tokens is not None:
         tokens.read()
@@ -84,17 +85,17 @@ def make_access(
     return AccessControl(
         checkers=checkers,
         tokens=tokens,
-        rights=_rights(guarding, publishing, reactor),
-        throttle=LoginThrottle(reactor),
+        rights=_rights(guarding, publishing),
+        throttle=throttle,
         worker=worker,
         clock=reactor,
         proxies_assert_users=proxied,
     )
 
 
-def _rights(guarding: AccessSettings, publishing: UploadSettings, clock: IReactorTime) -> IRightsProvider:
+def _rights(guarding: AccessSettings, publishing: UploadSettings) -> IRightsProvider:
     if guarding.rights is not None:
-        return RightsFile.at(guarding.rights, clock)
+        return RightsFile.at(guarding.rights)
     return FixedRights(default_rights(anonymous_upload=publishing.anonymous_upload))
 
 
@@ -217,18 +218,13 @@ class _InThread:
         return Deferred.fromCoroutine(self._check(credentials))
 
     async def _check(self, credentials: Any) -> Any:
-        await self._turns.acquire(getattr(credentials, "queue_key", QueueKey()))
-        # A client may leave, but the turn lasts as long as the thread is busy.
-        avatar_id = await SharedResult(Deferred.fromCoroutine(self._run(credentials))).wait()
+        avatar_id = await self._turns.run(
+            getattr(credentials, "queue_key", QueueKey),
+            lambda: self._worker.run(_call, self._checker.requestAvatarId, credentials),
+        )
         if avatar_id is None:
             raise UnauthorizedLogin
         return avatar_id
-
-    async def _run(self, credentials: Any) -> Any:
-        try:
-            return await self._worker.run(_call, self._checker.requestAvatarId, credentials)
-        finally:
-            self._turns.release()
 
 
 def _call(check: Callable[[Any], Deferred[Any]], credentials: Any) -> Any:

@@ -8,11 +8,8 @@ when it changes, and hashes passwords in threads.
 from __future__ import annotations
 
 import codecs
-import hashlib
-import hmac
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -25,10 +22,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.access.authorization_header import MAX_PASSWORD, TOKEN_USER
+from twisted_index.access.fingerprint import fingerprint
+from twisted_index.access.known_identities import IWatchedUsers
 from twisted_index.access.password_hashes import NEEDS_EXTRA, PasswordHash, parse_hash
 from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
 from twisted_index.concurrency.lru import LRU
-from twisted_index.concurrency.single_flight import SharedResult
+from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import ConfigurationError, Unavailable
 from twisted_index.files.watched_file import WatchedFile
 
@@ -101,7 +100,7 @@ def _parse_line(line: bytes) -> tuple[bytes, PasswordHash]:
     return user, parse_hash(rest.partition(b":")[0])
 
 
-@implementer(ICredentialsChecker)
+@implementer(ICredentialsChecker, IWatchedUsers)
 class HtpasswdChecker:
     """
     Checks passwords against an htpasswd file.
@@ -125,10 +124,7 @@ class HtpasswdChecker:
         self._file = WatchedFile(path, parse_users)
         self._users: Users | None = None
         self._last_error = ""
-        self._reading: SharedResult[Users] | None = None
-        self._checks: dict[bytes, SharedResult[bool]] = {}
-        # Keys the digests of cached passwords, so that they are useless outside this process.
-        self._key = secrets.token_bytes(32)
+        self._reading: FreshSingleFlight[None, Users] = FreshSingleFlight(self._read)
         self._known = LRU[bytes, float](_MAX_CACHED)
 
     def load(self) -> Users:
@@ -153,7 +149,7 @@ class HtpasswdChecker:
         Check a password.
 
         Args:
-            credentials: Provides IUsernamePassword; may have a `queue_key`.
+            credentials: Provides IUsernamePassword; may have a `queue_key`, see `FairQueue.acquire`.
 
         Returns:
             The user's name, UTF-8; fails with UnauthorizedLogin, or Unavailable if the file is unreadable.
@@ -169,37 +165,33 @@ class HtpasswdChecker:
         cache_key = self._cache_key(user, password, stored)
         if stored is not None and self._is_cached(cache_key):
             return user
-        matches = await self._check(
-            cache_key, stored or users.dummy_hash, password, getattr(credentials, "queue_key", QueueKey())
+        compared = stored or users.dummy_hash
+        matches = compared is not None and await self._queue.run(
+            getattr(credentials, "queue_key", QueueKey),
+            lambda: self._worker.run(compared.matches, password),
         )
         if stored is None or not matches:
             raise UnauthorizedLogin
         self._remember(cache_key)
         return user
 
+    def validity(self) -> Callable[[], bool]:
+        """See `IWatchedUsers`."""
+        return self._file.validity()
+
     # -- The file
 
     async def _current(self) -> Users:
         """Return the current users, reading a changed file once for all waiting requests."""
-        if self._users is not None and not self._file.changed():
-            return self._users
-        reading = self._reading
-        if reading is None:
-            work = Deferred.fromCoroutine(self._read())
-            reading = SharedResult(work)
-            self._reading = None if work.called else reading
-        return await reading.wait()
+        users = self._file.cached()
+        return await self._reading.run(None) if users is None else users
 
-    async def _read(self) -> Users:
+    async def _read(self, _key: None) -> Users:
         try:
             users = await self._worker.run(self._file.read)
         except (OSError, ConfigurationError) as error:
-            # An unreadable file must not authenticate a removed user.
-            self._users = None
             self._log_error(getattr(error, "strerror", None) or str(error))
             raise Unavailable("Passwords cannot be checked right now.") from error
-        finally:
-            self._reading = None
         self._set_users(users)
         return users
 
@@ -228,38 +220,7 @@ class HtpasswdChecker:
 
     def _cache_key(self, user: bytes, password: bytes, stored: PasswordHash | None) -> bytes:
         """Digest everything that the result depends on."""
-        text = stored.text if stored is not None else b""
-        parts = b"".join(len(part).to_bytes(4, "big") + part for part in (user, password, text))
-        return hmac.digest(self._key, parts, hashlib.sha256)
-
-    async def _check(
-        self, cache_key: bytes, stored: PasswordHash | None, password: bytes, queue_key: QueueKey
-    ) -> bool:
-        """Hash a password, once for all concurrent requests with it."""
-        if stored is None:
-            return False
-        shared = self._checks.get(cache_key)
-        if shared is None:
-            turn = self._queue.acquire(queue_key)
-            work = Deferred.fromCoroutine(self._hash(cache_key, stored, password, turn))
-            # Without clients the turn is given up, or guesses would pile up. A hash that has begun goes on,
-            # since its thread cannot be stopped.
-            shared = SharedResult(work, turn.cancel)
-            if not work.called:
-                self._checks[cache_key] = shared
-        return await shared.wait()
-
-    async def _hash(
-        self, cache_key: bytes, stored: PasswordHash, password: bytes, turn: Deferred[None]
-    ) -> bool:
-        try:
-            await turn
-            try:
-                return await self._worker.run(stored.matches, password)
-            finally:
-                self._queue.release()
-        finally:
-            self._checks.pop(cache_key, None)
+        return fingerprint(user, password, stored.text if stored is not None else b"")
 
     def _is_cached(self, cache_key: bytes) -> bool:
         expires = self._known.get(cache_key)

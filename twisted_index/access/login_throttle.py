@@ -5,10 +5,10 @@ A correct password is never refused, however many wrong ones came before it from
 otherwise any client behind that address could lock a user out. So the server checks every password.
 After a few failures it checks those for the same user from the same address one at a time, with a
 pause between them (see `concurrency.fair_queue`), and answers 429. A correct password may have to wait
-for such a pause, at most two seconds unless someone is guessing at that moment; one that was correct
-within the last minute does not wait. A success does not reset the count, since the attacker may share
-the address with the user. Guessing many users, or from many addresses, is limited only by the number
-of parallel hashes: a firewall can act on the 401s and 429s in the access log.
+for two such pauses, at most four seconds, and for longer only while guesses come faster than they are
+checked; one that was correct before does not wait. A success does not reset the count, since the
+attacker may share the address with the user. Guessing many users, or from many addresses, is limited
+only by the number of parallel hashes: a firewall can act on the 401s and 429s in the access log.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from twisted_index.concurrency.fair_queue import QueueKey
+from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import TooManyRequests, Unauthorized
 
@@ -43,16 +43,20 @@ _MOST_KEPT = 10_000
 
 class LoginThrottle:
     """
-    The failures of the last minute.
+    The failures of the last minute, and the queue in which passwords wait to be hashed.
 
     Args:
         clock: Reactor.
         limit: Pairs of user and address that are kept.
+
+    Attributes:
+        turns: The queue.
     """
 
     def __init__(self, clock: IReactorTime, limit: int = _MOST_KEPT) -> None:
         self._clock = clock
         self._failures = LRU[bytes, "deque[float]"](limit)
+        self.turns = FairQueue(clock)
 
     def queue_for(self, address: str, who: str) -> QueueKey:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from twisted.logger import Logger
 
@@ -10,30 +10,18 @@ from twisted_index.access.rights import Rights, parse_rights
 from twisted_index.errors import ConfigurationError
 from twisted_index.files.watched_file import WatchedFile
 
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
-
 _log = Logger()
-
-#: Seconds between checks of the file: every request needs the rights.
-_CHECK_SECONDS = 1.0
 
 
 class IRightsProvider(Protocol):
     """The current rights."""
 
-    @property
-    def generation(self) -> int:
-        """A number that changes with the rights; reading it checks the file for a change."""
-
     def current(self) -> Rights:
-        """Return the current rights."""
+        """Return the current rights: the very same object until they change."""
 
 
 class FixedRights:
     """Rights that never change."""
-
-    generation = 1
 
     def __init__(self, rights: Rights) -> None:
         self._rights = rights
@@ -45,25 +33,21 @@ class FixedRights:
 
 class RightsFile:
     """
-    The rights of a file, at most a second old.
+    The rights of a file as it is now.
 
     Read in the reactor thread: every request needs the rights synchronously, and the file has a few
-    hundred bytes.
+    hundred bytes. A look whether it has changed costs one `stat`.
 
     Args:
         file: The rights file.
-        clock: The reactor.
 
     Raises:
         ConfigurationError: The file is unreadable or invalid. Later, the error of such a file is logged,
             and the rights stay unchanged.
     """
 
-    def __init__(self, file: WatchedFile[Rights], clock: IReactorTime) -> None:
+    def __init__(self, file: WatchedFile[Rights]) -> None:
         self._file = file
-        self._clock = clock
-        self._generation = 1
-        self._checked_at = clock.seconds()
         self._last_error = ""
         try:
             self._rights = file.read()
@@ -71,23 +55,14 @@ class RightsFile:
             raise ConfigurationError(_unreadable(file.path, error)) from error
 
     @classmethod
-    def at(cls, path: str, clock: IReactorTime) -> RightsFile:
+    def at(cls, path: str) -> RightsFile:
         """Create it for the absolute path of a file."""
-        return cls(WatchedFile(path, lambda data: rights_from_bytes(data, path)), clock)
-
-    @property
-    def generation(self) -> int:
-        """A number that changes with the rights."""
-        self.current()
-        return self._generation
+        return cls(WatchedFile(path, lambda data: rights_from_bytes(data, path)))
 
     def current(self) -> Rights:
         """Return the current rights."""
-        now = self._clock.seconds()
-        if now - self._checked_at >= _CHECK_SECONDS:
-            self._checked_at = now
-            if self._file.changed():
-                self._read()
+        if self._file.changed():
+            self._read()
         return self._rights
 
     def _read(self) -> None:
@@ -103,7 +78,6 @@ class RightsFile:
             self._last_error = ""
             if rights is not self._rights:
                 self._rights = rights
-                self._generation += 1
                 _log.info("Reloaded the rights: {path}", path=self._file.path)
 
     def _log_error(self, objection: str) -> None:

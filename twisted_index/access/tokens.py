@@ -76,7 +76,6 @@ class TokenStore:
         self._path = os.path.join(self._folder, "tokens.json")
         self._now = now
         self._file = WatchedFile(self._path, lambda data: _parse(data, self._path))
-        self._latest: Mapping[str, Token] | None = None
 
     @property
     def path(self) -> str:
@@ -89,7 +88,15 @@ class TokenStore:
 
     def cached(self) -> Mapping[str, Token] | None:
         """Return what `read` gave, if it would give the same again: one call of `stat`."""
-        return None if self._file.changed() else self._latest
+        return self._file.cached()
+
+    def validity(self) -> Callable[[], bool]:
+        """Return a check whether the tokens are still those of now; see `WatchedFile.validity`."""
+        return self._file.validity()
+
+    def has_expired(self, token: Token) -> bool:
+        """Return whether a token has expired."""
+        return token.expires is not None and self._now() >= token.expires.timestamp()
 
     def read(self) -> Mapping[str, Token]:
         """
@@ -101,14 +108,12 @@ class TokenStore:
         Raises:
             ConfigurationError: The file cannot be read, or was damaged.
         """
-        self._latest = None
         try:
-            self._latest = tokens = self._file.read()
+            return self._file.read()
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the tokens cannot be read: {error.strerror}.") from error
-        return tokens
 
     def create(
         self, name: str, scope: TokenPermissions, *, lifetime: float | None = None
@@ -184,7 +189,7 @@ class TokenStore:
         right = hmac.compare_digest(_digest(secret), token.sha256 if token else _NO_DIGEST)
         if token is None or not right:
             raise Unauthorized("This token is not valid.")
-        if token.expires is not None and self._moment(0.0) >= token.expires:
+        if self.has_expired(token):
             raise Unauthorized(f"The token {token.name} has expired.")
         return replace(token, permissions=with_implied_permissions(token.permissions))
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from twisted_index.access.authorization_header import TOKEN_USER
+from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ UNIX = "unix"
 
 #: Prefix of proxies that authenticate users.
 _USERS = "users:"
+
+#: Peers whose addresses are compared with the networks once.
+_MOST_PEERS = 1024
 
 #: Hops to read, from the right.
 _MAX_HOPS = 32
@@ -98,6 +102,7 @@ class _Peers:
         texts = tuple(descriptions)
         self._unix = UNIX in texts
         self._networks = [_network(text) for text in texts if text != UNIX]
+        self._compared = LRU[str, bool](_MOST_PEERS)
 
     def __bool__(self) -> bool:
         return self._unix or bool(self._networks)
@@ -105,8 +110,12 @@ class _Peers:
     def __contains__(self, peer: str) -> bool:
         if peer == UNIX:
             return self._unix
-        address = _address(peer.partition("%")[0])
-        return address is not None and any(address in network for network in self._networks)
+        found = self._compared.get(peer)
+        if found is None:
+            address = _address(peer.partition("%")[0])
+            found = address is not None and any(address in network for network in self._networks)
+            self._compared.put(peer, found)
+        return found
 
 
 class TrustedProxies:
@@ -139,6 +148,10 @@ class TrustedProxies:
         """Return whether a peer is a trusted proxy; takes a textual address, or `unix`."""
         return peer in self._all
 
+    def user(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
+        """Return the user that a peer has authenticated; None unless it is trusted to do so."""
+        return _user(fields) if peer in self._asserting else None
+
     def client(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> ForwardedClient:
         """
         Identify the client behind a peer.
@@ -153,7 +166,7 @@ class TrustedProxies:
         peer_address = "" if peer == UNIX else peer
         if not self.trusts(peer):
             return ForwardedClient(address=peer_address)
-        user = _user(fields) if peer in self._asserting else None
+        user = self.user(peer, fields)
         hop = self._outermost(fields)
         if hop is None:
             return ForwardedClient(address=peer_address, user=user)

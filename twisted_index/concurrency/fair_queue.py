@@ -3,19 +3,29 @@ A fair queue for password hashing.
 
 Password hashing is deliberately slow, so one client sending many passwords could starve the rest. So only
 a few are hashed at once, and the others wait in lanes that take turns, one lane per client network. Guesses
-wait in a lane of their own, with a pause after each. The queue refuses nothing: a correct password goes
-before all guesses that came earlier, and waits for those that come later from the same address.
+wait in a lane of their own, with a pause after each. The queue refuses nothing. In a lane with pauses the
+newest and the oldest go in turn: a correct password overtakes a heap of earlier guesses, and later ones,
+however many, do not keep it waiting for ever.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from twisted_index.concurrency.single_flight import SharedResult
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+T = TypeVar("T")
 
 #: How many are hashed at once. The worker has more threads, and files are read in the others.
 PARALLEL_HASHES = 2
@@ -35,19 +45,47 @@ class QueueKey:
     interval: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """
+    A waiter for a turn.
+
+    Attributes:
+        arrival: Its number.
+        choose: Returns where it has to wait now.
+    """
+
+    arrival: int
+    choose: Callable[[], QueueKey]
+    turn: Deferred[None]
+    lane: _Lane
+
+
+@dataclass(slots=True, eq=False)
 class _Lane:
     """
     Those who wait under one name.
 
     Attributes:
         ready: Reactor seconds from which the next may go.
-        waiting: The youngest last.
+        waiting: By arrival.
     """
 
+    name: bytes
     ready: float
     interval: float = 0.0
-    waiting: list[Deferred[None]] = field(default_factory=list)
+    waiting: list[_Waiter] = field(default_factory=list)
+    _oldest_is_next: bool = False
+
+    def join(self, waiter: _Waiter) -> None:
+        waiter.lane = self
+        insort(self.waiting, waiter, key=lambda other: other.arrival)
+
+    def take(self) -> _Waiter:
+        """Take the one who is next."""
+        oldest = self._oldest_is_next or not self.interval
+        self._oldest_is_next = not oldest
+        return self.waiting.pop(0 if oldest else -1)
 
 
 class FairQueue:
@@ -63,18 +101,43 @@ class FairQueue:
         self._clock = clock
         self._free = limit
         self._lanes: dict[bytes, _Lane] = {}
+        # Each lane once, by `ready`; lanes that are ready at the same moment in the order of their turns.
+        self._order: list[tuple[float, int, _Lane]] = []
+        self._numbers = count()
+        self._waiting = 0
         self._timer: IDelayedCall | None = None
 
-    def acquire(self, key: QueueKey) -> Deferred[None]:
+    async def run(self, choose: Callable[[], QueueKey], work: Callable[[], Awaitable[T]]) -> T:
+        """
+        Wait for a turn, and do some work in it.
+
+        A caller that is cancelled gives up its turn. Once the work has begun it goes on, since no thread
+        can be stopped, and so does the turn.
+        """
+        await self.acquire(choose)
+        return await SharedResult(Deferred.fromCoroutine(self._work(work))).wait()
+
+    async def _work(self, work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await work()
+        finally:
+            self.release()
+
+    def acquire(self, choose: Callable[[], QueueKey]) -> Deferred[None]:
         """
         Wait for a turn. Its owner calls `release`; a waiter may cancel.
 
         How many wait is bounded by the number of connections: who leaves, cancels.
+
+        Args:
+            choose: Returns where to wait; called again when the turn has come, since failures of others
+                who wait at the same time may have changed it.
         """
-        lane = self._lanes.setdefault(key.name, _Lane(self._clock.seconds()))
-        lane.interval = key.interval
-        turn: Deferred[None] = Deferred(lane.waiting.remove)
-        lane.waiting.append(turn)
+        key = choose()
+        turn: Deferred[None] = Deferred(lambda _turn: self._leave(waiter))
+        waiter = _Waiter(next(self._numbers), choose, turn, self._lane(key))
+        waiter.lane.join(waiter)
+        self._waiting += 1
         self._go_on()
         return turn
 
@@ -83,29 +146,52 @@ class FairQueue:
         self._free += 1
         self._go_on()
 
+    def _leave(self, waiter: _Waiter) -> None:
+        waiter.lane.waiting.remove(waiter)
+        self._waiting -= 1
+
+    def _lane(self, key: QueueKey) -> _Lane:
+        lane = self._lanes.get(key.name)
+        if lane is None:
+            lane = self._lanes[key.name] = _Lane(key.name, self._clock.seconds())
+            self._enter(lane)
+        lane.interval = key.interval
+        return lane
+
+    def _enter(self, lane: _Lane) -> None:
+        heappush(self._order, (lane.ready, next(self._numbers), lane))
+
     def _go_on(self) -> None:
         """Give away what turns there are."""
         while self._free and (lane := self._next()) is not None:
-            self._free -= 1
-            # Where guesses pile up, the newest goes first: a client that sends a correct password now
-            # does not wait behind a heap of wrong ones.
-            lane.waiting.pop(-1 if lane.interval else 0).callback(None)
+            waiter = lane.take()
+            key = waiter.choose()
+            if key.name == lane.name:
+                lane.ready = self._clock.seconds() + key.interval
+            else:
+                self._lane(key).join(waiter)
+            self._enter(lane)
+            if waiter.lane is lane:
+                self._free -= 1
+                self._waiting -= 1
+                waiter.turn.callback(None)
+        self._set_timer()
 
     def _next(self) -> _Lane | None:
-        """Choose the lane that has been ready longest; without one, wait for the first that will be."""
+        """Take the lane that has been ready longest out of the order; drop those in which nobody waits."""
+        now = self._clock.seconds()
+        while self._order and self._order[0][0] <= now:
+            lane = heappop(self._order)[2]
+            if lane.waiting:
+                return lane
+            del self._lanes[lane.name]
+        return None
+
+    def _set_timer(self) -> None:
+        """Go on when the first lane is ready, if anyone waits."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        now = self._clock.seconds()
-        self._lanes = {name: lane for name, lane in self._lanes.items() if lane.waiting or lane.ready > now}
-        waiting = [name for name, lane in self._lanes.items() if lane.waiting]
-        if not waiting:
-            return None
-        name = min(waiting, key=lambda name: self._lanes[name].ready)
-        lane = self._lanes[name]
-        if lane.ready > now:
-            self._timer = self._clock.callLater(lane.ready - now, self._go_on)
-            return None
-        lane.ready = now + lane.interval
-        # Behind the others that are ready at the same moment.
-        self._lanes[name] = self._lanes.pop(name)
-        return lane
+        if self._free and self._waiting:
+            # May be a lane in which nobody waits, which then is dropped.
+            delay = max(0.0, self._order[0][0] - self._clock.seconds())
+            self._timer = self._clock.callLater(delay, self._go_on)

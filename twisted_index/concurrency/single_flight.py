@@ -104,34 +104,46 @@ class FreshSingleFlight(Generic[K, T]):
 
     Args:
         scan: Scans what a key names.
+        abandon: Cancel a scan when its last caller has left; else it goes on.
     """
 
-    def __init__(self, scan: Callable[[K], Awaitable[T]]) -> None:
+    def __init__(self, scan: Callable[[K], Awaitable[T]], *, abandon: bool = False) -> None:
         self._scan = scan
+        self._abandon = abandon
         self._next: dict[K, list[Deferred[T]]] = {}
+        self._running: dict[K, tuple[Deferred[T], list[Deferred[T]]]] = {}
 
     def run(self, key: K) -> Deferred[T]:
-        """Wait for a scan that begins now or later."""
-        waiter: Deferred[T] = Deferred()
-        if key in self._next:
-            self._next[key].append(waiter)
-        else:
-            self._begin(key, [waiter])
+        """Wait for a scan that begins now or later. A waiter may be cancelled by itself."""
+        waiters = self._next.get(key)
+        begins = waiters is None
+        waiters = [] if waiters is None else waiters
+        waiter: Deferred[T] = Deferred(lambda waiter: self._leave(key, waiters, waiter))
+        waiters.append(waiter)
+        if begins:
+            self._begin(key, waiters)
         return waiter
+
+    def _leave(self, key: K, waiters: list[Deferred[T]], waiter: Deferred[T]) -> None:
+        waiters.remove(waiter)
+        work, running = self._running.get(key, (None, None))
+        if self._abandon and work is not None and running is waiters and not waiters:
+            work.cancel()
 
     def _begin(self, key: K, waiters: list[Deferred[T]]) -> None:
         async def scan() -> T:
             return await self._scan(key)
 
         self._next[key] = []
-        Deferred.fromCoroutine(scan()).addBoth(self._finish, key, waiters)
+        work = Deferred.fromCoroutine(scan())
+        self._running[key] = (work, waiters)
+        work.addBoth(self._finish, key, waiters)
 
     def _finish(self, result: T | Failure, key: K, waiters: list[Deferred[T]]) -> None:
+        del self._running[key]
+        while waiters:
+            fire(waiters.pop(0), result)
         following = self._next.pop(key)
-        if following:
-            self._next[key] = []
-        for waiter in waiters:
-            fire(waiter, result)
         if following:
             self._begin(key, following)
 

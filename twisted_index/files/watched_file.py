@@ -52,6 +52,7 @@ class WatchedFile(Generic[T]):
         self._reading = threading.Lock()
         self._digest = b""
         self._value: T | ConfigurationError
+        self._version = 0
 
     def exists(self) -> bool:
         """Return whether there is anything at the path, be it readable or not."""
@@ -66,6 +67,21 @@ class WatchedFile(Generic[T]):
             return not self._settled or self._look() != self._stamp
         except OSError:
             return True
+
+    def cached(self) -> T | None:
+        """Return what `read` would return, by one `stat`; None if the file has to be read for that."""
+        value = None if self._stamp is None or self.changed() else self._value
+        return None if isinstance(value, ConfigurationError) else value
+
+    def validity(self) -> Callable[[], bool]:
+        """
+        Return a check, by one `stat`, whether the file is there and means what it means now.
+
+        To be called before the meaning is used: a change in between then ends the validity. The check
+        keeps no old meaning in memory.
+        """
+        version = self._version
+        return lambda: self._version == version and self._stamp is not None and not self.changed()
 
     def read(self) -> T:
         """
@@ -93,14 +109,18 @@ class WatchedFile(Generic[T]):
         except OSError:
             self._settled = False
             raise
-        self._stamp = _stamp(status)
-        self._settled = self._wall() - status.st_ctime >= _RACY_SECONDS
-        return self._understand(data)
+        try:
+            return self._understand(data)
+        finally:
+            # Last: until then another thread must not take the old meaning for that of the new bytes.
+            self._stamp = _stamp(status)
+            self._settled = self._wall() - status.st_ctime >= _RACY_SECONDS
 
     def _understand(self, data: bytes) -> T:
         digest = hashlib.sha256(data).digest()
         if digest != self._digest:
             self._value = self._parsed(data)
+            self._version += 1
             self._digest = digest
         if isinstance(self._value, ConfigurationError):
             raise self._value

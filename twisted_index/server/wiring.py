@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.access.factory import make_access
+from twisted_index.access.login_throttle import LoginThrottle
 from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.inspection_cache import InspectionCache
@@ -100,6 +101,8 @@ class _Builder:
         self._observer = observer
         self._certificates = certificates
         self._collectors: list[Collector] = [*certificates]
+        # Outlives reloaded settings, or a change of them would give guesses a fresh start.
+        self._throttle = LoginThrottle(reactor)
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
 
     def build_read_only(self, source: ISource) -> Components:
@@ -154,7 +157,9 @@ class _Builder:
         )
 
     def _access(self, settings: Settings) -> IAccessControl:
-        return make_access(settings.access, settings.uploads, settings.state, self._reactor, self._worker)
+        return make_access(
+            settings.access, settings.uploads, settings.state, self._reactor, self._worker, self._throttle
+        )
 
     def _resource(
         self, source: ISource, access: IAccessControl | None = None, writing: _WriteSide | None = None

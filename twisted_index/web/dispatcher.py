@@ -7,7 +7,7 @@ so no response is made of two states, and none outlives its settings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -37,7 +37,7 @@ from twisted_index.web.requests.routes import (
     match_route,
 )
 from twisted_index.web.responses.error_pages import error_response
-from twisted_index.web.responses.response import Headers, Response
+from twisted_index.web.responses.response import Headers, Response, keep_private
 from twisted_index.web.responses.send import header
 from twisted_index.web.uploads.responses import rejected
 from twisted_index.web.uploads.view import UploadView
@@ -96,11 +96,16 @@ class Environment:
 
 
 class Caches(NamedTuple):
-    """The cached pages, responses for absent projects, and small files, for a fast path."""
+    """
+    The cached pages, responses for absent projects, and small files, for a fast path.
+
+    They hold what the source said, whoever may read it: the authorizer is to be asked first.
+    """
 
     pages: ResponseCache
     absent: ResponseCache
     files: SmallFileCache
+    authorizer: Authorizer
 
 
 class Dispatcher:
@@ -139,7 +144,7 @@ class Dispatcher:
             page_cache=env.page_cache,
             accepts_uploads=not self._read_only and upload_settings.upload,
         )
-        self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files)
+        self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files, guard)
         self.uploads = UploadView(
             env.store,
             guard,
@@ -256,16 +261,15 @@ class Dispatcher:
         if not context.private:
             return await self._views[view](context)
         try:
-            return _private(await self._views[view](context))
+            return keep_private(await self._views[view](context))
         except (SimpleIndexError, FirstError) as error:
-            return _private(_error_response(error, context.accept))
+            return keep_private(_error_response(error, context.accept))
 
     async def _authorize(
         self, request: Request, route: Route, subject: Subject, action: Action
     ) -> RequestContext:
         """Check the right that a rule requires, and return the context of its view."""
         guard = self._authorizer
-        unchanged = guard.permission_validity()
         identity, private = ANONYMOUS, False
         if subject is Subject.BODY:
             private = True
@@ -287,9 +291,7 @@ class Dispatcher:
         elif subject is Subject.PROJECT:
             identity = await guard.require(request, action, route.project)
             private = identity.is_authenticated
-        return RequestContext(
-            request=request, route=route, identity=identity, private=private, rights_are_current=unchanged
-        )
+        return RequestContext(request=request, route=route, identity=identity, private=private)
 
 
 def _error_response(error: SimpleIndexError | FirstError, accept: bytes | None) -> Response:
@@ -298,13 +300,4 @@ def _error_response(error: SimpleIndexError | FirstError, accept: bytes | None) 
     if not isinstance(reason, SimpleIndexError):
         raise error
     response = error_response(reason, accept)
-    return _private(response) if isinstance(reason, _ABOUT_RIGHTS) else response
-
-
-def _private(response: Response) -> Response:
-    """Keep a response for one client out of shared caches (RFC 9111 section 5.2.2.7)."""
-    vary = b", ".join([*(value for name, value in response.headers if name == b"Vary"), b"Authorization"])
-    stored = any(name == b"Cache-Control" and value != b"no-store" for name, value in response.headers)
-    others = tuple(pair for pair in response.headers if pair[0] not in (b"Vary", b"Cache-Control"))
-    caching = b"private, no-cache" if stored else b"private, no-store"
-    return replace(response, headers=(*others, (b"Cache-Control", caching), (b"Vary", vary)))
+    return keep_private(response) if isinstance(reason, _ABOUT_RIGHTS) else response

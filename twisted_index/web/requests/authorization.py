@@ -6,26 +6,21 @@ Authorization of requests. Rights are checked by name, before a source checks wh
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Forbidden, Unauthorized
-from twisted_index.interfaces import ANONYMOUS, Action, Credentials
+from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IKnownReaders
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted.web.server import Request
 
-    from twisted_index.interfaces import IAccessControl, Identity, Snapshot
+    from twisted_index.interfaces import IAccessControl, Identity
     from twisted_index.web.requests.client_info import ClientInfoReader
-
-T = TypeVar("T")
 
 #: Wording of each right in messages: after "may", and before "is disabled".
 _VERBS = {
@@ -49,6 +44,7 @@ class Authorizer:
 
     def __init__(self, access: IAccessControl | None, client_info: ClientInfoReader) -> None:
         self._access = access
+        self._known_readers = IKnownReaders(access, None)
         self._client_info = client_info
 
     @property
@@ -127,29 +123,16 @@ class Authorizer:
             raise Unauthorized(f"Log in to {verb} {subject}.")
         raise Forbidden(f"{gerund} {subject} is disabled: no users are configured.")
 
-    def permission_validity(self) -> Callable[[], bool] | None:
+    def reader(self, project: str, key: bytes | None, user: str | None) -> Identity | None:
         """
-        Return a check whether rights are still what they are now; None if they never change.
+        Return the client of a request to read a project, if it may; see `IKnownReaders`.
 
-        To be called before a right is checked, so that a response let through by old rights is not
-        cached under new ones.
+        Where access control knows no client again, only what everyone may read is decided here.
         """
-        access = self._access
-        if access is None:
-            return None
-        generation = access.generation
-        return lambda: access.generation == generation
-
-
-def bind_validity(snapshot: Snapshot[T], unchanged: Callable[[], bool] | None) -> Snapshot[T]:
-    """
-    Let the validity of a public snapshot end when rights change.
-
-    Args:
-        snapshot: What the source returned.
-        unchanged: From `Authorizer.permission_validity`, before the request was let through.
-    """
-    if unchanged is None:
-        return snapshot
-    is_current = snapshot.is_current
-    return replace(snapshot, is_current=lambda: unchanged() and is_current())
+        if self._access is None:
+            return ANONYMOUS
+        if self._known_readers is not None:
+            found: Identity | None = self._known_readers.reader(project, key, user)
+            return found
+        public = self.public_read or (project and self.permits(ANONYMOUS, Action.READ, project))
+        return ANONYMOUS if public else None

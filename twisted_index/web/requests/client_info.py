@@ -40,17 +40,13 @@ class ClientInfoReader:
 
         Scheme and host default to those of the connection and of the Host field.
         """
-        address = request.getClientAddress()
-        peer = getattr(address, "host", None)
-        peer = peer if isinstance(peer, str) else ""
+        peer = _name_of(request.getClientAddress())
         scheme = "https" if request.isSecure() else "http"
         host = (header(request, b"Host") or b"").decode("latin-1")
         host = host if is_host(host) else ""
         if not self._proxies:
-            return ForwardedClient(address=peer, scheme=scheme, host=host)
-        client = self._proxies.client(
-            UNIX if isinstance(address, UNIXAddress) else peer, request.requestHeaders.getRawHeaders
-        )
+            return ForwardedClient(address="" if peer == UNIX else peer, scheme=scheme, host=host)
+        client = self._proxies.client(peer, request.requestHeaders.getRawHeaders)
         return replace(client, scheme=client.scheme or scheme, host=client.host or host)
 
     def client_behind(self, peer: Any, fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
@@ -66,8 +62,18 @@ class ClientInfoReader:
         """
         if not self._proxies:
             return None
-        name = UNIX if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
+        name = _name_of(peer)
         return self._proxies.client(name, fields).address if self._proxies.trusts(name) else None
+
+    def user_behind(self, peer: Any, fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
+        """
+        Return the user that a trusted proxy has authenticated; None without one.
+
+        Args:
+            peer: The address of the connection.
+            fields: Returns the values of a header field by its name.
+        """
+        return self._proxies.user(_name_of(peer), fields) if self._proxies else None
 
     def url(self, request: Request) -> str:
         """Return the URL of the responding resource as the client knows it."""
@@ -96,6 +102,12 @@ class ClientInfoReader:
             foreign = origin.decode("latin-1").lower() != f"{client.scheme}://{client.host}".lower()
         if foreign:
             raise Forbidden("A web page of another site may not change anything here.")
+
+
+def _name_of(peer: Any) -> str:
+    """Return the name of a peer for `TrustedProxies`."""
+    name = UNIX if isinstance(peer, UNIXAddress) else getattr(peer, "host", "")
+    return name if isinstance(name, str) else ""
 
 
 def _origin_of(referrer: bytes | None) -> bytes | None:

@@ -35,8 +35,6 @@ class RequestContext:
         route: What the URL names.
         identity: The client, where the response depends on it; else ANONYMOUS.
         private: Whether the response is for this client only, so that no cache may share it.
-        rights_are_current: Whether the rights are still those that authorized the request; None if they
-            never change.
         index: The name of the index; empty for the only one.
     """
 
@@ -44,7 +42,6 @@ class RequestContext:
     route: Route
     identity: Identity = ANONYMOUS
     private: bool = False
-    rights_are_current: Callable[[], bool] | None = None
     index: str = ""
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -52,3 +52,12 @@ class Response:
     etag: bytes | None = None
     modified: float | None = None
     reason: bytes | None = None
+
+
+def keep_private(response: Response) -> Response:
+    """Keep a response for one client out of shared caches (RFC 9111 section 5.2.2.7)."""
+    vary = b", ".join([*(value for name, value in response.headers if name == b"Vary"), b"Authorization"])
+    stored = any(name == b"Cache-Control" and value != b"no-store" for name, value in response.headers)
+    others = tuple(pair for pair in response.headers if pair[0] not in (b"Vary", b"Cache-Control"))
+    caching = b"private, no-cache" if stored else b"private, no-store"
+    return replace(response, headers=(*others, (b"Cache-Control", caching), (b"Vary", vary)))

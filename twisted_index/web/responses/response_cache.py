@@ -16,7 +16,7 @@ from twisted_index.concurrency.lru import LRU
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.simple import html_writer, json_writer
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
-from twisted_index.web.responses.serialized import serialize
+from twisted_index.web.responses.serialized import SerializedForms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.model import ProjectList, ProjectPage
     from twisted_index.web.responses.response import Headers
-    from twisted_index.web.responses.serialized import SerializedResponse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,10 +134,10 @@ def page_key(project: str, index: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A response, and its serialized bytes."""
+    """A response, and its serialized forms."""
 
     response: Response
-    serialized: SerializedResponse
+    forms: SerializedForms
 
 
 @dataclass(slots=True)
@@ -198,8 +197,8 @@ class ResponseCache:
             page = _no_page if snapshot.value is None else ref(snapshot.value)
             entry = _Entry(page, snapshot.is_current)
         assert isinstance(response.body, bytes)
-        serialized = serialize(response, self._common_headers, len(response.body), response.body)
-        entry.forms[form] = CachedResponse(response, serialized)
+        forms = SerializedForms(response, self._common_headers, len(response.body), response.body)
+        entry.forms[form] = CachedResponse(response, forms)
         self._entries.put(key, entry)
 
     def drop(self, key: str) -> None:
@@ -213,4 +212,4 @@ def _no_page() -> None:
 
 def _weight(entry: _Entry) -> int:
     """Return the bytes of the responses, with an estimate for the objects around each."""
-    return sum(len(cached.serialized.body) + 2048 for cached in entry.forms.values())
+    return sum(cached.forms.length + 4096 for cached in entry.forms.values())

@@ -7,7 +7,8 @@ The bytes are those that Twisted's Request writes for the same response; a test 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from twisted.web.http import datetimeToString
@@ -15,7 +16,7 @@ from twisted.web.server import version
 
 from twisted_index.http_semantics.conditional import format_http_date
 from twisted_index.web.responses.error_pages import reason_phrase
-from twisted_index.web.responses.response import HEADERS_OF_304
+from twisted_index.web.responses.response import HEADERS_OF_304, keep_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +46,37 @@ class SerializedResponse:
     etag: bytes | None
     head_304_before_date: bytes
     head_304_after_date: bytes
+
+
+class SerializedForms:
+    """
+    The two forms in which a response is sent, with the same body.
+
+    Args:
+        response: With a status that has a body.
+        always: Fields of every response.
+        length: Bytes of the body.
+        body: The whole body, unless it is read from a file.
+
+    Attributes:
+        length: Bytes of the body.
+    """
+
+    def __init__(self, response: Response, always: Headers, length: int, body: bytes = b"") -> None:
+        # Without the open file that a body may be.
+        self._response = replace(response, body=b"")
+        self._always, self._body = always, body
+        self.length = length
+
+    @cached_property
+    def public(self) -> SerializedResponse:
+        """The form for a response that everyone may read."""
+        return serialize(self._response, self._always, self.length, self._body)
+
+    @cached_property
+    def private(self) -> SerializedResponse:
+        """The form for clients of whom not everyone may read the response."""
+        return serialize(keep_private(self._response), self._always, self.length, self._body)
 
 
 def serialize(response: Response, always: Headers, length: int, body: bytes = b"") -> SerializedResponse:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.concurrency.lru import LRU
 from twisted_index.interfaces import SMALL_CONTENT, FileBody
-from twisted_index.web.responses.serialized import SerializedResponse, serialize
+from twisted_index.web.responses.serialized import SerializedForms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +24,14 @@ class SmallFile(NamedTuple):
 
     Attributes:
         reopen: Opens the file if it is still the listed one, else returns None.
-        serialized: The response without its body.
+        project: Whose file it is: a normalized name.
+        forms: The response without its body.
         weight: Bytes that `reopen` may hold in memory.
     """
 
     reopen: Callable[[], FileBody | None]
-    serialized: SerializedResponse
+    project: str
+    forms: SerializedForms
     weight: int
 
 
@@ -45,21 +47,20 @@ class SmallFileCache:
         self._common_headers = common_headers
         self._files = LRU[bytes, SmallFile](_MAX_CACHED_BYTES, lambda file: file.weight)
 
-    def put(self, path: bytes, response: Response, allowed: Callable[[], bool] | None = None) -> None:
+    def put(self, path: bytes, response: Response, project: str) -> None:
         """
         Cache a file, if it is small and its source can open it again.
 
         Args:
             path: The requested path.
             response: The response with the file.
-            allowed: Returns whether all clients may still read the file; None if that never changes.
+            project: Whose file it is: a normalized name.
         """
         body = response.body
         if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL_CONTENT:
             return
-        serialized = serialize(response, self._common_headers, body.size)
-        reopen = body.reopen if allowed is None else _only_while(allowed, body.reopen)
-        self._files.put(path, SmallFile(reopen, serialized, body.size + _OVERHEAD))
+        forms = SerializedForms(response, self._common_headers, body.size)
+        self._files.put(path, SmallFile(body.reopen, project, forms, body.size + _OVERHEAD))
 
     def get(self, path: bytes) -> SmallFile | None:
         """Return a file by its path."""
@@ -68,9 +69,3 @@ class SmallFileCache:
     def drop(self, path: bytes) -> None:
         """Drop a file."""
         self._files.pop(path)
-
-
-def _only_while(
-    allowed: Callable[[], bool], reopen: Callable[[], FileBody | None]
-) -> Callable[[], FileBody | None]:
-    return lambda: reopen() if allowed() else None

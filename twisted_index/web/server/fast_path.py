@@ -1,8 +1,9 @@
 """
 Fast path: serves cached responses directly from the channel, without building a Request.
 
-Taken only if the connection is otherwise idle, the request head is plain (see `request_head`), and the
-response is cached and current. Everything else becomes a Request; both ways send the same bytes.
+Taken only if the connection is otherwise idle, the request head is plain (see `request_head`), the client
+may read what it requests, which is known without waiting, and the response is cached and current.
+Everything else becomes a Request; both ways send the same bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted_index.http_semantics.conditional import weak_match
-from twisted_index.interfaces import StreamingContent
+from twisted_index.interfaces import ANONYMOUS, StreamingContent
 from twisted_index.web.responses.producers import CHUNK_SIZE
 from twisted_index.web.responses.serialized import DateHeader
 from twisted_index.web.server.request_head import HeadParser
@@ -19,12 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from twisted_index.config.settings import Limits
-    from twisted_index.interfaces import FileBody
+    from twisted_index.interfaces import FileBody, Identity
     from twisted_index.metrics.counters import Counters
     from twisted_index.web.dispatcher import Caches
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.serialized import SerializedResponse
-    from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.server.access_log import AccessLog
     from twisted_index.web.server.request_head import RequestHead
 
@@ -45,7 +45,7 @@ class FastPath:
     Args:
         caches: Returns the cached responses that are current now.
         limits: Bound the length of URL and header.
-        client_info: Reads the address of a client behind a proxy, for the access log.
+        client_info: Reads the address of a client behind a proxy, for the access log, and its user.
     """
 
     def __init__(
@@ -82,9 +82,10 @@ class FastPath:
         head = self._heads.parse(data)
         if head is None:
             return False
-        response, body = self._find(head)
-        if response is None:
+        found = self._find(head, transport)
+        if found is None:
             return False
+        reader, response, body = found
         status, fields = response.status, head.fields
         etags = fields.if_none_match
         if etags is not None and response.etag is not None and weak_match(etags, response.etag):
@@ -112,6 +113,7 @@ class FastPath:
                 fields.referrer,
                 fields.agent,
                 began=began,
+                user="-" if reader is ANONYMOUS else reader.name,
             )
         return True
 
@@ -119,33 +121,57 @@ class FastPath:
         """Return the address for the log: that of the client behind a trusted proxy."""
         if not forwarded:
             return peer
+        return self._client_info.client_behind(peer, _getter(forwarded)) or peer
 
-        def fields(name: bytes) -> list[bytes] | None:
-            value = forwarded.get(name.lower())
-            return None if value is None else [value]
+    def _reader(self, caches: Caches, project: str, head: RequestHead, transport: Any) -> Identity | None:
+        """Return the client, if it may read a project and that is known at once."""
+        fields, user = head.fields, None
+        if fields.remote_user is not None:
+            getter = _getter({b"x-remote-user": fields.remote_user})
+            user = self._client_info.user_behind(transport.getPeer(), getter)
+        return caches.authorizer.reader(project, fields.credentials, user)
 
-        return self._client_info.client_behind(peer, fields) or peer
-
-    def _find(self, head: RequestHead) -> tuple[SerializedResponse | None, bytes]:
-        pages, absent, files = self._caches()
-        page = head.page
+    def _find(self, head: RequestHead, transport: Any) -> tuple[Identity, SerializedResponse, bytes] | None:
+        """Return the client, the response without its body, and the body; None unless all are known."""
+        caches, page = self._caches(), head.page
         if page is None:
-            return _find_file(files, head.path)
+            return self._find_file(caches, head, transport)
+        # First: a client that may not read a name must not learn from the time taken whether it exists.
+        reader = self._reader(caches, page, head, transport)
+        if reader is None:
+            return None
         fields = head.fields
-        cached = pages.get(page, fields.representation) or absent.get(page, fields.document)
-        return (None, b"") if cached is None else (cached.serialized, cached.serialized.body)
+        cached = caches.pages.get(page, fields.representation) or caches.absent.get(page, fields.document)
+        if cached is None:
+            return None
+        response = cached.forms.public if reader is ANONYMOUS else cached.forms.private
+        return reader, response, response.body
+
+    def _find_file(
+        self, caches: Caches, head: RequestHead, transport: Any
+    ) -> tuple[Identity, SerializedResponse, bytes] | None:
+        file = caches.files.get(head.path)
+        reader = None if file is None else self._reader(caches, file.project, head, transport)
+        if file is None or reader is None:
+            return None
+        body = file.reopen()
+        if body is None:
+            caches.files.drop(head.path)
+            return None
+        content = _read(body)
+        if len(content) != body.size:
+            return None
+        return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content
 
 
-def _find_file(files: SmallFileCache, path: bytes) -> tuple[SerializedResponse | None, bytes]:
-    cached = files.get(path)
-    if cached is None:
-        return None, b""
-    body = cached.reopen()
-    if body is None:
-        files.drop(path)
-        return None, b""
-    content = _read(body)
-    return (cached.serialized, content) if len(content) == body.size else (None, b"")
+def _getter(fields: Mapping[bytes, bytes]) -> Callable[[bytes], list[bytes] | None]:
+    """Return a function that returns the values of a field by its name."""
+
+    def values(name: bytes) -> list[bytes] | None:
+        value = fields.get(name.lower())
+        return None if value is None else [value]
+
+    return values
 
 
 def _read(body: FileBody) -> bytes:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
 from twisted_index.web.responses.response_cache import negotiate_representation, page_key
 
@@ -24,7 +25,6 @@ T = TypeVar("T")
 #: Fields that select a response which is not cached, or announce a body.
 _UNUSUAL = frozenset(
     {
-        b"authorization",
         b"content-length",
         b"cookie",
         b"expect",
@@ -67,6 +67,8 @@ class HeadFields:
         agent: User-Agent, for the access log.
         referrer: Referer, for the access log.
         forwarded: The fields in which proxies name their client, by lower-case name.
+        credentials: The fingerprint of Authorization; None without one.
+        remote_user: X-Remote-User, in which proxies name a user; None without one.
     """
 
     representation: Representation
@@ -75,6 +77,8 @@ class HeadFields:
     agent: bytes
     referrer: bytes
     forwarded: Mapping[bytes, bytes]
+    credentials: bytes | None
+    remote_user: bytes | None
 
 
 class RequestHead(NamedTuple):
@@ -98,6 +102,8 @@ class HeadParser:
     """
     Parses plain heads, and memoizes them: clients send the same fields over and over.
 
+    Heads with credentials, and heads that are not plain and may have some, are memoized by fingerprints.
+
     Args:
         max_uri: Bytes of the longest plain target.
         max_header: Bytes of the longest plain head.
@@ -113,9 +119,11 @@ class HeadParser:
         """Parse what a channel received while awaiting a request; None unless exactly one plain head."""
         head = self._heads.get(data)
         if head is None:
+            head = self._heads.get(fingerprint(data))
+        if head is None:
             head = self._read(data)
             if head is not None:
-                _memoize(self._heads, data, head)
+                _memoize(self._heads, data, head, secret=head.fields.credentials is not None)
         return head
 
     def _read(self, data: bytes) -> RequestHead | None:
@@ -123,20 +131,26 @@ class HeadParser:
         match = _REQUEST_LINE.fullmatch(data, 0, end) if end > 0 else None
         if match is None or end > self._max_uri or len(data) > self._max_header:
             return None
-        rest = data[end:]
-        if rest in self._fields:
-            fields = self._fields[rest]
-        else:
-            fields = parse_fields(rest)
-            _memoize(self._fields, rest, fields)
+        fields = self._read_fields(data[end:])
         return None if fields is None else RequestHead(match[1], match[2], _page_of(match[2]), fields)
 
+    def _read_fields(self, rest: bytes) -> HeadFields | None:
+        fields = self._fields.get(rest)
+        if fields is not None:
+            return fields
+        key = fingerprint(rest)
+        if key in self._fields:
+            return self._fields[key]
+        fields = parse_fields(rest)
+        _memoize(self._fields, rest, fields, secret=fields is None or fields.credentials is not None)
+        return fields
 
-def _memoize(memo: dict[bytes, T], data: bytes, parsed: T) -> None:
+
+def _memoize(memo: dict[bytes, T], data: bytes, parsed: T, *, secret: bool) -> None:
     if len(data) <= _MAX_MEMOIZED:
         if len(memo) >= _MEMO_SIZE:
             memo.clear()
-        memo[data] = parsed
+        memo[fingerprint(data) if secret else data] = parsed
 
 
 def _page_of(path: bytes) -> str | None:
@@ -170,7 +184,7 @@ def parse_fields(rest: bytes) -> HeadFields | None:
         return None
     if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
         return None
-    accept = fields.get(b"accept")
+    accept, authorization = fields.get(b"accept"), fields.get(b"authorization")
     return HeadFields(
         representation=negotiate_representation(accept, fields.get(b"accept-encoding")),
         document=document_format(accept).name,
@@ -178,4 +192,6 @@ def parse_fields(rest: bytes) -> HeadFields | None:
         agent=fields.get(b"user-agent", b"-"),
         referrer=fields.get(b"referer", b"-"),
         forwarded={name: fields[name] for name in fields.keys() & _FORWARDED},
+        credentials=None if authorization is None else fingerprint(authorization),
+        remote_user=fields.get(b"x-remote-user"),
     )

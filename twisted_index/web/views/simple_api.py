@@ -13,7 +13,6 @@ from twisted_index.errors import NotFound, NotReady, OutOfResources, Unavailable
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, document_format, simple_format
 from twisted_index.interfaces import Action, StreamingContent
 from twisted_index.simple.html_writer import write_file_list
-from twisted_index.web.requests.authorization import bind_validity
 from twisted_index.web.requests.context import redirect
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.in_progress import cache_status_field, wait_until_sendable
@@ -99,7 +98,7 @@ class SimpleApiViews:
 
     async def _read_names(self, context: RequestContext) -> Snapshot[ProjectList]:
         """Get the list of projects that the client may read."""
-        snapshot = bind_validity(await result_of(self._source.project_list), context.rights_are_current)
+        snapshot = await result_of(self._source.project_list)
         if not context.private:
             return snapshot
         names, may = snapshot.value.names, self._authorizer.permits
@@ -109,8 +108,7 @@ class SimpleApiViews:
         return replace(snapshot, value=replace(snapshot.value, names=readable))
 
     async def _read_page(self, context: RequestContext) -> Snapshot[ProjectPage | None]:
-        snapshot = await result_of(self._source.project_page, context.route.project)
-        return bind_validity(snapshot, context.rights_are_current)
+        return await result_of(self._source.project_page, context.route.project)
 
     # -- The simple API
 
@@ -120,12 +118,17 @@ class SimpleApiViews:
         if not context.private and (ready := self.pages.get(key, form)) is not None:
             return ready.response
         snapshot = await self._read_names(context)
-        return await self._prepare(context, form, key, snapshot, render_list, len(snapshot.value.names))
+        size = len(snapshot.value.names)
+        if context.private:
+            # Of the names that this client may read: nothing to be shared.
+            response = await self._render(lambda: render_list(snapshot.value, form), size)
+            return _with_cache_status(response, snapshot.cache_status)
+        return await self._prepare(form, key, snapshot, render_list, size)
 
     async def project_page(self, context: RequestContext) -> Response:
         """Respond with the page of one project."""
         form, key = context.representation, page_key(context.route.project, context.index)
-        if not context.private and (ready := self.pages.get(key, form)) is not None:
+        if (ready := self.pages.get(key, form)) is not None:
             return ready.response
         snapshot = await self._read_page(context)
         if snapshot.value is None:
@@ -136,13 +139,12 @@ class SimpleApiViews:
         if self._absolute_urls and self._public_url is None and form.format is Format.JSON:
             write = self._write_for(context, snapshot.value)
             return _with_cache_status(await self._render(write, size), snapshot.cache_status)
-        return await self._prepare(context, form, key, snapshot, self._write_page, size)
+        return await self._prepare(form, key, snapshot, self._write_page, size)
 
     def _prepare_absence(self, context: RequestContext, key: str, snapshot: Snapshot[Any]) -> Response:
         response = message_response(404, f"There is no project {context.route.project} here.", context.accept)
-        if not context.private:
-            cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
-            self.absent.put(key, snapshot, document_format(context.accept).name, cached)
+        cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
+        self.absent.put(key, snapshot, document_format(context.accept).name, cached)
         return _with_cache_status(response, snapshot.cache_status)
 
     def _write_page(self, page: ProjectPage, form: Representation) -> Response:
@@ -166,20 +168,18 @@ class SimpleApiViews:
 
     async def _prepare(
         self,
-        context: RequestContext,
         form: Representation,
         key: str,
         snapshot: Snapshot[T],
         write: Callable[[Any, Representation], Response],
         size: int,
     ) -> Response:
-        response = None if context.private else self.pages.revalidate(key, snapshot, form)
+        response = self.pages.revalidate(key, snapshot, form)
         if response is None:
             response = await self._render(lambda: write(snapshot.value, form), size)
-            if not context.private:
-                # Whatever the Cache-Status of this response, the next one is a hit.
-                cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
-                self.pages.put(key, snapshot, form, cached)
+            # Whatever the Cache-Status of this response, the next one is a hit.
+            cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
+            self.pages.put(key, snapshot, form, cached)
             response = _with_cache_status(response, snapshot.cache_status)
         return response
 
@@ -205,8 +205,7 @@ class SimpleApiViews:
             modified=body.modified,
         )
         response = _with_cache_status(response, body.cache_status)
-        if not context.private:
-            self.files.put(context.request.path, response, context.rights_are_current)
+        self.files.put(context.request.path, response, route.project)
         return response
 
     # -- All files on one page

@@ -1,0 +1,133 @@
+"""
+The identities of clients that have logged in, and what they may read: known clients wait for nothing.
+
+An installer sends the same credentials with hundreds of requests. Only successful logins are remembered,
+each with a check whether it would succeed again; a change of users, tokens or rights counts in the very
+next request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from zope.interface import Interface
+
+from twisted_index.concurrency.lru import LRU
+from twisted_index.interfaces import ANONYMOUS, Action, Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_index.access.rights import Rights
+    from twisted_index.access.rights_file import IRightsProvider
+
+#: Logins and users that are remembered, and decisions about one identity and one project.
+_MOST_KNOWN = 4096
+_MOST_DECISIONS = 16_384
+
+
+class IWatchedUsers(Interface):
+    """A password checker that notices at once when a user is removed or gets another password."""
+
+    def validity() -> Callable[[], bool]:
+        """
+        Return a check, cheap and synchronous, whether logins that begin now still hold.
+
+        False may be conservative.
+        """
+
+
+class _Login(NamedTuple):
+    identity: Identity
+    is_valid: Callable[[], bool]
+
+
+class _Decisions:
+    """
+    What was decided under one set of rights; it goes with them.
+
+    Args:
+        rights: Decide.
+    """
+
+    def __init__(self, rights: Rights) -> None:
+        self.rights = rights
+        self._users = LRU[str, Identity](_MOST_KNOWN)
+        self._may_read = LRU[tuple[int, str], tuple[Identity, bool]](_MOST_DECISIONS)
+
+    def user(self, name: str) -> Identity:
+        """Return the identity of a user, the very same each time."""
+        found = self._users.get(name)
+        if found is None:
+            found = Identity(user=name, groups=self.rights.groups_of(name))
+            self._users.put(name, found)
+        return found
+
+    def may_read(self, identity: Identity, project: str) -> bool:
+        """Return whether an identity may read a project."""
+        # By the object, as a token that is made again may have the same name and another scope. The entry
+        # keeps the object, so that no other one gets its number.
+        key = (id(identity), project)
+        found = self._may_read.get(key)
+        if found is None:
+            found = (identity, self.rights.permits(identity, Action.READ, project))
+            self._may_read.put(key, found)
+        return found[1]
+
+
+class KnownIdentities:
+    """
+    Remembers logins by the fingerprints of their Authorization fields.
+
+    Args:
+        rights: The current rights.
+    """
+
+    def __init__(self, rights: IRightsProvider) -> None:
+        self._rights = rights
+        self._decisions = _Decisions(rights.current())
+        self._logins = LRU[bytes, _Login](_MOST_KNOWN)
+
+    def remember(self, key: bytes, identity: Identity, is_valid: Callable[[], bool]) -> None:
+        """
+        Remember a login.
+
+        Args:
+            key: The fingerprint of the Authorization field.
+            identity: The user or token that it was accepted for.
+            is_valid: Returns whether it would be accepted now; cheap and synchronous.
+        """
+        self._logins.put(key, _Login(identity, is_valid))
+
+    def find(self, key: bytes) -> Identity | None:
+        """Return the identity of a login that is still valid, with the groups of now."""
+        return self._find(self._current(), key)
+
+    def user(self, name: str) -> Identity:
+        """Return the identity of a user."""
+        return self._current().user(name)
+
+    def reader(self, project: str, key: bytes | None, user: str | None) -> Identity | None:
+        """See `IKnownReaders`."""
+        decisions = self._current()
+        if decisions.rights.public_read:
+            return ANONYMOUS
+        if not project:
+            return None
+        if decisions.may_read(ANONYMOUS, project):
+            return ANONYMOUS
+        identity = decisions.user(user) if user is not None else self._find(decisions, key)
+        return identity if identity is not None and decisions.may_read(identity, project) else None
+
+    def _current(self) -> _Decisions:
+        rights = self._rights.current()
+        if rights is not self._decisions.rights:
+            self._decisions = _Decisions(rights)
+        return self._decisions
+
+    def _find(self, decisions: _Decisions, key: bytes | None) -> Identity | None:
+        login = None if key is None else self._logins.get(key)
+        if login is None or not login.is_valid():
+            return None
+        user = login.identity.user
+        return login.identity if user is None else decisions.user(user)
