@@ -1,7 +1,7 @@
 """
 What the rows share: the options, the places, and how a row is run.
 
-Not for: which rows there are (`rows`, `scale_rows`, `peer_rows`).
+Not for: which rows there are (`rows`, `tls_rows`, `scale_rows`, `peer_rows`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tests.benchmarks.load import JSON, REPORT, Client, Wrk, WrongAnswer
+from tests.benchmarks.load import JSON, REPORT, Client, Wrk, WrongAnswer, trusting
 from tests.benchmarks.processes import Cores, on
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Bench:
     def transfers(self, server: Server, path: str, times: int) -> dict[str, float]:
         """Take a file some times, one after the other, and tell what a byte cost and how fast they came."""
         before, began = server.process.cpu_seconds(), time.monotonic()
-        with on(self.cores.client), Client(server.port) as client:
+        with on(self.cores.client), Client(server.port, tls=trusting(server.authority)) as client:
             size = sum(client.discard(path) for _ in range(times))
         lasted, taken = time.monotonic() - began, server.process.cpu_seconds() - before
         return {"cpu_per_gb": taken / size * 1e9, "throughput": size / lasted}

@@ -23,6 +23,8 @@ UNITS = {
     "per_second": ("requests/s", 1.0, 0),
     "p50": ("µs median latency", 1.0, 0),
     "p99": ("µs p99 latency", 1.0, 0),
+    "cpu_connection": ("µs CPU/connection", 1.0, 0),
+    "resumed": ("% resumed", 0.01, 0),
     "cpu_per_gb": ("s CPU/GB", 1.0, 3),
     "throughput": ("MB/s", 1e6, 0),
     "first_page": ("s to first page", 1.0, 2),

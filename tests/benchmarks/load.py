@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -62,25 +63,43 @@ class Ask:
         path: The target.
         fields: Header fields.
         status: What the answer must say.
+        authority: Over TLS, the root that the server's certificate is verified with (PEM); None is HTTP
+            without TLS.
     """
 
     port: int
     path: str
     fields: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
+    authority: Path | None = None
 
     @property
     def url(self) -> str:
         """The whole address."""
-        return f"http://127.0.0.1:{self.port}{self.path}"
+        return f"{'https' if self.authority else 'http'}://127.0.0.1:{self.port}{self.path}"
 
 
 class Client:
-    """A kept-alive connection that asks one thing after the other."""
+    """
+    A kept-alive connection that asks one thing after the other.
 
-    def __init__(self, port: int, seconds: float = 60.0) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    Args:
+        port: On the loopback interface.
+        seconds: How long it waits for bytes.
+        tls: What it verifies with, and its limits; None is HTTP without TLS.
+        session: Of an earlier connection, to resume.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        seconds: float = 60.0,
+        tls: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        plain = socket.create_connection(("127.0.0.1", port), timeout=seconds)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = tls.wrap_socket(plain, server_hostname="127.0.0.1", session=session) if tls else plain
         self._host = f"127.0.0.1:{port}"
         self._rest = bytearray()
 
@@ -89,6 +108,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    @property
+    def tls(self) -> ssl.SSLSocket:
+        """The socket of a connection over TLS, which knows its cipher suite and its session."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return self._socket
 
     def get(self, path: str, fields: Mapping[str, str] | None = None) -> Answer:
         """Ask, and read all of the answer."""
@@ -158,9 +183,19 @@ class Client:
         return self._take(len(self._rest))
 
 
+def trusting(authority: Path | None, version: ssl.TLSVersion | None = None) -> ssl.SSLContext | None:
+    """Make what verifies servers with one root, and offers one version or all; None without a root."""
+    if authority is None:
+        return None
+    context = ssl.create_default_context(cafile=authority)
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
 def fetch(ask: Ask, seconds: float = 60.0) -> Answer:
     """Ask once, on a connection of its own; refuse any other status than the one that is due."""
-    with Client(ask.port, seconds) as client:
+    with Client(ask.port, seconds, trusting(ask.authority)) as client:
         answer = client.get(ask.path, {**ask.fields, "Connection": "close"})
     if answer.status != ask.status:
         raise WrongAnswer(f"{ask.path}: {answer.status}, not {ask.status}: {answer.body[:200]!r}")

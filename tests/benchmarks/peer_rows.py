@@ -16,7 +16,7 @@ from tests.benchmarks.bench import Cell, Row
 from tests.benchmarks.drops import drops
 from tests.benchmarks.figures import Ratio
 from tests.benchmarks.load import JSON, Ask, WrongAnswer, fetch
-from tests.benchmarks.peers import PEERS
+from tests.benchmarks.peers import PEERS, PyPIron
 from tests.benchmarks.servers import Nginx, TwistedIndex
 from tests.benchmarks.static import write_index
 
@@ -154,11 +154,34 @@ def _drops(bench: Bench) -> Iterator[list[Cell]]:
         yield cells
 
 
+@contextlib.contextmanager
+def _pypiron(bench: Bench) -> Iterator[list[Cell]]:
+    folder, plain = trees.small(bench.cache), {"Accept": JSON}
+    with (
+        bench.running(TwistedIndex, folder) as ours,
+        bench.running(PyPIron, folder, cache=bench.cache) as pypiron,
+    ):
+        _await_correct(pypiron)
+        asks = ((server, Ask(server.port, server.page(trees.DEMO), plain)) for server in (pypiron, ours))
+        yield [bench.load(server.name, server, ask) for server, ask in asks]
+
+
 def _against_everyone(what: str, metric: str) -> tuple[Ratio, ...]:
     return tuple(Ratio(f"{what} / {kind.name}", metric, TwistedIndex.name, kind.name) for kind in PEERS)
 
 
 ROWS = (
+    Row(
+        "pypiron",
+        _pypiron,
+        (
+            Ratio(
+                "page of 10 files / pypiron: CPU per request", "cpu", TwistedIndex.name, PyPIron.name, "≤ 0.8"
+            ),
+            Ratio("page of 10 files / pypiron: requests/s", "per_second", TwistedIndex.name, PyPIron.name),
+        ),
+        peers=True,
+    ),
     Row("peer-pages", _pages, _against_everyone("page for uv: CPU per request", "cpu"), peers=True),
     Row("peer-starts", _starts, _against_everyone("start to first page", "first_page"), peers=True),
     Row("peer-drops", _drops, peers=True),

@@ -17,6 +17,8 @@ from tests.benchmarks.processes import CannotStart, Process, free_port
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.benchmarks.certificates import Certificate
+
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
 _TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=")
@@ -29,6 +31,7 @@ class Server:
     Args:
         work: An empty folder for what it writes.
         cores: Where it runs.
+        certificate: What it shows over TLS; None is HTTP without TLS.
     """
 
     name: ClassVar[str]
@@ -36,9 +39,10 @@ class Server:
     prefix: ClassVar[str] = "/simple/"
     process: Process
 
-    def __init__(self, work: Path, cores: frozenset[int]) -> None:
+    def __init__(self, work: Path, cores: frozenset[int], certificate: Certificate | None = None) -> None:
         self.work = work
         self.cores = cores
+        self.certificate = certificate
         self.port = free_port()
 
     def command(self) -> Sequence[str]:
@@ -89,6 +93,11 @@ class Server:
         return f"{self.prefix}{project}/"
 
     @property
+    def authority(self) -> Path | None:
+        """What its certificate is verified with; None without TLS."""
+        return self.certificate.authority if self.certificate else None
+
+    @property
     def index_url(self) -> str:
         """What installers are given."""
         return f"http://127.0.0.1:{self.port}{self.prefix}"
@@ -105,7 +114,7 @@ class TwistedIndex(Server):
     This server, with its defaults.
 
     Args:
-        work, cores: See `Server`.
+        work, cores, certificate: See `Server`.
         folders: What it serves.
         state: Where it keeps what it learns; in `work` by default.
         log: Whether it writes an access log.
@@ -126,8 +135,9 @@ class TwistedIndex(Server):
         checkout: Path = REPOSITORY,
         python: str = sys.executable,
         options: Sequence[str] = (),
+        certificate: Certificate | None = None,
     ) -> None:
-        super().__init__(work, cores)
+        super().__init__(work, cores, certificate)
         self._checkout = checkout
         self._python = python
         self._options = options
@@ -137,9 +147,14 @@ class TwistedIndex(Server):
 
     def command(self) -> Sequence[str]:
         words = [self._python, *_TWISTD, "simpleindex", *map(str, self._folders), *self._options]
-        words += ["--state", str(self._state)]
-        words += ["--listen", f"tcp:{self.port}:interface=127.0.0.1"]
+        words += ["--state", str(self._state), "--listen", self._endpoint()]
         return [*words, "--logfile", str(self.work / "access.log")] if self._log else words
+
+    def _endpoint(self) -> str:
+        where = f"{self.port}:interface=127.0.0.1"
+        if self.certificate is None:
+            return f"tcp:{where}"
+        return f"ssl:{where}:privateKey={self.certificate.key}:certKey={self.certificate.chain}"
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), "PYTHONPATH": str(self._checkout)}
@@ -191,12 +206,21 @@ http {{
   scgi_temp_path {work}/scgi;
   {more}
   server {{
-    listen 127.0.0.1:{port} backlog=1024;
+    listen 127.0.0.1:{port} {ssl} backlog=1024;
     root {folder};
     location / {{ gzip_static on; {listing} }}
   }}
 }}
 """
+
+# TLS 1.3 is not among the defaults of nginx before 1.23.4; ciphers and buffers are the defaults.
+_NGINX_TLS = """\
+ssl_certificate {chain};
+  ssl_certificate_key {key};
+  ssl_protocols TLSv1.2 TLSv1.3;
+  ssl_session_cache shared:sessions:10m;
+  ssl_session_tickets on;
+  """
 
 
 class Nginx(Server):
@@ -213,8 +237,9 @@ class Nginx(Server):
         log: bool = False,
         autoindex: bool = False,
         more: str = "",
+        certificate: Certificate | None = None,
     ) -> None:
-        super().__init__(work, cores)
+        super().__init__(work, cores, certificate)
         self._folder = folder
         self._log = f"{work}/access.log" if log else "off"
         self._listing = "autoindex on;" if autoindex else "index $document;"
@@ -223,13 +248,16 @@ class Nginx(Server):
     def command(self) -> Sequence[str]:
         # Its workers would else be of a user who cannot read our folders.
         user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+        tls = self.certificate
+        secured = _NGINX_TLS.format(chain=tls.chain, key=tls.key) if tls else ""
         settings = self.work / "nginx.conf"
         settings.write_text(
             _NGINX.format(
                 user=user,
                 work=self.work,
                 log=self._log,
-                more=self._more,
+                more=secured + self._more,
+                ssl="ssl" if tls else "",
                 port=self.port,
                 folder=self._folder,
                 listing=self._listing,
