@@ -73,7 +73,7 @@ class Pair:
     def say(self, pieces: Iterable[bytes]) -> tuple[bytes, bytes]:
         """Say the same to both, and give what both answered, without the date."""
         pieces = list(pieces)
-        answers = []
+        answers, ends = [], []
         for index in (self.short, self.ordinary):
             connection = index.connect()
             transport = index._transports[-1]
@@ -81,7 +81,9 @@ class Pair:
             for piece in pieces:
                 connection.send(piece)
             answers.append(re.sub(rb"Date: [^\r]+", b"Date:", connection.received))
+            ends.append(connection.closed)
             connection.disconnect()
+        assert ends[0] is ends[1]
         return answers[0], answers[1]
 
 
@@ -132,7 +134,7 @@ def test_a_client_that_has_the_page_is_told_so_on_the_fast_path(pair: Pair):
         head("/simple/demo/", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
         head("/simple/demo/", "Expect: 100-continue", "Content-Length: 0"),
         head("/simple/demo/", "Upgrade: h2c", "Connection: Upgrade"),
-        head("/simple/demo/", "Connection: close"),
+        head("/simple/demo/", "Connection: close, te"),
         head("/simple/demo/", "Accept: */*", "accept: text/html"),
         head("/simple/demo/", "Host: other.test"),
         head("/simple/demo/", "Folded: one", " two"),

@@ -6,12 +6,10 @@ The bytes are those that Twisted's Request writes for the same response; a test 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from twisted.web.http import datetimeToString
 from twisted.web.server import version
 
 from twisted_index.http_semantics.conditional import format_http_date
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response import Headers, Response
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SerializedResponse:
     """
     A response as bytes, together with its 304.
@@ -114,19 +112,3 @@ def _before(status: int, reason: bytes | None = None) -> bytes:
 
 def _fields(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"\r\n" + b"".join(b"%s: %s\r\n" % pair for pair in headers) + b"\r\n"
-
-
-class DateHeader:
-    """The Date field, formatted once a second."""
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._date = b""
-
-    def now(self) -> bytes:
-        """Return the current date (RFC 9110 section 5.6.7)."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._date = datetimeToString(second)
-        return self._date

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.protocol import connectionDone
 
-from twisted_index._twisted.server import TwistedHTTPChannel, has_pending_bytes, pending_bytes
+from twisted_index._twisted.server import (
+    TwistedHTTPChannel,
+    has_pending_bytes,
+    pending_bytes,
+    waits_for_transport,
+)
 from twisted_index.web.responses.error_pages import reason_phrase
 from twisted_index.web.responses.producers import DIRECT_TRANSPORTS
 
@@ -63,6 +68,8 @@ class IndexChannel(TwistedHTTPChannel):
     transport: Any
     timeOut: Any
     _deadline: IDelayedCall | None = None
+    #: Whether the last bytes took the fast path, and nothing has happened since.
+    _takes_fast_path = False
     _half_closed = False
     _closing = False
     _lingering = False
@@ -84,20 +91,26 @@ class IndexChannel(TwistedHTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Take the fast path, or parse; start the deadline of a header that is incomplete."""
-        if self._lingering:
-            return
+        way = self.factory.fast_path
         if (
-            self.awaits_request
-            and self.factory.fast_path is not None
-            and not self._half_closed
+            way is not None
+            and (self._takes_fast_path or self._may_take_fast_path())
             and not self.factory.under_pressure
-            and self.factory.fast_path.try_answer(self, data)
+            and way.try_answer(self, data)
         ):
+            # That changed nothing: the next bytes begin a request, too.
+            self._takes_fast_path = not waits_for_transport(self)
+            return
+        self._takes_fast_path = False
+        if self._lingering:
             return
         super().dataReceived(data)
         if self._deadline is None and self._in_header():
             limit = self.factory.limits.header_timeout
             self._deadline = self.callLater(limit, self._header_timed_out)
+
+    def _may_take_fast_path(self) -> bool:
+        return self.awaits_request and not self._half_closed and not self._lingering
 
     def _in_header(self) -> bool:
         """Whether a part of a request header has arrived, but not its end."""
@@ -175,16 +188,18 @@ class IndexChannel(TwistedHTTPChannel):
 
     # -- Sending
 
-    def send_now(self, data: bytes) -> None:
+    def send_now(self, data: bytes, now: float) -> None:
         """
         Send what the socket takes now and queue the rest, without waiting for a reactor turn.
 
         Args:
             data: A whole response.
+            now: Seconds, as the reactor counts them.
         """
         # Cheaper than resetting the timer; `timeoutConnection` takes it into account.
-        self._last_received = self.factory.reactor.seconds()
-        self._written += len(data)
+        self._last_received = now
+        size = len(data)
+        self._written += size
         transport = self.transport
         sent = 0
         if type(transport) in DIRECT_TRANSPORTS and not has_pending_bytes(transport):
@@ -193,7 +208,7 @@ class IndexChannel(TwistedHTTPChannel):
             except OSError:
                 # Full, or gone: the transport finds out which, as with any write.
                 sent = 0
-        if sent < len(data):
+        if sent < size:
             transport.write(data[sent:])
 
     def write(self, data: bytes) -> None:

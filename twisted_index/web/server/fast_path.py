@@ -8,16 +8,20 @@ Everything else becomes a Request; both ways send the same bytes.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.web.http import datetimeToString
 
 from twisted_index.http_semantics.conditional import weak_match
 from twisted_index.interfaces import ANONYMOUS, StreamingContent
 from twisted_index.web.responses.producers import CHUNK_SIZE
-from twisted_index.web.responses.serialized import DateHeader
 from twisted_index.web.server.request_head import HeadParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.config.settings import Limits
     from twisted_index.interfaces import FileBody, Identity
@@ -28,14 +32,20 @@ if TYPE_CHECKING:
     from twisted_index.web.server.access_log import AccessLog
     from twisted_index.web.server.request_head import RequestHead
 
+#: Whole responses that are kept for a second: 16 MB at most.
+_MAX_WHOLES = 256
+
 
 class FastChannel(Protocol):
     """A channel that awaits a request."""
 
     transport: Any
 
-    def send_now(self, data: bytes) -> None:
+    def send_now(self, data: bytes, now: float) -> None:
         """Send a whole response."""
+
+    def loseConnection(self) -> None:
+        """Close when it is sent."""
 
 
 class FastPath:
@@ -44,6 +54,7 @@ class FastPath:
 
     Args:
         caches: Returns the cached responses that are current now.
+        reactor: The clock.
         limits: Bound the length of URL and header.
         client_info: Reads the address of a client behind a proxy, for the access log, and its user.
     """
@@ -52,17 +63,22 @@ class FastPath:
         self,
         caches: Callable[[], Caches],
         *,
+        reactor: IReactorTime,
         limits: Limits,
         access_log: AccessLog | None,
         counters: Counters,
         client_info: ClientInfoReader,
     ) -> None:
         self._caches = caches
+        self._seconds = reactor.seconds
         self._heads = HeadParser(max_uri=limits.max_uri, max_header=limits.max_header)
         self._access_log = access_log
         self._count = counters.count
         self._client_info = client_info
-        self._dates = DateHeader()
+        self._second = -1
+        self._date = b""
+        #: Whole responses with the date of this second.
+        self._wholes: dict[SerializedResponse, bytes] = {}
 
     def try_answer(self, channel: FastChannel, data: bytes) -> bool:
         """
@@ -78,7 +94,7 @@ class FastPath:
         transport = channel.transport
         if transport.disconnecting:
             return False
-        began = self._access_log.clock() if self._access_log is not None else 0.0
+        now = self._seconds()
         head = self._heads.parse(data)
         if head is None:
             return False
@@ -86,36 +102,65 @@ class FastPath:
         if found is None:
             return False
         reader, response, body = found
-        status, fields = response.status, head.fields
+        if int(now) != self._second:
+            self._begin_second(int(now))
+        whole = self._wholes.get(response) if head.is_plain_get else None
+        status, size = response.status, len(body)
+        if whole is None:
+            made = self._serialize(head, response, body)
+            if made is None:
+                return False
+            status, size, whole = made
+        channel.send_now(whole, now)
+        self._count(head.method, status, size)
+        if self._access_log is not None:
+            self._log(head, transport, reader, status, size, now)
+        if head.fields.closes:
+            channel.loseConnection()
+        return True
+
+    def _begin_second(self, second: int) -> None:
+        self._second = second
+        self._date = datetimeToString(time.time())
+        self._wholes.clear()
+
+    def _serialize(
+        self, head: RequestHead, response: SerializedResponse, body: bytes
+    ) -> tuple[int, int, bytes] | None:
+        """Return status, bytes of the body, and the whole; None if a slow reader should share the body."""
+        fields, status = head.fields, response.status
         etags = fields.if_none_match
+        before, after = response.head_before_date, response.head_after_date
         if etags is not None and response.etag is not None and weak_match(etags, response.etag):
             status, body = 304, b""
-            parts: tuple[bytes, ...] = (
-                response.head_304_before_date,
-                self._dates.now(),
-                response.head_304_after_date,
-            )
+            before, after = response.head_304_before_date, response.head_304_after_date
         elif head.method == b"HEAD":
             body = b""
-            parts = (response.head_before_date, self._dates.now(), response.head_after_date)
         elif len(body) > CHUNK_SIZE:
-            return False
-        else:
-            parts = (response.head_before_date, self._dates.now(), response.head_after_date, body)
-        channel.send_now(b"".join(parts))
-        self._count(head.method, status, len(body))
-        if self._access_log is not None:
-            self._access_log.write_entry(
-                self._client(transport.getPeer(), fields.forwarded),
-                b"%s %s HTTP/1.1" % (head.method, head.path),
-                status,
-                len(body),
-                fields.referrer,
-                fields.agent,
-                began=began,
-                user="-" if reader is ANONYMOUS else reader.name,
-            )
-        return True
+            return None
+        if fields.closes:
+            # Where Twisted's Request has it.
+            before = before.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        whole = b"".join((before, self._date, after, body))
+        if head.is_plain_get and response.body is body and len(self._wholes) < _MAX_WHOLES:
+            self._wholes[response] = whole
+        return status, len(body), whole
+
+    def _log(
+        self, head: RequestHead, transport: Any, reader: Identity, status: int, size: int, began: float
+    ) -> None:
+        assert self._access_log is not None
+        fields = head.fields
+        self._access_log.write_entry(
+            self._client(transport.getPeer(), fields.forwarded),
+            b"%s %s HTTP/1.1" % (head.method, head.path),
+            status,
+            size,
+            fields.referrer,
+            fields.agent,
+            began=began,
+            user="-" if reader is ANONYMOUS else reader.name,
+        )
 
     def _client(self, peer: Any, forwarded: Mapping[bytes, bytes]) -> Any:
         """Return the address for the log: that of the client behind a trusted proxy."""
@@ -137,7 +182,7 @@ class FastPath:
         if page is None:
             return self._find_file(caches, head, transport)
         # First: a client that may not read a name must not learn from the time taken whether it exists.
-        reader = self._reader(caches, page, head, transport)
+        reader = ANONYMOUS if caches.open else self._reader(caches, page, head, transport)
         if reader is None:
             return None
         fields = head.fields

@@ -69,6 +69,7 @@ class HeadFields:
         forwarded: The fields in which proxies name their client, by lower-case name.
         credentials: The fingerprint of Authorization; None without one.
         remote_user: X-Remote-User, in which proxies name a user; None without one.
+        closes: Whether the client sends no more requests.
     """
 
     representation: Representation
@@ -79,6 +80,7 @@ class HeadFields:
     forwarded: Mapping[bytes, bytes]
     credentials: bytes | None
     remote_user: bytes | None
+    closes: bool
 
 
 class RequestHead(NamedTuple):
@@ -90,12 +92,14 @@ class RequestHead(NamedTuple):
         path: The request target as it was sent.
         page: The cache key of the page that the path names (`page_key`); None unless the path is
             `/simple/` or `/simple/NAME/`.
+        is_plain_get: Whether it is a GET without a precondition, on a connection that goes on.
     """
 
     method: bytes
     path: bytes
     page: str | None
     fields: HeadFields
+    is_plain_get: bool
 
 
 class HeadParser:
@@ -132,7 +136,10 @@ class HeadParser:
         if match is None or end > self._max_uri or len(data) > self._max_header:
             return None
         fields = self._read_fields(data[end:])
-        return None if fields is None else RequestHead(match[1], match[2], _page_of(match[2]), fields)
+        if fields is None:
+            return None
+        is_plain_get = match[1] == b"GET" and fields.if_none_match is None and not fields.closes
+        return RequestHead(match[1], match[2], _page_of(match[2]), fields, is_plain_get)
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:
         fields = self._fields.get(rest)
@@ -182,7 +189,8 @@ def parse_fields(rest: bytes) -> HeadFields | None:
         fields[name] = value.strip(b" ")
     if _HOST.fullmatch(fields.get(b"host", b"")) is None:
         return None
-    if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+    connection = fields.get(b"connection", b"keep-alive").lower()
+    if connection not in (b"keep-alive", b"close"):
         return None
     accept, authorization = fields.get(b"accept"), fields.get(b"authorization")
     return HeadFields(
@@ -194,4 +202,5 @@ def parse_fields(rest: bytes) -> HeadFields | None:
         forwarded={name: fields[name] for name in fields.keys() & _FORWARDED},
         credentials=None if authorization is None else fingerprint(authorization),
         remote_user=fields.get(b"x-remote-user"),
+        closes=connection == b"close",
     )

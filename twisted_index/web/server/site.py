@@ -106,6 +106,7 @@ class IndexSite(Site):
             if fast_path:
                 self.fast_path = FastPath(
                     index.caches,
+                    reactor=reactor,
                     limits=self.limits,
                     access_log=access_log,
                     counters=counters,
