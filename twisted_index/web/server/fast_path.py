@@ -128,23 +128,18 @@ class FastPath:
 
         return self._client_info.client_behind(peer, fields) or peer
 
-    def _reader(self, caches: Caches, project: str, head: RequestHead, transport: Any) -> Identity | None:
-        """Return the client, if it may read a project and that is known at once."""
-        fields, user = head.fields, None
-        if fields.remote_user is not None:
-            user = self._client_info.user_behind(transport.getPeer(), (fields.remote_user,))
-        return caches.authorizer.reader(project, fields.credentials, user)
-
     def _find(self, head: RequestHead, transport: Any) -> tuple[Identity, SerializedResponse, bytes] | None:
         """Return the client, the response without its body, and the body; None unless all are known."""
-        caches, page = self._caches(), head.page
+        caches, page, fields = self._caches(), head.page, head.fields
         if page is None:
             return self._find_file(caches, head, transport)
         # First: a client that may not read a name must not learn from the time taken whether it exists.
-        reader = self._reader(caches, page, head, transport)
+        user = None
+        if fields.remote_user is not None:
+            user = self._client_info.user_behind(transport.getPeer(), (fields.remote_user,))
+        reader = caches.authorizer.reader(page, fields.credentials, user)
         if reader is None:
             return None
-        fields = head.fields
         cached = caches.pages.get(page, fields.representation) or caches.absent.get(page, fields.document)
         if cached is None:
             return None
@@ -154,9 +149,14 @@ class FastPath:
     def _find_file(
         self, caches: Caches, head: RequestHead, transport: Any
     ) -> tuple[Identity, SerializedResponse, bytes] | None:
-        file = caches.files.get(head.path)
-        reader = None if file is None else self._reader(caches, file.project, head, transport)
-        if file is None or reader is None:
+        file, fields = caches.files.get(head.path), head.fields
+        if file is None:
+            return None
+        user = None
+        if fields.remote_user is not None:
+            user = self._client_info.user_behind(transport.getPeer(), (fields.remote_user,))
+        reader = caches.authorizer.reader(file.project, fields.credentials, user)
+        if reader is None:
             return None
         body = file.reopen()
         if body is None:
