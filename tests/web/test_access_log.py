@@ -9,7 +9,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
 from twisted_index.testing import IndexInMemory, MemorySource
-from twisted_index.web.server.access_log import AccessLog
+from twisted_index.web.server.access_log import AccessLog, quote_client, quote_request
 
 
 @pytest.fixture
@@ -21,7 +21,14 @@ def log(tmp_path: Path) -> AccessLog:
 
 @pytest.mark.parametrize("host", ["1.1.1.1\n6.6.6.6", "\x1b[31m", "\u00e9", "a b", ""])
 def test_an_address_that_is_none_is_a_hyphen(log: AccessLog, tmp_path: Path, host: str):
-    log.write_entry(IPv4Address("TCP", host, 1), b"GET / HTTP/1.1", 200, 5, b"-", b'a"\x1b\xe9', began=0.0)
+    log.write_entry(
+        IPv4Address("TCP", host, 1),
+        quote_request(b"GET", b"/", b"HTTP/1.1"),
+        200,
+        5,
+        quote_client(None, b'a"\x1b\xe9'),
+        began=0.0,
+    )
     log.close()
     text = (tmp_path / "access.log").read_text(encoding="ascii")
     assert text.startswith("- - - [")

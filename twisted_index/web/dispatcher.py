@@ -99,15 +99,13 @@ class Caches(NamedTuple):
     """
     The cached pages, responses for absent projects, and small files, for a fast path.
 
-    They hold what the source said, whoever may read it: the authorizer is to be asked first, unless the
-    index is open: then everyone may read everything, for as long as it has these caches.
+    They hold what the source said, whoever may read it: the authorizer is to be asked first.
     """
 
     pages: ResponseCache
     absent: ResponseCache
     files: SmallFileCache
     authorizer: Authorizer
-    open: bool
 
 
 class Dispatcher:
@@ -146,7 +144,7 @@ class Dispatcher:
             page_cache=env.page_cache,
             accepts_uploads=not self._read_only and upload_settings.upload,
         )
-        self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files, guard, access is None)
+        self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files, guard)
         self.uploads = UploadView(
             env.store,
             guard,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -29,6 +30,8 @@ _TABLE = {byte: _ESCAPES.get(byte, chr(byte)) for byte in range(256)}
 
 #: The characters of an address, with a zone (RFC 4007).
 _ADDRESS = re.compile(r"[0-9A-Za-z:.%-]+", re.ASCII)
+#: Clients that are remembered with the form in which they are written.
+_MOST_CLIENTS = 1024
 
 
 def escape_field(value: bytes) -> str:
@@ -36,6 +39,23 @@ def escape_field(value: bytes) -> str:
     return value.decode("latin-1").translate(_TABLE)
 
 
+def quote_request(method: bytes, target: bytes, version: bytes) -> str:
+    """Return the request line, as the log has it."""
+    return f'"{escape_field(b" ".join((method, target, version)))}"'
+
+
+def quote_client(referrer: bytes | None, agent: bytes | None) -> str:
+    """Return the Referer and User-Agent fields, as the log has them."""
+    return f'"{escape_field(referrer or b"-")}" "{escape_field(agent or b"-")}"'
+
+
+@lru_cache(_MOST_CLIENTS)
+def _host(client: str | None) -> str:
+    """Return an address as it is written; a unix socket has none, and a PROXY line may contain anything."""
+    return client if isinstance(client, str) and _ADDRESS.fullmatch(client) else "-"
+
+
+@lru_cache(_MOST_CLIENTS)
 def _word(user: str) -> str:
     """Escape a user's name to one word."""
     return escape_field(user.encode("utf-8", "replace")).replace(" ", "\\x20") or "-"
@@ -96,11 +116,10 @@ class AccessLog:
         """
         self.write_entry(
             client or request.getClientAddress(),
-            b"%s %s %s" % (request.method, request.uri, request.clientproto),
+            quote_request(request.method, request.uri, request.clientproto),
             request.code,
             request.sentLength or 0,
-            request.getHeader(b"referer") or b"-",
-            request.getHeader(b"user-agent") or b"-",
+            quote_client(request.getHeader(b"referer"), request.getHeader(b"user-agent")),
             began=request.began,
             end=" aborted" if aborted else "",
             user=getattr(request, "user_name", "-"),
@@ -109,11 +128,10 @@ class AccessLog:
     def write_entry(
         self,
         client: Any,
-        head: bytes,
+        head: str,
         status: int,
         size: int,
-        referrer: bytes,
-        agent: bytes,
+        agent: str,
         *,
         began: float,
         end: str = "",
@@ -124,23 +142,18 @@ class AccessLog:
 
         Args:
             client: An address of Twisted's, or a textual one.
-            head: The request line.
+            head: From `quote_request`.
             status: The status of the response.
             size: Bytes of the body that were sent.
-            referrer: The Referer field, or a hyphen.
-            agent: The User-Agent field, or a hyphen.
+            agent: From `quote_client`.
             began: When the request was received, by `clock`.
             end: Appended to the line.
             user: The authenticated user, or a hyphen.
         """
         now = self._reactor.seconds()
         host = client if isinstance(client, str) else getattr(client, "host", None)
-        if not isinstance(host, str) or _ADDRESS.fullmatch(host) is None:
-            # A unix socket has none, and a PROXY line may contain anything.
-            host = "-"
         self._add(
-            f'{host} - {_word(user)} {self._time(now)} "{escape_field(head)}" {status} {size} '
-            f'"{escape_field(referrer)}" "{escape_field(agent)}" '
+            f"{_host(host)} - {_word(user)} {self._time(now)} {head} {status} {size} {agent} "
             f"{now - began:.6f}{end}\n"
         )
 

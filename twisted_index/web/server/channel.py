@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import struct
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.protocol import connectionDone
@@ -268,6 +269,11 @@ class IndexChannel(TwistedHTTPChannel):
             # setTimeout also sets what the next reset uses.
             self.timeOut = self.factory.limits.idle_timeout
             super().resetTimeout()
+
+    @cached_property
+    def peer(self) -> Any:
+        """The address of the client; not before a request: wrappers of transports learn it from the bytes."""
+        return self.transport.getPeer()
 
     @property
     def idle(self) -> bool:

@@ -41,6 +41,10 @@ class FastChannel(Protocol):
 
     transport: Any
 
+    @property
+    def peer(self) -> Any:
+        """The address of the client, as the transport has it."""
+
     def send_now(self, data: bytes, now: float) -> None:
         """Send a whole response."""
 
@@ -98,7 +102,7 @@ class FastPath:
         head = self._heads.parse(data)
         if head is None:
             return False
-        found = self._find(head, transport)
+        found = self._find(head, channel)
         if found is None:
             return False
         reader, response, body = found
@@ -114,7 +118,7 @@ class FastPath:
         channel.send_now(whole, now)
         self._count(head.method, status, size)
         if self._access_log is not None:
-            self._log(head, transport, reader, status, size, now)
+            self._log(head, channel, reader, status, size, now)
         if head.fields.closes:
             channel.loseConnection()
         return True
@@ -147,45 +151,43 @@ class FastPath:
         return status, len(body), whole
 
     def _log(
-        self, head: RequestHead, transport: Any, reader: Identity, status: int, size: int, began: float
+        self, head: RequestHead, channel: FastChannel, reader: Identity, status: int, size: int, began: float
     ) -> None:
         assert self._access_log is not None
         fields = head.fields
         self._access_log.write_entry(
-            self._client(transport.getPeer(), fields.forwarded),
-            b"%s %s HTTP/1.1" % (head.method, head.path),
+            self._client(channel.peer, fields.forwarded) if fields.forwarded else channel.peer,
+            head.logged,
             status,
             size,
-            fields.referrer,
-            fields.agent,
+            fields.logged,
             began=began,
             user="-" if reader is ANONYMOUS else reader.name,
         )
 
     def _client(self, peer: Any, forwarded: Mapping[bytes, bytes]) -> Any:
         """Return the address for the log: that of the client behind a trusted proxy."""
-        if not forwarded:
-            return peer
-        return self._client_info.client_behind(peer, _getter(forwarded)) or peer
 
-    def _reader(self, caches: Caches, project: str, head: RequestHead, transport: Any) -> Identity | None:
-        """Return the client, if it may read a project and that is known at once."""
-        fields, user = head.fields, None
-        if fields.remote_user is not None:
-            getter = _getter({b"x-remote-user": fields.remote_user})
-            user = self._client_info.user_behind(transport.getPeer(), getter)
-        return caches.authorizer.reader(project, fields.credentials, user)
+        def fields(name: bytes) -> list[bytes] | None:
+            value = forwarded.get(name.lower())
+            return None if value is None else [value]
 
-    def _find(self, head: RequestHead, transport: Any) -> tuple[Identity, SerializedResponse, bytes] | None:
+        return self._client_info.client_behind(peer, fields) or peer
+
+    def _find(
+        self, head: RequestHead, channel: FastChannel
+    ) -> tuple[Identity, SerializedResponse, bytes] | None:
         """Return the client, the response without its body, and the body; None unless all are known."""
-        caches, page = self._caches(), head.page
+        caches, page, fields = self._caches(), head.page, head.fields
         if page is None:
-            return self._find_file(caches, head, transport)
+            return self._find_file(caches, head, channel)
         # First: a client that may not read a name must not learn from the time taken whether it exists.
-        reader = ANONYMOUS if caches.open else self._reader(caches, page, head, transport)
+        user = None
+        if fields.remote_user is not None:
+            user = self._client_info.user_behind(channel.peer, (fields.remote_user,))
+        reader = caches.authorizer.reader(page, fields.credentials, user)
         if reader is None:
             return None
-        fields = head.fields
         cached = caches.pages.get(page, fields.representation) or caches.absent.get(page, fields.document)
         if cached is None:
             return None
@@ -193,11 +195,16 @@ class FastPath:
         return reader, response, response.body
 
     def _find_file(
-        self, caches: Caches, head: RequestHead, transport: Any
+        self, caches: Caches, head: RequestHead, channel: FastChannel
     ) -> tuple[Identity, SerializedResponse, bytes] | None:
-        file = caches.files.get(head.path)
-        reader = None if file is None else self._reader(caches, file.project, head, transport)
-        if file is None or reader is None:
+        file, fields = caches.files.get(head.path), head.fields
+        if file is None:
+            return None
+        user = None
+        if fields.remote_user is not None:
+            user = self._client_info.user_behind(channel.peer, (fields.remote_user,))
+        reader = caches.authorizer.reader(file.project, fields.credentials, user)
+        if reader is None:
             return None
         body = file.reopen()
         if body is None:
@@ -207,16 +214,6 @@ class FastPath:
         if len(content) != body.size:
             return None
         return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content
-
-
-def _getter(fields: Mapping[bytes, bytes]) -> Callable[[bytes], list[bytes] | None]:
-    """Return a function that returns the values of a field by its name."""
-
-    def values(name: bytes) -> list[bytes] | None:
-        value = fields.get(name.lower())
-        return None if value is None else [value]
-
-    return values
 
 
 def _read(body: FileBody) -> bytes:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
 from twisted_index.web.responses.response_cache import negotiate_representation, page_key
+from twisted_index.web.server.access_log import quote_client, quote_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,8 +65,7 @@ class HeadFields:
         representation: The negotiated representation of a page.
         document: The name of the negotiated format of an error.
         if_none_match: The field; None without one.
-        agent: User-Agent, for the access log.
-        referrer: Referer, for the access log.
+        logged: Referer and User-Agent, as the access log has them.
         forwarded: The fields in which proxies name their client, by lower-case name.
         credentials: The fingerprint of Authorization; None without one.
         remote_user: X-Remote-User, in which proxies name a user; None without one.
@@ -75,8 +75,7 @@ class HeadFields:
     representation: Representation
     document: str
     if_none_match: bytes | None
-    agent: bytes
-    referrer: bytes
+    logged: str
     forwarded: Mapping[bytes, bytes]
     credentials: bytes | None
     remote_user: bytes | None
@@ -92,6 +91,7 @@ class RequestHead(NamedTuple):
         path: The request target as it was sent.
         page: The cache key of the page that the path names (`page_key`); None unless the path is
             `/simple/` or `/simple/NAME/`.
+        logged: The request line, as the access log has it.
         is_plain_get: Whether it is a GET without a precondition, on a connection that goes on.
     """
 
@@ -99,6 +99,7 @@ class RequestHead(NamedTuple):
     path: bytes
     page: str | None
     fields: HeadFields
+    logged: str
     is_plain_get: bool
 
 
@@ -139,7 +140,8 @@ class HeadParser:
         if fields is None:
             return None
         is_plain_get = match[1] == b"GET" and fields.if_none_match is None and not fields.closes
-        return RequestHead(match[1], match[2], _page_of(match[2]), fields, is_plain_get)
+        logged = quote_request(match[1], match[2], b"HTTP/1.1")
+        return RequestHead(match[1], match[2], _page_of(match[2]), fields, logged, is_plain_get)
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:
         fields = self._fields.get(rest)
@@ -197,8 +199,7 @@ def parse_fields(rest: bytes) -> HeadFields | None:
         representation=negotiate_representation(accept, fields.get(b"accept-encoding")),
         document=document_format(accept).name,
         if_none_match=fields.get(b"if-none-match"),
-        agent=fields.get(b"user-agent", b"-"),
-        referrer=fields.get(b"referer", b"-"),
+        logged=quote_client(fields.get(b"referer"), fields.get(b"user-agent")),
         forwarded={name: fields[name] for name in fields.keys() & _FORWARDED},
         credentials=None if authorization is None else fingerprint(authorization),
         remote_user=fields.get(b"x-remote-user"),
