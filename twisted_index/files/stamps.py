@@ -2,7 +2,8 @@
 Stamps: notices changes of a folder by one `stat`, or by another reading where times are too coarse.
 
 File systems tick: two changes within a tick leave the same time. So a time younger than the coarsest tick
-is *racy*, and what was read under it is read again (as git's index does).
+is *racy*, and what was read under it is read again (as git's index does), unless the file system provably
+gives another time to each change after a `stat` (`filesystems.has_multigrain_times`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from twisted_index.files.filesystems import has_multigrain_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +52,8 @@ class StatValidator:
         wall: Seconds since the epoch, as file times count them.
         trusts_times: False for file systems whose folder times tell nothing (FAT): no stamp is
             ever clean there, so all is read each time.
+        is_multigrain: Whether a change to a folder after its `stat` is sure to give it other times; what
+            a stand-in for `stat` says must fit.
     """
 
     def __init__(
@@ -58,20 +63,24 @@ class StatValidator:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         trusts_times: bool = True,
+        is_multigrain: Callable[[bytes, os.stat_result], bool] = has_multigrain_times,
     ) -> None:
         self.stat = stat
+        self._is_multigrain = is_multigrain
         self.monotonic = monotonic
         self._wall = wall
         self._trusts_times = trusts_times
         self._began = wall()
 
-    def stamp(self, path: bytes, before: StampedStat | None = None) -> StampedStat:
+    def stamp(self, path: bytes, before: StampedStat | None = None, *, prove: bool = True) -> StampedStat:
         """
         Take the stamp of a path, to be followed by reading what is there.
 
         Args:
             path: A folder; links are followed.
             before: What was seen here last, so that the age of an equal stamp is known.
+            prove: Whether to settle a young stamp by its file system. That reads the table of mounts,
+                about 0.1 ms, so not for thousands of folders.
 
         Raises:
             OSError: Other than that nothing is there.
@@ -83,9 +92,14 @@ class StatValidator:
             return StampedStat(None, self.monotonic(), True)
         stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         now = self.monotonic()
-        since = before.since if before is not None and before.stamp == stamp else now
-        old = now - since >= RACY_SECONDS or self.is_settled(status.st_ctime_ns)
-        return StampedStat(stamp, since, old and self._trusts_times)
+        known = before if before is not None and before.stamp == stamp else StampedStat(stamp, now, False)
+        settled = self._trusts_times and (
+            known.settled
+            or now - known.since >= RACY_SECONDS
+            or self.is_settled(status.st_ctime_ns)
+            or (prove and self._is_multigrain(path, status))
+        )
+        return StampedStat(stamp, known.since, settled)
 
     def is_current(self, path: bytes, seen: StampedStat) -> bool:
         """Return whether a path is still as it was seen: one `stat`, on the way of every request."""
@@ -100,7 +114,11 @@ class StatValidator:
         return (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns) == seen.stamp
 
     def is_settled(self, ctime_ns: int) -> bool:
-        """Return whether a change time is old enough that any later change must differ from it."""
+        """
+        Return whether a change time is old enough that any later change must differ from it.
+
+        For a regular file this is the only proof: see `filesystems.has_multigrain_times`.
+        """
         return self._wall() - ctime_ns / 1e9 >= RACY_SECONDS
 
     def predates(self, ctime_ns: int) -> bool:
