@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 from random import Random
@@ -15,47 +12,10 @@ import pytest
 from hypothesis import settings
 
 from tests.kit.live_server import JSON, LiveServer
+from tests.kit.mounts import KINDS
 from tests.kit.random_changes import PROJECTS, RandomChanges
 
 CHANGES = 2 * settings.default.max_examples
-
-#: How to make a file system, by what its times are like.
-_DISKS = {
-    "ext4 with times of nanoseconds": ("mkfs.ext4", "-q", "-I", "256"),
-    "ext4 with times of seconds": ("mkfs.ext4", "-q", "-I", "128"),
-    "ext3": ("mkfs.ext4", "-q", "-t", "ext3"),
-    "xfs": ("mkfs.xfs", "-q"),
-    "btrfs": ("mkfs.btrfs", "-q"),
-    "vfat": ("mkfs.vfat",),
-}
-
-
-def run(*words: str) -> bool:
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount a new file system, where the system lets us."""
-    disk = tmp_path / "disk"
-
-    def mount(kind: str) -> Path:
-        disk.mkdir()
-        if kind == "tmpfs":
-            words = ("-t", "tmpfs", "tmpfs")
-        else:
-            image = tmp_path / "image"
-            image.touch()
-            os.truncate(image, 400 << 20)
-            if shutil.which(_DISKS[kind][0]) is None or not run(*_DISKS[kind], str(image)):
-                pytest.skip("it cannot be made here")
-            words = ("-t", kind.partition(" ")[0], "-o", "loop", str(image))
-        if os.geteuid() != 0 or not run("mount", *words, str(disk)):
-            pytest.skip("mounting is not allowed here")
-        return disk
-
-    yield mount
-    run("umount", "-l", str(disk))
 
 
 def ask(server: LiveServer, connection: HTTPConnection, project: str) -> dict[str, str]:
@@ -105,7 +65,7 @@ def test_with_a_rescan_time_of_zero_rewrites_and_lists_are_as_exact(tmp_path: Pa
     change_and_ask(start(live_server, tmp_path, "--rescan", "0"), tmp_path, CHANGES, rescan=True)
 
 
-@pytest.mark.parametrize("kind", ["tmpfs", *_DISKS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_change_shows_in_the_next_answer_on_each_file_system(kind: str, mounted, live_server):
     """Some of these tick in nanoseconds after a `stat`, some in milliseconds, some in seconds."""
     disk = mounted(kind)

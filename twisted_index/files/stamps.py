@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Seconds. FAT ticks in 2 s steps, the coarsest in use; ext3 and HFS+ in 1 s, others far below.
 RACY_SECONDS = 2.0
+#: Seconds by which the clock that file times are taken from may lag: the longest tick of a Linux kernel.
+_CLOCK_LAG = 0.01
 
 #: (st_dev, st_ino, st_mtime_ns, st_ctime_ns) of the followed path; None when nothing is there.
 #: The modification time alone can be set, and a swapped link may change only the inode.
@@ -119,7 +121,7 @@ class StatValidator:
 
         For a regular file this is the only proof: see `filesystems.has_multigrain_times`.
         """
-        return self._wall() - ctime_ns / 1e9 >= RACY_SECONDS
+        return self._wall() - ctime_ns / 1e9 >= RACY_SECONDS + _CLOCK_LAG
 
     def predates(self, ctime_ns: int) -> bool:
         """Return whether a change time is older than this process could have seen the change."""
