@@ -12,12 +12,11 @@ _REMOTE = frozenset(
 )
 #: Folder times that do not change with every entry, or tick too slowly to tell.
 _COARSE = frozenset({"vfat", "msdos", "exfat"})
-#: File systems with multigrain times (Linux, filesystems/multigrain-ts) for each kind of change to a folder.
-#: Not tmpfs, which has them too: at `unlink`, `rmdir`, `link` and `rename` over a file its folder gets the
-#: time of the file, which ticks coarsely unless the file itself was looked at.
-_MULTIGRAIN = frozenset({"ext4", "xfs", "btrfs"})
-#: The first Linux with multigrain times.
-_MULTIGRAIN_SINCE = (6, 13)
+#: File systems that give a folder the time of the kernel's own clock at each change, under the lock under
+#: which it is read, and keep nanoseconds if their inodes have room for them. Multigrain times (Linux,
+#: filesystems/multigrain-ts) do not help: tmpfs gives a folder the time of the file that is removed or
+#: linked, which ticks coarsely, and what the kernel remembers of a `stat` is gone with the inode's memory.
+_FINE = frozenset({"ext3", "ext4", "xfs", "btrfs", "tmpfs"})
 
 
 def filesystem_type(path: bytes) -> str | None:
@@ -52,19 +51,15 @@ def has_coarse_folders(path: bytes) -> bool:
     return filesystem_type(path) in _COARSE
 
 
-def has_multigrain_times(path: bytes, status: os.stat_result) -> bool:
+def has_fine_times(path: bytes, status: os.stat_result) -> bool:
     """
-    Return whether every change to a folder after a `stat` gives it other times than that `stat` did.
-
-    Where times are multigrain, a folder whose times were queried gets a time of nanoseconds at its next
-    change, and the kernel changes and reads a folder under one lock. For regular files this proves less:
-    `write` sets the times first and copies the bytes afterwards.
+    Return whether the times of a folder come from this kernel's clock and tick no more coarsely than it.
 
     Args:
         path: A folder.
         status: From `stat` of this path just now.
     """
-    if not _KERNEL_IS_MULTIGRAIN or status.st_ctime_ns % 1_000_000_000 == 0:
+    if status.st_ctime_ns % 1_000_000_000 == 0:
         # Whole seconds: inodes without room for more, as of ext4 with 128 bytes each.
         return False
     try:
@@ -72,32 +67,25 @@ def has_multigrain_times(path: bytes, status: os.stat_result) -> bool:
     except OSError:
         return False
     try:
-        return os.path.samestat(os.fstat(opened), status) and _type_of(opened) in _MULTIGRAIN
+        return os.path.samestat(os.fstat(opened), status) and _type_of(opened) in _FINE
     except OSError:
         return False
     finally:
         os.close(opened)
 
 
-def _kernel_is_multigrain(release: str, tick: float) -> bool:
-    """
-    Return whether a kernel has multigrain times, and a clock to take them from.
-
-    Args:
-        release: The release of the kernel, as uname(2) gives it.
-        tick: Seconds by which its clock advances.
-    """
-    version = re.match(r"(\d+)\.(\d+)", release)
-    return version is not None and (int(version[1]), int(version[2])) >= _MULTIGRAIN_SINCE and tick <= 1e-6
-
-
 if sys.platform == "linux":
-    _KERNEL_IS_MULTIGRAIN = _kernel_is_multigrain(os.uname().release, time.clock_getres(time.CLOCK_REALTIME))
+    #: CLOCK_REALTIME_COARSE (clock_gettime(2)), which Python does not name: of the last tick of the kernel.
+    _COARSE_CLOCK = 5
+
+    def file_clock() -> float:
+        """Return the seconds since the epoch that a file changed now gets, if its file system keeps them."""
+        return time.clock_gettime(_COARSE_CLOCK)
 
     def _open_path(path: bytes) -> int:
         return os.open(path, os.O_PATH | os.O_CLOEXEC)
 else:
-    _KERNEL_IS_MULTIGRAIN = False
+    file_clock = time.time
 
     def _open_path(path: bytes) -> int:
         raise OSError("only Linux tells the mount of a path")
