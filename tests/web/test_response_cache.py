@@ -7,6 +7,7 @@ from twisted_index.interfaces import ANONYMOUS, Action, Snapshot
 from twisted_index.simple.model import ProjectPage
 from twisted_index.web.requests.authorization import Authorizer
 from twisted_index.web.requests.client_info import ClientInfoReader
+from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.response_cache import (
     ResponseCache,
     negotiate_representation,
@@ -54,3 +55,12 @@ def test_rights_are_asked_for_by_the_index_too():
     seen: list[tuple[str, str]] = []
     assert Authorizer(Noting(), ClientInfoReader()).permits(ANONYMOUS, Action.READ, "demo", index="dev")
     assert seen == [("demo", "dev")]
+
+
+def test_an_absence_that_is_prepared_again_holds_as_long_as_the_new_one():
+    absent, form = ResponseCache(1 << 20, ()), "text"
+    response = message_response(404, "There is no project demo here.", None)
+    absent.put("demo", Snapshot(value=None, is_current=lambda: False), form, response)
+    assert absent.get("demo", form) is None
+    absent.put("demo", Snapshot(value=None, is_current=lambda: True), form, response)
+    assert absent.get("demo", form) is not None
