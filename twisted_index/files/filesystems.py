@@ -104,7 +104,7 @@ def _type_of(opened: int) -> str | None:
         if mount is None:
             return None
         with open("/proc/self/mountinfo", "rb") as mounts:
-            line = re.search(rb"\n%s .* - (\S+)" % mount[1], b"\n" + mounts.read())
+            line = re.search(rb"\n%s .*? - (\S+)" % mount[1], b"\n" + mounts.read())
     except OSError:
         return None
     return None if line is None else line[1].decode("ascii", "replace")
