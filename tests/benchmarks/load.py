@@ -28,8 +28,14 @@ JSON = "application/vnd.pypi.simple.v1+json"
 GZIP = {"Accept": JSON, "Accept-Encoding": "gzip"}
 _PIECE = 1 << 20
 
-#: wrk prints rounded figures; this gives them whole.
+#: wrk prints rounded figures; this gives them whole. Targets after the address are asked for in turn.
 REPORT = """\
+init = function(targets)
+  if targets[1] == nil then return end
+  local turn, asks = 0, {}
+  for place, target in ipairs(targets) do asks[place] = wrk.format(nil, target) end
+  request = function() turn = turn % #asks + 1; return asks[turn] end
+end
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
@@ -65,6 +71,7 @@ class Ask:
         status: What the answer must say.
         authority: Over TLS, the root that the server's certificate is verified with (PEM); None is HTTP
             without TLS.
+        others: Further targets for wrk, in turn with the first.
     """
 
     port: int
@@ -72,6 +79,7 @@ class Ask:
     fields: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     authority: Path | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -227,11 +235,16 @@ class Wrk:
         command += ["--latency", "-s", str(self.script)]
         for name, value in ask.fields.items():
             command += ["-H", f"{name}: {value}"]
+        targets = ["--", ask.path, *ask.others] if ask.others else []
         fetch(ask)
         before = process.cpu_seconds()
         with on(self.cores):
             ran = subprocess.run(
-                [*command, ask.url], capture_output=True, text=True, timeout=seconds + 60, check=False
+                [*command, ask.url, *targets],
+                capture_output=True,
+                text=True,
+                timeout=seconds + 60,
+                check=False,
             )
         taken = process.cpu_seconds() - before
         found = re.search(r"^REPORT (.*)$", ran.stdout, re.MULTILINE)

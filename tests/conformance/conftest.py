@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit.mounts import mounted
 from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from tests.kit.at_once import answer
 from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.source import FolderSource
+from twisted_index.files.filesystems import has_fine_times
 from twisted_index.files.stamps import StatValidator
 from twisted_index.simple.model import ProjectPage
 
@@ -52,6 +53,10 @@ class Times:
             "st_ctime_ns": status.st_ctime_ns // self.tick_ns * self.tick_ns,
         }
         return os.stat_result(values, coarse)
+
+    def are_fine(self, path: bytes, status: os.stat_result) -> bool:
+        """Whether these times tick as finely as the kernel's: never if they are rounded."""
+        return self.tick_ns == 1 and has_fine_times(path, status)
 
 
 @dataclass
@@ -104,7 +109,9 @@ def serve(times: Times) -> Iterator[Callable[..., Folder]]:
 
     def start(*paths: Path, **arguments: Any) -> Folder:
         at_once = AtOnce()
-        freshness = StatValidator(stat=times.stat, monotonic=times.clock.seconds)
+        freshness = StatValidator(
+            stat=times.stat, monotonic=times.clock.seconds, has_fine_times=times.are_fine
+        )
         source = FolderSource(
             *paths,
             **{

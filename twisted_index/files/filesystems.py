@@ -1,46 +1,44 @@
-"""The kind of file system of a folder. Linux only; elsewhere it is unknown, and nothing is assumed."""
+"""The file system of a folder, and what its times tell. Linux only; elsewhere nothing is known or assumed."""
 
 from __future__ import annotations
 
 import os
+import re
+import sys
+import time
 
 _REMOTE = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "fuse.glusterfs"}
 )
 #: Folder times that do not change with every entry, or tick too slowly to tell.
 _COARSE = frozenset({"vfat", "msdos", "exfat"})
-_MOUNTS = "/proc/self/mountinfo"
+#: File systems that give a folder the time of the kernel's own clock at each change, under the lock under
+#: which it is read, and keep nanoseconds if their inodes have room for them. Multigrain times (Linux,
+#: filesystems/multigrain-ts) do not help: tmpfs gives a folder the time of the file that is removed or
+#: linked, which ticks coarsely, and what the kernel remembers of a `stat` is gone with the inode's memory.
+_FINE = frozenset({"ext3", "ext4", "xfs", "btrfs", "tmpfs"})
 
 
-def filesystem_type(path: bytes, mounts: str = _MOUNTS) -> str | None:
+def filesystem_type(path: bytes) -> str | None:
     """
     Name the type of the file system that a path is on, as the kernel names it.
 
     Args:
-        path: Absolute.
-        mounts: A file in the form of proc(5)'s mountinfo.
+        path: Absolute. Of one that does not exist, the deepest folder that does.
 
     Returns:
         None if it cannot be told.
     """
     try:
-        real = os.path.realpath(path)
-        with open(mounts, "rb") as file:
-            lines = file.read().splitlines()
+        while not os.path.exists(path) and os.path.dirname(path) != path:
+            path = os.path.dirname(path)
+        opened = _open_path(path)
     except OSError:
         return None
-    kind, longest = None, -1
-    for line in lines:
-        fields, _dash, rest = line.partition(b" - ")
-        point = fields.split(b" ")[4].decode("unicode_escape").encode("latin-1")
-        # Of mounts on one point the last is the one that is seen.
-        if _is_below(real, point) and len(point) >= longest:
-            kind, longest = rest.split(b" ")[0].decode("ascii", "replace"), len(point)
-    return kind
-
-
-def _is_below(path: bytes, point: bytes) -> bool:
-    return path == point or path.startswith(point.rstrip(b"/") + b"/")
+    try:
+        return _type_of(opened)
+    finally:
+        os.close(opened)
 
 
 def is_remote(path: bytes) -> bool:
@@ -51,3 +49,62 @@ def is_remote(path: bytes) -> bool:
 def has_coarse_folders(path: bytes) -> bool:
     """Return whether a folder's times are no proof that it has not changed."""
     return filesystem_type(path) in _COARSE
+
+
+def has_fine_times(path: bytes, status: os.stat_result) -> bool:
+    """
+    Return whether the times of a folder come from this kernel's clock and tick no more coarsely than it.
+
+    Args:
+        path: A folder.
+        status: From `stat` of this path just now.
+    """
+    if status.st_ctime_ns % 1_000_000_000 == 0:
+        # Whole seconds: inodes without room for more, as of ext4 with 128 bytes each.
+        return False
+    try:
+        opened = _open_path(path)
+    except OSError:
+        return False
+    try:
+        return os.path.samestat(os.fstat(opened), status) and _type_of(opened) in _FINE
+    except OSError:
+        return False
+    finally:
+        os.close(opened)
+
+
+if sys.platform == "linux":
+    #: CLOCK_REALTIME_COARSE (clock_gettime(2)), which Python does not name: of the last tick of the kernel.
+    _COARSE_CLOCK = 5
+
+    def file_clock() -> float:
+        """Return the seconds since the epoch that a file changed now gets, if its file system keeps them."""
+        return time.clock_gettime(_COARSE_CLOCK)
+
+    def _open_path(path: bytes) -> int:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+else:
+    file_clock = time.time
+
+    def _open_path(path: bytes) -> int:
+        raise OSError("only Linux tells the mount of a path")
+
+
+def _type_of(opened: int) -> str | None:
+    """
+    Name the type of the file system that an open path is on.
+
+    By the number of its mount: prefixes of paths mislead where one mount covers another, and btrfs gives each
+    subvolume a device of its own.
+    """
+    try:
+        with open(f"/proc/self/fdinfo/{opened}", "rb", buffering=0) as info:
+            mount = re.search(rb"^mnt_id:\s*(\d+)$", info.read(), re.MULTILINE)
+        if mount is None:
+            return None
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            line = re.search(rb"\n%s .*? - (\S+)" % mount[1], b"\n" + mounts.read())
+    except OSError:
+        return None
+    return None if line is None else line[1].decode("ascii", "replace")

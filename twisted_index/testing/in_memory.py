@@ -6,7 +6,6 @@ Needs no reactor; time passes only when a test advances the clock.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,6 +18,7 @@ from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.config.settings import UploadSettings
 from twisted_index.events.audit_log import AuditLog
+from twisted_index.files.filesystems import file_clock
 from twisted_index.files.stamps import StatValidator
 from twisted_index.interfaces import ILifecycle
 from twisted_index.testing.memory_source import MemorySource
@@ -320,8 +320,8 @@ class IndexInMemory(SiteInMemory):
             reactor=clock,
             reader=SynchronousRunner(),
             cache_thread=SynchronousRunner(),
-            # Files get their times from the system clock, so the test's clock is added to it.
-            validator=StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
+            # Files get their times from the system's clock, so the test's clock is added to it.
+            validator=StatValidator(monotonic=clock.seconds, wall=lambda: file_clock() + clock.seconds()),
         )
         if overwrite is not None:
             audit_log = AuditLog(None, SynchronousRunner())

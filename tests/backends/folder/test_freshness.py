@@ -6,24 +6,40 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
-from tests.kit.folder_source import LONG_AGO, Folder
+from tests.kit.folder_source import LONG_AGO, Folder, Times
 from twisted_index.backends.folder.inspection_cache import (
     CachedInspection,
     FileFacts,
     InspectionCache,
     StatKey,
 )
+from twisted_index.backends.folder.root_set import RootSet
 from twisted_index.errors import Unavailable
+from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import make_sdist, make_wheel
 
 ONE = make_wheel("demo", "1.0")
 TWO = make_wheel("demo", "2.0")
+
+
+#: For what is settled by moving the clock, which does not move the times of files.
+SETTLED_TIMES = pytest.mark.parametrize("times", [Times()], ids=["settled times"])
+
+
+@pytest.fixture(params=[1, 2 * 10**9], ids=["fine times", "coarse times"])
+def times(request: pytest.FixtureRequest) -> Times:
+    """The times of the file system, and times that many changes share."""
+    return Times(tick_ns=request.param)
 
 
 def test_a_file_that_is_added_is_in_the_next_answer(folder: Folder):
@@ -73,12 +89,10 @@ def test_a_new_spelling_of_the_project_is_in_the_next_answer(folder: Folder):
     assert folder.files("demo") == [ONE.filename, TWO.filename]
 
 
-def test_changes_within_one_tick_of_a_coarse_clock_are_seen(folder: Folder):
-    folder.times.tick_ns = 2 * 10**9
-    ONE.write_to(folder.path / "demo")
-    assert folder.files("demo") == [ONE.filename]
-    TWO.write_to(folder.path / "demo")
-    assert folder.files("demo") == [ONE.filename, TWO.filename]
+def test_changes_within_one_tick_are_seen(folder: Folder):
+    for number in range(1, 6):
+        make_wheel("demo", f"{number}.0").write_to(folder.path / "demo")
+        assert len(folder.files("demo")) == number
 
 
 def test_a_folder_that_rests_is_not_read_again(folder: Folder):
@@ -272,6 +286,7 @@ def test_a_restart_reads_no_file_again(tmp_path: Path, serve, monkeypatch):
     assert path.exists()
 
 
+@SETTLED_TIMES
 def test_an_absence_is_over_when_the_project_comes_whoever_else_was_asked_for_meanwhile(folder: Folder):
     """The roots hold again as soon as they were read again; what they held before does not."""
     ONE.write_to(folder.path / "demo")
@@ -318,3 +333,91 @@ def test_a_file_of_an_impossible_date_keeps_no_other_from_being_remembered(far: 
     with closing(InspectionCache()) as ledger:
         ledger.put(b"/x", [(b"a", good, learned), (b"b", bad, learned), (b"c", good, learned)])
         assert ledger.get(b"/x", {b"a": good, b"b": bad, b"c": good}).keys() == {b"a", b"c"}
+
+
+def with_settled_root(folder: Folder, project: str) -> None:
+    """Have the root read by a request for a project, and again when its times are settled."""
+    folder.page(project)
+    folder.later()
+    folder.page(project)
+
+
+@SETTLED_TIMES
+def test_a_page_stays_current_while_other_projects_come_and_go(tmp_path: Path, serve):
+    ONE.write_to(tmp_path / "demo")
+    folder = serve(tmp_path, rescan=100)
+    with_settled_root(folder, "demo")
+    snapshot = answer(folder.source.project_page, "demo")
+    path = make_wheel("other", "1.0").write_to(tmp_path)
+    assert not snapshot.is_current()
+    with_settled_root(folder, "other")
+    assert snapshot.is_current()
+    path.unlink()
+    with_settled_root(folder, "other")
+    assert snapshot.is_current()
+
+
+@SETTLED_TIMES
+def test_an_absence_stays_current_while_other_projects_come(tmp_path: Path, serve):
+    folder = serve(tmp_path)
+    with_settled_root(folder, "absent")
+    absent = answer(folder.source.project_page, "absent")
+    ONE.write_to(tmp_path)
+    assert not absent.is_current()
+    with_settled_root(folder, "demo")
+    assert absent.is_current()
+
+
+@SETTLED_TIMES
+def test_a_flat_file_that_is_replaced_is_read_again_after_another_project_was(tmp_path: Path, serve):
+    """Its name is there as before, and whoever reads the root for another project cannot tell."""
+    path = ONE.write_to(tmp_path)
+    make_wheel("other", "1.0").write_to(tmp_path)
+    folder = serve(tmp_path, rescan=100)
+    with_settled_root(folder, "demo")
+    folder.page("other")
+    snapshot = answer(folder.source.project_page, "demo")
+    assert snapshot.is_current()
+    other = make_wheel("demo", "1.0", files={"demo/new.py": "x = 1\n"})
+    other.write_to(tmp_path / "aside").replace(path)
+    with_settled_root(folder, "other")
+    assert not snapshot.is_current()
+    page = folder.page("demo")
+    assert page is not None
+    assert page.files[0].hashes["sha256"] == other.sha256
+
+
+def test_the_list_is_the_same_object_when_a_file_comes_for_a_project_that_it_has(tmp_path: Path, serve):
+    ONE.write_to(tmp_path / "demo")
+    folder = serve(tmp_path)
+    before = answer(folder.source.project_list).value
+    TWO.write_to(tmp_path)
+    assert answer(folder.source.project_list).value is before
+
+
+def test_the_list_looks_only_into_folders_whose_projects_came(tmp_path: Path, serve, times: Times):
+    for number in range(50):
+        make_wheel(f"demo-{number}", "1.0").write_to(tmp_path / f"demo-{number}")
+    folder = serve(tmp_path, rescan=100)
+    assert len(folder.names()) == 50
+    ONE.write_to(tmp_path / "demo")
+    times.stats = 0
+    assert len(folder.names()) == 51
+    assert times.stats < 10
+
+
+def test_requests_that_came_while_a_root_was_read_do_not_read_it_again(tmp_path: Path):
+    """Each waits for a reading that began after it; unchanged times are as good as one."""
+    held: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    class Held:
+        def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+            held.append((Deferred(), lambda: function(*args)))
+            return held[-1][0]
+
+    roots = RootSet([os.fsencode(tmp_path)], Held(), StatValidator(wall=lambda: time.time() + 3600))
+    waiting = [Deferred.fromCoroutine(roots.refresh()) for _ in range(3)]
+    reading, read = held.pop()
+    reading.callback(read())
+    assert all(request.called for request in waiting)
+    assert held == []

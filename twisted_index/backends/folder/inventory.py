@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.project_scan import DELETED, scan_project
-from twisted_index.backends.folder.root_scan import read_root
+from twisted_index.backends.folder.root_scan import entries_of, read_root
 from twisted_index.errors import Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import StatValidator
@@ -122,12 +122,7 @@ class InventoryReader:
         """
         try:
             readings = [self._root(root) for root in self.roots]
-            parts = [
-                (reading.path, reading.projects[project])
-                for reading in readings
-                if project in reading.projects
-            ]
-            scan = scan_project(project, parts, self._validator, {})
+            scan = scan_project(project, entries_of(project, readings), self._validator, {})
         except OSError as error:
             raise Unavailable("The package folder cannot be read right now.") from error
         return Inventory(

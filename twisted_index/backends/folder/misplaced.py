@@ -58,7 +58,7 @@ def find_misplaced(readings: Iterable[RootScan]) -> list[Problem]:
     readings = tuple(readings)
     walk = _Walk({reading.path for reading in readings})
     for reading in readings:
-        foreign = _find_foreign(b".", [name for name, _folder in reading.assignments])
+        foreign = _find_foreign(b".", [name for name, _folder in reading.names])
         if foreign is not None:
             walk.problems.append(foreign)
         else:
@@ -85,7 +85,7 @@ class _Walk:
 
     def scan_root(self, reading: RootScan) -> None:
         """Scan the folders of a root, and the files in it that belong to no project."""
-        for name in reading.unassigned:
+        for name in sorted((*reading.unassigned.folders, *reading.unassigned.files)):
             path = os.path.join(reading.path, name)
             if os.path.isdir(path):
                 if not os.path.islink(path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.project_scan import stat_key, stat_key_no_follow
+from twisted_index.backends.folder.root_scan import entries_of
 from twisted_index.concurrency.lru import LRU
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.page_builder import ListedFile
     from twisted_index.backends.folder.project_scan import ProjectScan
-    from twisted_index.backends.folder.root_scan import ProjectEntries
+    from twisted_index.backends.folder.root_scan import RootScan
     from twisted_index.backends.folder.root_set import RootSet
     from twisted_index.concurrency.single_flight import SharedResult
     from twisted_index.files.stamps import Stamp, StampedStat, StatValidator
@@ -33,55 +35,58 @@ class FolderValidity:
     Small, and without a reference to the state: cached responses hold it, and they outlive states.
 
     Args:
+        project: The normalized project name.
         roots: The roots.
+        readings: The readings of the roots that the project was listed from.
         validator: Compares stamps.
         folders: The project's folders, with their stamps from before they were read.
-        generation: Generation of the roots at the scan.
         checked_at: Monotonic seconds at which the project's files were last checked.
         lifetime: Seconds for which that check holds.
     """
 
     __slots__ = (
+        "_entries",
         "_folders",
         "_is_revoked",
+        "_project",
+        "_readings",
         "_roots",
         "_stamps",
         "_validator",
         "checked_at",
-        "generation",
         "lifetime",
     )
 
     def __init__(
         self,
+        project: str,
         roots: RootSet,
+        readings: tuple[RootScan, ...],
         validator: StatValidator,
         folders: list[tuple[bytes, StampedStat]],
         *,
-        generation: int,
         checked_at: float,
         lifetime: float,
     ) -> None:
+        self._project = project
         self._roots = roots
+        self._readings = readings
+        self._entries = entries_of(project, readings)
         self._validator = validator
         self._folders = folders
         #: Stamps that have to be unchanged; None while one of them is racy and proves nothing.
         self._stamps: list[tuple[bytes, Stamp]] | None = None
         self._is_revoked = False
-        self.generation = generation
         self.checked_at = checked_at
         self.lifetime = lifetime
 
     def __call__(self) -> bool:
         """Return whether the state is current: checks the clock, and one `stat` for each root and folder."""
-        # Called for every request, so inlined. A new generation, or a root that was read again, is
-        # handled by `folders_are_current`.
+        if self._readings is not self._roots.readings:
+            return self.folders_are_current() and self.is_recent()
+        # Called for every request, so inlined.
         validator = self._validator
-        if (
-            self._stamps is None
-            or validator.monotonic() - self.checked_at >= self.lifetime
-            or self.generation != self._roots.generation
-        ):
+        if self._stamps is None or validator.monotonic() - self.checked_at >= self.lifetime:
             return False
         stat = validator.stat
         try:
@@ -100,13 +105,24 @@ class FolderValidity:
     def folders_are_current(self) -> bool:
         """Return whether the roots and the project's folders are unchanged, and record their stamps."""
         self._stamps = None
-        roots = self._roots.stamps()
-        if roots is None or self._is_revoked:
+        roots = self._roots
+        if self._is_revoked or not roots.complete or not self._adopt(roots.readings):
             return False
-        stamped = [*roots, *self._folders]
+        stamped = [*((root.path, root.stamp) for root in self._readings), *self._folders]
         if not all(self._validator.is_current(path, before) for path, before in stamped):
             return False
         self._stamps = [(path, before.stamp) for path, before in stamped]
+        return True
+
+    def _adopt(self, readings: tuple[RootScan, ...]) -> bool:
+        """Return whether other readings hold the same for the project, and rely on them from now on."""
+        if readings is not self._readings:
+            if entries_of(self._project, readings) != self._entries:
+                return False
+            if any(part.files for _root, part in self._entries):
+                # They may be other files now, under the same names.
+                self.checked_at = -math.inf
+            self._readings = readings
         return True
 
     def invalidate(self) -> None:
@@ -121,7 +137,6 @@ class ProjectState:
     A project as it was listed once.
 
     Attributes:
-        entries: Each root's path with its entries for the project.
         scan: The scan.
         known_files: Inspected files; shared by all states of the project.
         validity: Whether this state is current.
@@ -135,7 +150,6 @@ class ProjectState:
         settled: False while a file is so young that it has to be inspected again.
     """
 
-    entries: list[tuple[bytes, ProjectEntries]]
     scan: ProjectScan
     known_files: KnownFiles
     validity: FolderValidity

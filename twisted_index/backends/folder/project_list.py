@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.project_scan import CLAIMING, QUARANTINE, list_names, printable_path
@@ -15,11 +17,11 @@ from twisted_index.simple.model import ProjectList
 from twisted_index.simple.names import claimed_project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
-    from twisted_index.backends.folder.root_scan import ProjectEntries
+    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.backends.folder.root_set import RootSet
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import UnreadableFolder
@@ -46,19 +48,36 @@ class FolderNames(NamedTuple):
     quarantined: bool
 
 
+class ListedProject(NamedTuple):
+    """
+    What a root implies for a project.
+
+    Attributes:
+        entries: The root's entries for the project.
+        folders: What each of its folders implies, in the same order.
+        claims: Whether any visible entry claims the project.
+        quarantined: Whether a folder quarantines the project.
+    """
+
+    entries: ProjectEntries
+    folders: tuple[FolderNames, ...]
+    claims: bool
+    quarantined: bool
+
+
 class ProjectListBuilder:
     """
     Builds the project list.
 
-    Exact for names that appear in and disappear from the roots. A folder that is emptied or quarantined
-    changes no stamp of the root, so a scan checks the stamps of all folders. A project with an unreadable
-    folder has no page, and is left out.
+    Exact for names that appear in and disappear from the roots: their folders are scanned at once. A folder
+    that is emptied or quarantined changes no stamp of the root, so the stamps of all folders are checked
+    every `rescan` seconds. A project with an unreadable folder has no page, and is left out.
 
     Args:
         roots: The roots.
         reader: Threads that read folders.
         validator: Takes stamps.
-        rescan: Seconds for which a scan of the folders holds.
+        rescan: Seconds for which a scan of all folders holds.
         on_unreadable: Called after each scan with the error of each project that is left out.
     """
 
@@ -75,7 +94,8 @@ class ProjectListBuilder:
         self._validator = validator
         self._rescan = rescan
         self._on_unreadable = on_unreadable
-        self._folders: Mapping[bytes, FolderNames] = {}
+        self._listed: Mapping[bytes, Mapping[str, ListedProject]] = {}
+        self._scanned_at = -math.inf
         self._snapshot: Snapshot[ProjectList] | None = None
         self._flight: FreshSingleFlight[None, Snapshot[ProjectList]] = FreshSingleFlight(self._scan)
 
@@ -87,21 +107,26 @@ class ProjectListBuilder:
 
     async def _scan(self, _key: None) -> Snapshot[ProjectList]:
         await self._roots.refresh()
+        if self._snapshot is not None and self._snapshot.is_current():
+            # Scanned since this scan was requested, and unchanged now.
+            return self._snapshot
         generation, now = self._roots.generation, self._validator.monotonic()
-        places = [
-            (project, [os.path.join(reading.path, folder) for folder in part.folders], _is_visible(part))
-            for reading in self._roots.readings
-            for project, part in reading.projects.items()
-        ]
-        scan = await self._reader.run(_scan_all, places, self._validator, self._folders)
-        self._folders = scan.folders
+        is_recent = now - self._scanned_at < self._rescan
+        scan = await self._reader.run(
+            _scan_all, self._roots.readings, self._validator, self._listed, all_folders=not is_recent
+        )
+        scanned_at = self._scanned_at = self._scanned_at if is_recent else now
+        self._listed = scan.listed
         self._on_unreadable(scan.unreadable)
-        names = scan.claimed - scan.quarantined - scan.unreadable.keys() - self._roots.lost_projects()
-        value = ProjectList(names=tuple(sorted(names)), complete=self._roots.complete)
+        lost = self._roots.lost_projects()
+        names = tuple(name for name in scan.names if name not in lost)
+        value = ProjectList(names=names, complete=self._roots.complete)
         if self._snapshot is not None and self._snapshot.value == value:
             value = self._snapshot.value
         failing = tuple(scan.failing)
-        self._snapshot = Snapshot(value=value, is_current=lambda: self._is_current(generation, now, failing))
+        self._snapshot = Snapshot(
+            value=value, is_current=lambda: self._is_current(generation, scanned_at, failing)
+        )
         return self._snapshot
 
     def _is_current(self, generation: int, scanned_at: float, failing: tuple[bytes, ...]) -> bool:
@@ -121,55 +146,97 @@ class _ScanResult:
     Result of a scan of all projects' folders. Filled in a thread.
 
     Attributes:
-        folders: The readable folders, by path.
-        claimed: Projects claimed by a visible entry.
-        quarantined: Projects in quarantine.
+        listed: What each root implies for each project whose folders can be read, by root and project.
+        names: The projects to list, sorted.
         unreadable: The error of each project whose folder cannot be read.
         failing: The paths of these folders.
     """
 
-    folders: dict[bytes, FolderNames] = field(default_factory=dict)
-    claimed: set[str] = field(default_factory=set)
-    quarantined: set[str] = field(default_factory=set)
+    listed: dict[bytes, dict[str, ListedProject]] = field(default_factory=dict)
+    names: Sequence[str] = ()
     unreadable: dict[str, UnreadableFolder] = field(default_factory=dict)
     failing: list[bytes] = field(default_factory=list)
 
 
-def _is_visible(part: ProjectEntries) -> bool:
-    """Return whether the root's files list the project: hidden ones claim a name without listing it."""
-    return any(not name.startswith(b".") for name in part.files)
-
-
 def _scan_all(
-    places: Iterable[tuple[str, list[bytes], bool]],
+    readings: Iterable[RootScan],
     validator: StatValidator,
-    before: Mapping[bytes, FolderNames],
+    before: Mapping[bytes, Mapping[str, ListedProject]],
+    *,
+    all_folders: bool,
 ) -> _ScanResult:
+    """
+    Scan the folders of projects.
+
+    Args:
+        readings: The roots.
+        validator: Takes stamps.
+        before: What the last scan found.
+        all_folders: Whether to check the folders of all projects; if not, only of those whose entries have
+            changed since.
+    """
     scan = _ScanResult()
-    for project, paths, visible in places:
-        if visible:
-            scan.claimed.add(project)
-        for path in paths:
-            try:
-                names = scan.folders[path] = _scan_folder(project, path, validator, before.get(path))
-            except OSError as error:
-                public_error = public_read_error(error, f"{printable_path(os.path.basename(path))}/")
-                if isinstance(public_error, OutOfResources):
-                    raise public_error from None
-                scan.unreadable[project] = public_error
-                scan.failing.append(path)
+    claimed, hidden = set(), set()
+    for reading in readings:
+        known = before.get(reading.path, {})
+        listed = scan.listed[reading.path] = {}
+        for project, entries in reading.projects.items():
+            found = known.get(project)
+            if all_folders or found is None or found.entries is not entries:
+                found = _scan_project(scan, project, reading.path, entries, validator, found)
+            if found is None:
                 continue
-            if names.claims:
-                scan.claimed.add(project)
-            if names.quarantined:
-                scan.quarantined.add(project)
+            listed[project] = found
+            if found.claims:
+                claimed.add(project)
+            if found.quarantined:
+                hidden.add(project)
+    scan.names = sorted(claimed - hidden - scan.unreadable.keys())
     return scan
+
+
+def _scan_project(
+    scan: _ScanResult,
+    project: str,
+    root: bytes,
+    entries: ProjectEntries,
+    validator: StatValidator,
+    before: ListedProject | None,
+) -> ListedProject | None:
+    """Scan a project's folders in a root; note the error and return None if one cannot be read."""
+    known: Iterable[FolderNames | None] = repeat(None)
+    if before is not None and before.entries.folders == entries.folders:
+        known = before.folders
+    folders = []
+    for folder, last in zip(entries.folders, known, strict=False):
+        path = os.path.join(root, folder)
+        try:
+            folders.append(_scan_folder(project, path, validator, last))
+        except OSError as error:
+            public_error = public_read_error(error, f"{printable_path(folder)}/")
+            if isinstance(public_error, OutOfResources):
+                raise public_error from None
+            scan.unreadable[project] = public_error
+            scan.failing.append(path)
+    if len(folders) < len(entries.folders):
+        return None
+    found = tuple(folders)
+    if before is not None and before.entries is entries and before.folders == found:
+        return before
+    # Hidden files claim a name without listing it.
+    visible = any(not name.startswith(b".") for name in entries.files)
+    return ListedProject(
+        entries,
+        found,
+        claims=visible or any(names.claims for names in found),
+        quarantined=any(names.quarantined for names in found),
+    )
 
 
 def _scan_folder(
     project: str, path: bytes, validator: StatValidator, before: FolderNames | None
 ) -> FolderNames:
-    stamped = validator.stamp(path, before.stamp if before is not None else None)
+    stamped = validator.stamp(path, before.stamp if before is not None else None, fine=False)
     if before is not None and before.stamp.settled and stamped.stamp == before.stamp.stamp:
         return before
     names = [os.fsdecode(name) for name in list_names(path)]

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_index.backends.folder.project_scan import printable_path
-from twisted_index.backends.folder.root_scan import read_root
+from twisted_index.backends.folder.root_scan import entries_of, read_root
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import OutOfResources, UnreadableFolder
 from twisted_index.files.os_errors import public_read_error
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.files.stamps import StampedStat, StatValidator
+    from twisted_index.files.stamps import StatValidator
 
 _log = Logger()
 
@@ -40,6 +40,7 @@ class RootSet:
         validator: Takes the stamps.
 
     Attributes:
+        readings: The last readings of the readable roots; another tuple after each reading.
         generation: Incremented whenever a name appears in or disappears from any root.
         new_projects: Projects without entries at the previous reading, until they are listed.
     """
@@ -48,25 +49,17 @@ class RootSet:
         self._paths = tuple(paths)
         self._reader = reader
         self._validator = validator
-        self._readings: list[RootScan | None] = [None] * len(self._paths)
+        self._latest: list[RootScan | None] = [None] * len(self._paths)
         self._failing: dict[int, UnreadableFolder] = {}
         self._flight = FreshSingleFlight(self._read)
+        self.readings: tuple[RootScan, ...] = ()
         self.generation = 0
         self.new_projects: set[str] = set()
 
     @property
-    def readings(self) -> list[RootScan]:
-        """The last readings of the readable roots; empty before the first reading."""
-        return [
-            reading
-            for index, reading in enumerate(self._readings)
-            if reading is not None and index not in self._failing
-        ]
-
-    @property
     def _lost(self) -> list[RootScan]:
         """The last readings of the roots that are unreadable now."""
-        return [reading for index in self._failing if (reading := self._readings[index]) is not None]
+        return [reading for index in self._failing if (reading := self._latest[index]) is not None]
 
     @property
     def _error(self) -> UnreadableFolder:
@@ -90,22 +83,13 @@ class RootSet:
             for fault in self._failing.values()
         ]
 
-    def stamps(self) -> list[tuple[bytes, StampedStat]] | None:
-        """Return the roots with their stamps; None while one of them is unread or unreadable."""
-        readings = self.readings
-        return [(root.path, root.stamp) for root in readings] if len(readings) == len(self._paths) else None
-
     def are_current(self) -> bool:
         """Return whether every root is unchanged: one `stat` each."""
         return all(map(self._is_current, range(len(self._paths))))
 
     def entries_of(self, project: str) -> list[tuple[bytes, ProjectEntries]]:
         """Return each readable root that has entries for a project, with these."""
-        return [
-            (reading.path, reading.projects[project])
-            for reading in self.readings
-            if project in reading.projects
-        ]
+        return entries_of(project, self.readings)
 
     async def refresh(self) -> None:
         """
@@ -121,7 +105,7 @@ class RootSet:
             if isinstance(outcome[1], Failure):
                 raise outcome[1].value
         if len(self._failing) == len(self._paths) or any(
-            self._readings[index] is None for index in self._failing
+            self._latest[index] is None for index in self._failing
         ):
             raise self._error
 
@@ -142,7 +126,7 @@ class RootSet:
             raise self._error
 
     def _is_current(self, index: int) -> bool:
-        reading = self._readings[index]
+        reading = self._latest[index]
         return (
             reading is not None
             and index not in self._failing
@@ -150,19 +134,30 @@ class RootSet:
         )
 
     async def _read(self, index: int) -> None:
-        path, before = self._paths[index], self._readings[index]
+        if self._is_current(index):
+            # Read since this reading was requested, and unchanged now.
+            return
+        path, before = self._paths[index], self._latest[index]
         try:
             reading = await self._reader.run(read_root, path, self._validator, before)
         except OSError as error:
             self._set_failing(index, error)
             return
         was_failing = self._failing.pop(index, None) is not None
-        if was_failing or before is None or reading.assignments is not before.assignments:
+        if was_failing or before is None or reading.names is not before.names:
             self.generation += 1
         new = set() if before is None else reading.projects.keys() - before.projects.keys()
         self.new_projects |= {name for name in new if not self.entries_of(name)}
-        self._readings[index] = reading
+        self._set_reading(index, reading)
         self.new_projects = {name for name in self.new_projects if self.entries_of(name)}
+
+    def _set_reading(self, index: int, reading: RootScan | None) -> None:
+        self._latest[index] = reading
+        self.readings = tuple(
+            reading
+            for index, reading in enumerate(self._latest)
+            if reading is not None and index not in self._failing
+        )
 
     def _set_failing(self, index: int, error: OSError) -> None:
         path, known = self._paths[index], self._failing.get(index)
@@ -172,6 +167,7 @@ class RootSet:
             raise fault from None
         if known is None or known.reason != fault.reason:
             self._failing[index] = fault
+            self._set_reading(index, self._latest[index])
             self.generation += 1
             _log.error(
                 "The folder {path} cannot be read: {error}", path=os.fsdecode(path), error=fault.reason

@@ -23,6 +23,7 @@ from twisted_index.backends.folder.problem_scan import ProblemScan
 from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState, project_cache
 from twisted_index.backends.folder.project_list import ProjectListBuilder
 from twisted_index.backends.folder.project_scan import scan_project
+from twisted_index.backends.folder.root_scan import entries_of
 from twisted_index.backends.folder.root_set import RootSet
 from twisted_index.backends.folder.verification import BackgroundVerification
 from twisted_index.concurrency.deadline import wait_at_most
@@ -106,10 +107,9 @@ class FolderSource:
         self._project_list = ProjectListBuilder(
             self._roots, self._reader, self._validator, rescan, self._problem_scan.set_all_unreadable
         )
-        self._listings: FreshSingleFlight[str, ProjectState | int] = FreshSingleFlight(self._list)
+        self._listings: FreshSingleFlight[str, ProjectState | None] = FreshSingleFlight(self._list)
         self._verification = BackgroundVerification(reactor, self._verify)
         self._states = project_cache()
-        self._absence: tuple[int, Snapshot[ProjectPage | None]] | None = None
         self._observer = observer
 
     def start(self) -> None:
@@ -139,9 +139,10 @@ class FolderSource:
         """See `ISource`. Returns without a Deferred if nothing has to be read."""
         state = self._states.get(project)
         if state is None:
-            if self._roots.are_current() and not self._roots.entries_of(project):
-                return self._absent(self._roots.generation)
-        elif state.snapshot is not None and self._revalidate(project, state):
+            absence = self._absence(project)
+            if absence.is_current():
+                return absence
+        elif state.snapshot is not None and self._revalidate(state):
             return state.snapshot
         return Deferred.fromCoroutine(self._load(project))
 
@@ -189,30 +190,20 @@ class FolderSource:
 
     # -- Validity
 
-    def _absent(self, generation: int) -> Snapshot[ProjectPage | None]:
+    def _absence(self, project: str) -> Snapshot[ProjectPage | None]:
         """
-        Return the snapshot of a project that had no entries in this generation of the roots.
+        Return the snapshot of a project without entries.
 
         Unchanged roots are not enough: they may have been read again since, with the project.
         """
-        if self._absence is None or self._absence[0] != generation:
-            roots = self._roots
+        roots = self._roots
+        return Snapshot(value=None, is_current=lambda: roots.are_current() and not roots.entries_of(project))
 
-            def is_current() -> bool:
-                return roots.generation == generation and roots.are_current()
-
-            self._absence = (generation, Snapshot(value=None, is_current=is_current))
-        return self._absence[1]
-
-    def _revalidate(self, project: str, state: ProjectState) -> bool:
+    def _revalidate(self, state: ProjectState) -> bool:
         """Return whether a state is current; checks the files too if they are few enough."""
         validity = state.validity
         if not validity.folders_are_current():
             return False
-        if validity.generation != self._roots.generation:
-            if self._roots.entries_of(project) != state.entries:
-                return False
-            validity.generation = self._roots.generation
         if validity.is_recent():
             return True
         now = self._validator.monotonic()
@@ -229,8 +220,8 @@ class FolderSource:
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
         state = await self._with_deadline(self._listings.run(project), lambda: "Its folder is being read.")
-        if isinstance(state, int):
-            return self._absent(state)
+        if state is None:
+            return self._absence(project)
         if state.snapshot is None:
             await self._with_deadline(self._inspect(project, state), lambda: self._progress(state))
         assert state.snapshot is not None
@@ -249,25 +240,26 @@ class FolderSource:
             state.inspecting = SharedResult(Deferred.fromCoroutine(inspect_all()))
         return state.inspecting.wait()
 
-    async def _list(self, project: str) -> ProjectState | int:
+    async def _list(self, project: str) -> ProjectState | None:
         """
         List a project. Single flight: runs once at a time for each project.
 
         Returns:
-            The new state; the generation of the roots if they have no entries for the project.
+            The new state; None if the roots have no entries for the project.
         """
         await self._roots.refresh()
         self._roots.check(project)
         before = self._states.get(project)
-        parts, generation = self._roots.entries_of(project), self._roots.generation
+        readings = self._roots.readings
+        parts = entries_of(project, readings)
         started_at = self._validator.monotonic()
         is_new_project = project in self._roots.new_projects
         self._roots.new_projects.discard(project)
         if not parts:
             self._remove_project(project, before)
-            return generation
-        if before is not None and before.entries == parts and await self._files_are_current(before):
-            before.validity.generation, before.validity.checked_at = generation, started_at
+            return None
+        if before is not None and await self._files_are_current(before):
+            before.validity.checked_at = started_at
             return before
         stamps = dict(before.scan.folders) if before is not None else {}
         try:
@@ -276,14 +268,15 @@ class FolderSource:
             self._problem_scan.set_unreadable(project, error)
             raise
         validity = FolderValidity(
+            project,
             self._roots,
+            readings,
             self._validator,
             scan.folders,
-            generation=generation,
             checked_at=started_at,
             lifetime=self._rescan,
         )
-        state = ProjectState(parts, scan, {}, validity, has_baseline=is_new_project)
+        state = ProjectState(scan, {}, validity, has_baseline=is_new_project)
         if before is not None:
             self._carry_over(before, state)
         self._states.put(project, state)
@@ -303,7 +296,13 @@ class FolderSource:
         """Return whether the files and folders of a project are unchanged."""
         if not state.settled or state.snapshot is None or not state.validity.folders_are_current():
             return False
-        return await self._reader.run(state.files_are_current) and state.validity.folders_are_current()
+        readings = self._roots.readings
+        return (
+            await self._reader.run(state.files_are_current)
+            and state.validity.folders_are_current()
+            # Other readings could show a root in which a file was replaced after it was checked.
+            and self._roots.readings is readings
+        )
 
     def _carry_over(self, before: ProjectState, state: ProjectState) -> None:
         """Copy what is still valid from the last state."""
@@ -381,11 +380,11 @@ class FolderSource:
     async def _find(self, project: str, filename: str) -> tuple[ProjectState, ListedFile] | None:
         """Return a listed file by its name; list the project first if its state is not current."""
         state = self._states.get(project)
-        if state is None or state.snapshot is None or not self._revalidate(project, state):
+        if state is None or state.snapshot is None or not self._revalidate(state):
             listed = await self._with_deadline(
                 self._listings.run(project), lambda: "Its folder is being read."
             )
-            if isinstance(listed, int):
+            if listed is None:
                 return None
             state = listed
         if state.snapshot is not None:

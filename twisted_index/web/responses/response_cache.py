@@ -196,6 +196,7 @@ class ResponseCache:
         if entry is None or entry.page() is not snapshot.value:
             page = _no_page if snapshot.value is None else ref(snapshot.value)
             entry = _Entry(page, snapshot.is_current)
+        entry.is_current = snapshot.is_current
         assert isinstance(response.body, bytes)
         forms = SerializedForms(response, self._common_headers, len(response.body), response.body)
         entry.forms[form] = CachedResponse(response, forms)

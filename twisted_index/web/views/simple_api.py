@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred, gatherResults
 
 from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import NotFound, NotReady, OutOfResources, Unavailable
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, document_format, simple_format
 from twisted_index.interfaces import Action, StreamingContent
@@ -95,6 +97,7 @@ class SimpleApiViews:
         self.pages = ResponseCache(page_cache, common_headers)
         self.absent = ResponseCache(_ABSENT_BYTES, common_headers)
         self.files = SmallFileCache(common_headers)
+        self._renderings: SingleFlight[tuple[str, Representation, int], Response] = SingleFlight(monotonic)
 
     async def _read_names(self, context: RequestContext) -> Snapshot[ProjectList]:
         """Get the list of projects that the client may read."""
@@ -176,7 +179,11 @@ class SimpleApiViews:
     ) -> Response:
         response = self.pages.revalidate(key, snapshot, form)
         if response is None:
-            response = await self._render(lambda: write(snapshot.value, form), size)
+            # One rendering for all who wait for it. While it runs, no other page has this id.
+            response = await self._renderings.run(
+                (key, form, id(snapshot.value)),
+                lambda: self._render(lambda: write(snapshot.value, form), size),
+            )
             # Whatever the Cache-Status of this response, the next one is a hit.
             cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
             self.pages.put(key, snapshot, form, cached)
