@@ -34,7 +34,8 @@ def test_from_memory_and_from_the_file_the_result_is_the_same(
 ) -> None:
     """Facts of what is whole, and the same sentence about what is cut, overwritten or padded."""
     path = tmp_path / filename
-    path.write_bytes((data.draw(st.booleans()) and FILES[filename]) or mutated(data, FILES[filename]))
+    whole = FILES[filename]
+    path.write_bytes(whole if data.draw(st.booleans()) else mutated(data, whole))
     assert inspected(path, small=1 << 20) == inspected(path, small=0)
 
 

@@ -13,7 +13,7 @@ from twisted_index.simple.model import File, ProjectPage, Status, Yanked
 from twisted_index.simple.names import DistributionType, sorted_files, sorted_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
@@ -110,7 +110,7 @@ def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: K
         # A tombstone outlives its file.
         if filename not in filenames and suffix != DELETED
     )
-    winners = {listed.entry.distribution.identity: listed for listed in served.values()}
+    winners: dict[Hashable, ListedFile] | None = None
     for entry in scan.entries:
         known = known_files.get(entry.path)
         if known is None:
@@ -120,8 +120,14 @@ def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: K
                 Problem(path=entry.display_path, reason=known.result.reason, advice=known.result.advice)
             )
             continue
-        winner = winners.get(entry.distribution.identity)
-        problem = _left_out(entry, known.result, scan, winner) or _badly_encoded(entry, known.result)
+        problem = None
+        listed = served.get(entry.distribution.filename)
+        if listed is None or listed.entry is not entry:
+            if winners is None:
+                winners = {listed.entry.distribution.identity: listed for listed in served.values()}
+            winner = winners.get(entry.distribution.identity)
+            problem = _left_out(entry, known.result, scan, winner)
+        problem = problem or _badly_encoded(entry, known.result)
         if problem is not None:
             problems.append(problem)
     return problems
