@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,7 @@ def file_upload_time(mtime_ns: int, ctime_ns: int) -> datetime:
         mtime_ns: Modification time, nanoseconds since the epoch.
         ctime_ns: Change time, nanoseconds since the epoch.
     """
-    earlier = max(0, min(mtime_ns, ctime_ns))
-    seconds, nanoseconds = divmod(earlier, 10**9)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
+    return _EPOCH + timedelta(microseconds=max(0, min(mtime_ns, ctime_ns)) // 1000)
 
 
 def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: KnownFiles) -> list[Problem]:
