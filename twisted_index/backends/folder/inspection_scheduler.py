@@ -2,8 +2,8 @@
 Inspects the distribution files of a project: from memory, from the cache, or by reading in threads.
 
 A file is read once for all waiting requests, and again only when its size or times change. One that came or
-changed while the server runs has every member verified before it is listed; one from before its start is
-verified later (see `verification`).
+changed while the server runs has every member verified before it is listed, and so has a small one; a larger
+one from before its start is verified later (see `verification`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_index.backends.folder.inspection import UNSETTLED, inspect
+from twisted_index.backends.folder.inspection import SMALL, UNSETTLED, inspect
 from twisted_index.backends.folder.inspection_cache import (
     CachedInspection,
     FileFacts,
@@ -41,9 +41,11 @@ _log = Logger()
 #: Concurrent readings per project, so that a large project does not delay a small one that is requested
 #: later.
 _LANES = 4
+#: The same if all files are small. That is Python code, and each further thread keeps the reactor waiting.
+_SMALL_LANES = 2
 #: Files that a thread inspects at once, and bytes after which it takes no further one: handing over a small
-#: file takes longer than its inspection.
-_BATCH_FILES, _BATCH_BYTES = 32, 256 * 1024
+#: file takes longer than its inspection, and the reactor waits less for few files than for many.
+_BATCH_FILES, _BATCH_BYTES = 8, 256 * 1024
 #: Results per write to the cache.
 _RESULTS_PER_WRITE = 256
 
@@ -126,11 +128,12 @@ class InspectionScheduler:
             return
         await self._recall(missing, known_files)
         batches = list(_batches(entry for entry in missing if self.needs_inspection(entry, known_files)))
+        are_small = all(entry.key.size <= SMALL for batch in batches for entry in batch)
         rest = iter(batches)
         fresh: list[tuple[ScannedFile, KnownFile]] = []
         lanes = [
             Deferred.fromCoroutine(self._run_lane(rest, known_files, fresh, verify_first))
-            for _ in batches[:_LANES]
+            for _ in batches[: _SMALL_LANES if are_small else _LANES]
         ]
         outcomes = await DeferredList(lanes, consumeErrors=True)
         self._remember(fresh)
