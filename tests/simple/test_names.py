@@ -499,6 +499,16 @@ _VERSIONS = st.from_regex(
 )
 
 
+_FINAL_RELEASES = st.from_regex(r"(0|[1-9][0-9]?)(\.(0|[1-9][0-9]?)){0,3}", fullmatch=True)
+
+
+@given(st.lists(_FINAL_RELEASES))
+def test_final_releases_are_ordered_as_any_versions_are(versions: list[str]) -> None:
+    """Also where trailing zeros make two spellings of one release, of which the first is kept."""
+    among_others = sorted_versions([*versions, "1!0a1"])
+    assert (*sorted_versions(versions), "1!0a1") == among_others
+
+
 @given(st.lists(_VERSIONS))
 def test_ordering_versions_agrees_with_packaging(versions: list[str]) -> None:
     assert [Version(v) for v in sorted_versions(versions)] == sorted({Version(v) for v in versions})

@@ -6,15 +6,15 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
     from twisted_index.simple.model import File
@@ -98,17 +98,34 @@ def sorted_versions(versions: Iterable[str]) -> tuple[str, ...]:
         Ascending by `version_sort_key`. Of several spellings of a release the first is kept, in its
         normal form; text that is not a version by PEP 440 is kept unchanged.
     """
-    keyed = [(version_sort_key(version), version) for version in dict.fromkeys(versions)]
-    keyed.sort(key=itemgetter(0))
-    firsts = (next(spellings)[1] for _key, spellings in groupby(keyed, key=itemgetter(0)))
+    firsts = (spellings[0] for spellings in _releases(versions))
     return tuple(normal_form(version) or version for version in firsts)
 
 
 def sorted_files(files: Iterable[File]) -> tuple[File, ...]:
     """Sort the files of a project page by version, then by file name."""
-    # Two stable sorts: comparing tuples of both would first test versions for equality, in Python code.
-    by_name = sorted(files, key=attrgetter("filename"))
-    return tuple(sorted(by_name, key=lambda file: version_sort_key(file.version)))
+    files = list(files)
+    releases = enumerate(_releases(file.version for file in files))
+    rank = {version: at for at, spellings in releases for version in spellings}
+    return tuple(sorted(files, key=lambda file: (rank[file.version], file.filename)))
+
+
+def _releases(versions: Iterable[str]) -> list[list[str]]:
+    """Return the spellings of each release, in their order; the releases ascend by `version_sort_key`."""
+    distinct = list(dict.fromkeys(versions))
+    plain = all(map(_PLAIN_RELEASE.fullmatch, distinct))
+    key: Callable[[str], Any] = _plain_sort_key if plain else version_sort_key
+    keyed = [(key(version), version) for version in distinct]
+    keyed.sort(key=itemgetter(0))
+    return [[version for _, version in group] for _, group in groupby(keyed, key=itemgetter(0))]
+
+
+def _plain_sort_key(version: str) -> list[int]:
+    """Return a key for final releases only: numbers without trailing zeros, which compare much faster."""
+    numbers = list(map(int, version.split(".")))
+    while len(numbers) > 1 and not numbers[-1]:
+        numbers.pop()
+    return numbers
 
 
 @lru_cache(maxsize=1024)  # a whole index has a few dozen distinct ones

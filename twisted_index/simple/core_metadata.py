@@ -35,6 +35,7 @@ __all__ = [
     "CoreMetadata",
     "NoMetadata",
     "UnreadableFile",
+    "ZipArchive",
     "check_archive",
     "check_consistency",
     "check_encoding",
@@ -83,12 +84,12 @@ _is_pkg_info = re.compile(rb"(?:\./)*(?!\.\.?/)[^/]+/PKG-INFO").fullmatch
 
 
 @translate_errors("a zip archive")
-def read_wheel_metadata(file: BinaryIO) -> bytes:
+def read_wheel_metadata(wheel: ZipArchive) -> bytes:
     """
     Read the core metadata of a wheel (binary distribution format, PEP 427).
 
     Args:
-        file: The wheel, seekable.
+        wheel: The wheel.
 
     Returns:
         The bytes of its one top-level `*.dist-info/METADATA`; their CRC is checked.
@@ -97,10 +98,9 @@ def read_wheel_metadata(file: BinaryIO) -> bytes:
         BadArchive: The file is not a complete zip archive, does not contain exactly one such member, or
             the member has more than MAX_METADATA bytes.
     """
-    archive = ZipArchive(file)
     members = [
         entry
-        for entry in archive.directory.find_by_suffix(b".dist-info/METADATA")
+        for entry in wheel.directory.find_by_suffix(b".dist-info/METADATA")
         if entry.name.count(b"/") == 1
     ]
     if len(members) != 1:
@@ -108,7 +108,7 @@ def read_wheel_metadata(file: BinaryIO) -> bytes:
         raise BadArchive(f"The file holds {many} .dist-info/METADATA, so it is not a wheel.", BUILD_AGAIN)
     if members[0].size > MAX_METADATA:
         raise BadArchive(f"The file's METADATA has more than {MAX_METADATA:,} bytes.", "Shorten it.")
-    return b"".join(archive.unpack(members[0], MAX_METADATA))
+    return wheel.read(members[0], MAX_METADATA)
 
 
 def read_sdist_metadata(file: BinaryIO, extension: str, limit: int) -> bytes:
@@ -145,7 +145,7 @@ def read_sdist_metadata(file: BinaryIO, extension: str, limit: int) -> bytes:
 def _read_to_end(file: BinaryIO, form: _Form, limit: int) -> bytes | None:
     unpack = form.unpack
     if unpack is None:
-        return read_zip(file, limit, _is_pkg_info)
+        return read_zip(ZipArchive(file), limit, _is_pkg_info)
     if not file.seek(0, os.SEEK_END):
         raise CorruptArchive
 
@@ -169,7 +169,7 @@ def check_archive(file: BinaryIO, filename: str, limit: int) -> None:
         BadArchive: The file is not a complete archive of that kind, or unpacks to more.
     """
     if filename.endswith(".whl"):
-        check_wheel_members(file, limit)
+        check_wheel_members(ZipArchive(file), limit)
         return
     form = next((form for end, form in _FORMS.items() if filename.lower().endswith(end)), None)
     if form is None:
@@ -289,7 +289,8 @@ def check_consistency(headers: CoreMetadata, *, project: str, version: str) -> N
     if headers.name not in (None, "UNKNOWN") and normalize(headers.name) != normalize(project):
         raise _contradiction("Name", headers.name, project)
     value = headers.version
-    if value not in (None, "0.0.0") and (
+    # Most are spelled alike, which takes no parsing.
+    if value not in (None, "0.0.0", version) and (
         len(value) > MAX_VALUE or version_sort_key(value) != version_sort_key(version)
     ):
         raise _contradiction("Version", value, version)

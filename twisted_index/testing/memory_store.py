@@ -15,6 +15,7 @@ from twisted_index.events.audit_log import AuditLog
 from twisted_index.interfaces import AuditEvent, IAuditLog, ISpool, IStore
 from twisted_index.simple.archives.limits import MAX_UNPACKED
 from twisted_index.simple.core_metadata import (
+    ZipArchive,
     check_encoding,
     check_identity,
     check_wheel_members,
@@ -237,9 +238,9 @@ def _metadata(content: bytes, distribution: Distribution) -> bytes:
     """Read an archive to its end; BadRequest if it is invalid or contradicts its name."""
     with io.BytesIO(content) as file:
         if distribution.kind is DistributionType.WHEEL:
-            metadata = read_wheel_metadata(file)
+            metadata = read_wheel_metadata(ZipArchive(file))
             check_encoding(metadata)
-            check_wheel_members(file, MAX_UNPACKED)
+            check_wheel_members(ZipArchive(file), MAX_UNPACKED)
         else:
             metadata = read_sdist_metadata(file, distribution.extension, MAX_UNPACKED)
     check_identity(parse_headers(metadata), project=distribution.project, version=distribution.version)

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import LONG_AGO, AtOnce, Folder
-from twisted_index.backends.folder.inspection import inspect
+from twisted_index.backends.folder.inspection_scheduler import inspect_files
 from twisted_index.interfaces import ILifecycle, IProblemSource, ISource
 from twisted_index.simple.model import ProjectStatus, Sidecar, Status
 from twisted_index.testing import make_sdist, make_wheel
@@ -403,7 +403,7 @@ class Halting(AtOnce):
         self.held: list[tuple[Deferred[Any], Callable[[], Any]]] = []
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-        if function is not inspect or not args[0].endswith(self.name):
+        if function is not inspect_files or not any(entry.path.endswith(self.name) for entry, _ in args[0]):
             return super().run(function, *args, **kwargs)
         waiting: Deferred[Any] = Deferred()
         self.held.append((waiting, lambda: function(*args, **kwargs)))

@@ -19,11 +19,12 @@ from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import make_sdist, make_wheel
 
-FILLING = "x" * 10_000
+#: More than is verified at the first inspection.
+FILLING = "x" * 100_000
 WHEEL = make_wheel("demo", "1.0", files={"demo/data": FILLING}, compress=False)
 #: Its directory and its METADATA are right; one member is not.
 DAMAGED = WHEEL.content.replace(FILLING.encode(), bytes(len(FILLING)))
-OTHER = make_wheel("demo", "2.0")
+OTHER = make_wheel("demo", "2.0", compress=False)
 
 
 class Later:
@@ -214,6 +215,13 @@ class TestWhatWasThereBefore:
     def test_it_is_listed_at_once(self, folder: Folder, reader: Later):
         assert self.names(folder, reader) == [WHEEL.filename, OTHER.filename]
 
+    def test_a_small_one_is_proven_before_it_is_listed(self, folder: Folder, reader: Later):
+        """It is in memory as a whole, so that its members are checked by the same reading."""
+        content = OTHER.content.replace(b"Wheel-Version", b"Wheel-Wersion")
+        assert content != OTHER.content
+        OTHER.write_to(folder.path / "demo").write_bytes(content)
+        assert self.names(folder, reader) == [WHEEL.filename]
+
     def test_what_is_damaged_leaves_the_page_soon_and_says_why(self, folder: Folder, reader: Later):
         self.names(folder, reader)
         reader.finish()
@@ -258,7 +266,8 @@ class TestWhatWasThereBefore:
         with monkeypatch.context() as failing:
             failing.setattr("twisted_index.backends.folder.inspection.check_wheel_members", fail_to_read)
             reader.finish()
-        assert self.names(folder, reader) == []
+        # The small one was proven when it was first read.
+        assert self.names(folder, reader) == [OTHER.filename]
         folder.later()
         assert self.names(folder, reader) == [WHEEL.filename, OTHER.filename]
 

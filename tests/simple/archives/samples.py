@@ -7,7 +7,14 @@ import tarfile
 import zipfile
 from typing import Any
 
-from twisted_index.simple.core_metadata import check_wheel_members, read_sdist_metadata, read_wheel_metadata
+from hypothesis import strategies as st
+
+from twisted_index.simple.core_metadata import (
+    ZipArchive,
+    check_wheel_members,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
 
 DOCUMENT = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n\nA description.\n"
 MEMBERS = {
@@ -56,7 +63,7 @@ def make_sdist(extension: str, members: dict[str, bytes] = SDIST_MEMBERS) -> byt
 
 
 def read_wheel(content: bytes) -> bytes:
-    return read_wheel_metadata(io.BytesIO(content))
+    return read_wheel_metadata(ZipArchive(io.BytesIO(content)))
 
 
 def read_sdist(content: bytes, extension: str = ".tar.gz", limit: int = MANY) -> bytes:
@@ -64,8 +71,18 @@ def read_sdist(content: bytes, extension: str = ".tar.gz", limit: int = MANY) ->
 
 
 def check_members(content: bytes, limit: int = MANY) -> None:
-    check_wheel_members(io.BytesIO(content), limit)
+    check_wheel_members(ZipArchive(io.BytesIO(content)), limit)
 
 
 WHEEL = make_zip(MEMBERS)
 SDISTS = {extension: make_sdist(extension) for extension in SDIST_EXTENSIONS}
+
+
+def mutated(data: st.DataObject, content: bytes) -> bytes:
+    """Cut, overwrite, insert or remove a few bytes."""
+    changed = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(changed)))
+        removed = data.draw(st.sampled_from([0, 1, 2, 4, 8, 512, len(changed)]))
+        changed[at : at + removed] = data.draw(st.binary(max_size=8))
+    return bytes(changed)

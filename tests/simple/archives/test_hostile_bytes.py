@@ -16,6 +16,7 @@ from twisted_index.errors import SimpleIndexError
 from twisted_index.simple.core_metadata import (
     BadArchive,
     UnreadableFile,
+    ZipArchive,
     read_sdist_metadata,
     read_wheel_metadata,
 )
@@ -27,6 +28,7 @@ from .samples import (
     SDISTS,
     WHEEL,
     check_members,
+    mutated,
     read_sdist,
     read_wheel,
 )
@@ -47,7 +49,7 @@ def test_a_disk_that_fails_is_told_apart_from_a_bad_sdist(extension: str) -> Non
 
 def test_a_disk_that_fails_is_told_apart_from_a_bad_wheel() -> None:
     with pytest.raises(UnreadableFile, match="could not be read"):
-        read_wheel_metadata(Failing(WHEEL))
+        read_wheel_metadata(ZipArchive(Failing(WHEEL)))
 
 
 def test_what_cannot_be_sought_in_is_refused() -> None:
@@ -56,7 +58,7 @@ def test_what_cannot_be_sought_in_is_refused() -> None:
             raise OSError(errno.ESPIPE, "Illegal seek")
 
     with pytest.raises(UnreadableFile):
-        read_wheel_metadata(Pipe(WHEEL))
+        read_wheel_metadata(ZipArchive(Pipe(WHEEL)))
 
 
 def test_a_refusal_carries_its_reason_and_its_advice_as_one_public_error() -> None:
@@ -98,13 +100,3 @@ def test_any_bytes_give_a_reason(extension: str, content: bytes) -> None:
         read_sdist(content, extension)
     with pytest.raises(BadArchive):
         read_wheel(content)
-
-
-def mutated(data: st.DataObject, content: bytes) -> bytes:
-    """Cut, overwrite, insert or remove a few bytes."""
-    changed = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(changed)))
-        removed = data.draw(st.sampled_from([0, 1, 2, 4, 8, 512, len(changed)]))
-        changed[at : at + removed] = data.draw(st.binary(max_size=8))
-    return bytes(changed)

@@ -26,6 +26,7 @@ from twisted_index.simple.archives.limits import MAX_DIRECTORY
 from twisted_index.simple.core_metadata import (
     BadArchive,
     UnreadableFile,
+    ZipArchive,
     check_wheel_members,
     read_sdist_metadata,
     read_wheel_metadata,
@@ -74,9 +75,9 @@ def try_all(path: Path, content: bytes, read: Callable[[Guarded], object]) -> No
 
 def read_wheel_whole(file: Guarded) -> None:
     try:
-        read_wheel_metadata(file)
+        read_wheel_metadata(ZipArchive(file))
     finally:
-        check_wheel_members(file, LIMIT)
+        check_wheel_members(ZipArchive(file), LIMIT)
 
 
 def read_tar_sdist(file: Guarded) -> None:

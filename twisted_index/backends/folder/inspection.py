@@ -8,8 +8,9 @@ Blocking; called in a thread. Out of scope: when a file is inspected, and how th
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from twisted_index.backends.folder.inspection_cache import FileFacts, InspectionResult, Rejection, StatKey
 from twisted_index.files.os_errors import RESOURCE_ERRNOS, error_text, out_of_resources_error
@@ -19,6 +20,7 @@ from twisted_index.simple.core_metadata import (
     BadArchive,
     NoMetadata,
     UnreadableFile,
+    ZipArchive,
     check_consistency,
     check_encoding,
     check_identity,
@@ -30,8 +32,6 @@ from twisted_index.simple.core_metadata import (
 from twisted_index.simple.names import DistributionType
 
 if TYPE_CHECKING:
-    import io
-
     from twisted_index.simple.names import Distribution
 
 
@@ -48,6 +48,11 @@ UNSETTLED = Rejection(
 )
 _IF_UNREADABLE = "Grant the server permission to read it, and check the disk."
 _SPECIAL = Rejection(reason="It is not a regular file.", advice="Put a regular file here, or a link to one.")
+
+
+#: Bytes of a file that is read once and verified whole at its first inspection: less work than opening it
+#: again for a postponed verification.
+SMALL = 16 * 1024
 
 
 def inspect(
@@ -82,7 +87,13 @@ def inspect(
         with file:
             if StatKey.from_stat(os.fstat(file.fileno())) != key:
                 return _CHANGED
-            facts = _read(file, distribution, verify_members=verify_members, sha256=sha256, strict=strict)
+            facts = _read(
+                _in_memory(file, key.size),
+                distribution,
+                verify_members=verify_members or key.size <= SMALL,
+                sha256=sha256,
+                strict=strict,
+            )
             return facts if StatKey.from_stat(os.fstat(file.fileno())) == key else _CHANGED
     except (OSError, UnreadableFile) as error:
         cause = error.__cause__ if isinstance(error, UnreadableFile) else error
@@ -98,21 +109,34 @@ def inspect(
         return Rejection(reason=error.reason, advice=error.advice)
 
 
+def _in_memory(file: io.FileIO, size: int) -> io.FileIO | io.BytesIO:
+    """Read a small file whole, once; any other, or one that has not the size that it had, stays as it is."""
+    if size > SMALL:
+        return file
+    content = file.read(size + 1)
+    return io.BytesIO(content) if len(content) == size else file
+
+
 def _read(
-    file: io.FileIO, distribution: Distribution, *, verify_members: bool, sha256: str | None, strict: bool
+    file: io.FileIO | io.BytesIO,
+    distribution: Distribution,
+    *,
+    verify_members: bool,
+    sha256: str | None,
+    strict: bool,
 ) -> FileFacts:
-    is_wheel = distribution.kind is DistributionType.WHEEL
-    if is_wheel:
-        metadata = read_wheel_metadata(file)
+    wheel = ZipArchive(file) if distribution.kind is DistributionType.WHEEL else None
+    if wheel is not None:
+        metadata = read_wheel_metadata(wheel)
         metadata_sha256 = _digest_to_offer(metadata, strict=strict)
     else:
         metadata = _read_sdist(file, distribution.extension, strict=strict)
         metadata_sha256 = None
     headers = parse_headers(metadata)
-    check = check_identity if is_wheel or strict else check_consistency
+    check = check_identity if wheel is not None or strict else check_consistency
     check(headers, project=distribution.project, version=distribution.version)
-    if is_wheel and verify_members:
-        check_wheel_members(file, MAX_UNPACKED)
+    if wheel is not None and verify_members:
+        check_wheel_members(wheel, MAX_UNPACKED)
     if sha256 is None:
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -121,7 +145,7 @@ def _read(
         metadata_sha256=metadata_sha256,
         requires_python=headers.requires_python,
         # An sdist has been read to its end.
-        verified=verify_members or not is_wheel,
+        verified=verify_members or wheel is None,
     )
 
 
@@ -136,7 +160,7 @@ def _digest_to_offer(metadata: bytes, *, strict: bool) -> str | None:
     return hashlib.sha256(metadata).hexdigest()
 
 
-def _read_sdist(file: io.FileIO, extension: str, *, strict: bool) -> bytes:
+def _read_sdist(file: BinaryIO, extension: str, *, strict: bool) -> bytes:
     """Read PKG-INFO, or return b"" for an sdist without metadata; `strict` raises NoMetadata instead."""
     try:
         return read_sdist_metadata(file, extension, MAX_UNPACKED)

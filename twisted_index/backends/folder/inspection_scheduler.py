@@ -2,8 +2,8 @@
 Inspects the distribution files of a project: from memory, from the cache, or by reading in threads.
 
 A file is read once for all waiting requests, and again only when its size or times change. One that came or
-changed while the server runs has every member verified before it is listed; one from before its start is
-verified later (see `verification`).
+changed while the server runs has every member verified before it is listed, and so has a small one; a larger
+one from before its start is verified later (see `verification`).
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_index.backends.folder.inspection import UNSETTLED, inspect
+from twisted_index.backends.folder.inspection import SMALL, UNSETTLED, inspect
 from twisted_index.backends.folder.inspection_cache import (
     CachedInspection,
     FileFacts,
     InspectionResult,
     Rejection,
 )
+from twisted_index.concurrency.single_flight import SharedResult
 from twisted_index.files.stamps import RACY_SECONDS
 
 if TYPE_CHECKING:
@@ -34,13 +35,19 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.files.stamps import StatValidator
 
+T = TypeVar("T")
 _log = Logger()
 
-#: Concurrent inspections per project, so that a large project does not delay a small one that is
-#: requested later.
+#: Concurrent readings per project, so that a large project does not delay a small one that is requested
+#: later.
 _LANES = 4
+#: The same if all files are small. That is Python code, and each further thread keeps the reactor waiting.
+_SMALL_LANES = 2
+#: Files that a thread inspects at once, and bytes after which it takes no further one: handing over a small
+#: file takes longer than its inspection, and the reactor waits less for few files than for many.
+_BATCH_FILES, _BATCH_BYTES = 8, 256 * 1024
 #: Results per write to the cache.
-_BATCH = 256
+_RESULTS_PER_WRITE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class KnownFile:
 #: Inspected files of a project, by path. Shared by all listings of the project and filled as results
 #: arrive, so that a cancelled request still makes progress.
 KnownFiles: TypeAlias = dict[bytes, KnownFile]
+#: A file as it was when its folder was scanned.
+_FileKey: TypeAlias = "tuple[bytes, StatKey]"
 
 
 class InspectionScheduler:
@@ -94,7 +103,7 @@ class InspectionScheduler:
         self._cache_thread = cache_thread
         self._cache = cache
         self._validator = validator
-        self._reading: dict[tuple[bytes, StatKey], list[Deferred[KnownFile]]] = {}
+        self._reading: dict[_FileKey, SharedResult[dict[_FileKey, KnownFile]]] = {}
 
     def needs_inspection(self, entry: ScannedFile, known_files: KnownFiles) -> bool:
         """Return whether a file has no result yet, or one that has to be confirmed."""
@@ -118,11 +127,17 @@ class InspectionScheduler:
         if not missing:
             return
         await self._recall(missing, known_files)
-        rest = iter([entry for entry in missing if self.needs_inspection(entry, known_files)])
+        batches = list(_batches(entry for entry in missing if self.needs_inspection(entry, known_files)))
+        are_small = all(entry.key.size <= SMALL for batch in batches for entry in batch)
+        rest = iter(batches)
+        fresh: list[tuple[ScannedFile, KnownFile]] = []
         lanes = [
-            Deferred.fromCoroutine(self._run_lane(rest, known_files, verify_first)) for _ in range(_LANES)
+            Deferred.fromCoroutine(self._run_lane(rest, known_files, fresh, verify_first))
+            for _ in batches[: _SMALL_LANES if are_small else _LANES]
         ]
-        for outcome in await DeferredList(lanes, consumeErrors=True):
+        outcomes = await DeferredList(lanes, consumeErrors=True)
+        self._remember(fresh)
+        for outcome in outcomes:
             if isinstance(outcome[1], Failure):
                 raise outcome[1].value
 
@@ -168,52 +183,77 @@ class InspectionScheduler:
                     known_files[entry.path] = KnownFile(entry.key, result, settled, -math.inf)
 
     async def _run_lane(
-        self, entries: Iterator[ScannedFile], known_files: KnownFiles, verify_first: bool
+        self,
+        batches: Iterator[list[ScannedFile]],
+        known_files: KnownFiles,
+        fresh: list[tuple[ScannedFile, KnownFile]],
+        verify_first: bool,
     ) -> None:
-        fresh: list[tuple[ScannedFile, KnownFile]] = []
-        try:
-            for entry in entries:
-                before = known_files.get(entry.path)
-                known_files[entry.path] = known = await self._read(entry, before, verify_first)
-                if not _is_same(before, known):
+        for batch in batches:
+            before = {entry.path: known_files.get(entry.path) for entry in batch}
+            results = await self._read(batch, before, verify_first)
+            for entry in batch:
+                known_files[entry.path] = known = results[entry.path, entry.key]
+                if not _is_same(before[entry.path], known):
                     fresh.append((entry, known))
-                if len(fresh) >= _BATCH:
-                    self._remember(fresh)
-                    fresh = []
-        finally:
-            self._remember(fresh)
+            if len(fresh) >= _RESULTS_PER_WRITE:
+                self._remember(fresh)
+                fresh.clear()
 
-    def _read(self, entry: ScannedFile, before: KnownFile | None, verify_first: bool) -> Deferred[KnownFile]:
-        waiter: Deferred[KnownFile] = Deferred()
-        file_key = (entry.path, entry.key)
-        if file_key in self._reading:
-            self._reading[file_key].append(waiter)
-            return waiter
-        self._reading[file_key] = [waiter]
+    async def _read(
+        self, batch: list[ScannedFile], before: dict[bytes, KnownFile | None], verify_first: bool
+    ) -> dict[_FileKey, KnownFile]:
+        """Wait for the results of files; start the inspection of those that are not being read already."""
+        done: Deferred[dict[_FileKey, KnownFile]] = Deferred()
+        shared = SharedResult(done)
+        own = [entry for entry in batch if (entry.path, entry.key) not in self._reading]
+        self._reading.update(((entry.path, entry.key), shared) for entry in own)
+        readings = {self._reading[entry.path, entry.key] for entry in batch}
+        if own:
+            self._start(own, before, verify_first).addBoth(self._finish, own).addBoth(done.callback)
+        results: dict[_FileKey, KnownFile] = {}
+        for reading in readings:
+            results |= await reading.wait()
+        return results
+
+    def _start(
+        self, own: list[ScannedFile], before: dict[bytes, KnownFile | None], verify_first: bool
+    ) -> Deferred[dict[_FileKey, KnownFile]]:
         now = self._validator.monotonic()
-        unconfirmed = before if before is not None and before.key == entry.key else None
-        # A result of this process is at least RACY_SECONDS old here, see `needs_inspection`.
-        aged = unconfirmed is not None and unconfirmed.read_at > -math.inf
-        settled = aged or self._validator.is_settled(entry.key.ctime_ns)
-        # For files older than this process, verification is postponed, never skipped. A file server's
-        # clock may differ from this host's, so times are only the last resort.
-        verify = verify_first or unconfirmed is not None or not self._validator.predates(entry.key.ctime_ns)
-        reading = self._reader.run(inspect, entry.path, entry.distribution, entry.key, verify_members=verify)
-        if entry.distribution.extension == ".tar" and not settled:
-            reading.addCallback(lambda result: result if isinstance(result, Rejection) else UNSETTLED)
-        reading.addCallback(lambda result: self._note(entry, _known(entry.key, result, settled, now), before))
-        reading.addBoth(lambda result: self._deliver(result, file_key))
-        return waiter
+        settled, calls = [], []
+        for entry in own:
+            known = before[entry.path]
+            unconfirmed = known if known is not None and known.key == entry.key else None
+            # A result of this process is at least RACY_SECONDS old here, see `needs_inspection`.
+            aged = unconfirmed is not None and unconfirmed.read_at > -math.inf
+            settled.append(aged or self._validator.is_settled(entry.key.ctime_ns))
+            # For files older than this process, verification is postponed, never skipped. A file server's
+            # clock may differ from this host's, so times are only the last resort.
+            predates = unconfirmed is None and self._validator.predates(entry.key.ctime_ns)
+            calls.append((entry, verify_first or not predates))
+
+        def collect(results: list[InspectionResult]) -> dict[_FileKey, KnownFile]:
+            return {
+                (entry.path, entry.key): self._note(
+                    entry,
+                    _known(entry.key, _postponed(entry, result, is_settled), is_settled, now),
+                    before[entry.path],
+                )
+                for entry, result, is_settled in zip(own, results, settled, strict=True)
+            }
+
+        return self._reader.run(inspect_files, calls).addCallback(collect)
+
+    def _finish(self, result: T, own: list[ScannedFile]) -> T:
+        for entry in own:
+            del self._reading[entry.path, entry.key]
+        return result
 
     def _note(self, entry: ScannedFile, known: KnownFile, before: KnownFile | None) -> KnownFile:
         """Log a rejection, once for each state of a file."""
         if isinstance(known.result, Rejection) and (before is None or before.result != known.result):
             _log.warn("{file} is not listed: {reason}", file=entry.display_path, reason=known.result.reason)
         return known
-
-    def _deliver(self, result: KnownFile | Failure, file_key: tuple[bytes, StatKey]) -> None:
-        for waiter in self._reading.pop(file_key):
-            waiter.errback(result) if isinstance(result, Failure) else waiter.callback(result)
 
     def _remember(self, fresh: list[tuple[ScannedFile, KnownFile]]) -> None:
         by_folder: defaultdict[bytes, list[tuple[bytes, StatKey, CachedInspection]]] = defaultdict(list)
@@ -223,6 +263,32 @@ class InspectionScheduler:
             )
         for folder, results in by_folder.items():
             self._cache_thread.run(self._cache.put, folder, results).addErrback(_ignore)
+
+
+def _batches(entries: Iterable[ScannedFile]) -> Iterator[list[ScannedFile]]:
+    batch: list[ScannedFile] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.key.size
+        if len(batch) == _BATCH_FILES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def inspect_files(calls: list[tuple[ScannedFile, bool]]) -> list[InspectionResult]:
+    """Inspect files one after the other, with their members or without; called in a thread."""
+    return [
+        inspect(entry.path, entry.distribution, entry.key, verify_members=verify) for entry, verify in calls
+    ]
+
+
+def _postponed(entry: ScannedFile, result: InspectionResult, settled: bool) -> InspectionResult:
+    """Replace the facts of a plain tar that is still too young to be listed."""
+    young = entry.distribution.extension == ".tar" and not settled
+    return UNSETTLED if young and isinstance(result, FileFacts) else result
 
 
 def _known(key: StatKey, result: InspectionResult, settled: bool, read_at: float) -> KnownFile:

@@ -15,7 +15,7 @@ from twisted_index.backends.folder.project_scan import stat_key
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.interfaces import SMALL_CONTENT, FileBody, StreamingContent
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
-from twisted_index.simple.core_metadata import BadArchive, read_wheel_metadata
+from twisted_index.simple.core_metadata import BadArchive, ZipArchive, read_wheel_metadata
 from twisted_index.simple.model import Sidecar
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def read_core_metadata(
         return None
     with body.content as file:
         try:
-            document = read_wheel_metadata(file)
+            document = read_wheel_metadata(ZipArchive(file))
         except (BadArchive, OSError):
             return None
     if hashlib.sha256(document).hexdigest() != metadata_sha256:

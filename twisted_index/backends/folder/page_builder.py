@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
@@ -13,10 +13,12 @@ from twisted_index.simple.model import File, ProjectPage, Status, Yanked
 from twisted_index.simple.names import DistributionType, sorted_files, sorted_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable
 
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,7 @@ def file_upload_time(mtime_ns: int, ctime_ns: int) -> datetime:
         mtime_ns: Modification time, nanoseconds since the epoch.
         ctime_ns: Change time, nanoseconds since the epoch.
     """
-    earlier = max(0, min(mtime_ns, ctime_ns))
-    seconds, nanoseconds = divmod(earlier, 10**9)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
+    return _EPOCH + timedelta(microseconds=max(0, min(mtime_ns, ctime_ns)) // 1000)
 
 
 def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: KnownFiles) -> list[Problem]:
@@ -110,7 +110,7 @@ def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: K
         # A tombstone outlives its file.
         if filename not in filenames and suffix != DELETED
     )
-    winners = {listed.entry.distribution.identity: listed for listed in served.values()}
+    winners: dict[Hashable, ListedFile] | None = None
     for entry in scan.entries:
         known = known_files.get(entry.path)
         if known is None:
@@ -120,8 +120,14 @@ def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: K
                 Problem(path=entry.display_path, reason=known.result.reason, advice=known.result.advice)
             )
             continue
-        winner = winners.get(entry.distribution.identity)
-        problem = _left_out(entry, known.result, scan, winner) or _badly_encoded(entry, known.result)
+        problem = None
+        listed = served.get(entry.distribution.filename)
+        if listed is None or listed.entry is not entry:
+            if winners is None:
+                winners = {listed.entry.distribution.identity: listed for listed in served.values()}
+            winner = winners.get(entry.distribution.identity)
+            problem = _left_out(entry, known.result, scan, winner)
+        problem = problem or _badly_encoded(entry, known.result)
         if problem is not None:
             problems.append(problem)
     return problems

@@ -71,8 +71,8 @@ class ScannedFile:
 
     @property
     def name(self) -> bytes:
-        """The file name."""
-        return os.path.basename(self.path)
+        """The file name; that of a distribution is ASCII."""
+        return self.distribution.filename.encode()
 
     @property
     def display_path(self) -> str:

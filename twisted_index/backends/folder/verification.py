@@ -1,8 +1,9 @@
 """
 Background verification of files that were listed unverified, one file at a time.
 
-To keep the first client from waiting, files older than the server process are listed after a check of
-digest, directory and METADATA only. Their members are verified soon after the first request.
+To keep the first client from waiting, wheels of more than a few KB that are older than the server process
+are listed after a check of digest, directory and METADATA only. Their members are verified soon after the
+first request.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from twisted_index.backends.upstream.download_buffer import ALGORITHMS
 from twisted_index.simple.core_metadata import (
     BadArchive,
+    ZipArchive,
     check_encoding,
     check_identity,
     parse_headers,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def metadata_in(wheel: io.BufferedReader) -> bytes | None:
     """Read the METADATA of a whole wheel, unchecked; None if the file is not a wheel. Blocks."""
     try:
-        return read_wheel_metadata(wheel)
+        return read_wheel_metadata(ZipArchive(wheel))
     except BadArchive:
         return None
 

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from twisted_index.errors import BadGateway, Unavailable
-from twisted_index.simple.core_metadata import BadArchive, read_wheel_metadata
+from twisted_index.simple.core_metadata import BadArchive, ZipArchive, read_wheel_metadata
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -152,7 +152,7 @@ async def read_remote_metadata(
 
 def _try_read(sparse: SparseFile) -> bytes | MissingRange:
     try:
-        return read_wheel_metadata(sparse)  # type: ignore[arg-type]
+        return read_wheel_metadata(ZipArchive(sparse))  # type: ignore[arg-type]
     except MissingRange as missing:
         return missing
 

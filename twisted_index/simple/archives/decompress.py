@@ -87,3 +87,18 @@ def inflate(packed: Iterable[bytes]) -> Iterator[bytes]:
             yield unpacker.decompress(piece, CHUNK)
             piece = unpacker.unconsumed_tail
     yield unpacker.flush()  # the rest that the last limit held back: less than a window
+
+
+def inflate_at_once(packed: bytes, size: int) -> bytes | None:
+    """
+    Unpack a raw deflate stream that is known to unpack to `size` bytes, in one step.
+
+    Returns:
+        None if it is damaged, has no end, or unpacks to more.
+    """
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        content = unpacker.decompress(packed, size + 1)
+    except zlib.error:
+        return None
+    return content if unpacker.eof else None

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from twisted_index.simple.archives.decompress import inflate
+from twisted_index.simple.archives.decompress import inflate, inflate_at_once
 from twisted_index.simple.archives.errors import BUILD_AGAIN, BadArchive, CorruptArchive, translate_errors
 from twisted_index.simple.archives.limits import CHUNK, MAX_METADATA, too_big
 from twisted_index.simple.archives.zip_central_directory import (
@@ -23,22 +23,39 @@ if TYPE_CHECKING:
 
 _LOCAL = struct.Struct("<4s22xHH")  # 4.3.7: signature, lengths of name and extra field
 _STORED, _DEFLATED = 0, 8
+_METHODS = (_STORED, _DEFLATED)
+#: Bytes of a local header's extra field that are read along with a small member; most have none.
+_USUAL_EXTRA = 64
 
 
 class ZipArchive:
     """
-    A zip archive.
+    A zip archive. Nothing is read before it is needed.
 
     Args:
         file: The archive, seekable.
-
-    Attributes:
-        directory: The members.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.directory = CentralDirectory(file)
+        self._directory: CentralDirectory | None = None
+
+    @property
+    def directory(self) -> CentralDirectory:
+        """The members."""
+        if self._directory is None:
+            self._directory = CentralDirectory(self._file)
+        return self._directory
+
+    def read(self, entry: CentralDirectoryEntry, limit: int) -> bytes:
+        """Read the verified bytes of a member."""
+        content = self._read_at_once(entry, min(limit, CHUNK))
+        return b"".join(self.unpack(entry, limit)) if content is None else content
+
+    def verify(self, entry: CentralDirectoryEntry, limit: int) -> int:
+        """Verify a member and return how many bytes it unpacks to."""
+        content = self._read_at_once(entry, min(limit, CHUNK))
+        return sum(map(len, self.unpack(entry, limit))) if content is None else len(content)
 
     def unpack(self, entry: CentralDirectoryEntry, limit: int) -> Iterator[bytes]:
         """Yield the bytes of a member; after the last piece, they are verified."""
@@ -54,6 +71,30 @@ class ZipArchive:
             raise _damaged(entry) from None
         if (crc, size) != (entry.crc, entry.size):
             raise _damaged(entry)
+
+    def _read_at_once(self, entry: CentralDirectoryEntry, limit: int) -> bytes | None:
+        """
+        Read and unpack a small member in one step, as nearly all are.
+
+        Returns:
+            Its verified bytes; None if it is larger, unusual or damaged, which the longer way handles.
+        """
+        _, encrypted, method, crc, packed, size, offset = entry
+        if encrypted or method not in _METHODS or size > limit or packed > limit:
+            return None
+        begin = _LOCAL.size + len(entry.name)
+        self._file.seek(offset)
+        record = self._file.read(begin + packed + _USUAL_EXTRA)
+        if len(record) < begin:
+            return None
+        signature, name, extra = _LOCAL.unpack_from(record)
+        if signature != b"PK\3\4" or name != len(entry.name) or record[_LOCAL.size : begin] != entry.name:
+            return None
+        body = record[begin + extra : begin + extra + packed]
+        if len(body) != packed:
+            return None
+        content = body if method == _STORED else inflate_at_once(body, size)
+        return content if content is not None and (zlib.crc32(content), len(content)) == (crc, size) else None
 
     def _unpacked(self, entry: CentralDirectoryEntry) -> Iterator[bytes]:
         if entry.encrypted:
@@ -115,12 +156,12 @@ def _damaged(entry: CentralDirectoryEntry) -> BadArchive:
     return BadArchive(f"The file's member {name} is damaged, or was copied only in part.")
 
 
-def read_zip(file: BinaryIO, limit: int, is_wanted: Callable[[bytes], object]) -> bytes | None:
+def read_zip(archive: ZipArchive, limit: int, is_wanted: Callable[[bytes], object]) -> bytes | None:
     """
     Read a zip archive to its end.
 
     Args:
-        file: The archive, seekable.
+        archive: The archive.
         limit: Bytes that all members together may unpack to.
         is_wanted: Returns whether a member is wanted, by its name.
 
@@ -131,21 +172,20 @@ def read_zip(file: BinaryIO, limit: int, is_wanted: Callable[[bytes], object]) -
         CorruptArchive: The archive has no members.
         BadArchive: A member does not match its directory entry.
     """
-    archive = ZipArchive(file)
     if not archive.directory:
         raise CorruptArchive
     document = None
     for entry in archive.directory:
         if is_wanted(entry.name) and entry.size <= MAX_METADATA:
-            document = b"".join(archive.unpack(entry, min(limit, MAX_METADATA)))
+            document = archive.read(entry, min(limit, MAX_METADATA))
             limit -= len(document)
         else:
-            limit -= sum(map(len, archive.unpack(entry, limit)))
+            limit -= archive.verify(entry, limit)
     return document
 
 
 @translate_errors("a zip archive")
-def check_wheel_members(file: BinaryIO, limit: int) -> None:
+def check_wheel_members(wheel: ZipArchive, limit: int) -> None:
     """
     Verify that every member of a wheel is complete.
 
@@ -153,10 +193,10 @@ def check_wheel_members(file: BinaryIO, limit: int) -> None:
     be written in any order.
 
     Args:
-        file: The wheel, seekable.
+        wheel: The wheel.
         limit: Bytes that all members together may unpack to.
 
     Raises:
         BadArchive: A member's bytes do not match its CRC or size, or exceed the limit.
     """
-    read_zip(file, limit, lambda _: False)
+    read_zip(wheel, limit, lambda _: False)

@@ -7,7 +7,6 @@ Out of scope: the bytes of members (see `zip`).
 from __future__ import annotations
 
 import os
-import re
 import struct
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -21,7 +20,6 @@ _END = struct.Struct("<4s8xLLH")  # 4.3.16: signature, directory size and offset
 _END64_LOCATOR = struct.Struct("<4s4xQ4x")  # 4.3.15: signature, offset of the zip64 end record
 _END64 = struct.Struct("<4s36xQQ")  # 4.3.14: signature, directory size and offset
 _ENTRY = struct.Struct("<4s4xHH4xLLLHHH8xL")  # 4.3.12, the fields of CentralDirectoryEntry
-_STEP = struct.Struct("<4s24xHHH")  # 4.3.12, the lengths to find the next entry
 _ENTRY_SIZE = _ENTRY.size
 _WIDE = 0xFFFFFFFF  # 4.4.8: the number is in the zip64 field instead
 
@@ -66,15 +64,13 @@ class CentralDirectory:
         return bool(self._records)
 
     def __iter__(self) -> Iterator[CentralDirectoryEntry]:
-        return (self._entry(start) for start, _ in _walk(self._records))
+        return map(self._checked, _entries(self._records))
 
     def find_by_suffix(self, tail: bytes) -> list[CentralDirectoryEntry]:
-        """Find the members whose names end in `tail`, without parsing the other entries."""
-        ends = {match.end() for match in re.finditer(re.escape(tail), self._records)}
-        return [self._entry(start) for start, end in _walk(self._records) if end in ends]
+        """Find the members whose names end in `tail`, without creating the other entries."""
+        return [self._checked(entry) for entry in _entries(self._records, tail)]
 
-    def _entry(self, start: int) -> CentralDirectoryEntry:
-        entry = _entry(self._records, start)
+    def _checked(self, entry: CentralDirectoryEntry) -> CentralDirectoryEntry:
         if entry.offset + entry.packed > self._start:  # members precede the directory (4.3.6)
             raise CorruptArchive
         return entry
@@ -136,30 +132,26 @@ def _find_end64(file: BinaryIO, end: int) -> tuple[int, int, int] | None:
     return end64, size, offset
 
 
-def _walk(records: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the start of each entry, and the end of its name."""
-    start = 0
+def _entries(records: bytes, tail: bytes = b"") -> Iterator[CentralDirectoryEntry]:
+    """Yield the entries whose names end in `tail`. One loop: a wheel may have ten thousand members."""
+    start, total, unpack = 0, len(records), _ENTRY.unpack_from
     for _ in range(MAX_MEMBERS):
-        if start == len(records):
+        if start == total:
             return
-        signature, name, extra, comment = _STEP.unpack_from(records, start)
+        signature, flags, method, crc, packed, size, name, extra, comment, offset = unpack(records, start)
         if signature != b"PK\1\2":
             raise CorruptArchive
-        end = start + _ENTRY_SIZE + name
-        yield start, end
+        begin = start + _ENTRY_SIZE
+        end = begin + name
+        if records.endswith(tail, begin, end):
+            if _WIDE in (size, packed, offset):
+                wide = iter(_wide_numbers(records[end : end + extra]))
+                size, packed, offset = (next(wide, n) if n == _WIDE else n for n in (size, packed, offset))
+            encrypted = bool(flags & 1)
+            yield CentralDirectoryEntry(records[begin:end], encrypted, method, crc, packed, size, offset)
         start = end + extra + comment
-    if start != len(records):
+    if start != total:
         raise too_big("has more members")
-
-
-def _entry(records: bytes, start: int) -> CentralDirectoryEntry:
-    _, flags, method, crc, packed, size, name, extra, _, offset = _ENTRY.unpack_from(records, start)
-    begin = start + _ENTRY_SIZE
-    end = begin + name
-    if _WIDE in (size, packed, offset):
-        wide = iter(_wide_numbers(records[end : end + extra]))
-        size, packed, offset = (next(wide, n) if n == _WIDE else n for n in (size, packed, offset))
-    return CentralDirectoryEntry(records[begin:end], bool(flags & 1), method, crc, packed, size, offset)
 
 
 def _wide_numbers(extra: bytes) -> tuple[int, ...]:
