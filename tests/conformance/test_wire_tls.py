@@ -264,8 +264,9 @@ def test_noise_and_broken_handshakes_leave_no_trace(secure: Secure):
     ):
         with socket.create_connection(("127.0.0.1", secure.port), timeout=ANSWER_SECONDS) as client:
             client.sendall(noise)
-            client.shutdown(socket.SHUT_WR)
+            # The server may have closed already.
             with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
                 read_all(client)
     assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
 
