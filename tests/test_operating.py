@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import ssl
+import subprocess
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 from twisted.internet.task import Clock
 
+from tests.kit.handshake import shake_hands
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.upstream.source import UpstreamSource
 from twisted_index.config.layers import load
@@ -20,34 +25,46 @@ from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.metrics.exposition import Exposition
 from twisted_index.tap import Options
 from twisted_index.testing import SynchronousRunner
+from twisted_index.tls.certificate import ServerCertificate
+from twisted_index.tls.endpoint_string import TLSFiles, parse_tls_endpoint
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 GUIDE = DOCS / "operating.md"
+
+
+def _openssl() -> str:
+    """Give the version of the command, or nothing."""
+    found = shutil.which("openssl")
+    return subprocess.check_output([found, "version"], text=True, timeout=60) if found else ""
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def told() -> set[str]:
-    """Give the names of all metrics of a server with a folder and an upstream."""
+@pytest.fixture
+def told(tmp_path: Path) -> set[str]:
+    """Give the names of all metrics of a server with a folder, an upstream and a certificate."""
+    both = tmp_path / "both.pem"
+    trustme.CA().issue_cert("index.test").private_key_and_cert_chain_pem.write_to_path(both)
+    certificate = ServerCertificate(TLSFiles(certificate=str(both), key=str(both)))
     upstream = UpstreamSource([], reactor=Clock(), worker=SynchronousRunner())
-    exposition = Exposition(Counters(), [FolderSource(), upstream.counters])
+    exposition = Exposition(Counters(), [FolderSource(), upstream.counters, certificate])
     _type, page = exposition.write("", connections=0, projects=0)
     return set(re.findall(r"^# TYPE (\w+)", page.decode(), re.MULTILINE))
 
 
-def test_every_metric_is_described_and_every_described_one_is_told():
+def test_every_metric_is_described_and_every_described_one_is_told(told: set[str]):
     described = re.findall(r"^\| `(twisted_index_\w+)`", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(described) == sorted(name for name in told() if name.startswith("twisted_index_"))
+    assert sorted(described) == sorted(name for name in told if name.startswith("twisted_index_"))
 
 
-def test_rules_ask_for_nothing_that_is_not_told():
+def test_rules_ask_for_nothing_that_is_not_told(told: set[str]):
     _scrape, rules = blocks("yaml")
     asked = set(re.findall(r"\b(?:twisted_index|process)_[a-z_]+", rules))
     assert asked
     if Path("/proc/self/stat").exists():
-        assert asked <= told()
+        assert asked <= told
 
 
 def test_every_outcome_of_an_upload_is_described():
@@ -81,6 +98,29 @@ def test_the_configuration_file_can_be_loaded(tmp_path: Path):
     settings = load({"config": str(path)}, environ={}, folder=str(tmp_path))
     assert settings.uploads.upload
     assert settings.listen == ("systemd:domain=INET6:name=index",)
+
+
+def test_the_endpoints_of_https_can_be_read():
+    shown = re.findall(r"\b(?:https|ssl):(?:\d|domain)[^\s`]*", GUIDE.read_text(encoding="utf-8"))
+    assert len(shown) > 4
+    assert [one for one in shown if "…" not in one and parse_tls_endpoint(one) is None] == []
+
+
+@pytest.mark.skipif(not re.match(r"OpenSSL [3-9]\.", _openssl()), reason="OpenSSL 3 is not installed")
+def test_the_commands_for_openssl_make_a_certificate_that_clients_accept(tmp_path: Path):
+    """Python 3.13 and later check every rule of RFC 5280, so pip does."""
+    (commands,) = (block for block in blocks("console") if "openssl req" in block)
+    for command in re.split(r"^\$ ", commands, flags=re.MULTILINE)[1:]:
+        words = shlex.split(command.replace("\\\n", " "))
+        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    made = TLSFiles(certificate=str(tmp_path / "fullchain.pem"), key=str(tmp_path / "privkey.pem"))
+    certificate = ServerCertificate(made)
+    assert certificate.facts().names == ("index.lan", "192.168.1.5")
+
+    client = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    for name in certificate.facts().names:
+        shake_hands(certificate.context(), client, name)
 
 
 @pytest.mark.parametrize("name", ["twisted-index.service", "Containerfile"])

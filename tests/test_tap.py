@@ -261,6 +261,20 @@ def test_a_bad_endpoint_is_one_line(endpoint):
     assert refusal("--listen", endpoint).startswith(f"Cannot listen on '{endpoint}': ")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "fault"),
+    [
+        ("https:443:certificate=/nope:cert=1", "it has no parameter 'cert'"),
+        ("https:certificate=/nope", "it names no port"),
+        ("https:domain=INET:name=nope:certificate=/nope", "systemd opened no socket named 'nope'"),
+        ("https", "it names no certificate=FILE"),
+        ("haproxy:https:443", "it names no certificate=FILE"),
+    ],
+)
+def test_a_bad_https_endpoint_is_explained_with_an_example_of_one(endpoint, fault):
+    assert refusal("--listen", endpoint).endswith(f": {fault}. Write it like {tap._HTTPS_EXAMPLE}.")
+
+
 @pytest.mark.parametrize("endpoint", ["ssl:443:privateKey=nope", "https:443:certificate=nope"])
 def test_a_certificate_that_is_not_there_is_one_line(here, endpoint):
     assert refusal("--listen", endpoint).endswith(f": {here}/nope cannot be read: No such file or directory.")

@@ -46,6 +46,7 @@ _OPTION = re.compile(r"^(  (?:-\w, |    )--([\w-]+))", re.MULTILINE)
 _log = Logger()
 
 _EXAMPLE = "tcp:8080:interface=127.0.0.1"
+_HTTPS_EXAMPLE = "https:8443:certificate=FILE:key=FILE"
 
 
 class Options(usage.Options):
@@ -277,11 +278,24 @@ def _check_endpoint(endpoint: str) -> None:
     # Each endpoint type reads its string by code of its own, plugins too; whatever is raised is about
     # this string.
     except Exception as error:
-        example = "https:8443:certificate=FILE:key=FILE" if "https:" in endpoint else _EXAMPLE
+        secure = endpoint.removeprefix("haproxy:").startswith("https")
         raise ConfigurationError(
-            f"Cannot listen on {endpoint!r}: {_one_line(error)}. Write it like {example}."
+            f"Cannot listen on {endpoint!r}: {_endpoint_fault(endpoint, error)}."
+            f" Write it like {_HTTPS_EXAMPLE if secure else _EXAMPLE}."
         ) from error
     _check_certificates(endpoint)
+
+
+def _endpoint_fault(endpoint: str, error: Exception) -> str:
+    """Return what an endpoint type raised, in words about the string and not about its code."""
+    text = _one_line(error)
+    if isinstance(error, KeyError) and ":domain=" in endpoint:
+        return f"systemd opened no socket named {text}"
+    unknown = re.fullmatch(r"\w+\(\) got an unexpected keyword argument ('\w+')", text)
+    if unknown is not None:
+        return f"it has no parameter {unknown[1]}"
+    missing = re.fullmatch(r"\w+\(\) missing 1 required positional argument: '(\w+)'", text)
+    return text if missing is None else f"it names no {missing[1]}"
 
 
 def _check_certificates(endpoint: str) -> None:

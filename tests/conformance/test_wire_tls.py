@@ -264,8 +264,9 @@ def test_noise_and_broken_handshakes_leave_no_trace(secure: Secure):
     ):
         with socket.create_connection(("127.0.0.1", secure.port), timeout=ANSWER_SECONDS) as client:
             client.sendall(noise)
-            client.shutdown(socket.SHUT_WR)
+            # The server may have closed already.
             with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
                 read_all(client)
     assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
 
@@ -325,7 +326,7 @@ def test_half_a_pair_shows_in_health_and_log_until_it_is_whole(
     server = live_server(packages, options=["--listen", f"https:{port}:{pair.listener}"])
     secure, whole = Secure(server, port), pair.key.read_bytes()
     pair.key.write_bytes(AUTHORITY.issue_cert("other.test").private_key_pem.bytes())
-    assert b"The renewed TLS certificate cannot be used" in secure.get("/-/health")
+    assert b"The files of the TLS certificate cannot be used" in secure.get("/-/health")
     assert b"twisted_index_certificate_not_after_seconds{" in secure.get("/-/metrics")
     assert f"does not belong to the certificate in {pair.certificate}" in server.log
     pair.key.write_bytes(whole)

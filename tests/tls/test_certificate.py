@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import NameOID
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from tests.kit.handshake import shake_hands
 from twisted_index.errors import ConfigurationError
 from twisted_index.tls.certificate import ServerCertificate
 from twisted_index.tls.endpoint_string import TLSFiles
@@ -61,24 +68,11 @@ def texts(logged: list[LogEvent]) -> list[str]:
     return [formatEvent(event) for event in found]
 
 
-def shake_hands(context: ssl.SSLContext, name: str = "old.test") -> None:
+def accepted_by_a_client(context: ssl.SSLContext, name: str = "old.test") -> None:
     """Shake hands with a client that knows the root only."""
-    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    AUTHORITY.configure_trust(client_context)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context.sslobject_class = ssl.SSLObject
-    server = context.wrap_bio(to_server, to_client, server_side=True)
-    client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
-    done: set[ssl.SSLObject] = set()
-    for _ in range(6):
-        for side in (client, server):
-            if side not in done:
-                try:
-                    side.do_handshake()
-                    done.add(side)
-                except ssl.SSLWantReadError:
-                    pass
-    assert len(done) == 2
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    AUTHORITY.configure_trust(client)
+    shake_hands(context, client, name)
 
 
 def test_it_says_its_names_and_its_end(files: Files):
@@ -113,9 +107,9 @@ def test_half_a_pair_leaves_the_one_before_in_force(files: Files, order: str, lo
         write(renewed)
         if number == 0:
             assert certificate.context() is before
-            assert certificate.warning() == "The renewed TLS certificate cannot be used; see the log."
+            assert certificate.warning() == "The files of the TLS certificate cannot be used; see the log."
             assert "does not belong to" in texts(logged)[-1]
-            assert "The certificate before stays in use; it is valid until" in texts(logged)[-1]
+            assert "The previous certificate stays in use; it is valid until" in texts(logged)[-1]
     assert certificate.context() is not before
     assert certificate.warning() is None
     assert "was renewed, and is valid until" in texts(logged)[-1]
@@ -189,6 +183,22 @@ def test_the_certificate_of_the_server_has_to_be_the_first(files: Files):
     assert "it has to be the first" in message(files)
 
 
+def test_a_key_that_is_not_beside_its_certificate_has_to_be_named(files: Files):
+    """Without `key=` the key is looked for in the file of the certificate."""
+    files.files = TLSFiles(certificate=str(files.certificate), key=str(files.certificate))
+    assert message(files).endswith(" or a damaged one: name the file of the key, if it is another.")
+
+
+def test_a_key_that_openssl_refuses_is_an_error(files: Files):
+    key = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak.test")])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    weak = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=9999))
+    files.certificate.write_bytes(weak.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert message(files) == f"{files.certificate} cannot be used: ee key too small."
+
+
 def test_what_is_no_key_is_an_error(files: Files):
     files.key.write_text("nothing")
     assert message(files) == f"{files.key} has no private key in PEM, or a damaged one."
@@ -206,7 +216,7 @@ def test_the_whole_chain_of_the_file_is_sent(tmp_path: Path):
     files = Files(tmp_path)
     files.write(between.issue_cert("old.test"))
     assert len(files.certificate.read_bytes().split(b"-----END CERTIFICATE-----")) == 3
-    shake_hands(ServerCertificate(files.files).context())
+    accepted_by_a_client(ServerCertificate(files.files).context())
 
 
 def test_a_chain_in_a_file_of_its_own_is_sent(tmp_path: Path):
@@ -218,7 +228,33 @@ def test_a_chain_in_a_file_of_its_own_is_sent(tmp_path: Path):
     for path, content in zip(paths, (leaf, issued.private_key_pem.bytes(), b"".join(others)), strict=True):
         path.write_bytes(content)
     certificate, key, chain = map(str, paths)
-    shake_hands(ServerCertificate(TLSFiles(certificate=certificate, key=key, chain=chain)).context())
+    accepted_by_a_client(ServerCertificate(TLSFiles(certificate=certificate, key=key, chain=chain)).context())
+
+
+def test_an_emptied_chain_leaves_the_certificate_in_force(files: Files, tmp_path: Path):
+    """A file that is written in place is empty for a moment."""
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(AUTHORITY.cert_pem.bytes())
+    own = TLSFiles(certificate=str(files.certificate), key=str(files.key), chain=str(chain))
+    certificate = ServerCertificate(own)
+    before = certificate.context()
+    chain.write_bytes(b"")
+    assert certificate.context() is before
+    with pytest.raises(ConfigurationError, match=r"chain\.pem has no certificate in PEM\."):
+        ServerCertificate(own).context()
+
+
+@pytest.mark.parametrize("content", [None, "no parameters"])
+def test_a_file_of_dhe_parameters_that_cannot_be_used_is_named(
+    files: Files, tmp_path: Path, content: str | None
+):
+    path = tmp_path / "dh.pem"
+    if content is not None:
+        path.write_text(content)
+    own = TLSFiles(certificate=str(files.certificate), key=str(files.key), dh_parameters=str(path))
+    with pytest.raises(ConfigurationError) as caught:
+        ServerCertificate(own).context()
+    assert caught.value.message.startswith(f"{path} cannot be ")
 
 
 def test_old_versions_of_tls_are_refused(files: Files):

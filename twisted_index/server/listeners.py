@@ -77,12 +77,11 @@ class ServerEndpoint:
         certificate = self.certificate
         if certificate is None:
             return
+        path = certificate.files.certificate
         if not self.certificate_names:
-            _log.warn(
-                "{path} is for no host: clients need a subjectAltName.", path=certificate.files.certificate
-            )
-        elif (warning := certificate.warning()) is not None:
-            _log.warn("{warning}", warning=warning)
+            _log.warn("{path} is for no host: it has no subjectAltName, so clients refuse it.", path=path)
+        elif certificate.has_expired():
+            _log.warn("{path} has expired, so clients refuse it.", path=path)
 
     def listen(self, site: Site) -> IListeningPort | None:
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from contextlib import contextmanager
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -68,11 +69,17 @@ class ServerCertificate:
         """Return what the certificate in force says; raises as `context` does."""
         return self._current()[1]
 
+    def has_expired(self) -> bool:
+        """Return whether the certificate in force has expired; raises as `context` does."""
+        return self.facts().not_after <= self._wall()
+
     def warning(self) -> str | None:
         """Return what is wrong, for clients who may not see paths; None if nothing is."""
-        if self.facts().not_after <= self._wall():
+        if self.has_expired():
             return "The TLS certificate has expired."
-        return None if self._problem is None else "The renewed TLS certificate cannot be used; see the log."
+        return (
+            None if self._problem is None else "The files of the TLS certificate cannot be used; see the log."
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Yield when the certificate expires; see `prometheus_client.registry.Collector`."""
@@ -114,15 +121,15 @@ class ServerCertificate:
         # A client may close its half and still read, as with plain HTTP; what its request lacks, HTTP tells.
         context.options |= ssl.OP_NO_RENEGOTIATION | getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         context.set_alpn_protocols([name.decode("ascii") for name in self.protocols])
-        try:
-            if files.dh_parameters is not None:
+        if files.dh_parameters is not None:
+            with _named_in_errors(files.dh_parameters):
                 context.load_dh_params(files.dh_parameters)
-            for chain in contents[2:]:
+        if files.chain is not None:
+            with _named_in_errors(files.chain):
                 # OpenSSL completes the chain of a single certificate from these.
-                context.load_verify_locations(cadata=chain.decode("ascii", "replace"))
+                context.load_verify_locations(cadata=contents[2].decode("ascii", "replace"))
+        with _named_in_errors(files.certificate):
             context.load_cert_chain(files.certificate, files.key)
-        except OSError as error:  # SSLError is one
-            raise ConfigurationError(f"{files.certificate} cannot be used: {error}.") from error
         return context
 
     def _report_renewal(self) -> None:
@@ -135,11 +142,25 @@ class ServerCertificate:
     def _report_problem(self, problem: str) -> None:
         if problem != self._problem and self._in_force is not None:
             _log.warn(
-                "{problem} The certificate before stays in use; it is valid until {date}.",
+                "{problem} The previous certificate stays in use; it is valid until {date}.",
                 problem=problem,
                 date=formatdate(self._in_force[1].not_after, usegmt=True),
             )
         self._problem = problem
+
+
+@contextmanager
+def _named_in_errors(path: str) -> Iterator[None]:
+    """Turn what OpenSSL raises for a file into a sentence."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        reason = (error.reason or "damaged").replace("_", " ").lower()
+        raise ConfigurationError(f"{path} cannot be used: {reason}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # an empty file
+        raise ConfigurationError(f"{path} has no certificate in PEM.") from error
 
 
 def _read(file: WatchedFile[bytes]) -> bytes:

@@ -56,7 +56,7 @@ def check_pair(certificate_path: str, certificate: bytes, key_path: str, key: by
     Raises:
         ConfigurationError: It does not, or one of them cannot be read.
     """
-    held = _public_key(key_path, key)
+    held = _public_key(key_path, key, shared=key_path == certificate_path)
     try:
         certificates = x509.load_pem_x509_certificates(certificate)
         keys = [_encoded(one.public_key()) for one in certificates]
@@ -75,13 +75,14 @@ def check_pair(certificate_path: str, certificate: bytes, key_path: str, key: by
     )
 
 
-def _public_key(path: str, key: bytes) -> bytes:
+def _public_key(path: str, key: bytes, *, shared: bool) -> bytes:
     try:
         return _encoded(load_pem_private_key(key, None).public_key())
     except TypeError as error:
         raise ConfigurationError(f"The key in {path} is encrypted: remove its passphrase.") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigurationError(f"{path} has no private key in PEM, or a damaged one.") from error
+        advice = ": name the file of the key, if it is another" if shared else ""
+        raise ConfigurationError(f"{path} has no private key in PEM, or a damaged one{advice}.") from error
 
 
 def _encoded(key: object) -> bytes:
