@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import peer_rows, rows, scale_rows, tls_rows
+from tests.benchmarks import login_rows, peer_rows, rows, scale_rows, tls_rows
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figures, about_machine, ratio_table
 from tests.benchmarks.report import tables, write_report
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.bench import Row
 
-ROWS: tuple[Row, ...] = (*rows.ROWS, *tls_rows.ROWS, *scale_rows.ROWS, *peer_rows.ROWS)
+ROWS: tuple[Row, ...] = (
+    *rows.ROWS,
+    *tls_rows.ROWS,
+    *login_rows.ROWS,
+    *scale_rows.ROWS,
+    *peer_rows.ROWS,
+)
 
 
 def default_cache() -> Path:
