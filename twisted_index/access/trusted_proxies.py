@@ -148,9 +148,18 @@ class TrustedProxies:
         """Return whether a peer is a trusted proxy; takes a textual address, or `unix`."""
         return peer in self._all
 
-    def user(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
-        """Return the user that a peer has authenticated; None unless it is trusted to do so."""
-        return _user(fields) if peer in self._asserting else None
+    def user(self, peer: str, values: Sequence[bytes] | None) -> str | None:
+        """
+        Return the user that a peer has authenticated.
+
+        Args:
+            peer: The textual address of the connection, or `unix`.
+            values: The values of X-Remote-User.
+
+        Returns:
+            None without a user, and unless the peer is trusted to authenticate users.
+        """
+        return _user(values) if peer in self._asserting else None
 
     def client(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> ForwardedClient:
         """
@@ -166,7 +175,7 @@ class TrustedProxies:
         peer_address = "" if peer == UNIX else peer
         if not self.trusts(peer):
             return ForwardedClient(address=peer_address)
-        user = self.user(peer, fields)
+        user = self.user(peer, fields(b"x-remote-user"))
         hop = self._outermost(fields)
         if hop is None:
             return ForwardedClient(address=peer_address, user=user)
@@ -323,9 +332,9 @@ def _prefix(fields: Callable[[bytes], Sequence[bytes] | None]) -> str:
     return text if len(text) <= 256 and _PREFIX.fullmatch(text) else ""
 
 
-def _user(fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
+def _user(values: Sequence[bytes] | None) -> str | None:
     try:
-        text = _single(fields(b"x-remote-user")).decode()
+        text = _single(values).decode()
     except UnicodeDecodeError:
         return None
     return text if _USER.fullmatch(text) and text != TOKEN_USER else None

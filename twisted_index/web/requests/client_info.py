@@ -65,15 +65,15 @@ class ClientInfoReader:
         name = _name_of(peer)
         return self._proxies.client(name, fields).address if self._proxies.trusts(name) else None
 
-    def user_behind(self, peer: Any, fields: Callable[[bytes], Sequence[bytes] | None]) -> str | None:
+    def user_behind(self, peer: Any, values: Sequence[bytes]) -> str | None:
         """
         Return the user that a trusted proxy has authenticated; None without one.
 
         Args:
             peer: The address of the connection.
-            fields: Returns the values of a header field by its name.
+            values: The values of X-Remote-User.
         """
-        return self._proxies.user(_name_of(peer), fields) if self._proxies else None
+        return self._proxies.user(_name_of(peer), values) if self._proxies else None
 
     def url(self, request: Request) -> str:
         """Return the URL of the responding resource as the client knows it."""

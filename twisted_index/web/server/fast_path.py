@@ -166,14 +166,18 @@ class FastPath:
         """Return the address for the log: that of the client behind a trusted proxy."""
         if not forwarded:
             return peer
-        return self._client_info.client_behind(peer, _getter(forwarded)) or peer
+
+        def fields(name: bytes) -> list[bytes] | None:
+            value = forwarded.get(name.lower())
+            return None if value is None else [value]
+
+        return self._client_info.client_behind(peer, fields) or peer
 
     def _reader(self, caches: Caches, project: str, head: RequestHead, transport: Any) -> Identity | None:
         """Return the client, if it may read a project and that is known at once."""
         fields, user = head.fields, None
         if fields.remote_user is not None:
-            getter = _getter({b"x-remote-user": fields.remote_user})
-            user = self._client_info.user_behind(transport.getPeer(), getter)
+            user = self._client_info.user_behind(transport.getPeer(), (fields.remote_user,))
         return caches.authorizer.reader(project, fields.credentials, user)
 
     def _find(self, head: RequestHead, transport: Any) -> tuple[Identity, SerializedResponse, bytes] | None:
@@ -207,16 +211,6 @@ class FastPath:
         if len(content) != body.size:
             return None
         return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content
-
-
-def _getter(fields: Mapping[bytes, bytes]) -> Callable[[bytes], list[bytes] | None]:
-    """Return a function that returns the values of a field by its name."""
-
-    def values(name: bytes) -> list[bytes] | None:
-        value = fields.get(name.lower())
-        return None if value is None else [value]
-
-    return values
 
 
 def _read(body: FileBody) -> bytes:
