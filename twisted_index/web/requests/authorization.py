@@ -17,6 +17,8 @@ from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IKnownReade
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.web.server import Request
 
     from twisted_index.interfaces import IAccessControl, Identity
@@ -44,8 +46,13 @@ class Authorizer:
 
     def __init__(self, access: IAccessControl | None, client_info: ClientInfoReader) -> None:
         self._access = access
-        self._known_readers = IKnownReaders(access, None)
         self._client_info = client_info
+        known = IKnownReaders(access, None)
+        #: See `IKnownReaders`. Where access control knows no client again, only what everyone may read is
+        #: decided at once.
+        self.reader: Callable[[str, bytes | None, str | None], Identity | None] = (
+            self._public_reader if known is None else known.reader
+        )
 
     @property
     def has_users(self) -> bool:
@@ -123,16 +130,7 @@ class Authorizer:
             raise Unauthorized(f"Log in to {verb} {subject}.")
         raise Forbidden(f"{gerund} {subject} is disabled: no users are configured.")
 
-    def reader(self, project: str, key: bytes | None, user: str | None) -> Identity | None:
-        """
-        Return the client of a request to read a project, if it may; see `IKnownReaders`.
-
-        Where access control knows no client again, only what everyone may read is decided here.
-        """
-        if self._access is None:
+    def _public_reader(self, project: str, _key: bytes | None, _user: str | None) -> Identity | None:
+        if self.public_read or (project and self.permits(ANONYMOUS, Action.READ, project)):
             return ANONYMOUS
-        if self._known_readers is not None:
-            found: Identity | None = self._known_readers.reader(project, key, user)
-            return found
-        public = self.public_read or (project and self.permits(ANONYMOUS, Action.READ, project))
-        return ANONYMOUS if public else None
+        return None

@@ -212,4 +212,4 @@ def _no_page() -> None:
 
 def _weight(entry: _Entry) -> int:
     """Return the bytes of the responses, with an estimate for the objects around each."""
-    return sum(cached.forms.length + 4096 for cached in entry.forms.values())
+    return sum(cached.forms.length + 3072 for cached in entry.forms.values())
