@@ -57,7 +57,7 @@ class _Decisions:
 
     def user(self, name: str) -> Identity:
         """Return the identity of a user, the very same each time."""
-        found = self._users.get(name)
+        found = self._users.peek(name)
         if found is None:
             found = Identity(user=name, groups=self.rights.groups_of(name))
             self._users.put(name, found)
@@ -68,7 +68,7 @@ class _Decisions:
         # By the object, as a token that is made again may have the same name and another scope. The entry
         # keeps the object, so that no other one gets its number.
         key = (id(identity), project)
-        found = self._may_read.get(key)
+        found = self._may_read.peek(key)
         if found is None:
             found = (identity, self.rights.permits(identity, Action.READ, project))
             self._may_read.put(key, found)
@@ -126,7 +126,7 @@ class KnownIdentities:
         return self._decisions
 
     def _find(self, decisions: _Decisions, key: bytes | None) -> Identity | None:
-        login = None if key is None else self._logins.get(key)
+        login = None if key is None else self._logins.peek(key)
         if login is None or not login.is_valid():
             return None
         user = login.identity.user

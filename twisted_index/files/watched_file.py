@@ -57,14 +57,21 @@ class WatchedFile(Generic[T]):
     def exists(self) -> bool:
         """Return whether there is anything at the path, be it readable or not."""
         try:
-            return self._look() is not None
+            self._stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except OSError:
             return True
+        return True
 
     def changed(self) -> bool:
         """Say, by one `stat`, whether there may be something that `read` has not seen."""
+        if not self._settled:
+            return True
         try:
-            return not self._settled or self._look() != self._stamp
+            return _stamp(self._stat(self.path)) != self._stamp
+        except (FileNotFoundError, NotADirectoryError):
+            return self._stamp is not None
         except OSError:
             return True
 
@@ -133,12 +140,6 @@ class WatchedFile(Generic[T]):
             return self._parse(data)
         except ConfigurationError as error:
             return error
-
-    def _look(self) -> _Stamp | None:
-        try:
-            return _stamp(self._stat(self.path))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
 
 
 def _stamp(status: os.stat_result) -> _Stamp:
