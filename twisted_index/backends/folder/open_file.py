@@ -96,7 +96,14 @@ def open_distribution(
     def reopen() -> FileBody | None:
         """Return the bytes from memory while the file's size and times are unchanged."""
         nonlocal small
-        if not is_current() or stat_key(path) != key:
+        if not is_current():
+            return None
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        # Written out, as every request of a small file passes here.
+        if (status.st_size, status.st_mtime_ns, status.st_ctime_ns) != key:
             return None
         if small is None and (content := _read_all(path, key)) is not None:
             small = FileBody(content=content, size=key.size, sha256=sha256, modified=modified, reopen=reopen)

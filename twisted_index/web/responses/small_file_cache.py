@@ -46,6 +46,8 @@ class SmallFileCache:
     def __init__(self, common_headers: Headers) -> None:
         self._common_headers = common_headers
         self._files = LRU[bytes, SmallFile](_MAX_CACHED_BYTES, lambda file: file.weight)
+        #: Returns a file by its path, or None.
+        self.get = self._files.get
 
     def put(self, path: bytes, response: Response, project: str) -> None:
         """
@@ -61,10 +63,6 @@ class SmallFileCache:
             return
         forms = SerializedForms(response, self._common_headers, body.size)
         self._files.put(path, SmallFile(body.reopen, project, forms, body.size + _OVERHEAD))
-
-    def get(self, path: bytes) -> SmallFile | None:
-        """Return a file by its path."""
-        return self._files.get(path)
 
     def drop(self, path: bytes) -> None:
         """Drop a file."""

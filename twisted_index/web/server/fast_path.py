@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from twisted_index.web.server.access_log import AccessLog
     from twisted_index.web.server.request_head import RequestHead
 
-#: Whole responses that are kept for a second: 16 MB at most.
-_MAX_WHOLES = 256
+#: Whole responses that are kept for a second, and the bytes of each: 1 MB at most.
+_MAX_WHOLES, _MAX_WHOLE = 64, 1 << 14
 
 
 class FastChannel(Protocol):
@@ -146,7 +146,8 @@ class FastPath:
             # Where Twisted's Request has it.
             before = before.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
         whole = b"".join((before, self._date, after, body))
-        if head.is_plain_get and response.body is body and len(self._wholes) < _MAX_WHOLES:
+        if head.is_plain_get and len(whole) <= _MAX_WHOLE and len(self._wholes) < _MAX_WHOLES:
+            # A file's body does not change as long as its response is cached.
             self._wholes[response] = whole
         return status, len(body), whole
 
@@ -174,6 +175,10 @@ class FastPath:
 
         return self._client_info.client_behind(peer, fields) or peer
 
+    def _user(self, channel: FastChannel, remote_user: bytes) -> str | None:
+        """Return the user that a trusted proxy asserts."""
+        return self._client_info.user_behind(channel.peer, (remote_user,))
+
     def _find(
         self, head: RequestHead, channel: FastChannel
     ) -> tuple[Identity, SerializedResponse, bytes] | None:
@@ -182,9 +187,7 @@ class FastPath:
         if page is None:
             return self._find_file(caches, head, channel)
         # First: a client that may not read a name must not learn from the time taken whether it exists.
-        user = None
-        if fields.remote_user is not None:
-            user = self._client_info.user_behind(channel.peer, (fields.remote_user,))
+        user = None if fields.remote_user is None else self._user(channel, fields.remote_user)
         reader = caches.authorizer.reader(page, fields.credentials, user)
         if reader is None:
             return None
@@ -200,9 +203,7 @@ class FastPath:
         file, fields = caches.files.get(head.path), head.fields
         if file is None:
             return None
-        user = None
-        if fields.remote_user is not None:
-            user = self._client_info.user_behind(channel.peer, (fields.remote_user,))
+        user = None if fields.remote_user is None else self._user(channel, fields.remote_user)
         reader = caches.authorizer.reader(file.project, fields.credentials, user)
         if reader is None:
             return None
@@ -210,16 +211,14 @@ class FastPath:
         if body is None:
             caches.files.drop(head.path)
             return None
-        content = _read(body)
+        content = body.content if type(body.content) is bytes else _read(body)
         if len(content) != body.size:
             return None
         return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content
 
 
 def _read(body: FileBody) -> bytes:
-    if isinstance(body.content, bytes):
-        return body.content
-    if isinstance(body.content, StreamingContent):
+    if isinstance(body.content, (bytes, StreamingContent)):
         return b""
     with body.content as file:
         return file.read(body.size)
