@@ -69,6 +69,14 @@ class TLSSocket(ssl.SSLSocket):
                 raise BlockingIOError(errno.EWOULDBLOCK, "the socket takes nothing now") from None
         return sent
 
+    def getpeername(self) -> None:
+        """
+        Return None; transports keep the address themselves.
+
+        Python calls this to learn whether a new socket is connected. If the client of an accepted one has
+        left already, Python would close it, and the reactor could not remove the descriptor that it polls.
+        """
+
     def refuse_plain_http(self) -> None:
         """Respond to a client that speaks plain HTTP, in the clear."""
         with contextlib.suppress(OSError):
