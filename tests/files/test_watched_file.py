@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,18 @@ def test_a_validity_from_before_a_change_does_not_hold_for_what_is_read_after_it
     file.read()
     assert not is_valid()
     assert file.validity()()
+
+
+def test_a_pipe_without_a_writer_is_an_empty_file(tmp_path: Path):
+    """The server reads in the reactor thread, so it must not wait until the pipe is opened to be written."""
+    os.mkfifo(tmp_path / "pipe")
+    assert WatchedFile(str(tmp_path / "pipe"), bytes).read() == b""
+
+
+def test_a_pipe_with_a_silent_writer_is_an_empty_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        assert WatchedFile(str(tmp_path / "pipe"), bytes).read() == b""
+    finally:
+        os.close(writer)

@@ -108,9 +108,10 @@ class WatchedFile(Generic[T]):
     def _read(self) -> T:
         self._stamp, self._settled = None, True
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
-                data = file.read(MAX_BYTES + 1)
+                # None where a pipe has a writer that has written nothing.
+                data = file.read(MAX_BYTES + 1) or b""
         except FileNotFoundError:
             raise
         except OSError:
@@ -140,6 +141,11 @@ class WatchedFile(Generic[T]):
             return self._parse(data)
         except ConfigurationError as error:
             return error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe without a writer must not stop the server, which may read in the reactor thread."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _stamp(status: os.stat_result) -> _Stamp:
