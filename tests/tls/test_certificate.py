@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.kit.handshake import shake_hands
@@ -189,14 +189,31 @@ def test_a_key_that_is_not_beside_its_certificate_has_to_be_named(files: Files):
     assert message(files).endswith(" or a damaged one: name the file of the key, if it is another.")
 
 
-def test_a_key_that_openssl_refuses_is_an_error(files: Files):
-    key = rsa.generate_private_key(65537, 1024)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak.test")])
+def write_own(files: Files, bits: int, *extensions: x509.ExtensionType) -> None:
+    """Write a certificate that no authority would issue."""
+    key = rsa.generate_private_key(65537, bits)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "own.test")])
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    weak = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=9999))
-    files.certificate.write_bytes(weak.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    own = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=9999))
+    for extension in extensions:
+        own = own.add_extension(extension, critical=False)
+    files.certificate.write_bytes(own.sign(key, SHA256()).public_bytes(Encoding.PEM))
     files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def test_a_key_that_openssl_refuses_is_an_error(files: Files):
+    write_own(files, 1024)
     assert message(files) == f"{files.certificate} cannot be used: ee key too small."
+
+
+def test_damaged_names_leave_the_certificate_before_in_force(files: Files):
+    """OpenSSL takes a name that is not ASCII."""
+    certificate = ServerCertificate(files.files)
+    before = certificate.context()
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x05\x82\x03a\xe9b")
+    write_own(files, 2048, names)
+    assert certificate.context() is before
+    assert message(files) == f"{files.certificate} has a damaged subjectAltName."
 
 
 def test_what_is_no_key_is_an_error(files: Files):

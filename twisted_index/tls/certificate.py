@@ -103,7 +103,8 @@ class ServerCertificate:
             # Files are read again for a while after a change; see `WatchedFile`.
             if contents != self._contents:
                 renews = self._in_force is not None
-                self._in_force = self._load(contents), describe_certificate(contents[0])
+                context = self._load(contents)
+                self._in_force = context, describe_certificate(self.files.certificate, contents[0])
                 self._contents = contents
                 if renews:
                     self._report_renewal()

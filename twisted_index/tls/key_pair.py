@@ -30,17 +30,31 @@ class CertificateFacts:
     not_after: float
 
 
-def describe_certificate(certificate: bytes) -> CertificateFacts:
-    """Return what the first certificate in PEM says."""
+def describe_certificate(path: str, certificate: bytes) -> CertificateFacts:
+    """
+    Return what the first certificate says.
+
+    Args:
+        path: Named in errors.
+        certificate: PEM.
+
+    Raises:
+        ConfigurationError: Its names are damaged, which OpenSSL does not notice.
+    """
     leaf = x509.load_pem_x509_certificates(certificate)[0]
+    try:
+        return CertificateFacts(names=_names(leaf), not_after=leaf.not_valid_after_utc.timestamp())
+    except ValueError as error:
+        raise ConfigurationError(f"{path} has a damaged subjectAltName.") from error
+
+
+def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     try:
         alternatives = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        names: list[str] = []
-    else:
-        names = alternatives.get_values_for_type(x509.DNSName)
-        names += map(str, alternatives.get_values_for_type(x509.IPAddress))
-    return CertificateFacts(names=tuple(names), not_after=leaf.not_valid_after_utc.timestamp())
+        return ()
+    addresses = alternatives.get_values_for_type(x509.IPAddress)
+    return (*alternatives.get_values_for_type(x509.DNSName), *map(str, addresses))
 
 
 def check_pair(certificate_path: str, certificate: bytes, key_path: str, key: bytes) -> None:
