@@ -118,13 +118,21 @@ class TLSServer(tcp.Server):
         self.protocol.dataReceived(data)
         return None
 
+    def _begin_tls(self) -> None:
+        # If the client has reset the connection, wrapping closes the socket and fails. A reactor that still
+        # watched its number would keep it, and be deaf to the next connection of that number.
+        self.stopReading()  # type: ignore[no-untyped-call]
+        self.stopWriting()  # type: ignore[no-untyped-call]
+        self.socket = self._context().wrap_socket(
+            self.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self.fileno = self.socket.fileno
+        self._has_tls = True
+        self.startReading()  # type: ignore[no-untyped-call]
+
     def _shake_hands(self) -> None:
         if not self._has_tls:
-            self.socket = self._context().wrap_socket(
-                self.socket, server_side=True, do_handshake_on_connect=False
-            )
-            self.fileno = self.socket.fileno
-            self._has_tls = True
+            self._begin_tls()
         try:
             self.socket.do_handshake()
         except ssl.SSLError as error:
