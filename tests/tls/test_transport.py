@@ -46,7 +46,7 @@ def test_a_connection_that_was_reset_before_its_handshake_leaves_nothing_behind(
     factory = Factory.forProtocol(Noting)
     factory.lost = []
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    port.transport = partial(TLSServer, lambda: context)
+    port.transport = partial(TLSServer, lambda: context, False)
     with socket.create_connection(("127.0.0.1", port.getHost().port)) as client:
         client.sendall(b"\x16\x03\x01")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

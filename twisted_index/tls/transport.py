@@ -20,6 +20,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from zope.interface import implementer
 
 from twisted_index._twisted.server import has_pending_bytes
+from twisted_index.tls.proxy_header import LONGEST_HEADER, end_of_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +85,7 @@ class TLSServer(tcp.Server):
 
     Args:
         context: Returns the context; its `sslsocket_class` is `TLSSocket`.
+        proxied: Whether a header of the PROXY protocol comes first, in the clear. The protocol receives it.
         rest: As for `tcp.Server`.
     """
 
@@ -94,13 +96,17 @@ class TLSServer(tcp.Server):
     #: Whether OpenSSL has to write before it can read on: it responds to handshakes and to new keys.
     _reads_when_writable = False
 
-    def __init__(self, context: Callable[[], ssl.SSLContext], *rest: Any) -> None:
+    def __init__(self, context: Callable[[], ssl.SSLContext], proxied: bool, *rest: Any) -> None:
         super().__init__(*rest)
         self._context = context
+        #: What has come of the header of the PROXY protocol; None if it is whole, or none is due.
+        self._proxy_header = b"" if proxied else None
 
     def doRead(self) -> Any:
         """Shake hands, then decrypt what has arrived."""
         try:
+            if self._proxy_header is not None:
+                return self._read_proxy_header(self._proxy_header)
             if not self._is_shaken:
                 self._shake_hands()
             data = self._decrypt()
@@ -116,6 +122,17 @@ class TLSServer(tcp.Server):
         if not data:
             return CONNECTION_DONE
         self.protocol.dataReceived(data)
+        return None
+
+    def _read_proxy_header(self, begun: bytes) -> Any:
+        """Read not a byte more than the header: OpenSSL reads what follows from the socket itself."""
+        header = begun + self.socket.recv(LONGEST_HEADER - len(begun), socket.MSG_PEEK)
+        end = end_of_header(header)
+        if not self.socket.recv((end or len(header)) - len(begun)):
+            return CONNECTION_DONE
+        self._proxy_header = header if end is None else None
+        if end is not None:
+            self.protocol.dataReceived(header[:end])
         return None
 
     def _begin_tls(self) -> None:
