@@ -143,7 +143,7 @@ def both_ways(
         "ssl": f"ssl:{{}}:interface=127.0.0.1:privateKey={pair.key}:certKey={pair.certificate}",
         "tls of Twisted": f"tls:{joined}:port={{}}:interface=127.0.0.1",
         "haproxy": "haproxy:tcp:{}:interface=127.0.0.1",
-        "haproxy below TLS": "haproxy:https:{}:" + pair.listener,
+        "haproxy before TLS": "haproxy:https:{}:" + pair.listener,
     }
     ordinary = joined.with_suffix(".toml")
     ordinary.write_text("fast-path = false")
@@ -165,16 +165,16 @@ def say(kind: str, port: int, pieces: list[bytes]) -> bytes:
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS))
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if "tcp" not in kind and kind != "haproxy":
-            client = stack.enter_context(trusting().wrap_socket(client, server_hostname="127.0.0.1"))
         if "haproxy" in kind:
             client.sendall(PROXY)
+        if "tcp" not in kind and kind != "haproxy":
+            client = stack.enter_context(trusting().wrap_socket(client, server_hostname="127.0.0.1"))
         for piece in pieces:
             client.sendall(piece)
         return re.sub(rb"Date: [^\r]+", b"Date:", read_all(client))
 
 
-KINDS = ["tcp", "https", "ssl", "tls of Twisted", "haproxy", "haproxy below TLS"]
+KINDS = ["tcp", "https", "ssl", "tls of Twisted", "haproxy", "haproxy before TLS"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

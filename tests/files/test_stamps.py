@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from twisted_index.files.filesystems import filesystem_type, has_fine_times
+from twisted_index.files import filesystems
+from twisted_index.files.filesystems import filesystem_type, has_coarse_folders, has_fine_times
 from twisted_index.files.stamps import StatValidator
 
 
@@ -90,3 +91,24 @@ def test_the_times_of_another_folder_are_not_fine(tmp_path: Path):
 def test_a_path_that_is_not_there_has_the_file_system_of_the_folder_above(tmp_path: Path):
     above = os.fsencode(tmp_path)
     assert filesystem_type(above + b"/not/there") == filesystem_type(above)
+
+
+@pytest.mark.parametrize(
+    ("kind", "coarse"),
+    [
+        ("fuse.mergerfs", True),
+        ("fuse.rclone", True),
+        ("fuse", True),
+        ("vfat", True),
+        ("fuse.sshfs", False),
+        ("fuseblk", False),
+        ("overlay", False),
+        (None, False),
+    ],
+)
+def test_folder_times_that_a_program_makes_up_prove_nothing(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, coarse: bool
+):
+    """A folder of mergerfs keeps its times when a file comes into its second branch."""
+    monkeypatch.setattr(filesystems, "filesystem_type", lambda path: kind)
+    assert has_coarse_folders(b"/srv/packages") == coarse

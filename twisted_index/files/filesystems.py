@@ -47,8 +47,14 @@ def is_remote(path: bytes) -> bool:
 
 
 def has_coarse_folders(path: bytes) -> bool:
-    """Return whether a folder's times are no proof that it has not changed."""
-    return filesystem_type(path) in _COARSE
+    """
+    Return whether a folder's times are no proof that it has not changed.
+
+    A FUSE program makes them up: mergerfs shows those of the first of its folders that has the path, and
+    rclone those of its mount. What only passes on another computer's times keeps them.
+    """
+    kind = filesystem_type(path)
+    return kind in _COARSE or (kind not in _REMOTE and (kind or "").partition(".")[0] == "fuse")
 
 
 def has_fine_times(path: bytes, status: os.stat_result) -> bool:

@@ -113,4 +113,4 @@ class ServerEndpoint:
             port.stopListening()
             raise ConfigurationError("This reactor's ports cannot speak TLS: choose another with --reactor.")
         # The hook of `tcp.Port` for another transport.
-        port.transport = partial(TLSServer, certificate.context)  # type: ignore[assignment]
+        port.transport = partial(TLSServer, certificate.context, self._proxied)  # type: ignore[assignment]

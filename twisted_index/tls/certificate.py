@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from twisted_index.errors import ConfigurationError
 from twisted_index.files.watched_file import WatchedFile
 from twisted_index.tls.key_pair import check_pair, describe_certificate
-from twisted_index.tls.transport import TLSSocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -117,10 +116,8 @@ class ServerCertificate:
         files = self.files
         check_pair(files.certificate, contents[0], files.key, contents[1])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.sslsocket_class = TLSSocket
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # A client may close its half and still read, as with plain HTTP; what its request lacks, HTTP tells.
-        context.options |= ssl.OP_NO_RENEGOTIATION | getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        context.options |= ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols([name.decode("ascii") for name in self.protocols])
         if files.dh_parameters is not None:
             with _named_in_errors(files.dh_parameters):
