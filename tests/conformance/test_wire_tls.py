@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import ctypes.util
 import re
 import socket
 import ssl
@@ -277,6 +279,29 @@ def test_a_client_that_resets_in_the_middle_harms_no_other(secure: Secure):
             client.sendall(request("/simple/demo/demo-2.0.tar.gz") * 3)
             client.recv(100)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_sends_new_keys_without_end_is_dropped(secure: Secure):
+    """Each costs the server much more than the client (RFC 8446 section 4.6.3)."""
+    name = ctypes.util.find_library("ssl")
+    if name is None:
+        pytest.skip("no OpenSSL that could be called")
+    openssl = ctypes.CDLL(name)
+    for function in ("TLS_client_method", "SSL_CTX_new", "SSL_new"):
+        getattr(openssl, function).restype = ctypes.c_void_p
+    context = ctypes.c_void_p(openssl.SSL_CTX_new(ctypes.c_void_p(openssl.TLS_client_method())))
+    client = ctypes.c_void_p(openssl.SSL_new(context))
+    with socket.create_connection(("127.0.0.1", secure.port)) as plain:
+        plain.setblocking(True)
+        openssl.SSL_set_fd(client, plain.fileno())
+        assert openssl.SSL_connect(client) == 1
+        sent = 0
+        while sent < 100_000 and openssl.SSL_key_update(client, 0) == openssl.SSL_do_handshake(client) == 1:
+            sent += 1
+    openssl.SSL_free(client)
+    openssl.SSL_CTX_free(context)
+    assert 0 < sent < 100_000
     assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
 
 

@@ -18,7 +18,6 @@ def shake_hands(context: ssl.SSLContext, client_context: ssl.SSLContext, name: s
         ssl.SSLError: One side refuses the other.
     """
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context.sslobject_class = ssl.SSLObject
     server = context.wrap_bio(to_server, to_client, server_side=True)
     client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
     done: set[ssl.SSLObject] = set()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _RECORD = 1 << 14
 #: Bytes to receive at once, and bytes without data after which a client is not one; a record that is not
 #: complete yet has less.
-READ_SIZE = _MAX_SILENT = 1 << 15
+_RECEIVED = _MAX_SILENT = 1 << 15
 
 _USE_HTTPS = (
     b"HTTP/1.1 400 Use https here\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 46\r\n"
@@ -70,7 +70,7 @@ class TLSSocket:
 
     def receive(self) -> bytes:
         """Return encrypted bytes, to be passed to `decrypt`; raises as `recv` of a plain socket does."""
-        return self._plain.recv(READ_SIZE)
+        return self._plain.recv(_RECEIVED)
 
     def decrypt(self, received: bytes) -> bytes:
         """
