@@ -211,7 +211,7 @@ def test_a_session_is_resumed(secure: Secure, version: ssl.TLSVersion):
         assert client.session_reused
 
 
-def test_plain_http_at_this_port_is_told_what_to_do(secure: Secure):
+def test_plain_http_at_this_port_gets_an_instruction(secure: Secure):
     with socket.create_connection(("127.0.0.1", secure.port), timeout=ANSWER_SECONDS) as client:
         client.sendall(request("/simple/"))
         received = read_all(client)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-#: Bytes of the longest record (RFC 8446 section 5.1). Longer writes would hide how much was sent, by
-#: which stalled readers are told from slow ones.
+#: Bytes of the longest record (RFC 8446 section 5.1). Longer writes would hide how much was sent, which
+#: distinguishes slow readers from stalled ones.
 _RECORD = 1 << 14
 #: Records that are read before other connections have their turn.
 _RECORDS_PER_TURN = 4
@@ -175,7 +175,7 @@ class TLSServer(tcp.Server):
     def connectionLost(self, reason: Failure) -> None:
         """Tell the client that nothing follows (RFC 8446 section 6.1), and close."""
         if self._is_shaken and hasattr(self, "socket") and reason.check(ConnectionDone):
-            # That the client does the same is not waited for.
+            # The same from the client is not awaited.
             with contextlib.suppress(OSError, ValueError):
                 self.socket.unwrap()
         super().connectionLost(reason)
