@@ -280,6 +280,16 @@ def test_a_client_that_resets_in_the_middle_harms_no_other(secure: Secure):
     assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
+def test_a_client_that_resets_before_its_handshake_harms_no_other(secure: Secure, sent: bytes):
+    """As port checks of balancers do. Their descriptors have to be usable for the connections that follow."""
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", secure.port), timeout=ANSWER_SECONDS) as client:
+            client.sendall(sent)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
+
+
 # -- Renewal
 
 
