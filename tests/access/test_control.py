@@ -317,7 +317,7 @@ def test_the_same_password_fifty_times_at_once_is_checked_once(
     assert {outcome(one).user for one in asked} == {"alice"}
 
 
-def test_whoever_leaves_takes_nobody_along(make, checker, monkeypatch):
+def test_a_client_that_leaves_takes_no_other_along(make, checker, monkeypatch):
     checks: list[Deferred[bytes]] = []
     left: list[Deferred[bytes]] = []
     monkeypatch.setattr(

@@ -264,7 +264,7 @@ def test_only_so_many_are_hashed_at_once(busy, later):
     assert hashed(later) == 10
 
 
-def test_whoever_leaves_takes_nobody_along(busy, later):
+def test_a_client_that_leaves_takes_no_other_along(busy, later):
     first, second = (busy.requestAvatarId(UsernamePassword(b"alice", b"wonderland")) for _ in range(2))
     later.work()  # the file
     first.cancel()

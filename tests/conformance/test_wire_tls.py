@@ -213,7 +213,7 @@ def test_a_session_is_resumed(secure: Secure, version: ssl.TLSVersion):
         assert client.session_reused
 
 
-def test_plain_http_at_this_port_is_told_what_to_do(secure: Secure):
+def test_plain_http_at_this_port_gets_an_instruction(secure: Secure):
     with socket.create_connection(("127.0.0.1", secure.port), timeout=ANSWER_SECONDS) as client:
         client.sendall(request("/simple/"))
         received = read_all(client)
@@ -303,6 +303,16 @@ def test_a_client_that_sends_new_keys_without_end_is_dropped(secure: Secure):
     openssl.SSL_CTX_free(context)
     assert 0 < sent < 100_000
     assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
+def test_a_client_that_resets_before_its_handshake_harms_no_other(secure: Secure, sent: bytes):
+    """As port checks of balancers do. Their descriptors have to be usable for the connections that follow."""
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", secure.port), timeout=ANSWER_SECONDS) as client:
+            client.sendall(sent)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
 
 
 # -- Renewal

@@ -206,12 +206,12 @@ def test_a_key_that_openssl_refuses_is_an_error(files: Files):
     assert message(files) == f"{files.certificate} cannot be used: ee key too small."
 
 
-def test_damaged_names_leave_the_certificate_before_in_force(files: Files):
-    """OpenSSL takes a name that is not ASCII."""
+@pytest.mark.parametrize("names", [b"\x30\x05\x82\x03a\xe9b", b"\x30\x04\xa3\x02\x30\x00"])
+def test_damaged_names_leave_the_certificate_before_in_force(files: Files, names: bytes):
+    """OpenSSL takes a name that is not ASCII, and one in the format of X.400."""
     certificate = ServerCertificate(files.files)
     before = certificate.context()
-    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x05\x82\x03a\xe9b")
-    write_own(files, 2048, names)
+    write_own(files, 2048, x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names))
     assert certificate.context() is before
     assert message(files) == f"{files.certificate} has a damaged subjectAltName."
 

@@ -97,7 +97,7 @@ def pending_bytes(transport: object) -> int:
 
 
 def raise_default_backlog(endpoint: Any, backlog: int) -> None:
-    """Return a server endpoint a longer backlog, unless its description chose one."""
+    """Give a server endpoint a longer backlog, unless its description chose one."""
     if getattr(endpoint, "_backlog", None) == 50:  # Twisted's default
         endpoint._backlog = backlog
 

@@ -134,7 +134,7 @@ class CheckerChain:
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """
-    A login; equal attempts are made once for all who wait.
+    A login. Equal attempts at the same time are checked once.
 
     Attributes:
         key: The fingerprint of the Authorization field.

@@ -64,7 +64,7 @@ class _Waiter:
 @dataclass(slots=True, eq=False)
 class _Lane:
     """
-    Those who wait under one name.
+    The waiters under one name.
 
     Attributes:
         ready: Reactor seconds from which the next may go.
@@ -82,7 +82,7 @@ class _Lane:
         insort(self.waiting, waiter, key=lambda other: other.arrival)
 
     def take(self) -> _Waiter:
-        """Take the one who is next."""
+        """Take the next waiter: the oldest, or the newest in turn where there are pauses."""
         oldest = self._oldest_is_next or not self.interval
         self._oldest_is_next = not oldest
         return self.waiting.pop(0 if oldest else -1)
@@ -90,11 +90,11 @@ class _Lane:
 
 class FairQueue:
     """
-    Let a few go at once, lane after lane.
+    A limited number of turns at once, given to the lanes in rotation.
 
     Args:
         clock: Reactor.
-        limit: How many.
+        limit: The number of turns.
     """
 
     def __init__(self, clock: IReactorTime, limit: int = PARALLEL_HASHES) -> None:
@@ -127,11 +127,11 @@ class FairQueue:
         """
         Wait for a turn. Its owner calls `release`; a waiter may cancel.
 
-        How many wait is bounded by the number of connections: who leaves, cancels.
+        The number of waiters is bounded by that of connections: a client that leaves cancels.
 
         Args:
-            choose: Returns where to wait; called again when the turn has come, since failures of others
-                who wait at the same time may have changed it.
+            choose: Returns where to wait; called again when the turn has come, since failures of other
+                waiters may have changed it.
         """
         key = choose()
         turn: Deferred[None] = Deferred(lambda _turn: self._leave(waiter))
@@ -178,7 +178,7 @@ class FairQueue:
         self._set_timer()
 
     def _next(self) -> _Lane | None:
-        """Take the lane that has been ready longest out of the order; drop those in which nobody waits."""
+        """Take the lane that has been ready longest out of the order; drop those without waiters."""
         now = self._clock.seconds()
         while self._order and self._order[0][0] <= now:
             lane = heappop(self._order)[2]
@@ -188,10 +188,10 @@ class FairQueue:
         return None
 
     def _set_timer(self) -> None:
-        """Go on when the first lane is ready, if anyone waits."""
+        """Go on when the first lane is ready, if there are waiters."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         if self._free and self._waiting:
-            # May be a lane in which nobody waits, which then is dropped.
+            # That may be a lane without waiters, which is then dropped.
             delay = max(0.0, self._order[0][0] - self._clock.seconds())
             self._timer = self._clock.callLater(delay, self._go_on)

@@ -104,7 +104,7 @@ class FreshSingleFlight(Generic[K, T]):
 
     Args:
         scan: Scans what a key names.
-        abandon: Cancel a scan when its last caller has left; else it goes on.
+        abandon: Whether to cancel a scan when its last caller has left.
     """
 
     def __init__(self, scan: Callable[[K], Awaitable[T]], *, abandon: bool = False) -> None:

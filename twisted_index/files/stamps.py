@@ -57,7 +57,7 @@ class StatValidator:
         monotonic: Seconds that never go back.
         wall: Seconds since the epoch, of the clock that file times come from.
         trusts_times: False for file systems whose folder times tell nothing (FAT): no stamp is
-            ever clean there, so all is read each time.
+            ever settled there, so all is read each time.
         has_fine_times: Whether a folder ticks as finely as that clock; a stand-in for `stat` needs its own.
     """
 
@@ -115,7 +115,7 @@ class StatValidator:
         return StampedStat(stamp, since, settled)
 
     def is_current(self, path: bytes, seen: StampedStat) -> bool:
-        """Return whether a path is still as it was seen: one `stat`, on the way of every request."""
+        """Return whether a path is still as it was seen: one `stat`, for every request."""
         if not seen.settled:
             return False
         try:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from twisted_index.errors import ConfigurationError
+from twisted_index.files.stamps import RACY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +18,6 @@ T = TypeVar("T")
 
 #: Bytes. A file of 100,000 users has 8 million.
 MAX_BYTES = 16_000_000
-
-#: Seconds for which the times of a file may hide one more change: see `files.stamps`.
-_RACY_SECONDS = 2.0
 
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 
@@ -122,7 +120,7 @@ class WatchedFile(Generic[T]):
         finally:
             # Last: until then another thread must not take the old meaning for that of the new bytes.
             self._stamp = _stamp(status)
-            self._settled = self._wall() - status.st_ctime >= _RACY_SECONDS
+            self._settled = self._wall() - status.st_ctime >= RACY_SECONDS
 
     def _understand(self, data: bytes) -> T:
         digest = hashlib.sha256(data).digest()

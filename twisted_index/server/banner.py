@@ -60,7 +60,7 @@ class Listener:
 
 
 def startup_banner(
-    addresses: Iterable[Listener],
+    listeners: Sequence[Listener],
     hostname: str,
     public_url: str | None,
     paths: Sequence[str],
@@ -75,7 +75,7 @@ def startup_banner(
     They may contain braces: log each as a field, not as a format.
 
     Args:
-        addresses: The open listeners.
+        listeners: The open listeners.
         hostname: The name of this machine, from `socket.gethostname()`.
         public_url: The only URL that is shown, if set.
         paths: The folders that are served; empty for another source.
@@ -83,7 +83,6 @@ def startup_banner(
         upstreams: Lines about the upstreams, from `describe_upstreams`; None without upstreams.
         uploads: Whether files can be published.
     """
-    listeners = list(addresses)
     here = "this folder" if len(paths) == 1 else "these folders"
     urls = _urls(listeners, hostname, public_url, lan)
     lines = [
@@ -129,19 +128,19 @@ def describe_upstreams(
     return lines
 
 
-def cleartext_password_warning(addresses: Iterable[Listener]) -> str | None:
+def cleartext_password_warning(listeners: Iterable[Listener]) -> str | None:
     """
     Warn if passwords would be sent over plain HTTP.
 
     Args:
-        addresses: The open listeners.
+        listeners: The open listeners.
 
     Returns:
         A sentence; None if every listener speaks TLS, or accepts connections from this machine only.
     """
     cleartext = [
         _describe(listener.address)
-        for listener in addresses
+        for listener in listeners
         if listener.scheme == "http"
         and isinstance(listener.address, (IPv4Address, IPv6Address))
         and not is_loopback(listener.address.host)

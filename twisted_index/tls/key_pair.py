@@ -44,7 +44,7 @@ def describe_certificate(path: str, certificate: bytes) -> CertificateFacts:
     leaf = x509.load_pem_x509_certificates(certificate)[0]
     try:
         return CertificateFacts(names=_names(leaf), not_after=leaf.not_valid_after_utc.timestamp())
-    except ValueError as error:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ConfigurationError(f"{path} has a damaged subjectAltName.") from error
 
 

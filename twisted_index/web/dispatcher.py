@@ -99,7 +99,7 @@ class Caches(NamedTuple):
     """
     The cached pages, responses for absent projects, and small files, for a fast path.
 
-    They hold what the source said, whoever may read it: the authorizer is to be asked first.
+    They hold what the source returned, for all clients alike: the authorizer decides first.
     """
 
     pages: ResponseCache

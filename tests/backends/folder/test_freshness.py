@@ -370,7 +370,7 @@ def test_an_absence_stays_current_while_other_projects_come(tmp_path: Path, serv
 
 @SETTLED_TIMES
 def test_a_flat_file_that_is_replaced_is_read_again_after_another_project_was(tmp_path: Path, serve):
-    """Its name is there as before, and whoever reads the root for another project cannot tell."""
+    """Its name is there as before, and a reading of the root for another project shows no difference."""
     path = ONE.write_to(tmp_path)
     make_wheel("other", "1.0").write_to(tmp_path)
     folder = serve(tmp_path, rescan=100)

@@ -110,7 +110,7 @@ def inspect(
 
 
 def _in_memory(file: io.FileIO, size: int) -> io.FileIO | io.BytesIO:
-    """Read a small file whole, once; any other, or one that has not the size that it had, stays as it is."""
+    """Read a small file into memory; return any other, and one that has changed its size, as it is."""
     if size > SMALL:
         return file
     content = file.read(size + 1)

@@ -1,5 +1,5 @@
 """
-ProjectScan of a root: which of its entries are named for which project.
+Scan of a root: which of its entries are named for which project.
 
 Blocking; called in a thread. It opens no distribution file.
 """

@@ -216,7 +216,7 @@ class FolderSource:
         validity.checked_at = now
         return True
 
-    # -- ProjectScan and inspecting a project
+    # -- Scanning and inspecting a project
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
         state = await self._with_deadline(self._listings.run(project), lambda: "Its folder is being read.")

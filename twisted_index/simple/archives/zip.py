@@ -77,7 +77,7 @@ class ZipArchive:
         Read and unpack a small member in one step, as nearly all are.
 
         Returns:
-            Its verified bytes; None if it is larger, unusual or damaged, which the longer way handles.
+            Its verified bytes; None if it is larger, unusual or damaged, which `unpack` handles.
         """
         _, encrypted, method, crc, packed, size, offset = entry
         if encrypted or method not in _METHODS or size > limit or packed > limit:

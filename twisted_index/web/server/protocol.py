@@ -47,7 +47,7 @@ class IndexProtocol(HTTPProtocolSwitch):
         """Pass data to the channel; through Twisted's switch until the connection is known as HTTP/1.1."""
         super().dataReceived(data)
         if isinstance(self.channel, IndexChannel):
-            # One call less for each request.
+            # One call fewer for each request.
             self.dataReceived = self.channel.dataReceived  # type: ignore[method-assign]
         else:
             self._close_if_client_idles()

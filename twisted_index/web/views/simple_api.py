@@ -179,7 +179,7 @@ class SimpleApiViews:
     ) -> Response:
         response = self.pages.revalidate(key, snapshot, form)
         if response is None:
-            # One rendering for all who wait for it. While it runs, no other page has this id.
+            # One rendering for all requests that wait for it. While it runs, no other page has this id.
             response = await self._renderings.run(
                 (key, form, id(snapshot.value)),
                 lambda: self._render(lambda: write(snapshot.value, form), size),
