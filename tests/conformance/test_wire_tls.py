@@ -143,7 +143,7 @@ def both_ways(
         "ssl": f"ssl:{{}}:interface=127.0.0.1:privateKey={pair.key}:certKey={pair.certificate}",
         "tls of Twisted": f"tls:{joined}:port={{}}:interface=127.0.0.1",
         "haproxy": "haproxy:tcp:{}:interface=127.0.0.1",
-        "haproxy below TLS": "haproxy:https:{}:" + pair.listener,
+        "TLS below haproxy": "haproxy:https:{}:" + pair.listener,
     }
     ordinary = joined.with_suffix(".toml")
     ordinary.write_text("fast-path = false")
@@ -165,16 +165,16 @@ def say(kind: str, port: int, pieces: list[bytes]) -> bytes:
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS))
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if "tcp" not in kind and kind != "haproxy":
-            client = stack.enter_context(trusting().wrap_socket(client, server_hostname="127.0.0.1"))
         if "haproxy" in kind:
             client.sendall(PROXY)
+        if "tcp" not in kind and kind != "haproxy":
+            client = stack.enter_context(trusting().wrap_socket(client, server_hostname="127.0.0.1"))
         for piece in pieces:
             client.sendall(piece)
         return re.sub(rb"Date: [^\r]+", b"Date:", read_all(client))
 
 
-KINDS = ["tcp", "https", "ssl", "tls of Twisted", "haproxy", "haproxy below TLS"]
+KINDS = ["tcp", "https", "ssl", "tls of Twisted", "haproxy", "TLS below haproxy"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -194,6 +194,24 @@ def test_a_request_may_come_byte_by_byte(both_ways: dict[str, tuple[int, int]], 
     short, ordinary = (say(kind, port, pieces) for port in both_ways[kind])
     assert short == ordinary
     assert short.startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_access_log_names_the_client_of_a_balancer(
+    packages: Path, pair: Pair, server_factory: Callable[..., Any], tmp_path: Path
+):
+    """The header comes before TLS, and may come byte by byte."""
+    port, log = free_port(), tmp_path / "access.log"
+    options = ["--listen", f"haproxy:https:{port}:{pair.listener}", "--logfile", str(log)]
+    server = server_factory(packages, options=options)
+    with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in PROXY:
+            client.sendall(bytes([byte]))
+        with trusting().wrap_socket(client, server_hostname="127.0.0.1") as secured:
+            secured.sendall(LAST)
+            assert read_all(secured).startswith(b"HTTP/1.1 200 ")
+    server.stop()
+    assert log.read_text().splitlines()[-1].startswith("192.0.2.7 - - [")
 
 
 # -- Connections

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet import tcp
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
-from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from twisted_index._twisted.server import raise_default_backlog
 from twisted_index.errors import ConfigurationError
 from twisted_index.tls.endpoint_string import parse_tls_endpoint
+from twisted_index.tls.proxied import ProxiedTLSServer
 from twisted_index.tls.transport import TLSServer
 
 if TYPE_CHECKING:
@@ -97,9 +97,8 @@ class ServerEndpoint:
         if self.certificate is not None:
             self.certificate.protocols = site.acceptableProtocols()
         self.check()
-        endpoint = proxyEndpoint(self._endpoint) if self._proxied else self._endpoint
         outcome: list[Any] = []
-        endpoint.listen(site).addBoth(outcome.append)
+        self._endpoint.listen(site).addBoth(outcome.append)
         port = outcome[0] if outcome else None
         if isinstance(port, Failure):
             port.raiseException()
@@ -113,4 +112,5 @@ class ServerEndpoint:
             port.stopListening()
             raise ConfigurationError("This reactor's ports cannot speak TLS: choose another with --reactor.")
         # The hook of `tcp.Port` for another transport.
-        port.transport = partial(TLSServer, certificate.context)  # type: ignore[assignment]
+        transport = ProxiedTLSServer if self._proxied else TLSServer
+        port.transport = partial(transport, certificate.context)  # type: ignore[assignment]

@@ -104,7 +104,7 @@ class TLSServer(tcp.Server):
             if not self._is_shaken:
                 self._shake_hands()
             data = self._decrypt()
-        except ssl.SSLWantReadError:
+        except (ssl.SSLWantReadError, BlockingIOError):
             return None
         except ssl.SSLWantWriteError:
             self._reads_when_writable = True
