@@ -73,13 +73,13 @@ class SimpleIndexService(MultiService):
         self.settings = settings
         self._given_source = source
         self._reactor = reactor
-        self._ports: list[IListeningPort] = []
+        self._open: list[tuple[ServerEndpoint, IListeningPort]] = []
         self._running = False
 
     @property
     def addresses(self) -> list[IAddress]:
         """Where it listens, as it turned out; empty unless it runs."""
-        return [port.getHost() for port in self._ports]
+        return [port.getHost() for _endpoint, port in self._open]
 
     def privilegedStartService(self) -> None:
         """Open the listeners, with the rights to open low ports."""
@@ -154,7 +154,7 @@ class SimpleIndexService(MultiService):
     def _listen(self, endpoint: ServerEndpoint) -> None:
         port = endpoint.listen(self._site)
         if port is not None:
-            self._ports.append(port)
+            self._open.append((endpoint, port))
             self._site.listens_on(port)
 
     def _check_loops(self) -> None:
@@ -176,7 +176,7 @@ class SimpleIndexService(MultiService):
     def _announce(self) -> None:
         listening = [
             Listener.at(endpoint.description, port.getHost(), endpoint.certificate_names)
-            for endpoint, port in zip(self._endpoints, self._ports, strict=False)
+            for endpoint, port in self._open
         ]
         lines = startup_banner(
             listening,
@@ -219,8 +219,8 @@ class SimpleIndexService(MultiService):
             return
         self._running = False
         self._unwatch_signal()
-        ports, self._ports = self._ports, []
-        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        ports, self._open = self._open, []
+        await gatherResults([maybeDeferred(port.stopListening) for _endpoint, port in ports])
         await self._site.drain(self.settings.limits.stop_timeout)
         if self._access_log is not None:
             self._access_log.close()
@@ -236,8 +236,8 @@ class SimpleIndexService(MultiService):
     def _abandon(self) -> None:
         """Close what was opened before the start failed."""
         self._running = False
-        ports, self._ports = self._ports, []
-        for port in ports:
+        ports, self._open = self._open, []
+        for _endpoint, port in ports:
             port.stopListening()
         if self._access_log is not None:
             self._access_log.close()

@@ -198,6 +198,24 @@ def test_a_request_may_come_byte_by_byte(both_ways: dict[str, tuple[int, int]], 
     assert short.startswith(b"HTTP/1.1 200 ")
 
 
+def test_the_access_log_names_the_client_of_a_balancer(
+    packages: Path, pair: Pair, server_factory: Callable[..., Any], tmp_path: Path
+):
+    """The header comes before TLS, and may come byte by byte."""
+    port, log = free_port(), tmp_path / "access.log"
+    options = ["--listen", f"haproxy:https:{port}:{pair.listener}", "--logfile", str(log)]
+    server = server_factory(packages, options=options)
+    with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in PROXY:
+            client.sendall(bytes([byte]))
+        with trusting().wrap_socket(client, server_hostname="127.0.0.1") as secured:
+            secured.sendall(LAST)
+            assert read_all(secured).startswith(b"HTTP/1.1 200 ")
+    server.stop()
+    assert log.read_text().splitlines()[-1].startswith("192.0.2.7 - - [")
+
+
 # -- Connections
 
 

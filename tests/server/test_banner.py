@@ -10,7 +10,12 @@ import pytest
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
 
 from twisted_index.server import network
-from twisted_index.server.banner import Listener, describe_upstreams, startup_banner
+from twisted_index.server.banner import (
+    Listener,
+    cleartext_password_warning,
+    describe_upstreams,
+    startup_banner,
+)
 from twisted_index.server.network import lan_addresses
 from twisted_index.simple.model import ProjectList
 from twisted_index.web.views.html_pages import front_page
@@ -137,6 +142,18 @@ def test_the_usual_ports_are_not_written():
 )
 def test_the_scheme_follows_the_endpoint(endpoint, scheme):
     assert Listener.at(endpoint, IPv4Address("TCP", "127.0.0.1", 1)).scheme == scheme
+
+
+def test_a_port_for_a_balancer_is_no_address_for_clients():
+    """A client that connects to it directly is refused, since it sends no PROXY header."""
+    balanced = Listener.at("haproxy:tcp:8080", IPv4Address("TCP", "0.0.0.0", 8080))
+
+    found = lines(balanced)
+
+    assert "Listening on port 8080 of all addresses, for a balancer that speaks the PROXY protocol" in found
+    assert urls(found) == []
+    assert "Set --public-url to see the commands that install from here." in found
+    assert cleartext_password_warning([balanced]) is None
 
 
 def test_two_listeners_are_both_shown_and_no_url_twice():

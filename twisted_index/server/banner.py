@@ -34,11 +34,13 @@ class Listener:
         address: From `getHost()` of the listening port, so with its actual port number.
         secure: Whether it speaks TLS.
         names: The names and addresses that its certificate is for; empty if they are not known.
+        proxied: Whether it takes connections of a balancer only, as each begins with the PROXY protocol.
     """
 
     address: IAddress
     secure: bool = False
     names: tuple[str, ...] = ()
+    proxied: bool = False
 
     @classmethod
     def at(cls, endpoint: str, address: IAddress, names: tuple[str, ...] = ()) -> Listener:
@@ -50,8 +52,9 @@ class Listener:
             address: From `getHost()` of the listening port.
             names: Those of its certificate.
         """
-        kind = endpoint.removeprefix("haproxy:").partition(":")[0]
-        return cls(address=address, secure=kind in _TLS_ENDPOINTS, names=names)
+        inner = endpoint.removeprefix("haproxy:")
+        secure = inner.partition(":")[0] in _TLS_ENDPOINTS
+        return cls(address=address, secure=secure, names=names, proxied=inner != endpoint)
 
     @property
     def scheme(self) -> str:
@@ -87,7 +90,7 @@ def startup_banner(
     urls = _urls(listeners, hostname, public_url, lan)
     lines = [
         f"Serving the packages in {', '.join(map(printable, paths))}" if paths else "Serving a package index",
-        *(f"Listening on {_describe(listener.address)}" for listener in listeners),
+        *(f"Listening on {_describe(listener)}" for listener in listeners),
         *_usage(urls),
     ]
     if uploads:
@@ -136,12 +139,14 @@ def cleartext_password_warning(listeners: Iterable[Listener]) -> str | None:
         listeners: The open listeners.
 
     Returns:
-        A sentence; None if every listener speaks TLS, or accepts connections from this machine only.
+        A sentence; None if every listener speaks TLS, is behind a balancer, which may do so for it, or
+        accepts connections from this machine only.
     """
     cleartext = [
-        _describe(listener.address)
+        _describe(listener)
         for listener in listeners
         if listener.scheme == "http"
+        and not listener.proxied
         and isinstance(listener.address, (IPv4Address, IPv6Address))
         and not is_loopback(listener.address.host)
     ]
@@ -176,7 +181,7 @@ def _urls(
     urls = (
         _url(listener.scheme, host, listener.address.port)
         for listener in listeners
-        if isinstance(listener.address, (IPv4Address, IPv6Address))
+        if isinstance(listener.address, (IPv4Address, IPv6Address)) and not listener.proxied
         for host in _certified(listener.names) or _hosts(listener.address.host, hostname, lan)
     )
     return list(dict.fromkeys(urls))
@@ -214,12 +219,13 @@ def _url(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://{name}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{name}:{port}"
 
 
-def _describe(address: IAddress) -> str:
-    """Describe the address of a listener for users."""
+def _describe(listener: Listener) -> str:
+    """Describe where a listener is, for users."""
+    address = listener.address
     if isinstance(address, (IPv4Address, IPv6Address)):
-        if address.host in ("0.0.0.0", "::"):  # noqa: S104
-            return f"port {address.port} of all addresses"
-        return f"port {address.port} of {address.host}"
+        host = "all addresses" if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104
+        balancer = ", for a balancer that speaks the PROXY protocol" if listener.proxied else ""
+        return f"port {address.port} of {host}{balancer}"
     if isinstance(address, UNIXAddress):
         name = (address.name or b"").decode("utf-8", "backslashreplace")
         return f"the unix socket {printable(name)}, for a reverse proxy"
