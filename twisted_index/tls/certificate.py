@@ -47,10 +47,8 @@ class ServerCertificate:
         self.files = files
         self.protocols: Sequence[bytes] = ()
         self._wall = wall
-        self._certificate, self._key, *self._chain = (
-            WatchedFile(path, bytes) for path in (files.certificate, files.key, files.chain) if path
-        )
-        self._watched = (self._certificate, self._key, *self._chain)
+        paths = (files.certificate, files.key, files.chain)
+        self._watched = [WatchedFile(path, bytes) for path in paths if path is not None]
         self._contents: list[bytes] = []
         self._in_force: tuple[ssl.SSLContext, CertificateFacts] | None = None
         self._problem: str | None = None
@@ -127,7 +125,8 @@ class ServerCertificate:
                 # OpenSSL completes the chain of a single certificate from these.
                 context.load_verify_locations(cadata=contents[2].decode("ascii", "replace"))
         with _named_in_errors(files.certificate):
-            context.load_cert_chain(files.certificate, files.key)
+            # A passphrase, though a wrong one: else OpenSSL would ask for it on the terminal.
+            context.load_cert_chain(files.certificate, files.key, password="")
         return context
 
     def _report_renewal(self) -> None:
