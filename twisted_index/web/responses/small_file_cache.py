@@ -24,13 +24,11 @@ class SmallFile(NamedTuple):
 
     Attributes:
         reopen: Opens the file if it is still the listed one, else returns None.
-        project: Whose file it is: a normalized name.
         forms: The response without its body.
         weight: Bytes that `reopen` may hold in memory.
     """
 
     reopen: Callable[[], FileBody | None]
-    project: str
     forms: SerializedForms
     weight: int
 
@@ -49,20 +47,19 @@ class SmallFileCache:
         #: Returns a file by its path, or None.
         self.get = self._files.get
 
-    def put(self, path: bytes, response: Response, project: str) -> None:
+    def put(self, path: bytes, response: Response) -> None:
         """
         Cache a file, if it is small and its source can open it again.
 
         Args:
             path: The requested path.
             response: The response with the file.
-            project: Whose file it is: a normalized name.
         """
         body = response.body
         if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL_CONTENT:
             return
         forms = SerializedForms(response, self._common_headers, body.size)
-        self._files.put(path, SmallFile(body.reopen, project, forms, body.size + _OVERHEAD))
+        self._files.put(path, SmallFile(body.reopen, forms, body.size + _OVERHEAD))
 
     def drop(self, path: bytes) -> None:
         """Drop a file."""

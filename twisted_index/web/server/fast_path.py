@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from twisted_index.web.dispatcher import Caches
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.serialized import SerializedResponse
+    from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.server.access_log import AccessLog
     from twisted_index.web.server.request_head import RequestHead
 
@@ -183,38 +184,36 @@ class FastPath:
         self, head: RequestHead, channel: FastChannel
     ) -> tuple[Identity, SerializedResponse, bytes] | None:
         """Return the client, the response without its body, and the body; None unless all are known."""
-        caches, page, fields = self._caches(), head.page, head.fields
-        if page is None:
-            return self._find_file(caches, head, channel)
+        page, fields = head.page, head.fields
+        if page is None and not head.project:
+            return None
+        caches = self._caches()
         # First: a client that may not read a name must not learn from the time taken whether it exists.
         user = None if fields.remote_user is None else self._user(channel, fields.remote_user)
-        reader = caches.authorizer.reader(page, fields.credentials, user)
+        reader = caches.authorizer.reader(head.project, fields.credentials, user)
         if reader is None:
             return None
+        if page is None:
+            return _find_file(caches.files, head.path, reader)
         cached = caches.pages.get(page, fields.representation) or caches.absent.get(page, fields.document)
         if cached is None:
             return None
         response = cached.forms.public if reader is ANONYMOUS else cached.forms.private
         return reader, response, response.body
 
-    def _find_file(
-        self, caches: Caches, head: RequestHead, channel: FastChannel
-    ) -> tuple[Identity, SerializedResponse, bytes] | None:
-        file, fields = caches.files.get(head.path), head.fields
-        if file is None:
-            return None
-        user = None if fields.remote_user is None else self._user(channel, fields.remote_user)
-        reader = caches.authorizer.reader(file.project, fields.credentials, user)
-        if reader is None:
-            return None
-        body = file.reopen()
-        if body is None:
-            caches.files.drop(head.path)
-            return None
-        content = body.content if type(body.content) is bytes else _read(body)
-        if len(content) != body.size:
-            return None
-        return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content
+
+def _find_file(
+    files: SmallFileCache, path: bytes, reader: Identity
+) -> tuple[Identity, SerializedResponse, bytes] | None:
+    file = files.get(path)
+    body = None if file is None else file.reopen()
+    if file is None or body is None:
+        files.drop(path)
+        return None
+    content = body.content if type(body.content) is bytes else _read(body)
+    if len(content) != body.size:
+        return None
+    return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content
 
 
 def _read(body: FileBody) -> bytes:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
+from twisted_index.web.requests.routes import Endpoint, match_route
 from twisted_index.web.responses.response_cache import negotiate_representation, page_key
 from twisted_index.web.server.access_log import quote_client, quote_request
 
@@ -91,6 +93,8 @@ class RequestHead(NamedTuple):
         path: The request target as it was sent.
         page: The cache key of the page that the path names (`page_key`); None unless the path is
             `/simple/` or `/simple/NAME/`.
+        project: The normalized name of the project whose page or file the path names; empty for any other
+            path.
         logged: The request line, as the access log has it.
         is_plain_get: Whether it is a GET without a precondition, on a connection that goes on.
     """
@@ -98,6 +102,7 @@ class RequestHead(NamedTuple):
     method: bytes
     path: bytes
     page: str | None
+    project: str
     fields: HeadFields
     logged: str
     is_plain_get: bool
@@ -141,7 +146,9 @@ class HeadParser:
             return None
         is_plain_get = match[1] == b"GET" and fields.if_none_match is None and not fields.closes
         logged = quote_request(match[1], match[2], b"HTTP/1.1")
-        return RequestHead(match[1], match[2], _page_of(match[2]), fields, logged, is_plain_get)
+        page = _page_of(match[2])
+        project = _project_of(match[2]) if page is None else page
+        return RequestHead(match[1], match[2], page, project, fields, logged, is_plain_get)
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:
         fields = self._fields.get(rest)
@@ -168,6 +175,11 @@ def _page_of(path: bytes) -> str | None:
         return page_key("")
     match = _PAGE.fullmatch(path)
     return None if match is None else page_key(match[1].decode("ascii"))
+
+
+def _project_of(path: bytes) -> str:
+    route = match_route([unquote_to_bytes(segment) for segment in path[1:].split(b"/")])
+    return route.project if route.endpoint is Endpoint.FILE else ""
 
 
 def parse_fields(rest: bytes) -> HeadFields | None:

@@ -212,7 +212,7 @@ class SimpleApiViews:
             modified=body.modified,
         )
         response = _with_cache_status(response, body.cache_status)
-        self.files.put(context.request.path, response, route.project)
+        self.files.put(context.request.path, response)
         return response
 
     # -- All files on one page
