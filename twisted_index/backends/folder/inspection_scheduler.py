@@ -41,8 +41,6 @@ _log = Logger()
 #: Concurrent readings per project, so that a large project does not delay a small one that is requested
 #: later.
 _LANES = 4
-#: The same if all files are small. That is Python code, and each further thread keeps the reactor waiting.
-_SMALL_LANES = 2
 #: Files that a thread inspects at once, and bytes after which it takes no further one: handing over a small
 #: file takes longer than its inspection, and the reactor waits less for few files than for many.
 _BATCH_FILES, _BATCH_BYTES = 8, 256 * 1024
@@ -89,6 +87,7 @@ class InspectionScheduler:
         cache_thread: The one thread of the cache.
         cache: Keeps results across restarts.
         validator: Provides the clock, and judges the age of files.
+        are_remote: Whether files are on other machines, so that reading them is mostly waiting.
     """
 
     def __init__(
@@ -98,11 +97,15 @@ class InspectionScheduler:
         cache_thread: IThreadRunner,
         cache: InspectionCache,
         validator: StatValidator,
+        are_remote: bool = False,
     ) -> None:
         self._reader = reader
         self._cache_thread = cache_thread
         self._cache = cache
         self._validator = validator
+        # To inspect a small file is Python code: threads would only wait for each other, and the reactor
+        # for them.
+        self._small_lanes = _LANES if are_remote else 1
         self._reading: dict[_FileKey, SharedResult[dict[_FileKey, KnownFile]]] = {}
 
     def needs_inspection(self, entry: ScannedFile, known_files: KnownFiles) -> bool:
@@ -133,7 +136,7 @@ class InspectionScheduler:
         fresh: list[tuple[ScannedFile, KnownFile]] = []
         lanes = [
             Deferred.fromCoroutine(self._run_lane(rest, known_files, fresh, verify_first))
-            for _ in batches[: _SMALL_LANES if are_small else _LANES]
+            for _ in batches[: self._small_lanes if are_small else _LANES]
         ]
         outcomes = await DeferredList(lanes, consumeErrors=True)
         self._remember(fresh)

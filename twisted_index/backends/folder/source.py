@@ -101,7 +101,11 @@ class FolderSource:
         )
         self._roots = RootSet(self.paths, self._reader, self._validator)
         self._inspector = InspectionScheduler(
-            reader=self._reader, cache_thread=self._cache_thread, cache=self._cache, validator=self._validator
+            reader=self._reader,
+            cache_thread=self._cache_thread,
+            cache=self._cache,
+            validator=self._validator,
+            are_remote=any(map(is_remote, self.paths)),
         )
         self._problem_scan = ProblemScan(self._roots, self._reader, self._load)
         self._project_list = ProjectListBuilder(
