@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import ctypes.util
+import random
 import re
 import socket
 import ssl
@@ -331,6 +332,30 @@ def test_a_client_that_resets_before_its_handshake_harms_no_other(secure: Secure
             client.sendall(sent)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert secure.get("/simple/demo/").startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_slow_reader_gets_every_byte_once(secure: Secure, packages: Path, version: ssl.TLSVersion):
+    """Though the socket takes a part of a record at a time."""
+    path = "/simple/ballast/ballast-1.0.tar.gz"
+    if not (packages / "ballast").exists():
+        ballast = random.Random(1).randbytes(12_000_000)
+        make_sdist("ballast", "1.0", files={"ballast/x": ballast}).write_to(packages / "ballast")
+    context = trusting()
+    context.minimum_version = context.maximum_version = version
+    expected = b""
+    while not expected.startswith(b"HTTP/1.1 200 "):
+        expected = say("tcp", secure.server.port, [request(path, "Connection: close")])
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.settimeout(ANSWER_SECONDS)
+        plain.connect(("127.0.0.1", secure.port))
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as client:
+            client.sendall(request(path, "Connection: close"))
+            received = b""
+            while piece := client.recv(1 << 12):
+                received += piece
+    assert re.sub(rb"Date: [^\r]+", b"Date:", received) == expected
 
 
 # -- Renewal

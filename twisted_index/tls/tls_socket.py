@@ -131,6 +131,9 @@ class TLSSocket:
             OSError: The connection is lost.
         """
         view = memoryview(data)
+        if not view:
+            # A transport without data of its own; what is held belongs to a producer, which sends it again.
+            return 0
         sent = 0
         if self.flush():
             # What was encrypted last time has left.
@@ -142,7 +145,7 @@ class TLSSocket:
                     self._held = len(record)
                     break
                 sent += len(record)
-        if not sent and view:
+        if not sent:
             raise BlockingIOError(errno.EWOULDBLOCK, "the socket takes nothing now")
         return sent
 
