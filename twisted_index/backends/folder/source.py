@@ -100,12 +100,13 @@ class FolderSource:
             trusts_times=not any(has_coarse_folders(path) for path in self.paths)
         )
         self._roots = RootSet(self.paths, self._reader, self._validator)
+        self._remote_paths = tuple(filter(is_remote, self.paths))
         self._inspector = InspectionScheduler(
             reader=self._reader,
             cache_thread=self._cache_thread,
             cache=self._cache,
             validator=self._validator,
-            are_remote=any(map(is_remote, self.paths)),
+            are_remote=bool(self._remote_paths),
         )
         self._problem_scan = ProblemScan(self._roots, self._reader, self._load)
         self._project_list = ProjectListBuilder(
@@ -118,7 +119,7 @@ class FolderSource:
 
     def start(self) -> None:
         """Log which roots are on network file systems. Nothing is read before a request."""
-        for path in filter(is_remote, self.paths):
+        for path in self._remote_paths:
             _log.info(
                 "{path} is on a network file system: changes are noticed only once its attribute cache"
                 " expires.",
