@@ -361,15 +361,19 @@ def test_a_slow_reader_gets_every_byte_once(secure: Secure, packages: Path, vers
 # -- Renewal
 
 
-def test_a_pair_renewed_in_two_writes_fails_no_request(
-    packages: Path, tmp_path: Path, live_server: Callable[..., Any]
-):
-    """Whichever of both files comes first, and however many clients connect meanwhile."""
+@pytest.fixture
+def renewable(packages: Path, tmp_path: Path, live_server: Callable[..., Any]) -> tuple[Secure, Pair]:
+    """A server, and the files of its certificate, for one test to replace."""
     pair = Pair(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
     pair.write(AUTHORITY.issue_cert("127.0.0.1"))
     port = free_port()
-    server = live_server(packages, options=["--listen", f"https:{port}:{pair.listener}"])
-    secure, stopping, failures, served = Secure(server, port), threading.Event(), [], []
+    return Secure(live_server(packages, options=["--listen", f"https:{port}:{pair.listener}"]), port), pair
+
+
+def test_a_pair_renewed_in_two_writes_fails_no_request(renewable: tuple[Secure, Pair]):
+    """Whichever of both files comes first, and however many clients connect meanwhile."""
+    secure, pair = renewable
+    stopping, failures, served = threading.Event(), [], []
 
     def connect() -> None:
         while not stopping.is_set():
@@ -395,18 +399,13 @@ def test_a_pair_renewed_in_two_writes_fails_no_request(
     assert all(served)
 
 
-def test_half_a_pair_shows_in_health_and_log_until_it_is_whole(
-    packages: Path, tmp_path: Path, live_server: Callable[..., Any]
-):
-    pair = Pair(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
-    pair.write(AUTHORITY.issue_cert("127.0.0.1"))
-    port = free_port()
-    server = live_server(packages, options=["--listen", f"https:{port}:{pair.listener}"])
-    secure, whole = Secure(server, port), pair.key.read_bytes()
+def test_half_a_pair_shows_in_health_and_log_until_it_is_whole(renewable: tuple[Secure, Pair]):
+    secure, pair = renewable
+    whole = pair.key.read_bytes()
     pair.key.write_bytes(AUTHORITY.issue_cert("other.test").private_key_pem.bytes())
     assert b"The files of the TLS certificate cannot be used" in secure.get("/-/health")
     assert b"twisted_index_certificate_not_after_seconds{" in secure.get("/-/metrics")
-    assert f"does not belong to the certificate in {pair.certificate}" in server.log
+    assert f"does not belong to the certificate in {pair.certificate}" in secure.server.log
     pair.key.write_bytes(whole)
     assert secure.get("/-/health").endswith(b'{"status": "ok"}\n')
 
