@@ -77,12 +77,12 @@ def test_a_bare_folder_is_a_path_and_several_are_read_in_order(settings, here):
 def test_options_may_come_after_a_folder(settings, here):
     (here / "a").mkdir()
 
-    found = settings("a", "--port", "9000", "--cors", "-l", "access.log")
+    found = settings("a", "--port", "9000", "--cors", "--access-log", "access.log")
 
     assert found.paths == (f"{here}/a",)
     assert found.listen == ("tcp:9000",)
     assert found.cors
-    assert found.logfile == f"{here}/access.log"
+    assert found.access_log == f"{here}/access.log"
 
 
 def test_a_folder_may_begin_with_a_dash_after_two(settings, here):
@@ -109,7 +109,7 @@ def test_every_option_reaches_the_settings(settings, here):
             "5m",
             "--state",
             "s",
-            "--logfile",
+            "--access-log",
             "l",
             "--add-header",
             "X-A: 1",
@@ -123,7 +123,7 @@ def test_every_option_reaches_the_settings(settings, here):
         paths=(str(here),),
         rescan=300.0,
         state=f"{here}/s",
-        logfile=f"{here}/l",
+        access_log=f"{here}/l",
         add_headers=((b"X-A", b"1"), (b"X-B", b"2")),
         display_tracebacks=True,
         cors=True,
@@ -296,8 +296,8 @@ def test_a_bad_endpoint_of_the_environment_is_one_line(monkeypatch):
 
 
 def test_a_log_in_a_folder_that_is_not_there_is_one_line(here):
-    assert refusal("-l", "nope/access.log") == (
-        f"The log cannot be written: there is no folder for '{here}/nope/access.log'."
+    assert refusal("--access-log", "nope/access.log") == (
+        f"The access log cannot be written: there is no folder for '{here}/nope/access.log'."
     )
 
 
@@ -344,7 +344,7 @@ def test_make_service_gives_the_service(here):
 def test_make_service_has_no_side_effects(here):
     before = threading.active_count()
 
-    tap.makeService({"path": [here], "state": here / "state", "logfile": here / "log"})
+    tap.makeService({"path": [here], "state": here / "state", "access-log": here / "log"})
 
     assert list(here.iterdir()) == []
     assert threading.active_count() == before

@@ -126,7 +126,8 @@ class SimpleIndexService(MultiService):
         most = limits.max_connections or connections_for_nofile_limit()
         self._endpoints = [ServerEndpoint(description, reactor) for description in settings.listen]
         certificates = [endpoint.certificate for endpoint in self._endpoints if endpoint.certificate]
-        self._access_log = AccessLog(settings.logfile, reactor) if settings.logfile is not None else None
+        log = settings.access_log
+        self._access_log = None if log is None else AccessLog(log, reactor)
         self._parts = build_components(
             settings,
             reactor,

@@ -67,7 +67,7 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012  (usage.Options reads it and leaves it alone)
         ["config", None, None, "TOML file with the same names. [default: none]"],
         *(
-            [one.name, one.short, None, one.help]
+            [one.name, None, None, one.help]
             for one in _OPTIONS
             if one.split is None and one.parse is not parsers.flag
         ),
@@ -228,8 +228,9 @@ def _settings(layers: layers.ConfigSources) -> Settings:
     settings = layers.load()
     for path in settings.paths:
         _check_folder(path)
-    if settings.logfile is not None and not os.path.isdir(os.path.dirname(settings.logfile)):
-        raise ConfigurationError(f"The log cannot be written: there is no folder for {settings.logfile!r}.")
+    log = settings.access_log
+    if log is not None and not os.path.isdir(os.path.dirname(log)):
+        raise ConfigurationError(f"The access log cannot be written: there is no folder for {log!r}.")
     for rule in settings.upstreams.routes:
         if rule.folder is not None:
             _check_folder(rule.folder)

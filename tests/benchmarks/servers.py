@@ -148,7 +148,7 @@ class TwistedIndex(Server):
     def command(self) -> Sequence[str]:
         words = [self._python, *_TWISTD, "simpleindex", *map(str, self._folders), *self._options]
         words += ["--state", str(self._state), "--listen", self._endpoint()]
-        return [*words, "--logfile", str(self.work / "access.log")] if self._log else words
+        return [*words, "--access-log", str(self.work / "access.log")] if self._log else words
 
     def _endpoint(self) -> str:
         where = f"{self.port}:interface=127.0.0.1"
@@ -173,7 +173,7 @@ class TwistdWeb(Server):
     def command(self) -> Sequence[str]:
         listen = f"tcp:{self.port}:interface=127.0.0.1"
         # Without a log of its own each request is written to the terminal's.
-        log = ["--logfile", os.devnull]
+        log = ["--access-log", os.devnull]
         return [sys.executable, *_TWISTD, "web", "--listen", listen, "--path", str(self._folder), *log]
 
 

@@ -112,7 +112,7 @@ def test_each_has_a_help(console: Console, command: str):
             64,
             "--keep is required: the number of the newest releases to keep, at least 1.",
         ),
-        (("delete", "--force", "demo==1.0"), 64, "option --force not recognized."),
+        (("delete", "--force", "demo==1.0"), 64, "--force is not an option; see --help."),
     ],
 )
 def test_what_cannot_be_done_is_one_line(console: Console, words, code: int, sentence: str):

@@ -136,7 +136,7 @@ def test_the_state_folder_is_found_as_the_server_finds_it(told, state, monkeypat
             ("create", "ci", "--read", "*", "--expires", "0"),
             "--expires: the token would already have expired",
         ),
-        (("create", "ci", "--read", "*", "--frob"), "token: option --frob not recognized"),
+        (("create", "ci", "--read", "*", "--frob"), "token: --frob is not an option; see --help."),
         (("revoke", "ci"), "There is no token 'ci'."),
         (("list", "ci"), "Usage: twisted-index token list [options]."),
         (("create", "ci", "--read", "*", "--state", "none"), "Tokens require a state folder"),

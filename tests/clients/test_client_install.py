@@ -166,7 +166,7 @@ def test_metadata_is_read_without_the_wheel(installer, live_server, folder, shel
     make_wheel("demo", "1.0", requires=["leaf"], files={"ballast.bin": ballast}).write_to(folder)
     make_wheel("leaf", "1.0").write_to(folder)
     log = shell.home / "access.log"
-    server = live_server(folder, options=["--logfile", str(log)])
+    server = live_server(folder, options=["--access-log", str(log)])
 
     outcome, _ = installer.try_to_install("--index-url", server.simple, "--dry-run", "demo")
     server.stop()

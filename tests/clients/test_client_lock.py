@@ -122,7 +122,7 @@ def test_pip_compile_downloads_no_file_for_its_digest(
     """It asks for them at /NAME/json, and takes those of the very URLs that the page has."""
     pip_compile = find_program("pip-compile")
     log = shell.home / "access.log"
-    server = live_server(folder, options=["--logfile", str(log)])
+    server = live_server(folder, options=["--access-log", str(log)])
     locked = shell.home / "requirements.txt"
     (shell.home / "requirements.in").write_text("first\n")
 
@@ -153,7 +153,7 @@ def test_pip_compile_finds_the_digests_of_what_only_somebody_may_read(
     digest = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
     users.write_text(f"alice:{{SHA}}{digest}\n")
     rights.write_text('[[rule]]\nprojects = "*"\nallow = ["read"]\nto = "alice"\n')
-    options = ["--logfile", str(log), "--auth", f"htpasswd:{users}", "--rights", str(rights)]
+    options = ["--access-log", str(log), "--auth", f"htpasswd:{users}", "--rights", str(rights)]
     server = live_server(folder, options=options)
     (shell.home / "requirements.in").write_text("first\n")
 

@@ -28,7 +28,7 @@ path = ["packages", "/srv/more"]
 listen = ["tcp:9000", 9001]
 rescan = "5m"
 state = "state"
-logfile = "access.log"
+access-log = "access.log"
 add-header = ["X-A: 1", "X-B:2"]
 display-tracebacks = true
 cors = true
@@ -127,7 +127,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         listen=("tcp:9000", "tcp:9001"),
         rescan=300.0,
         state=f"{tmp_path}/state",
-        logfile=f"{tmp_path}/access.log",
+        access_log=f"{tmp_path}/access.log",
         add_headers=((b"X-A", b"1"), (b"X-B", b"2")),
         display_tracebacks=True,
         cors=True,
@@ -384,6 +384,10 @@ def test_limits_are_set_in_the_file_only():
         ("rescn = 1", "rescn is not a setting; did you mean rescan?"),
         ("public_url = 'http://a'", "public_url is not a setting; did you mean public-url?"),
         ("port = 9000", "port is not a setting; did you mean listen?"),
+        ("host = 'a'", "host is not a setting; did you mean listen?"),
+        ("logfile = 'a'", "logfile is not a setting; did you mean access-log?"),
+        ("passwords = 'a'", "passwords is not a setting; did you mean auth?"),
+        ("fallback-url = 'a'", "fallback-url is not a setting; did you mean upstream?"),
         ("zzz = 1", "zzz is not a setting."),
         ("config = 'x'", "config is not a setting."),
         ("[limits]\nmax-url = 1", "limits: max-url is not a setting; did you mean max-uri?"),
@@ -400,6 +404,18 @@ def test_an_unknown_variable_is_an_error_that_suggests_the_right_one():
     assert refusal({}, {"TWISTED_INDEX_LISTN": "x"}) == (
         "TWISTED_INDEX_LISTN is not a setting; did you mean TWISTED_INDEX_LISTEN?"
     )
+
+
+def test_a_variable_named_as_by_another_server_suggests_ours():
+    assert refusal({}, {"TWISTED_INDEX_LOGFILE": "x"}) == (
+        "TWISTED_INDEX_LOGFILE is not a setting; did you mean TWISTED_INDEX_ACCESS_LOG?"
+    )
+
+
+def test_the_word_of_another_server_means_nothing_in_a_table_without_its_setting(file):
+    path = file("[limits]\nhost = 1")
+
+    assert refusal({"config": path}) == f"{path}: limits: host is not a setting."
 
 
 def test_an_unknown_name_in_a_mapping_is_an_error():
@@ -455,7 +471,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
         ("listen", True, "not text"),
         ("listen", [""], "cannot be used"),
         ("state", 1, "not text"),
-        ("logfile", False, "not text"),
+        ("access-log", False, "not text"),
         ("cors", "perhaps", "neither true nor false"),
         ("cors", 2, "neither true nor false"),
         ("limits", 3, "[limits]"),

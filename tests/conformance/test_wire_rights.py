@@ -73,7 +73,7 @@ def start(home: Path, live_server: Callable[..., Any]) -> Callable[..., Any]:
                 f"htpasswd:{home / 'htpasswd'}",
                 "--rights",
                 str(home / "rights.toml"),
-                "--logfile",
+                "--access-log",
                 str(home / "access.log"),
                 *options,
             ],

@@ -204,7 +204,7 @@ def test_the_access_log_names_the_client_of_a_balancer(
 ):
     """The header comes before TLS, and may come byte by byte."""
     port, log = free_port(), tmp_path / "access.log"
-    options = ["--listen", f"haproxy:https:{port}:{pair.listener}", "--logfile", str(log)]
+    options = ["--listen", f"haproxy:https:{port}:{pair.listener}", "--access-log", str(log)]
     server = server_factory(packages, options=options)
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

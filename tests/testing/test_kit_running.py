@@ -182,7 +182,7 @@ class TestStartAndStop:
 
     def test_an_error_at_the_start_is_raised_and_leaves_nothing(self, tmp_path):
         threads = threading.active_count()
-        index = RunningIndex(Settings(logfile=str(tmp_path / "no-such-folder" / "log")))
+        index = RunningIndex(Settings(access_log=str(tmp_path / "no-such-folder" / "log")))
         with pytest.raises(FileNotFoundError):
             index.start()
         assert threading.active_count() == threads

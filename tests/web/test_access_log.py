@@ -50,7 +50,7 @@ def test_behind_a_trusted_proxy_the_client_is_logged_and_not_the_proxy(server_fa
     log = tmp_path / "access.log"
     packages = tmp_path / "packages"
     packages.mkdir()
-    options = ["--logfile", str(log), "--trusted-proxy", "127.0.0.1", "--config", str(config)]
+    options = ["--access-log", str(log), "--trusted-proxy", "127.0.0.1", "--config", str(config)]
     server = server_factory(packages, options=options)
     for _ in range(3):
         server.get("/simple/absent/", headers={"X-Forwarded-For": "203.0.113.7"})

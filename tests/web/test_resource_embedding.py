@@ -417,7 +417,7 @@ class TestAmongServices:
             paths=(str(packages),),
             listen=("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"),
             state=str(tmp_path / "state"),
-            logfile=str(tmp_path / "access.log"),
+            access_log=str(tmp_path / "access.log"),
         )
 
     def test_nothing_is_opened_before_it_starts(self, settings, background, tmp_path):

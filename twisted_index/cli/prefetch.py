@@ -177,7 +177,7 @@ def _own_settings(config: str | None) -> Settings:
     if upstreams.mode != "cache":
         raise ConfigurationError(f"There is no cache to fill with upstream-mode {upstreams.mode}.")
     return replace(
-        settings, listen=(_LOOPBACK,), logfile=None, access=AccessSettings(), uploads=UploadSettings()
+        settings, listen=(_LOOPBACK,), access_log=None, access=AccessSettings(), uploads=UploadSettings()
     )
 
 

@@ -35,10 +35,13 @@ from twisted_index.config.settings import (
     UpstreamPolicy,
     UpstreamSettings,
 )
+from twisted_index.config.suggestions import suggested_name
 from twisted_index.config.validation import validate_settings
 from twisted_index.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted_index.config.parsers import Parser
     from twisted_index.config.settings import Split
 
@@ -50,9 +53,6 @@ _PREFIX = "TWISTED_INDEX_"
 #: Kubernetes sets these in every pod beside a Service that is named twisted-index
 #: (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
-
-#: Settings that users may expect under other names.
-_ALIASES = {"port": "listen", "root": "path", "packages": "path", "interface": "listen"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def _from_environment(environ: Mapping[str, str], folder: str) -> _Layer:
         name = variable.removeprefix(_PREFIX)
         if name == variable or _SERVICE_LINK.fullmatch(name) or not text:
             continue
-        setting = _look_up(variable, table, "")
+        setting = _look_up(variable, table, "", _variable)
         raw = setting.split(text) if setting.split else text
         layer[setting.place] = _parsed(setting.parse, raw, variable)
     return layer
@@ -275,15 +275,12 @@ def _variable(name: str) -> str:
     return _PREFIX + name.upper().replace("-", "_")
 
 
-def _look_up(name: str, table: Mapping[str, _Key], place: str) -> _Key:
-    """Look up a setting; the error for an unknown name suggests a similar one."""
+def _look_up(name: str, table: Mapping[str, _Key], place: str, spell: Callable[[str], str] = str) -> _Key:
+    """Look up a setting; the error for an unknown name suggests another one."""
     if name in table:
         return table[name]
-    # Imported here, as it is rarely needed.
-    import difflib
-
-    similar = [_ALIASES[name]] if name in _ALIASES else difflib.get_close_matches(name, table, n=1)
-    hint = f"; did you mean {similar[0]}?" if similar else "."
+    suggestion = suggested_name(name, table, spell)
+    hint = "." if suggestion is None else f"; did you mean {suggestion}?"
     shown = name if name.isprintable() else repr(name)
     raise ConfigurationError(f"{place}{shown} is not a setting{hint}")
 

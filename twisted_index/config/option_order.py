@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted.python import usage
 
+from twisted_index.config.suggestions import suggested_option
 from twisted_index.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def options_first(options: usage.Options, words: Sequence[str]) -> list[str]:
         parsed, positionals = getopt.gnu_getopt(arguments, options.shortOpt, options.longOpt)
     except getopt.GetoptError as error:
         # After a word, usage.Options would treat the option as another word.
-        raise usage.UsageError(str(error)) from error
+        raise usage.UsageError(_fault(error, options.longOpt)) from error
     return [*(_joined(name, value, options.longOpt) for name, value in parsed), "--", *positionals]
 
 
@@ -69,6 +70,16 @@ def parse_positionals(
     if len(words) not in wanted:
         raise ConfigurationError(options.getSynopsis().strip() + ".")
     return words
+
+
+def _fault(error: getopt.GetoptError, long_options: Sequence[str]) -> str:
+    """Return what is wrong with a command line; for an unknown option, with the one that it may mean."""
+    if not error.msg.endswith("not recognized"):
+        return error.msg
+    dashes = "-" if len(error.opt) == 1 else "--"
+    suggestion = suggested_option(error.opt, {name.rstrip("=") for name in long_options})
+    hint = "see --help." if suggestion is None else f"did you mean {suggestion}?"
+    return f"{dashes}{error.opt} is not an option; {hint}"
 
 
 def _joined(name: str, value: str, long_options: Sequence[str]) -> str:

@@ -41,7 +41,6 @@ class Setting:
         split: Splits an environment variable with several values; None for a single value.
         help: The line of `--help`; empty if the field is not an option.
         section: The section of `--help`.
-        short: The one-letter option.
         complete: For shell completion: `dirs`, or a pattern of file names.
     """
 
@@ -52,7 +51,6 @@ class Setting:
     split: Split | None = None
     help: str = ""
     section: str = ""
-    short: str | None = None
     complete: str = ""
 
     def parser(self, folder: str) -> Parser:
@@ -323,7 +321,7 @@ class Settings:
         listen: Twisted endpoint strings.
         rescan: Seconds after which the files of a page are checked again for in-place rewrites.
         state: Absolute folder of the state; None keeps it in memory.
-        logfile: Absolute path of the access log; None for no access log.
+        access_log: Absolute path of the access log; None for no access log.
         add_headers: Header fields added to every response.
         display_tracebacks: Show tracebacks to clients; for development.
         cors: Let web pages of other sites read the index.
@@ -362,12 +360,11 @@ class Settings:
         relative=True,
         complete="dirs",
     )
-    logfile: str | None = option(
+    access_log: str | None = option(
         None,
         parsers.path,
         "Access log, in Combined Log Format. [default: no access log]",
         relative=True,
-        short="l",
         complete="*.log",
     )
     add_headers: tuple[tuple[bytes, bytes], ...] = option(
