@@ -259,7 +259,7 @@ class SimpleIndexService(MultiService):
             self._before = None
 
     def _unwatch_signal(self) -> None:
-        if self._before is not None:
+        if self._before is not None and hasattr(signal, "SIGUSR1"):
             signal.signal(signal.SIGUSR1, self._before)
             self._before = None
 

@@ -32,6 +32,7 @@ _PLACES = {
     "cli/test_console.py": "wire",
     "events/test_webhooks.py": "wire",
     "test_imports.py": "wire",
+    "test_windows.py": "wire",
     "cli/test_prefetch.py": "clients",
     "config/test_reload.py": "wire",
     "testing/test_kit_fixture.py": "wire",

@@ -149,6 +149,6 @@ def find_files(editor: BlockingStore, target: Target) -> list[str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    # The user id has no name, as in many containers (KeyError before Python 3.13).
-    except (KeyError, OSError):
+    # The user id has no name, as in many containers (KeyError before Python 3.13), or there are no ids.
+    except (KeyError, OSError, ImportError):
         return "unknown"

@@ -17,6 +17,7 @@ import tempfile
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted_index.files.locks import try_lock
+from twisted_index.files.portability import IS_WINDOWS, advise_not_needed, open_flags, set_mode, write_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,21 +88,21 @@ class AnonymousFile:
         view, written = memoryview(data), 0
         try:
             while written < len(view):
-                written += os.pwrite(self.descriptor, view[written:], position + written)
+                written += write_at(self.descriptor, view[written:], position + written)
         except OSError as error:
             return written, error
         return written, None
 
     def allow_reading(self) -> None:
         """Let everyone read it."""
-        os.fchmod(self.descriptor, FILE_MODE)
+        set_mode(self.descriptor, FILE_MODE)
 
     def start_writeback(self, start: int, length: int) -> None:
         """Let the disk begin with some of its bytes, and do not wait for it."""
         # Linux begins to write what is dirty of that part, and keeps it in memory: only what is clean
         # would be let go. Where that is not so, nothing is lost but a little time.
-        with contextlib.suppress(OSError, AttributeError):
-            os.posix_fadvise(self.descriptor, start, length, os.POSIX_FADV_DONTNEED)
+        with contextlib.suppress(OSError):
+            advise_not_needed(self.descriptor, start, length)
 
     def sync(self) -> None:
         """Wait until its bytes are on disk."""
@@ -134,7 +135,10 @@ class AnonymousFile:
             # Shows a sweep that it is in use.
             try_lock(self.descriptor)
             self._path, _linked = _make_in(self.root, self._folder, self._link_nameless)
-        os.rename(self._path, target)
+        if IS_WINDOWS:
+            self._replace_closed(self._path, target)
+        else:
+            os.replace(self._path, target)
         self._path = None
         self._tidy()
 
@@ -159,6 +163,8 @@ class AnonymousFile:
         if self._path is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
+            if IS_WINDOWS and self.descriptor >= 0:
+                return  # to be removed when it is closed
             self._path = None
             self._tidy()
 
@@ -166,14 +172,20 @@ class AnonymousFile:
         """Close it: it is gone unless it was given a name. Harmless when repeated."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
-            self.discard()
             os.close(descriptor)
+            self.discard()
 
     def _link_nameless(self, target: bytes) -> None:
         folder, name = os.path.split(target)
         # Only with a descriptor does os.link call linkat(2), which can follow the link in /proc.
         with open_folder(folder) as descriptor:
             os.link(self.readable_path, name, dst_dir_fd=descriptor, follow_symlinks=True)
+
+    def _replace_closed(self, path: bytes, target: bytes) -> None:
+        descriptor, self.descriptor = self.descriptor, -1
+        os.close(descriptor)
+        os.replace(path, target)
+        self.descriptor = os.open(target, open_flags(os.O_RDWR))
 
     def _move_carefully(self, path: bytes, target: bytes) -> None:
         # Without hard links nothing refuses to replace; the lock of the project is what protects.
@@ -202,13 +214,13 @@ def open_anonymous(root: bytes, mode: int = 0o600, folder: bytes = UPLOADS) -> A
     """
     if _O_TMPFILE and os.path.isdir(_DESCRIPTORS):
         try:
-            descriptor = os.open(root, _O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
+            descriptor = os.open(root, open_flags(os.O_RDWR | _O_TMPFILE), mode)
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
         else:
             # A umask may have taken the right to open it once more for reading.
-            os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o600)
+            set_mode(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o600)
             return AnonymousFile(root, descriptor, None, folder)
     return _open_hidden(root, mode, folder)
 
@@ -223,7 +235,7 @@ def open_scratch() -> AnonymousFile | None:
 
 
 def _open_hidden(root: bytes, mode: int, folder: bytes) -> AnonymousFile:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY")
+    flags = open_flags(os.O_RDWR | os.O_CREAT | os.O_EXCL, "O_NOFOLLOW")
     while True:
         path, descriptor = _make_in(root, folder, lambda path: os.open(path, flags, mode))
         try_lock(descriptor)
@@ -280,8 +292,8 @@ def make_folder(root: bytes, path: bytes) -> None:
 
 def sync_folder(path: bytes) -> None:
     """Wait until a folder's names are on disk."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return  # Windows opens no folders
+    if IS_WINDOWS:
+        return
     with open_folder(path) as descriptor:
         try:
             os.fsync(descriptor)
@@ -347,7 +359,7 @@ def sweep(root: bytes, folder: bytes = UPLOADS) -> int:
 def _sweep(folder: bytes) -> int:
     try:
         # Not through a link: a user who may write to a package folder must not choose what is removed.
-        descriptor = os.open(folder, os.O_RDONLY | _flags("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC"))
+        descriptor = os.open(folder, open_flags(os.O_RDONLY, "O_DIRECTORY", "O_NOFOLLOW"))
     except OSError:
         return 0
     try:
@@ -365,7 +377,7 @@ def _remove_unheld(name: str, folder: int) -> bool:
             shutil.rmtree(name, dir_fd=folder)
             return True
         # For writing: on NFS only a file that is open for writing can be locked.
-        flags = os.O_RDWR | _flags("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")
+        flags = open_flags(os.O_RDWR, "O_NOFOLLOW", "O_NONBLOCK")
         descriptor = os.open(name, flags, dir_fd=folder)
         try:
             if not try_lock(descriptor):
@@ -380,13 +392,8 @@ def _remove_unheld(name: str, folder: int) -> bool:
 @contextlib.contextmanager
 def open_folder(path: bytes) -> Iterator[int]:
     """Open a folder, to be named by its descriptor."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0))
+    descriptor = os.open(path, open_flags(os.O_RDONLY, "O_DIRECTORY"))
     try:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _flags(*names: str) -> int:
-    """Return the flags of `os.open` that this platform has."""
-    return sum(getattr(os, name, 0) for name in names)

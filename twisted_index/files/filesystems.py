@@ -7,6 +7,8 @@ import re
 import sys
 import time
 
+from twisted_index.files.portability import open_flags
+
 _REMOTE = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "fuse.glusterfs"}
 )
@@ -89,7 +91,7 @@ if sys.platform == "linux":
         return time.clock_gettime(_COARSE_CLOCK)
 
     def _open_path(path: bytes) -> int:
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+        return os.open(path, open_flags(os.O_PATH))
 else:
     file_clock = time.time
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+from threading import Lock
 from typing import TYPE_CHECKING
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from twisted_index.files.portability import open_flags, optional_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_fcntl = optional_module("fcntl")
+#: Held by the one change of this process where there is no flock, as on Windows.
+_changing = Lock()
 
 
 class LockHeld(Exception):
@@ -32,10 +34,10 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     Returns:
         False if it is held elsewhere. True also where there are no locks.
     """
-    if fcntl is None:
+    if _fcntl is None:
         return True
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        _fcntl.flock(descriptor, (_fcntl.LOCK_SH if shared else _fcntl.LOCK_EX) | _fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -61,6 +63,12 @@ def project_lock(root: bytes, find_folder: Callable[[], bytes | None] = lambda: 
         Busy: It is not free.
     """
     with contextlib.ExitStack() as stack:
+        if _fcntl is None:
+            if not _changing.acquire(blocking=False):
+                raise LockHeld
+            stack.callback(_changing.release)
+            yield
+            return
         outer = _open(root, stack)
         _take(outer, shared=True)
         folder = find_folder()
@@ -72,7 +80,7 @@ def project_lock(root: bytes, find_folder: Callable[[], bytes | None] = lambda: 
 
 
 def _open(folder: bytes, stack: contextlib.ExitStack) -> int:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(folder, open_flags(os.O_RDONLY))
     stack.callback(os.close, descriptor)
     return descriptor
 

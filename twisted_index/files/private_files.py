@@ -14,16 +14,14 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two commands at the same moment may lose a change
-    fcntl = None  # type: ignore[assignment]
+from twisted_index.files.portability import IS_WINDOWS, open_flags, optional_module, set_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Without it, as on Windows, two commands at the same moment may lose a change.
+_fcntl = optional_module("fcntl")
 _NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
-_IS_WINDOWS = not hasattr(os, "O_DIRECTORY")
 
 
 def make_private_folder(folder: str) -> None:
@@ -32,7 +30,7 @@ def make_private_folder(folder: str) -> None:
     os.makedirs(parent, mode=0o700, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-        if not _IS_WINDOWS:
+        if not IS_WINDOWS:
             with _open_folder(parent) as above, _open_folder(folder, _NO_FOLLOW) as made:
                 _chown_like(made, above)
 
@@ -50,8 +48,7 @@ def open_private(path: str, flags: int, *, may_be_link: bool = False) -> Iterato
     no_follow = _no_follow(path) if may_be_link else _NO_FOLLOW
     with _open_private_folder(path) as (folder, name):
         is_new = flags & os.O_CREAT and not _exists(name, folder)
-        safe = flags | no_follow | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(name, safe, 0o600, dir_fd=folder)
+        descriptor = os.open(name, open_flags(flags | no_follow), 0o600, dir_fd=folder)
         try:
             if is_new and folder is not None:
                 _chown_like(descriptor, folder)
@@ -64,8 +61,8 @@ def open_private(path: str, flags: int, *, may_be_link: bool = False) -> Iterato
 def private_lock(path: str) -> Iterator[None]:
     """Hold a lock; waits for it. It is a file of its own, since `replace_private` makes another file."""
     with open_private(path, os.O_RDWR | os.O_CREAT) as descriptor:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _fcntl is not None:
+            _fcntl.flock(descriptor, _fcntl.LOCK_EX)
         yield
 
 
@@ -73,7 +70,7 @@ def replace_private(path: str, data: bytes) -> None:
     """Replace a file: after a loss of power either the old or the new one is there, whole."""
     with _open_private_folder(path) as (folder, name):
         temporary = f"{name}.{secrets.token_hex(4)}.tmp"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | getattr(os, "O_CLOEXEC", 0)
+        flags = open_flags(os.O_WRONLY | os.O_CREAT | os.O_EXCL, "O_NOFOLLOW")
         descriptor = os.open(temporary, flags, 0o600, dir_fd=folder)
         try:
             with open(descriptor, "wb") as file:
@@ -95,7 +92,7 @@ def replace_private(path: str, data: bytes) -> None:
 def _open_private_folder(path: str) -> Iterator[tuple[int | None, str]]:
     """Open the folder of a file; yield its descriptor, and the file's name relative to it."""
     parent, name = os.path.split(path)
-    if _IS_WINDOWS:
+    if IS_WINDOWS:
         yield None, path
         return
     with _open_folder(parent, _no_follow(parent)) as descriptor:
@@ -104,7 +101,7 @@ def _open_private_folder(path: str) -> Iterator[tuple[int | None, str]]:
 
 @contextlib.contextmanager
 def _open_folder(path: str, flags: int = 0) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
+    descriptor = os.open(path, open_flags(os.O_RDONLY | flags, "O_DIRECTORY"))
     try:
         yield descriptor
     finally:
@@ -130,6 +127,5 @@ def _exists(name: str, folder: int | None) -> bool:
 
 
 def _chown_like(descriptor: int, folder: int) -> None:
-    if os.geteuid() == 0:
-        owner = os.fstat(folder)
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        set_owner(descriptor, os.fstat(folder))

@@ -6,12 +6,14 @@ import os
 import stat as stat_module
 from typing import TYPE_CHECKING
 
+from twisted_index.files.portability import open_flags
+
 if TYPE_CHECKING:
     import io
 
 #: O_NONBLOCK, so that a FIFO named like a wheel does not hold a thread for ever.
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = open_flags(os.O_RDONLY, "O_NONBLOCK")
+_NO_FOLLOW = open_flags(_FLAGS, "O_NOFOLLOW")
 
 
 def open_regular_file(path: bytes, *, follow_links: bool = True) -> io.FileIO | None:
@@ -28,7 +30,7 @@ def open_regular_file(path: bytes, *, follow_links: bool = True) -> io.FileIO | 
     Raises:
         OSError: It is not there, or cannot be opened.
     """
-    descriptor = os.open(path, _FLAGS if follow_links else _FLAGS | _NOFOLLOW)
+    descriptor = os.open(path, _FLAGS if follow_links else _NO_FOLLOW)
     try:
         if stat_module.S_ISREG(os.fstat(descriptor).st_mode):
             return open(descriptor, "rb", buffering=0)

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from twisted_index.errors import ConfigurationError
+from twisted_index.files.portability import open_flags
 from twisted_index.files.stamps import RACY_SECONDS
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class WatchedFile(Generic[T]):
 
 def _open_at_once(path: str, flags: int) -> int:
     """Open a file; a pipe without a writer must not stop the server, which may read in the reactor thread."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, open_flags(flags, "O_NONBLOCK"))
 
 
 def _stamp(status: os.stat_result) -> _Stamp:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-try:
-    import resource
-except ImportError:  # not on Windows, where a process has no such limit
-    resource = None  # type: ignore[assignment]
+from twisted_index.files.portability import optional_module
+
+#: Windows lacks it: a process has no such limit there.
+_resource = optional_module("resource")
 
 #: Descriptors that are not for clients: logs, the inspection cache, listeners, files that are being read.
 _RESERVED = 48
@@ -18,12 +18,12 @@ _WITHOUT_LIMIT = 4_000
 
 def raise_nofile_limit() -> None:
     """Raise the soft limit of open files to the hard one, as any process may."""
-    if resource is None:
+    if _resource is None:
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = _resource.getrlimit(_resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            _resource.setrlimit(_resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError):
             # Some systems report "unlimited" and allow less; then the old limit stays.
             return
@@ -31,9 +31,10 @@ def raise_nofile_limit() -> None:
 
 def connections_for_nofile_limit() -> int:
     """Return the number of connections that the limit of open files allows, each sending a file."""
-    if resource is None:
+    if _resource is None:
         return _WITHOUT_LIMIT
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    soft, _hard = _resource.getrlimit(_resource.RLIMIT_NOFILE)
+    if soft == _resource.RLIM_INFINITY:
         return _MAX_CONNECTIONS
-    return max(8, min(_MAX_CONNECTIONS, (soft - _RESERVED) // _PER_CONNECTION))
+    available: int = (soft - _RESERVED) // _PER_CONNECTION
+    return max(8, min(_MAX_CONNECTIONS, available))

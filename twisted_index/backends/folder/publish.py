@@ -265,7 +265,8 @@ class Publication:
         if self._replaced:
             # Through the old spelling, so that there is exactly one file at any time.
             self._file.replace(self._replaced[0].path)
-            os.rename(self._replaced[0].path, self.path)
+            if self._replaced[0].path != self.path:
+                os.rename(self._replaced[0].path, self.path)
             return
         try:
             self._file.link(self.path)

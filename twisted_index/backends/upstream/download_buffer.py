@@ -8,11 +8,12 @@ response accordingly. Out of scope: verification (see `download`).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
+
+from twisted_index.files.portability import read_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -109,7 +110,7 @@ class DownloadBuffer:
         """Read at most `size` readable bytes."""
         if position < self._written:
             assert self._temporary is not None
-            return os.pread(self._temporary.descriptor, min(size, self._written - position), position)
+            return read_at(self._temporary.descriptor, min(size, self._written - position), position)
         start = self._window_start
         for piece in self._window:
             if start <= position < start + len(piece):

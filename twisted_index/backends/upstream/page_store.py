@@ -17,6 +17,7 @@ from twisted_index.backends.upstream import page_record
 from twisted_index.backends.upstream.page_freshness import PageFreshness
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import SingleFlight
+from twisted_index.files.portability import open_flags
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -376,7 +377,7 @@ def _write_time(path: str, now: float, known: FileStamp) -> FileStamp | None:
         if there is no file.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, open_flags(os.O_WRONLY))
     except FileNotFoundError:
         return None
     except OSError:

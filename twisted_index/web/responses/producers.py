@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index._twisted.server import has_pending_bytes, waits_for_transport
+from twisted_index.files.portability import read_at
 from twisted_index.interfaces import SMALL_CONTENT
 from twisted_index.tls.transport import TLSServer
 
@@ -33,6 +34,8 @@ _log = Logger()
 CHUNK_SIZE = SMALL_CONTENT
 #: Bytes per call of `sendfile`, so that one fast reader does not delay the others.
 _SENDFILE_CHUNK = 1 << 20
+#: Windows has none.
+_sendfile: Any = getattr(os, "sendfile", None)
 #: Bytes per `pread`.
 _READ_CHUNK = 1 << 17
 #: Calls of `sendfile` per reader and reactor turn. A reader as fast as this process drains the socket
@@ -288,7 +291,7 @@ class SocketFileProducer(_SocketProducer):
     def _send(self, size: int) -> int:
         # Read again after a partial send: bytes that waited would take memory for each slow reader.
         sent: int = self._transport.socket.send(
-            os.pread(self._file.fileno(), min(size, _READ_CHUNK), self._at)
+            read_at(self._file.fileno(), min(size, _READ_CHUNK), self._at)
         )
         self._at += sent
         return sent
@@ -304,7 +307,7 @@ class SendfileProducer(SocketFileProducer):
     """Sends a part of an open file by `sendfile`, which copies nothing through this process."""
 
     def _send(self, size: int) -> int:
-        sent = os.sendfile(self._transport.socket.fileno(), self._file.fileno(), self._at, size)
+        sent: int = _sendfile(self._transport.socket.fileno(), self._file.fileno(), self._at, size)
         self._at += sent
         return sent
 
@@ -342,9 +345,9 @@ def send_file(request: Request, file: BinaryIO, first: int, length: int) -> None
     """
     transport = _direct_transport(request)
     kind: type[FileProducer | SocketFileProducer] = FileProducer
-    if transport in _PLAIN_TRANSPORTS and hasattr(os, "sendfile"):
+    if transport in _PLAIN_TRANSPORTS and _sendfile is not None:
         kind = SendfileProducer
-    elif transport is not None and hasattr(os, "pread"):
+    elif transport is not None:
         kind = SocketFileProducer
     kind(request, file, first, length).start()
 

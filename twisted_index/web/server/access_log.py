@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from twisted_index.files.portability import open_flags
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -88,7 +90,7 @@ class AccessLog:
         Raises:
             OSError: It cannot be opened.
         """
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(self._path, open_flags(os.O_WRONLY | os.O_APPEND | os.O_CREAT), 0o644)
 
     def reopen(self) -> None:
         """Reopen the file after log rotation has renamed it."""

@@ -23,14 +23,9 @@ from twisted_index._twisted.server import (
     pending_bytes,
     waits_for_transport,
 )
+from twisted_index.files.portability import optional_module
 from twisted_index.web.responses.error_pages import reason_phrase
 from twisted_index.web.responses.producers import DIRECT_TRANSPORTS
-
-try:
-    import fcntl
-    import termios
-except ImportError:  # not on Windows
-    fcntl = termios = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +38,7 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response import Headers
     from twisted_index.web.server.fast_path import FastPath
 
+_fcntl, _termios = optional_module("fcntl"), optional_module("termios")
 #: Seconds without a byte after which a kept-alive connection may be closed for a new one.
 SPARE_AFTER = 2.0
 
@@ -375,10 +371,10 @@ def unacknowledged_bytes(transport: Any) -> int:
 
 def _in_kernel(transport: Any) -> int:
     socket = getattr(transport, "socket", None)
-    if fcntl is None or socket is None or not sys.platform.startswith("linux"):
+    if _fcntl is None or socket is None or not sys.platform.startswith("linux"):
         return 0
     try:
-        queued = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+        queued = _fcntl.ioctl(socket.fileno(), _termios.TIOCOUTQ, b"\0" * 4)
     except (OSError, ValueError):
         return 0
     return int(struct.unpack("i", queued)[0])
