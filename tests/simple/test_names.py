@@ -592,8 +592,15 @@ def test_files_are_ordered_by_version_and_then_by_file_name() -> None:
         ("demo-1.0-1.noarch.rpm", "system package (.rpm)", "wheel"),
         ("demo-1.0-1.src.rpm", "system package (.rpm)", "wheel"),
         ("demo-1.0.win32-py2.7.exe", "Windows installer (.exe)", "wheel"),
-        ("demo-1.0-cp311-cp311-linux_x86_64-cu128.whl", 'wheel variant ("cu128")', "without a variant"),
-        ("demo-1.0-1-cp311-cp311-linux_x86_64-x86_64_v3.whl", 'variant ("x86_64_v3")', "without a variant"),
+        ("demo-1.0-cp311-cp311-linux_x86_64-cu128.whl", 'wheel variant ("cu128";', "without a variant"),
+        ("demo-1.0-1-cp311-cp311-linux_x86_64-x86_64_v3.whl", 'variant ("x86_64_v3";', "without a variant"),
+        (
+            "demo-1.0-cp313-cp313-linux_x86_64-x86_64_v3_openblas_lp64.whl",
+            'variant ("x86_64_v3_openblas_lp64"; PEP 825, a draft)',
+            "without a variant",
+        ),
+        ("demo-1.0-py3-none-any.whl.crdownload", "unfinished download or copy of demo-1.0-py3", "fetch"),
+        ("demo-1.0.tar.gz.PART", "unfinished download or copy of demo-1.0.tar.gz", "fetch"),
         ("project-master.zip", 'branch or commit ("master")', "sdist"),
         ("my-project-main.tar.gz", 'branch or commit ("main")', "sdist"),
         ("project-1a2b3c4d5e6f.zip", 'branch or commit ("1a2b3c4d5e6f")', "sdist"),
@@ -656,6 +663,25 @@ def test_a_name_that_was_right_once_is_told_with_what_it_was(filename: str, righ
         parse_filename(filename)
     assert f"Rename it to {right}" in refused.value.advice
     assert parse_filename(right).filename == right
+
+
+@pytest.mark.parametrize(
+    ("filename", "origin"),
+    [
+        ("demo-1.0-py3-none-any (1).whl", "a browser's second download"),
+        ("demo-1.0-py3-none-any.whl (1)", "a browser's second download"),
+        ("demo-1.0-py3-none-any.whl.1", "wget's second download"),
+        ("demo-1.0-py3-none-any copy.whl", "a file manager's copy"),
+        ("demo-1.0-py3-none-any - Copy.whl", "a file manager's copy"),
+        ("demo-1.0-py3-none-any - Copy (2).whl", "a file manager's copy"),
+        ("Copy (2) of demo-1.0-py3-none-any.whl", "a file manager's copy"),
+    ],
+)
+def test_the_name_of_a_second_copy_is_told_with_what_made_it(filename: str, origin: str) -> None:
+    with pytest.raises(InvalidFilename) as refused:
+        parse_filename(filename)
+    assert refused.value.reason == f"This is named like {origin} of demo-1.0-py3-none-any.whl."
+    assert refused.value.advice.endswith("or remove it if that exists already.")
 
 
 @pytest.mark.parametrize("filename", ["demo-2024-01-01-py3-none-any.whl", "demo-one-py3-none-any.whl"])

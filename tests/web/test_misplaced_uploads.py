@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xmlrpc.client
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,28 @@ def test_changing_other_things_is_not_taken_for_an_upload(index: IndexInMemory):
     assert send(index, "/-/yank").status == 415
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [("/pypi", 405), ("/RPC2", 405), ("/pypi/", 405), ("/simple/demo/", 405), ("/", 415), ("/simple/", 415)],
-)
-def test_a_search_is_not_taken_for_an_upload(index: IndexInMemory, path: str, status: int):
-    """`pip search` shows the reason phrase of what is no XML."""
-    reply = send(index, path, **{"Content-Type": "text/xml"})
-    assert (reply.status, reply.text) == (status, "XML-RPC is not supported: there is no search.\n")
+SEARCH = xmlrpc.client.dumps(({"name": ["demo"], "summary": ["demo"]}, "or"), "search").encode()
+
+
+@pytest.mark.parametrize("path", ["/pypi", "/RPC2", "/pypi/", "/simple/demo/", "/", "/simple/", "/simple"])
+def test_a_search_gets_a_fault_that_says_where_the_projects_are(index: IndexInMemory, path: str):
+    """`pip search` shows the sentence of a fault, and a traceback for anything else."""
+    fields = {"Content-Type": "text/xml", "Host": "index.test:81"}
+    reply = index.get(path, method="POST", headers=fields, body=SEARCH)
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/xml; charset=utf-8")
+    with pytest.raises(xmlrpc.client.Fault, match=r"Open http://index\.test:81/ in a browser"):
+        xmlrpc.client.loads(reply.body)
+
+
+def test_a_search_whose_host_has_the_characters_of_markup_gets_a_fault_that_can_be_read(index: IndexInMemory):
+    fields = {"Content-Type": "text/xml", "Host": "a&b'c"}
+    reply = index.get("/", method="POST", headers=fields, body=SEARCH)
+    with pytest.raises(xmlrpc.client.Fault, match="browser"):
+        xmlrpc.client.loads(reply.body)
+
+
+def test_a_request_for_a_change_that_is_xml_is_no_search(index: IndexInMemory):
+    assert send(index, "/-/yank", **{"Content-Type": "text/xml"}).status == 415
 
 
 @pytest.mark.parametrize("path", WRONG[:8])

@@ -23,6 +23,7 @@ from twisted_index.simple._filenames import (
     one_of,
     read_filename,
 )
+from twisted_index.simple._name_claims import UNFINISHED_SUFFIXES
 from twisted_index.simple._versions import normal_form
 
 if TYPE_CHECKING:
@@ -64,7 +65,18 @@ def looks_like_distribution(filename: str) -> bool:
     return _LIKELY.search(filename) is not None
 
 
+def is_unfinished_download(filename: str) -> bool:
+    """Whether a browser names a distribution like this until it has all of it, or for ever if it gave up."""
+    return _UNFINISHED_DOWNLOAD.fullmatch(filename) is not None
+
+
 def _explain(filename: str) -> InvalidFilename | None:
+    match = _UNFINISHED.fullmatch(filename)
+    if match is not None and _is_valid(match["whole"]):
+        return InvalidFilename(
+            f"This is an unfinished download or copy of {match['whole']}.",
+            "If nothing is writing it any more, remove it and fetch the file again.",
+        )
     for reason, repaired, condition in _repairs(filename):
         if repaired != filename and _is_valid(repaired):
             return InvalidFilename(reason, f"Rename it to {repaired}{condition}.")
@@ -92,18 +104,26 @@ _ARCHIVE = one_of((WHEEL_EXTENSION, *SDIST_EXTENSIONS))
 _EVERY_ARCHIVE = one_of(
     (WHEEL_EXTENSION, *SDIST_EXTENSIONS, *UNSUPPORTED_ARCHIVES, *RETIRED_FORMATS, ".conda")
 )
-# " (1)" and "(1)" of browsers, " - Copy" and " - Kopie (2)" of Windows, " copy 2" of macOS.
-_SECOND_COPY = re.compile(r"\s?\(\d{1,3}\)|\s[-\u2013\u2014]\s\w+(?:\s\(\d{1,3}\))?|\scopy(?:\s\d{1,3})?")
+# " (1)" and "(1)" of browsers.
+_SECOND_DOWNLOAD = re.compile(r"\s?\(\d{1,3}\)")
+# " - Copy" and " - Kopie (2)" of Windows, " copy 2" of macOS.
+_SECOND_COPY = re.compile(r"\s[-\u2013\u2014]\s\w+(?:\s\(\d{1,3}\))?|\scopy(?:\s\d{1,3})?")
 # "Copy of " and "Kopie (2) von " of Windows before 7 and of Google Drive.
 _COPY_OF = re.compile(
     r"\A(?:Copy|Kopie|Copie|Copia|C\u00f3pia|Kopia|Kopi)(?:\s\(\d{1,3}\))?\s(?:(?:of|von|van|de|di|af|av)\s)?"
 )
-# ".1" of wget, ".zip" and ".txt" of programs that guess the type of a file, another archive around it, the
+# ".zip" and ".txt" of programs that guess the type of a file, another archive around it, the
 # rest of a URL.
 _ADDED = r"(?:\.(?:\d{1,3}|txt|bin|zip|gz|tgz|tar(?:\.\w{1,4})?)|[?#].*)"
+# While a download runs, or when it was given up.
+_BROWSERS_SUFFIX = r"\.(?:crdownload|download|opdownload)"
 _APPENDED = re.compile(rf"(?P<right>.+?(?:{_ARCHIVE})){_ADDED}")
+_WGET_SECOND = re.compile(rf"(.+?(?:{_ARCHIVE}))\.\d{{1,3}}")
+_UNFINISHED = re.compile(rf"(?P<whole>.+?(?:{_ARCHIVE}))(?:{one_of(UNFINISHED_SUFFIXES)})", re.I)
+_UNFINISHED_DOWNLOAD = re.compile(rf"[^.~#].*(?:{_ARCHIVE}){_BROWSERS_SUFFIX}", re.I)
 _LIKELY = re.compile(
-    rf"(?:(?:{_EVERY_ARCHIVE})(?:{_ADDED}|\s?\(\d{{1,3}}\))?|\.tar\s?\(\d{{1,3}}\)\.\w+)\Z", re.I
+    rf"(?:(?:{_EVERY_ARCHIVE})(?:{_ADDED}|{_BROWSERS_SUFFIX}|\s?\(\d{{1,3}}\))?|\.tar\s?\(\d{{1,3}}\)\.\w+)\Z",
+    re.I,
 )
 _SDIST_SUFFIX = re.compile(rf"(.+)[-._](?:src|source|sources|sdist)({_ARCHIVE})")
 _DEBIAN_SOURCE = re.compile(r"(.+)_([^_-]+)\.orig(\.tar\.[a-z0-9]+)")
@@ -118,11 +138,12 @@ def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
     """Guess names before a change: yield a reason, the repaired name, and a condition for the advice."""
     if "%" in filename:
         yield "The file name is escaped as in a URL.", unquote(filename), ""
-    yield (
-        "The file name is that of a second copy.",
-        _SECOND_COPY.sub("", _COPY_OF.sub("", filename, count=1), count=1),
-        ", or remove it if that exists already",
-    )
+    once = _SECOND_DOWNLOAD.sub("", filename, count=1)
+    yield f"This is named like a browser's second download of {once}.", once, _IF_ABSENT
+    if (match := _WGET_SECOND.fullmatch(filename)) is not None:
+        yield f"This is named like wget's second download of {match[1]}.", match[1], _IF_ABSENT
+    original = _SECOND_COPY.sub("", _COPY_OF.sub("", filename, count=1), count=1)
+    yield f"This is named like a file manager's copy of {original}.", original, _IF_ABSENT
     yield "The file name has a space where a + belongs.", filename.replace(" ", "+"), ""
     if (match := _APPENDED.fullmatch(filename)) is not None:
         yield (
@@ -153,6 +174,7 @@ def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
         yield from _without_hyphens(filename)
 
 
+_IF_ABSENT = ", or remove it if that exists already"
 _IF_SDIST = ", if it is the project's sdist; else build one"
 # pip parses the version in that folder's name too, and ends in a traceback if it is invalid.
 _IF_FOLDER = ", if its .dist-info folder has that version too; else build it again with a current build tool"
@@ -200,8 +222,9 @@ _FOREIGN = tuple(
 )
 
 
-# Wheels with a sixth or seventh part after the tags.
-_VARIANT = re.compile(r"(.+)-([0-9a-z._]{1,16})\.whl")
+# A variant label follows the tags; a build tag stands before them, and begins with a digit (PEP 825, a draft,
+# section "Variant label"; its earlier versions limited the label to 16 characters).
+_VARIANT = re.compile(r"(.+)-([0-9a-z._]+)\.whl")
 
 
 def _explain_wheel(filename: str) -> InvalidFilename | None:
@@ -209,8 +232,8 @@ def _explain_wheel(filename: str) -> InvalidFilename | None:
     if match is None or not _is_valid(match[1] + WHEEL_EXTENSION):
         return None
     return InvalidFilename(
-        f'This is a wheel variant ("{match[2]}"), a draft format (PEP 825) that is not listed.',
-        "Put a wheel without a variant here, which every installer supports.",
+        f'This is a wheel variant ("{match[2]}"; PEP 825, a draft), which is not listed.',
+        "Put a wheel without a variant label here, which every installer supports.",
     )
 
 

@@ -17,8 +17,8 @@ from twisted_index.simple._filenames import (
 )
 from twisted_index.simple._project_names import is_valid_name, normalize
 
-# Suffixes of unfinished files of browsers, download tools, editors and copying programs.
-_TEMPORARY_SUFFIXES = (
+# Suffixes of unfinished files of browsers, download tools and copying programs.
+UNFINISHED_SUFFIXES = (
     ".part",
     ".partial",
     ".tmp",
@@ -28,9 +28,9 @@ _TEMPORARY_SUFFIXES = (
     ".opdownload",
     ".filepart",
     ".aria2",
-    ".swp",
-    "~",
 )
+# And those of editors.
+_TEMPORARY_SUFFIXES = (*UNFINISHED_SUFFIXES, ".swp", "~")
 
 # A file's sidecars and markers.
 _CLAIMING_SUFFIXES = (".metadata", ".asc", ".provenance", ".yanked", ".deleted")

@@ -6,7 +6,11 @@ Derived from text alone, without reading files.
 
 from __future__ import annotations
 
-from twisted_index.simple._filename_advice import looks_like_distribution, parse_filename
+from twisted_index.simple._filename_advice import (
+    is_unfinished_download,
+    looks_like_distribution,
+    parse_filename,
+)
 from twisted_index.simple._filenames import Distribution, DistributionType, InvalidFilename
 from twisted_index.simple._name_claims import claimed_project, is_temporary
 from twisted_index.simple._project_names import is_valid_name, normalize
@@ -25,6 +29,7 @@ __all__ = [
     "canonical_version",
     "claimed_project",
     "is_temporary",
+    "is_unfinished_download",
     "is_valid_name",
     "looks_like_distribution",
     "normal_form",

@@ -39,6 +39,7 @@ from twisted_index.web.requests.routes import (
 from twisted_index.web.responses.error_pages import error_response
 from twisted_index.web.responses.response import Headers, Response, keep_private
 from twisted_index.web.responses.send import header
+from twisted_index.web.responses.xml_rpc import is_xml_rpc, xml_rpc_fault
 from twisted_index.web.uploads.responses import rejected
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.legacy_json import LegacyJsonViews
@@ -191,6 +192,8 @@ class Dispatcher:
             return redirect(request, f"{last_segment(request)}/", permanent=True)
         if method == b"GET" and has_empty_segments(segments):
             return redirect(request, collapse_slashes([*self._path_of(request), *segments]), permanent=True)
+        if method == b"POST" and segments[:1] != [b"-"] and is_xml_rpc(header(request, b"Content-Type")):
+            return xml_rpc_fault(self._url(request))
         route = match_route(segments)
         if method == b"POST" and is_upload_path(segments):
             # Also where uploads are turned off: the message says how to turn them on.

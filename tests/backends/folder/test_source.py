@@ -332,6 +332,14 @@ def test_other_files_are_not_told_as_problems(folder: Folder):
     assert folder.problems() == {}
 
 
+def test_a_download_that_a_browser_gave_up_is_told_as_a_problem_and_a_running_copy_is_not(folder: Folder):
+    for suffix in (".crdownload", ".part"):
+        (folder.path / f"{WHEEL.filename}{suffix}").write_bytes(WHEEL.content[:100])
+    (folder.path / f".{WHEEL.filename}.crdownload").write_bytes(b"")
+    assert folder.files("demo") == []
+    assert list(folder.problems()) == [f"{WHEEL.filename}.crdownload"]
+
+
 def test_a_file_is_checked_alone_when_it_is_asked_for(folder: Folder, monkeypatch):
     from twisted_index.backends.folder import inspection_scheduler as scheduler
 

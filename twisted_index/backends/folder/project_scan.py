@@ -25,6 +25,7 @@ from twisted_index.simple.names import (
     InvalidFilename,
     claimed_project,
     is_temporary,
+    is_unfinished_download,
     looks_like_distribution,
     parse_filename,
 )
@@ -221,7 +222,7 @@ def _add_entry(scan: ProjectScan, project: str, place: _Place) -> None:
         suggested = place.text.lower().strip()
         reason = "Its name resembles a project status, but has no effect."
         scan.problems.append(place.problem(reason, f"Rename it to {suggested} if you meant that."))
-    elif is_temporary(place.text):
+    elif is_temporary(place.text) and not is_unfinished_download(place.text):
         scan.claimed = scan.claimed or claimed_project(place.text) == project
     elif not _add_sidecar(scan, project, place):
         _add_file(scan, project, place)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 UPLOADS_ARE_OFF = "Uploads are turned off here; start the server with --upload to accept them."
-NO_XML_RPC = "XML-RPC is not supported: there is no search."
 _READ_ONLY = (
     "This index can only be read; to publish, put the file into its folder, or start it with --upload."
 )
@@ -23,11 +22,6 @@ SENDING = (b"POST", b"PUT")
 def is_form(content_type: bytes | None) -> bool:
     """Whether a body with this Content-Type is a form that may hold a file."""
     return (content_type or b"").lower().lstrip().startswith(b"multipart/form-data")
-
-
-def is_xml_rpc(content_type: bytes | None) -> bool:
-    """Whether a body with this Content-Type is a call such as `pip search` sends to the URL of an index."""
-    return (content_type or b"").lower().lstrip().startswith(b"text/xml")
 
 
 def method_advice(
@@ -50,8 +44,6 @@ def method_advice(
         uploads: Whether uploads are turned on.
         url: Returns the URL of the index as the client knows it.
     """
-    if method == b"POST" and is_xml_rpc(content_type):
-        return NO_XML_RPC
     if read_only:
         return _READ_ONLY
     endpoint = match_route(segments).endpoint

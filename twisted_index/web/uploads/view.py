@@ -13,12 +13,12 @@ from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred, succeed
 
-from twisted_index.errors import ContentTooLarge, Forbidden, SimpleIndexError, UnsupportedMediaType
+from twisted_index.errors import ContentTooLarge, Forbidden, SimpleIndexError
 from twisted_index.events.webhooks import FileUploaded
 from twisted_index.interfaces import Action
 from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.web.requests.context import MAX_SMALL_BODY
-from twisted_index.web.requests.method_advice import NO_XML_RPC, UPLOADS_ARE_OFF, is_form, is_xml_rpc
+from twisted_index.web.requests.method_advice import UPLOADS_ARE_OFF, is_form
 from twisted_index.web.responses.send import header
 from twisted_index.web.uploads.form_validation import check_action
 from twisted_index.web.uploads.multipart_form import MAX_FORM_OVERHEAD, parse_boundary, too_large
@@ -165,8 +165,6 @@ class UploadView:
             raise Forbidden(UPLOADS_ARE_OFF)
         identity = await self._authorizer.require(request, Action.UPLOAD)
         kind = header(request, b"Content-Type")
-        if is_xml_rpc(kind):
-            raise UnsupportedMediaType(NO_XML_RPC)
         if not is_form(kind) and (action := _action_without_file(request)) is not None:
             # `remove_pkg` of pypiserver clients is a form without a file, with any Content-Type.
             check_action(action)
