@@ -50,7 +50,7 @@ def told(tmp_path: Path) -> set[str]:
     certificate = ServerCertificate(TLSFiles(certificate=str(both), key=str(both)))
     upstream = UpstreamSource([], reactor=Clock(), worker=SynchronousRunner())
     exposition = Exposition(Counters(), [FolderSource(), upstream.counters, certificate])
-    _type, page = exposition.write("", connections=0, projects=0)
+    _type, page = exposition.write("", connections=0, projects=0, files=[certificate.status])
     return set(re.findall(r"^# TYPE (\w+)", page.decode(), re.MULTILINE))
 
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar, runtime_
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from datetime import datetime
     from typing import TypeAlias
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
+    from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus, Sidecar
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class FileBody:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """
-    A file or folder that is not served.
+    A file or folder that is not served, or a file of the server's own that cannot be used.
 
     Attributes:
         path: Relative to its root, printable.
@@ -201,6 +202,13 @@ class IProblemSource(Interface):
 
     def problems() -> MaybeAwaitable[ProblemReport]:
         """Scan the whole source, within the time that a client waits, and report."""
+
+
+class IReloadsFiles(Interface):
+    """A component with files that are read again when they change."""
+
+    def reloaded_files() -> Sequence[ReloadedFile]:
+        """Return those files."""
 
 
 class ILifecycle(Interface):

@@ -74,7 +74,7 @@ def test_a_broken_file_keeps_the_rights_and_is_told_of_once(file, path, events, 
 
     assert file.current() is before
     (event,) = critical(events)
-    assert "The rights are unchanged." in event["log_format"]
+    assert event["effect"] == "The rights are unchanged."
 
 
 def test_a_file_that_is_gone_keeps_the_rights(file, path, events):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
-from tests.kit.rights import basic
+from tests.kit.configured_server import ConfiguredServer
 from twisted_index.access.login_throttle import FREE_FAILURES
 from twisted_index.config.layers import ConfigSources, changed_settings
 from twisted_index.config.reload import ConfigReloader, reloadable
@@ -28,10 +27,8 @@ from twisted_index.config.settings import (
 )
 from twisted_index.errors import ConfigurationError
 from twisted_index.indexes.builder import SourceBuilder
-from twisted_index.service import SimpleIndexService
 from twisted_index.tap import makeService
 from twisted_index.testing import IndexInMemory, MemorySource, RunningIndex, make_wheel
-from twisted_index.testing.reactor_thread import BackgroundReactor
 
 UPSTREAM = 'upstream = "https://example.org/simple"\n'
 
@@ -290,62 +287,9 @@ def test_nothing_that_was_prepared_outlives_a_change_of_policy(tmp_path):
             assert statuses() == [200] * 4
 
 
-class Server:
-    """A server that a configuration file makes, on a reactor of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "index.toml"
-        (folder / "packages").mkdir()
-        self._background: BackgroundReactor | None = None
-
-    def start(self, text: str) -> None:
-        self.path.write_text(self._whole(text))
-        service = makeService({"config": str(self.path)})
-        assert isinstance(service, SimpleIndexService)
-        self._service = service
-        self._background = BackgroundReactor()
-        service._reactor = self._background.reactor
-        self._background.call(service.startService, 20)
-        (address,) = service.addresses
-        self._connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=20)
-
-    def _whole(self, text: str) -> str:
-        return f'path = "packages"\nstate = "none"\nlisten = "tcp:0:interface=127.0.0.1"\n{text}'
-
-    def change(self, text: str) -> None:
-        self.path.write_text(self._whole(text))
-
-    def ask(self, path: str, form: bytes | None = None, user: str | None = None) -> tuple[int, bytes]:
-        if form is None:
-            authorization = {} if user is None else {"Authorization": basic(*user.split(":"))}
-            self._connection.request("GET", path, headers=authorization)
-        else:
-            fields = {"Content-Type": "multipart/form-data; boundary=b"}
-            self._connection.request("POST", path, form, fields)
-        answer = self._connection.getresponse()
-        return answer.status, answer.read()
-
-    def becomes(
-        self, path: str, wanted: Callable[[tuple[int, bytes]], bool], form: bytes | None = None
-    ) -> bool:
-        """Ask until an answer is as wanted."""
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            if wanted(self.ask(path, form)):
-                return True
-        return False
-
-    def stop(self) -> None:
-        if self._background is not None:
-            self._connection.close()
-            self._background.call(self._service.stopService, 20)
-            self._background.stop(20)
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
+def server(tmp_path: Path) -> Iterator[ConfiguredServer]:
+    server = ConfiguredServer(tmp_path)
     yield server
     server.stop()
 

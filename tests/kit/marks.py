@@ -35,6 +35,7 @@ _PLACES = {
     "test_windows.py": "wire",
     "cli/test_prefetch.py": "clients",
     "config/test_reload.py": "wire",
+    "server/test_reload_status.py": "wire",
     "testing/test_kit_fixture.py": "wire",
     "testing/test_kit_running.py": "wire",
     "trust/": "slow",

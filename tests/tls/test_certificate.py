@@ -64,7 +64,7 @@ def logged() -> object:
 
 
 def texts(logged: list[LogEvent]) -> list[str]:
-    found = [event for event in logged if event["log_namespace"].startswith("twisted_index.tls")]
+    found = [event for event in logged if event["log_namespace"].startswith("twisted_index.")]
     return [formatEvent(event) for event in found]
 
 
@@ -94,7 +94,7 @@ def test_a_renewed_pair_is_used_at_the_next_connection(files: Files):
     files.write(AUTHORITY.issue_cert("new.test"))
     assert certificate.context() is not before
     assert certificate.facts().names == ("new.test",)
-    assert certificate.warning() is None
+    assert certificate.status.warning is None
 
 
 @pytest.mark.parametrize("order", ["certificate first", "key first"])
@@ -107,11 +107,13 @@ def test_half_a_pair_leaves_the_one_before_in_force(files: Files, order: str, lo
         write(renewed)
         if number == 0:
             assert certificate.context() is before
-            assert certificate.warning() == "The files of the TLS certificate cannot be used; see the log."
+            assert (
+                certificate.status.warning == "The TLS certificate cannot be used; see the list of problems."
+            )
             assert "does not belong to" in texts(logged)[-1]
             assert "The previous certificate stays in use; it is valid until" in texts(logged)[-1]
     assert certificate.context() is not before
-    assert certificate.warning() is None
+    assert certificate.status.warning is None
     assert "was renewed, and is valid until" in texts(logged)[-1]
 
 
@@ -131,10 +133,10 @@ def test_a_half_written_certificate_leaves_the_one_before_in_force(files: Files,
     whole = files.certificate.read_bytes()
     files.certificate.write_text(damage)
     assert certificate.context() is before
-    assert certificate.warning() is not None
+    assert certificate.status.warning is not None
     files.certificate.write_bytes(whole)
     assert certificate.context() is before
-    assert certificate.warning() is None
+    assert certificate.status.warning is None
 
 
 def test_files_that_are_away_leave_the_certificate_in_force(files: Files):
@@ -142,12 +144,13 @@ def test_files_that_are_away_leave_the_certificate_in_force(files: Files):
     before = certificate.context()
     os.rename(files.key, f"{files.key}.old")
     assert certificate.context() is before
-    assert certificate.warning() is not None
+    assert certificate.status.warning is not None
 
 
 def test_an_end_in_the_past_is_a_warning(files: Files):
     certificate = ServerCertificate(files.files, wall=lambda: 1e12)
-    assert certificate.warning() == "The TLS certificate has expired."
+    certificate.check()
+    assert certificate.status.warning == "The TLS certificate has expired."
 
 
 def test_the_end_is_a_metric(files: Files):

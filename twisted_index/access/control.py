@@ -12,16 +12,17 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
 from twisted_index.access.authorization_header import TOKEN_USER, PresentedCredentials, parse_authorization
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.access.known_identities import IWatchedUsers, KnownIdentities
 from twisted_index.access.rights import default_rights
+from twisted_index.access.token_file import TokenFile
 from twisted_index.access.tokens import identifier_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight
-from twisted_index.errors import ConfigurationError, Unauthorized, Unavailable
+from twisted_index.errors import Unauthorized, Unavailable
+from twisted_index.files.reload_status import ReloadedFile
 from twisted_index.interfaces import (
     ANONYMOUS,
     Action,
@@ -29,20 +30,19 @@ from twisted_index.interfaces import (
     IAccessControl,
     Identity,
     IKnownReaders,
+    IReloadsFiles,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.access.login_throttle import LoginThrottle
     from twisted_index.access.rights_file import IRightsProvider
-    from twisted_index.access.tokens import Token, TokenStore
+    from twisted_index.access.tokens import TokenStore
     from twisted_index.concurrency.fair_queue import QueueKey
     from twisted_index.concurrency.thread_pool import IThreadRunner
-
-_log = Logger()
 
 #: Seconds between checks for a first token.
 _CHECK_SECONDS = 1.0
@@ -152,7 +152,7 @@ class _Attempt:
         return f"token {identifier_of(self.presented.secret)}" if user is None else f"user {user}"
 
 
-@implementer(IAccessControl, IKnownReaders)
+@implementer(IAccessControl, IKnownReaders, IReloadsFiles)
 class AccessControl:
     """
     Users and tokens with their rights.
@@ -182,15 +182,15 @@ class AccessControl:
         self._portal = Portal(_Realm(self._known), [CheckerChain(checkers)]) if checkers else None
         self._logins: FreshSingleFlight[_Attempt, Identity] = FreshSingleFlight(self._log_in, abandon=True)
         self.reader = self._known.reader
+        self._checkers = tuple(checkers)
         self._tokens = tokens
+        self._token_file = None if tokens is None else TokenFile(tokens, worker, clock)
         self._rights = rights
         self._throttle = throttle
-        self._worker = worker
         self._clock = clock
         self._always_users = bool(checkers) or proxies_assert_users
         self._tokens_exist = tokens is not None and tokens.exists()
         self._checked_at = clock.seconds()
-        self._last_error = ""
 
     @property
     def public_read(self) -> bool:
@@ -261,29 +261,20 @@ class AccessControl:
 
     async def _authenticate_token(self, attempt: _Attempt) -> Identity:
         tokens = self._tokens
-        if tokens is None:
+        if tokens is None or self._token_file is None:
             raise Unauthorized("This server has no tokens.")
         # Before the tokens are read, so that a change meanwhile is noticed.
         unchanged = tokens.validity()
-        token = tokens.find(await self._read(tokens), attempt.presented.secret)
+        token = tokens.find(await self._token_file.read(), attempt.presented.secret)
         identity = Identity(token=token.name, token_permissions=token.permissions)
         self._known.remember(attempt.key, identity, lambda: not tokens.has_expired(token) and unchanged())
         return identity
 
-    async def _read(self, tokens: TokenStore) -> Mapping[str, Token]:
-        """Return the tokens, read again if their file has changed."""
-        try:
-            latest = tokens.cached()
-            return await self._worker.run(tokens.read) if latest is None else latest
-        except ConfigurationError as error:
-            # A damaged file must not make a revoked token valid again.
-            if error.message != self._last_error:
-                self._last_error = error.message
-                _log.critical(
-                    "All tokens are rejected until their file is readable. {objection}",
-                    objection=error.message,
-                )
-            raise Unavailable("Tokens cannot be checked right now.") from error
+    def reloaded_files(self) -> Sequence[ReloadedFile]:
+        """See `IReloadsFiles`."""
+        tokens = [self._token_file] if self._has_tokens() else []
+        parts: Sequence[object] = (*self._checkers, self._rights, *tokens)
+        return [part for part in parts if isinstance(part, ReloadedFile)]
 
     def _has_tokens(self) -> bool:
         """Return whether there are tokens, checking once a second until there are."""

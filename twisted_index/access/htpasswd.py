@@ -8,6 +8,7 @@ when it changes, and hashes passwords in threads.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -29,7 +31,8 @@ from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import ConfigurationError, Unavailable
-from twisted_index.files.watched_file import WatchedFile
+from twisted_index.files.reload_status import ReloadStatus
+from twisted_index.files.watched_file import CHECK_TIMEOUT, WatchedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +50,9 @@ T = TypeVar("T")
 #: entry belongs to one hash of the file.
 _CACHE_SECONDS = 60.0
 _MAX_CACHED = 1000
+
+#: Lines with an error that are reported.
+_SHOWN_LINES = 5
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -110,6 +116,9 @@ class HtpasswdChecker:
         worker: Hashes passwords, and reads the file.
         clock: The reactor.
         queue: The queue for hashing; None for one of its own.
+
+    Attributes:
+        status: Whether each line of the file could be used.
     """
 
     credentialInterfaces = (IUsernamePassword,)
@@ -122,8 +131,7 @@ class HtpasswdChecker:
         self._clock = clock
         self._queue = queue or FairQueue(clock)
         self._file = WatchedFile(path, parse_users)
-        self._users: Users | None = None
-        self._last_error = ""
+        self.status = ReloadStatus("file of users", path)
         self._reading: FreshSingleFlight[None, Users] = FreshSingleFlight(self._read)
         self._known = LRU[bytes, float](_MAX_CACHED)
 
@@ -181,6 +189,13 @@ class HtpasswdChecker:
 
     # -- The file
 
+    async def check(self) -> None:
+        """See `ReloadedFile`."""
+        if self._file.cached() is None:
+            # A file that does not answer stays as it was.
+            with contextlib.suppress(WaitedTooLong, Unavailable):
+                await self._reading.run(None).addTimeout(CHECK_TIMEOUT, self._clock)
+
     async def _current(self) -> Users:
         """Return the current users, reading a changed file once for all waiting requests."""
         users = self._file.cached()
@@ -190,31 +205,20 @@ class HtpasswdChecker:
         try:
             users = await self._worker.run(self._file.read)
         except (OSError, ConfigurationError) as error:
-            self._log_error(getattr(error, "strerror", None) or str(error))
+            reason = getattr(error, "strerror", None) or str(error)
+            self.status.fail(f"{self._path}: the users cannot be read: {reason}.", "All users are rejected.")
             raise Unavailable("Passwords cannot be checked right now.") from error
         self._set_users(users)
         return users
 
-    def _log_error(self, error: str) -> None:
-        if error != self._last_error:
-            self._last_error = error
-            _log.critical(
-                "{path}: the users cannot be read, so all are rejected: {objection}",
-                path=self._path,
-                objection=error,
-            )
-
     def _set_users(self, users: Users) -> None:
-        self._last_error = ""
-        if users is not self._users:
-            self._users = users
-            for number, line_error in users.line_errors.items():
-                _log.error(
-                    "{path}: line {number}: {objection}",
-                    path=self._path,
-                    number=number,
-                    objection=line_error,
-                )
+        if not users.line_errors:
+            self.status.succeed()
+            return
+        errors = [f"line {number}: {error}" for number, error in users.line_errors.items()]
+        more = len(errors) - _SHOWN_LINES
+        shown = [*errors[:_SHOWN_LINES], *([f"{more} more"] if more > 0 else [])]
+        self.status.fail(f"{self._path}: {'; '.join(shown)}.", "These lines are left out.")
 
     # -- The password
 

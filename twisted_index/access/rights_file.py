@@ -8,9 +8,12 @@ from twisted.logger import Logger
 
 from twisted_index.access.rights import Rights, parse_rights
 from twisted_index.errors import ConfigurationError
+from twisted_index.files.reload_status import ReloadStatus
 from twisted_index.files.watched_file import WatchedFile
 
 _log = Logger()
+
+_UNCHANGED = "The rights are unchanged."
 
 
 class IRightsProvider(Protocol):
@@ -44,11 +47,14 @@ class RightsFile:
     Raises:
         ConfigurationError: The file is unreadable or invalid. Later, the error of such a file is logged,
             and the rights stay unchanged.
+
+    Attributes:
+        status: Whether the file could be used.
     """
 
     def __init__(self, file: WatchedFile[Rights]) -> None:
         self._file = file
-        self._last_error = ""
+        self.status = ReloadStatus("file of rights", file.path)
         try:
             self._rights = file.read()
         except OSError as error:
@@ -65,26 +71,23 @@ class RightsFile:
             self._read()
         return self._rights
 
+    def check(self) -> None:
+        """See `ReloadedFile`."""
+        self.current()
+
     def _read(self) -> None:
         try:
             rights = self._file.read()
         except ConfigurationError as error:
-            self._log_error(error.message)
+            self.status.fail(error.message, _UNCHANGED)
         except OSError as error:
-            self._log_error(_unreadable(self._file.path, error))
+            self.status.fail(_unreadable(self._file.path, error), _UNCHANGED)
         else:
-            if self._last_error and rights is self._rights:
+            if self.status.succeed() and rights is self._rights:
                 _log.info("{path} is valid again.", path=self._file.path)
-            self._last_error = ""
             if rights is not self._rights:
                 self._rights = rights
                 _log.info("Reloaded the rights: {path}", path=self._file.path)
-
-    def _log_error(self, objection: str) -> None:
-        """Log once why the file cannot be used."""
-        if objection != self._last_error:
-            self._last_error = objection
-            _log.critical("The rights are unchanged. {objection}", objection=objection)
 
 
 def rights_from_bytes(data: bytes, place: str) -> Rights:

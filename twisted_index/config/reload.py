@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted_index.config.layers import changed_settings
 from twisted_index.config.validation import validate_settings
 from twisted_index.errors import ConfigurationError
+from twisted_index.files.reload_status import ReloadStatus
 from twisted_index.files.watched_file import WatchedFile
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _log = Logger()
 
 #: Seconds between checks of the file: every request polls.
 _CHECK_INTERVAL = 1.0
+
+_UNCHANGED = "The settings are unchanged."
 
 
 class ConfigReloader:
@@ -49,6 +52,7 @@ class ConfigReloader:
 
     Attributes:
         settings: The current settings.
+        status: Whether the file could be used.
         apply: Called with changed settings; applies them all, or raises ConfigurationError and applies none.
     """
 
@@ -70,29 +74,34 @@ class ConfigReloader:
         self._file = WatchedFile(path, bytes, stat=stat, wall=wall)
         self._clock = clock
         self._checked_at = float("-inf")
-        self._last_error = ""
+        self.status = ReloadStatus("configuration", path, wall=wall)
 
     def poll(self) -> None:
         """Apply the file if it has changed; checks once a second. Never raises."""
         now = self._clock.seconds()
         if now - self._checked_at >= _CHECK_INTERVAL:
             self._checked_at = now
-            # The error may have been in another file that this one names.
-            if self._last_error or self._file.changed():
-                self._read()
+            self.check()
+
+    def check(self) -> None:
+        """See `ReloadedFile`."""
+        # The error may have been in another file that this one names.
+        if self.status.error is not None or self._file.changed():
+            self._read()
 
     def _read(self) -> None:
         try:
             self._file.read()
             self._apply(self._load())
         except ConfigurationError as error:
-            self._report(error.message)
+            self.status.fail(error.message, _UNCHANGED)
         except OSError as error:
-            self._report(f"{self._file.path}: the configuration cannot be read: {error.strerror}.")
+            self.status.fail(
+                f"{self._file.path}: the configuration cannot be read: {error.strerror}.", _UNCHANGED
+            )
         else:
-            if self._last_error:
+            if self.status.succeed():
                 _log.info("{path} is valid again.", path=self._file.path)
-            self._last_error = ""
 
     def _apply(self, wanted: Settings) -> None:
         """Apply the wanted settings, as far as possible without a restart."""
@@ -116,12 +125,6 @@ class ConfigReloader:
                 names=", ".join(waiting),
             )
         self._wanted, self._waiting = wanted, waiting
-
-    def _report(self, error: str) -> None:
-        """Log an error of the file, once."""
-        if error != self._last_error:
-            self._last_error = error
-            _log.critical("The settings are unchanged. {error}", error=error)
 
 
 def reloadable(running: Settings, wanted: Settings) -> Settings:

@@ -20,6 +20,9 @@ T = TypeVar("T")
 #: Bytes. A file of 100,000 users has 8 million.
 MAX_BYTES = 16_000_000
 
+#: Seconds for which a report on such files waits for one that is read in a thread.
+CHECK_TIMEOUT = 2.0
+
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 
 

@@ -19,12 +19,13 @@ from prometheus_client.exposition import choose_encoder
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
     from prometheus_client.registry import Collector
     from prometheus_client.samples import Sample
 
+    from twisted_index.files.reload_status import ReloadStatus
     from twisted_index.metrics.counters import Counters
 
 _log = Logger()
@@ -50,7 +51,9 @@ class Exposition:
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def write(self, accept: str, *, connections: int, projects: int | None) -> tuple[bytes, bytes]:
+    def write(
+        self, accept: str, *, connections: int, projects: int | None, files: Sequence[ReloadStatus] = ()
+    ) -> tuple[bytes, bytes]:
         """
         Write all metrics. Call it in the reactor.
 
@@ -58,11 +61,12 @@ class Exposition:
             accept: The value of Accept; empty if the request has none.
             connections: Open ones.
             projects: In the project list; None if that is not known now, and then it is left out.
+            files: Those that are read again when they change.
 
         Returns:
             Media type and body.
         """
-        self._state.connections, self._state.projects = connections, projects
+        self._state.connections, self._state.projects, self._state.files = connections, projects, files
         encode, media_type = _encoder(accept)
         return media_type.encode("ascii"), encode(self._registry)
 
@@ -140,11 +144,28 @@ class _State:
 
     connections = 0
     projects: int | None = None
+    files: Sequence[ReloadStatus] = ()
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("twisted_index_http_connections", "Open connections.", self.connections)
         if self.projects is not None:
             yield GaugeMetricFamily("twisted_index_projects", "Projects in the project list.", self.projects)
+        if self.files:
+            yield from self._reloads()
+
+    def _reloads(self) -> Iterator[Metric]:
+        text = "Whether the file could be used when it was read last."
+        successful = GaugeMetricFamily("twisted_index_config_last_reload_successful", text, labels=["file"])
+        text = "When the file could be used last, in seconds since the epoch."
+        moment = GaugeMetricFamily(
+            "twisted_index_config_last_reload_success_timestamp_seconds", text, labels=["file"]
+        )
+        # Files in several folders may have one name: then the worst counts.
+        for name in sorted({status.name for status in self.files}):
+            same = [status for status in self.files if status.name == name]
+            successful.add_metric([name], all(status.error is None for status in same))
+            moment.add_metric([name], min(status.loaded_at for status in same))
+        yield from (successful, moment)
 
 
 class _Counted:

@@ -82,8 +82,8 @@ def build_components(
         ConfigurationError: A setting cannot be applied.
     """
     worker = ThreadPool(reactor, threads=settings.limits.threads, name="index-reader")
-    builder = _Builder(settings, reactor, worker, observer, certificates)
-    return builder.build_read_only(source) if source is not None else builder.build(reloader)
+    builder = _Builder(settings, reactor, worker, observer, certificates, reloader)
+    return builder.build_read_only(source) if source is not None else builder.build()
 
 
 class _Builder:
@@ -94,12 +94,14 @@ class _Builder:
         worker: ThreadPool,
         observer: IIndexObserver | None,
         certificates: Sequence[ServerCertificate],
+        reloader: ConfigReloader | None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._worker = worker
         self._observer = observer
         self._certificates = certificates
+        self._reloader = reloader
         self._collectors: list[Collector] = [*certificates]
         # Outlives reloaded settings, or a change of them would give guesses a fresh start.
         self._throttle = LoginThrottle(reactor)
@@ -108,8 +110,8 @@ class _Builder:
     def build_read_only(self, source: ISource) -> Components:
         return Components((self._worker,), self._resource(source), None, None)
 
-    def build(self, reloader: ConfigReloader | None) -> Components:
-        settings = self._settings
+    def build(self) -> Components:
+        settings, reloader = self._settings, self._reloader
         publishing = settings.uploads
         folder = self._folder(*settings.paths)
         self._collectors.append(folder)
@@ -182,7 +184,8 @@ class _Builder:
             on_uploaded=None if writing is None else writing.webhooks.notify,
             on_rejected=None if observer is None else Observers(observer).rejected,
         )
-        resource.report_warnings(lambda: [certificate.warning() for certificate in self._certificates])
+        files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
+        resource.report_files(lambda: files)
         return resource
 
     def _folder(self, *paths: str) -> FolderSource:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from twisted_index.errors import ConfigurationError
+from twisted_index.files.reload_status import ReloadStatus
 from twisted_index.files.watched_file import WatchedFile
 from twisted_index.tls.key_pair import check_pair, describe_certificate
 
@@ -41,6 +42,7 @@ class ServerCertificate:
     Attributes:
         files: Where it is.
         protocols: Names for ALPN (RFC 7301), preferred first; to be set before it is loaded.
+        status: Whether the files were a pair when they were read last.
     """
 
     def __init__(self, files: TLSFiles, *, wall: Callable[[], float] = time.time) -> None:
@@ -51,7 +53,7 @@ class ServerCertificate:
         self._watched = [WatchedFile(path, bytes) for path in paths if path is not None]
         self._contents: list[bytes] = []
         self._in_force: tuple[ssl.SSLContext, CertificateFacts] | None = None
-        self._problem: str | None = None
+        self.status = ReloadStatus("TLS certificate", files.certificate, wall=wall)
 
     def context(self) -> ssl.SSLContext:
         """
@@ -70,13 +72,16 @@ class ServerCertificate:
         """Return whether the certificate in force has expired; raises as `context` does."""
         return self.facts().not_after <= self._wall()
 
-    def warning(self) -> str | None:
-        """Return what is wrong, for clients who may not see paths; None if nothing is."""
-        if self.has_expired():
-            return "The TLS certificate has expired."
-        return (
-            None if self._problem is None else "The files of the TLS certificate cannot be used; see the log."
-        )
+    def check(self) -> None:
+        """See `files.reload_status.ReloadedFile`."""
+        facts = self.facts()
+        if self.status.error is None and self.has_expired():
+            date = formatdate(facts.not_after, usegmt=True)
+            self.status.fail(
+                f"{self.files.certificate}: the certificate expired on {date}.",
+                "Clients refuse it.",
+                "The TLS certificate has expired.",
+            )
 
     def collect(self) -> Iterator[Metric]:
         """Yield when the certificate expires; see `prometheus_client.registry.Collector`."""
@@ -90,8 +95,7 @@ class ServerCertificate:
     def _current(self) -> tuple[ssl.SSLContext, CertificateFacts]:
         if self._in_force is None or any(file.changed() for file in self._watched):
             self._reload()
-        if self._in_force is None:
-            raise ConfigurationError(self._problem or "")
+        assert self._in_force is not None
         return self._in_force
 
     def _reload(self) -> None:
@@ -106,9 +110,13 @@ class ServerCertificate:
                 if renews:
                     self._report_renewal()
         except ConfigurationError as error:
-            self._report_problem(error.message)
+            if self._in_force is None:
+                raise
+            end = formatdate(self._in_force[1].not_after, usegmt=True)
+            effect = f"The previous certificate stays in use; it is valid until {end}."
+            self.status.fail(error.message, effect)
         else:
-            self._problem = None
+            self.status.succeed()
 
     def _load(self, contents: list[bytes]) -> ssl.SSLContext:
         files = self.files
@@ -135,15 +143,6 @@ class ServerCertificate:
             certificate=self.files.certificate,
             date=formatdate(self.facts().not_after, usegmt=True),
         )
-
-    def _report_problem(self, problem: str) -> None:
-        if problem != self._problem and self._in_force is not None:
-            _log.warn(
-                "{problem} The previous certificate stays in use; it is valid until {date}.",
-                problem=problem,
-                date=formatdate(self._in_force[1].not_after, usegmt=True),
-            )
-        self._problem = problem
 
 
 @contextmanager

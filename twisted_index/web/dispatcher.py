@@ -22,7 +22,7 @@ from twisted_index.errors import (
     Unauthorized,
 )
 from twisted_index.http_semantics.via import remember_via
-from twisted_index.interfaces import ANONYMOUS, Action
+from twisted_index.interfaces import ANONYMOUS, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.config.settings import UploadSettings
     from twisted_index.events.webhooks import FileUploaded
+    from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
     from twisted_index.metrics.counters import Counters
     from twisted_index.web.requests.client_info import ClientInfoReader
@@ -74,7 +75,7 @@ class Environment:
 
     Attributes:
         connections: Returns the number of a site's connections.
-        warnings: Returns what needs attention though the server responds; None is left out.
+        files: Returns the files that are read again, besides those of access control.
         slots: Bounds the number of concurrent uploads.
     """
 
@@ -89,7 +90,7 @@ class Environment:
     client_info: ClientInfoReader
     counters: Counters
     connections: Callable[[], int]
-    warnings: Callable[[], Sequence[str | None]]
+    files: Callable[[], Sequence[ReloadedFile]]
     slots: UploadSlots
     on_uploaded: Callable[[FileUploaded], None] | None
     on_rejected: Callable[[str, str, str], None] | None
@@ -163,7 +164,7 @@ class Dispatcher:
             counters=env.counters,
             collectors=env.collectors,
             connections=env.connections,
-            warnings=env.warnings,
+            files=lambda: (*env.files(), *_files_of(access)),
         )
         legacy_json = LegacyJsonViews(
             source, client_info=env.client_info, public_url=env.public_url, worker=env.worker
@@ -295,6 +296,11 @@ class Dispatcher:
             identity = await guard.require(request, action, route.project)
             private = identity.is_authenticated
         return RequestContext(request=request, route=route, identity=identity, private=private)
+
+
+def _files_of(access: IAccessControl | None) -> Sequence[ReloadedFile]:
+    files = IReloadsFiles(access, None)
+    return () if files is None else files.reloaded_files()
 
 
 def _error_response(error: SimpleIndexError | FirstError, accept: bytes | None) -> Response:

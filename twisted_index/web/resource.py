@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import SimpleIndexError
     from twisted_index.events.webhooks import FileUploaded
+    from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
     from twisted_index.web.responses.response import Headers, Response
     from twisted_index.web.uploads.view import UploadView
@@ -99,7 +100,7 @@ class IndexResource(Resource):
         self.client_info = ClientInfoReader(proxies)
         self.poll: Callable[[], None] | None = None
         self._connections: Callable[[], int] = lambda: 0
-        self._warnings: Callable[[], Sequence[str | None]] = tuple
+        self._files: Callable[[], Sequence[ReloadedFile]] = tuple
         self._started = False
         self._lifecycle = ILifecycle(source, None)
         self._environment = Environment(
@@ -114,7 +115,7 @@ class IndexResource(Resource):
             client_info=self.client_info,
             counters=self.counters,
             connections=lambda: self._connections(),
-            warnings=lambda: self._warnings(),
+            files=lambda: self._files(),
             slots=UploadSlots(PARALLEL_UPLOADS),
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,
@@ -167,9 +168,9 @@ class IndexResource(Resource):
         """Let the metrics show the number of a site's connections."""
         self._connections = connections
 
-    def report_warnings(self, warnings: Callable[[], Sequence[str | None]]) -> None:
-        """Let `/-/health` show what needs attention though the server responds; None is left out."""
-        self._warnings = warnings
+    def report_files(self, files: Callable[[], Sequence[ReloadedFile]]) -> None:
+        """Let `/-/health`, `/-/problems` and the metrics show whether these files could be used."""
+        self._files = files
 
     def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
         """

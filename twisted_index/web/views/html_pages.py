@@ -49,7 +49,7 @@ def problems_page(report: ProblemReport) -> bytes:
         for problem in report.problems
     )
     table = (
-        f"<table>\n<tr><th>File</th><th>Why it is not listed</th><th>What to do</th></tr>\n{rows}\n</table>\n"
+        f"<table>\n<tr><th>File</th><th>What is wrong</th><th>What to do</th></tr>\n{rows}\n</table>\n"
         if report.problems
         else "<p>Every distribution file in the folder is listed.</p>\n"
         if report.complete

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
-from twisted_index.interfaces import IProblemSource, ProblemReport
+from twisted_index.interfaces import IProblemSource, Problem, ProblemReport
 from twisted_index.web.requests.context import HTML, JSON
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
 from twisted_index.web.views.audit_page import write_history_json, write_history_page
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from twisted_index.files.reload_status import ReloadedFile, ReloadStatus
     from twisted_index.interfaces import IAuditLog, ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.exposition import Exposition
@@ -40,7 +43,7 @@ class OperationsViews:
         counters: The counters of the server.
         collectors: Collect metrics besides the counters.
         connections: Returns the number of open connections.
-        warnings: Returns what needs attention though the server responds; None is left out.
+        files: Returns the files that are read again when they change.
     """
 
     def __init__(
@@ -51,14 +54,14 @@ class OperationsViews:
         counters: Counters,
         collectors: Sequence[Collector] = (),
         connections: Callable[[], int],
-        warnings: Callable[[], Sequence[str | None]] = tuple,
+        files: Callable[[], Sequence[ReloadedFile]] = tuple,
     ) -> None:
         self._source = source
         self._audit_log = audit_log
         self._counters = counters
         self._collectors = collectors
         self._connections = connections
-        self._warnings = warnings
+        self._files = files
 
     async def health(self, _context: RequestContext) -> Response:
         """Respond with 200 while every package folder can be read, else with 503."""
@@ -68,21 +71,31 @@ class OperationsViews:
                 "One of the package folders cannot be read right now; see the list of problems."
             )
         health: dict[str, object] = {"status": "ok"}
-        warnings = [warning for warning in self._warnings() if warning is not None]
+        statuses = await self._read_files()
+        warnings = [status.warning for status in statuses if status.warning is not None]
         if warnings:
             health["warnings"] = warnings
         return Response(headers=JSON, body=json.dumps(health).encode() + b"\n")
 
     async def problems(self, context: RequestContext) -> Response:
-        """Respond with the files that are not listed."""
+        """Respond with the files that are not listed, after those of the server that cannot be used."""
         source = IProblemSource(self._source, None)
         report = ProblemReport() if source is None else await result_of(source.problems)
+        files = tuple(map(_problem_of, filter(lambda status: status.error, await self._read_files())))
+        report = replace(report, problems=(*files, *report.problems))
         return negotiate_document(context, problems_json(report), problems_page(report))
 
     async def audit_log(self, context: RequestContext) -> Response:
         """Respond with the latest events of the audit log."""
         events = () if self._audit_log is None else await result_of(self._audit_log.latest, _EVENTS)
         return negotiate_document(context, write_history_json(events), write_history_page(events))
+
+    async def _read_files(self) -> list[ReloadStatus]:
+        """Read the files that have changed, and return the status of each."""
+        files = self._files()
+        for file in files:
+            await result_of(file.check)
+        return [file.status for file in files]
 
     @cached_property
     def _exposition(self) -> Exposition:
@@ -98,10 +111,24 @@ class OperationsViews:
         with contextlib.suppress(SimpleIndexError):
             projects = len((await result_of(self._source.project_list)).value.names)
         media_type, body = self._exposition.write(
-            (context.accept or b"").decode("latin-1"), connections=self._connections(), projects=projects
+            (context.accept or b"").decode("latin-1"),
+            connections=self._connections(),
+            projects=projects,
+            files=await self._read_files(),
         )
         fields = ((b"Content-Type", media_type), (b"Vary", b"Accept"))
         return Response(headers=(*fields, *NO_CACHE, *NOSNIFF), body=body)
+
+
+def _problem_of(status: ReloadStatus) -> Problem:
+    """Make the problem of a file of the server that cannot be used."""
+    error = (status.error or "").removeprefix(f"{status.path}: ")
+    date = datetime.fromtimestamp(int(status.loaded_at), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Problem(
+        path=status.name,
+        reason=f"{error} {status.effect} The file was last without a mistake at {date}.",
+        advice="Correct or restore it; the server reads it again by itself.",
+    )
 
 
 def negotiate_document(context: RequestContext, as_json: bytes, as_html: bytes) -> Response:

@@ -1,0 +1,70 @@
+"""The current tokens: their file, read in a thread when it has changed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import TimeoutError as WaitedTooLong
+
+from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.errors import ConfigurationError, Unavailable
+from twisted_index.files.reload_status import ReloadStatus
+from twisted_index.files.watched_file import CHECK_TIMEOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_index.access.tokens import Token, TokenStore
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+
+_REJECTED = "All tokens are rejected."
+
+
+class TokenFile:
+    """
+    The tokens of a state folder as they are now.
+
+    Args:
+        tokens: Where they are kept.
+        worker: Reads them.
+        clock: The reactor.
+
+    Attributes:
+        status: Whether the file could be used.
+    """
+
+    def __init__(self, tokens: TokenStore, worker: IThreadRunner, clock: IReactorTime) -> None:
+        self._tokens = tokens
+        self._worker = worker
+        self._clock = clock
+        self.status = ReloadStatus("file of tokens", tokens.path)
+        self._checking: FreshSingleFlight[None, object] = FreshSingleFlight(lambda _key: self.read())
+
+    async def read(self) -> Mapping[str, Token]:
+        """
+        Return the tokens, by identifier.
+
+        Raises:
+            Unavailable: The file is damaged, or cannot be read.
+        """
+        try:
+            latest = self._tokens.cached()
+            found = await self._worker.run(self._tokens.read) if latest is None else latest
+        except ConfigurationError as error:
+            # A damaged file must not make a revoked token valid again.
+            self.status.fail(error.message, _REJECTED)
+            raise Unavailable("Tokens cannot be checked right now.") from error
+        if not found and not self._tokens.exists():
+            self.status.fail(f"{self._tokens.path}: the file of tokens is gone.", _REJECTED)
+        else:
+            self.status.succeed()
+        return found
+
+    async def check(self) -> None:
+        """See `ReloadedFile`."""
+        # A file that does not answer stays as it was.
+        with contextlib.suppress(WaitedTooLong, Unavailable):
+            await self._checking.run(None).addTimeout(CHECK_TIMEOUT, self._clock)
