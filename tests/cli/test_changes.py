@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from twisted_index.simple.manifest import parse_line
 from twisted_index.simple.model import ProjectStatus, Status
 from twisted_index.testing import make_sdist, make_wheel
 
@@ -50,8 +51,9 @@ def test_a_release_is_deleted_after_a_look(console: Console):
 
     console.run("delete", "demo==1.0", "--reason=leaked")
     assert console.files() == []
-    tomb = console.path / "demo" / f"{WHEEL.filename}.deleted"
-    assert tomb.read_text().endswith("(console): leaked\n")
+    lines = (console.path / "demo" / ".deleted").read_bytes().splitlines()
+    assert {parse_line(line).name for line in lines} == {WHEEL.filename, SDIST.filename}
+    assert all(line.endswith(b"(console): leaked") for line in lines)
     assert len(console.events()) == 2
 
 
@@ -78,7 +80,7 @@ def test_folder_and_state_come_from_the_environment_too(console: Console, monkey
 def test_several_folders_are_changed_alike(console: Console, tmp_path: Path):
     WHEEL.write_to(tmp_path / "second")
     console.run("delete", WHEEL.filename, path=[console.path, tmp_path / "second"])
-    assert [path.name for path in (tmp_path / "second").iterdir()] == [f"{WHEEL.filename}.deleted"]
+    assert [path.name for path in (tmp_path / "second").rglob("*")] == ["demo", ".deleted"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -42,7 +42,7 @@ def test_the_newest_releases_stay(console: Console):
     assert versions(console) == ["1.10", "2.0a1"]
     assert console.files("other") == ["other-1.0.tar.gz"]
     assert [action for action, _ in console.events()] == ["delete"] * 4
-    assert (console.path / "acme-tool" / "acme_tool-1.0.tar.gz.deleted").is_file()
+    assert b"  acme_tool-1.0.tar.gz  by " in (console.path / "acme-tool" / ".deleted").read_bytes()
 
 
 def test_what_is_young_stays_too(console: Console):

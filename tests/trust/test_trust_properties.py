@@ -131,6 +131,7 @@ CLAIMS = [
     "{name}/.archived",
     "{name}/.deprecated",
     "{name}/{name}-1.0.tar.gz.deleted",
+    "{name}/.deleted",
     "{name}/{name}-2.0-py3-none-any.whl",
     "{upper}/{name}-2.0.zip",
     "{name}-1.0.tar.gz.sha256",

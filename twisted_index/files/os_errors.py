@@ -37,7 +37,7 @@ def out_of_resources_error() -> OutOfResources:
 
 
 def public_read_error(
-    error: OSError, shown: str, what: str | None = None
+    error: OSError, shown: str, what: str | None = None, advice: str | None = None
 ) -> UnreadableFolder | OutOfResources:
     """
     Translate the error of an unreadable folder.
@@ -46,6 +46,7 @@ def public_read_error(
         error: From the system.
         shown: The folder, printable.
         what: Subject of the public message; by default the folder.
+        advice: What to do; by default what the error suggests.
 
     Returns:
         `OutOfResources` if the folder is not to blame.
@@ -53,7 +54,10 @@ def public_read_error(
     if error.errno in RESOURCE_ERRNOS:
         return out_of_resources_error()
     return UnreadableFolder(
-        what or f"The folder {shown}", display_path=shown, reason=error_text(error), advice=_advice(error)
+        what or f"The folder {shown}",
+        display_path=shown,
+        reason=error_text(error),
+        advice=advice or _advice(error),
     )
 
 

@@ -107,7 +107,8 @@ def check(root: Path) -> dict[str, str]:
             assert signature is None or signature.read_text() == digest(path)
         else:
             assert name.startswith(".") or name.endswith(MARKS)
-            assert path.suffix in MARKS or name in {f".{status.value}" for status in Status}
+            statuses = {f".{status.value}" for status in Status}
+            assert path.suffix in MARKS or name == ".deleted" or name in statuses
     assert not any(path.name == ".uploads" for path in root.rglob("*"))
     page = listed(root)
     for name, sha256 in page.items():

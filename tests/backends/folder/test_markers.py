@@ -8,8 +8,9 @@ import pytest
 
 from tests.kit.at_once import answer
 from tests.kit.folder_store import Shop
-from twisted_index.backends.folder import markers
+from twisted_index.backends.folder import markers, tombstones
 from twisted_index.errors import BadRequest, Conflict, NotFound, Unavailable
+from twisted_index.simple.manifest import find_names, parse_line
 from twisted_index.simple.model import ProjectStatus, Sidecar, Status, Yanked
 from twisted_index.testing import make_sdist, make_wheel
 
@@ -23,6 +24,11 @@ def full(shop: Shop) -> Shop:
     for made in (WHEEL, SDIST, LATER):
         shop.publish(made)
     return shop
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names that the tombstones of a folder take."""
+    return [name.decode() for name in find_names((folder / ".deleted").read_bytes())]
 
 
 def yanked(shop: Shop) -> dict[str, str]:
@@ -99,9 +105,9 @@ def test_a_deleted_file_is_gone_with_all_that_spoke_of_it(shop: Shop):
     assert shop.files() == {}
     assert shop.read(WHEEL.filename) is None
     assert shop.read(WHEEL.filename, Sidecar.SIGNATURE) is None
-    tomb = shop.path / "demo" / f"{WHEEL.filename}.deleted"
-    assert shop.tree() == [f"demo/{tomb.name}"]
-    assert " by alice" in tomb.read_text()
+    assert shop.tree() == ["demo/.deleted"]
+    line = parse_line((shop.path / "demo" / ".deleted").read_bytes())
+    assert (line.name, line.size, line.note) == (WHEEL.filename, WHEEL.size, "by alice")
     with pytest.raises(Conflict, match="stays taken"):
         shop.publish(WHEEL)
 
@@ -113,8 +119,10 @@ def test_it_is_deleted_in_every_root_and_spelling(tmp_path: Path, open_shop):
     shop = open_shop(tmp_path / "first", tmp_path / "second")
     shop.do("delete", "demo", WHEEL.filename)
     assert shop.files() == {}
-    assert shop.tree() == [f"{WHEEL.filename}.deleted"]
-    assert [path.name for path in (tmp_path / "second" / "Demo").iterdir()] == [f"{other.filename}.deleted"]
+    assert shop.tree() == ["demo/.deleted"]
+    assert names_in(tmp_path / "first" / "demo") == [WHEEL.filename]
+    assert [path.name for path in (tmp_path / "second" / "Demo").iterdir()] == [".deleted"]
+    assert names_in(tmp_path / "second" / "Demo") == [other.filename]
 
 
 def test_where_a_root_may_not_be_changed_nothing_is_deleted(
@@ -135,14 +143,14 @@ def test_a_deletion_that_fails_is_taken_back(tmp_path: Path, open_shop, monkeypa
     for root in ("first", "second"):
         WHEEL.write_to(tmp_path / root / "demo")
     shop = open_shop(tmp_path / "first", tmp_path / "second")
-    put = markers.write_atomically
+    put = tombstones.write_atomically
 
     def full_disk(root: bytes, path: bytes, content: bytes) -> None:
         if b"/first" in path:
             raise OSError(28, "No space left on device")
         put(root, path, content)
 
-    monkeypatch.setattr(markers, "write_atomically", full_disk)
+    monkeypatch.setattr(tombstones, "write_atomically", full_disk)
     with pytest.raises(Exception, match="no space left"):
         shop.do("delete", "demo", WHEEL.filename)
     assert shop.files() == {WHEEL.filename: WHEEL.sha256}

@@ -169,12 +169,22 @@ class BlockingStore:
         event = self._event(by, "upload", distribution.project, distribution.filename, "signature")
         return ChangeResult(names=(distribution.filename,), events=(event,))
 
-    def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> ChangeResult:
-        """See `IStore.delete`; may raise LockHeld."""
+    def delete(
+        self,
+        project: str,
+        filename: str,
+        *,
+        by: str,
+        reason: str = "",
+        digest_of: Callable[[ScannedFile], str | None] = lambda _entry: None,
+    ) -> ChangeResult:
+        """See `IStore.delete`; `digest_of` returns what is known of a file. May raise LockHeld."""
         when = self._now()
         return self._change(
             project,
-            lambda inventory: plan_delete(inventory, filename, by=by, when=when, reason=reason),
+            lambda inventory: plan_delete(
+                inventory, filename, by=by, when=when, reason=reason, digest_of=digest_of
+            ),
             by,
             "delete",
             reason,

@@ -10,16 +10,17 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.project_scan import DELETED, scan_project
+from twisted_index.backends.folder.project_scan import scan_project
 from twisted_index.backends.folder.root_scan import entries_of, read_root
+from twisted_index.backends.folder.tombstones import has_equivalent, is_equivalent
 from twisted_index.errors import Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import StatValidator
 from twisted_index.simple.model import Status
-from twisted_index.simple.names import InvalidFilename, normalize, parse_filename, version_sort_key
+from twisted_index.simple.names import normalize, version_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
     from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
@@ -38,13 +39,13 @@ class Inventory:
     Attributes:
         project: The normalized project name.
         root: The first root, where new files go.
-        entries: Entries of the first root for the project; None if it has none.
+        parts: Each root's entries for the project; roots without any are absent.
         scan: The scan over all roots.
     """
 
     project: str
     root: bytes
-    entries: ProjectEntries | None
+    parts: Mapping[bytes, ProjectEntries]
     scan: ProjectScan
 
     @property
@@ -53,20 +54,27 @@ class Inventory:
         return self.scan.claimed
 
     @property
-    def project_folder(self) -> bytes | None:
-        """The project's folder in the first root, in any spelling; None without one."""
-        return choose_folder(self.root, self.project, self.entries)
-
-    @property
     def folder_path(self) -> bytes:
         """The project's folder in the first root, or the path at which to create it."""
-        return self.project_folder or os.path.join(self.root, os.fsencode(self.project))
+        return self.folder_in(self.root)
+
+    def folder_in(self, root: bytes) -> bytes:
+        """Return the project's folder in a root, in any spelling, or the path at which to create it."""
+        folder = choose_folder(root, self.project, self.parts.get(root))
+        return folder or os.path.join(root, os.fsencode(self.project))
 
     @property
     def target(self) -> bytes:
-        """The folder for a new file: the project's folder, or the root if its files lie there."""
-        is_flat = self.entries is not None and not self.entries.folders and bool(self.entries.files)
-        return self.root if is_flat else self.folder_path
+        """
+        The folder for a new file: the root if all of the project's files in it lie flat, else its folder.
+
+        A flat project may have a folder nevertheless, for its status and its tombstones.
+        """
+        part = self.parts.get(self.root)
+        if part is None or not part.files:
+            return self.folder_path
+        folders = {entry.folder for entry in self.scan.entries if entry.root == self.root}
+        return self.root if folders <= {self.root} else self.folder_path
 
     def equivalents_of(self, distribution: Distribution) -> list[ScannedFile]:
         """Return the files that installers treat as this distribution, in order of precedence."""
@@ -79,8 +87,19 @@ class Inventory:
         return [entry for entry in self.scan.entries if version_sort_key(entry.distribution.version) == key]
 
     def was_deleted(self, distribution: Distribution) -> bool:
-        """Return whether a tombstone occupies the file name."""
-        return any(self._is_equivalent(name, distribution) for name in self.scan.deleted)
+        """
+        Return whether a tombstone occupies the file name, in any spelling.
+
+        Raises:
+            OSError: The tombstones cannot be read.
+        """
+        if any(is_equivalent(name, distribution) for name in self.scan.deleted):
+            return True
+        return any(has_equivalent(path, distribution) for path in self.scan.tombstones)
+
+    def is_hidden(self, entry: ScannedFile) -> bool:
+        """Return whether a tombstone names just this file."""
+        return entry.distribution.filename in self.scan.deleted
 
     def sidecars_of(self, filename: str, suffix: str) -> list[bytes]:
         """Return the paths of a file's sidecars with this suffix, in all roots."""
@@ -92,12 +111,6 @@ class Inventory:
         return sorted(
             path for path in self.scan.sidecars if os.fsdecode(os.path.basename(path)) in STATUS_MARKS
         )
-
-    def _is_equivalent(self, filename: str, distribution: Distribution) -> bool:
-        try:
-            return parse_filename(filename, self.project).identity == distribution.identity
-        except InvalidFilename:
-            return False
 
 
 class InventoryReader:
@@ -122,12 +135,11 @@ class InventoryReader:
         """
         try:
             readings = [self._root(root) for root in self.roots]
-            scan = scan_project(project, entries_of(project, readings), self._validator, {})
+            parts = entries_of(project, readings)
+            scan = scan_project(project, parts, self._validator)
         except OSError as error:
             raise Unavailable("The package folder cannot be read right now.") from error
-        return Inventory(
-            project=project, root=self.roots[0], entries=readings[0].projects.get(project), scan=scan
-        )
+        return Inventory(project=project, root=self.roots[0], parts=dict(parts), scan=scan)
 
     def folder_of(self, project: str) -> bytes | None:
         """Find the project's folder in the first root."""
@@ -159,6 +171,3 @@ def choose_folder(root: bytes, project: str, part: ProjectEntries | None) -> byt
         return None
     normalized = os.fsencode(normalize(project))
     return os.path.join(root, normalized if normalized in part.folders else part.folders[0])
-
-
-__all__ = ["DELETED", "STATUS_MARKS", "YANKED", "Inventory", "InventoryReader", "choose_folder"]

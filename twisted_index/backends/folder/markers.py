@@ -1,5 +1,5 @@
 """
-Yanks, tombstones and project statuses, stored as small text files. Blocking.
+Changes of what lies in the roots already: yanks, deletions, project statuses. Blocking.
 
 A change is a plan of ordered steps. If the process dies after any of them, no withdrawn file is listed,
 and repeating the change completes it.
@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.inventory import DELETED, YANKED
+from twisted_index.backends.folder.inventory import YANKED
+from twisted_index.backends.folder.project_scan import DELETED
+from twisted_index.backends.folder.tombstones import TOMBSTONES, Tombstone
 from twisted_index.errors import BadRequest, NotFound, Unavailable
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
+from twisted_index.files.locks import LockHeld
+from twisted_index.simple.manifest import ManifestLine
 from twisted_index.simple.model import ProjectStatus, Sidecar, Status
 from twisted_index.simple.names import InvalidFilename, parse_filename
 
@@ -54,7 +58,7 @@ class Plan:
         try:
             for step in self.steps:
                 step()
-        except OSError:
+        except (OSError, LockHeld):
             for step in self.undo:
                 with contextlib.suppress(OSError):
                     step()
@@ -102,7 +106,15 @@ def plan_unyank(inventory: Inventory, *, version: str | None, filename: str | No
     return Plan(steps=tuple(_removals(paths)), names=tuple(name for name, marked in marks.items() if marked))
 
 
-def plan_delete(inventory: Inventory, filename: str, *, by: str, when: datetime, reason: str = "") -> Plan:
+def plan_delete(
+    inventory: Inventory,
+    filename: str,
+    *,
+    by: str,
+    when: datetime,
+    reason: str = "",
+    digest_of: Callable[[ScannedFile], str | None] = lambda _entry: None,
+) -> Plan:
     """
     Plan to delete a file from all roots, in any spelling.
 
@@ -111,12 +123,12 @@ def plan_delete(inventory: Inventory, filename: str, *, by: str, when: datetime,
     Raises:
         NotFound: There is no such file.
         Unavailable: A folder is read-only.
+        OSError: The tombstones cannot be read.
     """
     entries = _equivalents(inventory, filename)
     if not entries:
         raise _not_found(filename)
-    record = f"{when:%Y-%m-%dT%H:%M:%SZ} by {by}" + (f": {reason}" if reason else "")
-    tombstones = {entry.path + DELETED.encode(): entry for entry in entries}
+    note = f"by {by}" + (f": {reason}" if reason else "")
     sidecars = [
         path
         for entry in entries
@@ -127,18 +139,44 @@ def plan_delete(inventory: Inventory, filename: str, *, by: str, when: datetime,
         }
         if os.path.lexists(path)
     ]
-    paths = [*(entry.path for entry in entries), *sorted(set(sidecars))]
+    files = [entry.path for entry in entries]
+    paths = [*files, *sorted(set(sidecars))]
     _check_writable(map(os.path.dirname, paths))
+    steps: list[Step] = []
+    undo: list[Step] = []
     # The served file comes last, otherwise the next equivalent one would be served for a moment.
-    missing = [(path, entry) for path, entry in reversed(tombstones.items()) if not os.path.lexists(path)]
+    for entry in reversed(_without_tombstone(inventory, entries)):
+        folder = inventory.folder_in(entry.root)
+        line = ManifestLine(
+            name=entry.distribution.filename,
+            sha256=digest_of(entry),
+            size=entry.key.size,
+            time=when,
+            note=note,
+        )
+        tombstone = Tombstone(entry.root, os.path.join(folder, TOMBSTONES), line)
+        if not os.path.isdir(folder):
+            _check_writable([entry.root])
+            steps.append(partial(make_folder, entry.root, folder))
+            undo.append(partial(_remove_if_empty, folder))
+        else:
+            _check_writable([folder])
+        steps.append(tombstone.write)
+        undo.append(partial(_take_back, tombstone, files))
     return Plan(
-        steps=(
-            *(partial(write_atomically, entry.root, path, _to_line(record)) for path, entry in missing),
-            *_removals(paths),
-        ),
+        steps=(*steps, *_removals(paths)),
         names=(entries[0].distribution.filename,),
-        undo=tuple(partial(_remove_tombstone, path, entry.path) for path, entry in missing),
+        undo=tuple(reversed(undo)),
     )
+
+
+def _without_tombstone(inventory: Inventory, entries: Iterable[ScannedFile]) -> list[ScannedFile]:
+    """Return the entries whose names have no tombstone in their root, each name once."""
+    missing = {(entry.root, entry.distribution.filename): entry for entry in entries}
+    for path, lookup in inventory.scan.tombstones.items():
+        for name in lookup.found:
+            missing.pop((os.path.dirname(os.path.dirname(path)), name), None)
+    return [entry for entry in missing.values() if not os.path.lexists(entry.path + DELETED.encode())]
 
 
 def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
@@ -175,7 +213,7 @@ def _select(inventory: Inventory, version: str | None, filename: str | None) -> 
         entries = inventory.of_version(version)
     else:
         raise BadRequest("Give a file or a version.")
-    entries = [entry for entry in entries if not inventory.was_deleted(entry.distribution)]
+    entries = [entry for entry in entries if not inventory.is_hidden(entry)]
     if not entries:
         raise _not_found(filename if filename is not None else f"{inventory.project}=={version}")
     files: dict[str, ScannedFile] = {}
@@ -224,13 +262,13 @@ def _removals(paths: Iterable[bytes]) -> list[Step]:
     ]
 
 
-def _remove_tombstone(tombstone: bytes, path: bytes) -> None:
-    """Roll a deletion back, unless the file has been removed already."""
-    if os.path.lexists(path):
-        remove(tombstone)
+def _take_back(tombstone: Tombstone, paths: Iterable[bytes]) -> None:
+    """Roll a deletion back, unless one of the files has been removed already."""
+    if all(map(os.path.lexists, paths)):
+        tombstone.take_back()
 
 
 def _remove_if_empty(folder: bytes) -> None:
-    """Remove a folder that was only created for a status."""
+    """Remove a folder that was only created for a status or a tombstone."""
     with contextlib.suppress(OSError):
         os.rmdir(folder)

@@ -1,7 +1,8 @@
 """
 Finds distributions, source trees and installations in places of a root that are not served.
 
-Blocking; called in a thread, for the problem report.
+Also lines of `.deleted` files that cannot be understood. Blocking; called in a thread, for the problem
+report.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.project_scan import printable_path
+from twisted_index.backends.folder.tombstones import TOMBSTONES, unknown_lines
 from twisted_index.interfaces import Problem
 from twisted_index.simple.names import (
     Distribution,
@@ -90,6 +92,8 @@ class _Walk:
             if os.path.isdir(path):
                 if not os.path.islink(path):
                     self._scan(path, name)
+            elif name == TOMBSTONES:
+                self.problems.append(_homeless_tombstones())
             elif looks_like_distribution(os.fsdecode(name)) and not is_temporary(os.fsdecode(name)):
                 self.problems.append(_unnamed(name))
         for _project, part in sorted(reading.projects.items()):
@@ -109,6 +113,8 @@ class _Walk:
         if (foreign := _find_foreign(display_path, [name for name, _folder in children])) is not None:
             self.problems.append(foreign)
             return
+        if served and any(name == TOMBSTONES for name, _folder in children):
+            self.problems.extend(_unknown_tombstones(path, display_path))
         if not served:
             self._budget -= len(children)
             self.problems.extend(_unserved(display_path, [name for name, folder in children if not folder]))
@@ -165,6 +171,33 @@ def _find_foreign(display_path: bytes, names: Sequence[bytes]) -> Problem | None
     if (installed := _ending(names, b".egg-info", b".egg-link", b"easy-install.pth")) is not None:
         return _installed(display_path, installed)
     return None
+
+
+def _unknown_tombstones(path: bytes, display_path: bytes) -> list[Problem]:
+    """Report the lines of a project's `.deleted` file that take no name."""
+    try:
+        unknown, first = unknown_lines(os.path.join(path, TOMBSTONES))
+    except OSError:
+        # Reported for the whole project.
+        return []
+    if not unknown:
+        return []
+    return [
+        Problem(
+            path=printable_path(os.path.join(display_path, TOMBSTONES)),
+            reason=f"{unknown} of its lines take no name, as they cannot be understood; the first is line"
+            f" {first}.",
+            advice="Write digest, size (- if unknown), time and name; begin comments with #.",
+        )
+    ]
+
+
+def _homeless_tombstones() -> Problem:
+    return Problem(
+        path=os.fsdecode(TOMBSTONES),
+        reason="It is in no project's folder, where it takes no name.",
+        advice="Put each of its lines into the .deleted file of the project's folder.",
+    )
 
 
 def _ending(names: Sequence[bytes], *endings: bytes) -> bytes | None:

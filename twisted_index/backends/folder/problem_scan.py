@@ -153,8 +153,9 @@ class ProblemScan:
 
 
 def _problem_of(error: UnreadableFolder) -> Problem:
-    """Make the problem of a project's folder that cannot be read."""
-    reason = f"This folder cannot be read: {error.reason}; requests for its project get status 503."
+    """Make the problem of a project's folder, or of a file of it, that cannot be read."""
+    what = "folder" if error.display_path.endswith("/") else "file"
+    reason = f"This {what} cannot be read: {error.reason}; requests for its project get status 503."
     return Problem(path=error.display_path, reason=reason, advice=error.advice)
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.folder.project_scan import CLAIMING, QUARANTINE, list_names, printable_path
+from twisted_index.backends.folder.project_scan import CLAIMING, QUARANTINE, list_names, unreadable_error
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import OutOfResources
-from twisted_index.files.os_errors import public_read_error
 from twisted_index.interfaces import Snapshot
 from twisted_index.simple.model import ProjectList
 from twisted_index.simple.names import claimed_project
@@ -213,7 +212,7 @@ def _scan_project(
         try:
             folders.append(_scan_folder(project, path, validator, last))
         except OSError as error:
-            public_error = public_read_error(error, f"{printable_path(folder)}/")
+            public_error = unreadable_error(error, folder)
             if isinstance(public_error, OutOfResources):
                 raise public_error from None
             scan.unreadable[project] = public_error

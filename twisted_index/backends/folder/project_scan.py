@@ -7,12 +7,14 @@ selects those that are listed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat as stat_module
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.inspection_cache import StatKey
+from twisted_index.backends.folder.tombstones import MAX_TOMBSTONES, TOMBSTONES, find_exact, open_tombstones
 from twisted_index.errors import OutOfResources
 from twisted_index.files.os_errors import error_text, public_read_error
 from twisted_index.files.safe_open import open_regular_file
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from twisted_index.backends.folder.root_scan import ProjectEntries
+    from twisted_index.errors import UnreadableFolder
     from twisted_index.files.stamps import StampedStat, StatValidator
 
 #: Suffixes of sidecars.
@@ -45,7 +48,7 @@ _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.AC
 _STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
 _CLAIM = ".claimed"
 #: Files in a project's folder that claim the project without distributions, and the one that hides it.
-CLAIMING = frozenset({*_STATUSES, _CLAIM})
+CLAIMING = frozenset({*_STATUSES, _CLAIM, os.fsdecode(TOMBSTONES)})
 QUARANTINE = f".{Status.QUARANTINED.value}"
 #: Bytes to read of a reason; PEP 592 and PEP 792 set no limit, a page needs one.
 _REASON_BYTES = 4096
@@ -81,6 +84,23 @@ class ScannedFile:
         return printable_path(os.path.relpath(self.path, self.root))
 
 
+class TombstoneLookup(NamedTuple):
+    """
+    A `.deleted` file, and what was looked up in it.
+
+    Attributes:
+        key: Its size and times before it was read.
+        settled: Whether a later change is sure to give another key.
+        names: The file names that were looked up.
+        found: Those that it names.
+    """
+
+    key: StatKey | None
+    settled: bool = False
+    names: frozenset[str] = frozenset()
+    found: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True)
 class ProjectScan:
     """
@@ -92,7 +112,8 @@ class ProjectScan:
         watched: Key of every file that the page depends on, by path (None: absent).
         sidecars: Those of the watched paths that are sidecars or statuses; links are not followed there.
         yanked: Reason by file name.
-        deleted: File names with a tombstone.
+        deleted: Names of files that lie there and have a tombstone, and of `FILE.deleted` files.
+        tombstones: What was looked up in each `.deleted` file, by path.
         documents: Paths of the documents beside a file, by file name and kind.
         sidecar_owners: Printable path of each sidecar, by file name and suffix.
         status: The strictest status found.
@@ -107,6 +128,7 @@ class ProjectScan:
     sidecars: set[bytes] = field(default_factory=set)
     yanked: dict[str, str] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
+    tombstones: dict[bytes, TombstoneLookup] = field(default_factory=dict)
     documents: dict[str, dict[Sidecar, bytes]] = field(default_factory=dict)
     sidecar_owners: dict[tuple[str, str], str] = field(default_factory=dict)
     status: ProjectStatus = field(default_factory=ProjectStatus)
@@ -138,7 +160,7 @@ def scan_project(
     project: str,
     parts: Sequence[tuple[bytes, ProjectEntries]],
     validator: StatValidator,
-    before: Mapping[bytes, StampedStat],
+    before: ProjectScan | None = None,
 ) -> ProjectScan:
     """
     Read everything that the roots hold for a project.
@@ -147,28 +169,72 @@ def scan_project(
         project: The normalized project name.
         parts: Each root's path with its entries for the project, in order.
         validator: Takes the folders' stamps.
-        before: The folders' stamps at the last reading.
+        before: The last scan, of whose stamps and look-ups what still holds is used.
 
     Raises:
-        UnreadableFolder: A folder cannot be read. A missing folder counts as empty.
+        UnreadableFolder: A folder, or its `.deleted` file, cannot be read. A missing folder counts as empty.
         OutOfResources: The server lacks memory or descriptors.
     """
     scan = ProjectScan()
+    stamps = {} if before is None else dict(before.folders)
     for root, part in parts:
         for folder in part.folders:
             path = os.path.join(root, folder)
             try:
-                stamp = validator.stamp(path, before.get(path))
+                stamp = validator.stamp(path, stamps.get(path))
                 names = list_names(path)
             except OSError as error:
-                raise public_read_error(error, f"{printable_path(folder)}/") from None
+                raise unreadable_error(error, folder) from None
             scan.folders.append((path, stamp))
             for name in sorted(names):
                 _add_entry(scan, project, _Place(root, path, name, in_folder=True))
         for name in part.files:
             scan.claimed = True
             _add_entry(scan, project, _Place(root, root, name, in_folder=False))
+    _look_up_tombstones(scan, validator, {} if before is None else before.tombstones)
     return scan
+
+
+def unreadable_error(error: OSError, folder: bytes) -> UnreadableFolder | OutOfResources:
+    """
+    Translate the error of a project's folder, or of its `.deleted` file.
+
+    Args:
+        error: From the system.
+        folder: The name of the folder in its root.
+    """
+    shown = f"{printable_path(folder)}/"
+    if error.filename is not None and os.path.basename(error.filename) == TOMBSTONES:
+        shown += os.fsdecode(TOMBSTONES)
+        advice = f"Make it a readable file of at most {MAX_TOMBSTONES:,} bytes, not a link."
+        return public_read_error(error, shown, f"The file {shown}", advice)
+    return public_read_error(error, shown)
+
+
+def _look_up_tombstones(
+    scan: ProjectScan, validator: StatValidator, before: Mapping[bytes, TombstoneLookup]
+) -> None:
+    """Look up the files that lie there in each `.deleted` file, unless that was done and still holds."""
+    names = frozenset(entry.distribution.filename for entry in scan.entries)
+    for path, lookup in scan.tombstones.items():
+        last = before.get(path, lookup)
+        if not last.settled or last.key != lookup.key:
+            settled = lookup.key is not None and validator.is_settled(lookup.key.ctime_ns)
+            last = TombstoneLookup(lookup.key, settled)
+        scan.tombstones[path] = last = _look_up(path, names, last)
+        scan.deleted |= last.found
+
+
+def _look_up(path: bytes, names: frozenset[str], last: TombstoneLookup) -> TombstoneLookup:
+    """Look up the names that were not looked up last time, when the file was the same."""
+    try:
+        found = find_exact(path, names - last.names)
+    except FileNotFoundError:
+        return last
+    except OSError as error:
+        error.filename = path
+        raise unreadable_error(error, os.path.basename(os.path.dirname(path))) from None
+    return last._replace(names=names, found=found | (last.found & names))
 
 
 def list_names(path: bytes) -> list[bytes]:
@@ -180,17 +246,22 @@ def list_names(path: bytes) -> list[bytes]:
 
     Raises:
         OSError: The folder cannot be read or entered, or is a dangling link: its target may be
-            unmounted for a while, so this is no proof that the project is gone.
+            unmounted for a while, so this is no proof that the project is gone. Or its `.deleted` file
+            cannot be read, so that it is not known what was deleted.
     """
     try:
         os.stat(os.path.join(path, b"."))
-        return os.listdir(path)
+        names = os.listdir(path)
     except NotADirectoryError:
         return []
     except FileNotFoundError:
         if os.path.islink(path):
             raise
         return []
+    if TOMBSTONES in names:
+        with contextlib.suppress(FileNotFoundError), open_tombstones(os.path.join(path, TOMBSTONES)):
+            pass
+    return names
 
 
 class _Place:
@@ -215,12 +286,17 @@ class _Place:
 
 
 def _add_entry(scan: ProjectScan, project: str, place: _Place) -> None:
-    if place.in_folder and place.text in CLAIMING:
+    if place.in_folder and place.name == TOMBSTONES:
+        scan.claimed = True
+        scan.sidecars.add(place.path)
+        key = scan.watched[place.path] = stat_key_no_follow(place.path)
+        scan.tombstones[place.path] = TombstoneLookup(key)
+    elif place.in_folder and place.text in CLAIMING:
         scan.claimed = True
         _add_status(scan, place)
     elif place.in_folder and place.text.lower().strip() in CLAIMING:
         suggested = place.text.lower().strip()
-        reason = "Its name resembles a project status, but has no effect."
+        reason = f"Its name resembles {suggested}, but has no effect."
         scan.problems.append(place.problem(reason, f"Rename it to {suggested} if you meant that."))
     elif is_temporary(place.text) and not is_unfinished_download(place.text):
         scan.claimed = scan.claimed or claimed_project(place.text) == project

@@ -15,7 +15,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionCache, Rejection
+from twisted_index.backends.folder.inspection_cache import (
+    CachedInspection,
+    FileFacts,
+    InspectionCache,
+    Rejection,
+)
 from twisted_index.backends.folder.inspection_scheduler import InspectionScheduler
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import build_page, problems_of, select_files
@@ -40,8 +45,9 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from twisted_index.backends.folder.inspection_cache import FileFacts, StatKey
+    from twisted_index.backends.folder.inspection_cache import StatKey
     from twisted_index.backends.folder.page_builder import ListedFile
+    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import FileBody, IIndexObserver, MaybeAwaitable, Problem
     from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
@@ -186,6 +192,19 @@ class FolderSource:
         folder, name = os.path.split(path)
         return self._cache_thread.run(self._cache.put, folder, [(name, key, CachedInspection(facts))])
 
+    def digest_reader(self, project: str) -> Callable[[ScannedFile], str | None]:
+        """Return a function for any thread that returns the digest of a file, if it is known in memory."""
+        state = self._states.get(project)
+        known_files = {} if state is None else state.known_files
+
+        def digest_of(entry: ScannedFile) -> str | None:
+            known = known_files.get(entry.path)
+            if known is None or known.key != entry.key or not isinstance(known.result, FileFacts):
+                return None
+            return known.result.sha256
+
+        return digest_of
+
     def collect(self) -> Iterator[Metric]:
         """Yield metrics that need no scan; see `prometheus_client.registry.Collector`."""
         from prometheus_client.core import GaugeMetricFamily
@@ -266,9 +285,10 @@ class FolderSource:
         if before is not None and await self._files_are_current(before):
             before.validity.checked_at = started_at
             return before
-        stamps = dict(before.scan.folders) if before is not None else {}
         try:
-            scan = await self._reader.run(scan_project, project, parts, self._validator, stamps)
+            scan = await self._reader.run(
+                scan_project, project, parts, self._validator, None if before is None else before.scan
+            )
         except UnreadableFolder as error:
             self._problem_scan.set_unreadable(project, error)
             raise

@@ -119,7 +119,10 @@ class FolderStore:
 
     async def delete(self, project: str, filename: str, *, by: str) -> None:
         """See `IStore`."""
-        await self._change(project, partial(self._editor.delete, project, filename, by=by))
+        digest_of = self._source.digest_reader(project)
+        await self._change(
+            project, partial(self._editor.delete, project, filename, by=by, digest_of=digest_of)
+        )
 
     async def yank(
         self,

@@ -1,0 +1,246 @@
+"""
+The `.deleted` file of a project's folder: which names are taken by deleted files. Blocking.
+
+It may have a line for each nightly build of years, so a look-up searches its bytes for the few names that lie
+there or are to come, and nothing of it is kept in memory. The lines are those of `simple.manifest`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat as stat_module
+from typing import TYPE_CHECKING
+
+from twisted_index.files.anonymous_file import remove, sync_folder, write_atomically
+from twisted_index.files.locks import LockHeld, try_lock
+from twisted_index.files.safe_open import open_regular_file
+from twisted_index.simple.manifest import MAX_NOTE, find_names, format_line
+from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator, Set
+
+    from twisted_index.simple.manifest import ManifestLine
+    from twisted_index.simple.names import Distribution
+
+TOMBSTONES = b".deleted"
+#: Bytes that are read: a million lines and more. A longer file cannot be searched for each request, and a
+#: part of it would give deleted names free; so the project is unavailable, as if the file were unreadable.
+MAX_TOMBSTONES = 256 << 20
+#: Fits into a processor's cache, and other threads get their turns in between.
+_BLOCK = 64 << 10
+#: Without waiting for the other end of a FIFO, and not through a link.
+_APPEND = os.O_RDWR | sum(
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+)
+#: Up to so many names, searching a block for each of them is faster than splitting it into words.
+_FEW = 8
+#: What stands where a line has its name: after the end of the time.
+_AFTER_TIME = re.compile(rb"Z[ \t]++(\S++)")
+
+
+def open_tombstones(path: bytes) -> io.FileIO:
+    """
+    Open a `.deleted` file for reading.
+
+    Raises:
+        OSError: It is absent, unreadable, a link, no regular file, or too large.
+    """
+    file = open_regular_file(path, follow_links=False)
+    if file is None:
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if os.fstat(file.fileno()).st_size > MAX_TOMBSTONES:
+        file.close()
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return file
+
+
+def find_exact(path: bytes, names: Set[str]) -> frozenset[str]:
+    """
+    Return those of the names that have a line.
+
+    Raises:
+        OSError: See `open_tombstones`.
+    """
+    wanted = {name.encode() for name in names}
+    found: set[bytes] = set()
+    for block in _blocks(path) if wanted else ():
+        if likely := _likely_names(block, wanted):
+            found |= likely.intersection(find_names(block))
+    return frozenset(name.decode() for name in found)
+
+
+def _likely_names(block: bytes, wanted: set[bytes]) -> set[bytes]:
+    """Return at least those of the names that have a line in a block, in half the time of `find_names`."""
+    if len(wanted) <= _FEW:
+        return {name for name in wanted if name in block}
+    return wanted.intersection(_AFTER_TIME.findall(block))
+
+
+def has_equivalent(path: bytes, distribution: Distribution) -> bool:
+    """
+    Return whether a line names a file that installers treat as this distribution, in any spelling.
+
+    Raises:
+        OSError: See `open_tombstones`.
+    """
+    similar = _similar_names(distribution)
+    return any(
+        is_equivalent(name.decode(), distribution)
+        for block in _blocks(path)
+        if (likely := set(similar.findall(block)))
+        for name in likely.intersection(find_names(block))
+    )
+
+
+def unknown_lines(path: bytes) -> tuple[int, int]:
+    """
+    Count the lines that are neither tombstones nor comments (`#`) nor empty.
+
+    Returns:
+        The number of them, and the number of the first one, from 1.
+
+    Raises:
+        OSError: See `open_tombstones`.
+    """
+    unknown = first = before = 0
+    for block in _blocks(path):
+        ends = block.count(b"\n")
+        if len(find_names(block)) < ends + (not block.endswith(b"\n")):
+            lines = enumerate(block.split(b"\n"), before + 1)
+            numbers = [number for number, line in lines if _is_unknown(line)]
+            first = first or next(iter(numbers), 0)
+            unknown += len(numbers)
+        before += ends
+    return unknown, first
+
+
+class Tombstone:
+    """
+    A line that is appended, under the lock of the project.
+
+    Its first byte is written last, when the rest is on disk: what a crash or a full disk leaves of a line
+    begins with a null byte, and takes no name. An editor's last line may lack its end, and counts.
+
+    Args:
+        root: The root that the file lies in.
+        path: The `.deleted` file, in an existing folder.
+        line: What it says.
+    """
+
+    def __init__(self, root: bytes, path: bytes, line: ManifestLine) -> None:
+        self._root = root
+        self._path = path
+        self._line = format_line(line)
+        self._start = -1
+
+    def write(self) -> None:
+        """
+        Append the line, durably.
+
+        Raises:
+            OSError: It was not written; `take_back` removes what there is of it.
+            LockHeld: Another process appends to it.
+        """
+        try:
+            descriptor = os.open(self._path, _APPEND)
+        except FileNotFoundError:
+            self._start = 0
+            write_atomically(self._root, self._path, self._line)
+            return
+        try:
+            self._append(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _append(self, descriptor: int) -> None:
+        # The lock of the project is on a folder, and NFS has none for folders.
+        if not try_lock(descriptor):
+            raise LockHeld
+        status = os.fstat(descriptor)
+        if not stat_module.S_ISREG(status.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), self._path)
+        end = status.st_size
+        if end + len(self._line) >= MAX_TOMBSTONES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), self._path)
+        if end and _read(descriptor, end - 1) != b"\n":
+            _write(descriptor, end, b"\n")
+            end += 1
+        self._start = end
+        _write(descriptor, end + 1, self._line[1:])
+        os.fsync(descriptor)
+        _write(descriptor, end, self._line[:1])
+        os.fsync(descriptor)
+
+    def take_back(self) -> None:
+        """Remove the line, or what was written of it, if it is the last one."""
+        if self._start < 0:
+            return
+        descriptor = os.open(self._path, _APPEND)
+        try:
+            tail = _read(descriptor, self._start)
+            if self._line[1:].startswith(tail[1:]) and tail[:1] in (b"\0", self._line[:1]):
+                os.ftruncate(descriptor, self._start)
+                os.fsync(descriptor)
+            if not os.fstat(descriptor).st_size:
+                remove(self._path)
+                sync_folder(os.path.dirname(self._path))
+        finally:
+            os.close(descriptor)
+
+
+def _read(descriptor: int, start: int) -> bytes:
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.read(descriptor, 2 * MAX_NOTE)
+
+
+def _write(descriptor: int, start: int, data: bytes) -> None:
+    os.lseek(descriptor, start, os.SEEK_SET)
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _is_unknown(line: bytes) -> bool:
+    return bool(line.strip()) and not line.startswith(b"#") and not find_names(line)
+
+
+def _blocks(path: bytes) -> Iterator[bytes]:
+    """Read whole lines, a block of them at a time."""
+    with open_tombstones(path) as file:
+        rest = b""
+        while chunk := file.read(_BLOCK):
+            lines, newline, tail = chunk.rpartition(b"\n")
+            if newline:
+                yield rest + lines + newline
+                rest = tail
+            elif len(rest) < _BLOCK:
+                # What is longer is no line with a name; its middle may be missing.
+                rest += chunk
+        if rest:
+            yield rest
+
+
+def _similar_names(distribution: Distribution) -> re.Pattern[bytes]:
+    """
+    Match at least all spellings of a distribution's name.
+
+    However a version is spelled, it has the same digits other than 0 in the same order (PEP 440).
+    """
+    project = "[-_.]+".join(map(re.escape, distribution.project.split("-")))
+    digits = re.sub(r"[^1-9]", "", distribution.version + distribution.build)
+    other = r"[^\s1-9]*"
+    tags = r"(?:-[^\s-]+){3}" if distribution.kind is DistributionType.WHEEL else ""
+    extension = re.escape(distribution.extension)
+    version = other + other.join(digits) + other
+    return re.compile(rf"Z[ \t]++((?i:{project})-{version}{tags}{extension})(?!\S)".encode())
+
+
+def is_equivalent(name: str, distribution: Distribution) -> bool:
+    """Return whether installers treat a file of this name as the distribution."""
+    try:
+        return parse_filename(name, distribution.project).identity == distribution.identity
+    except InvalidFilename:
+        return False
