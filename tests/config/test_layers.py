@@ -39,6 +39,7 @@ upload = true
 anonymous-upload = true
 max-upload = "1GB"
 overwrite = ["*.dev*", "acme==1.*"]
+keep-prereleases = 5
 on-upload = "https://me:secret@example.org/hook?a=b"
 auth = ["htpasswd:users", "memory:me:secret"]
 rights = "rights.toml"
@@ -151,6 +152,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             anonymous_upload=True,
             max_upload=1_000_000_000,
             overwrite=("*.dev*", "acme==1.*"),
+            keep_prereleases=5,
             on_upload=("https://me:secret@example.org/hook?a=b",),
         ),
         access=AccessSettings(

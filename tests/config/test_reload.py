@@ -223,7 +223,9 @@ def test_policy_uploads_users_and_rights_hold_without_a_restart():
     wanted = replace(
         RUNNING,
         upstreams=replace(RUNNING.upstreams, policy=UpstreamPolicy(upstream_only=("a",))),
-        uploads=UploadSettings(upload=True, max_upload=5, overwrite=("1.*",), on_upload=("http://a/",)),
+        uploads=UploadSettings(
+            upload=True, max_upload=5, overwrite=("1.*",), keep_prereleases=2, on_upload=("http://a/",)
+        ),
         access=AccessSettings(auth=("htpasswd:/b",), rights="/rights", trusted_proxies=("unix",)),
     )
 

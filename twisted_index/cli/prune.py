@@ -12,72 +12,141 @@ from twisted_index.cli.delete import delete_files
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.parsers import duration
 from twisted_index.errors import ConfigurationError, NotFound, UnreadableFolder
-from twisted_index.simple.names import normalize, version_sort_key
+from twisted_index.simple.names import is_prerelease, normalize
+from twisted_index.simple.retention import StoredFile, superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.folder.inventory import Inventory
 
 
 class PruneOptions(ChangeOptions):
     """The options of `prune`."""
 
-    synopsis = "Usage: twisted-index prune --keep N [options] PATTERN"
+    synopsis = "Usage: twisted-index prune --keep N [options] PATTERN..."
     longdesc = (
-        "Of each project whose name matches PATTERN, keeps the newest N releases and every file that is"
-        " younger than --older, and deletes the rest as `delete` does. Without --yes, only prints what it"
-        " would delete."
+        "Of each project that PATTERN matches, keeps the newest N pre- and development releases, every final"
+        " release and every file that is younger than --older, and deletes the rest as `delete` does. PATTERN"
+        " is of project names, of versions, or PROJECT==VERSION, which leaves other versions alone. Without"
+        " --yes, only prints what it would delete."
     )
     optParameters = [  # noqa: RUF012
         ["keep", None, None, "Number of the newest releases to keep, at least 1. Required."],
         ["older", None, "0", "Keep files uploaded less than this long ago, such as 30d."],
+        ["max-delete", None, None, "Delete nothing if it were more files than this, or than 5% of them."],
     ]
-    optFlags = [["yes", "y", "Actually delete."]]  # noqa: RUF012
+    optFlags = [  # noqa: RUF012
+        ["finals", None, "Delete old final releases too; the newest N of them stay."],
+        ["yes", "y", "Actually delete."],
+    ]
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Delete or list old releases; 1 if a project could not be read or a file not deleted."""
+    """Delete or list old releases; 1 if they are too many, or a project not read, or a file not deleted."""
     options = PruneOptions()
-    words = parse_positionals(options, arguments, range(1, 2))
-    if words is None:
+    patterns = parse_positionals(options, arguments, range(1, sys.maxsize))
+    if patterns is None:
         return 0
-    keep, older = _keep(options["keep"]), _older(options["older"])
-    pattern, change = normalize(words[0]), OfflineEdit(options)
-    projects = [project for project in change.blocking_store.projects() if fnmatchcase(project, pattern)]
-    if not projects:
-        raise NotFound(f"No project here matches {words[0]}.")
-    files: list[tuple[str, str]] = []
-    failures = 0
-    for project in projects:
-        try:
-            entries = change.blocking_store.inventory(project).scan.entries
-        except UnreadableFolder as error:
-            failures += 1
-            print(f"twisted-index: {project} is skipped: {error.message}", file=sys.stderr)
-            continue
-        files.extend((project, name) for name in _superseded(entries, keep, time.time() - older))
-    failures += delete_files(change, files, reason="pruned", dry_run=not options["yes"])
-    if not files:
+    keep, older, max_delete = _keep(options["keep"]), _older(options["older"]), options["max-delete"]
+    is_too_many, change = _limit(max_delete), OfflineEdit(options)
+    projects, failures = _read(change, patterns)
+    matched = {project: _matching(patterns, project, files) for project, files in projects.items()}
+    old = [
+        (project, file.filename)
+        for project, files in matched.items()
+        for file in _old(files, keep, finals=bool(options["finals"]))
+        if file.uploaded <= time.time() - older
+    ]
+    total = sum(len(files) for project, files in projects.items() if matched[project])
+    if is_too_many(len(old), total):
+        print(
+            f"twisted-index: nothing was deleted: {len(old)} of {total} files are old, and --max-delete"
+            f" {max_delete} allows fewer.",
+            file=sys.stderr,
+        )
+        return 1
+    failures += delete_files(change, old, reason="pruned", dry_run=not options["yes"])
+    if not old:
         print("There is nothing to delete.")
     elif not options["yes"]:
-        print(f"Nothing was deleted yet: add --yes to delete these {len(files)}.")
+        print(f"Nothing was deleted yet: add --yes to delete these {len(old)}.")
     return 1 if failures else 0
 
 
-def _superseded(entries: Iterable[ScannedFile], keep: int, before: float) -> list[str]:
-    """Return the names of old files of old releases, by the upload times that pages show."""
-    by_version: dict[object, list[ScannedFile]] = {}
-    for entry in sorted(
-        entries, key=lambda entry: version_sort_key(entry.distribution.version), reverse=True
-    ):
-        by_version.setdefault(version_sort_key(entry.distribution.version), []).append(entry)
-    names: dict[object, str] = {}
-    for release in list(by_version.values())[keep:]:
-        for entry in release:
-            if min(entry.key.mtime_ns, entry.key.ctime_ns) / 1e9 <= before:
-                names.setdefault(entry.distribution.identity, entry.distribution.filename)
-    return list(names.values())
+def _read(change: OfflineEdit, patterns: Sequence[str]) -> tuple[dict[str, list[StoredFile]], int]:
+    """
+    Read the projects that patterns may match.
+
+    Returns:
+        The files of each, and the number of projects that cannot be read.
+
+    Raises:
+        NotFound: A pattern matches nothing.
+    """
+    projects: dict[str, list[StoredFile]] = {}
+    failures = 0
+    for project in change.blocking_store.projects():
+        if any(_may_match(pattern, project) for pattern in patterns):
+            try:
+                projects[project] = _listed(change.blocking_store.inventory(project))
+            except UnreadableFolder as error:
+                failures += 1
+                print(f"twisted-index: {project} is skipped: {error.message}", file=sys.stderr)
+    for pattern in () if failures else patterns:
+        if not any(
+            _names(pattern, project) or _matching([pattern], project, files)
+            for project, files in projects.items()
+        ):
+            raise NotFound(f"No {'release' if '==' in pattern else 'project'} here matches {pattern}.")
+    return projects, failures
+
+
+def _listed(inventory: Inventory) -> list[StoredFile]:
+    """Return the files of a project that no tombstone hides; of equal ones the first, which is served."""
+    files: dict[object, StoredFile] = {}
+    for entry in inventory.scan.entries:
+        distribution = entry.distribution
+        if not inventory.is_hidden(entry):
+            file = StoredFile(
+                filename=distribution.filename,
+                version=distribution.version,
+                uploaded=min(entry.key.mtime_ns, entry.key.ctime_ns) / 1e9,
+                yanked=distribution.filename in inventory.scan.yanked,
+            )
+            files.setdefault(distribution.identity, file)
+    return list(files.values())
+
+
+def _old(files: Iterable[StoredFile], keep: int, *, finals: bool) -> list[StoredFile]:
+    """Return the files of superseded releases; finals and pre-releases are counted apart."""
+    files = list(files)
+    old = superseded([file for file in files if is_prerelease(file.version)], keep)
+    if finals:
+        old += superseded([file for file in files if not is_prerelease(file.version)], keep)
+    return old
+
+
+def _matching(patterns: Sequence[str], project: str, files: Iterable[StoredFile]) -> list[StoredFile]:
+    return [file for file in files if any(_matches(one, project, file.version) for one in patterns)]
+
+
+def _matches(pattern: str, project: str, version: str) -> bool:
+    """Return whether a pattern matches a release: by its project, its version, or PROJECT==VERSION."""
+    name, equals, versions = pattern.partition("==")
+    if equals:
+        return fnmatchcase(project, normalize(name)) and fnmatchcase(version, versions)
+    return _names(pattern, project) or fnmatchcase(version, pattern)
+
+
+def _names(pattern: str, project: str) -> bool:
+    return "==" not in pattern and fnmatchcase(project, normalize(pattern))
+
+
+def _may_match(pattern: str, project: str) -> bool:
+    """Return whether to read a project; no version begins with a letter."""
+    name, equals, _versions = pattern.partition("==")
+    return fnmatchcase(project, normalize(name)) or not (equals or pattern[:1].isalpha())
 
 
 def _keep(text: str | None) -> int:
@@ -91,3 +160,14 @@ def _older(text: str) -> float:
         return duration(text)
     except ValueError as error:
         raise ConfigurationError(f"--older: {error}.") from error
+
+
+def _limit(text: str | None) -> Callable[[int, int], bool]:
+    """Return the function of a number and its total that says whether the number is above the limit."""
+    if text is None:
+        return lambda _number, _total: False
+    number, percent = text.removesuffix("%"), text.endswith("%")
+    if not (number.isascii() and number.isdecimal()):
+        raise ConfigurationError(f"--max-delete: {text!r} is neither a number nor a percentage such as 5%.")
+    limit = int(number)
+    return lambda old, total: old * 100 > limit * total if percent else old > limit

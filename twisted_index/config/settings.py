@@ -128,6 +128,8 @@ class UploadSettings:
         max_upload: Bytes of a distribution file; 413 above it.
         overwrite: Patterns (`fnmatch`) of versions whose files may be overwritten, matched against the
             version and against PROJECT==VERSION.
+        keep_prereleases: After an upload, how many of the newest pre- and development releases of its project
+            to keep, the older ones being deleted; None for all.
         on_upload: Webhook URLs.
     """
 
@@ -147,6 +149,7 @@ class UploadSettings:
         UPLOADS,
         split=str.split,
     )
+    keep_prereleases: int | None = setting(None, parsers.count)
     on_upload: tuple[str, ...] = option(
         (), parsers.remote_url, "Webhook URL for each new file; repeat it for more.", UPLOADS, split=str.split
     )

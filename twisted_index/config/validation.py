@@ -29,7 +29,8 @@ def validate_settings(settings: Settings) -> None:
 def _check_uploads(uploads: UploadSettings) -> None:
     if uploads.upload:
         return
-    names = _changed(uploads, UploadSettings(), ("anonymous_upload", "max_upload", "overwrite", "on_upload"))
+    dependent = ("anonymous_upload", "max_upload", "overwrite", "keep_prereleases", "on_upload")
+    names = _changed(uploads, UploadSettings(), dependent)
     if names:
         raise ConfigurationError(f"{names[0]} has no effect without upload.")
 

@@ -144,6 +144,7 @@ class _Builder:
         blocking_store = BlockingStore(
             folder.paths,
             overwrite=settings.uploads.overwrite,
+            keep_prereleases=settings.uploads.keep_prereleases,
             routed_away=routed_away(settings.upstreams, settings.paths),
         )
         store = FolderStore(
@@ -307,6 +308,7 @@ class _Reloadable:
         self.writing.webhooks.set_urls(settings.uploads.on_upload)
         store = self.writing.blocking_store
         store.overwrite, store.routed_away = settings.uploads.overwrite, is_routed_away
+        store.keep_prereleases = settings.uploads.keep_prereleases
         self.resource.serve(source, access, settings.uploads)
         self.settings, self.source, self.access = settings, source, access
 

@@ -90,6 +90,18 @@ def canonical_version(version: str) -> str:
     return canonicalize_version(key) if isinstance(key, Version) else version
 
 
+def public_version(version: str) -> str:
+    """Return the version without its local part (PEP 440), equal for all spellings of one release."""
+    key = version_sort_key(version)
+    return canonical_version(key.public if isinstance(key, Version) else version)
+
+
+def is_prerelease(version: str) -> bool:
+    """Return whether a version is a pre-release or a development release (PEP 440)."""
+    key = version_sort_key(version)
+    return isinstance(key, Version) and key.is_prerelease
+
+
 def sorted_versions(versions: Iterable[str]) -> tuple[str, ...]:
     """
     Order versions, each release once (PEP 700: no duplicates, normal form preferred).

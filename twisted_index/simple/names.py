@@ -16,7 +16,9 @@ from twisted_index.simple._name_claims import claimed_project, is_temporary
 from twisted_index.simple._project_names import is_valid_name, normalize
 from twisted_index.simple._versions import (
     canonical_version,
+    is_prerelease,
     normal_form,
+    public_version,
     sorted_files,
     sorted_versions,
     version_sort_key,
@@ -28,6 +30,7 @@ __all__ = [
     "InvalidFilename",
     "canonical_version",
     "claimed_project",
+    "is_prerelease",
     "is_temporary",
     "is_unfinished_download",
     "is_valid_name",
@@ -35,6 +38,7 @@ __all__ = [
     "normal_form",
     "normalize",
     "parse_filename",
+    "public_version",
     "sorted_files",
     "sorted_versions",
     "version_sort_key",

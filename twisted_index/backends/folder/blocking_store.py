@@ -62,6 +62,7 @@ class BlockingStore:
     Args:
         roots: Absolute paths, in order.
         overwrite: Patterns of versions whose files may be overwritten.
+        keep_prereleases: How many pre-releases of a project to keep after an upload; None for all.
         routed_away: Returns True for a normalized name that is routed to another source, so that a file
             published here would not be served.
         index: The name of the index that serves these folders, for the audit log; empty for the only one.
@@ -69,6 +70,7 @@ class BlockingStore:
 
     Attributes:
         overwrite: May be replaced; applies from the next change on.
+        keep_prereleases: May be replaced; applies from the next upload on.
         routed_away: May be replaced; applies from the next change on.
     """
 
@@ -77,12 +79,14 @@ class BlockingStore:
         roots: Sequence[bytes],
         *,
         overwrite: Sequence[str] = (),
+        keep_prereleases: int | None = None,
         routed_away: Callable[[str], bool] = lambda _project: False,
         index: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reader = InventoryReader(roots)
         self.overwrite = tuple(overwrite)
+        self.keep_prereleases = keep_prereleases
         self.routed_away = routed_away
         self.index = index
         self._now = now

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,13 +22,14 @@ from twisted_index.backends.folder.blocking_store import (
 from twisted_index.backends.folder.publish import Candidate, Preparation
 from twisted_index.backends.folder.spool import Spool, open_spool
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.concurrency.single_flight import SharedResult
+from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
 from twisted_index.errors import BadRequest, NotFound, NotReady, SimpleIndexError, Unavailable
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.locks import LockHeld
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import IStore, StreamingContent
-from twisted_index.simple.names import InvalidFilename, parse_filename
+from twisted_index.simple.names import InvalidFilename, is_prerelease, parse_filename, public_version
+from twisted_index.simple.retention import StoredFile, superseded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import AuditEvent, FileBody, IAuditLog, Upload
-    from twisted_index.simple.model import ProjectStatus
+    from twisted_index.simple.model import File, ProjectStatus
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,6 +79,7 @@ class FolderStore:
         self._worker = worker
         self._audit_log = audit_log
         self._editor = blocking_store or BlockingStore(source.paths, overwrite=overwrite)
+        self._retentions: FreshSingleFlight[tuple[str, str], None] = FreshSingleFlight(self._retain)
         # Serializes the changes of a project, so that waiting ones occupy no threads.
         self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
 
@@ -113,16 +116,21 @@ class FolderStore:
             if upload.index != self._editor.index:
                 raise NotFound(f"There is no index {upload.index} here.")
             digests = await spool.digests()
-            return await self._publish(upload, _candidate(upload, spool, digests["sha256"]))
+            candidate = _candidate(upload, spool, digests["sha256"])
+            published = await self._publish(upload, candidate)
         finally:
             spool.release()
+        if published:
+            # Not awaited: the upload is complete.
+            release = candidate.distribution.project, candidate.distribution.version
+            self._retentions.run(release).addErrback(_log_retention)
+        return published
 
-    async def delete(self, project: str, filename: str, *, by: str) -> None:
-        """See `IStore`."""
+    async def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> None:
+        """See `IStore`; `reason` is recorded."""
         digest_of = self._source.digest_reader(project)
-        await self._change(
-            project, partial(self._editor.delete, project, filename, by=by, digest_of=digest_of)
-        )
+        delete = partial(self._editor.delete, project, filename, by=by, reason=reason, digest_of=digest_of)
+        await self._change(project, delete)
 
     async def yank(
         self,
@@ -218,6 +226,23 @@ class FolderStore:
             file.filename == filename and file.hashes.get("sha256") == candidate.sha256 for file in page.files
         )
 
+    # -- Retention
+
+    async def _retain(self, release: tuple[str, str]) -> None:
+        """Delete the pre-releases of a project that are beyond the number to keep, but not the given one."""
+        project, version = release
+        keep = self._editor.keep_prereleases
+        page = (await result_of(self._source.project_page, project)).value if keep is not None else None
+        if keep is None or page is None:
+            return
+        old = await self._worker.run(_old_prereleases, page.files, keep, version)
+        for file in old:
+            with contextlib.suppress(NotFound):
+                await self.delete(project, file.filename, by="retention", reason=f"keep-prereleases = {keep}")
+        if old:
+            # Observers learn of a change when a page is listed.
+            await result_of(self._source.project_page, project)
+
     # -- One change at a time per project
 
     def _change(self, project: str, change: Callable[[], ChangeResult]) -> Deferred[ChangeResult]:
@@ -249,6 +274,32 @@ class FolderStore:
                 if self._reactor.seconds() > deadline:
                     raise lock_timeout_error() from None
             await deferLater(self._reactor, LOCK_RETRY_DELAY)
+
+
+def _old_prereleases(files: Sequence[File], keep: int, uploaded: str) -> list[StoredFile]:
+    """Return the files of old pre-releases; called in a thread, as a page may have thousands of files."""
+    release = public_version(uploaded)
+    prereleases = [
+        StoredFile(
+            filename=file.filename,
+            version=file.version,
+            uploaded=0.0 if file.upload_time is None else file.upload_time.timestamp(),
+            yanked=file.yanked is not None,
+        )
+        for file in files
+        if is_prerelease(file.version)
+    ]
+    old = superseded(prereleases, keep, latest_uploads=True)
+    return [file for file in old if public_version(file.version) != release]
+
+
+def _log_retention(failure: Failure) -> None:
+    """Log why old pre-releases were not deleted; the next upload tries again."""
+    error = failure.value
+    if isinstance(error, SimpleIndexError):
+        _log.warn("Old pre-releases were not deleted: {error}", error=error.message)
+    elif not isinstance(error, CancelledError):  # as when the server stops
+        _log.failure("Old pre-releases were not deleted", failure=failure)
 
 
 class _Locked:
