@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,8 @@ from twisted_index.server.file_limits import connections_for_nofile_limit, raise
 from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.server.network import lan_addresses
 from twisted_index.server.wiring import build_components, cache_folder
-from twisted_index.web.server.access_log import AccessLog
+from twisted_index.web.server.access_log import STANDARD_OUTPUT, AccessLog
+from twisted_index.web.server.log_formats import FORMATS, TerminalFormat
 from twisted_index.web.server.site import IndexSite
 
 if TYPE_CHECKING:
@@ -57,6 +59,9 @@ class SimpleIndexService(MultiService):
         config_sources: What the settings were read from. If there is a configuration file among them it is
             read again when it has changed; see `config.reload`.
     """
+
+    #: Whether each request is a line on standard output if there is no access log and that is a terminal.
+    shows_requests = False
 
     def __init__(
         self,
@@ -126,8 +131,7 @@ class SimpleIndexService(MultiService):
         most = limits.max_connections or connections_for_nofile_limit()
         self._endpoints = [ServerEndpoint(description, reactor) for description in settings.listen]
         certificates = [endpoint.certificate for endpoint in self._endpoints if endpoint.certificate]
-        log = settings.access_log
-        self._access_log = None if log is None else AccessLog(log, reactor)
+        self._access_log = self._make_access_log()
         self._parts = build_components(
             settings,
             reactor,
@@ -145,6 +149,14 @@ class SimpleIndexService(MultiService):
             fast_path=settings.fast_path,
         )
         self._site.displayTracebacks = settings.display_tracebacks
+
+    def _make_access_log(self) -> AccessLog | None:
+        path = self.settings.access_log
+        if path is not None:
+            return AccessLog(path, self._reactor, FORMATS[self.settings.access_log_format])
+        if self.shows_requests and sys.__stdout__ is not None and sys.__stdout__.isatty():
+            return AccessLog(STANDARD_OUTPUT, self._reactor, TerminalFormat())
+        return None
 
     def _reloader(self) -> ConfigReloader | None:
         layers = self._layers

@@ -179,8 +179,10 @@ class _Server(SimpleIndexService):
     """
     The service as a program of its own: when it cannot start it says why in one line, and exits.
 
-    Inside other programs SimpleIndexService raises what went wrong, as any service does.
+    Inside other programs SimpleIndexService raises what went wrong, as any service does, and shows nothing.
     """
+
+    shows_requests = True
 
     def privilegedStartService(self) -> None:
         """Open the listeners, or exit."""
@@ -229,7 +231,7 @@ def _settings(layers: layers.ConfigSources) -> Settings:
     for path in settings.paths:
         _check_folder(path)
     log = settings.access_log
-    if log is not None and not os.path.isdir(os.path.dirname(log)):
+    if log is not None and log != "-" and not os.path.isdir(os.path.dirname(log)):
         raise ConfigurationError(f"The access log cannot be written: there is no folder for {log!r}.")
     for rule in settings.upstreams.routes:
         if rule.folder is not None:

@@ -29,6 +29,7 @@ listen = ["tcp:9000", 9001]
 rescan = "5m"
 state = "state"
 access-log = "access.log"
+access-log-format = "json"
 add-header = ["X-A: 1", "X-B:2"]
 display-tracebacks = true
 cors = true
@@ -129,6 +130,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         rescan=300.0,
         state=f"{tmp_path}/state",
         access_log=f"{tmp_path}/access.log",
+        access_log_format="json",
         add_headers=((b"X-A", b"1"), (b"X-B", b"2")),
         display_tracebacks=True,
         cors=True,
@@ -201,6 +203,10 @@ def test_nothing_of_settings_is_left_out_of_the_test_above(file):
         for field in dataclasses.fields(pair[0]):
             if field.name != "mode":  # the other two keep nothing, and forbid half of the above
                 assert getattr(pair[0], field.name) != getattr(pair[1], field.name), field.name
+
+
+def test_the_access_log_may_be_standard_output():
+    assert read({"access-log": "-"}).access_log == "-"
 
 
 @pytest.mark.parametrize("mode", ["cache", "proxy", "redirect"])
@@ -474,6 +480,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
         ("listen", [""], "cannot be used"),
         ("state", 1, "not text"),
         ("access-log", False, "not text"),
+        ("access-log-format", "JSON", "not a format"),
         ("cors", "perhaps", "neither true nor false"),
         ("cors", 2, "neither true nor false"),
         ("limits", 3, "[limits]"),

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -9,7 +15,21 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 
 from twisted_index.testing import IndexInMemory, MemorySource
-from twisted_index.web.server.access_log import AccessLog, quote_client, quote_request
+from twisted_index.web.server.access_log import AccessLog
+from twisted_index.web.server.log_formats import JSONFormat, LogFormat, TerminalFormat
+
+#: Beginnings of a line, ends of a string, control sequences, and what is not UTF-8.
+HOSTILE = b'a"\\\n\x1b[2J\x7f\xff\xc3\xa9'
+
+
+def lines_of(tmp_path: Path, log_format: LogFormat, *, aborted: bool = False, user: str = "-") -> str:
+    log = AccessLog(str(tmp_path / "formatted.log"), Clock(), log_format)
+    log.open()
+    head = log.format.request(b"GET", b"/" + HOSTILE, b"HTTP/1.1")
+    fields = log.format.fields(None, HOSTILE)
+    log.write_entry("192.0.2.1", head, 200, 5, fields, began=0.0, aborted=aborted, user=user)
+    log.close()
+    return (tmp_path / "formatted.log").read_text(encoding="ascii")
 
 
 @pytest.fixture
@@ -23,10 +43,10 @@ def log(tmp_path: Path) -> AccessLog:
 def test_an_address_that_is_none_is_a_hyphen(log: AccessLog, tmp_path: Path, host: str):
     log.write_entry(
         IPv4Address("TCP", host, 1),
-        quote_request(b"GET", b"/", b"HTTP/1.1"),
+        log.format.request(b"GET", b"/", b"HTTP/1.1"),
         200,
         5,
-        quote_client(None, b'a"\x1b\xe9'),
+        log.format.fields(None, b'a"\x1b\xe9'),
         began=0.0,
     )
     log.close()
@@ -57,3 +77,76 @@ def test_behind_a_trusted_proxy_the_client_is_logged_and_not_the_proxy(server_fa
     server.stop()
     lines = [line for line in log.read_text().splitlines() if "/simple/absent/" in line]
     assert [line.split(" ", 1)[0] for line in lines] == ["203.0.113.7"] * 3
+
+
+def test_a_line_of_json_is_one_object_with_the_names_of_nginx(tmp_path):
+    text = lines_of(tmp_path, JSONFormat(), aborted=True, user="dora \N{SNOWMAN}")
+    assert text.count("\n") == 1
+    assert text[:-1].isprintable()
+    assert json.loads(text) == {
+        "time": "1970-01-01T00:00:00Z",
+        "remote_addr": "192.0.2.1",
+        "remote_user": "dora \N{SNOWMAN}",
+        "request_method": "GET",
+        "request_uri": '/a"\\\n\x1b[2J\x7f\\xff\u00e9',
+        "server_protocol": "HTTP/1.1",
+        "status": 200,
+        "body_bytes_sent": 5,
+        "request_time": 0.0,
+        "http_referer": None,
+        "http_user_agent": 'a"\\\n\x1b[2J\x7f\\xff\u00e9',
+        "aborted": True,
+    }
+
+
+def test_json_has_null_for_no_user(tmp_path):
+    assert json.loads(lines_of(tmp_path, JSONFormat()))["remote_user"] is None
+
+
+def test_no_request_can_control_the_terminal(tmp_path):
+    text = lines_of(tmp_path, TerminalFormat(), aborted=True)
+    assert text.count("\n") == 1
+    assert text[:-1].isprintable()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 192\.0\.2\.1 GET /a\S+ 200 aborted\n", text)
+
+
+@pytest.mark.parametrize("fast_path", ["1", "0"])
+def test_a_hyphen_is_standard_output(server_factory, tmp_path, fast_path):
+    environment = {"TWISTED_INDEX_ACCESS_LOG_FORMAT": "json", "TWISTED_INDEX_FAST_PATH": fast_path}
+    server = server_factory(tmp_path, options=["--access-log", "-"], env=environment)
+    for _ in range(3):
+        server.get("/simple/absent/", headers={"User-Agent": 'a"b'})
+    server.stop()
+    logged = [json.loads(line) for line in server.log.splitlines() if "/simple/absent/" in line]
+    assert [(entry["status"], entry["http_user_agent"]) for entry in logged] == [(404, 'a"b')] * 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_terminal_and_an_access_log_no_requests_are_shown(server_factory, tmp_path):
+    server = server_factory(tmp_path)
+    server.get("/simple/absent/")
+    server.stop()
+    assert "/simple/absent/" not in server.log
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no terminals here")
+def test_a_terminal_shows_each_request(tmp_path):
+    terminal, inner = os.openpty()
+    options = ["--state", "none", "--listen", "tcp:0:interface=127.0.0.1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twisted_index", "serve", str(tmp_path), *options],
+        stdin=subprocess.DEVNULL,
+        stdout=inner,
+        stderr=inner,
+    )
+    os.close(inner)
+    with os.fdopen(terminal, "r", errors="replace") as lines:
+        try:
+            port = next(found[1] for line in lines if (found := re.search(r"Listening on port (\d+)", line)))
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/simple/") as response:
+                response.read()
+            shown = next(line for line in lines if "/simple/ " in line and "pip" not in line)
+        finally:
+            process.terminate()
+            process.wait(15)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d 127\.0\.0\.1 GET /simple/ 200\s*", shown)

@@ -41,6 +41,9 @@ _OWN_FIELDS |= {"date", "etag", "transfer-encoding"}
 #: The ways to serve a project that the folders do not have.
 MODES = ("cache", "proxy", "redirect")
 
+#: The formats of the access log.
+LOG_FORMATS = ("combined", "json")
+
 #: The description of a credential checker for strcred: its type, and a rest that the type interprets.
 _CHECKER = re.compile(r"(?P<type>[A-Za-z][A-Za-z0-9_-]*)(?P<rest>:.*)?", re.ASCII)
 
@@ -231,6 +234,13 @@ def mode(raw: object) -> str:
     """Read the way to serve the projects of an upstream."""
     if raw not in MODES:
         raise ValueError(f"{raw!r} is not a mode; write {', '.join(MODES[:-1])} or {MODES[-1]}")
+    return str(raw)
+
+
+def access_log_format(raw: object) -> str:
+    """Read the format of the access log."""
+    if raw not in LOG_FORMATS:
+        raise ValueError(f"{raw!r} is not a format; write {' or '.join(LOG_FORMATS)}")
     return str(raw)
 
 

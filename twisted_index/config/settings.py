@@ -87,6 +87,11 @@ def path_or_none(folder: str, raw: object) -> str | None:
     return None if raw == "none" else parsers.path(folder, raw)
 
 
+def path_or_output(folder: str, raw: object) -> str:
+    """Parse a path, or a hyphen, which is standard output."""
+    return "-" if raw == "-" else parsers.path(folder, raw)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """
@@ -324,7 +329,8 @@ class Settings:
         listen: Twisted endpoint strings.
         rescan: Seconds after which the files of a page are checked again for in-place rewrites.
         state: Absolute folder of the state; None keeps it in memory.
-        access_log: Absolute path of the access log; None for no access log.
+        access_log: Absolute path of the access log, or `-` for standard output; None for no access log.
+        access_log_format: `combined` or `json`.
         add_headers: Header fields added to every response.
         display_tracebacks: Show tracebacks to clients; for development.
         cors: Let web pages of other sites read the index.
@@ -365,11 +371,12 @@ class Settings:
     )
     access_log: str | None = option(
         None,
-        parsers.path,
-        "Access log, in Combined Log Format. [default: no access log]",
+        path_or_output,
+        "Access log; - is standard output. [default: none, but on a terminal a line per request]",
         relative=True,
         complete="*.log",
     )
+    access_log_format: str = setting("combined", parsers.access_log_format)
     add_headers: tuple[tuple[bytes, bytes], ...] = option(
         (),
         parsers.header_field,

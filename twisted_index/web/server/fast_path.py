@@ -16,6 +16,7 @@ from twisted.web.http import datetimeToString
 from twisted_index.http_semantics.conditional import weak_match
 from twisted_index.interfaces import ANONYMOUS, StreamingContent
 from twisted_index.web.responses.producers import CHUNK_SIZE
+from twisted_index.web.server.log_formats import CombinedFormat
 from twisted_index.web.server.request_head import HeadParser
 
 if TYPE_CHECKING:
@@ -76,7 +77,11 @@ class FastPath:
     ) -> None:
         self._caches = caches
         self._seconds = reactor.seconds
-        self._heads = HeadParser(max_uri=limits.max_uri, max_header=limits.max_header)
+        self._heads = HeadParser(
+            max_uri=limits.max_uri,
+            max_header=limits.max_header,
+            log_format=CombinedFormat() if access_log is None else access_log.format,
+        )
         self._access_log = access_log
         self._count = counters.count
         self._client_info = client_info

@@ -16,12 +16,12 @@ from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
 from twisted_index.web.requests.routes import Endpoint, match_route
 from twisted_index.web.responses.response_cache import negotiate_representation, page_key
-from twisted_index.web.server.access_log import quote_client, quote_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from twisted_index.web.responses.response_cache import Representation
+    from twisted_index.web.server.log_formats import LogFormat
 
 T = TypeVar("T")
 
@@ -117,11 +117,13 @@ class HeadParser:
     Args:
         max_uri: Bytes of the longest plain target.
         max_header: Bytes of the longest plain head.
+        log_format: How the access log has what it logs of a head.
     """
 
-    def __init__(self, *, max_uri: int, max_header: int) -> None:
+    def __init__(self, *, max_uri: int, max_header: int, log_format: LogFormat) -> None:
         self._max_uri = max_uri
         self._max_header = max_header
+        self._log_format = log_format
         self._heads: dict[bytes, RequestHead] = {}
         self._fields: dict[bytes, HeadFields | None] = {}
 
@@ -145,7 +147,7 @@ class HeadParser:
         if fields is None:
             return None
         is_plain_get = match[1] == b"GET" and fields.if_none_match is None and not fields.closes
-        logged = quote_request(match[1], match[2], b"HTTP/1.1")
+        logged = self._log_format.request(match[1], match[2], b"HTTP/1.1")
         page = _page_of(match[2])
         project = _project_of(match[2]) if page is None else page
         return RequestHead(match[1], match[2], page, project, fields, logged, is_plain_get)
@@ -157,7 +159,7 @@ class HeadParser:
         key = fingerprint(rest)
         if key in self._fields:
             return self._fields[key]
-        fields = parse_fields(rest)
+        fields = parse_fields(rest, self._log_format)
         _memoize(self._fields, rest, fields, secret=fields is None or fields.credentials is not None)
         return fields
 
@@ -182,12 +184,13 @@ def _project_of(path: bytes) -> str:
     return route.project if route.endpoint is Endpoint.FILE else ""
 
 
-def parse_fields(rest: bytes) -> HeadFields | None:
+def parse_fields(rest: bytes, log_format: LogFormat) -> HeadFields | None:
     """
     Parse the fields of a head.
 
     Args:
         rest: The data after the request line, from its line end on.
+        log_format: How the access log has what it logs of them.
 
     Returns:
         None unless it is one block of plain fields without repetitions, with a plain Host.
@@ -211,7 +214,7 @@ def parse_fields(rest: bytes) -> HeadFields | None:
         representation=negotiate_representation(accept, fields.get(b"accept-encoding")),
         document=document_format(accept).name,
         if_none_match=fields.get(b"if-none-match"),
-        logged=quote_client(fields.get(b"referer"), fields.get(b"user-agent")),
+        logged=log_format.fields(fields.get(b"referer"), fields.get(b"user-agent")),
         forwarded={name: fields[name] for name in fields.keys() & _FORWARDED},
         credentials=None if authorization is None else fingerprint(authorization),
         remote_user=fields.get(b"x-remote-user"),
