@@ -76,7 +76,7 @@ def finish(process):
             "locked' cannot be read: Permission denied.",
             marks=pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root"),
         ),
-        (["--listen", "foo:8080"], {}, "Cannot listen on 'foo:8080': Unknown endpoint type: 'foo'."),
+        (["--listen", "foo:8080"], {}, "Cannot listen on 'foo:8080': 'foo' is neither an address nor a type"),
         (["--listen", "tcp:notaport"], {}, "Cannot listen on 'tcp:notaport': "),
         (["-p", "99999"], {}, "99999 is not a port"),
         (["--rescan", "soon"], {}, "--rescan: 'soon' is not a duration"),

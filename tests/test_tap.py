@@ -96,6 +96,43 @@ def test_a_port_is_an_endpoint(settings, words):
     assert settings(*words).listen == ("tcp:9000",)
 
 
+@pytest.mark.parametrize(
+    ("written", "endpoint"),
+    [
+        ("127.0.0.1:8080", "tcp:8080:interface=127.0.0.1"),
+        ("localhost:80", "tcp:80:interface=127.0.0.1"),
+        ("[::1]:8080", r"tcp:8080:interface=\:\:1"),
+        ("[fe80::1%eth0]:8080", r"tcp:8080:interface=fe80\:\:1%eth0"),
+        ("[::]:0", r"tcp:0:interface=\:\:"),
+        ("0.0.0.0:8080", "tcp:8080:interface=0.0.0.0"),
+        (":8080", "tcp:8080"),
+        ("*:8080", "tcp:8080"),
+    ],
+)
+def test_an_address_with_a_port_is_an_endpoint(settings, written, endpoint):
+    assert settings("--listen", written).listen == (endpoint,)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("127.0.0.1", "--listen: '127.0.0.1' has no port; write it like 127.0.0.1:8080."),
+        ("localhost", "--listen: 'localhost' has no port; write it like localhost:8080."),
+        ("::1", "--listen: '::1' has no port; write it like [::1]:8080."),
+        ("[::1]", "--listen: '[::1]' has no port; write it like [::1]:8080."),
+        ("1.2.3:80", "--listen: 1.2.3 is not an address."),
+        ("[::1]:70000", "--listen: 70000 is not a port; ports go from 0 to 65535."),
+        (
+            "box.example:8080",
+            "Cannot listen on 'box.example:8080': 'box.example' is neither an address nor a type of endpoint."
+            " Write it like 127.0.0.1:8080, or :8080 for all addresses.",
+        ),
+    ],
+)
+def test_a_place_to_listen_that_cannot_be_one_is_answered_with_its_form(here, written, sentence):
+    assert refusal("--listen", written) == sentence
+
+
 def test_listeners_are_added_up(settings):
     found = settings("--listen", "tcp:1:interface=127.0.0.1", "-p", "2", "--listen", "unix:/tmp/x")
 

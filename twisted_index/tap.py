@@ -45,7 +45,7 @@ _OPTION = re.compile(r"^(  (?:-\w, |    )--([\w-]+))", re.MULTILINE)
 
 _log = Logger()
 
-_EXAMPLE = "tcp:8080:interface=127.0.0.1"
+_EXAMPLE = "127.0.0.1:8080, or :8080 for all addresses"
 _HTTPS_EXAMPLE = "https:8443:certificate=FILE:key=FILE"
 
 
@@ -292,6 +292,8 @@ def _check_endpoint(endpoint: str) -> None:
 def _endpoint_fault(endpoint: str, error: Exception) -> str:
     """Return what an endpoint type raised, in words about the string and not about its code."""
     text = _one_line(error)
+    if text.startswith("Unknown endpoint type"):
+        return f"{endpoint.partition(':')[0]!r} is neither an address nor a type of endpoint"
     if isinstance(error, KeyError) and ":domain=" in endpoint:
         return f"systemd opened no socket named {text}"
     unknown = re.fullmatch(r"\w+\(\) got an unexpected keyword argument ('\w+')", text)

@@ -30,6 +30,11 @@ _BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB"
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 
+#: A port, alone or after an address; IPv6 in brackets (RFC 3986 section 3.2.2).
+_ADDRESS_PORT = re.compile(
+    r"(?:(?P<host>\*|localhost|[0-9.]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\])?:)?(?P<port>-?\d+)", re.ASCII
+)
+
 #: RFC 9110 section 5.6.2, token; section 5.5, field-value without obs-text.
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
@@ -122,15 +127,53 @@ def path(folder: str, raw: object) -> str:
 
 
 def endpoint(folder: str, raw: object) -> str:
-    """Read an endpoint string; a bare number is a TCP port, and files of TLS are relative to a folder."""
+    """
+    Read where to listen.
+
+    Args:
+        folder: Absolute; the base of the files of TLS.
+        raw: A port, ADDRESS:PORT, or an endpoint string of Twisted. The address may be `localhost`; `*`, or
+            none before the colon, is every address of IPv4.
+
+    Returns:
+        An endpoint string.
+
+    Raises:
+        ValueError: The port or the address cannot be one.
+    """
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = str(raw)
     value = text(raw).strip()
-    if not re.fullmatch(r"-?\d+", value, re.ASCII):
+    match = _ADDRESS_PORT.fullmatch(value)
+    if match is None:
+        _refuse_bare_address(value)
         return with_absolute_paths(folder, value)
-    if not 0 <= int(value) <= 65535:
-        raise ValueError(f"{value} is not a port; ports go from 0 to 65535")
-    return f"tcp:{int(value)}"
+    if not 0 <= int(match["port"]) <= 65535:
+        raise ValueError(f"{match['port']} is not a port; ports go from 0 to 65535")
+    return f"tcp:{int(match['port'])}{_interface(match['host'] or '*')}"
+
+
+def _interface(host: str) -> str:
+    """Return the parameter of an endpoint string for an address."""
+    if host == "*":
+        return ""
+    try:
+        address = "127.0.0.1" if host == "localhost" else str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        raise ValueError(f"{host} is not an address") from None
+    # Colons separate the parts of an endpoint string.
+    return ":interface=" + address.replace(":", r"\:")
+
+
+def _refuse_bare_address(value: str) -> None:
+    """Raise a ValueError for an address without a port, or an IPv6 address without brackets."""
+    try:
+        bare = value == "localhost" or ipaddress.ip_address(value.strip("[]"))
+    except ValueError:
+        return
+    if bare:
+        shown = "[::1]" if ":" in value else value
+        raise ValueError(f"{value!r} has no port; write it like {shown}:8080")
 
 
 def header_field(raw: object) -> tuple[bytes, bytes]:

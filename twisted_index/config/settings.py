@@ -355,7 +355,7 @@ class Settings:
     listen: tuple[str, ...] = option(
         ("tcp:8080",),
         parsers.endpoint,
-        "Endpoint to listen on, or just a port; repeat it for more. [default: tcp:8080]",
+        "Port, ADDRESS:PORT or Twisted endpoint to listen on; repeat it for more. [default: 8080]",
         split=str.split,
         relative=True,
     )
