@@ -199,6 +199,7 @@ class SimpleIndexService(MultiService):
             lan=lan_addresses(),
             upstreams=self._upstream_lines(),
             uploads=self.settings.uploads.upload,
+            login=self._parts.has_users or not self.settings.uploads.anonymous_upload,
         )
         for line in lines:
             _log.info("{line}", line=line)

@@ -251,6 +251,22 @@ def test_the_line_that_publishes_is_told_where_files_can_be_published():
     assert not any("twine" in one for one in silent)
 
 
+def test_with_uploads_there_is_a_line_for_uv_that_asks_for_the_password():
+    told = startup_banner([], "attic", "http://attic", ["/srv"], uploads=True)
+
+    line = "uv publish --trusted-publishing never --publish-url http://attic/legacy/ dist/*"
+    assert line in [one.strip() for one in told]
+
+
+def test_uploads_without_users_are_given_a_user_and_a_password_that_clients_insist_on():
+    told = startup_banner([], "attic", "http://attic", ["/srv"], uploads=True, login=False)
+
+    assert [one.strip() for one in told if "/legacy/" in one] == [
+        "twine upload --repository-url http://attic/legacy/ -u any -p any dist/*",
+        "uv publish --publish-url http://attic/legacy/ -u any -p any dist/*",
+    ]
+
+
 def test_the_front_page_tells_it_too():
     page = front_page(ProjectList(), "http://attic", uploads=True).decode()
     assert "twine upload --repository-url http://attic/legacy/ dist/*" in page

@@ -71,6 +71,7 @@ def startup_banner(
     lan: Sequence[str] = (),
     upstreams: Sequence[str] | None = None,
     uploads: bool = False,
+    login: bool = True,
 ) -> list[str]:
     """
     Return the lines to log when a server has started.
@@ -85,6 +86,7 @@ def startup_banner(
         lan: This machine's addresses, from `lan_addresses()`; shown for listeners on all addresses.
         upstreams: Lines about the upstreams, from `describe_upstreams`; None without upstreams.
         uploads: Whether files can be published.
+        login: Whether that needs a user.
     """
     here = "this folder" if len(paths) == 1 else "these folders"
     urls = _urls(listeners, hostname, public_url, lan)
@@ -94,7 +96,8 @@ def startup_banner(
         *_usage(urls),
     ]
     if uploads:
-        lines.extend(f"    {install_commands(url).twine}" for url in urls)
+        publish = (install_commands(url, login=login) for url in urls)
+        lines.extend(f"    {text}" for line in publish for text in (line.twine, line.uv_publish))
     if upstreams is not None:
         lines.extend(upstreams)
     elif paths:

@@ -1,4 +1,4 @@
-"""The commands that install from an index, and the one that publishes to it. Pure."""
+"""The commands that install from an index, and those that publish to it. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import ipaddress
 import shlex
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+#: For servers that take uploads from everyone.
+_ANY = " -u any -p any"
+_ASK = " --trusted-publishing never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,27 +21,33 @@ class InstallCommands:
         pip: The pip command.
         uv: The uv command.
         twine: The twine command that publishes.
+        uv_publish: The uv command that publishes.
     """
 
     pip: str
     uv: str
     twine: str
+    uv_publish: str
 
 
-def install_commands(url: str) -> InstallCommands:
+def install_commands(url: str, *, login: bool = True) -> InstallCommands:
     """
     Return the commands for an index at a URL.
 
     Args:
         url: Where the index is mounted, without `/simple/`; http or https.
+        login: Whether uploads need a user. twine and uv send none without a user and a password.
     """
     index = shlex.quote(f"{url.rstrip('/')}/simple/")
+    legacy = shlex.quote(f"{url.rstrip('/')}/legacy/")
     trusted = _trusted_host(url)
     trust = f" --trusted-host {shlex.quote(trusted)}" if trusted else ""
     return InstallCommands(
         pip=f"pip install --index-url {index}{trust} NAME",
         uv=f"uv pip install --default-index {index} NAME",
-        twine=f"twine upload --repository-url {shlex.quote(url.rstrip('/') + '/legacy/')} dist/*",
+        twine=f"twine upload --repository-url {legacy}{'' if login else _ANY} dist/*",
+        # uv asks for a password only if it is not to look for a CI service that vouches for it.
+        uv_publish=f"uv publish{_ASK if login else ''} --publish-url {legacy}{'' if login else _ANY} dist/*",
     )
 
 
