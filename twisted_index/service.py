@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import Logger
 
 from twisted_index.config.reload import ConfigReloader
+from twisted_index.errors import SimpleIndexError
 from twisted_index.server.banner import (
     Listener,
     cleartext_password_warning,
@@ -28,6 +30,7 @@ from twisted_index.server.banner import (
 from twisted_index.server.file_limits import connections_for_nofile_limit, raise_nofile_limit
 from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.server.network import lan_addresses
+from twisted_index.server.state_folder import state_fault
 from twisted_index.server.wiring import build_components, cache_folder
 from twisted_index.web.server.access_log import STANDARD_OUTPUT, AccessLog
 from twisted_index.web.server.log_formats import FORMATS, TerminalFormat
@@ -60,8 +63,9 @@ class SimpleIndexService(MultiService):
             read again when it has changed; see `config.reload`.
     """
 
-    #: Whether each request is a line on standard output if there is no access log and that is a terminal.
-    shows_requests = False
+    #: Whether this is a program of its own, whose output people watch: without an access log a terminal shows
+    #: each request, and the projects are counted at the start.
+    stands_alone = False
 
     def __init__(
         self,
@@ -154,7 +158,7 @@ class SimpleIndexService(MultiService):
         path = self.settings.access_log
         if path is not None:
             return AccessLog(path, self._reactor, FORMATS[self.settings.access_log_format])
-        if self.shows_requests and sys.__stdout__ is not None and sys.__stdout__.isatty():
+        if self.stands_alone and sys.__stdout__ is not None and sys.__stdout__.isatty():
             return AccessLog(STANDARD_OUTPUT, self._reactor, TerminalFormat())
         return None
 
@@ -203,6 +207,13 @@ class SimpleIndexService(MultiService):
         )
         for line in lines:
             _log.info("{line}", line=line)
+        if self.settings.state is not None:
+            fault = state_fault(self.settings.state)
+            if fault is not None:
+                _log.warn("{fault}", fault=fault)
+        if self.stands_alone and self._parts.folder is not None:
+            counting = Deferred.fromCoroutine(self._parts.folder.count_projects())
+            counting.addCallbacks(_log_projects, _ignore_count)
         for endpoint in self._endpoints:
             endpoint.report_warning()
         warning = cleartext_password_warning(listening)
@@ -281,6 +292,16 @@ class SimpleIndexService(MultiService):
             self._reactor.callFromThread(self._access_log.reopen)
         if callable(self._before):
             self._before(number, frame)
+
+
+def _log_projects(number: int) -> None:
+    projects = "1 project" if number == 1 else f"{number} projects"
+    _log.info("{projects} in all; files that are left out are listed at /-/problems", projects=projects)
+
+
+def _ignore_count(failure: Failure) -> None:
+    """Ignore that the projects cannot be counted: an unreadable folder has been logged."""
+    failure.trap(SimpleIndexError, CancelledError)
 
 
 def _log_sweep(failure: Failure) -> None:

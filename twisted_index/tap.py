@@ -179,10 +179,10 @@ class _Server(SimpleIndexService):
     """
     The service as a program of its own: when it cannot start it says why in one line, and exits.
 
-    Inside other programs SimpleIndexService raises what went wrong, as any service does, and shows nothing.
+    Inside other programs SimpleIndexService raises what went wrong, as any service does.
     """
 
-    shows_requests = True
+    stands_alone = True
 
     def privilegedStartService(self) -> None:
         """Open the listeners, or exit."""

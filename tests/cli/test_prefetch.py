@@ -233,6 +233,11 @@ def test_sizes_are_written_for_people(size, text):
         (("--jobs", "x", "demo"), "invalid int value"),
         (("--index-url", "me:s3cret@host", "demo"), "--index-url: this is not an http or https URL"),
         (("--config", "nope.toml", "demo"), "cannot be read"),
+        (("--upstream", "http://127.0.0.1:9/", "--state", "none", "demo"), "give one with --state"),
+        (
+            ("--index-url", "http://127.0.0.1:9/", "--upstream", "pip", "--state", "s", "demo"),
+            "leave out --upstream and --state.",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(told, words, part):
@@ -284,6 +289,27 @@ def test_without_a_server_an_index_of_the_configuration_is_run_meanwhile(index, 
     assert run.stderr.startswith("demo-1.0-py3-none-any.whl  ")
     assert run.stdout.startswith("1 file of 1 project")
     assert run.returncode == 0
+
+
+def test_upstream_and_state_can_be_options(index, tmp_path):
+    wheel = index.add_wheel("demo", "1.0")
+
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "twisted_index", "prefetch"),
+            *("--upstream", index.url, "--state", "kept", "demo"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (run.returncode, run.stderr.partition("  ")[0]) == (0, wheel.filename)
+    cached = (tmp_path / "kept" / "cache" / "upstream").rglob("*")
+    assert wheel.content in [path.read_bytes() for path in cached if path.is_file()]
 
 
 def test_what_was_fetched_is_in_the_cache_from_then_on(index, tmp_path):

@@ -23,10 +23,11 @@ from twisted_index.config import layers
 from twisted_index.config.parsers import remote_url
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
+from twisted_index.server.wiring import cache_folder
 from twisted_index.service import SimpleIndexService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from twisted_index.cli._pip_resolver import DownloadItem, ResolvedRelease
     from twisted_index.config.settings import Settings
@@ -50,10 +51,16 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigurationError("There is nothing to fetch; give requirements, or a file of them with -r.")
     if not 1 <= options.jobs <= _MAX_JOBS:
         raise ConfigurationError(f"--jobs must be from 1 to {_MAX_JOBS}.")
+    own = {name: getattr(options, name) for name in ("config", "upstream", "state")}
     if options.index_url is not None:
+        if any(own.values()):
+            raise ConfigurationError(
+                "--index-url names a running server, which has its own settings; leave out"
+                f" {' and '.join(f'--{name}' for name, value in own.items() if value)}."
+            )
         url = _index_url(options.index_url)
         return _in_reactor(lambda reactor: _prefetch(url, options, reactor))
-    settings = _own_settings(options.config)
+    settings = _own_settings(own)
     return _in_reactor(lambda reactor: _prefetch_with_own_index(settings, options, reactor))
 
 
@@ -74,6 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--config", metavar="FILE", help="configuration of that index, besides TWISTED_INDEX_..."
+    )
+    parser.add_argument(
+        "--upstream",
+        action="append",
+        metavar="URL",
+        help="index to fetch from, or pip for pip's; repeat it for more",
+    )
+    parser.add_argument(
+        "--state", metavar="DIR", help="state folder of the server, in which its cache is filled"
     )
     parser.add_argument(
         "--all-files", action="store_true", help="every file of each version, for all platforms"
@@ -164,18 +180,20 @@ def _in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
 # -- A temporary index of the same configuration
 
 
-def _own_settings(config: str | None) -> Settings:
+def _own_settings(given: Mapping[str, object]) -> Settings:
     """Read the configuration, for an index on the loopback interface without users and uploads."""
-    settings = layers.load({"config": config}, environ=os.environ, folder=os.getcwd())
+    settings = layers.load(given, environ=os.environ, folder=os.getcwd())
     upstreams = settings.upstreams
     if not upstreams.urls and not any(rule.upstream for rule in upstreams.routes):
         raise ConfigurationError(
-            "There is no upstream to fetch from; set one, or give a server with --index-url."
+            "There is no upstream to fetch from; give one with --upstream, or a server with --index-url."
         )
     if upstreams.offline:
         raise ConfigurationError("The configuration sets offline, so nothing can be fetched.")
     if upstreams.mode != "cache":
         raise ConfigurationError(f"There is no cache to fill with upstream-mode {upstreams.mode}.")
+    if cache_folder(settings) is None:
+        raise ConfigurationError("There is no folder for the cache; give one with --state.")
     return replace(
         settings, listen=(_LOOPBACK,), access_log=None, access=AccessSettings(), uploads=UploadSettings()
     )

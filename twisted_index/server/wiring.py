@@ -49,6 +49,7 @@ class Components:
         store: Publishes files; None for a read-only index.
         webhooks: None for a read-only index.
         has_users: Whether any user or token can authenticate.
+        folder: The folders; None if another source replaces them.
     """
 
     workers: tuple[ThreadPool, ...]
@@ -56,6 +57,7 @@ class Components:
     store: FolderStore | None
     webhooks: Webhooks | None
     has_users: bool = False
+    folder: FolderSource | None = None
 
 
 def build_components(
@@ -107,8 +109,8 @@ class _Builder:
         self._throttle = LoginThrottle(reactor)
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
 
-    def build_read_only(self, source: ISource) -> Components:
-        return Components((self._worker,), self._resource(source), None, None)
+    def build_read_only(self, source: ISource, folder: FolderSource | None = None) -> Components:
+        return Components((self._worker,), self._resource(source), None, None, folder=folder)
 
     def build(self) -> Components:
         settings, reloader = self._settings, self._reloader
@@ -123,7 +125,7 @@ class _Builder:
         writes = publishing.upload or access.has_users or settings.access.rights is not None
         if reloader is None and not writes:
             # Everyone may read and do nothing else, so requests need no checks.
-            return self.build_read_only(source)
+            return self.build_read_only(source, folder)
         writing = self._writing(folder)
         resource = self._resource(source, access, writing)
         if reloader is not None:
@@ -133,7 +135,7 @@ class _Builder:
             ).apply
         workers = (writing.worker, self._worker)
         return Components(
-            workers, resource, writing.store if writes else None, writing.webhooks, access.has_users
+            workers, resource, writing.store if writes else None, writing.webhooks, access.has_users, folder
         )
 
     def _writing(self, folder: FolderSource) -> _WriteSide:

@@ -146,6 +146,16 @@ class FolderSource:
         """See `ISource`. Exact for names in the roots; an emptied folder disappears within `rescan`."""
         return self._project_list.project_list()
 
+    async def count_projects(self) -> int:
+        """
+        Count the names in the folders, by one listing of each: no folder of a project is opened.
+
+        Raises:
+            UnreadableFolder: A folder cannot be read.
+        """
+        await self._roots.refresh()
+        return len(set().union(*(reading.projects for reading in self._roots.readings)))
+
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
         """See `ISource`. Returns without a Deferred if nothing has to be read."""
         state = self._states.get(project)

@@ -1,0 +1,48 @@
+"""Whether the state folder can be written: said before there is anything to keep. Blocking."""
+
+from __future__ import annotations
+
+import os
+
+from twisted_index.simple.formatting import printable
+
+_ADVICE = "name another folder with --state, or keep nothing with --state none."
+
+
+def state_fault(state: str) -> str | None:
+    """
+    Say why nothing can be kept in a state folder, and what to do. Makes nothing.
+
+    Args:
+        state: Absolute; made later if it does not exist.
+
+    Returns:
+        A sentence; None if the folder can be written, or made.
+    """
+    for folder in (state, os.path.join(state, "cache"), os.path.join(state, "keep")):
+        path = _nearest_existing(folder)
+        if not os.path.isdir(path):
+            return f"The state cannot be kept: {printable(path)} is not a folder: {_ADVICE}"
+        if not _is_writable(path):
+            return (
+                f"The state cannot be kept: {printable(path)} cannot be written by this process{_user()}."
+                f" Make it writable, {_ADVICE}"
+            )
+    return None
+
+
+def _nearest_existing(path: str) -> str:
+    """Return a path, or the first of those above it that exists."""
+    while not os.path.lexists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _is_writable(folder: str) -> bool:
+    # twistd --uid changes the effective user; access(2) checks the real one.
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=effective)
+
+
+def _user() -> str:
+    return f" (user {os.geteuid()})" if hasattr(os, "geteuid") else ""
