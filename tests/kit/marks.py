@@ -24,6 +24,7 @@ KINDS = ("clients", "slow", "wire", "unit")
 _PLACES = {
     "clients/": "clients",
     "conformance/": "wire",
+    "docs/": "clients",
     "packaging/": "slow",
     "backends/folder/test_crash.py": "slow",
     "backends/folder/test_disks.py": "slow",

@@ -1,9 +1,4 @@
-"""
-Fresh environments without the network: what is built here is installed as a user would have it.
-
-The environments see what this one has installed, but for twisted-index itself: the plugin must be
-found because the installation under test brought it, not because it lay here already.
-"""
+"""Servers of what is built here, started in each way that an installation offers."""
 
 from __future__ import annotations
 
@@ -14,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.request
 from pathlib import Path
@@ -22,79 +16,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kit.environments import Environment, libraries_in, make_environment, run
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 SOURCES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "twisted_index", "twisted")
-
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
-
-#: What pip would write for the script of that name.
-_TWISTD = "#!{}\nimport sys\nfrom twisted.scripts.twistd import run\nsys.exit(run())\n"
-
-
-class Environment:
-    """A virtual environment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.python = folder / "bin" / "python"
-
-    def script(self, name: str) -> str:
-        return str(self.folder / "bin" / name)
-
-    def install(self, *words: str) -> None:
-        """Install with pip, from here only."""
-        command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet"]
-        run(*command, "--no-index", "--no-deps", "--no-build-isolation", *words)
-
-
-def run(*command: str, cwd: Path | None = None) -> str:
-    """Run a command that must succeed, and give what it said."""
-    found = subprocess.run(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
-    return found.stdout
-
-
-def _mirror(origin: Path, target: Path, inside: tuple[str, ...] = ("twisted", "plugins")) -> None:
-    """Link all that lies in site-packages but what belongs to twisted-index."""
-    target.mkdir()
-    for entry in origin.iterdir():
-        if entry.name.startswith(("twisted_index", "dropin.cache", "__pycache__")):
-            continue
-        if inside and entry.name == inside[0]:
-            _mirror(entry, target / entry.name, inside[1:])
-        elif not (target / entry.name).exists():
-            (target / entry.name).symlink_to(entry)
 
 
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All that is installed here but twisted-index, in a folder to put on the path."""
-    folder = tmp_path_factory.mktemp("libraries") / "site-packages"
-    _mirror(Path(sysconfig.get_path("purelib")), folder)
-    return folder
+    return libraries_in(tmp_path_factory.mktemp("libraries") / "site-packages")
 
 
 @pytest.fixture(scope="session")
 def new_environment(libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Environment]:
     """Make virtual environments."""
-
-    def make() -> Environment:
-        environment = Environment(tmp_path_factory.mktemp("environment") / "venv")
-        run(sys.executable, "-m", "venv", "--without-pip", str(environment.folder))
-        (site,) = environment.folder.glob("lib/python*/site-packages")
-        (site / "libraries.pth").write_text(f"{libraries}\n")
-        twistd = Path(environment.script("twistd"))
-        twistd.write_text(_TWISTD.format(environment.python))
-        twistd.chmod(0o755)
-        return environment
-
-    return make
+    return lambda: make_environment(tmp_path_factory.mktemp("environment") / "venv", libraries)
 
 
 @pytest.fixture(scope="session")

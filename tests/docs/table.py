@@ -1,0 +1,108 @@
+"""
+Where a test of the documents differs from what a reader does, all in one place.
+
+Names are those of documents; a command is named by its beginning. What is in {braces} is known when the test
+runs: `{port}` and `{tls}` are ports, `{root}` stands for `/`, `{made}` is a folder of small distributions,
+`{upstream}` is an index of them at another port.
+"""
+
+from __future__ import annotations
+
+#: In all documents: what a reader replaces, and what keeps a test on this machine and in its folder.
+EVERYWHERE = {
+    "HOST:8080": "127.0.0.1:{port}",
+    "8443:certificate": "{tls}:interface=127.0.0.1:certificate",
+    "curl -u alice ": "curl --fail -u alice:secret ",  # asks for the password, and ends well after a 403
+    " python -m pytest": " python -m pytest --collect-only -q tests/simple",  # this test is one of them
+    # A password is typed twice, at a terminal.
+    "openssl passwd -6": "openssl passwd -6 -stdin <<< secret",
+}
+
+#: In one document.
+INSTEAD = {
+    "README.md": {" NAME": " demo"},
+    "docs/moving.md": {
+        "pypi-server run -p 8080": "pypi-server run -i 127.0.0.1 -p {port}",
+        "-p 8080": "--listen tcp:{port}:interface=127.0.0.1",
+        " URL": " {upstream}",
+    },
+    "docs/publishing.md": {"@FILE": "@dist/acme-1.0.tar.gz"},
+}
+
+#: What the prose around a command says, or takes for granted: typed before it.
+BEFORE = {
+    "README.md": {
+        "pip install --index-url": "cp {made}/demo-1.0-py3-none-any.whl packages/",
+    },
+    "docs/classroom.md": {
+        # One depends on the system, one is compiled.
+        "printf": "printf 'keyring\\nmarkupsafe\\n' >requirements.txt",
+    },
+    "docs/moving.md": {
+        "pypi-server run": "mkdir packages dist && cp {made}/acme-* packages/ && cp {made}/demo-1.0* dist/"
+        " && printf 'alice:%s\\n' \"$(openssl passwd -apr1 secret)\" >users.htpasswd",
+        "find packages": "mkdir -p packages/team/deep && mv packages/acme-* packages/team/deep/",
+        "mkdir packages": "rm -r packages && mkdir -p export/root/prod/acme/1.0"
+        " && cp {made}/acme-* export/root/prod/acme/1.0/ && touch export/root/prod/acme-1.0.doc.zip",
+        "wget": "rm -r packages",
+    },
+    "docs/operating.md": {
+        "twisted-index serve packages --listen https:": "mkdir -p packages",
+    },
+    "docs/publishing.md": {
+        "printf": "mkdir packages",
+        "TWINE_USERNAME": "twisted-index token create upload --upload 'acme*' --expires 90d"
+        " && mkdir dist && cp {made}/acme-* dist/",
+    },
+    "docs/upstream.md": {
+        "twistd -n simpleindex": "mkdir packages",
+        "twisted-index prefetch --index-url": "printf 'mujoco\\ndemo\\n' >requirements.txt",
+        "twisted-index prefetch --config": "echo 'upstream = \"pip\"' >index.toml",
+    },
+}
+
+#: What clients of pypiserver do, with its URLs.
+_CLIENTS = (
+    "pip download --no-deps --index-url http://127.0.0.1:{port}/simple/ -d got acme"
+    " && curl --fail --location --output got/locked http://127.0.0.1:{port}/packages/acme-1.0.tar.gz"
+    " && twine upload -u alice -p secret --repository-url http://127.0.0.1:{port}/ dist/*"
+)
+_LISTED = "curl --fail http://127.0.0.1:{port}/simple/acme/ | grep acme-1.0.tar.gz"
+
+#: What has to work once a command was typed.
+AFTER = {
+    "docs/moving.md": {
+        "pypi-server run": _CLIENTS,
+        "twistd -n simpleindex -p 8080": _CLIENTS,
+        "find packages": _LISTED,
+        "twistd -n simpleindex --upload": _LISTED,
+        "twistd -n simpleindex packages": _LISTED,
+    },
+}
+
+#: Programs that not every machine has: without them the command is skipped.
+WHERE_INSTALLED = ("mkcert", "pypi-server", "rsync", "wget")
+
+_MEASURES = "measures for minutes"
+_USERS = "changes the users of the machine"
+_PUBLIC = "needs a name of the internet"
+_STEP = "needs a running step-ca"
+
+#: What is not typed, and why.
+NOT_TYPED = {
+    "docs/moving.md": {
+        "devpi-export": "needs a devpi with packages; what it writes is laid out for the next command"
+    },
+    "docs/benchmarks.md": {"apt-get ": "changes the machine", "python -m tests.benchmarks": _MEASURES},
+    "docs/operating.md": {
+        "systemctl ": "needs systemd as the first process; the units are tested by test_files.py",
+        "groupadd --system packages": _USERS,
+        "groupadd --system index-tls": _USERS,
+        "certbot ": _PUBLIC,
+        "step ": _STEP,
+        "twisted-index serve packages --listen https:8443:certificate=index.crt": _STEP,
+        'cp "$(mkcert': "comes after mkcert",
+        "cp ca.pem /usr/local": "changes what the machine trusts",
+        "podman ": "needs images from the internet",
+    },
+}
