@@ -91,13 +91,20 @@ def test_the_document_of_an_upload_is_as_described():
 
 
 def test_the_configuration_file_can_be_loaded(tmp_path: Path):
-    (written,) = blocks("toml")
+    written, _users = blocks("toml")
     assert tomllib.loads(written)
     path = tmp_path / "twisted-index.toml"
     path.write_text(written, encoding="utf-8")
     settings = load({"config": str(path)}, environ={}, folder=str(tmp_path))
     assert settings.uploads.upload
     assert settings.listen == ("systemd:domain=INET6:name=index",)
+
+
+def test_the_fields_of_a_proxy_can_be_loaded(tmp_path: Path):
+    path = tmp_path / "twisted-index.toml"
+    path.write_text(blocks("toml")[1], encoding="utf-8")
+    access = load({"config": str(path)}, environ={}, folder=str(tmp_path)).access
+    assert (access.user_header, access.groups_header) == ("Remote-User", "Remote-Groups")
 
 
 def test_the_endpoints_of_https_can_be_read():

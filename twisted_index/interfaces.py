@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, BinaryIO, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from zope.interface import Attribute, Interface
 
@@ -240,6 +240,19 @@ class Action(enum.Enum):
     OPERATE = "operate"
 
 
+class ProxyUser(NamedTuple):
+    """
+    A user that a trusted proxy has authenticated.
+
+    Attributes:
+        name: The user's name.
+        groups: The groups that the proxy states.
+    """
+
+    name: str
+    groups: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """
@@ -253,7 +266,7 @@ class Credentials:
 
     authorization: bytes | None = None
     address: str = ""
-    user: str | None = None
+    user: ProxyUser | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,12 +277,15 @@ class Identity:
     Attributes:
         user: The user's name; None for an anonymous client, and for a token.
         groups: The user's groups.
+        proxy_groups: Those of them that a trusted proxy has stated: they hold for this request, whatever the
+            file of rights says of the user.
         token: The name of the token; None without.
         token_permissions: A token's rights: patterns of project names by action.
     """
 
     user: str | None = None
     groups: frozenset[str] = frozenset()
+    proxy_groups: frozenset[str] = frozenset()
     token: str | None = None
     token_permissions: Mapping[Action, tuple[str, ...]] | None = None
 
@@ -324,7 +340,7 @@ class IAccessControl(Interface):
 class IKnownReaders(Interface):
     """Access control that knows clients again, and decides at once whether they may read a project."""
 
-    def reader(project: str, key: bytes | None, user: str | None) -> Identity | None:
+    def reader(project: str, key: bytes | None, user: ProxyUser | None) -> Identity | None:
         """
         Return the client of a request to read a project, if it may and that is known without waiting.
 

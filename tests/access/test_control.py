@@ -19,7 +19,7 @@ from twisted_index.access.rights_file import RightsFile
 from twisted_index.access.tokens import TokenStore
 from twisted_index.concurrency.fair_queue import PARALLEL_HASHES
 from twisted_index.errors import TooManyRequests, Unauthorized, Unavailable
-from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IAccessControl, Identity
+from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IAccessControl, Identity, ProxyUser
 
 from .conftest import ALICE, AtOnce, OnDemand, outcome
 
@@ -102,9 +102,24 @@ def test_a_checker_that_cannot_be_asked_is_not_a_wrong_password(make, checker, t
 # -- Users of a proxy
 
 
+def test_groups_of_a_proxy_are_added_to_those_of_the_file(make):
+    access = make(rights=CLOSED, proxies_assert_users=True)
+
+    def asking(user: str, *groups: str) -> Identity:
+        return identify(access, Credentials(user=ProxyUser(user, frozenset(groups))))
+
+    assert asking("eve", "devs", "other") == Identity(
+        user="eve", groups=frozenset({"devs"}), proxy_groups=frozenset({"devs"})
+    )
+    assert access.permits(asking("eve", "devs"), Action.READ, "numpy")
+    assert not access.permits(asking("eve", "other"), Action.READ, "numpy")
+    assert not access.permits(asking("eve"), Action.READ, "numpy")
+    assert access.permits(asking("alice", "other"), Action.READ, "numpy")
+
+
 def test_a_user_of_a_trusted_proxy_needs_no_password(make):
     access = make(rights=CLOSED, proxies_assert_users=True)
-    found = identify(access, Credentials(user="alice", authorization=b"Basic whatever"))
+    found = identify(access, Credentials(user=ProxyUser("alice"), authorization=b"Basic whatever"))
 
     assert found == Identity(user="alice", groups=frozenset({"devs"}))
     assert access.permits(found, Action.READ, "numpy")
@@ -201,7 +216,7 @@ def test_where_nobody_could_be_right_nobody_is_wrong(make, tokens):
 
     assert identify(access, basic("x", "x")) is ANONYMOUS
     assert identify(AnonymousAccess(), basic("x", "x")) is ANONYMOUS
-    assert identify(AnonymousAccess(), Credentials(user="alice")) is ANONYMOUS
+    assert identify(AnonymousAccess(), Credentials(user=ProxyUser("alice"))) is ANONYMOUS
 
 
 # -- Too many failures

@@ -147,6 +147,54 @@ def test_whether_everyone_may_read_all_is_known_without_asking_for_each(rule, al
     assert parse_rights(rule, "r").public_read is all_may
 
 
+# -- Groups of a proxy
+
+PROXIED = """
+[groups]
+devs = ["alice"]
+[[rule]]
+projects = "*"
+allow = "read"
+to = ["@devs", "@Domain Users"]
+"""
+
+
+def member(user: str, *groups: str) -> Identity:
+    return Identity(user=user, proxy_groups=frozenset(groups))
+
+
+def test_a_group_has_the_members_of_the_file_and_those_that_a_proxy_states():
+    rights = parse_rights(PROXIED, "r", proxy_groups=True)
+
+    assert rights.named_groups == {"devs", "Domain Users"}
+    for reader in (
+        member("alice"),
+        member("alice", "x"),
+        member("eve", "devs"),
+        member("eve", "x", "Domain Users"),
+    ):
+        assert rights.permits(reader, Action.READ, "numpy")
+    for other in (member("eve"), member("eve", "Devs", "users", "everyone"), ANONYMOUS):
+        assert not rights.permits(other, Action.READ, "numpy")
+
+
+def test_a_group_that_the_file_does_not_have_is_an_error_where_no_proxy_states_any():
+    with pytest.raises(ConfigurationError, match="unknown group '@Domain Users'; known: @devs"):
+        parse_rights(PROXIED, "r")
+
+
+def test_a_group_has_a_name():
+    with pytest.raises(ConfigurationError, match="r: rule 1: to: '@' lacks the name of a group"):
+        parse_rights('[[rule]]\nprojects = "*"\nallow = "read"\nto = "@"', "r", proxy_groups=True)
+
+
+def test_a_token_has_no_groups():
+    rights = parse_rights(PROXIED, "r", proxy_groups=True)
+    token = Identity(token="ci", token_permissions={}, proxy_groups=frozenset({"devs"}))
+
+    assert not rights.permits(token, Action.READ, "numpy")
+
+
 # -- Without a file
 
 
@@ -234,11 +282,13 @@ patterns = st.sampled_from(["*", "**", "acme-*", "acme*", "Secret_*", "a", "n?mp
     project_pattern
 )
 actions = st.sampled_from(Action)
+groups = st.sampled_from(["devs", "admins"])
 rules = st.builds(
     Rule,
     actions=st.frozensets(actions, min_size=1),
     projects=st.lists(patterns, min_size=1, max_size=2).map(tuple),
     users=st.frozensets(names, max_size=2),
+    groups=st.frozensets(groups, max_size=2),
     authenticated=st.booleans(),
     everyone=st.booleans(),
 )
@@ -250,16 +300,18 @@ def stands_for(rule: Rule, action: Action, project: str) -> bool:
     return action in rule.actions and any(fnmatchcase(project, pattern) for pattern in rule.projects)
 
 
-@given(all_rights, st.none() | names, actions, projects)
-def test_nobody_may_do_anything_that_no_rule_allows(held, user, action, project):
+@given(all_rights, st.none() | names, st.frozensets(groups), actions, projects)
+def test_nobody_may_do_anything_that_no_rule_allows(held, user, member_of, action, project):
     matching = [rule for rule in held if stands_for(rule, action, project)]
     named = any(
-        rule.everyone or (user is not None and (rule.authenticated or user in rule.users))
+        rule.everyone
+        or (user is not None and (rule.authenticated or user in rule.users or rule.groups & member_of))
         for rule in matching
     )
     untouched = action is Action.READ and not matching
+    identity = Identity(user=user, proxy_groups=member_of)
 
-    assert Rights(held).permits(Identity(user=user), action, project) is (named or untouched)
+    assert Rights(held).permits(identity, action, project) is (named or untouched)
 
 
 @given(all_rights, scopes, actions, projects)

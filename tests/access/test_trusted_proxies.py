@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from twisted_index.access.trusted_proxies import ForwardedClient, TrustedProxies
 from twisted_index.errors import ConfigurationError
+from twisted_index.interfaces import ProxyUser
 
 PROXY = "10.0.0.1"
 PROXIES = TrustedProxies(["users:10.0.0.0/8", "2001:db8:ffff::/48", "unix"])
@@ -229,7 +230,7 @@ def test_no_other_scheme_passes(scheme):
 
 @pytest.mark.parametrize("user", ["alice", "alice@example.org", "a.b-c_d+e", "\u00e4lice"])
 def test_a_user_of_a_proxy_is_believed(user):
-    assert seen(x_remote_user=user).user == user
+    assert seen(x_remote_user=user).user == ProxyUser(user)
 
 
 @pytest.mark.parametrize(
@@ -251,12 +252,115 @@ def test_a_proxy_vouches_for_users_only_if_that_was_said(peer):
 
 def test_a_user_comes_with_the_address():
     found = seen(x_forwarded_for="192.0.2.1", x_remote_user="alice")
-    assert found == ForwardedClient(address="192.0.2.1", user="alice")
-    assert seen("unix", TrustedProxies(["users:unix"]), x_remote_user="alice").user == "alice"
+    assert found == ForwardedClient(address="192.0.2.1", user=ProxyUser("alice"))
+    assert seen("unix", TrustedProxies(["users:unix"]), x_remote_user="alice").user == ProxyUser("alice")
 
 
 def test_two_users_are_nobody():
     assert seen(x_remote_user=["alice", "alice"]).user is None
+
+
+# -- The groups
+
+GROUPED = TrustedProxies(
+    ["users:10.0.0.0/8", "unix"], user_header="Remote-User", groups_header="Remote-Groups"
+)
+AUTHENTIK = TrustedProxies(
+    ["users:10.0.0.0/8"],
+    user_header="X-authentik-username",
+    groups_header="X-authentik-groups",
+    groups_separator="|",
+)
+
+
+def groups(proxies: TrustedProxies = GROUPED, *lines: str) -> set[str]:
+    """Return the groups that the proxy of Alice states."""
+    both = {
+        name.decode().replace("-", "_"): value
+        for name, value in zip(proxies.user_fields, ["alice", [*lines]], strict=True)
+    }
+    user = seen(proxies=proxies, **both).user
+    assert user is not None
+    assert user.name == "alice"
+    return set(user.groups)
+
+
+def test_a_user_is_read_from_the_field_that_was_named_and_from_no_other():
+    assert seen(proxies=GROUPED, remote_user="alice").user == ProxyUser("alice")
+    assert seen(proxies=GROUPED, x_remote_user="alice").user is None
+    assert seen(remote_user="alice").user is None
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("devs", {"devs"}),
+        ("admins,devs", {"admins", "devs"}),
+        (" Domain Users ,\tdevs, ,,devs", {"Domain Users", "devs"}),
+        ("a|b", {"a|b"}),
+        ("B\u00fcro,role:x,/keycloak,%40all,Devs", {"B\u00fcro", "role:x", "/keycloak", "%40all", "Devs"}),
+        ("", set()),
+        (" , ", set()),
+    ],
+)
+def test_groups_are_separated_by_commas(text, names):
+    assert groups(GROUPED, text) == names
+
+
+def test_groups_may_be_separated_by_bars_whose_names_have_commas():
+    assert groups(AUTHENTIK, "authentik Admins|Sales, EU|devs") == {"authentik Admins", "Sales, EU", "devs"}
+
+
+def test_half_a_name_is_never_a_group():
+    """Where users make groups, one of `x|admins` or `x,admins` is no member of `admins`."""
+    assert "admins" not in groups(GROUPED, "x|admins")
+    assert "admins" not in groups(AUTHENTIK, "x,admins")
+
+
+def test_groups_in_several_lines_are_none_as_one_may_be_the_clients():
+    assert groups(GROUPED, "admins", "devs") == set()
+    assert groups(GROUPED) == set()
+
+
+def test_names_that_no_group_has_are_left_out():
+    assert groups(GROUPED, f"devs,a\x01b,{'x' * 257},\u202eabc") == {"devs"}
+    raw = {b"remote-user": [b"alice"], b"remote-groups": [b"devs,\xff"]}
+    assert GROUPED.user(PROXY, raw.get) == ProxyUser("alice")
+
+
+def test_any_number_of_groups_counts_that_a_head_has_room_for():
+    many = {f"{number} of a large company" for number in range(2000)}
+    assert groups(GROUPED, ",".join(many)) == many
+
+
+def test_groups_without_a_user_and_of_other_peers_are_nobodys():
+    assert seen(proxies=GROUPED, remote_groups="admins").user is None
+    for user in ("", "a b", ["alice", "alice"]):
+        assert seen(proxies=GROUPED, remote_user=user, remote_groups="admins").user is None
+    for peer in ("203.0.113.9", "unix"):
+        assert seen(peer, GROUPED, remote_user="alice", remote_groups="admins").user is None
+
+
+def test_groups_are_ignored_unless_their_field_was_named():
+    assert seen(x_remote_user="alice", remote_groups="admins", x_forwarded_groups="admins").user == ProxyUser(
+        "alice"
+    )
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sets(st.sampled_from(["x", "y", "z"]))), max_size=30))
+def test_what_is_remembered_of_a_user_is_never_that_of_other_groups(requests):
+    proxies = TrustedProxies(["users:unix"], groups_header="Groups")
+    for name, names in requests:
+        found = seen("unix", proxies, x_remote_user=name, groups=",".join(sorted(names))).user
+        assert found == ProxyUser(name, frozenset(names))
+
+
+def test_what_is_remembered_is_bounded():
+    proxies = TrustedProxies(["users:unix"], groups_header="Groups")
+    for number in range(2000):
+        many = ",".join(f"{number}{one}" for one in range(150))
+        assert len(seen("unix", proxies, x_remote_user="a", groups=many).user.groups) == 150
+    assert sum(len(user.groups) for user in proxies._users.values()) <= 1 << 16
 
 
 # -- Whatever is sent
@@ -288,7 +392,7 @@ def test_whatever_is_sent_only_plain_values_pass(fields):
     assert re.fullmatch(r"([A-Za-z0-9._-]+(:\d+)?|\[[0-9a-fA-F:.]+\](:\d+)?)?", client.host)
     assert re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", client.prefix)
     assert ".." not in client.prefix.split("/")
-    assert client.user is None or re.fullmatch(r"\w[\w.@+-]*", client.user)
+    assert client.user is None or re.fullmatch(r"\w[\w.@+-]*", client.user.name)
 
 
 @given(st.lists(values, max_size=3), st.sampled_from(["192.0.2.77", "2001:db8::77"]), st.booleans())

@@ -44,7 +44,10 @@ keep-prereleases = 5
 on-upload = "https://me:secret@example.org/hook?a=b"
 auth = ["htpasswd:users", "memory:me:secret"]
 rights = "rights.toml"
-trusted-proxy = ["unix", "10.0.0.0/8", "::1"]
+trusted-proxy = ["unix", "users:10.0.0.0/8", "::1"]
+user-header = "X-authentik-username"
+groups-header = "X-authentik-groups"
+groups-separator = "|"
 upstream = ["https://me:secret@example.org/simple", "pip"]
 cache = "cache"
 cache-size = "1GiB"
@@ -160,7 +163,10 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         access=AccessSettings(
             auth=(f"htpasswd:{tmp_path}/users", "memory:me:secret"),
             rights=f"{tmp_path}/rights.toml",
-            trusted_proxies=("unix", "10.0.0.0/8", "::1"),
+            trusted_proxies=("unix", "users:10.0.0.0/8", "::1"),
+            user_header="X-authentik-username",
+            groups_header="X-authentik-groups",
+            groups_separator="|",
         ),
         upstreams=UpstreamSettings(
             urls=("https://me:secret@example.org/simple", "pip"),
@@ -782,3 +788,57 @@ def test_a_size_may_be_written_in_the_usual_units(written, means):
 def test_what_is_no_size_is_refused(written):
     with pytest.raises(ValueError, match="not a size"):
         size(written)
+
+
+# Fields of proxies
+
+
+@pytest.mark.parametrize("name", ["user-header", "groups-header", "groups-separator"])
+def test_fields_of_users_need_a_proxy_that_may_state_users(name):
+    value = "|" if name == "groups-separator" else "X-Stated"
+    trusted = {"trusted-proxy": "10.0.0.1", name: value}
+
+    assert refusal(trusted) == f"{name} has no effect without a trusted-proxy users:ADDRESS."
+    whole = {"trusted-proxy": "users:10.0.0.1", "groups-header": "X-Groups", name: value}
+    assert read(whole).access.user_header in ("X-Remote-User", "X-Stated")
+
+
+def test_users_and_groups_have_fields_of_their_own():
+    proxy = {"trusted-proxy": "users:10.0.0.1"}
+
+    assert (
+        refusal({**proxy, "groups-separator": "|"}) == "groups-separator has no effect without groups-header."
+    )
+    assert refusal({**proxy, "groups-header": "x-remote-user"}) == (
+        "user-header and groups-header are both x-remote-user."
+    )
+
+
+@pytest.mark.parametrize("name", ["user-header", "groups-header"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("Authorization", "COOKIE", "Host", "Connection", "Keep-Alive", "TE", "Upgrade", "Via", "Range"),
+        *("Proxy-Authorization", "Transfer-Encoding", "Content-Length", "Accept", "If-None-Match"),
+        *("Forwarded", "X-Forwarded-For", "x-forwarded-host", "Sec-Fetch-Site", "Origin", "Referer"),
+        "User-Agent",
+    ],
+)
+def test_a_field_with_a_meaning_of_its_own_states_no_user(name, field):
+    given = {"trusted-proxy": "users:10.0.0.1", name: field}
+
+    assert refusal(given) == (
+        f"--{name}: {field} has another meaning in HTTP; name a field that only the proxy sets."
+    )
+
+
+@pytest.mark.parametrize("field", ["", "X User", "X-User:", "X-Us\u00e9r", 3])
+def test_the_name_of_a_field_is_a_token(field):
+    assert "X-Forwarded-User" in refusal({"user-header": field}) or field in ("", 3)
+
+
+@pytest.mark.parametrize("separator", ["", ",|", ";", " ", "a"])
+def test_groups_are_separated_by_a_comma_or_a_bar(separator):
+    given = {"trusted-proxy": "users:unix", "groups-header": "Groups", "groups-separator": separator}
+
+    assert refusal(given) == f'--groups-separator: {separator!r} does not separate groups; write "," or "|".'

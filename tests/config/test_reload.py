@@ -238,17 +238,26 @@ def test_all_else_stays_as_it_is():
         paths=("/b",),
         limits=Limits(threads=2),
         upstreams=replace(RUNNING.upstreams, urls=("https://example.net/",), cache="/c", offline=True),
-        access=replace(RUNNING.access, trusted_proxies=()),
+        access=replace(
+            RUNNING.access,
+            trusted_proxies=("users:unix",),
+            user_header="Remote-User",
+            groups_header="Remote-Groups",
+            groups_separator="|",
+        ),
     )
 
     assert reloadable(RUNNING, wanted) == RUNNING
     assert changed_settings(RUNNING, wanted) == [
         "cache",
+        "groups-header",
+        "groups-separator",
         "limits",
         "offline",
         "path",
         "trusted-proxy",
         "upstream",
+        "user-header",
     ]
 
 

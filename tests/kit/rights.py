@@ -136,6 +136,8 @@ class GuardedIndex(SiteInMemory):
         store: Any = None,
         checkers: Sequence[ICredentialsChecker] = (),
         access_log: AccessLog | None = None,
+        user_header: str = "X-Remote-User",
+        groups_header: str | None = None,
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -151,12 +153,12 @@ class GuardedIndex(SiteInMemory):
             for user, password in PASSWORDS.items():
                 known.addUser(user.encode(), password.encode())
             checkers.append(known)
-        trusted = TrustedProxies(proxies)
+        trusted = TrustedProxies(proxies, user_header=user_header, groups_header=groups_header)
         self.throttle = LoginThrottle(clock)
         self.access = AccessControl(
             checkers=checkers,
             tokens=self.tokens,
-            rights=RightsFile.at(os.fspath(self.rights)),
+            rights=RightsFile.at(os.fspath(self.rights), proxy_groups=groups_header is not None),
             throttle=self.throttle,
             worker=SynchronousRunner(),
             clock=clock,

@@ -31,6 +31,7 @@ from twisted_index.interfaces import (
     Identity,
     IKnownReaders,
     IReloadsFiles,
+    ProxyUser,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Realm:
         if _IUser not in interfaces or not isinstance(avatarId, (bytes, str)):
             raise NotImplementedError("Only users have an identity.")
         user = avatarId if isinstance(avatarId, str) else avatarId.decode("utf-8", "replace")
-        return _IUser, self._known.user(user), lambda: None
+        return _IUser, self._known.user(ProxyUser(user)), lambda: None
 
 
 @implementer(IUsernamePassword)

@@ -76,7 +76,7 @@ def make_access(
     tokens = TokenStore(state) if state is not None else None
     if tokens is not None:
         tokens.read()
-    proxied = TrustedProxies(guarding.trusted_proxies).asserts_users
+    proxied = make_proxies(guarding).asserts_users
     users = bool(checkers) or proxied or (tokens is not None and tokens.exists())
     if publishing.upload and not users and not publishing.anonymous_upload:
         raise ConfigurationError(_NEEDS_USER)
@@ -93,9 +93,19 @@ def make_access(
     )
 
 
+def make_proxies(guarding: AccessSettings) -> TrustedProxies:
+    """Build the trusted proxies from settings."""
+    return TrustedProxies(
+        guarding.trusted_proxies,
+        user_header=guarding.user_header,
+        groups_header=guarding.groups_header,
+        groups_separator=guarding.groups_separator,
+    )
+
+
 def _rights(guarding: AccessSettings, publishing: UploadSettings) -> IRightsProvider:
     if guarding.rights is not None:
-        return RightsFile.at(guarding.rights)
+        return RightsFile.at(guarding.rights, proxy_groups=guarding.groups_header is not None)
     return FixedRights(default_rights(anonymous_upload=publishing.anonymous_upload))
 
 

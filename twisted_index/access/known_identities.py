@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zope.interface import Interface
 
 from twisted_index.concurrency.lru import LRU
-from twisted_index.interfaces import ANONYMOUS, Action, Identity
+from twisted_index.interfaces import ANONYMOUS, Action, Identity, ProxyUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,15 +52,19 @@ class _Decisions:
 
     def __init__(self, rights: Rights) -> None:
         self.rights = rights
-        self._users = LRU[str, Identity](_MOST_KNOWN)
+        self._users = LRU[ProxyUser, Identity](_MOST_KNOWN)
         self._may_read = LRU[tuple[int, str], tuple[Identity, bool]](_MOST_DECISIONS)
 
-    def user(self, name: str) -> Identity:
-        """Return the identity of a user, the very same each time."""
-        found = self._users.peek(name)
+    def user(self, user: ProxyUser) -> Identity:
+        """Return the identity of a user with the groups of a proxy, the very same each time."""
+        if user.groups:
+            # Others change nothing, and a proxy may state any number of them.
+            user = ProxyUser(user.name, user.groups & self.rights.named_groups)
+        found = self._users.peek(user)
         if found is None:
-            found = Identity(user=name, groups=self.rights.groups_of(name))
-            self._users.put(name, found)
+            groups = self.rights.groups_of(user.name) | user.groups
+            found = Identity(user=user.name, groups=groups, proxy_groups=user.groups)
+            self._users.put(user, found)
         return found
 
     def may_read(self, identity: Identity, project: str) -> bool:
@@ -103,11 +107,11 @@ class KnownIdentities:
         """Return the identity of a login that is still valid, with the groups of now."""
         return self._find(self._current(), key)
 
-    def user(self, name: str) -> Identity:
-        """Return the identity of a user."""
-        return self._current().user(name)
+    def user(self, user: ProxyUser) -> Identity:
+        """Return the identity of a user, with the groups of now."""
+        return self._current().user(user)
 
-    def reader(self, project: str, key: bytes | None, user: str | None) -> Identity | None:
+    def reader(self, project: str, key: bytes | None, user: ProxyUser | None) -> Identity | None:
         """See `IKnownReaders`."""
         decisions = self._current()
         if decisions.rights.public_read:
@@ -130,4 +134,4 @@ class KnownIdentities:
         if login is None or not login.is_valid():
             return None
         user = login.identity.user
-        return login.identity if user is None else decisions.user(user)
+        return login.identity if user is None else decisions.user(ProxyUser(user))

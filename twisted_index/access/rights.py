@@ -31,6 +31,9 @@ The rights file is TOML with groups and rules::
   the history, the problems and the metrics of the whole index.
 - `to`: names of users, `@group`, `users` for all authenticated users, `everyone`.
 
+A group has the members of `[groups]`, and the users whose trusted proxy states it. Where proxies state
+groups, a rule may name one that is not in the file.
+
 Semantics:
 
 - The order of rules does not matter: a rule only adds, and any rule that allows an action suffices.
@@ -74,6 +77,7 @@ class Rule:
         actions: The allowed actions.
         projects: Patterns from `project_pattern`; `*` for the whole index.
         users: Names of users, including members of groups.
+        groups: Names of groups, whose further members a trusted proxy states.
         authenticated: Whether the rule applies to all authenticated users.
         everyone: Whether the rule applies to all clients.
     """
@@ -81,12 +85,15 @@ class Rule:
     actions: frozenset[Action]
     projects: tuple[str, ...] = (ANY_PROJECT,)
     users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
     authenticated: bool = False
     everyone: bool = False
 
-    def applies_to(self, user: str | None) -> bool:
+    def applies_to(self, user: str | None, proxy_groups: frozenset[str] = frozenset()) -> bool:
         """Return whether the rule applies to a user; None is an anonymous client."""
-        return self.everyone or (user is not None and (self.authenticated or user in self.users))
+        if self.everyone or user is None:
+            return self.everyone
+        return self.authenticated or user in self.users or not self.groups.isdisjoint(proxy_groups)
 
 
 class Rights:
@@ -99,11 +106,10 @@ class Rights:
     """
 
     def __init__(self, rules: Iterable[Rule], groups: Mapping[str, frozenset[str]] | None = None) -> None:
-        self._rules = {
-            action: tuple(rule for rule in rules if action in rule.actions)
-            for rules in (tuple(rules),)
-            for action in Action
-        }
+        rules = tuple(rules)
+        self._rules = {action: tuple(rule for rule in rules if action in rule.actions) for action in Action}
+        #: The groups that rules name.
+        self.named_groups = frozenset[str]().union(*(rule.groups for rule in rules))
         self._groups = dict(groups or {})
         read_rules = self._rules[Action.READ]
         #: Whether everyone may read every project. False may be conservative: then each request is
@@ -113,7 +119,7 @@ class Rights:
         )
 
     def groups_of(self, user: str) -> frozenset[str]:
-        """Return the groups of a user."""
+        """Return the groups that have a user as a member here."""
         return frozenset(name for name, members in self._groups.items() if user in members)
 
     def permits(self, identity: Identity, action: Action, project: str = "") -> bool:
@@ -128,12 +134,14 @@ class Rights:
         if identity.token is not None:
             in_scope = matches_any(project, (identity.token_permissions or {}).get(action, ()))
             return in_scope or self._user_may(None, action, project)
-        return self._user_may(identity.user, action, project)
+        return self._user_may(identity.user, action, project, identity.proxy_groups)
 
-    def _user_may(self, user: str | None, action: Action, project: str) -> bool:
-        rules = self._rules[action]
-        if any(rule.applies_to(user) and matches_any(project, rule.projects) for rule in rules):
-            return True
+    def _user_may(
+        self, user: str | None, action: Action, project: str, proxy_groups: frozenset[str] = frozenset()
+    ) -> bool:
+        for rule in self._rules[action]:
+            if rule.applies_to(user, proxy_groups) and matches_any(project, rule.projects):
+                return True
         return action is Action.READ and not self._is_restricted(project)
 
     def _is_restricted(self, project: str) -> bool:
@@ -153,13 +161,14 @@ def default_rights(*, anonymous_upload: bool = False) -> Rights:
     return Rights(rules)
 
 
-def parse_rights(text: str, place: str) -> Rights:
+def parse_rights(text: str, place: str, *, proxy_groups: bool = False) -> Rights:
     """
     Parse a rights file.
 
     Args:
         text: The content of the file.
         place: Name of the file in errors.
+        proxy_groups: Whether trusted proxies state groups, so that rules may name any.
 
     Raises:
         ConfigurationError: The file is invalid. No part is ever ignored: a rule that differs from what its
@@ -174,8 +183,10 @@ def parse_rights(text: str, place: str) -> Rights:
     rules = table.get("rule", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise ConfigurationError(f"{place}: write each rule below a line [[rule]].")
+    known = None if proxy_groups else frozenset(groups)
     return Rights(
-        [_rule(rule, groups, f"{place}: rule {number}") for number, rule in enumerate(rules, 1)], groups
+        [_rule(rule, groups, known, f"{place}: rule {number}") for number, rule in enumerate(rules, 1)],
+        groups,
     )
 
 
@@ -193,7 +204,13 @@ def _groups(raw: object, place: str) -> dict[str, frozenset[str]]:
     return groups
 
 
-def _rule(raw: Mapping[str, object], groups: Mapping[str, frozenset[str]], place: str) -> Rule:
+def _rule(
+    raw: Mapping[str, object],
+    groups: Mapping[str, frozenset[str]],
+    known: frozenset[str] | None,
+    place: str,
+) -> Rule:
+    """Parse a rule; `known` are the groups that it may name, None for any."""
     _check_known(raw, _KEYS, place, "key")
     for key in ("allow", "to"):
         if key not in raw:
@@ -203,10 +220,13 @@ def _rule(raw: Mapping[str, object], groups: Mapping[str, frozenset[str]], place
     actions = frozenset(map(Action, words))
     projects = _projects(raw, actions, place)
     to = _parse_texts(raw["to"], f"{place}: to")
+    named = _named_groups(to, known, f"{place}: to")
+    members = (groups.get(name, frozenset()) for name in named)
     return Rule(
         actions=actions,
         projects=projects,
-        users=_users(to, groups, f"{place}: to"),
+        users=_users(to).union(*members),
+        groups=named,
         authenticated=_USERS in to,
         everyone=_EVERYONE in to,
     )
@@ -229,16 +249,19 @@ def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str)
         raise ConfigurationError(f"{place}: projects: {error}.") from error
 
 
-def _users(words: Iterable[str], groups: Mapping[str, frozenset[str]], place: str) -> frozenset[str]:
-    """Return the users that a rule names, directly or by group."""
-    users: set[str] = set()
-    for word in words:
-        if word.startswith("@"):
-            _check_known((word,), tuple(f"@{name}" for name in groups), place, "group")
-            users |= groups[word[1:]]
-        elif word not in (_EVERYONE, _USERS):
-            users.add(word)
-    return frozenset(users)
+def _users(words: Iterable[str]) -> frozenset[str]:
+    """Return the users that a rule names directly."""
+    return frozenset(word for word in words if word not in (_EVERYONE, _USERS) and word[0] != "@")
+
+
+def _named_groups(words: Iterable[str], known: frozenset[str] | None, place: str) -> frozenset[str]:
+    """Return the groups that a rule names."""
+    named = [word for word in words if word.startswith("@")]
+    if known is not None:
+        _check_known(named, [f"@{name}" for name in sorted(known)], place, "group")
+    elif "@" in named:
+        raise ConfigurationError(f"{place}: '@' lacks the name of a group.")
+    return frozenset(word[1:] for word in named)
 
 
 def _parse_texts(raw: object, place: str) -> tuple[str, ...]:

@@ -61,9 +61,9 @@ class RightsFile:
             raise ConfigurationError(_unreadable(file.path, error)) from error
 
     @classmethod
-    def at(cls, path: str) -> RightsFile:
-        """Create it for the absolute path of a file."""
-        return cls(WatchedFile(path, lambda data: rights_from_bytes(data, path)))
+    def at(cls, path: str, *, proxy_groups: bool = False) -> RightsFile:
+        """Create it for the absolute path of a file; see `parse_rights`."""
+        return cls(WatchedFile(path, lambda data: rights_from_bytes(data, path, proxy_groups=proxy_groups)))
 
     def current(self) -> Rights:
         """Return the current rights."""
@@ -90,7 +90,7 @@ class RightsFile:
                 _log.info("Reloaded the rights: {path}", path=self._file.path)
 
 
-def rights_from_bytes(data: bytes, place: str) -> Rights:
+def rights_from_bytes(data: bytes, place: str, *, proxy_groups: bool = False) -> Rights:
     """
     Parse the content of a rights file; see `parse_rights`.
 
@@ -98,7 +98,7 @@ def rights_from_bytes(data: bytes, place: str) -> Rights:
         ConfigurationError: Also if it is not UTF-8.
     """
     try:
-        return parse_rights(data.decode(), place)
+        return parse_rights(data.decode(), place, proxy_groups=proxy_groups)
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{place}: TOML must be UTF-8, and byte {error.start} is not.") from error
 

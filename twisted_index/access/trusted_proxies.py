@@ -6,9 +6,11 @@ A trusted proxy must set or clear each of these fields; otherwise its clients ca
 - `X-Forwarded-For`, or `Forwarded` (RFC 7239): the client is the right-most address that is not a
   trusted proxy. Proxies append to these fields, so everything further left comes from the client.
 - `X-Forwarded-Proto`, `X-Forwarded-Host`, `X-Forwarded-Prefix`: the URL as the client sent it.
-- `X-Remote-User`: a user whom the proxy has authenticated; used only from proxies configured as
-  `users:ADDRESS`. A proxy that does not set this field forwards what clients send, so it is not enabled
-  with the addresses. For the same reason the field has no other spelling.
+- `X-Remote-User`, or the field of `user-header`: a user whom the proxy has authenticated; and the field
+  of `groups-header`: the user's groups. Used only from proxies configured as `users:ADDRESS`. A proxy that
+  does not set these fields forwards what clients send, so they are not enabled with the addresses. For
+  the same reason each has one spelling, and no line of them is added to another one: the proxy may have
+  added its own to the client's.
 
 A proxy writes one of `Forwarded` and `X-Forwarded-For` and forwards the other unchanged, so a client
 can forge that one. If the two name different clients, both are ignored.
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from twisted_index.access.authorization_header import TOKEN_USER
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import ConfigurationError
+from twisted_index.interfaces import ProxyUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +39,11 @@ _USERS = "users:"
 
 #: Peers whose addresses are compared with the networks once.
 _MOST_PEERS = 1024
+
+#: Users with their groups that are parsed once, counted with their groups, and the bytes of each.
+_MOST_USERS, _MAX_USER = 1 << 16, 2048
+#: Characters of the name of a group; longer ones are ignored.
+_MAX_GROUP = 256
 
 #: Hops to read, from the right.
 _MAX_HOPS = 32
@@ -78,7 +86,7 @@ class ForwardedClient:
     scheme: str = ""
     host: str = ""
     prefix: str = ""
-    user: str | None = None
+    user: ProxyUser | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +132,31 @@ class TrustedProxies:
 
     Args:
         descriptions: Addresses, networks such as `10.0.0.0/8`, and `unix` for all peers that connect by a
-            Unix socket. With the prefix `users:`, the proxy's `X-Remote-User` is trusted too.
+            Unix socket. With the prefix `users:`, the user and groups that the proxy states are trusted too.
+        user_header: Name of the field with the user.
+        groups_header: Name of the field with the user's groups; None to ignore groups.
+        groups_separator: The character between two groups. A single one, as any other may be part of a
+            name, and half a name may be that of another group.
 
     Raises:
         ConfigurationError: A description is invalid.
     """
 
-    def __init__(self, descriptions: Iterable[str]) -> None:
+    def __init__(
+        self,
+        descriptions: Iterable[str],
+        *,
+        user_header: str = "X-Remote-User",
+        groups_header: str | None = None,
+        groups_separator: str = ",",
+    ) -> None:
         texts = tuple(descriptions)
         self._all = _Peers(text.removeprefix(_USERS) for text in texts)
         self._asserting = _Peers(text.removeprefix(_USERS) for text in texts if text.startswith(_USERS))
+        self._user_field = user_header.lower().encode("ascii")
+        self._groups_field = None if groups_header is None else groups_header.lower().encode("ascii")
+        self._separator = groups_separator
+        self._users = LRU[tuple[bytes, bytes], ProxyUser](_MOST_USERS, lambda user: 16 + len(user.groups))
 
     def __bool__(self) -> bool:
         """Return whether there are trusted proxies."""
@@ -144,22 +167,41 @@ class TrustedProxies:
         """Whether any proxy is trusted to authenticate users."""
         return bool(self._asserting)
 
+    @property
+    def user_fields(self) -> tuple[bytes, ...]:
+        """The names of the fields with user and groups, in lower case; none if no proxy is trusted to."""
+        if not self.asserts_users:
+            return ()
+        return (self._user_field,) if self._groups_field is None else (self._user_field, self._groups_field)
+
     def trusts(self, peer: str) -> bool:
         """Return whether a peer is a trusted proxy; takes a textual address, or `unix`."""
         return peer in self._all
 
-    def user(self, peer: str, values: Sequence[bytes] | None) -> str | None:
+    def user(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> ProxyUser | None:
         """
         Return the user that a peer has authenticated.
 
         Args:
             peer: The textual address of the connection, or `unix`.
-            values: The values of X-Remote-User.
+            fields: As for `client`.
 
         Returns:
             None without a user, and unless the peer is trusted to authenticate users.
         """
-        return _user(values) if peer in self._asserting else None
+        if peer not in self._asserting:
+            return None
+        stated = _single(fields(self._user_field))
+        groups = b"" if self._groups_field is None else _single(fields(self._groups_field))
+        found = self._users.peek((stated, groups))
+        if found is None:
+            name = _user(stated)
+            if name is None:
+                return None
+            found = ProxyUser(name, _groups(groups, self._separator))
+            if len(stated) + len(groups) <= _MAX_USER:
+                self._users.put((stated, groups), found)
+        return found
 
     def client(self, peer: str, fields: Callable[[bytes], Sequence[bytes] | None]) -> ForwardedClient:
         """
@@ -175,7 +217,7 @@ class TrustedProxies:
         peer_address = "" if peer == UNIX else peer
         if not self.trusts(peer):
             return ForwardedClient(address=peer_address)
-        user = self.user(peer, fields(b"x-remote-user"))
+        user = self.user(peer, fields)
         hop = self._outermost(fields)
         if hop is None:
             return ForwardedClient(address=peer_address, user=user)
@@ -332,9 +374,23 @@ def _prefix(fields: Callable[[bytes], Sequence[bytes] | None]) -> str:
     return text if len(text) <= 256 and _PREFIX.fullmatch(text) else ""
 
 
-def _user(values: Sequence[bytes] | None) -> str | None:
+def _user(value: bytes) -> str | None:
     try:
-        text = _single(values).decode()
+        text = value.decode()
     except UnicodeDecodeError:
         return None
     return text if _USER.fullmatch(text) and text != TOKEN_USER else None
+
+
+def _groups(value: bytes, separator: str) -> frozenset[str]:
+    """
+    Split the field with groups; the names are as the proxy writes them, without blanks around them.
+
+    Rules only ever add rights, so that a name or a field that is ignored never gives any.
+    """
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return frozenset()
+    names = (name.strip(" \t") for name in text.split(separator))
+    return frozenset(name for name in names if 0 < len(name) <= _MAX_GROUP and name.isprintable())

@@ -43,6 +43,23 @@ _FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
 _OWN_FIELDS = {"connection", "content-encoding", "content-length", "content-range", "content-type"}
 _OWN_FIELDS |= {"date", "etag", "transfer-encoding"}
 
+#: Fields with a meaning of their own, which clients send or which end at each hop: no proxy states a user
+#: in them (RFC 9110 sections 7.6, 8 and 10 to 14; RFC 9112; RFC 6265).
+_TAKEN_FIELDS = {"authorization", "cookie", "cookie2", "date", "dnt", "expect", "forwarded", "from", "host"}
+_TAKEN_FIELDS |= {
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "priority",
+}
+_TAKEN_FIELDS |= {"range", "referer", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "via"}
+_TAKEN_FIELDS |= {"set-cookie", "cache-control", "www-authenticate"}
+_TAKEN_FIELDS |= {f"x-forwarded-{what}" for what in ("for", "host", "port", "prefix", "proto", "server")}
+_TAKEN_PREFIXES = ("accept", "access-control-", "content-", "if-", "proxy-", "sec-")
+
 #: The ways to serve a project that the folders do not have.
 MODES = ("cache", "proxy", "redirect")
 
@@ -184,6 +201,23 @@ def header_field(raw: object) -> tuple[bytes, bytes]:
     if name.lower() in _OWN_FIELDS:
         raise ValueError(f"{name} is set by the server itself")
     return name.encode("ascii"), value.encode("ascii")
+
+
+def proxy_header(raw: object) -> str:
+    """Read the name of a header field in which a proxy states a user or groups."""
+    value = text(raw).strip()
+    if not _FIELD_NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a header field; write it like X-Forwarded-User")
+    if value.lower() in _TAKEN_FIELDS or value.lower().startswith(_TAKEN_PREFIXES):
+        raise ValueError(f"{value} has another meaning in HTTP; name a field that only the proxy sets")
+    return value
+
+
+def groups_separator(raw: object) -> str:
+    """Read the character between two groups."""
+    if raw not in (",", "|"):
+        raise ValueError(f'{raw!r} does not separate groups; write "," or "|"')
+    return str(raw)
 
 
 def flag(raw: object) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_index.config.settings import Settings
+    from twisted_index.config.settings import AccessSettings, Settings
 
 _log = Logger()
 
@@ -140,7 +140,7 @@ def reloadable(running: Settings, wanted: Settings) -> Settings:
     """
     parts = (
         {"uploads": wanted.uploads},
-        {"access": replace(wanted.access, trusted_proxies=running.access.trusted_proxies)},
+        {"access": _with_proxies_of(running.access, wanted.access)},
         {"upstreams": replace(running.upstreams, policy=wanted.upstreams.policy)},
     )
     applied = running
@@ -153,6 +153,17 @@ def reloadable(running: Settings, wanted: Settings) -> Settings:
             continue
         applied = candidate
     return applied
+
+
+def _with_proxies_of(running: AccessSettings, wanted: AccessSettings) -> AccessSettings:
+    """Keep the trusted proxies and their fields: connections that are open were judged by them."""
+    return replace(
+        wanted,
+        trusted_proxies=running.trusted_proxies,
+        user_header=running.user_header,
+        groups_header=running.groups_header,
+        groups_separator=running.groups_separator,
+    )
 
 
 def _nothing(_settings: Settings) -> None:

@@ -171,6 +171,9 @@ class AccessSettings:
         trusted_proxies: Addresses and networks of proxies whose forwarded header fields are
             trusted; `unix` for proxies that connect by a unix socket. With `users:` in front, the
             proxy may assert users too.
+        user_header: Name of the field in which these proxies state the user.
+        groups_header: Name of the field with the user's groups; None to ignore groups.
+        groups_separator: The character between two groups.
     """
 
     auth: tuple[str, ...] = option(
@@ -197,6 +200,9 @@ class AccessSettings:
         name="trusted-proxy",
         split=str.split,
     )
+    user_header: str = setting("X-Remote-User", parsers.proxy_header)
+    groups_header: str | None = setting(None, parsers.proxy_header)
+    groups_separator: str = setting(",", parsers.groups_separator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.config.settings import UploadSettings, UpstreamPolicy, UpstreamSettings
+from twisted_index.config.settings import AccessSettings, UploadSettings, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import ConfigurationError
 from twisted_index.simple.name_patterns import DenyRule
 
@@ -23,6 +23,7 @@ def validate_settings(settings: Settings) -> None:
         ConfigurationError: They contradict each other, or one has no effect without another.
     """
     _check_uploads(settings.uploads)
+    _check_proxies(settings.access)
     _check_upstreams(settings)
 
 
@@ -33,6 +34,18 @@ def _check_uploads(uploads: UploadSettings) -> None:
     names = _changed(uploads, UploadSettings(), dependent)
     if names:
         raise ConfigurationError(f"{names[0]} has no effect without upload.")
+
+
+def _check_proxies(access: AccessSettings) -> None:
+    """Check the fields in which proxies state users."""
+    names = _changed(access, AccessSettings(), ("user_header", "groups_header", "groups_separator"))
+    if names and not any(proxy.startswith("users:") for proxy in access.trusted_proxies):
+        raise ConfigurationError(f"{names[0]} has no effect without a trusted-proxy users:ADDRESS.")
+    if access.groups_header is None:
+        if "groups-separator" in names:
+            raise ConfigurationError("groups-separator has no effect without groups-header.")
+    elif access.groups_header.lower() == access.user_header.lower():
+        raise ConfigurationError(f"user-header and groups-header are both {access.groups_header}.")
 
 
 def _check_upstreams(settings: Settings) -> None:

@@ -11,9 +11,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twisted_index.access.factory import make_access
+from twisted_index.access.factory import make_access, make_proxies
 from twisted_index.access.login_throttle import LoginThrottle
-from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.source import FolderSource
@@ -177,7 +176,7 @@ class _Builder:
             headers=settings.add_headers,
             worker=self._worker,
             page_cache=settings.page_cache,
-            proxies=TrustedProxies(settings.access.trusted_proxies),
+            proxies=make_proxies(settings.access),
             collectors=self._collectors,
             instance=self._instance,
             access=access,

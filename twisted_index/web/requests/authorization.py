@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from twisted.web.server import Request
 
-    from twisted_index.interfaces import IAccessControl, Identity
+    from twisted_index.interfaces import IAccessControl, Identity, ProxyUser
     from twisted_index.web.requests.client_info import ClientInfoReader
 
 #: Wording of each right in messages: after "may", and before "is disabled".
@@ -50,7 +50,7 @@ class Authorizer:
         known = IKnownReaders(access, None)
         #: See `IKnownReaders`. Where access control knows no client again, only what everyone may read is
         #: decided at once.
-        self.reader: Callable[[str, bytes | None, str | None], Identity | None] = (
+        self.reader: Callable[[str, bytes | None, ProxyUser | None], Identity | None] = (
             self._public_reader if known is None else known.reader
         )
 
@@ -130,7 +130,7 @@ class Authorizer:
             raise Unauthorized(f"Log in to {verb} {subject}.")
         raise Forbidden(f"{gerund} {subject} is disabled: no users are configured.")
 
-    def _public_reader(self, project: str, _key: bytes | None, _user: str | None) -> Identity | None:
+    def _public_reader(self, project: str, _key: bytes | None, _user: ProxyUser | None) -> Identity | None:
         if self.public_read or (project and self.permits(ANONYMOUS, Action.READ, project)):
             return ANONYMOUS
         return None

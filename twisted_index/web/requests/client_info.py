@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_index.access.trusted_proxies import TrustedProxies
+    from twisted_index.interfaces import ProxyUser
 
 #: Values of Sec-Fetch-Site for requests that no other site caused (Fetch Metadata, section 2.3).
 _SAME_SITE = (b"same-origin", b"none")
@@ -65,15 +66,20 @@ class ClientInfoReader:
         name = _name_of(peer)
         return self._proxies.client(name, fields).address if self._proxies.trusts(name) else None
 
-    def user_behind(self, peer: Any, values: Sequence[bytes]) -> str | None:
+    @property
+    def user_fields(self) -> tuple[bytes, ...]:
+        """See `TrustedProxies`."""
+        return self._proxies.user_fields if self._proxies else ()
+
+    def user_behind(self, peer: Any, fields: Callable[[bytes], Sequence[bytes] | None]) -> ProxyUser | None:
         """
         Return the user that a trusted proxy has authenticated; None without one.
 
         Args:
             peer: The address of the connection.
-            values: The values of X-Remote-User.
+            fields: Returns the values of a header field by its name.
         """
-        return self._proxies.user(_name_of(peer), values) if self._proxies else None
+        return self._proxies.user(_name_of(peer), fields) if self._proxies else None
 
     def url(self, request: Request) -> str:
         """Return the URL of the responding resource as the client knows it."""

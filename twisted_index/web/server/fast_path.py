@@ -20,7 +20,7 @@ from twisted_index.web.server.log_formats import CombinedFormat
 from twisted_index.web.server.request_head import HeadParser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.serialized import SerializedResponse
     from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.server.access_log import AccessLog
-    from twisted_index.web.server.request_head import RequestHead
+    from twisted_index.web.server.request_head import HeadFields, RequestHead
 
 #: Whole responses that are kept for a second, and the bytes of each: 1 MB at most.
 _MAX_WHOLES, _MAX_WHOLE = 64, 1 << 14
@@ -81,6 +81,7 @@ class FastPath:
             max_uri=limits.max_uri,
             max_header=limits.max_header,
             log_format=CombinedFormat() if access_log is None else access_log.format,
+            user_fields=client_info.user_fields,
         )
         self._access_log = access_log
         self._count = counters.count
@@ -163,7 +164,7 @@ class FastPath:
         assert self._access_log is not None
         fields = head.fields
         self._access_log.write_entry(
-            self._client(channel.peer, fields.forwarded) if fields.forwarded else channel.peer,
+            self._client(channel.peer, fields) if fields.forwarded else channel.peer,
             head.logged,
             status,
             size,
@@ -172,18 +173,9 @@ class FastPath:
             user="-" if reader is ANONYMOUS else reader.name,
         )
 
-    def _client(self, peer: Any, forwarded: Mapping[bytes, bytes]) -> Any:
+    def _client(self, peer: Any, fields: HeadFields) -> Any:
         """Return the address for the log: that of the client behind a trusted proxy."""
-
-        def fields(name: bytes) -> list[bytes] | None:
-            value = forwarded.get(name.lower())
-            return None if value is None else [value]
-
-        return self._client_info.client_behind(peer, fields) or peer
-
-    def _user(self, channel: FastChannel, remote_user: bytes) -> str | None:
-        """Return the user that a trusted proxy asserts."""
-        return self._client_info.user_behind(channel.peer, (remote_user,))
+        return self._client_info.client_behind(peer, fields.forwarded.get) or peer
 
     def _find(
         self, head: RequestHead, channel: FastChannel
@@ -194,7 +186,8 @@ class FastPath:
             return None
         caches = self._caches()
         # First: a client that may not read a name must not learn from the time taken whether it exists.
-        user = None if fields.remote_user is None else self._user(channel, fields.remote_user)
+        stated = fields.stated_user
+        user = self._client_info.user_behind(channel.peer, stated.get) if stated else None
         reader = caches.authorizer.reader(head.project, fields.credentials, user)
         if reader is None:
             return None

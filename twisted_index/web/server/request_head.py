@@ -18,7 +18,7 @@ from twisted_index.web.requests.routes import Endpoint, match_route
 from twisted_index.web.responses.response_cache import negotiate_representation, page_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from twisted_index.web.responses.response_cache import Representation
     from twisted_index.web.server.log_formats import LogFormat
@@ -68,9 +68,9 @@ class HeadFields:
         document: The name of the negotiated format of an error.
         if_none_match: The field; None without one.
         logged: Referer and User-Agent, as the access log has them.
-        forwarded: The fields in which proxies name their client, by lower-case name.
+        forwarded: The fields in which proxies name their client: one value each, by lower-case name.
         credentials: The fingerprint of Authorization; None without one.
-        remote_user: X-Remote-User, in which proxies name a user; None without one.
+        stated_user: The same for the fields in which proxies state a user and groups.
         closes: Whether the client sends no more requests.
     """
 
@@ -78,9 +78,9 @@ class HeadFields:
     document: str
     if_none_match: bytes | None
     logged: str
-    forwarded: Mapping[bytes, bytes]
+    forwarded: Mapping[bytes, Sequence[bytes]]
     credentials: bytes | None
-    remote_user: bytes | None
+    stated_user: Mapping[bytes, Sequence[bytes]]
     closes: bool
 
 
@@ -118,12 +118,16 @@ class HeadParser:
         max_uri: Bytes of the longest plain target.
         max_header: Bytes of the longest plain head.
         log_format: How the access log has what it logs of a head.
+        user_fields: See `TrustedProxies`.
     """
 
-    def __init__(self, *, max_uri: int, max_header: int, log_format: LogFormat) -> None:
+    def __init__(
+        self, *, max_uri: int, max_header: int, log_format: LogFormat, user_fields: Collection[bytes] = ()
+    ) -> None:
         self._max_uri = max_uri
         self._max_header = max_header
         self._log_format = log_format
+        self._user_fields = user_fields
         self._heads: dict[bytes, RequestHead] = {}
         self._fields: dict[bytes, HeadFields | None] = {}
 
@@ -159,7 +163,7 @@ class HeadParser:
         key = fingerprint(rest)
         if key in self._fields:
             return self._fields[key]
-        fields = parse_fields(rest, self._log_format)
+        fields = parse_fields(rest, self._log_format, self._user_fields)
         _memoize(self._fields, rest, fields, secret=fields is None or fields.credentials is not None)
         return fields
 
@@ -184,13 +188,16 @@ def _project_of(path: bytes) -> str:
     return route.project if route.endpoint is Endpoint.FILE else ""
 
 
-def parse_fields(rest: bytes, log_format: LogFormat) -> HeadFields | None:
+def parse_fields(
+    rest: bytes, log_format: LogFormat, user_fields: Collection[bytes] = ()
+) -> HeadFields | None:
     """
     Parse the fields of a head.
 
     Args:
         rest: The data after the request line, from its line end on.
         log_format: How the access log has what it logs of them.
+        user_fields: See `TrustedProxies`.
 
     Returns:
         None unless it is one block of plain fields without repetitions, with a plain Host.
@@ -215,8 +222,13 @@ def parse_fields(rest: bytes, log_format: LogFormat) -> HeadFields | None:
         document=document_format(accept).name,
         if_none_match=fields.get(b"if-none-match"),
         logged=log_format.fields(fields.get(b"referer"), fields.get(b"user-agent")),
-        forwarded={name: fields[name] for name in fields.keys() & _FORWARDED},
+        forwarded=_picked(fields, _FORWARDED),
         credentials=None if authorization is None else fingerprint(authorization),
-        remote_user=fields.get(b"x-remote-user"),
+        stated_user=_picked(fields, user_fields),
         closes=connection == b"close",
     )
+
+
+def _picked(fields: Mapping[bytes, bytes], names: Collection[bytes]) -> dict[bytes, Sequence[bytes]]:
+    """Return the values of some of the fields, as where a field may be repeated."""
+    return {name: (fields[name],) for name in names if name in fields}
