@@ -44,11 +44,13 @@ class Snapshot(Generic[T]):
             conservative; True is definitive.
         cache_status: One member of a Cache-Status field (RFC 9211) without the name of the cache, such
             as `hit; ttl=540` or `fwd=stale; detail=slow`; empty where no cache is involved.
+        absence: Why there is no value: one public sentence; empty if there is nothing to say.
     """
 
     value: T
     is_current: Callable[[], bool]
     cache_status: str = ""
+    absence: str = ""
 
     @classmethod
     def valid_for(cls, value: T, seconds: float, clock: IReactorTime) -> Snapshot[T]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from twisted_index.config.layers import default_state, load
 from twisted_index.config.parsers import duration, size
+from twisted_index.config.policy_entry import PolicyEntry
 from twisted_index.config.settings import (
     AccessSettings,
     Limits,
@@ -182,9 +183,13 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             policy=UpstreamPolicy(
                 local_only=("Acme_*", "secret"),
                 upstream_only=("*",),
-                upstream_deny=("evil-*", "Django>=4,<5", "foo!=1"),
+                upstream_deny=(
+                    PolicyEntry(match="evil-*"),
+                    PolicyEntry(match="Django>=4,<5"),
+                    PolicyEntry(match="foo!=1"),
+                ),
                 cooldown=604800.0,
-                cooldown_except=("certifi",),
+                cooldown_except=(PolicyEntry(match="certifi"),),
                 no_sdists=True,
                 merge_upstream=("torch",),
             ),
@@ -375,7 +380,8 @@ def test_the_environment_separates_urls_and_patterns_by_blanks_and_checkers_by_l
 
     assert settings.upstreams.urls == ("pip", "https://example.org/simple/")
     assert settings.upstreams.policy.local_only == ("acme-*", "secret")
-    assert settings.upstreams.policy.upstream_deny == ("django >= 4, < 5", "evil")
+    denied = [entry.match for entry in settings.upstreams.policy.upstream_deny]
+    assert denied == ["django >= 4, < 5", "evil"]
     assert settings.uploads.overwrite == ("*.dev*", "0.*")
     assert settings.access.trusted_proxies == ("unix", "::1")
     assert settings.access.auth == ("htpasswd:/here/my users", "memory:a:b c")

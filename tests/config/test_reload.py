@@ -16,6 +16,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from tests.kit.configured_server import ConfiguredServer
 from twisted_index.access.login_throttle import FREE_FAILURES
 from twisted_index.config.layers import ConfigSources, changed_settings
+from twisted_index.config.policy_entry import PolicyEntry
 from twisted_index.config.reload import ConfigReloader, reloadable
 from twisted_index.config.settings import (
     AccessSettings,
@@ -93,7 +94,7 @@ def test_a_change_is_applied_and_logged(configured, logged):
     configured.write(UPSTREAM + 'upstream-deny = ["evil"]\n')
 
     (settings,) = configured.applied
-    assert settings.upstreams.policy == UpstreamPolicy(upstream_deny=("evil",))
+    assert settings.upstreams.policy == UpstreamPolicy(upstream_deny=(PolicyEntry(match="evil"),))
     assert configured.following.settings is settings
     assert logged == [
         (LogLevel.info, f"Reloaded the configuration: {configured.path} (upstream-deny)"),

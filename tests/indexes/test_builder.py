@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.python.failure import Failure
 
 from tests.kit.properties import examples
+from twisted_index.config.policy_entry import policy_entry
 from twisted_index.config.settings import RoutingRule, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import ConfigurationError, Found
 from twisted_index.indexes.builder import SourceBuilder, routed_away
@@ -87,7 +89,8 @@ def test_a_policy_holds_for_upstreams_and_not_for_the_folder():
     world = World(make_wheel("demo", "5"))
     world.upstreams[MORE] = MemorySource(make_wheel("a", "5"), make_wheel("a", "1"), make_wheel("b", "5"))
     whole = world.compose(
-        urls=(MORE,), policy=UpstreamPolicy(upstream_deny=("*>=2", "b"), local_only=("acme-*",))
+        urls=(MORE,),
+        policy=UpstreamPolicy(upstream_deny=tuple(map(policy_entry, ("*>=2", "b"))), local_only=("acme-*",)),
     )
 
     assert [versions(whole, name) for name in ("demo", "a", "b", "acme-x")] == [("5",), ("1",), None, None]
@@ -210,7 +213,7 @@ def test_nobody_upstream_hears_of_a_private_or_local_name(own, others, local, de
     world = World(*(make_wheel(name, "1") for name in own))
     for url in ("https://example.org/simple/", MORE, f"https://example.org/simple/ {MORE}"):
         world.upstreams[url] = MemorySource(*(make_wheel(name, "2") for name in others))
-    policy = UpstreamPolicy(local_only=local, upstream_deny=denied)
+    policy = UpstreamPolicy(local_only=local, upstream_deny=tuple(map(policy_entry, denied)))
     whole = world.compose(urls=urls, routes=routes, policy=policy)
 
     answer(whole.project_list)
@@ -222,3 +225,23 @@ def test_nobody_upstream_hears_of_a_private_or_local_name(own, others, local, de
 
     kept = {name for name in NAMES for pattern in (*local, *denied) if name.startswith(pattern.rstrip("*"))}
     assert not world.asked & (set(own) | kept | {""})
+
+
+def test_an_entry_that_has_ended_is_logged_when_the_settings_are_read(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        "twisted_index.indexes.builder._log.info", lambda form, **fields: said.append(form.format(**fields))
+    )
+    past, coming = date(1960, 1, 1), date(9999, 1, 1)
+    tables = [
+        {"match": "demo>=2", "until": past, "reason": "CVE-1"},
+        {"match": "a", "until": coming},
+        "b",
+    ]
+    entries = tuple(map(policy_entry, tables))
+    World().compose(urls=(MORE,), policy=UpstreamPolicy(upstream_deny=entries, cooldown_except=entries[:1]))
+
+    assert said == [
+        "upstream-deny: the entry 'demo>=2' held until 1960-01-01 23:59 UTC: CVE-1.",
+        "cooldown-except: the entry 'demo>=2' held until 1960-01-01 23:59 UTC: CVE-1.",
+    ]

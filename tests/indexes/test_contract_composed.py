@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted_index.config.policy_entry import policy_entry
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Unavailable
 from twisted_index.indexes.name_ownership import NameOwnershipSource
@@ -72,7 +73,9 @@ class TestFolderAndUpstreamTogether(SourceContract):
 class TestFiltered(SourceContract):
     class Harness(ComposedHarness):
         def compose(self, inner):
-            policy = UpstreamPolicy(cooldown=60.0, upstream_deny=("evil", "demo==0.1"))
+            policy = UpstreamPolicy(
+                cooldown=60.0, upstream_deny=tuple(map(policy_entry, ("evil", "demo==0.1")))
+            )
             return PolicySource(inner, policy, lambda: 1_900_000_000.0)
 
     def harness(self) -> SourceHarness:

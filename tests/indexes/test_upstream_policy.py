@@ -9,19 +9,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.kit.at_once import answer
 from tests.kit.properties import examples
 from twisted_index.backends.upstream.redirect import RedirectSource
+from twisted_index.config.policy_entry import PolicyEntry
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Found, Unavailable
 from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.interfaces import FileBody, ILifecycle, IProblemSource, ISource, Snapshot
 from twisted_index.simple.model import ProjectPage, Sidecar, Status
-from twisted_index.testing import MemorySource, SourceCall, make_sdist, make_wheel
+from twisted_index.testing import IndexInMemory, MemorySource, SourceCall, make_sdist, make_wheel
 
 DAY = 86400.0
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
@@ -59,6 +62,10 @@ def source() -> MemorySource:
 def filtered(source: Any, now: Calendar, seen: Any = None, **policy: Any) -> PolicySource:
     first_seen = (lambda _project, filename: (seen or {}).get(filename)) if seen is not None else None
     given = () if first_seen is None else (first_seen,)
+    for name in policy.keys() & {"upstream_deny", "cooldown_except"}:
+        policy[name] = tuple(
+            one if isinstance(one, PolicyEntry) else PolicyEntry(match=one) for one in policy[name]
+        )
     return PolicySource(source, UpstreamPolicy(**policy), now, *given)
 
 
@@ -329,6 +336,162 @@ def test_names_may_be_excepted_from_the_cool_down(source, now):
     assert names(filtered(source, now, cooldown=DAY, cooldown_except=["De*"])) == [WHEEL.filename]
 
 
+def test_versions_may_be_excepted_from_the_cool_down(source, now):
+    for file in (WHEEL, SDIST, NEW, make_wheel("other", "1.0")):
+        source.add(file, upload_time=now.days_ago(0))
+    through = filtered(source, now, cooldown=DAY, cooldown_except=["demo==1.0", "other<1"])
+
+    assert names(through) == [WHEEL.filename, SDIST.filename]
+    assert answer(through.project_page, "demo").value.versions == ("1.0",)
+    assert reachable(through, WHEEL)
+    assert not reachable(through, NEW)
+    assert names(through, "other") == []
+
+
+def test_a_version_that_cannot_be_compared_is_no_exception_and_is_denied(source, now):
+    source.add(WHEEL)
+    old = source.project_page("demo").value
+    page = replace(old, files=(replace(old.files[0], version="what"),), versions=("what",))
+
+    assert names(filtered(Pages(page), now, cooldown=9999 * DAY, cooldown_except=["demo>=0"])) == []
+    assert names(filtered(Pages(page), now, upstream_deny=["demo>=0"])) == []
+    assert names(filtered(Pages(page), now, cooldown=9999 * DAY, cooldown_except=["demo"])) == [
+        WHEEL.filename
+    ]
+
+
+# -- What ends
+
+
+def entry(match: str, now: Calendar, days: float | None, reason: str = "") -> PolicyEntry:
+    """Make an entry that ends some days from now."""
+    return PolicyEntry(match=match, until=None if days is None else now.days_ago(-days), reason=reason)
+
+
+@pytest.mark.parametrize("match", ["demo", "demo==1.0", "d*>=1"])
+def test_an_exception_ends_in_every_way_at_its_time(source, now, match):
+    source.add(WHEEL, upload_time=now.days_ago(0))
+    through = filtered(source, now, cooldown=30 * DAY, cooldown_except=[entry(match, now, 2)])
+    page = answer(through.project_page, "demo")
+    assert [file.filename for file in page.value.files] == [WHEEL.filename]
+    assert reachable(through, WHEEL)
+
+    now.pass_days(1.9999)
+    assert page.is_current()
+    assert reachable(through, WHEEL)
+    now.pass_days(0.0001)
+    assert not page.is_current()
+    assert names(through) == []
+    assert not reachable(through, WHEEL)
+    now.pass_days(28)
+    assert names(through) == [WHEEL.filename]
+
+
+@pytest.mark.parametrize("match", ["demo", "demo==1.0", "d*>=1"])
+def test_a_denial_ends_in_every_way_at_its_time(source, now, match):
+    source.add(WHEEL, upload_time=now.days_ago(9))
+    through = filtered(source, now, upstream_deny=[entry(match, now, 2)])
+    page = answer(through.project_page, "demo")
+    assert not names(through)
+    assert not reachable(through, WHEEL)
+
+    now.pass_days(1.9999)
+    assert page.is_current()
+    now.pass_days(0.0001)
+    assert not page.is_current()
+    assert names(through) == [WHEEL.filename]
+    assert reachable(through, WHEEL)
+    now.pass_days(-1)
+    assert not names(through)
+
+
+def test_a_file_is_not_opened_again_when_its_exception_has_ended(source, now):
+    source.add(WHEEL, upload_time=now.days_ago(0))
+    page = source.project_page("demo").value
+
+    class Reopening(Pages):
+        def open_file(self, *args: Any) -> FileBody | None:
+            return FileBody(
+                content=b"x", size=1, sha256=None, modified=0, reopen=lambda: self.open_file(*args)
+            )
+
+    excepted = [entry("demo", now, 2)]
+    through = filtered(Reopening(page), now, cooldown=30 * DAY, cooldown_except=excepted)
+    body = answer(through.open_file, "demo", WHEEL.filename)
+    assert body.reopen() is not None
+    now.pass_days(2)
+    assert body.reopen() is None
+
+
+def test_an_exception_that_ends_while_the_upstream_is_asked_has_ended(source, now):
+    source.add(WHEEL, upload_time=now.days_ago(0))
+    full, waiting = source.project_page("demo"), Deferred()
+
+    class Slow(Pages):
+        def project_page(self, project: str) -> Any:
+            return waiting
+
+    through = filtered(Slow(), now, cooldown=30 * DAY, cooldown_except=[entry("demo", now, 2)])
+    page = Deferred.fromCoroutine(through.project_page("demo"))
+    now.pass_days(2)
+    waiting.callback(full)
+    assert SynchronousTestCase().successResultOf(page).value.files == ()
+
+
+def test_a_denial_is_told_with_its_reason(source, now):
+    source.add(WHEEL)
+    source.add(NEW)
+    denied = [entry("demo>=2", now, 2, "CVE-1"), entry("evil", now, None, "typosquat of eval.")]
+    whole = NameOwnershipSource(MemorySource(), filtered(source, now, upstream_deny=denied))
+    absent = answer(whole.project_page, "evil")
+    answer(whole.project_page, "demo")
+
+    assert absent.absence == "It is denied by upstream-deny: typosquat of eval."
+    (problem,) = answer(whole.problems).problems
+    assert problem.path == "demo/"
+    assert problem.reason == (
+        "1 file is denied by the entry 'demo>=2' of upstream-deny until 2024-01-03 00:00 UTC: CVE-1."
+    )
+    now.pass_days(2)
+    answer(whole.project_page, "demo")
+    assert answer(whole.problems).problems == ()
+
+
+def test_a_redirect_of_a_denied_name_ends_its_denial_too(now: Calendar):
+    through = filtered(RedirectSource("https://example.org/"), now, upstream_deny=[entry("demo", now, 2)])
+    absent = answer(through.project_page, "demo")
+    assert absent.is_current()
+    now.pass_days(2)
+    assert not absent.is_current()
+    with pytest.raises(Found):
+        names(through)
+
+
+def test_what_the_fast_path_has_prepared_ends_with_the_entry(source, now):
+    source.add(WHEEL, upload_time=now.days_ago(0))
+    source.add(make_wheel("evil", "1.0"), upload_time=now.days_ago(99))
+    policy = {
+        "cooldown_except": [entry("demo", now, 2)],
+        "upstream_deny": [entry("evil", now, 2, "CVE-2026-1")],
+    }
+    index = IndexInMemory(filtered(source, now, cooldown=30 * DAY, **policy))
+    json_page = {"Accept": "application/vnd.pypi.simple.v1+json"}
+
+    def seen(project: str) -> tuple[int, bool, bool]:
+        reply = index.get(f"/simple/{project}/", headers=json_page)
+        return reply.status, b".whl" in reply.body, b"CVE-2026-1" in reply.body
+
+    for _again in range(3):
+        assert seen("demo") == (200, True, False)
+        assert seen("evil") == (404, False, True)
+        assert index.get(f"/simple/demo/{WHEEL.filename}").status == 200
+    now.pass_days(2)
+    for _again in range(3):
+        assert seen("demo") == (200, False, False)
+        assert seen("evil") == (200, True, False)
+        assert index.get(f"/simple/demo/{WHEEL.filename}").status == 404
+
+
 def test_a_date_in_the_future_is_not_old(source, now):
     source.add(WHEEL, upload_time=now.days_ago(-400))
 
@@ -379,6 +542,68 @@ made = st.builds(
 ages = st.one_of(st.none(), st.sampled_from([-1.0, 0.0, 1.0, 2.0, 2.001, 3.0, 9.0]))
 lists = st.lists(st.sampled_from(["demo", "ot*", "*"]), max_size=1)
 denials = st.lists(st.sampled_from(["evil", "demo>=2", "other<3", "demo!=1.0"]), max_size=2)
+ends = st.sampled_from([None, -1.0, 1.0, 3.0, 5.0])
+timed = st.lists(st.tuples(st.sampled_from(["demo", "demo==1.0", "demo>=2", "*<3"]), ends), max_size=3)
+
+
+def covers(match: str, version: str) -> bool:
+    """Whether an entry of the strategy above is about a version of demo, in other words."""
+    return {
+        "demo": True,
+        "*<3": version != "3",
+        "demo==1.0": version == "1.0",
+        "demo>=2": version == "3",
+    }[match]
+
+
+def listed(page: Snapshot[Any]) -> set[str]:
+    return {file.filename for file in page.value.files} if page.value is not None else set()
+
+
+@examples(200)
+@given(
+    st.lists(st.tuples(st.sampled_from(["1.0", "2.0a1", "3"]), st.sampled_from([0.0, 9.0])), max_size=3),
+    timed,
+    timed,
+    st.lists(st.sampled_from([0.5, 1.0, 2.0]), max_size=5),
+)
+def test_at_any_time_only_the_entries_of_that_time_count(files, denied, excepted, steps):
+    now, source = Calendar(), MemorySource()
+    ages = dict(files)
+    for version, age in ages.items():
+        source.add(make_wheel("demo", version), upload_time=now.days_ago(age))
+    through = filtered(
+        source,
+        now,
+        cooldown=4 * DAY,
+        upstream_deny=[entry(match, now, days) for match, days in denied],
+        cooldown_except=[entry(match, now, days) for match, days in excepted],
+    )
+    passed, kept = 0.0, []
+    for step in (0.0, *steps):
+        passed += step
+        now.pass_days(step)
+
+        def counts(entries: Any, version: str, passed: float = passed) -> bool:
+            return any(covers(match, version) and (days is None or passed < days) for match, days in entries)
+
+        expected = {
+            f"demo-{version}-py3-none-any.whl"
+            for version, age in ages.items()
+            if not counts(denied, version) and (age + passed >= 4 or counts(excepted, version))
+        }
+        for page in kept:
+            # What was prepared before and still holds is what would be made now.
+            if page.is_current():
+                assert (
+                    {file.filename for file in page.value.files} == expected if page.value else not expected
+                )
+        page = answer(through.project_page, "demo")
+        kept.append(page)
+        assert {file.filename for file in page.value.files} == expected if page.value else not expected
+        for version in ages:
+            file = make_wheel("demo", version)
+            assert reachable(through, file) is (file.filename in expected)
 
 
 @examples(200)

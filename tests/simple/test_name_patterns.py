@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_index.simple.name_patterns import DenyRule, DenyRules, name_matcher, normalized_pattern
+from twisted_index.simple.name_patterns import VersionRule, name_matcher, normalized_pattern
 from twisted_index.simple.names import normalize
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True)
@@ -80,17 +80,15 @@ def test_no_pattern_matches_nothing():
     ],
 )
 def test_a_denial_is_of_a_project_or_of_versions_with_their_pre_releases(text, version, forbidden):
-    denials = DenyRules.parse([text, "other"])
+    rule = VersionRule.parse(text)
 
-    assert any(denial.forbids(version) for denial in denials.for_project("django")) is forbidden
+    assert (rule.matches("django") and rule.covers(version, unclear=True)) is forbidden
 
 
-def test_a_denial_is_of_the_whole_project_only_without_versions():
-    denials = DenyRules.parse(["evil-*", "django>=4"])
-
-    assert denials.denies_project("evil-one")
-    assert not denials.denies_project("django")
-    assert denials.for_project("requests") == ()
+def test_a_version_that_cannot_be_compared_is_what_the_caller_says():
+    assert VersionRule.parse("django>=4").covers("no-version", unclear=True)
+    assert not VersionRule.parse("django>=4").covers("no-version", unclear=False)
+    assert VersionRule.parse("django").covers("no-version", unclear=False)
 
 
 @pytest.mark.parametrize(
@@ -98,10 +96,10 @@ def test_a_denial_is_of_the_whole_project_only_without_versions():
 )
 def test_what_is_no_denial_is_refused(text):
     if text == "django[extra]":  # a set of letters, as fnmatch reads it
-        assert DenyRule.parse(text).matches("djangox")
+        assert VersionRule.parse(text).matches("djangox")
         return
     with pytest.raises(ValueError, match=r"not a requirement|PEP 440"):
-        DenyRule.parse(text)
+        VersionRule.parse(text)
 
 
 @given(st.text(max_size=20))
@@ -109,4 +107,4 @@ def test_any_text_is_a_pattern_or_refused(text):
     with contextlib.suppress(ValueError):
         name_matcher([text])("a")
     with contextlib.suppress(ValueError):
-        DenyRule.parse(text).forbids("1.0")
+        VersionRule.parse(text).covers("1.0", unclear=True)

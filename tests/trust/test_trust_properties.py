@@ -26,6 +26,7 @@ from tests.kit.properties import examples
 from tests.kit.scripted_remote import Bench, ScriptedRemote, read_body, remote_file
 from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.source import FolderSource
+from twisted_index.config.policy_entry import policy_entry
 from twisted_index.config.settings import RoutingRule, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.files.stamps import StatValidator
@@ -168,7 +169,9 @@ def folders(draw: st.DrawFn) -> dict[str, tuple[str, bytes | None]]:
 def test_nobody_upstream_hears_of_a_private_or_local_name(found, local, denied, cooldown, routed, method):
     """By no URL and no method, whatever else is set."""
     options = {
-        "policy": UpstreamPolicy(local_only=tuple(local), upstream_deny=tuple(denied), cooldown=cooldown),
+        "policy": UpstreamPolicy(
+            local_only=tuple(local), upstream_deny=tuple(map(policy_entry, denied)), cooldown=cooldown
+        ),
         "routes": tuple(RoutingRule(pattern=pattern) for pattern in routed),
     }
 

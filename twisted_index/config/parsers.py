@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from twisted_index.simple.name_patterns import DenyRule, normalized_pattern
+from twisted_index.simple.name_patterns import normalized_pattern
 from twisted_index.tls.endpoint_string import with_absolute_paths
 
 #: Parses a raw value; raises a ValueError with the reason.
@@ -273,13 +273,6 @@ def name_pattern(raw: object) -> str:
     """Read a pattern of project names; returned as written."""
     value = text(raw).strip()
     normalized_pattern(value)
-    return value
-
-
-def deny_rule(raw: object) -> str:
-    """Read a pattern of project names, or a requirement with versions; returned as written."""
-    value = text(raw).strip()
-    DenyRule.parse(value)
     return value
 
 

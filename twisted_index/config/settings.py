@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted_index.config import parsers
 from twisted_index.config.parsers import several
+from twisted_index.config.policy_entry import PolicyEntry, policy_entry
 
 if TYPE_CHECKING:
     from twisted_index.config.parsers import Parser
@@ -229,9 +230,9 @@ class UpstreamPolicy:
     Attributes:
         local_only: Names that are never requested from an upstream.
         upstream_only: If not empty: the only names that are requested from an upstream.
-        upstream_deny: Names, or requirements such as `django>=4,<5`, that are hidden.
+        upstream_deny: Hidden names and versions.
         cooldown: Seconds; younger files are hidden.
-        cooldown_except: Names without a cool-down.
+        cooldown_except: Names and versions without a cool-down.
         no_sdists: Whether sdists are hidden.
         merge_upstream: Names whose versions are merged from folder and upstream.
     """
@@ -244,14 +245,14 @@ class UpstreamPolicy:
         split=str.split,
     )
     upstream_only: tuple[str, ...] = setting((), parsers.name_pattern, split=str.split)
-    upstream_deny: tuple[str, ...] = setting((), parsers.deny_rule, split=str.splitlines)
+    upstream_deny: tuple[PolicyEntry, ...] = setting((), policy_entry, split=str.splitlines)
     cooldown: float = option(
         0.0,
         parsers.duration,
         "Leave out upstream files younger than this, such as 7d. [default: 0]",
         UPSTREAM,
     )
-    cooldown_except: tuple[str, ...] = setting((), parsers.name_pattern, split=str.split)
+    cooldown_except: tuple[PolicyEntry, ...] = setting((), policy_entry, split=str.split)
     no_sdists: bool = setting(False, parsers.flag)
     merge_upstream: tuple[str, ...] = setting((), parsers.name_pattern, split=str.split)
 

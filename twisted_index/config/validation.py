@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.config.settings import AccessSettings, UploadSettings, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import ConfigurationError
-from twisted_index.simple.name_patterns import DenyRule
+from twisted_index.simple.name_patterns import VersionRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,7 +119,7 @@ def _check_redirect(upstreams: UpstreamSettings) -> None:
         )
     policy = upstreams.policy
     names = _changed(policy, UpstreamPolicy(), ("cooldown", "cooldown_except", "no_sdists", "merge_upstream"))
-    if any(DenyRule.parse(text).versions is not None for text in policy.upstream_deny):
+    if any(VersionRule.parse(entry.match).versions is not None for entry in policy.upstream_deny):
         names.append("upstream-deny of versions")
     if names:
         raise ConfigurationError(

@@ -11,6 +11,8 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+
 from twisted_index.backends.upstream.redirect import RedirectSource
 from twisted_index.errors import ConfigurationError
 from twisted_index.indexes.name_ownership import NameOwnershipSource
@@ -21,8 +23,12 @@ from twisted_index.simple.name_patterns import name_matcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from twisted_index.config.policy_entry import PolicyEntry
     from twisted_index.config.settings import RoutingRule, UpstreamSettings
     from twisted_index.interfaces import ISource
+
+
+_log = Logger()
 
 
 class SourceBuilder:
@@ -73,9 +79,19 @@ class SourceBuilder:
         Raises:
             ConfigurationError: Redirect mode with several upstreams.
         """
+        self._log_ended("upstream-deny", settings.policy.upstream_deny)
+        self._log_ended("cooldown-except", settings.policy.cooldown_except)
         return _Build(
             settings, self._folder, self._make_folder, self._make_upstream, self._resolve, self._now
         ).source()
+
+    def _log_ended(self, name: str, entries: Iterable[PolicyEntry]) -> None:
+        """Log which entries of a setting no longer hold; they may stay in the file."""
+        for entry in entries:
+            if entry.ends <= self._now():
+                _log.info(
+                    "{name}: the entry {match!r} held{terms}", name=name, match=entry.match, terms=entry.terms
+                )
 
 
 def routed_away(settings: UpstreamSettings, paths: Sequence[str]) -> Callable[[str], bool]:

@@ -138,6 +138,7 @@ class NameOwnershipSource(CompositeSource):
             value=value,
             is_current=_all_current(folder_snapshot.is_current, upstream_snapshot.is_current),
             cache_status=upstream_snapshot.cache_status,
+            absence=upstream_snapshot.absence,
         )
 
     def open_file(

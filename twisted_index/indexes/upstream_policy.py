@@ -3,6 +3,7 @@ Upstream policy: which names are requested from an upstream, and which of its fi
 
 Names outside `upstream-only` and denied names are never requested. Denied versions, sdists, and files
 younger than the cool-down are hidden everywhere: on the page, in its versions, as bytes, as metadata.
+Denials and exceptions may end; no timer notices that, but the snapshots that they have shaped end with them.
 Out of scope: `local-only`, and names that the folder claims (see `name_ownership`).
 """
 
@@ -21,17 +22,17 @@ from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.indexes.composite import CompositeSource, only_while, snapshot_of
 from twisted_index.interfaces import ISource, Problem, Snapshot
-from twisted_index.simple.name_patterns import DenyRules, name_matcher
+from twisted_index.simple.name_patterns import VersionRule, name_matcher
 from twisted_index.simple.names import DistributionType, InvalidFilename, canonical_version, parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from typing import TypeAlias
 
+    from twisted_index.config.policy_entry import PolicyEntry
     from twisted_index.config.settings import UpstreamPolicy
     from twisted_index.interfaces import FileBody, MaybeAwaitable
     from twisted_index.simple.model import File, ProjectList, ProjectPage, Sidecar
-    from twisted_index.simple.name_patterns import DenyRule
 
     #: Takes a project and a file name; returns when it was first seen, seconds since the epoch, or None.
     FirstSeen: TypeAlias = Callable[[str, str], float | None]
@@ -39,39 +40,70 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Number of projects with held back files to report.
-_MAX_HELD = 1000
+#: Number of projects with hidden files to report.
+_MAX_REPORTED = 1000
+
+
+class PolicyRule(NamedTuple):
+    """An entry of the policy, ready to be applied."""
+
+    rule: VersionRule
+    entry: PolicyEntry
+
+    @classmethod
+    def all_of(cls, entries: Iterable[PolicyEntry]) -> tuple[PolicyRule, ...]:
+        """Prepare the entries of a setting."""
+        return tuple(cls(VersionRule.parse(entry.match), entry) for entry in entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectPolicy:
     """
-    The policy for one project that is not denied as a whole.
+    The policy for one project at one time.
 
     Attributes:
         project: The normalized project name.
-        denials: Denials of some of its versions.
+        denials: Denials of the project, or of some of its versions.
+        exceptions: Exceptions from the cool-down for some of its versions.
         cooldown: Seconds; 0 for none.
         no_sdists: Whether sdists are hidden.
+        since: The time, in seconds since the epoch, as all times here.
+        until: The next time at which a denial or an exception ends; infinite if there is none.
+        timed: Whether there are any that end, or have ended.
     """
 
     project: str
-    denials: tuple[DenyRule, ...] = ()
+    denials: tuple[PolicyRule, ...] = ()
+    exceptions: tuple[PolicyRule, ...] = ()
     cooldown: float = 0.0
     no_sdists: bool = False
+    since: float = 0.0
+    until: float = math.inf
+    timed: bool = False
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is hidden."""
-        return not (self.denials or self.cooldown or self.no_sdists)
+        """Whether nothing is hidden, at any time."""
+        return not (self.denials or self.cooldown or self.no_sdists or self.timed)
 
-    def forbids(self, version: str) -> bool:
-        """Return whether a version is denied."""
-        return any(denial.forbids(version) for denial in self.denials)
+    @property
+    def denial(self) -> PolicyEntry | None:
+        """The denial of the whole project; None without one."""
+        return next((denial.entry for denial in self.denials if denial.rule.versions is None), None)
 
-    def leaves_out(self, file: File) -> bool:
-        """Return whether a file is hidden permanently."""
-        return self.forbids(file.version) or (self.no_sdists and not _is_wheel(file, self.project))
+    def denial_of(self, version: str) -> PolicyEntry | None:
+        """Return the denial of a version; None without one."""
+        return next((one.entry for one in self.denials if one.rule.covers(version, unclear=True)), None)
+
+    def cools_down(self, version: str) -> bool:
+        """Return whether files of a version are subject to the cool-down."""
+        return bool(self.cooldown) and not any(
+            one.rule.covers(version, unclear=False) for one in self.exceptions
+        )
+
+    def hides_kind(self, file: File) -> bool:
+        """Return whether files of this kind are hidden."""
+        return self.no_sdists and not _is_wheel(file, self.project)
 
     def visible_from(self, file: File, first_seen: float | None, now: float) -> float:
         """
@@ -83,8 +115,10 @@ class ProjectPolicy:
             now: The current time, for files of unknown age.
 
         Returns:
-            Seconds since the epoch, as all times here.
+            Minus infinity without a cool-down for its version.
         """
+        if not self.cools_down(file.version):
+            return -math.inf
         if file.upload_time is not None:
             since = file.upload_time.timestamp()
         else:
@@ -99,15 +133,15 @@ class _FilteredFiles:
 
     Attributes:
         names: Names of the visible files.
-        held: Number of files hidden by the cool-down only.
-        undated: Whether one of these has no upload time.
-        since: The time of filtering: seconds since the epoch.
-        until: The end of the next cool-down; infinite if there is none.
+        held: The files hidden by the cool-down only; None without any.
+        denied: Number of files hidden by each denial.
+        since: The time of filtering.
+        until: The end of the next cool-down, denial or exception; infinite if there is none.
     """
 
     names: frozenset[str]
-    held: int
-    undated: bool
+    held: _Held | None
+    denied: dict[PolicyEntry, int]
     since: float
     until: float
 
@@ -156,12 +190,12 @@ class PolicySource(CompositeSource):
         self._now = now
         self._first_seen = first_seen
         self._is_allowed = name_matcher(policy.upstream_only) if policy.upstream_only else lambda _name: True
-        self._denials = DenyRules.parse(policy.upstream_deny)
+        self._denials = PolicyRule.all_of(policy.upstream_deny)
         self._cooldown = policy.cooldown
-        self._is_exempt = name_matcher(policy.cooldown_except)
+        self._exceptions = PolicyRule.all_of(policy.cooldown_except if policy.cooldown else ())
         self._no_sdists = policy.no_sdists
         self._pages: IdentityMemo[ProjectPage] = IdentityMemo()
-        self._held = LRU[str, _Held](_MAX_HELD)
+        self._reported = LRU[str, "tuple[Problem, ...]"](_MAX_REPORTED)
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """Return the source's list; that of an upstream is empty."""
@@ -169,19 +203,21 @@ class PolicySource(CompositeSource):
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
         """Return the page without hidden files."""
-        if self._is_blocked(project):
+        if not self._is_allowed(project):
             return Snapshot(value=None, is_current=_always)
         rules = self._rules(project)
+        if rules.denial is not None:
+            return self._absence(rules, rules.denial)
         full = self._source.project_page(project)
         if rules.empty:
             return full
-        return self._apply(rules, full) if isinstance(full, Snapshot) else self._apply_later(rules, full)
+        return self._apply(rules, full) if isinstance(full, Snapshot) else self._apply_later(project, full)
 
     def open_file(
         self, project: str, filename: str, sidecar: Sidecar | None = None
     ) -> MaybeAwaitable[FileBody | None]:
         """Open a file unless it is hidden."""
-        if self._is_blocked(project):
+        if not self._is_allowed(project):
             return None
         if self._rules(project).empty:
             return self._source.open_file(project, filename, sidecar)
@@ -203,21 +239,43 @@ class PolicySource(CompositeSource):
         body = await result_of(self._source.open_file, project, filename, sidecar)
         return None if body is None else only_while(body, page.is_current)
 
-    def _is_blocked(self, project: str) -> bool:
-        return not self._is_allowed(project) or self._denials.denies_project(project)
-
     def _rules(self, project: str) -> ProjectPolicy:
+        """Return the policy for a project now."""
+        now = self._now()
+        denials = [one for one in self._denials if one.rule.matches(project)]
+        exceptions = [one for one in self._exceptions if one.rule.matches(project)]
+        ends = [one.entry.ends for one in (*denials, *exceptions)]
+        active = tuple(one for one in exceptions if now < one.entry.ends)
+        exempt = any(one.rule.versions is None for one in active)
         return ProjectPolicy(
             project=project,
-            denials=self._denials.for_project(project),
-            cooldown=0.0 if self._is_exempt(project) else self._cooldown,
+            denials=tuple(one for one in denials if now < one.entry.ends),
+            exceptions=active,
+            cooldown=0.0 if exempt else self._cooldown,
             no_sdists=self._no_sdists,
+            since=now,
+            until=min((end for end in ends if now < end), default=math.inf),
+            timed=any(end < math.inf for end in ends),
+        )
+
+    def _absence(self, rules: ProjectPolicy, denial: PolicyEntry) -> Snapshot[ProjectPage | None]:
+        """
+        Return the absence of a project that is denied as a whole.
+
+        It is not reported: clients that make up names for a pattern would drive all else out of the report.
+        """
+        return Snapshot(
+            value=None,
+            is_current=lambda: rules.since <= self._now() < rules.until,
+            absence=f"It is denied by upstream-deny{denial.terms}",
         )
 
     async def _apply_later(
-        self, rules: ProjectPolicy, full: Awaitable[Snapshot[ProjectPage | None]]
+        self, project: str, full: Awaitable[Snapshot[ProjectPage | None]]
     ) -> Snapshot[ProjectPage | None]:
-        return self._apply(rules, await full)
+        snapshot = await full
+        # By now an exception may have ended.
+        return self._apply(self._rules(project), snapshot)
 
     def _apply(
         self, rules: ProjectPolicy, full: Snapshot[ProjectPage | None]
@@ -228,7 +286,10 @@ class PolicySource(CompositeSource):
         filtered = self._filter(rules, page)
         self._note(rules.project, filtered)
         value = self._pages.get(
-            rules.project, (page,), lambda: _page_of(page, filtered.names, rules), also=filtered.names
+            rules.project,
+            (page,),
+            lambda: _page_of(page, filtered.names, rules),
+            also=(filtered.names, rules.denials, rules.exceptions, rules.cooldown),
         )
         return Snapshot(
             value=value,
@@ -237,39 +298,65 @@ class PolicySource(CompositeSource):
         )
 
     def _note(self, project: str, filtered: _FilteredFiles) -> None:
-        """Record held back files; log them if no file of the project is visible."""
-        if not filtered.held:
-            self._held.pop(project)
-            return
-        held = _Held(filtered.held, filtered.undated, filtered.until)
-        if self._held.peek(project) == held:
-            return
-        self._held.put(project, held)
-        if not filtered.names:
-            _log.warn("{project} has no visible files for now: {held}", project=project, held=held.sentence)
+        """Record hidden files; log them if no file of the project is visible."""
+        problems = [_denial_problem(project, files, denial) for denial, files in filtered.denied.items()]
+        if filtered.held is not None:
+            advice = "Wait, or add the project to cooldown-except."
+            problems.append(Problem(path=f"{project}/", reason=filtered.held.sentence, advice=advice))
+        if self._report(project, tuple(problems)) and not filtered.names:
+            _log.warn(
+                "{project} has no visible files for now: {held}",
+                project=project,
+                held=" ".join(problem.reason for problem in problems),
+            )
+
+    def _report(self, project: str, problems: tuple[Problem, ...]) -> bool:
+        """Replace the problems of a project; return whether there are any, and other ones than before."""
+        if not problems:
+            self._reported.pop(project)
+            return False
+        changed = self._reported.peek(project) != problems
+        self._reported.put(project, problems)
+        return changed
 
     def held_back(self) -> Iterator[Problem]:
-        """Yield a problem for each project with files held back by the cool-down."""
-        for project, held in self._held.items():
-            advice = "Wait, or add the project to cooldown-except."
-            yield Problem(path=f"{project}/", reason=held.sentence, advice=advice)
+        """Yield the problems of projects with denied files, or files held back by the cool-down."""
+        for _project, problems in self._reported.items():
+            yield from problems
 
     def _filter(self, rules: ProjectPolicy, page: ProjectPage) -> _FilteredFiles:
-        now, until, names, held, undated = self._now(), math.inf, [], 0, False
+        now = rules.since
+        names: list[str] = []
+        due: list[float] = []
+        denied: dict[PolicyEntry, int] = {}
+        undated = False
         for file in page.files:
-            if rules.leaves_out(file):
-                continue
-            due = rules.visible_from(file, self._first_seen_at(rules, file), now) if rules.cooldown else 0.0
-            if due > now:
-                until = min(until, due)
-                held += 1
-                undated |= file.upload_time is None
-            else:
-                names.append(file.filename)
-        return _FilteredFiles(frozenset(names), held, undated, now, until)
+            denial = rules.denial_of(file.version)
+            if denial is not None:
+                denied[denial] = denied.get(denial, 0) + 1
+            elif not rules.hides_kind(file):
+                visible_from = rules.visible_from(file, self._first_seen_at(rules, file), now)
+                if visible_from > now:
+                    due.append(visible_from)
+                    undated |= file.upload_time is None
+                else:
+                    names.append(file.filename)
+        held = _Held(len(due), undated, min(due)) if due else None
+        return _FilteredFiles(frozenset(names), held, denied, now, min(rules.until, *due, math.inf))
 
     def _first_seen_at(self, rules: ProjectPolicy, file: File) -> float | None:
-        return None if file.upload_time is not None else self._first_seen(rules.project, file.filename)
+        if file.upload_time is not None or not rules.cooldown:
+            return None
+        return self._first_seen(rules.project, file.filename)
+
+
+def _denial_problem(project: str, files: int, denial: PolicyEntry) -> Problem:
+    number = "1 file is" if files == 1 else f"{files} files are"
+    return Problem(
+        path=f"{project}/",
+        reason=f"{number} denied by the entry {denial.match!r} of upstream-deny{denial.terms}",
+        advice="To allow what it denies, change the entry.",
+    )
 
 
 def _lists(page: Snapshot[ProjectPage | None], filename: str) -> bool:
@@ -286,8 +373,10 @@ def _page_of(page: ProjectPage, names: frozenset[str], rules: ProjectPolicy) -> 
         release = canonical_version(version)
         if release in visible:
             return True
+        if release in upstream_releases or rules.denial_of(version) is not None:
+            return False
         # The age of a version without files is unknown.
-        return release not in upstream_releases and not rules.cooldown and not rules.forbids(version)
+        return not rules.cools_down(version)
 
     return replace(page, files=files, versions=tuple(filter(is_visible, page.versions)))
 

@@ -1,10 +1,10 @@
-"""Patterns of project names in rights, routes and policies, and rules that deny versions. Pure."""
+"""Patterns of project names in rights, routes and policies, and rules about versions. Pure."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -32,7 +32,7 @@ _BRACKETS = re.compile(r"\[[^\]]*\]")
 _RANGE = re.compile(r"([a-z0-9])-([a-z0-9])")
 
 #: A pattern of names, optionally with a specifier set; "!" begins "!=" as well as "[!abc]".
-_DENIAL = re.compile(r"(?P<name>(?:[A-Za-z0-9._*?\[\]-]|!(?!=))+)\s*(?P<versions>[=~<>!].*)?", re.ASCII)
+_REQUIREMENT = re.compile(r"(?P<name>(?:[A-Za-z0-9._*?\[\]-]|!(?!=))+)\s*(?P<versions>[=~<>!].*)?", re.ASCII)
 
 
 def normalized_pattern(pattern: str) -> str:
@@ -102,27 +102,27 @@ def matches_any(project: str, patterns: Iterable[str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DenyRule:
+class VersionRule:
     """
-    Denies projects, or versions of them.
+    Stands for projects, or versions of them.
 
     Attributes:
         matches: Matches the names of the projects.
-        versions: The denied versions (PEP 440), pre-releases included; None for the whole project.
+        versions: The versions (PEP 440), pre-releases included; None for whole projects.
     """
 
     matches: NameMatcher
     versions: SpecifierSet | None = None
 
     @classmethod
-    def parse(cls, text: str) -> DenyRule:
+    def parse(cls, text: str) -> VersionRule:
         """
         Parse `evil`, `evil-*` or `django>=4,<5`.
 
         Raises:
             ValueError: The text is neither a pattern of names nor one with a specifier set.
         """
-        match = _DENIAL.fullmatch(text.strip())
+        match = _REQUIREMENT.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not a requirement; write it like evil-* or django>=4,<5")
         try:
@@ -131,11 +131,13 @@ class DenyRule:
             raise ValueError(f"{text!r} has a version specifier that PEP 440 does not allow") from error
         return cls(matches=name_matcher([match["name"]]), versions=versions)
 
-    def forbids(self, version: str) -> bool:
+    def covers(self, version: str, *, unclear: bool) -> bool:
         """
-        Whether the rule denies a version of a matching project.
+        Whether the rule stands for a version of a matching project.
 
-        A version that PEP 440 does not allow cannot be compared, and is denied.
+        Args:
+            version: The version, as in the name of its file.
+            unclear: The result for a version that PEP 440 does not allow, and that cannot be compared.
         """
         if self.versions is None:
             return True
@@ -143,29 +145,4 @@ class DenyRule:
             return self.versions.contains(Version(version), prereleases=True)
         # InvalidVersion is a ValueError, and so is the error of int() for more than 4,300 digits.
         except ValueError:
-            return True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DenyRules:
-    """Several deny rules, checked for one project at a time."""
-
-    rules: tuple[DenyRule, ...] = field(default=())
-
-    @classmethod
-    def parse(cls, texts: Iterable[str]) -> DenyRules:
-        """
-        Parse several rules.
-
-        Raises:
-            ValueError: See `DenyRule.parse`.
-        """
-        return cls(rules=tuple(map(DenyRule.parse, texts)))
-
-    def denies_project(self, project: str) -> bool:
-        """Whether a project is denied as a whole."""
-        return any(rule.versions is None and rule.matches(project) for rule in self.rules)
-
-    def for_project(self, project: str) -> tuple[DenyRule, ...]:
-        """Return the rules that deny some or all versions of a project."""
-        return tuple(rule for rule in self.rules if rule.matches(project))
+            return unclear

@@ -145,7 +145,8 @@ class SimpleApiViews:
         return await self._prepare(form, key, snapshot, self._write_page, size)
 
     def _prepare_absence(self, context: RequestContext, key: str, snapshot: Snapshot[Any]) -> Response:
-        response = message_response(404, f"There is no project {context.route.project} here.", context.accept)
+        message = f"There is no project {context.route.project} here. {snapshot.absence}".rstrip()
+        response = message_response(404, message, context.accept)
         cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
         self.absent.put(key, snapshot, document_format(context.accept).name, cached)
         return _with_cache_status(response, snapshot.cache_status)
