@@ -486,6 +486,23 @@ class IStore(Interface):
         """
 
 
+class AuditAction(enum.StrEnum):
+    """What an event of the audit log records; the values are those of its files and of `/-/history`."""
+
+    UPLOAD = "upload"
+    OVERWRITE = "overwrite"
+    DELETE = "delete"
+    YANK = "yank"
+    UNYANK = "unyank"
+    STATUS = "status"
+    TOKEN_CREATE = "token-create"  # noqa: S105 (a name, not a secret)
+    TOKEN_REVOKE = "token-revoke"  # noqa: S105 (the same)
+    #: A login, a request or an upload that was refused.
+    REFUSE = "refuse"
+    #: A file of settings, rights or users that was read again.
+    RELOAD = "reload"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEvent:
     """
@@ -493,31 +510,86 @@ class AuditEvent:
 
     Attributes:
         time: Aware, UTC.
-        by: The user or token.
-        action: `upload`, `overwrite`, `delete`, `yank`, `unyank` or `status`.
-        project: A normalized name.
+        by: The user (`alice`; at the console `alice (console)`), `token NAME`, or `anyone`; empty if the
+            server did it.
+        action: A value of `AuditAction`.
+        project: A normalized name; empty for what concerns none.
         filename: Empty for the whole project.
-        detail: A digest, a reason, or a status.
+        detail: A digest, a reason, or a status; of a token its name, then what it may do.
         index: The name of the index in this server; empty for the only one.
+        address: The client's IP address; empty for what did not come over HTTP.
+        client: The start of the User-Agent field, which clients choose themselves; empty without one.
     """
 
     time: datetime
     by: str
     action: str
-    project: str
+    project: str = ""
     filename: str = ""
     detail: str = ""
     index: str = ""
+    address: str = ""
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditQuery:
+    """
+    Which events are wanted. An empty condition restricts nothing.
+
+    Attributes:
+        since: The first moment; aware.
+        until: The first moment that is too late; aware.
+        project: A normalized name.
+        by: A user: also what that user did at the console, and with the tokens that the audit log says
+            the user made. Or `token NAME`, `USER (console)` or `anyone`: exactly that.
+        actions: Values of `AuditAction`.
+        before: `AuditPage.next` of the page before; empty for the first page.
+        limit: How many at most; at least 1.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    project: str = ""
+    by: str = ""
+    actions: frozenset[str] = frozenset()
+    before: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPage:
+    """
+    Events that were found.
+
+    Attributes:
+        events: Those recorded last come first.
+        next: Where the next page begins, though more be recorded meanwhile; empty after the last event.
+    """
+
+    events: tuple[AuditEvent, ...]
+    next: str = ""
 
 
 class IAuditLog(Interface):
-    """An append-only record of changes."""
+    """An append-only record of what was done and what was refused."""
 
     def record(event: AuditEvent) -> MaybeAwaitable[None]:
-        """Append an event; it is on disk when this returns."""
+        """
+        Append an event; it is on disk when this returns.
 
-    def latest(number: int) -> MaybeAwaitable[tuple[AuditEvent, ...]]:
-        """Return the last `number` events, newest first."""
+        Raises:
+            InsufficientStorage, Unavailable: It cannot be kept.
+        """
+
+    def search(query: AuditQuery) -> MaybeAwaitable[AuditPage]:
+        """
+        Find events.
+
+        Raises:
+            BadRequest: `before` is from no page.
+            Unavailable: They cannot be read.
+        """
 
 
 class IIndexObserver(Interface):

@@ -1,4 +1,4 @@
-"""The history: appended, never changed, read from its end."""
+"""The audit log: appended, never changed, a file for each month."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_index.errors import InsufficientStorage, Unavailable
-from twisted_index.events import audit_log as module
+from twisted_index.events import audit_search
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.interfaces import AuditEvent
 
@@ -25,7 +25,7 @@ def event(number: int = 0, **values: str) -> AuditEvent:
 
 
 def path_of(state: Path) -> Path:
-    return state / "keep" / "history.jsonl"
+    return state / "keep" / "history" / "2030-01.jsonl"
 
 
 def test_events_come_back_the_youngest_first(tmp_path: Path):
@@ -36,7 +36,6 @@ def test_events_come_back_the_youngest_first(tmp_path: Path):
         journal.append(one)
     assert journal.latest(3) == tuple(reversed(events[2:]))
     assert journal.latest(99) == tuple(reversed(events))
-    assert journal.latest(0) == journal.latest(-1) == ()
 
 
 def test_another_process_reads_the_same(tmp_path: Path):
@@ -49,7 +48,7 @@ def test_nobody_else_may_read_it(tmp_path: Path):
     AuditFile(str(tmp_path / "state")).append(event())
     path = path_of(tmp_path / "state")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in path.parents[:2]] == [0o700] * 2
 
 
 @pytest.mark.parametrize("torn", [b'{"time": "2030-01-', b"{}\n", b"[]\n", b"\x00\xff", b'{"time": "x"}\n'])
@@ -79,21 +78,16 @@ def test_without_a_state_the_last_events_are_kept_in_memory():
     assert len(journal.latest(5000)) == 1000
 
 
-def test_no_more_is_read_than_is_asked_for(tmp_path: Path):
-    lines = io.BytesIO(b"".join(b"%07d\n" % number for number in range(100_000)))
-    found = module._lines_from_end(lines)
-    assert [next(found) for _ in range(3)] == [b"", b"0099999", b"0099998"]
-    assert lines.tell() == 800_000
-    found.close()
-
-
 @given(st.binary(max_size=300).map(lambda data: data.replace(b"a", b"\n")), st.integers(1, 20))
-def test_lines_from_the_end_are_the_lines(data: bytes, block: int):
-    before, module._BLOCK = module._BLOCK, block
+def test_blocks_from_the_end_are_the_lines(data: bytes, block: int):
+    before, audit_search._BLOCK = audit_search._BLOCK, block
     try:
-        assert list(module._lines_from_end(io.BytesIO(data))) == data.split(b"\n")[::-1]
+        blocks = list(audit_search.blocks_from_end(io.BytesIO(data), len(data)))
     finally:
-        module._BLOCK = before
+        audit_search._BLOCK = before
+    assert b"".join(lines for _start, lines in reversed(blocks)) == data
+    assert all(data[start : start + len(lines)] == lines for start, lines in blocks)
+    assert all(not start or data[start - 1 : start] == b"\n" for start, _lines in blocks)
 
 
 #: A line as it was written before there were names of indexes.
@@ -122,13 +116,13 @@ def test_the_index_of_an_event_comes_back(tmp_path: Path):
 def test_a_history_begun_by_root_belongs_to_the_owner_of_the_state(tmp_path: Path):
     os.chown(tmp_path, 12345, 12346)
     AuditFile(str(tmp_path)).append(event())
-    for path in (path_of(tmp_path).parent, path_of(tmp_path)):
+    for path in (path_of(tmp_path), *path_of(tmp_path).parents[:2]):
         assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
 
 
 def test_the_history_may_be_a_link_to_another_volume(tmp_path: Path):
     volume = tmp_path / "volume.jsonl"
-    path_of(tmp_path).parent.mkdir()
+    path_of(tmp_path).parent.mkdir(parents=True)
     path_of(tmp_path).symlink_to(volume)
     journal = AuditFile(str(tmp_path))
     journal.append(event())
@@ -139,9 +133,9 @@ def test_the_history_may_be_a_link_to_another_volume(tmp_path: Path):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is led astray")
 def test_root_writes_no_history_through_a_link_of_the_owner_of_the_state(tmp_path: Path):
     keep = path_of(tmp_path).parent
-    keep.mkdir()
+    keep.mkdir(parents=True)
     path_of(tmp_path).symlink_to(tmp_path / "elsewhere")
-    for path in (keep, path_of(tmp_path)):
+    for path in (keep.parent, keep, path_of(tmp_path)):
         os.chown(path, 12345, 12345, follow_symlinks=False)
 
     with pytest.raises(Unavailable):

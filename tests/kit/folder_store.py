@@ -16,7 +16,7 @@ from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.files import anonymous_file
-from twisted_index.interfaces import Upload
+from twisted_index.interfaces import AuditQuery, Upload
 from twisted_index.simple.model import File, ProjectPage
 from twisted_index.testing import BuiltFile, SynchronousRunner
 
@@ -65,7 +65,7 @@ class Shop:
 
     def events(self) -> list[tuple[str, str, str]]:
         """The history: who, what, to which file or project; the oldest first."""
-        events = answer(self.audit_log.latest, 100)
+        events = answer(self.audit_log.search, AuditQuery()).events
         return [(event.by, event.action, event.filename or event.project) for event in reversed(events)]
 
 

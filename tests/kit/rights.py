@@ -19,7 +19,7 @@ from twisted_index.access.tokens import TokenStore
 from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.config.settings import UploadSettings
 from twisted_index.errors import NotFound
-from twisted_index.interfaces import Action, AuditEvent
+from twisted_index.interfaces import Action, AuditEvent, AuditPage, AuditQuery
 from twisted_index.simple.model import ProjectStatus
 from twisted_index.testing import Connection, MemorySource, SiteInMemory, SynchronousRunner, make_wheel
 from twisted_index.web.resource import IndexResource
@@ -93,8 +93,8 @@ class Told:
 
     events: tuple[AuditEvent, ...] = ()
 
-    def latest(self, number: int) -> tuple[AuditEvent, ...]:
-        return self.events[:number]
+    def search(self, query: AuditQuery) -> AuditPage:
+        return AuditPage(events=self.events[: query.limit])
 
 
 class _Socket:

@@ -18,6 +18,8 @@ UPLOAD = AuditEvent(
     project="demo",
     filename="demo-1.0.tar.gz",
     detail="sha256 00ff",
+    address="192.0.2.7",
+    client="twine/6",
 )
 STATUS = AuditEvent(
     time=datetime(2026, 3, 1, 14, 0, tzinfo=timezone(timedelta(hours=2))),
@@ -43,6 +45,8 @@ def test_programs_get_every_field_in_the_order_of_the_events():
         "project": "demo",
         "filename": "demo-1.0.tar.gz",
         "detail": "sha256 00ff",
+        "address": "192.0.2.7",
+        "client": "twine/6",
     }
     assert document["events"][0]["time"] == "2026-03-01T12:00:00Z"
     assert document["events"][0]["filename"] == ""
@@ -51,14 +55,17 @@ def test_programs_get_every_field_in_the_order_of_the_events():
 def test_people_get_a_valid_table_in_universal_time():
     head, status, upload = rows(write_history_page([STATUS, UPLOAD]))
     assert len(head) == len(status) == len(upload)
-    assert upload == ["2026-03-01 12:30:05", "alice", "upload", "demo", "demo-1.0.tar.gz", "sha256 00ff"]
+    assert upload == [
+        *("2026-03-01 12:30:05", "alice", "upload", "demo", "demo-1.0.tar.gz", "sha256 00ff"),
+        *("192.0.2.7", "twine/6"),
+    ]
     assert status[0] == "2026-03-01 12:00:00"
 
 
 def test_nothing_that_somebody_wrote_becomes_markup():
     page = write_history_page([STATUS])
     assert b"<script>" not in page
-    assert rows(page)[1][1:] == ["token <b>", "status", "demo", "", "archived: a & b <script>"]
+    assert rows(page)[1][1:] == ["token <b>", "status", "demo", "", "archived: a & b <script>", "", ""]
 
 
 def test_the_table_leads_to_the_projects():
@@ -68,7 +75,7 @@ def test_the_table_leads_to_the_projects():
 def test_without_any_event_a_sentence_says_so():
     assert rows(write_history_page([])) == []
     assert b"Nothing has been recorded yet" in write_history_page([])
-    assert json.loads(write_history_json([])) == {"events": []}
+    assert json.loads(write_history_json([])) == {"events": [], "next": None}
 
 
 def test_a_name_that_is_no_unicode_does_not_cost_the_history():

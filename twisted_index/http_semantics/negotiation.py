@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
-    F = TypeVar("F", "Format", "DocumentFormat")
+    F = TypeVar("F", "Format", "DocumentFormat", "TableFormat")
     T = TypeVar("T")
 
 #: Bytes of a field value whose result is cached. Values of installers and browsers have some 150; longer
@@ -52,6 +52,19 @@ class DocumentFormat(enum.Enum):
         return _content_type(self.value)
 
 
+class TableFormat(enum.Enum):
+    """A format of a table for operators; the value is its media type (CSV: RFC 4180)."""
+
+    JSON = b"application/json"
+    HTML = b"text/html"
+    CSV = b"text/csv"
+
+    @property
+    def content_type(self) -> bytes:
+        """The Content-Type."""
+        return _content_type(self.value)
+
+
 def _content_type(media_type: bytes) -> bytes:
     return media_type if media_type.endswith(b"json") else media_type + b"; charset=utf-8"
 
@@ -66,6 +79,11 @@ _DOCUMENT_FORMATS = {
     DocumentFormat.JSON: (b"application/json", *_SIMPLE_JSON),
     DocumentFormat.HTML: (b"text/html", *_SIMPLE_HTML),
     DocumentFormat.TEXT: (b"text/plain",),
+}
+_TABLE_FORMATS: dict[TableFormat, tuple[bytes, ...]] = {
+    TableFormat.CSV: (b"text/csv",),
+    TableFormat.HTML: (b"text/html",),
+    TableFormat.JSON: (b"application/json",),
 }
 _FORMAT_OF_NAME = {name.decode(): form for form, names in _FORMATS.items() for name in names}
 
@@ -120,6 +138,21 @@ def document_format(accept: bytes | None) -> DocumentFormat:
 @_memoized
 def _document_format(accept: bytes) -> DocumentFormat:
     return _most_preferred(_DOCUMENT_FORMATS, accept, by_place=True)
+
+
+def table_format(accept: bytes | None) -> TableFormat:
+    """
+    Choose the format of a table, as `document_format` does; JSON if wildcards leave the choice.
+
+    Args:
+        accept: The value of Accept, several lines joined by ", "; None without the field.
+    """
+    return TableFormat.JSON if accept is None else _table_format(accept)
+
+
+@_memoized
+def _table_format(accept: bytes) -> TableFormat:
+    return _most_preferred(_TABLE_FORMATS, accept, by_place=True)
 
 
 def format_parameter(value: str) -> Format | None:

@@ -109,7 +109,10 @@ class _Builder:
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
 
     def build_read_only(self, source: ISource, folder: FolderSource | None = None) -> Components:
-        return Components((self._worker,), self._resource(source), None, None, folder=folder)
+        # What was done here at other times, and what is done at the console, is shown by any server.
+        audit_log = AuditLog(self._settings.state, self._worker)
+        resource = self._resource(source, audit_log=audit_log)
+        return Components((self._worker,), resource, None, None, folder=folder)
 
     def build(self) -> Components:
         settings, reloader = self._settings, self._reloader
@@ -126,7 +129,7 @@ class _Builder:
             # Everyone may read and do nothing else, so requests need no checks.
             return self.build_read_only(source, folder)
         writing = self._writing(folder)
-        resource = self._resource(source, access, writing)
+        resource = self._resource(source, access, writing, audit_log=writing.audit_log)
         if reloader is not None:
             resource.poll = reloader.poll
             reloader.apply = _Reloadable(
@@ -166,7 +169,12 @@ class _Builder:
         )
 
     def _resource(
-        self, source: ISource, access: IAccessControl | None = None, writing: _WriteSide | None = None
+        self,
+        source: ISource,
+        access: IAccessControl | None = None,
+        writing: _WriteSide | None = None,
+        *,
+        audit_log: AuditLog,
     ) -> IndexResource:
         settings, observer = self._settings, self._observer
         resource = IndexResource(
@@ -181,7 +189,7 @@ class _Builder:
             instance=self._instance,
             access=access,
             store=None if writing is None else writing.store,
-            audit_log=None if writing is None else writing.audit_log,
+            audit_log=audit_log,
             upload_settings=settings.uploads,
             on_uploaded=None if writing is None else writing.webhooks.notify,
             on_rejected=None if observer is None else Observers(observer).rejected,

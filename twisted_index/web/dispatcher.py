@@ -42,6 +42,7 @@ from twisted_index.web.responses.send import header
 from twisted_index.web.responses.xml_rpc import is_xml_rpc, xml_rpc_fault
 from twisted_index.web.uploads.responses import rejected
 from twisted_index.web.uploads.view import UploadView
+from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
@@ -160,17 +161,17 @@ class Dispatcher:
         )
         operations = OperationsViews(
             source,
-            audit_log=env.audit_log,
             counters=env.counters,
             collectors=env.collectors,
             connections=env.connections,
             files=lambda: (*env.files(), *_files_of(access)),
         )
+        audit_log = AuditLogView(env.audit_log, guard)
         legacy_json = LegacyJsonViews(
             source, client_info=env.client_info, public_url=env.public_url, worker=env.worker
         )
         manage = () if env.store is None else (ManageViews(env.store, guard),)
-        self._views = bind_views(simple_api, operations, self.uploads, legacy_json, *manage)
+        self._views = bind_views(simple_api, operations, audit_log, self.uploads, legacy_json, *manage)
 
     def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
         """See `IndexResource`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from twisted_index.interfaces import Action
 from twisted_index.web.requests.routes import Endpoint
 from twisted_index.web.uploads.view import UploadView
+from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
@@ -115,7 +116,7 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
         ("/-/problems",), Subject.SERVER, _get(OperationsViews.problems, Action.OPERATE)
     ),
     Endpoint.AUDIT_LOG: EndpointRule(
-        ("/-/history",), Subject.SERVER, _get(OperationsViews.audit_log, Action.OPERATE)
+        ("/-/history",), Subject.SERVER, _get(AuditLogView.show, Action.OPERATE)
     ),
     Endpoint.METRICS: EndpointRule(
         ("/-/metrics",), Subject.SERVER, _get(OperationsViews.metrics, Action.OPERATE)

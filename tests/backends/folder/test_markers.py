@@ -10,6 +10,7 @@ from tests.kit.at_once import answer
 from tests.kit.folder_store import Shop
 from twisted_index.backends.folder import markers, tombstones
 from twisted_index.errors import BadRequest, Conflict, NotFound, Unavailable
+from twisted_index.interfaces import AuditQuery
 from twisted_index.simple.manifest import find_names, parse_line
 from twisted_index.simple.model import ProjectStatus, Sidecar, Status, Yanked
 from twisted_index.testing import make_sdist, make_wheel
@@ -214,4 +215,4 @@ def test_every_change_is_in_the_history(full: Shop):
         ("alice", "status", "demo"),
         ("bob", "delete", LATER.filename),
     ]
-    assert answer(full.audit_log.latest, 2)[1].detail == "archived: done"
+    assert answer(full.audit_log.search, AuditQuery()).events[1].detail == "archived: done"

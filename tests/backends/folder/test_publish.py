@@ -28,7 +28,7 @@ from twisted_index.errors import (
     NotReady,
     Unavailable,
 )
-from twisted_index.interfaces import AuditEvent, IAuditLog, ISpool, IStore, Upload
+from twisted_index.interfaces import AuditEvent, AuditQuery, IAuditLog, ISpool, IStore, Upload
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
@@ -407,7 +407,7 @@ def test_a_step_that_fails_takes_the_file_back(shop: Shop, monkeypatch: pytest.M
 def test_whoever_published_is_in_the_history(shop: Shop):
     shop.publish(WHEEL, by="alice")
     assert shop.events() == [("alice", "upload", WHEEL.filename)]
-    (event,) = answer(shop.audit_log.latest, 1)
+    (event,) = answer(shop.audit_log.search, AuditQuery()).events
     assert event.detail == f"sha256={WHEEL.sha256}"
 
 
@@ -435,7 +435,7 @@ def test_the_history_names_the_index_of_the_folders(tmp_path: Path, open_shop):
     made = make_wheel("demo", "1.0")
     shop.publish(made, index="dev")
     shop.do("yank", "demo", version="1.0")
-    assert [event.index for event in answer(shop.audit_log.latest, 2)] == ["dev", "dev"]
+    assert [event.index for event in answer(shop.audit_log.search, AuditQuery()).events] == ["dev", "dev"]
 
 
 def test_a_folder_that_cannot_be_read_takes_no_upload_and_keeps_no_other_from_one(shop: Shop):

@@ -16,6 +16,7 @@ from twisted_index.backends.folder import markers
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.store import _old_prereleases
 from twisted_index.errors import Conflict
+from twisted_index.interfaces import AuditQuery
 from twisted_index.testing import make_sdist, make_wheel
 
 
@@ -53,7 +54,7 @@ def test_it_is_in_the_history_with_its_rule(keeping):
     shop = keeping(1)
     for day in (1, 2):
         shop.publish(make_sdist("demo", nightly(day)))
-    event = answer(shop.audit_log.latest, 1)[0]
+    event = answer(shop.audit_log.search, AuditQuery()).events[0]
     assert (event.by, event.action, event.filename) == ("retention", "delete", f"demo-{nightly(1)}.tar.gz")
     assert event.detail == "keep-prereleases = 1"
     assert b"  by retention: keep-prereleases = 1\n" in (shop.path / "demo" / ".deleted").read_bytes()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from twisted_index.interfaces import FileBody
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -40,7 +42,7 @@ class Response:
     Attributes:
         status: The HTTP status.
         headers: Field names and values, without Content-Length, ETag and Last-Modified.
-        body: The whole body, or an open file.
+        body: The whole body, or an open file, or pieces of a body whose length is unknown.
         etag: Strong, with its quotes; None for a response without one.
         modified: Seconds since the epoch, for Last-Modified; None if unknown.
         reason: The reason phrase, in Latin-1; None for the standard one.
@@ -48,7 +50,7 @@ class Response:
 
     status: int = 200
     headers: Headers = ()
-    body: bytes | FileBody = b""
+    body: bytes | FileBody | AsyncIterator[bytes] = b""
     etag: bytes | None = None
     modified: float | None = None
     reason: bytes | None = None

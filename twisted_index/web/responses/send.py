@@ -11,6 +11,7 @@ from twisted_index.http_semantics.conditional import Precondition
 from twisted_index.interfaces import FileBody, StreamingContent
 from twisted_index.web.responses.error_pages import message_response, reason_phrase
 from twisted_index.web.responses.in_progress import accepts_ranges, send_streaming
+from twisted_index.web.responses.pieces import PiecesProducer
 from twisted_index.web.responses.producers import CHUNK_SIZE, send_bytes, send_file
 from twisted_index.web.responses.response import HEADERS_OF_304
 
@@ -42,8 +43,14 @@ def send_response(request: Request, response: Response, always: Headers = ()) ->
         _send(request, chosen, always)
     elif isinstance(response.body, FileBody):
         _respond_with_file(request, response, response.body, always)
-    else:
+    elif isinstance(response.body, bytes):
         _send(request, response, always)
+    else:
+        _send_head(request, response, None, always)
+        if request.method == b"HEAD":
+            request.finish()
+        else:
+            PiecesProducer(request, response.body).start()
 
 
 def _check_preconditions(request: Request, response: Response) -> Response:

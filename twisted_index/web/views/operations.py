@@ -1,4 +1,4 @@
-"""Views for operators: health, problems, the audit log, metrics."""
+"""Views for operators: health, problems, metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from twisted_index.http_semantics.negotiation import DocumentFormat, document_fo
 from twisted_index.interfaces import IProblemSource, Problem, ProblemReport
 from twisted_index.web.requests.context import HTML, JSON
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
-from twisted_index.web.views.audit_page import write_history_json, write_history_page
 from twisted_index.web.views.html_pages import problems_json, problems_page
 
 if TYPE_CHECKING:
@@ -24,13 +23,10 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from twisted_index.files.reload_status import ReloadedFile, ReloadStatus
-    from twisted_index.interfaces import IAuditLog, ISource
+    from twisted_index.interfaces import ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.exposition import Exposition
     from twisted_index.web.requests.context import RequestContext
-
-#: Events that are shown; the file of the audit log has them all.
-_EVENTS = 500
 
 
 class OperationsViews:
@@ -39,7 +35,6 @@ class OperationsViews:
 
     Args:
         source: Provides the projects.
-        audit_log: Provides the events; None if the server allows no changes.
         counters: The counters of the server.
         collectors: Collect metrics besides the counters.
         connections: Returns the number of open connections.
@@ -50,14 +45,12 @@ class OperationsViews:
         self,
         source: ISource,
         *,
-        audit_log: IAuditLog | None = None,
         counters: Counters,
         collectors: Sequence[Collector] = (),
         connections: Callable[[], int],
         files: Callable[[], Sequence[ReloadedFile]] = tuple,
     ) -> None:
         self._source = source
-        self._audit_log = audit_log
         self._counters = counters
         self._collectors = collectors
         self._connections = connections
@@ -84,11 +77,6 @@ class OperationsViews:
         files = tuple(map(_problem_of, filter(lambda status: status.error, await self._read_files())))
         report = replace(report, problems=(*files, *report.problems))
         return negotiate_document(context, problems_json(report), problems_page(report))
-
-    async def audit_log(self, context: RequestContext) -> Response:
-        """Respond with the latest events of the audit log."""
-        events = () if self._audit_log is None else await result_of(self._audit_log.latest, _EVENTS)
-        return negotiate_document(context, write_history_json(events), write_history_page(events))
 
     async def _read_files(self) -> list[ReloadStatus]:
         """Read the files that have changed, and return the status of each."""
