@@ -2,8 +2,8 @@
 Finds events in the files of the audit log.
 
 A million events have 200 MB. Whole months are skipped by their names, and blocks and lines by the bytes that
-a wanted event must have in them: only the lines that are left are parsed. Each step is short and then reads
-the next block, so that other threads get the interpreter in between.
+a wanted event must have in them: only the lines that are left are parsed. A search rests every millisecond,
+so that other threads get the interpreter in between.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from twisted_index.events.audit_files import AuditFolder
 
 _BLOCK = 1 << 16
+#: Seconds of work, and of the rest after it. CPython interrupts a busy thread only after 5 ms,
+#: and a block that is in the page cache is read before a waiting thread has woken up.
+_WORK, _REST = 0.001, 0.0002
 #: Bytes of a line, so that what is no event does not fill the memory.
 _MAX_LINE = 1 << 20
 _FIELDS = ("time", "by", "action", "project", "filename", "detail")
@@ -240,6 +244,17 @@ def _found(
 
 
 def _candidates(file: BinaryIO, end: int, wanted: AuditFilter) -> Iterator[tuple[int, bytes]]:
+    rest_at = time.perf_counter() + _WORK
     for position, block in blocks_from_end(file, end):
         for start, line in wanted.candidates(block):
+            rest_at = _rest(rest_at)
             yield position + start, line
+        rest_at = _rest(rest_at)
+
+
+def _rest(due: float) -> float:
+    """Let other threads run if that is due; return when it is due again."""
+    if time.perf_counter() < due:
+        return due
+    time.sleep(_REST)
+    return time.perf_counter() + _WORK
