@@ -41,9 +41,14 @@ class Unauthorized(SimpleIndexError):
     The resource needs authentication, and the request has no credentials or wrong ones.
 
     Installers look for credentials at this status only (RFC 9110 section 15.5.2, RFC 7617).
+
+    Attributes:
+        claimed: The user or token that the credentials name, for the audit log: `alice`, `token ci`. Empty if
+            there is none of that name, since people type passwords into the field of the user too.
     """
 
     status = 401
+    claimed = ""
 
     @property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -52,9 +57,19 @@ class Unauthorized(SimpleIndexError):
 
 
 class Forbidden(SimpleIndexError):
-    """The client has no right to do this, with any credentials it may send (RFC 9110 section 15.5.4)."""
+    """
+    The client has no right to do this, with any credentials it may send (RFC 9110 section 15.5.4).
+
+    Args:
+        message: As for `SimpleIndexError`.
+        project: The project that this is about, normalized; empty for none.
+    """
 
     status = 403
+
+    def __init__(self, message: str, project: str = "") -> None:
+        super().__init__(message)
+        self.project = project
 
 
 class NotFound(SimpleIndexError):
@@ -137,9 +152,15 @@ class _RetryLater(SimpleIndexError):
 
 
 class TooManyRequests(_RetryLater):
-    """The client has sent too many requests or passwords (RFC 6585 section 4)."""
+    """
+    The client has sent too many requests or passwords (RFC 6585 section 4).
+
+    Attributes:
+        claimed: As for `Unauthorized`.
+    """
 
     status = 429
+    claimed = ""
 
 
 class NotImplementedHere(SimpleIndexError):

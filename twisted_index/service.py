@@ -251,6 +251,8 @@ class SimpleIndexService(MultiService):
             self._access_log.close()
         if self._parts.webhooks is not None:
             await self._parts.webhooks.stop()
+        if self._parts.refusals is not None:
+            await self._parts.refusals.flush()
         # What is being written is finished; then nothing asks the source any more.
         *writers, reader = self._parts.workers
         for worker in writers:

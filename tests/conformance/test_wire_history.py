@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from twisted_index.config.settings import Settings
+from tests.kit.uploads import CONTENT_TYPE, upload_form
+from twisted_index.config.settings import Settings, UploadSettings
 from twisted_index.events.audit_log import AuditFile
-from twisted_index.interfaces import AuditEvent
-from twisted_index.testing import RunningIndex
+from twisted_index.interfaces import AuditEvent, AuditQuery
+from twisted_index.testing import RunningIndex, make_wheel
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -38,3 +41,39 @@ def test_a_long_table_arrives_whole(tmp_path: Path):
     with RunningIndex(Settings(state=str(tmp_path))) as index:
         lines = read(index, accept="text/csv").splitlines()
     assert [line.split(b",")[3] for line in lines[1:]] == [b"p%d" % number for number in range(999, -1, -1)]
+
+
+def test_a_change_and_a_refusal_name_the_client(tmp_path: Path):
+    """Through threads and the real store."""
+    settings = Settings(
+        state=str(tmp_path / "state"), uploads=UploadSettings(upload=True, anonymous_upload=True)
+    )
+    with RunningIndex(settings) as index:
+        wheel = make_wheel("demo", "1.0")
+        for content in (wheel.content, b"no wheel"):
+            request = Request(
+                index.url.removesuffix("simple/") + "legacy/",
+                data=upload_form(content, wheel.filename),
+                headers={"Content-Type": CONTENT_TYPE, "User-Agent": "tester/1"},
+            )
+            with contextlib.suppress(HTTPError):
+                urlopen(request).close()
+    refused, uploaded = AuditFile(str(tmp_path / "state")).search(AuditQuery()).events
+    for event in (refused, uploaded):
+        assert (event.project, event.filename) == ("demo", wheel.filename)
+        assert (event.by, event.address, event.client) == ("anyone", "127.0.0.1", "tester/1")
+    assert (uploaded.action, refused.action) == ("upload", "refuse")
+
+
+def test_counts_of_refusals_are_recorded_when_the_server_stops(tmp_path: Path):
+    settings = Settings(
+        state=str(tmp_path / "state"), uploads=UploadSettings(upload=True, anonymous_upload=True)
+    )
+    with RunningIndex(settings) as index:
+        for _ in range(3):
+            with contextlib.suppress(HTTPError):
+                url = index.url + "demo/demo-1.0.tar.gz"
+                urlopen(Request(url, method="DELETE")).close()
+    last, first = AuditFile(str(tmp_path / "state")).search(AuditQuery()).events
+    assert first.detail == "Deleting files of the project demo is disabled: no users are configured."
+    assert last.detail.startswith("2 more since")

@@ -19,6 +19,7 @@ from twisted_index.access.tokens import TokenStore
 from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.config.settings import UploadSettings
 from twisted_index.errors import NotFound
+from twisted_index.events.refusals import Refusals
 from twisted_index.interfaces import Action, AuditEvent, AuditPage, AuditQuery
 from twisted_index.simple.model import ProjectStatus
 from twisted_index.testing import Connection, MemorySource, SiteInMemory, SynchronousRunner, make_wheel
@@ -129,7 +130,7 @@ class GuardedIndex(SiteInMemory):
         *,
         source: Any = None,
         users: bool = True,
-        audit_log: Told | None = None,
+        audit_log: Any = None,
         proxies: tuple[str, ...] = (),
         cors: bool = False,
         clock: Clock | None = None,
@@ -169,6 +170,7 @@ class GuardedIndex(SiteInMemory):
             access=self.access,
             store=self.store,
             audit_log=audit_log,
+            refusals=None if audit_log is None else Refusals(audit_log, clock),
             upload_settings=UploadSettings(upload=True),
             worker=SynchronousRunner(),
             proxies=trusted,

@@ -180,6 +180,7 @@ class AccessControl:
         proxies_assert_users: bool = False,
     ) -> None:
         self._known = KnownIdentities(rights)
+        self._checkers = tuple(checkers)
         self._portal = Portal(_Realm(self._known), [CheckerChain(checkers)]) if checkers else None
         self._logins: FreshSingleFlight[_Attempt, Identity] = FreshSingleFlight(self._log_in, abandon=True)
         self.reader = self._known.reader
@@ -227,7 +228,20 @@ class AccessControl:
         try:
             return await self._logins.run(attempt)
         except Unauthorized as error:
-            raise self._throttle.record_failure(attempt.address, attempt.subject, error) from None
+            failure = self._throttle.record_failure(attempt.address, attempt.subject, error)
+            failure.claimed = self._claimed(attempt.presented)
+            raise failure from None
+
+    def _claimed(self, presented: PresentedCredentials) -> str:
+        """Return the user or token that credentials name, if there is one; see `Unauthorized`."""
+        user = presented.user
+        if user is not None:
+            watched = [IWatchedUsers(checker, None) for checker in self._checkers]
+            listed = any(users.has_user(user) for users in watched if users is not None)
+            return user if listed or self._known.has_user(user) else ""
+        identifier = identifier_of(presented.secret)
+        tokens = {} if self._tokens is None else self._tokens.last()
+        return f"token {tokens[identifier].name}" if identifier in tokens else ""
 
     async def _log_in(self, attempt: _Attempt) -> Identity:
         known = self._known.find(attempt.key)

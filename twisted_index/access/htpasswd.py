@@ -187,6 +187,11 @@ class HtpasswdChecker:
         """See `IWatchedUsers`."""
         return self._file.validity()
 
+    def has_user(self, name: str) -> bool:
+        """See `IWatchedUsers`."""
+        users = self._file.last()
+        return users is not None and _octets(name) in users.hashes
+
     # -- The file
 
     async def check(self) -> None:

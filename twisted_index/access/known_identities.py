@@ -36,6 +36,9 @@ class IWatchedUsers(Interface):
         False may be conservative.
         """
 
+    def has_user(name: str) -> bool:  # noqa: N805 (a method of an interface)
+        """Return whether there is a user of that name, as far as that is known without waiting."""
+
 
 class _Login(NamedTuple):
     identity: Identity
@@ -66,6 +69,10 @@ class _Decisions:
             found = Identity(user=user.name, groups=groups, proxy_groups=user.groups)
             self._users.put(user, found)
         return found
+
+    def has_user(self, name: str) -> bool:
+        """Return whether the identity of a user is remembered."""
+        return self._users.peek(ProxyUser(name)) is not None
 
     def may_read(self, identity: Identity, project: str) -> bool:
         """Return whether an identity may read a project."""
@@ -110,6 +117,10 @@ class KnownIdentities:
     def user(self, user: ProxyUser) -> Identity:
         """Return the identity of a user, with the groups of now."""
         return self._current().user(user)
+
+    def has_user(self, name: str) -> bool:
+        """Return whether a user of that name has logged in lately."""
+        return self._current().has_user(name)
 
     def reader(self, project: str, key: bytes | None, user: ProxyUser | None) -> Identity | None:
         """See `IKnownReaders`."""

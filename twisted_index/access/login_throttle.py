@@ -14,7 +14,6 @@ only by the number of parallel hashes: a firewall can act on the 401s and 429s i
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 from collections import deque
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from twisted_index.concurrency.fair_queue import FairQueue, QueueKey
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import TooManyRequests, Unauthorized
+from twisted_index.http_semantics.client_network import client_network
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -68,7 +68,7 @@ class LoginThrottle:
         """
         beyond = self._count(_key(address, who)) - FREE_FAILURES
         if beyond <= 0:
-            return QueueKey(_place(address).encode())
+            return QueueKey(client_network(address).encode())
         return QueueKey(_key(address, who), min(_MAX_PAUSE, 0.25 * 2.0**beyond))
 
     def record_failure(self, address: str, who: str, error: Unauthorized) -> Unauthorized | TooManyRequests:
@@ -106,17 +106,6 @@ class LoginThrottle:
         return len(times)
 
 
-def _place(address: str) -> str:
-    """Return the network of one client: its address, or its /64 in IPv6 (RFC 6177)."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), 64), strict=False))
-
-
 def _key(address: str, who: str) -> bytes:
     """Make a key of fixed size, however long the user's name is."""
-    return hashlib.sha256(f"{_place(address)}\n{who}".encode()).digest()
+    return hashlib.sha256(f"{client_network(address)}\n{who}".encode()).digest()

@@ -90,6 +90,10 @@ class TokenStore:
         """Return what `read` gave, if it would give the same again: one call of `stat`."""
         return self._file.cached()
 
+    def last(self) -> Mapping[str, Token]:
+        """Return what `read` has returned last, though there may be others; nothing if it never has."""
+        return self._file.last() or {}
+
     def validity(self) -> Callable[[], bool]:
         """Return a check whether the tokens are still those of now; see `WatchedFile.validity`."""
         return self._file.validity()

@@ -82,6 +82,11 @@ class WatchedFile(Generic[T]):
         value = None if self._stamp is None or self.changed() else self._value
         return None if isinstance(value, ConfigurationError) else value
 
+    def last(self) -> T | None:
+        """Return what `read` has returned last, though the file may have changed; None if there is none."""
+        value = self._value if self._digest else None
+        return None if isinstance(value, ConfigurationError) else value
+
     def validity(self) -> Callable[[], bool]:
         """
         Return a check, by one `stat`, whether the file is there and means what it means now.

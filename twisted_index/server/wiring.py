@@ -20,6 +20,7 @@ from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
+from twisted_index.events.refusals import Refusals
 from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.web.resource import IndexResource
@@ -47,6 +48,7 @@ class Components:
         resource: The root web resource.
         store: Publishes files; None for a read-only index.
         webhooks: None for a read-only index.
+        refusals: The same.
         has_users: Whether any user or token can authenticate.
         folder: The folders; None if another source replaces them.
     """
@@ -55,6 +57,7 @@ class Components:
     resource: IndexResource
     store: FolderStore | None
     webhooks: Webhooks | None
+    refusals: Refusals | None = None
     has_users: bool = False
     folder: FolderSource | None = None
 
@@ -137,7 +140,13 @@ class _Builder:
             ).apply
         workers = (writing.worker, self._worker)
         return Components(
-            workers, resource, writing.store if writes else None, writing.webhooks, access.has_users, folder
+            workers,
+            resource,
+            writing.store if writes else None,
+            writing.webhooks,
+            writing.refusals,
+            access.has_users,
+            folder,
         )
 
     def _writing(self, folder: FolderSource) -> _WriteSide:
@@ -158,6 +167,7 @@ class _Builder:
         return _WriteSide(
             worker=writer,
             audit_log=audit_log,
+            refusals=Refusals(audit_log, self._reactor),
             blocking_store=blocking_store,
             store=store,
             webhooks=webhooks,
@@ -190,6 +200,7 @@ class _Builder:
             access=access,
             store=None if writing is None else writing.store,
             audit_log=audit_log,
+            refusals=None if writing is None else writing.refusals,
             upload_settings=settings.uploads,
             on_uploaded=None if writing is None else writing.webhooks.notify,
             on_rejected=None if observer is None else Observers(observer).rejected,
@@ -269,6 +280,7 @@ class _WriteSide:
     Attributes:
         worker: Their threads.
         audit_log: Records each change.
+        refusals: Record there what is refused.
         blocking_store: Makes the changes.
         store: The same without blocking.
         webhooks: Announce new files.
@@ -276,6 +288,7 @@ class _WriteSide:
 
     worker: ThreadPool
     audit_log: AuditLog
+    refusals: Refusals
     blocking_store: BlockingStore
     store: FolderStore
     webhooks: Webhooks

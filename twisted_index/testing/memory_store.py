@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from twisted_index.errors import BadRequest, Conflict, Forbidden, NotFound
 from twisted_index.events.audit_log import AuditLog
+from twisted_index.events.origin import stamp_origin
 from twisted_index.interfaces import AuditEvent, IAuditLog, ISpool, IStore
 from twisted_index.simple.archives.limits import MAX_UNPACKED
 from twisted_index.simple.core_metadata import (
@@ -222,7 +223,7 @@ class MemoryStore:
             event = AuditEvent(
                 time=self._now(), by=by, action=action, project=project, filename=name, detail=detail
             )
-            await maybeDeferred(self.audit_log.record, event)
+            await maybeDeferred(self.audit_log.record, stamp_origin(event))
 
 
 def _same(files: Iterable[File], distribution: Distribution) -> list[File]:

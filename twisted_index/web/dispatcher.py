@@ -21,6 +21,7 @@ from twisted_index.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from twisted_index.events.origin import remember_origin
 from twisted_index.http_semantics.via import remember_via
 from twisted_index.interfaces import ANONYMOUS, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
@@ -28,6 +29,7 @@ from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer
 from twisted_index.web.requests.context import RequestContext, last_segment, redirect
 from twisted_index.web.requests.method_advice import SENDING, method_advice
+from twisted_index.web.requests.refused import RefusalRecorder
 from twisted_index.web.requests.routes import (
     Endpoint,
     Route,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.config.settings import UploadSettings
+    from twisted_index.events.refusals import Refusals
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
@@ -65,6 +68,8 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.uploads.slots import UploadSlots
 
+#: Methods that change nothing (RFC 9110 section 9.2.1).
+_SAFE = (b"GET", b"HEAD", b"OPTIONS")
 #: Errors that depend on the client's rights.
 _ABOUT_RIGHTS = (Unauthorized, Forbidden, TooManyRequests)
 
@@ -87,6 +92,7 @@ class Environment:
     page_cache: int
     store: IStore | None
     audit_log: IAuditLog | None
+    refusals: Refusals | None
     collectors: Sequence[Collector]
     client_info: ClientInfoReader
     counters: Counters
@@ -136,6 +142,7 @@ class Dispatcher:
         self._environment = env = environment
         self._read_only = env.store is None
         guard = self._authorizer = Authorizer(access, env.client_info)
+        self._recorder = RefusalRecorder(env.refusals, env.client_info)
         simple_api = SimpleApiViews(
             source,
             authorizer=guard,
@@ -158,6 +165,7 @@ class Dispatcher:
             counters=env.counters,
             on_uploaded=env.on_uploaded,
             on_rejected=env.on_rejected,
+            recorder=self._recorder,
         )
         operations = OperationsViews(
             source,
@@ -184,7 +192,7 @@ class Dispatcher:
         try:
             return await self._dispatch(request)
         except (SimpleIndexError, FirstError) as error:
-            return _error_response(error, header(request, b"Accept"))
+            return self._refuse(request, error)
 
     async def _dispatch(self, request: Request) -> Response:
         self._refuse_loop(header(request, b"Via") or b"")
@@ -197,6 +205,8 @@ class Dispatcher:
         if method == b"POST" and segments[:1] != [b"-"] and is_xml_rpc(header(request, b"Content-Type")):
             return xml_rpc_fault(self._url(request))
         route = match_route(segments)
+        if method not in _SAFE:
+            remember_origin(self._recorder.origin(request))
         if method == b"POST" and is_upload_path(segments):
             # Also where uploads are turned off: the message says how to turn them on.
             route = Route(Endpoint.UPLOAD)
@@ -268,7 +278,16 @@ class Dispatcher:
         try:
             return keep_private(await self._views[view](context))
         except (SimpleIndexError, FirstError) as error:
-            return keep_private(_error_response(error, context.accept))
+            return keep_private(self._refuse(request, error))
+
+    def _refuse(self, request: Request, error: SimpleIndexError | FirstError) -> Response:
+        """Turn an error into its response; gatherResults wraps it in a FirstError."""
+        reason = error.subFailure.value if isinstance(error, FirstError) else error
+        if not isinstance(reason, SimpleIndexError):
+            raise error
+        self._recorder.record(request, reason)
+        response = error_response(reason, header(request, b"Accept"))
+        return keep_private(response) if isinstance(reason, _ABOUT_RIGHTS) else response
 
     async def _authorize(
         self, request: Request, route: Route, subject: Subject, action: Action
@@ -302,12 +321,3 @@ class Dispatcher:
 def _files_of(access: IAccessControl | None) -> Sequence[ReloadedFile]:
     files = IReloadsFiles(access, None)
     return () if files is None else files.reloaded_files()
-
-
-def _error_response(error: SimpleIndexError | FirstError, accept: bytes | None) -> Response:
-    """Turn an error into its response; gatherResults wraps it in a FirstError."""
-    reason = error.subFailure.value if isinstance(error, FirstError) else error
-    if not isinstance(reason, SimpleIndexError):
-        raise error
-    response = error_response(reason, accept)
-    return keep_private(response) if isinstance(reason, _ABOUT_RIGHTS) else response

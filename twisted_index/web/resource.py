@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from twisted_index.access.trusted_proxies import TrustedProxies
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import SimpleIndexError
+    from twisted_index.events.refusals import Refusals
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
@@ -58,6 +59,7 @@ class IndexResource(Resource):
         access: Who may do what; without it everyone may read, and nothing can be changed.
         store: Publishes and changes files; without it the index is read-only.
         audit_log: The audit log that `/-/history` shows.
+        refusals: Records refused logins, requests and uploads there; None records none.
         upload_settings: What may be uploaded; nothing by default.
         proxies: The proxies whose forwarded headers are trusted.
         collectors: Collectors of prometheus_client whose metrics `/-/metrics` shows too.
@@ -87,6 +89,7 @@ class IndexResource(Resource):
         access: IAccessControl | None = None,
         store: IStore | None = None,
         audit_log: IAuditLog | None = None,
+        refusals: Refusals | None = None,
         upload_settings: UploadSettings | None = None,
         proxies: TrustedProxies | None = None,
         collectors: Sequence[Collector] = (),
@@ -111,6 +114,7 @@ class IndexResource(Resource):
             page_cache=page_cache,
             store=store,
             audit_log=audit_log,
+            refusals=refusals,
             collectors=collectors,
             client_info=self.client_info,
             counters=self.counters,

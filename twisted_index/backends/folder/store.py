@@ -24,6 +24,7 @@ from twisted_index.backends.folder.spool import Spool, open_spool
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
 from twisted_index.errors import BadRequest, NotFound, NotReady, SimpleIndexError, Unavailable
+from twisted_index.events.origin import EventOrigin, remember_origin, stamp_origin
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.locks import LockHeld
 from twisted_index.files.os_errors import translate_os_errors
@@ -236,6 +237,8 @@ class FolderStore:
         if keep is None or page is None:
             return
         old = await self._worker.run(_old_prereleases, page.files, keep, version)
+        # The rule deletes, not the client whose upload has made it look.
+        remember_origin(EventOrigin())
         for file in old:
             with contextlib.suppress(NotFound):
                 await self.delete(project, file.filename, by="retention", reason=f"keep-prereleases = {keep}")
@@ -256,7 +259,7 @@ class FolderStore:
         return result
 
     async def _record(self, event: AuditEvent) -> None:
-        await result_of(self._audit_log.record, event)
+        await result_of(self._audit_log.record, stamp_origin(event))
 
     def _locked(self, project: str) -> _Locked:
         lock = self._locks.get(project)

@@ -125,10 +125,10 @@ class Authorizer:
         subject = f"the project {project}" if project else "this index"
         verb, gerund = _VERBS[action]
         if identity.is_authenticated:
-            raise Forbidden(f"{identity.name} may not {verb} {subject}.")
+            raise Forbidden(f"{identity.name} may not {verb} {subject}.", project)
         if self.has_users:
             raise Unauthorized(f"Log in to {verb} {subject}.")
-        raise Forbidden(f"{gerund} {subject} is disabled: no users are configured.")
+        raise Forbidden(f"{gerund} {subject} is disabled: no users are configured.", project)
 
     def _public_reader(self, project: str, _key: bytes | None, _user: ProxyUser | None) -> Identity | None:
         if self.public_read or (project and self.permits(ANONYMOUS, Action.READ, project)):

@@ -19,6 +19,7 @@ from twisted_index.interfaces import Action
 from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.web.requests.context import MAX_SMALL_BODY
 from twisted_index.web.requests.method_advice import UPLOADS_ARE_OFF, is_form
+from twisted_index.web.requests.refused import RefusalRecorder
 from twisted_index.web.responses.send import header
 from twisted_index.web.uploads.form_validation import check_action
 from twisted_index.web.uploads.multipart_form import MAX_FORM_OVERHEAD, parse_boundary, too_large
@@ -57,6 +58,7 @@ class UploadView:
         on_uploaded: Called with each new file; must not block.
         on_rejected: Called with project, file name and reason of each rejected file.
         slots: Bounds the number of concurrent uploads.
+        recorder: Records refused uploads.
 
     Attributes:
         settings: As given.
@@ -74,6 +76,7 @@ class UploadView:
         on_uploaded: Callable[[FileUploaded], None] | None = None,
         on_rejected: Callable[[str, str, str], None] | None = None,
         slots: UploadSlots | None = None,
+        recorder: RefusalRecorder | None = None,
     ) -> None:
         self._store = store
         self._authorizer = authorizer
@@ -84,6 +87,7 @@ class UploadView:
         self._on_uploaded = on_uploaded
         self._on_rejected = on_rejected
         self.slots = slots or UploadSlots(PARALLEL_UPLOADS)
+        self._recorder = recorder or RefusalRecorder(None, client_info)
 
     def start(
         self,
@@ -105,7 +109,7 @@ class UploadView:
 
         def refuse(error: SimpleIndexError) -> None:
             # Counted here: an upload rejected before its body is complete never reaches `answer`.
-            self._note_rejected(receiver, error)
+            self._note_rejected(request, receiver, error)
             on_rejected(rejected(error, accept))
 
         receiver = self._receiver(request, body, refuse, misplaced)
@@ -122,21 +126,22 @@ class UploadView:
                 receiver.start()
             published = await receiver.publish(_query_action(request))
         except SimpleIndexError as error:
-            self._note_rejected(receiver, error)
+            self._note_rejected(request, receiver, error)
             return rejected(error, header(request, b"Accept"))
         self.counters.count_upload(Outcome.ACCEPTED if published.new else Outcome.UNCHANGED, published.size)
         if published.new and self._on_uploaded is not None:
             self._on_uploaded(_new_file(published))
         return accepted(published.distribution.filename, published.new)
 
-    def _note_rejected(self, receiver: Receiver | None, error: SimpleIndexError) -> None:
-        """Count a rejected upload, once, and report its file if the name is known."""
+    def _note_rejected(self, request: Request, receiver: Receiver | None, error: SimpleIndexError) -> None:
+        """Count and record a rejected upload, once, and report its file if the name is known."""
         if receiver is not None and receiver.counted:
             return
         if receiver is not None:
             receiver.counted = True
         self.counters.count_upload(Outcome.REFUSED if error.status < 500 else Outcome.FAILED)
         file = None if receiver is None else receiver.distribution
+        self._recorder.record_upload(request, error, file)
         if file is not None and self._on_rejected is not None:
             self._on_rejected(file.project, file.filename, error.message)
 
