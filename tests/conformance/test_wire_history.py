@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tests.kit.uploads import CONTENT_TYPE, upload_form
-from twisted_index.config.settings import Settings, UploadSettings
+from twisted_index.config.settings import AccessSettings, Settings, UploadSettings
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.interfaces import AuditEvent, AuditQuery
 from twisted_index.testing import RunningIndex, make_wheel
@@ -77,3 +77,26 @@ def test_counts_of_refusals_are_recorded_when_the_server_stops(tmp_path: Path):
     last, first = AuditFile(str(tmp_path / "state")).search(AuditQuery()).events
     assert first.detail == "Deleting files of the project demo is disabled: no users are configured."
     assert last.detail.startswith("2 more since")
+
+
+def test_changed_rights_and_users_are_recorded_with_what_is_wrong_with_them(tmp_path: Path):
+    rights, users = tmp_path / "rights.toml", tmp_path / "users"
+    rights.write_text(good := '[[rule]]\nallow = ["operate"]\nto = "everyone"\n')
+    users.write_text("dora:{SHA}NWoZK3kTsExUV00Ywo1G5jlUKKs=\n")
+    access = AccessSettings(rights=str(rights), auth=(f"htpasswd:{users}",))
+    with RunningIndex(Settings(state=str(tmp_path / "state"), access=access)) as index:
+        for text in (good, "nonsense", good):
+            rights.write_text(text)
+            read(index)
+        users.write_text(users.read_text() + "emil:{SHA}NWoZK3kTsExUV00Ywo1G5jlUKKs=\n")
+        urlopen(index.url.removesuffix("simple/") + "-/problems").close()
+    events = AuditFile(str(tmp_path / "state")).search(AuditQuery(actions=frozenset({"reload"}))).events
+    assert {(event.by, event.address) for event in events} == {("", "")}
+    details = {event.detail for event in events}
+    (wrong,) = (detail for detail in details if detail.startswith(f"The rights are unchanged. {rights}: "))
+    assert details == {
+        wrong,
+        f"The file of rights can be used again: {rights}",
+        f"The file of rights took effect: {rights}",
+        f"The file of users took effect: {users}",
+    }

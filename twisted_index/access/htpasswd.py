@@ -132,6 +132,7 @@ class HtpasswdChecker:
         self._queue = queue or FairQueue(clock)
         self._file = WatchedFile(path, parse_users)
         self.status = ReloadStatus("file of users", path)
+        self._latest: Users | None = None
         self._reading: FreshSingleFlight[None, Users] = FreshSingleFlight(self._read)
         self._known = LRU[bytes, float](_MAX_CACHED)
 
@@ -150,6 +151,7 @@ class HtpasswdChecker:
             if line_error == NEEDS_EXTRA or not users.hashes:
                 raise ConfigurationError(f"{self._path}: line {number}: {line_error}.")
         self._set_users(users)
+        self._latest = users
         return users
 
     def requestAvatarId(self, credentials: Any) -> Deferred[bytes | tuple[()]]:
@@ -214,6 +216,9 @@ class HtpasswdChecker:
             self.status.fail(f"{self._path}: the users cannot be read: {reason}.", "All users are rejected.")
             raise Unavailable("Passwords cannot be checked right now.") from error
         self._set_users(users)
+        if users is not self._latest:
+            self._latest = users
+            self.status.take_effect()
         return users
 
     def _set_users(self, users: Users) -> None:

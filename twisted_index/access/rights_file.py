@@ -88,6 +88,7 @@ class RightsFile:
             if rights is not self._rights:
                 self._rights = rights
                 _log.info("Reloaded the rights: {path}", path=self._file.path)
+                self.status.take_effect()
 
 
 def rights_from_bytes(data: bytes, place: str, *, proxy_groups: bool = False) -> Rights:

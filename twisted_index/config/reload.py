@@ -117,6 +117,7 @@ class ConfigReloader:
                 path=self._file.path,
                 names=", ".join(changed),
             )
+            self.status.take_effect(", ".join(changed))
         waiting = changed_settings(applied, wanted)
         if waiting and waiting != self._waiting:
             _log.warn(

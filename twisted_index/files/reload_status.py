@@ -30,6 +30,7 @@ class ReloadStatus:
         effect: What the server does meanwhile, in a sentence; empty without an error.
         warning: The same as `error` for clients who may not see paths.
         loaded_at: When it could be used last, in seconds since the epoch.
+        report: Called with a sentence when the file takes effect, cannot be used, or can be used again.
     """
 
     def __init__(self, kind: str, path: str, *, wall: Callable[[], float] = time.time) -> None:
@@ -40,6 +41,7 @@ class ReloadStatus:
         self.effect = ""
         self.warning: str | None = None
         self.loaded_at = wall()
+        self.report: Callable[[str], None] = _nothing
 
     @property
     def name(self) -> str:
@@ -51,7 +53,13 @@ class ReloadStatus:
         was_wrong = self.error is not None
         self.error, self.effect, self.warning = None, "", None
         self.loaded_at = self._wall()
+        if was_wrong:
+            self.report(f"The {self._kind} can be used again: {self.path}")
         return was_wrong
+
+    def take_effect(self, what: str = "") -> None:
+        """Report that a changed file is in use, and what has changed, if that is known."""
+        self.report(f"The {self._kind} took effect: {self.path}{f' ({what})' if what else ''}")
 
     def fail(self, error: str, effect: str, warning: str | None = None) -> None:
         """
@@ -65,8 +73,13 @@ class ReloadStatus:
         error = printable(error)
         if error != self.error:
             _log.critical("{effect} {error}", effect=effect, error=error)
+            self.report(f"{effect} {error}")
         self.error, self.effect = error, effect
         self.warning = warning or f"The {self._kind} cannot be used; see the list of problems."
+
+
+def _nothing(_sentence: str) -> None:
+    """Do nothing."""
 
 
 @runtime_checkable

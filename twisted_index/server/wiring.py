@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.access.factory import make_access, make_proxies
@@ -18,11 +20,13 @@ from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.thread_pool import ThreadPool
+from twisted_index.errors import SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.refusals import Refusals
 from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
+from twisted_index.interfaces import AuditAction, AuditEvent, IReloadsFiles
 from twisted_index.web.resource import IndexResource
 
 if TYPE_CHECKING:
@@ -109,6 +113,7 @@ class _Builder:
         self._collectors: list[Collector] = [*certificates]
         # Outlives reloaded settings, or a change of them would give guesses a fresh start.
         self._throttle = LoginThrottle(reactor)
+        self._audit_log: AuditLog | None = None
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
 
     def build_read_only(self, source: ISource, folder: FolderSource | None = None) -> Components:
@@ -135,6 +140,7 @@ class _Builder:
         resource = self._resource(source, access, writing, audit_log=writing.audit_log)
         if reloader is not None:
             resource.poll = reloader.poll
+            reloader.status.report = self._record_reload
             reloader.apply = _Reloadable(
                 settings, source, access, source_builder, self._access, resource, writing
             ).apply
@@ -153,7 +159,7 @@ class _Builder:
         settings = self._settings
         # Threads of its own, so that large uploads do not delay readers.
         writer = ThreadPool(self._reactor, threads=settings.limits.threads, name="index-store")
-        audit_log = AuditLog(settings.state, writer)
+        audit_log = self._audit_log = AuditLog(settings.state, writer)
         blocking_store = BlockingStore(
             folder.paths,
             overwrite=settings.uploads.overwrite,
@@ -174,9 +180,20 @@ class _Builder:
         )
 
     def _access(self, settings: Settings) -> IAccessControl:
-        return make_access(
+        access = make_access(
             settings.access, settings.uploads, settings.state, self._reactor, self._worker, self._throttle
         )
+        reloads = IReloadsFiles(access, None)
+        for file in () if reloads is None else reloads.reloaded_files():
+            file.status.report = self._record_reload
+        return access
+
+    def _record_reload(self, detail: str) -> None:
+        """Record that a file was read again."""
+        if self._audit_log is not None:
+            event = AuditEvent(time=datetime.now(UTC), by="", action=AuditAction.RELOAD, detail=detail)
+            # The audit log logs why it cannot be written; the server may be about to stop.
+            self._audit_log.record(event).addErrback(lambda gone: gone.trap(SimpleIndexError, CancelledError))
 
     def _resource(
         self,
