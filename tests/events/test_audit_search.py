@@ -136,6 +136,24 @@ def test_a_token_that_somebody_else_makes_under_a_revoked_name_is_theirs(journal
     assert found(journal, by="bob", actions=frozenset({"upload"})) == ["of bob"]
 
 
+def test_who_made_a_token_is_read_again_only_from_files_that_have_changed(tmp_path: Path):
+    """The rows of a long table need it for each step."""
+    journal = AuditFile(str(tmp_path))
+    journal.append(event(1, NOON - timedelta(days=90), by="alice", action="token-create", detail="ci: x"))
+    journal.append(event(2, by="token ci"))
+    assert found(journal, by="alice") == ["2", "ci: x"]
+    (old,) = month(tmp_path).parent.glob("2026-08*")
+    status = old.stat()
+    old.write_bytes(old.read_bytes().replace(b"alice", b"carol"))
+    os.utime(old, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert found(journal, by="alice") == ["2"]
+    journal.append(event(3, by="bob", action="token-create", detail="ci-2: x"))
+    journal.append(event(4, by="token ci-2"))
+    assert found(journal, by="bob") == ["4", "ci-2: x"]
+    old.unlink()
+    assert found(journal, by="alice") == []
+
+
 def test_names_in_other_scripts_are_found(journal: AuditFile):
     for number, by in enumerate(["日本", "Jörg", 'a"\\b/', "Jorg"]):
         journal.append(event(number, by=by))

@@ -16,6 +16,7 @@ from twisted_index.errors import InsufficientStorage, Unavailable
 from twisted_index.events.audit_files import BEFORE_MONTHS, AuditFolder, AuditPosition
 from twisted_index.events.audit_search import (
     AuditFilter,
+    TokenHistory,
     TokenMakers,
     page_of,
     search_files,
@@ -45,6 +46,7 @@ class AuditFile:
 
     def __init__(self, state: str | None) -> None:
         self._folder = None if state is None else AuditFolder(os.path.join(state, "keep"))
+        self._tokens = None if self._folder is None else TokenHistory(self._folder)
         self._memory: deque[tuple[AuditPosition, AuditEvent]] = deque(maxlen=_IN_MEMORY)
         self._numbers = itertools.count(1)
 
@@ -73,10 +75,10 @@ class AuditFile:
 
     def search(self, query: AuditQuery) -> AuditPage:
         """See `IAuditLog`. What is no whole event is passed over."""
-        if self._folder is None:
+        if self._folder is None or self._tokens is None:
             return self._search_memory(query)
         try:
-            return search_files(self._folder, query)
+            return search_files(self._folder, self._tokens, query)
         except OSError as error:
             _log.error(
                 "The history {path} cannot be read: {error}",

@@ -8,13 +8,14 @@ so that other threads get the interpreter in between.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import re
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from twisted_index.events.audit_files import BEFORE_MONTHS, AuditPosition, month_of
@@ -23,7 +24,7 @@ from twisted_index.interfaces import AuditAction, AuditEvent, AuditPage, AuditQu
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from twisted_index.events.audit_files import AuditFolder
+    from twisted_index.events.audit_files import AuditFolder, AuditMonth
 
 _BLOCK = 1 << 16
 #: Seconds of work, and of the rest after it. CPython interrupts a busy thread only after 5 ms,
@@ -195,22 +196,55 @@ def blocks_from_end(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:
         yield position + cut, block[cut:]
 
 
-def search_files(folder: AuditFolder, query: AuditQuery) -> AuditPage:
+class TokenHistory:
+    """
+    The tokens that were made, as the files know. A file is read again only when it has changed.
+
+    Args:
+        folder: The files.
+    """
+
+    def __init__(self, folder: AuditFolder) -> None:
+        self._folder = folder
+        #: The events of each file, by its path, size and time.
+        self._found: dict[tuple[str, int, int], list[AuditEvent]] = {}
+
+    def makers(self) -> TokenMakers:
+        """
+        Return who made which token. Blocking.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        found = {}
+        for month in self._folder.months():
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(month.path)
+                key = (month.path, status.st_size, status.st_mtime_ns)
+                known = self._found.get(key)
+                found[key] = self._read(month) if known is None else known
+        self._found = found
+        return TokenMakers(itertools.chain.from_iterable(found.values()))
+
+    def _read(self, month: AuditMonth) -> list[AuditEvent]:
+        wanted = AuditFilter(AuditQuery(actions=frozenset({AuditAction.TOKEN_CREATE})), TokenMakers(()))
+        return [event for _position, event in _in_month(self._folder, month, wanted)]
+
+
+def search_files(folder: AuditFolder, tokens: TokenHistory, query: AuditQuery) -> AuditPage:
     """
     Find events in files; see `IAuditLog.search`. Blocking.
 
     Raises:
         OSError: A file that may have wanted events cannot be read.
     """
-    makers = AuditQuery(actions=frozenset({AuditAction.TOKEN_CREATE})) if query.by else None
-    made = () if makers is None else _found(folder, makers, AuditFilter(makers, TokenMakers(())))
-    wanted = AuditFilter(query, TokenMakers(event for _position, event in made))
-    return page_of(_found(folder, query, wanted), query.limit)
+    makers = tokens.makers() if query.by else TokenMakers(())
+    return page_of(_found(folder, query, AuditFilter(query, makers)), query.limit)
 
 
 def page_of(found: Iterable[tuple[AuditPosition, AuditEvent]], limit: int) -> AuditPage:
     """Take the events of one page, and see whether another one follows."""
-    first = list(islice(found, limit + 1))
+    first = list(itertools.islice(found, limit + 1))
     page = first[:limit]
     return AuditPage(
         events=tuple(event for _position, event in page), next=str(page[-1][0]) if len(first) > limit else ""
@@ -230,17 +264,23 @@ def _found(
             continue
         if before is not None and month[:2] > before[:2]:
             continue
-        file = folder.open(month)
-        if file is None:
-            continue
-        with file:
-            end = file.seek(0, os.SEEK_END)
-            if before is not None and month[:2] == before[:2]:
-                end = min(end, before.offset)
-            for start, line in _candidates(file, end, wanted):
-                event = parse_event(line)
-                if event is not None and wanted.wants(event):
-                    yield AuditPosition(month.month, month.plain, start), event
+        end = before.offset if before is not None and month[:2] == before[:2] else None
+        yield from _in_month(folder, month, wanted, end)
+
+
+def _in_month(
+    folder: AuditFolder, month: AuditMonth, wanted: AuditFilter, end: int | None = None
+) -> Iterator[tuple[AuditPosition, AuditEvent]]:
+    """Yield the wanted events of one file, or of what is before an offset in it."""
+    file = folder.open(month)
+    if file is None:
+        return
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        for start, line in _candidates(file, size if end is None else min(end, size), wanted):
+            event = parse_event(line)
+            if event is not None and wanted.wants(event):
+                yield AuditPosition(month.month, month.plain, start), event
 
 
 def _candidates(file: BinaryIO, end: int, wanted: AuditFilter) -> Iterator[tuple[int, bytes]]:
