@@ -98,6 +98,10 @@ def test_the_configuration_file_can_be_loaded(tmp_path: Path):
     settings = load({"config": str(path)}, environ={}, folder=str(tmp_path))
     assert settings.uploads.upload
     assert settings.listen == ("systemd:domain=INET6:name=index",)
+    # Console commands know the state only from there.
+    service = (DOCS / "twisted-index.service").read_text(encoding="utf-8")
+    (folder,) = re.findall(r"^StateDirectory=(.*)$", service, re.MULTILINE)
+    assert settings.state == f"/var/lib/{folder}"
 
 
 def test_the_fields_of_a_proxy_can_be_loaded(tmp_path: Path):

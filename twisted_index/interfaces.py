@@ -282,6 +282,7 @@ class Identity:
         proxy_groups: Those of them that a trusted proxy has stated: they hold for this request, whatever the
             file of rights says of the user.
         token: The name of the token; None without.
+        token_owner: The user whose rights bound those of the token; None without such a user.
         token_permissions: A token's rights: patterns of project names by action.
     """
 
@@ -289,6 +290,7 @@ class Identity:
     groups: frozenset[str] = frozenset()
     proxy_groups: frozenset[str] = frozenset()
     token: str | None = None
+    token_owner: str | None = None
     token_permissions: Mapping[Action, tuple[str, ...]] | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -438,7 +439,9 @@ def test_a_token_is_known_until_it_is_revoked_or_expires(make, checker, tmp_path
     tokens._file._wall = lambda: 1e12
     access = make(checker, tokens=tokens, rights=CLOSED)
     for end in ("revoked", "expired"):
-        _, secret = tokens.create(end, {Action.READ: ("*",)}, lifetime=60)
+        _, secret = tokens.create(
+            end, {Action.READ: ("*",)}, expires=datetime.fromtimestamp(now[0] + 60, UTC)
+        )
         credentials = basic("__token__", secret)
         for _ in range(2):
             identify(access, credentials)
@@ -522,3 +525,106 @@ def test_open_access_may_take_uploads_of_anyone():
     assert access.permits(ANONYMOUS, Action.UPLOAD, "numpy")
     assert access.permits(ANONYMOUS, Action.CREATE, "numpy")
     assert not access.permits(ANONYMOUS, Action.DELETE, "numpy")
+
+
+# -- Tokens that belong to users
+
+
+OWN = {Action.UPLOAD: ("*",), Action.READ: ("*",)}
+
+
+@pytest.fixture
+def users(tmp_path):
+    path = tmp_path / "users"
+    path.write_bytes(ALICE + b"\n")
+    return path
+
+
+@pytest.fixture
+def htpasswd(users, worker, clock):
+    return HtpasswdChecker(str(users), worker, clock)
+
+
+def test_a_token_of_a_user_is_bound_by_the_rights_of_now(make, checker, tokens):
+    _, secret = tokens.create("ci", OWN, by="alice", bound=True)
+    found = identify(make(checker, tokens=tokens), basic("__token__", secret))
+
+    assert (found.user, found.name, found.token_owner) == (None, "token ci", "alice")
+    assert make(checker, tokens=tokens).permits(found, Action.UPLOAD, "acme")
+    assert not make(checker, tokens=tokens, rights=CLOSED).permits(found, Action.UPLOAD, "acme")
+
+
+def test_a_token_goes_with_its_user_at_the_next_request(make, htpasswd, tokens, users):
+    _, secret = tokens.create("ci", OWN, by="alice", bound=True)
+    access = make(htpasswd, tokens=tokens, rights=CLOSED)
+    assert identify(access, basic("__token__", secret)).token == "ci"
+    users.write_bytes(ALICE.replace(b"alice", b"bob") + b"\n")
+
+    assert known(access, basic("__token__", secret)) is None
+    with pytest.raises(Unauthorized, match="The token ci was made by alice, who is no user here"):
+        identify(access, basic("__token__", secret))
+
+
+def test_a_token_of_the_console_stays_when_users_go(make, htpasswd, tokens, users):
+    _, secret = tokens.create("ci", OWN, by="alice")
+    access = make(htpasswd, tokens=tokens)
+    users.write_bytes(ALICE.replace(b"alice", b"bob") + b"\n")
+    assert identify(access, basic("__token__", secret)).token == "ci"
+
+
+@pytest.mark.parametrize("more", ["a checker that names no users", "users of a proxy"])
+def test_a_token_stays_where_its_user_may_be_known_otherwise(make, htpasswd, checker, tokens, more):
+    _, secret = tokens.create("ci", OWN, by="eve", bound=True)
+    proxied = more == "users of a proxy"
+    access = make(htpasswd, *([] if proxied else [checker]), tokens=tokens, proxies_assert_users=proxied)
+    assert identify(access, basic("__token__", secret)).token == "ci"
+
+
+def test_a_token_of_a_user_is_not_accepted_while_users_cannot_be_read(make, htpasswd, tokens, users):
+    _, secret = tokens.create("ci", OWN, by="alice", bound=True)
+    users.unlink()
+    with pytest.raises(Unavailable):
+        identify(make(htpasswd, tokens=tokens), basic("__token__", secret))
+
+
+def test_where_there_are_no_users_their_tokens_are_dead(make, tokens):
+    _, secret = tokens.create("ci", OWN, by="alice", bound=True)
+    with pytest.raises(Unauthorized, match="who is no user here"):
+        identify(make(tokens=tokens), basic("__token__", secret))
+
+
+def test_a_token_of_a_user_lives_no_longer_than_the_longest_life(make, checker, tmp_path):
+    now = [2e9]
+    tokens = TokenStore(str(tmp_path), now=lambda: now[0])
+    tokens._file._wall = lambda: 1e12
+    _, secret = tokens.create("ci", OWN, by="alice", bound=True)
+    access = make(checker, tokens=tokens, rights=CLOSED, max_token_age=60.0)
+    for _ in range(2):
+        identify(access, basic("__token__", secret))
+    assert known(access, basic("__token__", secret)) is not None
+    now[0] += 60
+    assert known(access, basic("__token__", secret)) is None
+    with pytest.raises(Unauthorized, match="expired"):
+        identify(access, basic("__token__", secret))
+
+
+def test_a_use_is_noted_once_an_hour_however_often_it_is_used(make, checker, tmp_path, worker):
+    now = [2e9]
+    tokens = TokenStore(str(tmp_path), now=lambda: now[0])
+    tokens._file._wall = lambda: 1e12
+    token, secret = tokens.create("ci", OWN)
+    access = make(checker, tokens=tokens, rights=CLOSED)
+    for _ in range(5):
+        identify(access, basic("__token__", secret))
+    assert worker.calls.count(tokens.uses.note) == 1
+    now[0] += 3600
+    assert known(access, basic("__token__", secret)) is None
+    identify(access, basic("__token__", secret))
+    assert worker.calls.count(tokens.uses.note) == 2
+    assert tokens.uses.last(token.identifier) == datetime.fromtimestamp(now[0], UTC)
+
+
+def test_a_use_that_cannot_be_noted_costs_nothing(make, tokens):
+    _, secret = tokens.create("ci", OWN)
+    Path(tokens.path).with_name("token-uses").write_text("in the way")
+    assert identify(make(tokens=tokens), basic("__token__", secret)).token == "ci"

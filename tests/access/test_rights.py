@@ -366,3 +366,55 @@ def test_a_pattern_is_normalized_like_the_names_it_stands_for(text, project):
     except ValueError:
         return
     assert pattern in ("*", normalize(text))
+
+
+# -- Tokens that belong to users
+
+
+def test_a_token_of_a_user_may_do_what_both_may(rights):
+    granted = dict.fromkeys(Action, ("*",))
+    own = Identity(token="own", token_owner="carol", token_permissions=granted)
+    assert rights.permits(own, Action.UPLOAD, "acme-core")
+    assert not rights.permits(own, Action.UPLOAD, "secret-plan")
+    assert not rights.permits(own, Action.READ, "secret-plan")
+    assert not rights.permits(own, Action.OPERATE)
+    assert rights.permits(own, Action.READ, "members")
+    narrow = Identity(token="own", token_owner="carol", token_permissions={Action.UPLOAD: ("acme-core",)})
+    assert not rights.permits(narrow, Action.UPLOAD, "acme-other")
+    assert not rights.permits(narrow, Action.READ, "members")
+
+
+@given(
+    st.sampled_from(["alice", "carol", "eve"]),
+    st.sampled_from(list(Action)),
+    st.sampled_from(["acme-core", "secret-plan", "members", "other", ""]),
+    st.sampled_from(["*", "acme-*", "secret-*", "members"]),
+)
+def test_a_token_of_a_user_may_never_do_more_than_the_user(user, action, project, pattern):
+    rights = parse_rights(EXAMPLE, "rights.toml")
+    own = Identity(token="own", token_owner=user, token_permissions=dict.fromkeys(Action, (pattern,)))
+    if rights.permits(own, action, project):
+        assert rights.permits(Identity(user=user), action, project)
+
+
+@pytest.mark.parametrize(
+    ("user", "action", "pattern", "covered"),
+    [
+        ("carol", Action.UPLOAD, "acme-*", True),
+        ("carol", Action.UPLOAD, "acme-core", True),
+        ("carol", Action.UPLOAD, "*", False),
+        ("carol", Action.UPLOAD, "acme*", False),
+        ("eve", Action.UPLOAD, "acme-core", False),
+        ("alice", Action.OPERATE, "*", True),
+        ("carol", Action.OPERATE, "*", False),
+        ("carol", Action.READ, "acme-*", True),
+        ("carol", Action.READ, "numpy", True),
+        ("carol", Action.READ, "members", True),
+        ("carol", Action.READ, "secret-plan", False),
+        ("carol", Action.READ, "s*", False),
+        ("carol", Action.READ, "*", False),
+        ("alice", Action.READ, "secret-*", True),
+    ],
+)
+def test_rights_cover_a_pattern_where_they_cover_every_name_of_it(rights, user, action, pattern, covered):
+    assert rights.covers(user, action, pattern) is covered

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_index.access.tokens import TokenStore, identifier_of
-from twisted_index.errors import ConfigurationError, Unauthorized
+from twisted_index.access.tokens import MAX_OWN_TOKENS, TokenStore, identifier_of
+from twisted_index.errors import ConfigurationError, Conflict, NotFound, Unauthorized
 from twisted_index.interfaces import Action
 
-SCOPE = {Action.UPLOAD: ("acme-*",)}
+UPLOAD = {Action.UPLOAD: ("acme-*",)}
 
 
 @pytest.fixture
@@ -26,21 +28,21 @@ def store(tmp_path):
 
 
 def test_a_secret_finds_its_token(store):
-    made, secret = store.create("ci", SCOPE)
+    made, secret = store.create("ci", UPLOAD)
     found = store.find(store.read(), secret.encode())
 
     assert (found.name, found.identifier) == ("ci", made.identifier)
 
 
 def test_a_token_to_upload_may_create_and_read_the_same(store):
-    _, secret = store.create("ci", SCOPE)
+    _, secret = store.create("ci", UPLOAD)
 
     found = store.find(store.read(), secret.encode())
     assert found.permissions == dict.fromkeys((Action.UPLOAD, Action.CREATE, Action.READ), ("acme-*",))
 
 
 def test_nothing_of_the_secret_is_kept(store):
-    _, secret = store.create("ci", SCOPE)
+    _, secret = store.create("ci", UPLOAD)
     kept = Path(store.path).read_text()
 
     assert secret not in kept
@@ -48,7 +50,7 @@ def test_nothing_of_the_secret_is_kept(store):
 
 
 def test_only_its_owner_may_read_the_file(store):
-    store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
     folder = Path(store.path).parent
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -58,13 +60,13 @@ def test_only_its_owner_may_read_the_file(store):
 
 def test_a_link_in_the_place_of_the_lock_leads_nowhere(store, tmp_path):
     """The folder belongs to the server, and tokens are made by root."""
-    store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
     lock = Path(store.path).with_name("tokens.lock")
     lock.unlink()
     lock.symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        store.create("other", SCOPE)
+        store.create("other", UPLOAD)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -74,7 +76,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_state(tmp_path):
     state.mkdir()
     os.chown(state, 12345, 12346)
     store = TokenStore(str(state))
-    store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
     folder = Path(store.path).parent
 
     for path in (folder, *folder.iterdir()):
@@ -82,7 +84,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_state(tmp_path):
 
 
 def test_a_wrong_secret_is_not_told_from_an_unknown_one(store):
-    _, secret = store.create("ci", SCOPE)
+    _, secret = store.create("ci", UPLOAD)
     wrong = secret[:-1] + ("A" if secret[-1] != "A" else "B")
     sentences = set()
     for text in (wrong, "tix-000000000000-" + "a" * 43, "secret", ""):
@@ -96,7 +98,7 @@ def test_a_wrong_secret_is_not_told_from_an_unknown_one(store):
 def test_an_expired_token_says_so(tmp_path):
     now = [1_000_000.0]
     store = TokenStore(str(tmp_path), now=lambda: now[0])
-    _, secret = store.create("ci", SCOPE, lifetime=10)
+    _, secret = store.create("ci", UPLOAD, expires=datetime.fromtimestamp(now[0] + 10, UTC))
 
     now[0] += 9
     assert store.find(store.read(), secret.encode()).name == "ci"
@@ -108,23 +110,15 @@ def test_an_expired_token_says_so(tmp_path):
 def test_only_who_has_the_secret_is_told_that_it_expired(tmp_path):
     now = [1_000_000.0]
     store = TokenStore(str(tmp_path), now=lambda: now[0])
-    token, _ = store.create("ci", SCOPE, lifetime=10)
+    token, _ = store.create("ci", UPLOAD, expires=datetime.fromtimestamp(now[0] + 10, UTC))
     now[0] += 20
 
     with pytest.raises(Unauthorized, match="not valid"):
         store.find(store.read(), f"tix-{token.identifier}-{'a' * 43}".encode())
 
 
-def test_a_lifetime_beyond_the_calendar_is_for_ever(store):
-    token, secret = store.create("ci", SCOPE, lifetime=1e15)
-
-    assert token.expires is not None
-    assert token.expires.year == 9999
-    assert store.find(store.read(), secret.encode()).name == "ci"
-
-
 def test_a_revoked_token_is_gone_for_whoever_had_read_it(store):
-    _, secret = store.create("ci", SCOPE)
+    _, secret = store.create("ci", UPLOAD)
     server = TokenStore(os.path.dirname(os.path.dirname(store.path)))
     server.read()
     store.revoke("ci")
@@ -135,27 +129,27 @@ def test_a_revoked_token_is_gone_for_whoever_had_read_it(store):
 
 
 def test_what_was_read_holds_until_the_file_changes(store):
-    store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
     status = os.stat(store.path)
     settled = TokenStore(os.path.dirname(os.path.dirname(store.path)))
     settled._file._wall = lambda: status.st_ctime + 10
     tokens = settled.read()
 
     assert settled.cached() is tokens
-    store.create("other", SCOPE)
+    store.create("other", UPLOAD)
     assert settled.cached() is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a-", "ä", "a" * 65, "a\n", "a/b"])
 def test_a_name_that_would_confuse_is_refused(store, name):
     with pytest.raises(ConfigurationError, match="is not a valid token name"):
-        store.create(name, SCOPE)
+        store.create(name, UPLOAD)
 
 
 def test_a_name_is_given_once(store):
-    store.create("ci", SCOPE)
-    with pytest.raises(ConfigurationError, match="The token 'ci' already exists"):
-        store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
+    with pytest.raises(Conflict, match="The token 'ci' already exists"):
+        store.create("ci", UPLOAD)
     assert len(store.read()) == 1
 
 
@@ -165,10 +159,119 @@ def test_a_token_for_nothing_is_not_made(store):
     assert not store.exists()
 
 
+def test_a_file_of_the_first_version_is_read_and_written_anew(store):
+    """Whose tokens were on several lines each, with their permissions as `scope`."""
+    secret = "tix-0123456789ab-" + "a" * 43
+    row = {
+        "id": "0123456789ab",
+        "name": "old",
+        "sha256": hashlib.sha256(secret.encode()).hexdigest(),
+        "scope": {"upload": ["acme-*"]},
+        "created": "2026-01-01T00:00:00+00:00",
+        "expires": None,
+    }
+    Path(store.path).parent.mkdir(parents=True)
+    Path(store.path).write_text(json.dumps({"version": 1, "tokens": [row]}, indent=1) + "\n")
+
+    for _ in range(2):
+        token = store.find(store.read(), secret.encode())
+        assert (token.name, token.by, token.owner) == ("old", "", None)
+        assert token.permissions[Action.UPLOAD] == ("acme-*",)
+        store.create(f"new-{_}", UPLOAD)
+    assert json.loads(Path(store.path).read_text())["version"] == 2
+
+
+def test_a_damaged_line_is_damage_of_the_file_or_of_its_token_alone(store):
+    _, secret = store.create("ci", UPLOAD)
+    _, other = store.create("other", UPLOAD)
+    written = Path(store.path).read_text()
+    Path(store.path).write_text(written.replace("acme-*", "acme/*", 1))
+    with pytest.raises(ConfigurationError, match="the tokens are damaged"):
+        store.find(store.read(), secret.encode())
+    assert store.find(store.read(), other.encode()).name == "other"
+    Path(store.path).write_text(written.replace('{"id":"', '{"id":"x', 1))
+    with pytest.raises(ConfigurationError, match="the tokens are damaged"):
+        store.read()
+
+
+def test_a_token_without_a_word_about_its_owner_is_damage_and_not_free(store):
+    store.create("ci", UPLOAD, by="alice", bound=True)
+    Path(store.path).write_text(Path(store.path).read_text().replace(',"bound":true', ""))
+    with pytest.raises(ConfigurationError, match="the tokens are damaged"):
+        store.read()
+
+
+@pytest.mark.parametrize("owner", ["alice", 'x","by":"bob', "\u00e4\u4e2d\\", "bob (console)"])
+def test_an_owner_is_found_by_the_whole_name(store, owner):
+    store.create("one", UPLOAD, by="bob", bound=True)
+    store.create("console", UPLOAD, by="bob (console)")
+    store.create("two", UPLOAD, by=owner, bound=True)
+
+    assert [token.name for token in store.read().owned_by(owner)] == ["two"]
+    assert [token.name for token in store.read().owned_by("bob")] == ["one"]
+
+
+def test_an_owner_has_so_many_tokens_and_those_of_others_do_not_count(store):
+    for number in range(MAX_OWN_TOKENS):
+        store.create(f"a{number}", UPLOAD, by="alice", bound=True)
+    with pytest.raises(Conflict, match="alice has 100 tokens already"):
+        store.create("more", UPLOAD, by="alice", bound=True)
+    store.create("b", UPLOAD, by="bob", bound=True)
+    store.create("c", UPLOAD, by="alice")
+    store.revoke("a0")
+    store.create("more", UPLOAD, by="alice", bound=True)
+
+
+def test_expired_tokens_of_an_owner_make_room(tmp_path):
+    now = [1_000_000.0]
+    store = TokenStore(str(tmp_path), now=lambda: now[0])
+    for owner in ("alice", "bob"):
+        end = datetime.fromtimestamp(now[0] + 10, UTC)
+        store.create(f"{owner}-1", UPLOAD, by=owner, bound=True, expires=end)
+    now[0] += 10
+    store.create("alice-1", UPLOAD, by="alice", bound=True)
+
+    assert [(token.name, token.expires is None) for token in store.read().values()] == [
+        ("bob-1", False),
+        ("alice-1", True),
+    ]
+
+
+def test_only_its_owner_revokes_a_token_for_an_owner(store):
+    store.create("ci", UPLOAD, by="alice", bound=True)
+    store.create("console", UPLOAD, by="bob (console)")
+    for name in ("ci", "console", "none"):
+        with pytest.raises(NotFound, match=f"There is no token '{name}'"):
+            store.revoke(name, owner="bob")
+    assert store.revoke("ci", owner="alice").name == "ci"
+
+
+def test_a_revoked_token_leaves_no_use_behind(store):
+    token, _ = store.create("ci", UPLOAD)
+    store.uses.note(token.identifier)
+    store.revoke("ci")
+    assert store.uses.last(token.identifier) is None
+
+
+def test_tokens_of_users_end_with_the_longest_life_of_now(tmp_path):
+    now = [1_000_000.0]
+    store = TokenStore(str(tmp_path), now=lambda: now[0])
+    _, own = store.create("own", UPLOAD, by="alice", bound=True)
+    _, console = store.create("console", UPLOAD, by="root (console)")
+    now[0] += 100
+
+    tokens = store.read()
+    assert store.find(tokens, own.encode(), max_age=101).name == "own"
+    with pytest.raises(Unauthorized, match="has expired"):
+        store.find(tokens, own.encode(), max_age=100)
+    assert store.find(tokens, console.encode(), max_age=1).name == "console"
+    assert store.find(tokens, own.encode(), max_age=1e18).name == "own"
+
+
 def test_there_is_none_before_the_first_was_made(store):
     assert not store.exists()
     assert store.read() == {}
-    store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
     assert store.exists()
 
 
@@ -177,20 +280,20 @@ def test_there_is_none_before_the_first_was_made(store):
     ["", "[]", "{}", '{"version": 1, "tokens": [{}]}', '{"version": 1, "tokens": 3}', "\xff", "[" * 100_000],
 )
 def test_a_damaged_file_is_told_of_and_not_written_over(store, content):
-    store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
     Path(store.path).write_text(content, encoding="latin-1")
 
     with pytest.raises(ConfigurationError, match="the tokens are damaged"):
         store.read()
     with pytest.raises(ConfigurationError, match="the tokens are damaged"):
-        store.create("other", SCOPE)
+        store.create("other", UPLOAD)
     assert Path(store.path).read_text(encoding="latin-1") == content
 
 
 def test_a_file_of_a_later_version_is_left_alone(store):
-    store.create("ci", SCOPE)
+    store.create("ci", UPLOAD)
     table = json.loads(Path(store.path).read_text())
-    Path(store.path).write_text(json.dumps({**table, "version": 2}))
+    Path(store.path).write_text(json.dumps({**table, "version": 3}))
 
     with pytest.raises(ConfigurationError, match="another version"):
         store.revoke("ci")
@@ -229,6 +332,6 @@ def test_root_follows_no_link_of_the_owner_of_the_state(tmp_path):
         os.chown(path, 12345, 12345, follow_symlinks=False)
 
     with pytest.raises(ConfigurationError, match="cannot be written"):
-        TokenStore(str(state)).create("ci", SCOPE)
+        TokenStore(str(state)).create("ci", UPLOAD)
     assert list(private.iterdir()) == []
     assert private.stat().st_uid == 0

@@ -66,6 +66,7 @@ def console(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         monkeypatch.delenv(name)
     path = tmp_path / "packages"
     path.mkdir()
+    (tmp_path / "state").mkdir()
     return Console(path, tmp_path / "state", capsys)
 
 

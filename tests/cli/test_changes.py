@@ -128,3 +128,28 @@ def test_a_folder_that_is_not_there_is_told(console: Console, tmp_path: Path):
     code, out, err = console.told("yank", f"--path={tmp_path / 'nope'}", "demo==1.0")
     assert (code, out) == (64, "")
     assert err == f"twisted-index: There is no folder '{tmp_path / 'nope'}'.\n"
+
+
+@pytest.mark.parametrize("command", ["yank", "unyank", "delete"])
+def test_a_change_whose_audit_log_the_server_would_not_read_is_not_made(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    config = tmp_path / "index.toml"
+    config.write_text(f"path = {str(console.path)!r}\n")
+    code, out, err = console.told(command, f"--config={config}", WHEEL.filename)
+    assert (code, out) == (64, "")
+    assert f"{config} does not say where its server keeps its state" in err
+    missing = tmp_path / "other"
+    code, out, err = console.told(command, f"--config={config}", f"--state={missing}", WHEEL.filename)
+    assert (code, out) == (64, "")
+    assert f"There is no state folder '{missing}'" in err
+    assert not missing.exists()
+    assert len(console.files()) == 2
+
+
+def test_a_change_with_the_configuration_of_the_server_is_in_its_audit_log(console: Console, tmp_path: Path):
+    config = tmp_path / "index.toml"
+    config.write_text(f"path = {str(console.path)!r}\nstate = {str(console.state)!r}\n")
+    assert console.told("yank", f"--config={config}", WHEEL.filename)[0] == 0
+    assert console.events() == [("yank", WHEEL.filename)]

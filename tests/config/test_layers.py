@@ -49,6 +49,7 @@ trusted-proxy = ["unix", "users:10.0.0.0/8", "::1"]
 user-header = "X-authentik-username"
 groups-header = "X-authentik-groups"
 groups-separator = "|"
+max-token-age = "90d"
 upstream = ["https://me:secret@example.org/simple", "pip"]
 cache = "cache"
 cache-size = "1GiB"
@@ -168,6 +169,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             user_header="X-authentik-username",
             groups_header="X-authentik-groups",
             groups_separator="|",
+            max_token_age=90 * 86400.0,
         ),
         upstreams=UpstreamSettings(
             urls=("https://me:secret@example.org/simple", "pip"),

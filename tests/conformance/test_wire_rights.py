@@ -8,6 +8,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_pages_that_are_closed_while_clients_are_connected_are_so_within_a_secon
 def test_a_token_is_good_for_what_it_was_made_for_until_it_is_revoked(start: Callable[..., Any], home: Path):
     tokens = TokenStore(str(home / "state"))
     _token, reading = tokens.create("reading", {Action.READ: ("hush-*",)})
-    _token, gone = tokens.create("gone", {Action.READ: ("hush-*",)}, lifetime=-1.0)
+    _token, gone = tokens.create("gone", {Action.READ: ("hush-*",)}, expires=datetime(2020, 1, 1, tzinfo=UTC))
     _token, other = tokens.create("other", {Action.READ: ("else-*",)})
     server = start()
     page = "/simple/hush-lib/"

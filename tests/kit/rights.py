@@ -6,6 +6,7 @@ import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -203,5 +204,6 @@ class GuardedIndex(SiteInMemory):
     def token(self, name: str, lifetime: float | None = None, **scope: str) -> dict[str, str]:
         """Make a token, and give the field by which it is shown."""
         patterns = {Action(action): (pattern,) for action, pattern in scope.items()}
-        _token, secret = self.tokens.create(name, patterns, lifetime=lifetime)
+        end = None if lifetime is None else datetime.fromtimestamp(self.tokens.now() + lifetime, UTC)
+        _token, secret = self.tokens.create(name, patterns, expires=end)
         return {"Authorization": basic("__token__", secret)}

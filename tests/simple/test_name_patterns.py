@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twisted_index.simple.name_patterns import VersionRule, name_matcher, normalized_pattern
+from twisted_index.simple.name_patterns import (
+    VersionRule,
+    matches_any,
+    may_overlap,
+    name_matcher,
+    normalized_pattern,
+    pattern_covers,
+    project_pattern,
+)
 from twisted_index.simple.names import normalize
 
 names = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?", fullmatch=True)
@@ -108,3 +116,62 @@ def test_any_text_is_a_pattern_or_refused(text):
         name_matcher([text])("a")
     with contextlib.suppress(ValueError):
         VersionRule.parse(text).covers("1.0", unclear=True)
+
+
+# -- Patterns compared with each other
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "covers"),
+    [
+        ("*", "*", True),
+        ("*", "acme", True),
+        ("*", "a?c*", True),
+        ("acme-*", "acme-*", True),
+        ("acme-*", "acme-core", True),
+        ("acme-*", "acme-c?re", True),
+        ("acme-*", "acme-*-x", True),
+        ("acme-*", "*", False),
+        ("acme-*", "acme*", False),
+        ("acme-*", "acme", False),
+        ("acme-?", "acme-?", True),
+        ("acme-?", "acme-x", True),
+        ("acme-?", "acme-*", False),
+        ("acme-x", "acme-?", False),
+        ("a?", "a*", False),
+        ("a?", "a??", False),
+        ("a*c", "a*b*c", True),
+        ("a*b*c", "a*c", False),
+    ],
+)
+def test_a_pattern_covers_another_where_every_name_of_that_is_its_own(wide, narrow, covers):
+    assert pattern_covers(wide, narrow) is covers
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        ("acme", "acme-*", False),
+        ("acme-x", "acme-*", True),
+        ("acme-*", "secret-*", False),
+        ("acme-*", "acme*", True),
+        ("*-core", "*-plan", False),
+        ("acme-*", "*-core", True),
+        ("*", "secret-*", True),
+        ("a?", "?b", True),
+    ],
+)
+def test_patterns_that_share_no_name_are_known_apart(one, other, overlap):
+    assert may_overlap(one, other) is may_overlap(other, one) is overlap
+
+
+short_patterns = st.text("ab*?", min_size=1, max_size=5).filter(lambda text: not set(text) <= {"-"})
+
+
+@given(short_patterns, short_patterns, st.lists(st.text("abc", min_size=1, max_size=5), max_size=40))
+def test_neither_comparison_is_ever_wrong_about_a_name(one, other, words):
+    one, other = project_pattern(one), project_pattern(other)
+    for word in words:
+        in_one, in_other = matches_any(word, [one]), matches_any(word, [other])
+        assert not (pattern_covers(one, other) and in_other and not in_one)
+        assert may_overlap(one, other) or not (in_one and in_other)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import math
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -19,6 +20,7 @@ from twisted_index.access.fingerprint import fingerprint
 from twisted_index.access.known_identities import IWatchedUsers, KnownIdentities
 from twisted_index.access.rights import default_rights
 from twisted_index.access.token_file import TokenFile
+from twisted_index.access.token_uses import USE_SECONDS
 from twisted_index.access.tokens import identifier_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import Unauthorized, Unavailable
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from twisted_index.access.login_throttle import LoginThrottle
     from twisted_index.access.rights_file import IRightsProvider
+    from twisted_index.access.token_records import Token
     from twisted_index.access.tokens import TokenStore
     from twisted_index.concurrency.fair_queue import QueueKey
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -104,7 +107,7 @@ class CheckerChain:
     Tries several checkers in order, since a portal has only one per kind of credentials.
 
     Args:
-        checkers: Password checkers, at least one.
+        checkers: Password checkers.
     """
 
     credentialInterfaces = (IUsernamePassword,)
@@ -130,6 +133,19 @@ class CheckerChain:
                 unavailable = error
         # The unavailable checker might have accepted the user.
         raise unavailable or UnauthorizedLogin()
+
+    async def may_have(self, user: str) -> bool:
+        """Return whether a user may still log in; only checkers that know all their users can deny it."""
+        for checker in self._checkers:
+            watched = IWatchedUsers(checker, None)
+            if watched is None or await watched.has(user):
+                return True
+        return False
+
+    def validity(self) -> Callable[[], bool]:
+        """Return a check whether `may_have` would return the same; see `IWatchedUsers.validity`."""
+        watched = [IWatchedUsers(checker, None) for checker in self._checkers]
+        return reduce(_both, [each.validity() for each in watched if each is not None], _always)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +182,10 @@ class AccessControl:
         worker: Reads the tokens.
         clock: The reactor.
         proxies_assert_users: Whether trusted proxies authenticate users.
+        max_token_age: Seconds for which a token that belongs to a user may live; None for no limit.
+
+    Attributes:
+        own_tokens: The tokens that users make for themselves; None without a state folder.
     """
 
     def __init__(
@@ -178,15 +198,18 @@ class AccessControl:
         worker: IThreadRunner,
         clock: IReactorTime,
         proxies_assert_users: bool = False,
+        max_token_age: float | None = None,
     ) -> None:
         self._known = KnownIdentities(rights)
-        self._checkers = tuple(checkers)
-        self._portal = Portal(_Realm(self._known), [CheckerChain(checkers)]) if checkers else None
+        self._chain = CheckerChain(checkers)
+        self._portal = Portal(_Realm(self._known), [self._chain]) if checkers else None
         self._logins: FreshSingleFlight[_Attempt, Identity] = FreshSingleFlight(self._log_in, abandon=True)
         self.reader = self._known.reader
         self._checkers = tuple(checkers)
         self._tokens = tokens
         self._token_file = None if tokens is None else TokenFile(tokens, worker, clock)
+        self._max_token_age = max_token_age
+        self._proxies_assert_users = proxies_assert_users
         self._rights = rights
         self._throttle = throttle
         self._clock = clock
@@ -240,8 +263,8 @@ class AccessControl:
             listed = any(users.has_user(user) for users in watched if users is not None)
             return user if listed or self._known.has_user(user) else ""
         identifier = identifier_of(presented.secret)
-        tokens = {} if self._tokens is None else self._tokens.last()
-        return f"token {tokens[identifier].name}" if identifier in tokens else ""
+        token = None if self._tokens is None else self._tokens.last().get(identifier)
+        return "" if token is None else f"token {token.name}"
 
     async def _log_in(self, attempt: _Attempt) -> Identity:
         known = self._known.find(attempt.key)
@@ -278,11 +301,16 @@ class AccessControl:
         tokens = self._tokens
         if tokens is None or self._token_file is None:
             raise Unauthorized("This server has no tokens.")
-        # Before the tokens are read, so that a change meanwhile is noticed.
+        # Before they are read, so that a change meanwhile is noticed.
         unchanged = tokens.validity()
-        token = tokens.find(await self._token_file.read(), attempt.presented.secret)
-        identity = Identity(token=token.name, token_permissions=token.permissions)
-        self._known.remember(attempt.key, identity, lambda: not tokens.has_expired(token) and unchanged())
+        token = await self._token_file.find(attempt.presented.secret, max_age=self._max_token_age)
+        if token.owner is not None and not self._proxies_assert_users:
+            unchanged = _both(unchanged, self._chain.validity())
+            if not await self._chain.may_have(token.owner):
+                raise Unauthorized(f"The token {token.name} was made by {token.owner}, who is no user here.")
+        identity = Identity(token=token.name, token_owner=token.owner, token_permissions=token.permissions)
+        self._known.remember(attempt.key, identity, _until(token, tokens.now, unchanged))
+        self._token_file.note_use(token)
         return identity
 
     def reloaded_files(self) -> Sequence[ReloadedFile]:
@@ -299,6 +327,21 @@ class AccessControl:
                 self._checked_at = now
                 self._tokens_exist = self._tokens.exists()
         return self._tokens_exist
+
+
+def _always() -> bool:
+    return True
+
+
+def _both(one: Callable[[], bool], other: Callable[[], bool]) -> Callable[[], bool]:
+    return other if one is _always else lambda: one() and other()
+
+
+def _until(token: Token, now: Callable[[], float], unchanged: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a check whether a token that is accepted now still is; after an hour its use is noted again."""
+    expires = math.inf if token.expires is None else token.expires.timestamp()
+    until = min(now() + USE_SECONDS, expires)
+    return lambda: now() < until and unchanged()
 
 
 @implementer(IAccessControl)

@@ -90,6 +90,7 @@ def make_access(
         worker=worker,
         clock=reactor,
         proxies_assert_users=proxied,
+        max_token_age=guarding.max_token_age,
     )
 
 

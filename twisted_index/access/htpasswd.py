@@ -194,6 +194,10 @@ class HtpasswdChecker:
         users = self._file.last()
         return users is not None and _octets(name) in users.hashes
 
+    async def has(self, user: str) -> bool:
+        """See `IWatchedUsers`."""
+        return user.encode() in (await self._current()).hashes
+
     # -- The file
 
     async def check(self) -> None:

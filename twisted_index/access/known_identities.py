@@ -16,7 +16,7 @@ from twisted_index.concurrency.lru import LRU
 from twisted_index.interfaces import ANONYMOUS, Action, Identity, ProxyUser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from twisted_index.access.rights import Rights
     from twisted_index.access.rights_file import IRightsProvider
@@ -36,8 +36,16 @@ class IWatchedUsers(Interface):
         False may be conservative.
         """
 
-    def has_user(name: str) -> bool:  # noqa: N805 (a method of an interface)
+    def has_user(name: str) -> bool:
         """Return whether there is a user of that name, as far as that is known without waiting."""
+
+    def has(user: str) -> Awaitable[bool]:
+        """
+        Return whether there is a user of that name now.
+
+        Raises:
+            Unavailable: That is unknown right now.
+        """
 
 
 class _Login(NamedTuple):

@@ -42,8 +42,8 @@ Semantics:
 - Every other action is forbidden unless a rule allows it. No action implies another: uploading to a
   closed project and installing from it needs `read` too.
 - A string stands for a list of one.
-- Tokens carry their own rights: a token has the rights of its scope and those of `everyone`; no rule,
-  not even one to `users`, grants it more.
+- Tokens carry their own permissions: a token has these and the rights of `everyone`; no rule, not even one
+  to `users`, grants it more. A token that belongs to a user has of these only what that user may do.
 
 Without a file everyone may read, and every user may perform all actions. With `--anonymous-upload`
 everyone may create and upload too.
@@ -57,7 +57,13 @@ from typing import TYPE_CHECKING
 
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import Action, Identity
-from twisted_index.simple.name_patterns import ANY_PROJECT, matches_any, project_pattern
+from twisted_index.simple.name_patterns import (
+    ANY_PROJECT,
+    matches_any,
+    may_overlap,
+    pattern_covers,
+    project_pattern,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -127,14 +133,35 @@ class Rights:
         Return whether an identity may perform an action.
 
         Args:
-            identity: The identity; a token has the rights of its scope and those of everyone.
+            identity: The identity; see the module for tokens.
             action: The action.
             project: A normalized name; empty for "with any project at all".
         """
         if identity.token is not None:
-            in_scope = matches_any(project, (identity.token_permissions or {}).get(action, ()))
-            return in_scope or self._user_may(None, action, project)
+            owner = identity.token_owner
+            granted = matches_any(project, (identity.token_permissions or {}).get(action, ()))
+            granted = granted and (owner is None or self._user_may(owner, action, project))
+            return granted or self._user_may(None, action, project)
         return self._user_may(identity.user, action, project, identity.proxy_groups)
+
+    def covers(self, user: str, action: Action, pattern: str) -> bool:
+        """
+        Return whether a user may perform an action on every project that a pattern stands for.
+
+        False may be conservative: a pattern that only several rules together cover is not looked into.
+
+        Args:
+            user: The name of a user.
+            action: The action.
+            pattern: From `project_pattern`.
+        """
+        rules = self._rules[action]
+        if any(
+            pattern_covers(each, pattern) for rule in rules if rule.applies_to(user) for each in rule.projects
+        ):
+            return True
+        closed = (each for rule in rules for each in rule.projects)
+        return action is Action.READ and not any(may_overlap(each, pattern) for each in closed)
 
     def _user_may(
         self, user: str | None, action: Action, project: str, proxy_groups: frozenset[str] = frozenset()

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import TimeoutError as WaitedTooLong
+from twisted.logger import Logger
 
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import ConfigurationError, Unavailable
@@ -13,12 +14,13 @@ from twisted_index.files.reload_status import ReloadStatus
 from twisted_index.files.watched_file import CHECK_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_index.access.tokens import Token, TokenStore
+    from twisted_index.access.token_records import Token, TokenTable
+    from twisted_index.access.tokens import TokenStore
     from twisted_index.concurrency.thread_pool import IThreadRunner
+
+_log = Logger()
 
 _REJECTED = "All tokens are rejected."
 
@@ -43,7 +45,7 @@ class TokenFile:
         self.status = ReloadStatus("file of tokens", tokens.path)
         self._checking: FreshSingleFlight[None, object] = FreshSingleFlight(lambda _key: self.read())
 
-    async def read(self) -> Mapping[str, Token]:
+    async def read(self) -> TokenTable:
         """
         Return the tokens, by identifier.
 
@@ -62,6 +64,29 @@ class TokenFile:
         else:
             self.status.succeed()
         return found
+
+    async def find(self, secret: bytes, *, max_age: float | None) -> Token:
+        """
+        Find the token of a secret; see `TokenStore.find`.
+
+        Raises:
+            Unauthorized: It is none, or has expired.
+            Unavailable: The file, or the line of the token, is damaged or cannot be read.
+        """
+        table = await self.read()
+        try:
+            return self._tokens.find(table, secret, max_age=max_age)
+        except ConfigurationError as error:
+            _log.critical("{objection}", objection=error.message)
+            raise Unavailable("This token cannot be checked right now.") from error
+
+    def note_use(self, token: Token) -> None:
+        """Note the use of a token in a thread; its request does not wait for that."""
+        if self._tokens.uses.is_due(token.identifier):
+            noting = self._worker.run(self._tokens.uses.note, token.identifier)
+            noting.addErrback(
+                lambda failure: _log.warn("A use of a token cannot be noted: {error}", error=failure.value)
+            )
 
     async def check(self) -> None:
         """See `ReloadedFile`."""

@@ -12,54 +12,34 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from twisted_index.errors import ConfigurationError, Unauthorized
+from twisted_index.access.token_records import Token, TokenPermissions, TokenTable
+from twisted_index.access.token_terms import token_name
+from twisted_index.access.token_uses import TokenUses
+from twisted_index.errors import ConfigurationError, Conflict, NotFound, Unauthorized
 from twisted_index.files.private_files import make_private_folder, private_lock, replace_private
 from twisted_index.files.watched_file import WatchedFile
 from twisted_index.interfaces import Action
-from twisted_index.simple.name_patterns import project_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
-_VERSION = 1
 _SECRET_BYTES = 32
 _ID_BYTES = 6
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _SECRET = re.compile(rb"tix-([0-9a-f]{12})-[A-Za-z0-9_-]{43}")
 
-TokenPermissions: TypeAlias = "Mapping[Action, tuple[str, ...]]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """
-    What is kept of a token.
-
-    Attributes:
-        identifier: In the secret, so that the token can be looked up by it.
-        name: Given by its creator.
-        sha256: Lower-case hex digest of the whole secret.
-        permissions: What it is good for: patterns of projects by action, as they were asked for.
-        created: Aware, UTC.
-        expires: The same; None for never.
-    """
-
-    identifier: str
-    name: str
-    sha256: str
-    permissions: TokenPermissions
-    created: datetime
-    expires: datetime | None = None
+#: Bytes of the file. 100,000 tokens have about 25 million.
+_MAX_BYTES = 64_000_000
+#: Tokens that a user may have at a time: more than programs that one person looks after.
+MAX_OWN_TOKENS = 100
 
 
 class TokenStore:
@@ -69,13 +49,19 @@ class TokenStore:
     Args:
         state: Absolute folder. Nothing is made in it before the first token.
         now: Seconds since the epoch.
+
+    Attributes:
+        uses: When they were last used.
     """
 
     def __init__(self, state: str, *, now: Callable[[], float] = time.time) -> None:
         self._folder = os.path.join(state, "keep")
         self._path = os.path.join(self._folder, "tokens.json")
-        self._now = now
-        self._file = WatchedFile(self._path, lambda data: _parse(data, self._path))
+        self.now = now
+        self.uses = TokenUses(state, now)
+        self._file = WatchedFile(
+            self._path, lambda data: TokenTable.parse(data, self._path), max_bytes=_MAX_BYTES
+        )
 
     @property
     def path(self) -> str:
@@ -86,23 +72,19 @@ class TokenStore:
         """Return whether there ever was a token here: one call of `stat`."""
         return self._file.exists()
 
-    def cached(self) -> Mapping[str, Token] | None:
+    def cached(self) -> TokenTable | None:
         """Return what `read` gave, if it would give the same again: one call of `stat`."""
         return self._file.cached()
 
-    def last(self) -> Mapping[str, Token]:
+    def last(self) -> TokenTable:
         """Return what `read` has returned last, though there may be others; nothing if it never has."""
-        return self._file.last() or {}
+        return self._file.last() or TokenTable({}, self._path)
 
     def validity(self) -> Callable[[], bool]:
         """Return a check whether the tokens are still those of now; see `WatchedFile.validity`."""
         return self._file.validity()
 
-    def has_expired(self, token: Token) -> bool:
-        """Return whether a token has expired."""
-        return token.expires is not None and self._now() >= token.expires.timestamp()
-
-    def read(self) -> Mapping[str, Token]:
+    def read(self) -> TokenTable:
         """
         Read the tokens. Blocks.
 
@@ -115,107 +97,140 @@ class TokenStore:
         try:
             return self._file.read()
         except FileNotFoundError:
-            return {}
+            return TokenTable({}, self._path)
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the tokens cannot be read: {error.strerror}.") from error
 
     def create(
-        self, name: str, scope: TokenPermissions, *, lifetime: float | None = None
+        self,
+        name: str,
+        permissions: TokenPermissions,
+        *,
+        expires: datetime | None = None,
+        by: str = "",
+        bound: bool = False,
     ) -> tuple[Token, str]:
         """
         Make a token. Blocks.
 
         Args:
-            name: Not yet in use; letters, digits, `.`, `_` and `-`.
-            scope: What it is to be good for.
-            lifetime: Seconds; None for ever.
+            name: Not yet in use; see `token_name`.
+            permissions: What it is to be good for.
+            expires: Aware; None for never.
+            by: Its maker; see `Token`.
+            bound: Whether it belongs to its maker. Those of the maker that have expired go for it.
 
         Returns:
             The token, and the secret, which is kept nowhere.
 
         Raises:
             ConfigurationError: The name cannot be used, or the token cannot be kept.
+            Conflict: The name is in use, or the maker has too many.
         """
-        if _NAME.fullmatch(name) is None:
-            raise ConfigurationError(
-                f"{name!r} is not a valid token name; use up to 64 letters, digits, dots, underscores and"
-                " hyphens."
-            )
-        if not any(scope.values()):
+        try:
+            token_name(name)
+        except ValueError as error:
+            raise ConfigurationError(f"{error}.") from None
+        if not any(permissions.values()):
             raise ConfigurationError("A token requires at least one permission.")
-        with self._changing() as tokens:
-            if any(token.name == name for token in tokens.values()):
-                raise ConfigurationError(
-                    f"The token {name!r} already exists; revoke it, or use another name."
-                )
-            identifier = secrets.token_hex(_ID_BYTES)
-            secret = f"tix-{identifier}-{secrets.token_urlsafe(_SECRET_BYTES)}"
-            token = Token(
-                identifier=identifier,
-                name=name,
-                sha256=_digest(secret.encode()),
-                permissions=dict(scope),
-                created=self._moment(0.0),
-                expires=None if lifetime is None else self._moment(lifetime),
-            )
-            tokens[identifier] = token
+        identifier = secrets.token_hex(_ID_BYTES)
+        secret = f"tix-{identifier}-{secrets.token_urlsafe(_SECRET_BYTES)}"
+        token = Token(
+            identifier=identifier,
+            name=name,
+            sha256=_digest(secret.encode()),
+            permissions=dict(permissions),
+            created=datetime.fromtimestamp(int(self.now()), UTC),
+            expires=expires,
+            by=by,
+            bound=bound,
+        )
+        with self._changing() as change:
+            expired = self._make_room(change.tokens, by) if bound else set()
+            tokens = change.tokens.without(expired)
+            if tokens.named(name) is not None:
+                raise Conflict(f"The token {name!r} already exists; revoke it, or use another name.")
+            change.tokens = tokens.plus(token)
+        self.uses.forget(expired)
         return token, secret
 
-    def revoke(self, name: str) -> Token:
+    def _make_room(self, tokens: TokenTable, owner: str) -> set[str]:
+        """Return the expired tokens of an owner, who may have another."""
+        own = tokens.owned_by(owner)
+        expired = {token.identifier for token in own if _has_passed(token.expires, self.now())}
+        if len(own) - len(expired) >= MAX_OWN_TOKENS:
+            raise Conflict(f"{owner} has {MAX_OWN_TOKENS} tokens already; revoke one of them.")
+        return expired
+
+    def revoke(self, name: str, *, owner: str | None = None) -> Token:
         """
         Take a token out of use, from the next request on. Blocks.
 
-        Raises:
-            ConfigurationError: There is none of that name, or the file cannot be written.
-        """
-        with self._changing() as tokens:
-            for identifier, token in tokens.items():
-                if token.name == name:
-                    return tokens.pop(identifier)
-            raise ConfigurationError(f"There is no token {name!r}.")
+        Args:
+            name: The token's.
+            owner: The user that it must belong to; None for any token.
 
-    def find(self, tokens: Mapping[str, Token], secret: bytes) -> Token:
+        Raises:
+            NotFound: There is none of that name, or it does not belong to that user.
+            ConfigurationError: The file cannot be written.
+        """
+        with self._changing() as change:
+            token = change.tokens.named(name)
+            if token is None or owner not in (None, token.owner):
+                raise NotFound(f"There is no token {name!r}.")
+            change.tokens = change.tokens.without({token.identifier})
+        self.uses.forget([token.identifier])
+        return token
+
+    def find(self, tokens: TokenTable, secret: bytes, *, max_age: float | None = None) -> Token:
         """
         Find the token of a secret.
 
         Args:
             tokens: From `read`.
             secret: As it was sent.
+            max_age: Seconds for which a token that belongs to a user may live; None for no limit.
 
         Returns:
-            The token, with all that its scope implies.
+            The token, with all that its permissions imply.
 
         Raises:
             Unauthorized: It is none, or has expired.
+            ConfigurationError: Its line in the file was damaged.
         """
         token = tokens.get(identifier_of(secret))
         # The digest is taken and compared for a token that is not there too.
         right = hmac.compare_digest(_digest(secret), token.sha256 if token else _NO_DIGEST)
         if token is None or not right:
             raise Unauthorized("This token is not valid.")
-        if self.has_expired(token):
+        token = limited(token, max_age)
+        if _has_passed(token.expires, self.now()):
             raise Unauthorized(f"The token {token.name} has expired.")
         return replace(token, permissions=with_implied_permissions(token.permissions))
 
-    def _moment(self, later: float) -> datetime:
-        try:
-            return datetime.fromtimestamp(int(self._now() + later), UTC)
-        except (OverflowError, ValueError, OSError):
-            return datetime.max.replace(microsecond=0, tzinfo=UTC)
-
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[dict[str, Token]]:
+    def _changing(self) -> Iterator[_Change]:
         """Yield the tokens under a lock; store them unless the body raises."""
         try:
             make_private_folder(self._folder)
             with private_lock(os.path.join(self._folder, "tokens.lock")):
-                tokens = dict(self.read())
-                yield tokens
-                replace_private(self._path, _serialize(tokens))
+                change = _Change(self.read())
+                yield change
+                data = change.tokens.serialize()
+                if len(data) > _MAX_BYTES:
+                    raise Conflict("There are too many tokens here; revoke some.")
+                replace_private(self._path, data)
         except OSError as error:
             raise ConfigurationError(
                 f"{self._path}: the tokens cannot be written: {error.strerror}."
             ) from error
+
+
+class _Change:
+    """The tokens while they are changed."""
+
+    def __init__(self, tokens: TokenTable) -> None:
+        self.tokens = tokens
 
 
 #: What no secret has for its digest.
@@ -228,62 +243,27 @@ def identifier_of(secret: bytes) -> str:
     return match[1].decode("ascii") if match else ""
 
 
-def with_implied_permissions(scope: TokenPermissions) -> TokenPermissions:
-    """Add what a scope means: who uploads has to create and to read the same projects."""
-    upload = scope.get(Action.UPLOAD, ())
-    more = {action: (*scope.get(action, ()), *upload) for action in (Action.CREATE, Action.READ)}
-    return {action: patterns for action, patterns in {**scope, **more}.items() if patterns}
+def limited(token: Token, max_age: float | None) -> Token:
+    """Return a token with the end that it has if the tokens of users may live for so many seconds."""
+    if max_age is None or not token.bound:
+        return token
+    try:
+        latest = token.created + timedelta(seconds=max_age)
+    except OverflowError:
+        return token
+    return token if token.expires is not None and token.expires <= latest else replace(token, expires=latest)
+
+
+def with_implied_permissions(permissions: TokenPermissions) -> TokenPermissions:
+    """Add what permissions mean: who uploads has to create and to read the same projects."""
+    upload = permissions.get(Action.UPLOAD, ())
+    more = {action: (*permissions.get(action, ()), *upload) for action in (Action.CREATE, Action.READ)}
+    return {action: patterns for action, patterns in {**permissions, **more}.items() if patterns}
+
+
+def _has_passed(moment: datetime | None, now: float) -> bool:
+    return moment is not None and now >= moment.timestamp()
 
 
 def _digest(secret: bytes) -> str:
     return hashlib.sha256(secret).hexdigest()
-
-
-def _parse(data: bytes, place: str) -> dict[str, Token]:
-    """Read the file; whatever is wrong in it is damage, since no person writes it."""
-    try:
-        table = json.loads(data)
-        if table["version"] != _VERSION:
-            raise ConfigurationError(f"{place}: the tokens were written by another version of twisted-index.")
-        tokens = [_token(raw) for raw in table["tokens"]]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ConfigurationError(
-            f"{place}: the tokens are damaged; restore the file from a backup."
-        ) from error
-    return {token.identifier: token for token in tokens}
-
-
-def _token(raw: Mapping[str, str]) -> Token:
-    scope: Mapping[str, list[str]] = raw["scope"]  # type: ignore[assignment]
-    if re.fullmatch("[0-9a-f]{12}", raw["id"]) is None or re.fullmatch("[0-9a-f]{64}", raw["sha256"]) is None:
-        raise ValueError(raw["id"])
-    return Token(
-        identifier=raw["id"],
-        name=str(raw["name"]),
-        sha256=raw["sha256"],
-        permissions={Action(key): tuple(map(project_pattern, patterns)) for key, patterns in scope.items()},
-        created=_aware(raw["created"]),
-        expires=None if raw["expires"] is None else _aware(raw["expires"]),
-    )
-
-
-def _aware(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(text)
-    return moment
-
-
-def _serialize(tokens: Mapping[str, Token]) -> bytes:
-    rows = [
-        {
-            "id": token.identifier,
-            "name": token.name,
-            "sha256": token.sha256,
-            "scope": {action.value: list(patterns) for action, patterns in token.permissions.items()},
-            "created": token.created.isoformat(),
-            "expires": None if token.expires is None else token.expires.isoformat(),
-        }
-        for token in tokens.values()
-    ]
-    return json.dumps({"version": _VERSION, "tokens": rows}, indent=1).encode() + b"\n"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.cli._options import SubcommandOptions
-from twisted_index.config import layers
+from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.simple.names import (
@@ -55,12 +54,12 @@ class OfflineEdit:
 
     def __init__(self, options: ChangeOptions) -> None:
         given = {name: options[name] for name in ("path", "state", "config")}
-        settings = layers.load(given, environ=os.environ, folder=os.getcwd())
+        settings = settings_of_server(given)
         for path in settings.paths:
             if not os.path.isdir(path):
                 raise ConfigurationError(f"There is no folder {path!r}.")
         self.blocking_store = BlockingStore([os.path.abspath(os.fsencode(path)) for path in settings.paths])
-        self.by = f"{_user()} (console)"
+        self.by = console_user()
         self._audit_file = AuditFile(settings.state)
 
     def make(self, change: Callable[[], ChangeResult]) -> tuple[str, ...]:
@@ -144,11 +143,3 @@ def find_files(editor: BlockingStore, target: Target) -> list[str]:
     if not names:
         raise NotFound(f"There is no {target.filename or f'{target.project}=={target.version}'} here.")
     return sorted(names.values())
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    # The user id has no name, as in many containers (KeyError before Python 3.13), or there are no ids.
-    except (KeyError, OSError, ImportError):
-        return "unknown"

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from twisted_index.access.tokens import TokenStore, with_implied_permissions
+from twisted_index.access.token_terms import format_moment, format_permissions, parse_expires, token_event
+from twisted_index.access.tokens import TokenStore, limited, with_implied_permissions
 from twisted_index.cli._options import SubcommandOptions
-from twisted_index.config.layers import load
+from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.config.option_order import parse_positionals
-from twisted_index.config.parsers import duration
 from twisted_index.errors import ConfigurationError
+from twisted_index.events.audit_log import AuditFile
 from twisted_index.interfaces import Action
+from twisted_index.simple.formatting import one_line
 from twisted_index.simple.name_patterns import ANY_PROJECT, project_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from twisted_index.access.tokens import TokenPermissions
+    from twisted_index.access.token_records import Token, TokenPermissions
 
 _HINTS = {
     Action.UPLOAD: """
@@ -41,13 +42,36 @@ class _StateOptions(SubcommandOptions):
         ["config", None, None, "Configuration file of the server. [default: none]"],
     ]
 
-    def store(self) -> TokenStore:
-        """Return the token store of a server with the same options."""
-        given = {name: self[name] for name in ("state", "config")}
-        settings = load(given, environ=os.environ, folder=os.getcwd())
+    def server(self) -> _ServerTokens:
+        """Return the tokens of the server with the same options."""
+        return _ServerTokens({name: self[name] for name in ("state", "config")})
+
+
+class _ServerTokens:
+    """
+    The tokens of a server, changed from the console.
+
+    Args:
+        given: Options by name.
+
+    Attributes:
+        store: The tokens.
+        max_age: Seconds that a token may live; None for no limit.
+        by: The user, for the audit log.
+    """
+
+    def __init__(self, given: dict[str, object]) -> None:
+        settings = settings_of_server(given)
         if settings.state is None:
             raise ConfigurationError("Tokens require a state folder; give --state DIR.")
-        return TokenStore(settings.state)
+        self.store = TokenStore(settings.state)
+        self.max_age = settings.access.max_token_age
+        self.by = console_user()
+        self._audit_file = AuditFile(settings.state)
+
+    def record(self, action: str, token: Token) -> None:
+        """Record a change of a token in the audit log."""
+        self._audit_file.append(token_event(action, token, by=self.by, now=self.store.now()))
 
 
 class _Create(_StateOptions):
@@ -60,7 +84,7 @@ class _Create(_StateOptions):
     )
     optFlags = [["operate", None, "See the history, the problems and the metrics."]]  # noqa: RUF012
     optParameters = [  # noqa: RUF012
-        ["expires", None, None, "Lifetime, such as 90d. [default: unlimited]"],
+        ["expires", None, None, "When it ends: 90d, 12w, 2027-01-31, a time, or never. [default: never]"],
     ]
 
     def __init__(self) -> None:
@@ -89,26 +113,21 @@ class _Create(_StateOptions):
         """Delete files of PATTERN."""
         self._add(Action.DELETE, pattern)
 
-    def scope(self) -> TokenPermissions:
+    def permissions(self) -> TokenPermissions:
         """Return the permissions of the new token."""
-        scope = {action: tuple(dict.fromkeys(patterns)) for action, patterns in self._patterns.items()}
+        found = {action: tuple(dict.fromkeys(patterns)) for action, patterns in self._patterns.items()}
         if self["operate"]:
-            scope[Action.OPERATE] = (ANY_PROJECT,)
-        if not scope:
+            found[Action.OPERATE] = (ANY_PROJECT,)
+        if not found:
             raise ConfigurationError("Give at least one permission, such as --upload 'acme-*'.")
-        return scope
+        return found
 
-    def lifetime(self) -> float | None:
-        """Return the lifetime in seconds; None for ever."""
-        if self["expires"] is None:
-            return None
+    def expires(self, now: float, max_age: float | None) -> datetime | None:
+        """Return when the new token expires; None for never."""
         try:
-            seconds: float = duration(self["expires"])
+            return parse_expires(self["expires"], now=now, max_age=max_age)
         except ValueError as error:
             raise ConfigurationError(f"--expires: {error}.") from error
-        if seconds <= 0:
-            raise ConfigurationError("--expires: the token would already have expired.")
-        return seconds
 
 
 class _List(_StateOptions):
@@ -168,40 +187,40 @@ def _parsed(options: _StateOptions, arguments: Sequence[str], words: int) -> boo
 
 
 def _create(options: _Create) -> None:
-    """Print the secret, and nothing else, on standard output; the hint goes to standard error."""
-    token, secret = options.store().create(options["words"][0], options.scope(), lifetime=options.lifetime())
+    """Print the secret, and nothing else, on standard output; the rest goes to standard error."""
+    permissions, server = options.permissions(), options.server()
+    expires = options.expires(server.store.now(), server.max_age)
+    token, secret = server.store.create(options["words"][0], permissions, expires=expires, by=server.by)
     print(secret)
-    until = "" if token.expires is None else f", until {_day(token.expires)}"
+    until = "" if token.expires is None else f", until {format_moment(token.expires)}"
     granted = with_implied_permissions(token.permissions)
     hints = "".join(hint for action, hint in _HINTS.items() if action in granted)
-    print(f"It is shown only once. It may {_format_scope(token.permissions)}{until}.{hints}", file=sys.stderr)
+    print(
+        f"It is shown only once; its digest is kept in {server.store.path}."
+        f" It may {format_permissions(token.permissions)}{until}.{hints}",
+        file=sys.stderr,
+    )
+    server.record("token-create", token)
 
 
 def _list(options: _List) -> None:
-    tokens = options.store().read().values()
-    rows = [("NAME", "CREATED", "EXPIRES", "MAY")]
-    rows += [(t.name, _day(t.created), _day(t.expires), _format_scope(t.permissions)) for t in tokens]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    server = options.server()
+    rows: list[Sequence[str]] = [("NAME", "BY", "CREATED", "EXPIRES", "USED", "MAY")]
+    rows += [_columns(token, server) for token in server.store.read().values()]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for *short, last in rows:
         cells = [f"{cell:<{width}}" for cell, width in zip(short, widths, strict=True)]
         print("  ".join([*cells, last]))
 
 
+def _columns(token: Token, server: _ServerTokens) -> Sequence[str]:
+    expires, used = limited(token, server.max_age).expires, server.store.uses.last(token.identifier)
+    moments = map(format_moment, (token.created, expires, used))
+    return token.name, one_line(token.by), *moments, format_permissions(token.permissions)
+
+
 def _revoke(options: _Revoke) -> None:
-    token = options.store().revoke(options["words"][0])
+    server = options.server()
+    token = server.store.revoke(options["words"][0])
     print(f"The token {token.name} has been revoked.")
-
-
-def _day(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _format_scope(scope: Mapping[Action, tuple[str, ...]]) -> str:
-    """Format the permissions of a token as one line."""
-    parts = [
-        "see history, problems and metrics"
-        if action is Action.OPERATE
-        else f"{action.value} {' '.join(patterns)}"
-        for action, patterns in scope.items()
-    ]
-    return ", ".join(parts)
+    server.record("token-revoke", token)

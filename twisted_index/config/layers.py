@@ -120,6 +120,17 @@ class ConfigSources:
         path: str | None = options.get("config", _from_environment(self.environ, self.folder).get("config"))
         return path
 
+    @property
+    def names_state(self) -> bool:
+        """Whether any of them, or systemd, says where the state is."""
+        file = self.file
+        layers = (
+            _from_options(self.given, self.folder),
+            _from_environment(self.environ, self.folder),
+            _from_file(file) if file is not None else {},
+        )
+        return bool(self.environ.get("STATE_DIRECTORY")) or any("state" in layer for layer in layers)
+
 
 def changed_settings(one: Settings, other: Settings) -> list[str]:
     """Return the names, as in the file, of the settings in which two values differ."""

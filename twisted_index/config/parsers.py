@@ -21,8 +21,8 @@ from twisted_index.tls.endpoint_string import with_absolute_paths
 #: Parses a raw value; raises a ValueError with the reason.
 Parser: TypeAlias = Callable[[Any], object]
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d)?", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)?", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d+)?)\s*(kB|MB|GB|KiB|MiB|GiB)?", re.ASCII)
 _BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -75,7 +75,7 @@ def duration(raw: object) -> float:
     Read a duration.
 
     Args:
-        raw: A number of seconds, or text such as "2", "0.5", "500ms", "30s", "5m", "2h", "7d".
+        raw: A number of seconds, or text such as "2", "0.5", "500ms", "30s", "5m", "2h", "7d", "2w".
 
     Returns:
         Seconds, finite and not negative.
@@ -91,7 +91,7 @@ def duration(raw: object) -> float:
     else:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"{raw!r} is not a duration; write seconds, or 500ms, 30s, 5m, 2h, 7d")
+        raise ValueError(f"{raw!r} is not a duration; write seconds, or 500ms, 30s, 5m, 2h, 7d, 2w")
     return seconds
 
 

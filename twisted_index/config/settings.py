@@ -175,6 +175,8 @@ class AccessSettings:
         user_header: Name of the field in which these proxies state the user.
         groups_header: Name of the field with the user's groups; None to ignore groups.
         groups_separator: The character between two groups.
+        max_token_age: Seconds that a new token, and each token that belongs to a user, may live; None for
+            no limit.
     """
 
     auth: tuple[str, ...] = option(
@@ -204,6 +206,7 @@ class AccessSettings:
     user_header: str = setting("X-Remote-User", parsers.proxy_header)
     groups_header: str | None = setting(None, parsers.proxy_header)
     groups_separator: str = setting(",", parsers.groups_separator)
+    max_token_age: float | None = setting(None, parsers.timeout)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,18 @@ def replace_private(path: str, data: bytes) -> None:
             os.fsync(folder)
 
 
+def touch_private(path: str, seconds: float) -> None:
+    """Give a file a time, in seconds since the epoch; an empty one is made if it is not there."""
+    with open_private(path, os.O_WRONLY | os.O_CREAT) as descriptor:
+        os.utime(descriptor if os.utime in os.supports_fd else path, (seconds, seconds))
+
+
+def remove_private(path: str) -> None:
+    """Remove a file, if it is there and can be removed."""
+    with contextlib.suppress(OSError), _open_private_folder(path) as (folder, name):
+        os.unlink(name, dir_fd=folder)
+
+
 @contextlib.contextmanager
 def _open_private_folder(path: str) -> Iterator[tuple[int | None, str]]:
     """Open the folder of a file; yield its descriptor, and the file's name relative to it."""

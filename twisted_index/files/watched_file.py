@@ -35,6 +35,7 @@ class WatchedFile(Generic[T]):
         parse: Makes the meaning of the bytes; `ConfigurationError` if they have none.
         stat: `os.stat`, or a stand-in with coarser times.
         wall: Seconds since the epoch, as file times count them.
+        max_bytes: The most that is read.
     """
 
     def __init__(
@@ -44,8 +45,10 @@ class WatchedFile(Generic[T]):
         *,
         stat: Callable[[str], os.stat_result] = os.stat,
         wall: Callable[[], float] = time.time,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self.path = path
+        self._max_bytes = max_bytes
         self._parse = parse
         self._stat = stat
         self._wall = wall
@@ -118,7 +121,7 @@ class WatchedFile(Generic[T]):
             with open(self.path, "rb", opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
                 # None where a pipe has a writer that has written nothing.
-                data = file.read(MAX_BYTES + 1) or b""
+                data = file.read(self._max_bytes + 1) or b""
         except FileNotFoundError:
             raise
         except OSError:
@@ -142,8 +145,8 @@ class WatchedFile(Generic[T]):
         return self._value
 
     def _parsed(self, data: bytes) -> T | ConfigurationError:
-        if len(data) > MAX_BYTES:
-            return ConfigurationError(f"{self.path}: the file is larger than {MAX_BYTES} bytes.")
+        if len(data) > self._max_bytes:
+            return ConfigurationError(f"{self.path}: the file is larger than {self._max_bytes} bytes.")
         try:
             return self._parse(data)
         except ConfigurationError as error:

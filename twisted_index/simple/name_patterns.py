@@ -28,6 +28,8 @@ _PATTERN = re.compile(rf"{_CHARACTER}(?:(?:{_CHARACTER}|[._-])*{_CHARACTER})?", 
 #: Matches every name.
 ANY_PROJECT = "*"
 
+_WILDCARD = re.compile(r"[*?]")
+
 _BRACKETS = re.compile(r"\[[^\]]*\]")
 _RANGE = re.compile(r"([a-z0-9])-([a-z0-9])")
 
@@ -99,6 +101,41 @@ def matches_any(project: str, patterns: Iterable[str]) -> bool:
         patterns: From `project_pattern`.
     """
     return any(not project or fnmatch.fnmatchcase(project, pattern) for pattern in patterns)
+
+
+def pattern_covers(wide: str, narrow: str) -> bool:
+    """
+    Return whether every name that one pattern stands for is one that the other stands for.
+
+    False may be conservative, as for `?*` and `*?`.
+
+    Args:
+        wide: From `project_pattern`.
+        narrow: The same.
+    """
+    # The narrow pattern is matched as if it were a name: its `*` by a `*` alone, which takes whatever that
+    # stands for; its `?` by `*` or `?`.
+    return fnmatch.fnmatchcase(narrow, wide.replace("?", "[!*]"))
+
+
+def may_overlap(one: str, other: str) -> bool:
+    """
+    Return whether there may be a name that both patterns stand for; False is definitive.
+
+    Args:
+        one: From `project_pattern`.
+        other: The same.
+    """
+    for name, pattern in ((one, other), (other, one)):
+        if not set(name) & set("*?"):
+            return fnmatch.fnmatchcase(name, pattern)
+    (head, *_, tail), (other_head, *_, other_tail) = _WILDCARD.split(one), _WILDCARD.split(other)
+    return _agree(head, other_head, str.startswith) and _agree(tail, other_tail, str.endswith)
+
+
+def _agree(one: str, other: str, begins: Callable[[str, str], bool]) -> bool:
+    """Return whether one of two texts begins, or ends, with the other."""
+    return begins(one, other) or begins(other, one)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
