@@ -99,7 +99,7 @@ class MethodNotAllowed(SimpleIndexError):
 
 
 class Conflict(SimpleIndexError):
-    """The upload contradicts an existing file (RFC 9110 section 15.5.10)."""
+    """The request contradicts what is there, such as a file of that name (RFC 9110 section 15.5.10)."""
 
     status = 409
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -222,3 +224,42 @@ def test_a_host_that_is_none_is_never_repeated(start: Callable[..., Any]):
         received = server.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         assert received.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
         assert host.encode() not in received.partition(b"\r\n\r\n")[2]
+
+
+def test_two_servers_of_one_state_make_and_refuse_the_same_tokens_of_users(
+    start: Callable[..., Any], home: Path
+):
+    """Both at once lose none; what one revokes, the other refuses on a connection that is open."""
+    one, other = start(), start()
+    made = {}
+    with ThreadPoolExecutor(8) as pool:
+        bodies = [json.dumps({"name": f"ci-{number}", "read": ["hush-*"]}).encode() for number in range(16)]
+        asked = [
+            pool.submit(
+                (one, other)[number % 2].get,
+                "/-/tokens",
+                method="POST",
+                headers={**ALICE, "Content-Type": "application/json"},
+                body=body,
+            )
+            for number, body in enumerate(bodies)
+        ]
+        for reply in (each.result() for each in asked):
+            assert reply.status == 201
+            document = json.loads(reply.body)
+            made[document["name"]] = document["token"]
+    listed = json.loads(one.get("/-/tokens", headers=ALICE).body)["tokens"]
+    assert sorted(row["name"] for row in listed) == sorted(made)
+    token = {"Authorization": f"Bearer {made['ci-0']}"}
+    page = "/simple/hush-lib/"
+    with other.connection() as connection:
+        for _ in range(3):
+            assert other.ask(connection, page, headers=token).status == 200
+        assert one.get("/-/tokens/ci-0", method="DELETE", headers=BOB).status == 404
+        assert other.ask(connection, page, headers=token).status == 200
+        assert one.get("/-/tokens/ci-0", method="DELETE", headers=ALICE).status == 200
+        assert other.ask(connection, page, headers=token).status == 401
+        token = {"Authorization": f"Bearer {made['ci-1']}"}
+        assert other.ask(connection, page, headers=token).status == 200
+        (home / "htpasswd").write_text((home / "htpasswd").read_text().replace("alice:", "alicia:"))
+        assert other.ask(connection, page, headers=token).status == 401

@@ -201,9 +201,11 @@ class GuardedIndex(SiteInMemory):
         self.rights.write_text(text)
         self.advance(1.0)
 
-    def token(self, name: str, lifetime: float | None = None, **scope: str) -> dict[str, str]:
+    def token(
+        self, name: str, lifetime: float | None = None, owner: str = "", **permissions: str
+    ) -> dict[str, str]:
         """Make a token, and give the field by which it is shown."""
-        patterns = {Action(action): (pattern,) for action, pattern in scope.items()}
+        patterns = {Action(action): (pattern,) for action, pattern in permissions.items()}
         end = None if lifetime is None else datetime.fromtimestamp(self.tokens.now() + lifetime, UTC)
-        _token, secret = self.tokens.create(name, patterns, expires=end)
+        _token, secret = self.tokens.create(name, patterns, expires=end, by=owner, bound=bool(owner))
         return {"Authorization": basic("__token__", secret)}

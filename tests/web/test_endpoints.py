@@ -63,6 +63,9 @@ def test_a_method_needs_the_right_of_the_table_and_no_other(
     statuses = [ask(index, url, word, user) for user in ("", "alice", "bob")]
     if of is Subject.NOTHING:
         assert not {401, 403} & set(statuses)
+    elif of is Subject.USER:
+        assert statuses[0] == 401
+        assert not {401, 403} & set(statuses[1:])
     else:
         assert statuses[:2] == [401, 403]
         assert statuses[2] not in (401, 403)

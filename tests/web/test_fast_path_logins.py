@@ -83,11 +83,14 @@ class GuardedPair(Pair):
         self.short, self.ordinary = made
         self.ordinary.site.fast_path = None
         reading = self.short.token("ci", read="secret-*")["Authorization"]
+        own = self.short.token("own", owner="alice", read="*")["Authorization"]
         revoked = self.short.token("old", read="secret-*")["Authorization"]
         other = self.short.token("other", read="shared-*")["Authorization"]
+        bobs = self.short.token("bobs", owner="bob", read="*")["Authorization"]
         secret = base64.b64decode(reading.split()[1]).decode().partition(":")[2]
         self.readers = {
             "token": authorization(reading),
+            "token of a user": authorization(own),
             "bearer token": authorization(f"Bearer {secret}"),
             "user of htpasswd": authorization(basic("dora", "explorer")),
             "user of a plugin": authorization(as_user("alice")["Authorization"]),
@@ -100,6 +103,7 @@ class GuardedPair(Pair):
             "revoked token": authorization(revoked),
             "user without the right": authorization(as_user("bob")["Authorization"]),
             "token without the right": authorization(other),
+            "token of a user without the right": authorization(bobs),
             "proxy's user without the right": ("X-Remote-User: bob",),
             "proxy's user without the right, with a password": (
                 "X-Remote-User: bob",
@@ -310,9 +314,10 @@ def statuses(connections: list[Connection], headers: dict[str, str]) -> set[int]
     return found
 
 
-def test_not_one_answer_by_a_revoked_token(crowd):
+@pytest.mark.parametrize("owner", ["", "alice"])
+def test_not_one_answer_by_a_revoked_token(crowd, owner):
     index, connections = crowd
-    tokens = [index.token(f"token-{number}", read="secret-*") for number in range(30)]
+    tokens = [index.token(f"token-{number}", owner=owner, read="secret-*") for number in range(30)]
     for number, headers in enumerate(tokens):
         assert statuses(connections, headers) == {200}
         index.tokens.revoke(f"token-{number}")
@@ -330,6 +335,36 @@ def test_not_one_answer_for_a_removed_user(crowd, tmp_path):
         write_users(tmp_path, number + 1)
         assert statuses(connections[:4], headers) == {401}
     assert index.short >= 30 * 14
+
+
+def test_not_one_answer_by_a_token_of_a_removed_user(tmp_path):
+    clock = Clock()
+    clock.advance(1_000_000)
+    checker = HtpasswdChecker(str(tmp_path / "users"), SynchronousRunner(), clock)
+    checker._file._wall = lambda: 1e12
+    write_users(tmp_path, 0)
+    rights = RIGHTS.replace('"alice"', '"users"')
+    source = Reopening(SECRET)
+    index = GuardedIndex(tmp_path, rights, source=source, clock=clock, users=False, checkers=[checker])
+    index.tokens._file._wall = index.access._rights._file._wall = lambda: 1e12
+    connections = [index.connect() for _ in range(16)]
+    tokens = [index.token(f"token-{number}", owner=f"user-{number}", read="*") for number in range(30)]
+    for number, headers in enumerate(tokens):
+        assert statuses(connections, headers) == {200}
+        write_users(tmp_path, number + 1)
+        assert statuses(connections[:4], headers) == {401}
+    assert index.short >= 30 * 14
+    index.disconnect_all()
+
+
+def test_not_one_answer_by_a_token_after_the_rights_of_its_user(crowd):
+    index, connections = crowd
+    headers = index.token("own", owner="alice", read="*")
+    for _number in range(10):
+        index.rights.write_text(RIGHTS)
+        assert statuses(connections, headers) == {200}
+        index.rights.write_text(RIGHTS.replace('"alice"', '"nobody"'))
+        assert statuses(connections[:4], headers) == {403}
 
 
 def test_not_one_answer_by_old_rights(crowd):

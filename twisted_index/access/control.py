@@ -18,6 +18,7 @@ from zope.interface import Interface, implementer
 from twisted_index.access.authorization_header import TOKEN_USER, PresentedCredentials, parse_authorization
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.access.known_identities import IWatchedUsers, KnownIdentities
+from twisted_index.access.own_tokens import ITokenOwners, OwnTokens
 from twisted_index.access.rights import default_rights
 from twisted_index.access.token_file import TokenFile
 from twisted_index.access.token_uses import USE_SECONDS
@@ -169,7 +170,7 @@ class _Attempt:
         return f"token {identifier_of(self.presented.secret)}" if user is None else f"user {user}"
 
 
-@implementer(IAccessControl, IKnownReaders, IReloadsFiles)
+@implementer(IAccessControl, IKnownReaders, IReloadsFiles, ITokenOwners)
 class AccessControl:
     """
     Users and tokens with their rights.
@@ -209,6 +210,7 @@ class AccessControl:
         self._tokens = tokens
         self._token_file = None if tokens is None else TokenFile(tokens, worker, clock)
         self._max_token_age = max_token_age
+        self.own_tokens = OwnTokens(tokens, rights, worker, max_token_age) if tokens is not None else None
         self._proxies_assert_users = proxies_assert_users
         self._rights = rights
         self._throttle = throttle

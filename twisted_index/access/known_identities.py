@@ -84,7 +84,7 @@ class _Decisions:
 
     def may_read(self, identity: Identity, project: str) -> bool:
         """Return whether an identity may read a project."""
-        # By the object, as a token that is made again may have the same name and another scope. The entry
+        # By the object, as a token that is made again may have the same name and other permissions. The entry
         # keeps the object, so that no other one gets its number.
         key = (id(identity), project)
         found = self._may_read.peek(key)

@@ -127,5 +127,6 @@ def token_event(action: str, token: Token, *, by: str, now: float) -> AuditEvent
         by: Who makes the change.
         now: Seconds since the epoch.
     """
-    detail = f"{token.name}: {format_permissions(token.permissions)}"
+    maker = f" (made by {token.by})" if token.by not in ("", by) else ""
+    detail = f"{token.name}: {format_permissions(token.permissions)}{maker}"
     return AuditEvent(time=datetime.fromtimestamp(now, UTC), by=by, action=action, project="", detail=detail)

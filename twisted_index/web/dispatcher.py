@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.internet.defer import FirstError
 
+from twisted_index.access.own_tokens import ITokenOwners
 from twisted_index.errors import (
     Forbidden,
     LoopDetected,
@@ -49,6 +50,7 @@ from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.simple_api import SimpleApiViews
+from twisted_index.web.views.tokens import TokenViews
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,7 +181,10 @@ class Dispatcher:
             source, client_info=env.client_info, public_url=env.public_url, worker=env.worker
         )
         manage = () if env.store is None else (ManageViews(env.store, guard),)
-        self._views = bind_views(simple_api, operations, audit_log, self.uploads, legacy_json, *manage)
+        owners = ITokenOwners(access, None)
+        tokens = TokenViews(None if owners is None else owners.own_tokens, env.audit_log, guard)
+        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens)
+        self._views = bind_views(*views, *manage)
 
     def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
         """See `IndexResource`."""
@@ -302,6 +307,9 @@ class Dispatcher:
             private = guard.has_users or not guard.public_read
             if private:
                 identity = await guard.require(request, action)
+        elif subject is Subject.USER:
+            private = True
+            identity = await guard.require_user(request)
         elif subject is Subject.PROJECT and action is not Action.READ:
             private = True
             identity = await guard.require(request, action, route.project)

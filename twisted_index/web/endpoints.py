@@ -19,6 +19,7 @@ from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.simple_api import SimpleApiViews
+from twisted_index.web.views.tokens import TokenViews
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -43,6 +44,8 @@ class Subject(enum.Enum):
     PROJECTS = enum.auto()
     #: The server as a whole. Open where everyone may read everything and there are no users.
     SERVER = enum.auto()
+    #: The client itself: a user who has logged in, and no token. The view checks what else is needed.
+    USER = enum.auto()
     #: The project that the body names: the view checks the right after reading that.
     BODY = enum.auto()
     #: An upload, which `uploads/receiver.py` checks while its body arrives, often before this view runs.
@@ -120,6 +123,15 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     ),
     Endpoint.METRICS: EndpointRule(
         ("/-/metrics",), Subject.SERVER, _get(OperationsViews.metrics, Action.OPERATE)
+    ),
+    # Tokens that users make for themselves: no wider than their makers.
+    Endpoint.TOKENS: EndpointRule(
+        ("/-/tokens",),
+        Subject.USER,
+        {**_get(TokenViews.listing), **_post(TokenViews.create, Action.READ)},
+    ),
+    Endpoint.TOKEN: EndpointRule(
+        ("/-/tokens/NAME",), Subject.USER, {b"DELETE": (Action.READ, TokenViews.revoke)}
     ),
     # What the URL alone decides.
     Endpoint.REDIRECT: EndpointRule(_REDIRECTS, Subject.NOTHING, _get(SimpleApiViews.redirect)),

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import Forbidden, Unauthorized
+from twisted_index.errors import Forbidden, NotFound, Unauthorized
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IKnownReaders
 from twisted_index.web.responses.send import header
 
@@ -118,6 +118,24 @@ class Authorizer:
         identity = await self.authenticate(request)
         if not self.permits(identity, action, project):
             self.refuse(identity, action, project)
+        return identity
+
+    async def require_user(self, request: Request) -> Identity:
+        """
+        Let a request through whose client is a user, and no token.
+
+        Raises:
+            NotFound: There are no users.
+            Unauthorized: There are no credentials, or wrong ones.
+            Forbidden: The client is a token, which would outlive itself by making others.
+        """
+        if not self.has_users:
+            raise NotFound("This server has no users, who could have tokens.")
+        identity = await self.authenticate(request)
+        if identity.token is not None:
+            raise Forbidden("A token may not make, list or revoke tokens; log in as a user.")
+        if identity.user is None:
+            raise Unauthorized("Log in as a user to make, list or revoke tokens.")
         return identity
 
     def refuse(self, identity: Identity, action: Action, project: str = "") -> NoReturn:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
+from twisted_index.errors import ContentTooLarge
 from twisted_index.http_semantics.negotiation import format_parameter
 from twisted_index.interfaces import ANONYMOUS, Identity
 from twisted_index.web.responses.error_pages import message_response
@@ -65,6 +66,21 @@ View: TypeAlias = "Callable[[RequestContext], Awaitable[Response]]"
 
 HTML: Headers = ((b"Content-Type", b"text/html; charset=utf-8"), *NO_CACHE, *NOSNIFF)
 JSON: Headers = ((b"Content-Type", b"application/json"), *NO_CACHE, *NOSNIFF)
+
+
+def read_small_body(request: Request) -> bytes:
+    """
+    Read the body of a request that is not an upload.
+
+    Raises:
+        ContentTooLarge: It has more than `MAX_SMALL_BODY` bytes.
+    """
+    assert request.content is not None
+    request.content.seek(0)
+    body: bytes = request.content.read(MAX_SMALL_BODY + 1)
+    if len(body) > MAX_SMALL_BODY:
+        raise ContentTooLarge("The body is larger than this URL accepts.")
+    return body
 
 
 def redirect(request: Request, location: str, *, permanent: bool) -> Response:

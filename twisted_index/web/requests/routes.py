@@ -36,6 +36,8 @@ class Endpoint(enum.Enum):
     PROBLEMS = enum.auto()
     AUDIT_LOG = enum.auto()
     METRICS = enum.auto()
+    TOKENS = enum.auto()
+    TOKEN = enum.auto()
     REDIRECT = enum.auto()
     NO_ROUTE = enum.auto()
 
@@ -49,6 +51,7 @@ class Route(NamedTuple):
         filename: The name of a file as the URL spells it, without the suffix of a sidecar.
         sidecar: The sidecar of that file; None for the file itself.
         version: The version of a release as the URL spells it.
+        token: The name of a token as the URL spells it.
         location: The target of a redirect, relative to the URL and without the query. For FIND_FILE the
             page of the project.
         permanent: Whether clients may cache the redirect. Installers cache it for ever, whatever its other
@@ -60,6 +63,7 @@ class Route(NamedTuple):
     filename: str = ""
     sidecar: Sidecar | None = None
     version: str = ""
+    token: str = ""
     location: str = ""
     permanent: bool = True
 
@@ -73,6 +77,7 @@ _RESERVED = {
     "metrics": Endpoint.METRICS,
     "problems": Endpoint.PROBLEMS,
     "status": Endpoint.PROJECT_STATUS,
+    "tokens": Endpoint.TOKENS,
     "yank": Endpoint.YANK,
 }
 #: Paths of uploads by POST. Redirects would not do: twine and poetry follow none.
@@ -264,4 +269,6 @@ def _operations(rest: list[str]) -> Route:
             return Route(_RESERVED[name])
         case [name, ""] if name in _RESERVED:
             return Route(Endpoint.REDIRECT, location=f"../{name}")
+        case ["tokens", token]:
+            return Route(Endpoint.TOKEN, token=token)
     return NO_ROUTE

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
+from twisted_index.errors import BadRequest, UnsupportedMediaType
 from twisted_index.interfaces import Action
 from twisted_index.simple.model import ProjectStatus, Status
 from twisted_index.simple.names import is_valid_name, normalize
-from twisted_index.web.requests.context import JSON, MAX_SMALL_BODY
+from twisted_index.web.requests.context import JSON, read_small_body
 from twisted_index.web.responses.response import Response
 from twisted_index.web.responses.send import header
 
@@ -93,12 +93,7 @@ def _read_fields(request: Request) -> dict[str, str]:
     reader = _READERS.get(kind)
     if reader is None:
         raise UnsupportedMediaType("Send application/json, or application/x-www-form-urlencoded.")
-    assert request.content is not None
-    request.content.seek(0)
-    body = request.content.read(MAX_SMALL_BODY + 1)
-    if len(body) > MAX_SMALL_BODY:
-        raise ContentTooLarge("The body is larger than this URL accepts.")
-    return reader(body)
+    return reader(read_small_body(request))
 
 
 def _read_form(body: bytes) -> dict[str, str]:
