@@ -24,7 +24,9 @@ from twisted_index.errors import SimpleIndexError
 from twisted_index.server.banner import (
     Listener,
     cleartext_password_warning,
+    describe_contents,
     describe_upstreams,
+    index_urls,
     startup_banner,
 )
 from twisted_index.server.file_limits import connections_for_nofile_limit, raise_nofile_limit
@@ -37,6 +39,8 @@ from twisted_index.web.server.log_formats import FORMATS, TerminalFormat
 from twisted_index.web.server.site import IndexSite
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.internet.interfaces import IAddress, IListeningPort
     from twisted.python.failure import Failure
 
@@ -212,8 +216,9 @@ class SimpleIndexService(MultiService):
             if fault is not None:
                 _log.warn("{fault}", fault=fault)
         if self.stands_alone and self._parts.folder is not None:
-            counting = Deferred.fromCoroutine(self._parts.folder.count_projects())
-            counting.addCallbacks(_log_projects, _ignore_count)
+            urls = index_urls(listening, socket.gethostname(), self.settings.public_url, lan_addresses())
+            counting = Deferred.fromCoroutine(self._parts.folder.count())
+            counting.addCallbacks(_log_contents, _ignore_count, callbackArgs=(urls,))
         for endpoint in self._endpoints:
             endpoint.report_warning()
         warning = cleartext_password_warning(listening)
@@ -296,9 +301,8 @@ class SimpleIndexService(MultiService):
             self._before(number, frame)
 
 
-def _log_projects(number: int) -> None:
-    projects = "1 project" if number == 1 else f"{number} projects"
-    _log.info("{projects} in all; files that are left out are listed at /-/problems", projects=projects)
+def _log_contents(counts: tuple[int, int], urls: Sequence[str]) -> None:
+    _log.info("{line}", line=describe_contents(*counts, urls))
 
 
 def _ignore_count(failure: Failure) -> None:

@@ -89,7 +89,7 @@ def startup_banner(
         login: Whether that needs a user.
     """
     here = "this folder" if len(paths) == 1 else "these folders"
-    urls = _urls(listeners, hostname, public_url, lan)
+    urls = index_urls(listeners, hostname, public_url, lan)
     lines = [
         f"Serving the packages in {', '.join(map(printable, paths))}" if paths else "Serving a package index",
         *(f"Listening on {_describe(listener)}" for listener in listeners),
@@ -175,10 +175,27 @@ def _usage(urls: Sequence[str]) -> list[str]:
     return [text for line in lines for text in (f"    {line.pip}", f"    {line.uv}")]
 
 
-def _urls(
+def describe_contents(projects: int, left_out: int, urls: Sequence[str]) -> str:
+    """
+    Describe what lies in the folders, as far as their own listings tell.
+
+    Args:
+        projects: Their number.
+        left_out: Files whose names alone keep them out.
+        urls: From `index_urls`.
+    """
+    place = f"{urls[0] if urls else ''}/-/problems"
+    count = "1 project" if projects == 1 else f"{projects} projects"
+    if not left_out:
+        return f"{count}; files that are left out are listed at {place}"
+    files = "1 file" if left_out == 1 else f"{left_out} files"
+    return f"{count}, {files} left out: {place}"
+
+
+def index_urls(
     listeners: Sequence[Listener], hostname: str, public_url: str | None, lan: Sequence[str]
 ) -> list[str]:
-    """Return the URLs of the index, each once, in the order of the listeners."""
+    """Return the URLs of the index, each once, in the order of the listeners; arguments as above."""
     if public_url is not None:
         return [public_url]
     urls = (

@@ -22,6 +22,7 @@ from twisted_index.backends.folder.inspection_cache import (
     Rejection,
 )
 from twisted_index.backends.folder.inspection_scheduler import InspectionScheduler
+from twisted_index.backends.folder.misplaced import count_misnamed
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import build_page, problems_of, select_files
 from twisted_index.backends.folder.problem_scan import ProblemScan
@@ -146,15 +147,19 @@ class FolderSource:
         """See `ISource`. Exact for names in the roots; an emptied folder disappears within `rescan`."""
         return self._project_list.project_list()
 
-    async def count_projects(self) -> int:
+    async def count(self) -> tuple[int, int]:
         """
-        Count the names in the folders, by one listing of each: no folder of a project is opened.
+        Count projects, and files whose names keep them out, by one listing of each root.
+
+        No folder of a project is opened: it is too early to know what is wrong in there.
 
         Raises:
-            UnreadableFolder: A folder cannot be read.
+            UnreadableFolder: A root cannot be read.
         """
         await self._roots.refresh()
-        return len(set().union(*(reading.projects for reading in self._roots.readings)))
+        readings = self._roots.readings
+        projects = set().union(*(reading.projects for reading in readings))
+        return len(projects), await self._reader.run(count_misnamed, readings)
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
         """See `ISource`. Returns without a Deferred if nothing has to be read."""
