@@ -374,6 +374,19 @@ def test_what_may_be_uploaded_changes_while_the_server_runs(server):
     assert server.becomes("/legacy/", lambda answer: answer[0] == 403, second)
 
 
+def test_how_many_pre_releases_stay_changes_while_the_server_runs(server):
+    new = make_wheel("demo", "1.0.dev3")
+    for version in ("1.0.dev1", "1.0.dev2"):
+        make_wheel("demo", version).write_to(server.folder / "packages" / "demo")
+    server.start("max-upload = 100\nupload = true\nanonymous-upload = true\n")
+    form = _form(new.filename, new.content)
+    assert server.ask("/legacy/", form)[0] == 413
+
+    server.change("upload = true\nanonymous-upload = true\nkeep-prereleases = 1\n")
+    assert server.becomes("/legacy/", lambda answer: answer[0] == 200, form)
+    assert server.becomes("/simple/demo/", lambda answer: b"dev2" not in answer[1] and b"dev3" in answer[1])
+
+
 def test_uploads_are_turned_on_although_nobody_but_uploaders_asks(server):
     wheel = make_wheel("demo", "1.0")
     server.start("")

@@ -16,7 +16,7 @@ from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.files import anonymous_file
-from twisted_index.interfaces import AuditQuery, Upload
+from twisted_index.interfaces import AuditQuery, IIndexObserver, Upload
 from twisted_index.simple.model import File, ProjectPage
 from twisted_index.testing import BuiltFile, SynchronousRunner
 
@@ -74,12 +74,12 @@ def open_shop() -> Iterator[Callable[..., Shop]]:
     """Serve roots and let them be changed, with the given arguments of `FolderStore`."""
     sources: list[FolderSource] = []
 
-    def start(*paths: Path, **arguments: Any) -> Shop:
+    def start(*paths: Path, observer: IIndexObserver | None = None, **arguments: Any) -> Shop:
         at_once = SynchronousRunner()
         clock = Clock()
         for path in paths:
             path.mkdir(exist_ok=True)
-        source = FolderSource(*paths, reactor=clock, reader=at_once, cache_thread=at_once)
+        source = FolderSource(*paths, reactor=clock, reader=at_once, cache_thread=at_once, observer=observer)
         sources.append(source)
         history = AuditLog(None, at_once)
         store = FolderStore(source, worker=at_once, audit_log=history, reactor=clock, **arguments)

@@ -23,7 +23,7 @@ class DeleteOptions(ChangeOptions):
         " file never finds different content under them. To keep a file for users who pin it, yank it"
         " instead."
     )
-    optParameters = [["reason", None, "", "Reason; stored in place of the file."]]  # noqa: RUF012
+    optParameters = [["reason", None, "", "Reason; kept with the name of the file."]]  # noqa: RUF012
     optFlags = [["dry-run", "n", "Only print what would be deleted."]]  # noqa: RUF012
 
 

@@ -9,7 +9,19 @@ from typing import Any
 from unittest import mock
 
 #: All calls by which the store changes anything that lasts.
-_CALLS = ("write", "link", "rename", "unlink", "mkdir", "rmdir", "chmod", "fchmod", "fsync", "ftruncate")
+_CALLS = (
+    "write",
+    "pwrite",
+    "link",
+    "rename",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "chmod",
+    "fchmod",
+    "fsync",
+    "ftruncate",
+)
 
 
 class Killed(BaseException):

@@ -19,6 +19,8 @@ from twisted_index.errors import Conflict
 from twisted_index.interfaces import AuditQuery
 from twisted_index.testing import make_sdist, make_wheel
 
+from .test_observed import Recorder
+
 
 @pytest.fixture
 def keeping(tmp_path: Path, open_shop: Callable[..., Shop]) -> Callable[[int | None], Shop]:
@@ -58,6 +60,15 @@ def test_it_is_in_the_history_with_its_rule(keeping):
     assert (event.by, event.action, event.filename) == ("retention", "delete", f"demo-{nightly(1)}.tar.gz")
     assert event.detail == "keep-prereleases = 1"
     assert b"  by retention: keep-prereleases = 1\n" in (shop.path / "demo" / ".deleted").read_bytes()
+
+
+def test_observers_hear_of_it_without_another_request(tmp_path: Path, open_shop):
+    root, recorder = tmp_path / "packages", Recorder()
+    store = BlockingStore([os.fsencode(root)], keep_prereleases=1)
+    shop = open_shop(root, blocking_store=store, observer=recorder)
+    for day in (1, 2):
+        shop.publish(make_sdist("demo", nightly(day)))
+    assert recorder.new()[-1] == ("removed", "demo", f"demo-{nightly(1)}.tar.gz")
 
 
 def test_without_a_number_all_stay(keeping):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
 import threading
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,12 +24,13 @@ from twisted_index.backends.folder import tombstones
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.tombstones import find_exact, has_equivalent, unknown_lines
 from twisted_index.errors import Conflict, InsufficientStorage, SimpleIndexError, Unavailable
+from twisted_index.files.portability import write_at
 from twisted_index.simple.manifest import find_names, parse_line
 from twisted_index.simple.model import ProjectStatus, Status
 from twisted_index.simple.names import InvalidFilename, parse_filename
 from twisted_index.testing import make_sdist, make_wheel
 
-from .cutting import cut_after
+from .cutting import Killed, cut_after
 
 WHEEL = make_wheel("demo", "1.0")
 SDIST = make_sdist("demo", "1.0")
@@ -320,45 +324,70 @@ def test_a_deletion_that_ends_anywhere_leaves_no_torn_tombstone(tmp_path: Path, 
     assert calls > 5
 
 
+def test_a_line_that_is_torn_at_any_byte_takes_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not even that of a .tar, when the line of a .tar.gz ends early."""
+    SDIST.write_to(tmp_path / "demo")
+    path = bury(tmp_path / "demo", line("demo-0.1.tar.gz"))
+    store, before = BlockingStore([os.fsencode(tmp_path)]), path.read_bytes()
+    real = write_at
+
+    def torn(descriptor: int, data: memoryview, position: int, *, number: int) -> int:
+        real(descriptor, data[:number], position)
+        raise Killed
+
+    for number in range(120):
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            patch.setattr(tombstones, "write_at", partial(torn, number=number))
+            store.delete("demo", SDIST.filename, by="alice")
+        assert taken(tmp_path / "demo") == ["demo-0.1.tar.gz"]
+        assert path.read_bytes() != before or not number
+        path.write_bytes(before)
+
+
 @pytest.mark.parametrize("before", ["", line("demo-0.1.tar.gz"), line("demo-0.1.tar.gz").rstrip()])
-@pytest.mark.parametrize("call", ["write", "fsync", "unlink"])
+@pytest.mark.parametrize("calls", [("write", "pwrite"), ("fsync",), ("unlink",)], ids="-".join)
 def test_a_deletion_that_fails_at_any_call_is_taken_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, call: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, calls: tuple[str, ...]
 ):
-    """The disk is full, or broken, from each call on."""
-    real = getattr(os, call)
+    """The disk is full, or broken, at each call in turn."""
     number, failed = 0, True
     while failed:
         folder = tmp_path / str(number) / "demo"
         WHEEL.write_to(folder)
         if before:
             bury(folder, before)
-        made = 0
-        failed = False
-
-        def broken(*args: object, number: int = number) -> object:
-            nonlocal made, failed
-            made += 1
-            if made != number + 1:
-                return real(*args)
-            failed = True
-            if call == "write":
-                # What fits is written before the error.
-                real(args[0], bytes(args[1])[:5])  # type: ignore[call-overload]
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
         store = BlockingStore([os.fsencode(folder.parent)])
         with monkeypatch.context() as patch:
-            patch.setattr(os, call, broken)
+            failing = FailingCalls(number, patch, calls)
             try:
                 store.delete("demo", WHEEL.filename, by="alice")
             except SimpleIndexError:
-                assert failed
+                assert failing.failed
+        failed = failing.failed
         names = taken(folder) if (folder / ".deleted").exists() else []
         assert (folder / WHEEL.filename).exists() is (WHEEL.filename not in names)
         assert names[: bool(before)] == ["demo-0.1.tar.gz"] * bool(before)
         number += 1
     assert number > 1
+
+
+class FailingCalls:
+    """Lets so many calls of the system be made, and fails the next one: of a write, a part is done."""
+
+    def __init__(self, number: int, patch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
+        self._left = number
+        self.failed = False
+        for name in names:
+            patch.setattr(os, name, partial(self._call, getattr(os, name)))
+
+    def _call(self, real: Callable[..., object], *args: Any) -> object:
+        self._left -= 1
+        if self._left != -1:
+            return real(*args)
+        self.failed = True
+        if len(args) > 1:
+            real(args[0], bytes(args[1])[:5], *args[2:])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_flat_deletion_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

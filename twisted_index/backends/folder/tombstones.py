@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.files.anonymous_file import remove, sync_folder, write_atomically
 from twisted_index.files.locks import LockHeld, try_lock
+from twisted_index.files.portability import open_flags, read_at, write_at
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.simple.manifest import MAX_NOTE, find_names, format_line
 from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename
@@ -33,9 +34,7 @@ MAX_TOMBSTONES = 256 << 20
 #: Fits into a processor's cache, and other threads get their turns in between.
 _BLOCK = 64 << 10
 #: Without waiting for the other end of a FIFO, and not through a link.
-_APPEND = os.O_RDWR | sum(
-    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-)
+_APPEND = open_flags(os.O_RDWR, "O_NOFOLLOW", "O_NONBLOCK")
 #: Up to so many names, searching a block for each of them is faster than splitting it into words.
 _FEW = 8
 #: What stands where a line has its name: after the end of the time.
@@ -166,7 +165,7 @@ class Tombstone:
         end = status.st_size
         if end + len(self._line) >= MAX_TOMBSTONES:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), self._path)
-        if end and _read(descriptor, end - 1) != b"\n":
+        if end and read_at(descriptor, 1, end - 1) != b"\n":
             _write(descriptor, end, b"\n")
             end += 1
         self._start = end
@@ -181,26 +180,23 @@ class Tombstone:
             return
         descriptor = os.open(self._path, _APPEND)
         try:
-            tail = _read(descriptor, self._start)
+            tail = read_at(descriptor, 2 * MAX_NOTE, self._start)
             if self._line[1:].startswith(tail[1:]) and tail[:1] in (b"\0", self._line[:1]):
                 os.ftruncate(descriptor, self._start)
                 os.fsync(descriptor)
-            if not os.fstat(descriptor).st_size:
-                remove(self._path)
-                sync_folder(os.path.dirname(self._path))
+            is_empty = not os.fstat(descriptor).st_size
         finally:
             os.close(descriptor)
-
-
-def _read(descriptor: int, start: int) -> bytes:
-    os.lseek(descriptor, start, os.SEEK_SET)
-    return os.read(descriptor, 2 * MAX_NOTE)
+        if is_empty:
+            remove(self._path)
+            sync_folder(os.path.dirname(self._path))
 
 
 def _write(descriptor: int, start: int, data: bytes) -> None:
-    os.lseek(descriptor, start, os.SEEK_SET)
-    while data:
-        data = data[os.write(descriptor, data) :]
+    rest = memoryview(data)
+    while rest:
+        written = write_at(descriptor, rest, start)
+        rest, start = rest[written:], start + written
 
 
 def _is_unknown(line: bytes) -> bool:
