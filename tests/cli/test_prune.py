@@ -101,6 +101,14 @@ def test_a_yanked_release_is_not_one_of_those_that_are_kept(console: Console):
     assert versions(console) == [*VERSIONS[:3], "2.0a1"]
 
 
+def test_a_file_that_a_tombstone_hides_is_not_one_of_those_that_are_kept(console: Console):
+    hidden = "acme_tool-2.0a1.tar.gz", "acme_tool-2.0a1-py3-none-any.whl"
+    lines = (f"-  -  2026-11-01T10:00:00Z  {name}  by hand\n" for name in hidden)
+    (console.path / "acme-tool" / ".deleted").write_text("".join(lines))
+    console.run("prune", "--keep", "1", "--yes", "acme-tool")
+    assert versions(console) == [*VERSIONS[:3], "2.0.dev2"]
+
+
 @pytest.mark.parametrize(("limit", "goes"), [("1", False), ("16%", False), ("17%", True), ("2", True)])
 def test_beyond_max_delete_nothing_is_deleted(console: Console, limit: str, goes: bool):
     words = (f"--path={console.path}", "--state=none", "--keep=2", f"--max-delete={limit}", "--yes")

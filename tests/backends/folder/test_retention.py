@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.logger import globalLogPublisher
@@ -111,22 +112,26 @@ def test_a_number_that_is_set_later_applies_from_the_next_upload_on(tmp_path: Pa
 
 def test_the_same_file_again_deletes_nothing(keeping):
     shop = keeping(1)
-    for day in (1, 2):
+    for day in (1, 2, 3):
         make_sdist("demo", nightly(day)).write_to(shop.path / "demo")
-    assert shop.publish(make_sdist("demo", nightly(1))) is False
-    assert len(versions(shop)) == 2
+    assert shop.publish(make_sdist("demo", nightly(3))) is False
+    assert len(versions(shop)) == 3
 
 
-def test_an_upload_succeeds_though_nothing_can_be_deleted(keeping, monkeypatch: pytest.MonkeyPatch):
-    shop = keeping(1)
-    shop.publish(make_sdist("demo", nightly(1)))
-    monkeypatch.setattr(markers, "_writable", lambda _folder: False)
-    logged: list[str] = []
-    observer = lambda event: logged.append(event.get("error", ""))  # noqa: E731
-    globalLogPublisher.addObserver(observer)
+def test_an_upload_succeeds_though_something_cannot_be_deleted(
+    tmp_path: Path, open_shop, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = tmp_path / "first", tmp_path / "second"
+    make_sdist("demo", nightly(1)).write_to(second / "demo")
+    store = BlockingStore([os.fsencode(first), os.fsencode(second)], keep_prereleases=1)
+    shop = open_shop(first, second, blocking_store=store)
+    monkeypatch.setattr(markers, "_writable", lambda folder: b"/first" in folder)
+    logged: list[dict[str, Any]] = []
+    globalLogPublisher.addObserver(logged.append)
     try:
-        assert shop.publish(make_sdist("demo", nightly(2))) is True
+        for day in (2, 3):
+            assert shop.publish(make_sdist("demo", nightly(day))) is True
     finally:
-        globalLogPublisher.removeObserver(observer)
-    assert logged == ["It is in a folder that the server cannot change; nothing was changed."]
-    assert len(versions(shop)) == 2
+        globalLogPublisher.removeObserver(logged.append)
+    assert versions(shop) == [nightly(1), nightly(3)]
+    assert [(event["project"], event["number"]) for event in logged if "number" in event] == [("demo", 1)] * 2

@@ -24,7 +24,8 @@ from twisted_index.backends.folder import tombstones
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.tombstones import find_exact, has_equivalent, unknown_lines
 from twisted_index.errors import Conflict, InsufficientStorage, SimpleIndexError, Unavailable
-from twisted_index.files.portability import write_at
+from twisted_index.files.locks import LockHeld, try_lock
+from twisted_index.files.portability import optional_module, write_at
 from twisted_index.simple.manifest import find_names, parse_line
 from twisted_index.simple.model import ProjectStatus, Status
 from twisted_index.simple.names import InvalidFilename, parse_filename
@@ -95,10 +96,12 @@ def test_every_spelling_of_the_name_is_taken(shop: Shop, name: str):
         f"-  -  {SINCE}  {WHEEL.filename[:-1]}",
     ],
 )
-def test_what_is_not_named_is_not_hidden(shop: Shop, text: str):
-    WHEEL.write_to(shop.path / "demo")
+def test_what_is_not_named_is_neither_hidden_nor_taken(shop: Shop, text: str):
+    path = WHEEL.write_to(shop.path / "demo")
     bury(shop.path / "demo", text)
     assert list(shop.files()) == [WHEEL.filename]
+    path.unlink()
+    assert shop.publish(WHEEL) is True
 
 
 def test_it_claims_the_project(folder: Folder):
@@ -295,6 +298,20 @@ def test_every_process_finds_room_for_its_line(tmp_path: Path):
     assert unknown_lines(os.fsencode(tmp_path / "demo" / ".deleted")) == (0, 0)
 
 
+@pytest.mark.skipif(optional_module("fcntl") is None, reason="there are no locks")
+def test_on_a_file_system_that_locks_no_folders_the_file_is_locked(tmp_path: Path):
+    WHEEL.write_to(tmp_path / "demo")
+    path = bury(tmp_path / "demo", line("demo-0.1.tar.gz"))
+    store = BlockingStore([os.fsencode(tmp_path)])
+    with path.open("a") as other:
+        assert try_lock(other.fileno())
+        with pytest.raises(LockHeld):
+            store.delete("demo", WHEEL.filename, by="alice")
+    assert path.read_text() == line("demo-0.1.tar.gz")
+    store.delete("demo", WHEEL.filename, by="alice")
+    assert taken(tmp_path / "demo") == ["demo-0.1.tar.gz", WHEEL.filename]
+
+
 # -- Crashes and full disks
 
 
@@ -430,6 +447,20 @@ sdists = st.builds(
     st.sampled_from([".tar.gz", ".zip", ".tar.bz2", ".tar"]),
 )
 filenames = wheels | sdists
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("foo_bar-1.0-1-py3-none-any.whl", "Foo.Bar-1.0.0-01-py3-none-any.whl"),
+        ("foo_bar-1.0-1a-py2.py3-none-any.whl", "foo_bar-1-1a-py3.py2-none-any.whl"),
+        ("foo-bar-1.0.post1.tar.gz", "Foo_Bar-1.0-1.tar.gz"),
+        ("foo_bar-1.0rc10.zip", "foo-bar-01.0.0c10.zip"),
+    ],
+)
+def test_two_spellings_of_a_distribution_are_one_name(tmp_path: Path, name: str, other: str):
+    path = bury(tmp_path, line("foo_bar-0.1.tar.gz"), line(other))
+    assert has_equivalent(os.fsencode(path), parse_filename(name, "foo-bar"))
 
 
 @examples(300)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -239,10 +238,24 @@ class FolderStore:
         old = await self._worker.run(_old_prereleases, page.files, keep, version)
         # The rule deletes, not the client whose upload has made it look.
         remember_origin(EventOrigin())
+        errors = []
         for file in old:
-            with contextlib.suppress(NotFound):
+            try:
                 await self.delete(project, file.filename, by="retention", reason=f"keep-prereleases = {keep}")
-        if old:
+            except NotFound:
+                # Deleted meanwhile.
+                continue
+            except SimpleIndexError as error:
+                # As in a folder that is read-only; others may be deleted nevertheless.
+                errors.append(error.message)
+        if errors:
+            _log.warn(
+                "{number} old pre-releases of {project} were not deleted: {error}",
+                number=len(errors),
+                project=project,
+                error=errors[0],
+            )
+        if len(errors) < len(old):
             # Observers learn of a change when a page is listed.
             await result_of(self._source.project_page, project)
 
