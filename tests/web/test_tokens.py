@@ -131,10 +131,11 @@ def test_tokens_of_others_are_as_absent_as_others(index: GuardedIndex, name: str
     assert [token.name for token in index.tokens.read().values()] == ["bobs", "console"]
 
 
-def test_the_audit_log_names_the_user(index: GuardedIndex):
+def test_the_audit_log_names_the_user_and_the_address(index: GuardedIndex):
     made(index)
     revoke(index, "ci", "carol")
     reply = index.get("/-/history", headers=as_user("carol") | {"Accept": "application/json"})
+    assert all(event["address"] for event in reply.json()["events"])
     events = [(event["by"], event["action"], event["detail"]) for event in reply.json()["events"]]
     assert events == [
         ("carol", "token-revoke", "ci: upload secret-* (made by alice)"),
@@ -173,11 +174,11 @@ def test_a_page_of_another_site_makes_and_revokes_none(index: GuardedIndex):
 @pytest.mark.parametrize(
     ("wanted", "sentence"),
     [
-        ({"upload": ["*"]}, "alice may not upload *, so no token of alice may."),
-        ({"upload": ["secret-lib", "secret*"]}, "alice may not upload secret*,"),
-        ({"yank": ["s?cret-lib"]}, "alice may not yank s?cret-lib,"),
-        ({"delete": ["open-lib"]}, "alice may not delete open-lib,"),
-        ({"operate": True}, "alice may not operate, so"),
+        ({"upload": ["*"]}, "No rule allows alice to upload *, so no token of alice may."),
+        ({"upload": ["secret-lib", "secret*"]}, "No rule allows alice to upload secret*,"),
+        ({"yank": ["s?cret-lib"]}, "No rule allows alice to yank s?cret-lib,"),
+        ({"delete": ["open-lib"]}, "No rule allows alice to delete open-lib,"),
+        ({"operate": True}, "No rule allows alice to operate, so"),
     ],
 )
 def test_a_token_is_not_made_wider_than_its_maker(index: GuardedIndex, wanted: dict[str, Any], sentence: str):

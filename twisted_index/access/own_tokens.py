@@ -104,7 +104,9 @@ class OwnTokens:
             for pattern in patterns:
                 if not rights.covers(user, action, pattern):
                     what = "" if action is Action.OPERATE else f" {pattern}"
-                    raise Forbidden(f"{user} may not {action.value}{what}, so no token of {user} may.")
+                    raise Forbidden(
+                        f"No rule allows {user} to {action.value}{what}, so no token of {user} may."
+                    )
         return self._store.create(wanted.name, wanted.permissions, expires=expires, by=user, bound=True)
 
     async def revoke(self, name: str, *, owner: str | None) -> Token:

@@ -9,6 +9,7 @@ from twisted_index.access.own_tokens import TokenRequest
 from twisted_index.access.token_terms import token_event, token_name
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import BadRequest, NotFound, UnsupportedMediaType
+from twisted_index.events.origin import stamp_origin
 from twisted_index.interfaces import Action
 from twisted_index.simple.formatting import format_upload_time
 from twisted_index.simple.name_patterns import ANY_PROJECT, project_pattern
@@ -92,7 +93,7 @@ class TokenViews:
 
     async def _record(self, event: AuditEvent) -> None:
         if self._audit_log is not None:
-            await result_of(self._audit_log.record, event)
+            await result_of(self._audit_log.record, stamp_origin(event))
 
 
 def parse_token_request(document: object) -> TokenRequest:
