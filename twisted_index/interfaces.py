@@ -205,6 +205,9 @@ class IProblemSource(Interface):
     def problems() -> MaybeAwaitable[ProblemReport]:
         """Scan the whole source, within the time that a client waits, and report."""
 
+    def known_problems() -> int:
+        """Return the number of problems that are known now: no file and no folder is read for it."""
+
 
 class IReloadsFiles(Interface):
     """A component with files that are read again when they change."""

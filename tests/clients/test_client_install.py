@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 
 import pytest
 
@@ -200,3 +202,21 @@ def test_pip_tells_the_versions_there_are(pip, server, folder):
     said = pip.shell.must(*pip.command[:3], "index", "versions", "demo", "--index-url", server.simple)
 
     assert "1.1, 1.0" in said
+
+
+def test_what_does_not_fit_and_what_is_absent_is_named_at_the_server(installer, server, folder):
+    """Here the student sees `from versions: none`, and the teacher what is needed."""
+    make_wheel("unfit", "1.0", tag="cp27-cp27m-win32").write_to(folder)
+    make_wheel("fit", "1.0").write_to(folder)
+    for name in ("unfit", "nowhere"):
+        outcome, _installed = installer.try_to_install("--index-url", server.simple, name)
+        assert outcome.code != 0
+    installer.install("--index-url", server.simple, "fit")
+    found = json.loads(server.get("/-/wanted", headers={"Accept": "application/json"}).body)["wanted"]
+    this_python = f"cp{sys.version_info[0]}{sys.version_info[1]} "
+    found = {each["project"]: each for each in found if each["project"] in ("fit", "unfit", "nowhere")}
+    assert {name: each["reason"] for name, each in found.items()} == {
+        "unfit": "no_file_fits",
+        "nowhere": "absent",
+    }
+    assert all(python.startswith(this_python) for each in found.values() for python in each["requests"])

@@ -61,6 +61,11 @@ class CompositeSource:
             complete=all(report.complete for report in reports),
         )
 
+    def known_problems(self) -> int:
+        """Add up what the sources know."""
+        sources = (IProblemSource(source, None) for source in _innermost(self.members))
+        return sum(source.known_problems() for source in sources if source is not None)
+
     def held_back(self) -> Iterable[Problem]:
         """Return problems for the files that this source itself hides for now."""
         return ()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import enum
 
+from twisted_index.metrics.wanted import WantedProjects
+
 #: Methods with a counter. Others share one, so that invented methods cannot fill memory.
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS"})
 _OTHER = b"other"
@@ -36,15 +38,17 @@ class Counters:
         body_bytes: Of the bodies of answers, as far as they were sent.
         uploads: By outcome.
         upload_bytes: Of files that were accepted.
+        wanted: What installers asked for and could not get.
     """
 
-    __slots__ = ("body_bytes", "requests", "upload_bytes", "uploads")
+    __slots__ = ("body_bytes", "requests", "upload_bytes", "uploads", "wanted")
 
     def __init__(self) -> None:
         self.requests: dict[tuple[bytes, int], int] = {}
         self.body_bytes = 0
         self.uploads = dict.fromkeys(Outcome, 0)
         self.upload_bytes = 0
+        self.wanted = WantedProjects()
 
     def count(self, method: bytes, status: int, sent: int) -> None:
         """

@@ -46,7 +46,7 @@ class Exposition:
         self._state = _State()
         # Not prometheus_client's global registry: a program may run several servers.
         self._registry = CollectorRegistry()
-        ours: tuple[Collector, ...] = (_Build(), self._state, _Counted(counters))
+        ours: tuple[Collector, ...] = (_Build(), self._state, _Counted(counters), counters.wanted)
         self._registry.register(CollectorGroup((*ours, *collectors, ProcessCollector(registry=None))))
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)

@@ -8,7 +8,7 @@ so no response is made of two states, and none outlives its settings.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.internet.defer import FirstError
@@ -106,7 +106,8 @@ class Environment:
     instance: bytes | None
 
 
-class Caches(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Caches:
     """
     The cached pages, responses for absent projects, and small files, for a fast path.
 
@@ -154,6 +155,7 @@ class Dispatcher:
             common_headers=env.common_headers,
             worker=env.worker,
             page_cache=env.page_cache,
+            wanted=env.counters.wanted,
             accepts_uploads=not self._read_only and upload_settings.upload,
         )
         self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files, guard)
@@ -171,6 +173,7 @@ class Dispatcher:
         )
         operations = OperationsViews(
             source,
+            authorizer=guard,
             counters=env.counters,
             collectors=env.collectors,
             connections=env.connections,
@@ -304,9 +307,12 @@ class Dispatcher:
             private = True
         elif subject is Subject.SERVER:
             # Its pages name projects and files: not for everyone where some projects are not.
-            private = guard.has_users or not guard.public_read
+            private = not guard.is_open
             if private:
                 identity = await guard.require(request, action)
+        elif subject is Subject.CLIENT:
+            private = not guard.is_open
+            identity = await guard.authenticate(request) if private else ANONYMOUS
         elif subject is Subject.USER:
             private = True
             identity = await guard.require_user(request)

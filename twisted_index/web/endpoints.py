@@ -44,6 +44,8 @@ class Subject(enum.Enum):
     PROJECTS = enum.auto()
     #: The server as a whole. Open where everyone may read everything and there are no users.
     SERVER = enum.auto()
+    #: What the client may see of the server: the view leaves out the rest.
+    CLIENT = enum.auto()
     #: The client itself: a user who has logged in, and no token. The view checks what else is needed.
     USER = enum.auto()
     #: The project that the body names: the view checks the right after reading that.
@@ -84,7 +86,7 @@ def _post(view: EndpointView, action: Action) -> Methods:
 
 _FILE = {**_get(SimpleApiViews.file), b"DELETE": (Action.DELETE, ManageViews.delete)}
 _FILES = ("/simple/NAME/FILE", "/simple/NAME/FILE.metadata", "/NAME/FILE")
-_REDIRECTS = ("/simple", "/simple/NAME", "/project/NAME/", "/pypi/NAME", "/-/health/")
+_REDIRECTS = ("/simple", "/simple/NAME", "/project/NAME/", "/pypi/NAME", "/-", "/-/health/")
 
 #: Every endpoint. A POST to an upload path is for UPLOAD, whatever GET finds there (`routes.is_upload_path`).
 ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
@@ -124,6 +126,10 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.METRICS: EndpointRule(
         ("/-/metrics",), Subject.SERVER, _get(OperationsViews.metrics, Action.OPERATE)
     ),
+    Endpoint.WANTED: EndpointRule(
+        ("/-/wanted",), Subject.SERVER, _get(OperationsViews.wanted, Action.OPERATE)
+    ),
+    Endpoint.OPERATIONS: EndpointRule(("/-/",), Subject.CLIENT, _get(OperationsViews.operations)),
     # Tokens that users make for themselves: no wider than their makers.
     Endpoint.TOKENS: EndpointRule(
         ("/-/tokens",),

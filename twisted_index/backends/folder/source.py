@@ -192,6 +192,10 @@ class FolderSource:
         """See `IProblemSource`. After the time-out, the scan continues for the next report."""
         return self._problem_scan.report(self._reactor, self._response_timeout)
 
+    def known_problems(self) -> int:
+        """See `IProblemSource`."""
+        return self._problem_scan.known_count
+
     def seed(self, path: bytes, key: StatKey, facts: FileFacts) -> Deferred[None]:
         """
         Store the inspection result of a file that has just been published.

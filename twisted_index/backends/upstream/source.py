@@ -155,6 +155,10 @@ class UpstreamSource:
         problems = (problem for pages in self._pages for problem in pages.problems())
         return ProblemReport(problems=tuple(sorted(problems, key=lambda problem: problem.path)))
 
+    def known_problems(self) -> int:
+        """See `IProblemSource`."""
+        return len(self.problems().problems)
+
     def first_seen(self, project: str, filename: str) -> float | None:
         """
         Return when an upstream first listed a file. Covers recently requested pages only.

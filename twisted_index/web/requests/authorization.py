@@ -64,6 +64,11 @@ class Authorizer:
         """Whether everyone may read everything."""
         return self._access is None or self._access.public_read
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the pages about the server as a whole are for everyone."""
+        return self.public_read and not self.has_users
+
     def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
         """See `IAccessControl`."""
         if self._access is None:

@@ -65,6 +65,7 @@ class RequestContext:
 View: TypeAlias = "Callable[[RequestContext], Awaitable[Response]]"
 
 HTML: Headers = ((b"Content-Type", b"text/html; charset=utf-8"), *NO_CACHE, *NOSNIFF)
+TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"), *NO_CACHE, *NOSNIFF)
 JSON: Headers = ((b"Content-Type", b"application/json"), *NO_CACHE, *NOSNIFF)
 
 

@@ -50,7 +50,7 @@ def method_advice(
     sending = method in SENDING
     if endpoint is Endpoint.UPLOAD or (sending and is_upload_path(segments)):
         return _POST_HERE
-    is_upload = endpoint is Endpoint.NO_ROUTE and is_form(content_type)
+    is_upload = endpoint in (Endpoint.NO_ROUTE, Endpoint.OPERATIONS) and is_form(content_type)
     if not sending or (segments[:1] == [b"-"] and not is_upload):
         return _NO_SUCH_METHOD
     return f"Upload to {url()}/legacy/ instead: this URL accepts no uploads." if uploads else UPLOADS_ARE_OFF

@@ -36,6 +36,8 @@ class Endpoint(enum.Enum):
     PROBLEMS = enum.auto()
     AUDIT_LOG = enum.auto()
     METRICS = enum.auto()
+    WANTED = enum.auto()
+    OPERATIONS = enum.auto()
     TOKENS = enum.auto()
     TOKEN = enum.auto()
     REDIRECT = enum.auto()
@@ -78,6 +80,7 @@ _RESERVED = {
     "problems": Endpoint.PROBLEMS,
     "status": Endpoint.PROJECT_STATUS,
     "tokens": Endpoint.TOKENS,
+    "wanted": Endpoint.WANTED,
     "yank": Endpoint.YANK,
 }
 #: Paths of uploads by POST. Redirects would not do: twine and poetry follow none.
@@ -265,6 +268,10 @@ def _at_normalized_name(name: str, route: Route, location: str) -> Route:
 
 def _operations(rest: list[str]) -> Route:
     match rest:
+        case []:
+            return Route(Endpoint.REDIRECT, location="-/")
+        case [""]:
+            return Route(Endpoint.OPERATIONS)
         case [name] if name in _RESERVED:
             return Route(_RESERVED[name])
         case [name, ""] if name in _RESERVED:

@@ -14,6 +14,7 @@ from weakref import ref
 
 from twisted_index.concurrency.lru import LRU
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
+from twisted_index.metrics.wanted import Askers
 from twisted_index.simple import html_writer, json_writer
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
 from twisted_index.web.responses.serialized import SerializedForms
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from twisted_index.interfaces import Snapshot
+    from twisted_index.simple.interpreters import Offers
     from twisted_index.simple.model import ProjectList, ProjectPage
     from twisted_index.web.responses.response import Headers
 
@@ -134,10 +136,16 @@ def page_key(project: str, index: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class CachedResponse:
-    """A response, and its serialized forms."""
+    """
+    A response, and its serialized forms.
+
+    Attributes:
+        askers: The installers that asked for its page, in whatever representation.
+    """
 
     response: Response
     forms: SerializedForms
+    askers: Askers
 
 
 @dataclass(slots=True)
@@ -149,11 +157,13 @@ class _Entry:
         page: A weak reference: a page takes more memory than its bytes, and is only needed to compare
             its identity with that of a later one. Returns None for an absent page.
         is_current: See `Snapshot`.
+        askers: The installers that asked for it.
         forms: The cached responses, by representation.
     """
 
     page: Callable[[], object]
     is_current: Callable[[], bool]
+    askers: Askers
     forms: dict[Hashable, CachedResponse] = field(default_factory=dict)
 
 
@@ -190,17 +200,38 @@ class ResponseCache:
         cached = entry.forms.get(form)
         return None if cached is None else cached.response
 
-    def put(self, key: str, snapshot: Snapshot[Any], form: Hashable, response: Response) -> None:
-        """Cache a response. Responses rendered from another page under the same key are dropped."""
+    def put(
+        self,
+        key: str,
+        snapshot: Snapshot[Any],
+        form: Hashable,
+        response: Response,
+        offers: Offers | None = None,
+    ) -> None:
+        """
+        Cache a response. Responses rendered from another page under the same key are dropped.
+
+        Args:
+            key: From `page_key`.
+            snapshot: Of the page; of None for an absent one.
+            form: The representation.
+            response: Its body is bytes.
+            offers: What a project page has for installers.
+        """
         entry = self._entries.peek(key)
         if entry is None or entry.page() is not snapshot.value:
             page = _no_page if snapshot.value is None else ref(snapshot.value)
-            entry = _Entry(page, snapshot.is_current)
+            entry = _Entry(page, snapshot.is_current, Askers(offers))
         entry.is_current = snapshot.is_current
         assert isinstance(response.body, bytes)
         forms = SerializedForms(response, self._common_headers, len(response.body), response.body)
-        entry.forms[form] = CachedResponse(response, forms)
+        entry.forms[form] = CachedResponse(response, forms, entry.askers)
         self._entries.put(key, entry)
+
+    def askers(self, key: str) -> Askers | None:
+        """Return the installers that asked for a page; None if no response of it is cached."""
+        entry = self._entries.peek(key)
+        return None if entry is None else entry.askers
 
     def drop(self, key: str) -> None:
         """Drop the responses of a page."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Limits
     from twisted_index.interfaces import FileBody, Identity
     from twisted_index.metrics.counters import Counters
+    from twisted_index.metrics.wanted import Askers
     from twisted_index.web.dispatcher import Caches
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.serialized import SerializedResponse
@@ -85,6 +86,7 @@ class FastPath:
         )
         self._access_log = access_log
         self._count = counters.count
+        self._notice = counters.wanted.notice
         self._client_info = client_info
         self._second = -1
         self._date = b""
@@ -112,7 +114,7 @@ class FastPath:
         found = self._find(head, channel)
         if found is None:
             return False
-        reader, response, body = found
+        reader, response, body, askers = found
         if int(now) != self._second:
             self._begin_second(int(now))
         whole = self._wholes.get(response) if head.is_plain_get else None
@@ -124,6 +126,15 @@ class FastPath:
             status, size, whole = made
         channel.send_now(whole, now)
         self._count(head.method, status, size)
+        interpreter = head.interpreter
+        if interpreter is not None and askers is not None:
+            # What `notice` does; nearly always without a call.
+            tally = askers.tallies.get(interpreter)
+            if tally is not None and now < tally.until:
+                tally.count += 1
+                tally.last = now
+            else:
+                self._notice(head.project, interpreter, askers, now)
         if self._access_log is not None:
             self._log(head, channel, reader, status, size, now)
         if head.fields.closes:
@@ -179,8 +190,8 @@ class FastPath:
 
     def _find(
         self, head: RequestHead, channel: FastChannel
-    ) -> tuple[Identity, SerializedResponse, bytes] | None:
-        """Return the client, the response without its body, and the body; None unless all are known."""
+    ) -> tuple[Identity, SerializedResponse, bytes, Askers | None] | None:
+        """Return the client, the response, its body, and the askers of its page; None unless all is known."""
         page, fields = head.page, head.fields
         if page is None and not head.project:
             return None
@@ -197,12 +208,12 @@ class FastPath:
         if cached is None:
             return None
         response = cached.forms.public if reader is ANONYMOUS else cached.forms.private
-        return reader, response, response.body
+        return reader, response, response.body, cached.askers
 
 
 def _find_file(
     files: SmallFileCache, path: bytes, reader: Identity
-) -> tuple[Identity, SerializedResponse, bytes] | None:
+) -> tuple[Identity, SerializedResponse, bytes, None] | None:
     file = files.get(path)
     body = None if file is None else file.reopen()
     if file is None or body is None:
@@ -211,7 +222,7 @@ def _find_file(
     content = body.content if type(body.content) is bytes else _read(body)
     if len(content) != body.size:
         return None
-    return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content
+    return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content, None
 
 
 def _read(body: FileBody) -> bytes:

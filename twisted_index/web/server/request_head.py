@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
 from twisted_index.web.requests.routes import Endpoint, match_route
+from twisted_index.web.requests.user_agent import interpreter_of
 from twisted_index.web.responses.response_cache import negotiate_representation, page_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from twisted_index.simple.interpreters import Interpreter
     from twisted_index.web.responses.response_cache import Representation
     from twisted_index.web.server.log_formats import LogFormat
 
@@ -68,6 +70,7 @@ class HeadFields:
         document: The name of the negotiated format of an error.
         if_none_match: The field; None without one.
         logged: Referer and User-Agent, as the access log has them.
+        interpreter: What an installer installs for; None for other clients.
         forwarded: The fields in which proxies name their client: one value each, by lower-case name.
         credentials: The fingerprint of Authorization; None without one.
         stated_user: The same for the fields in which proxies state a user and groups.
@@ -78,15 +81,17 @@ class HeadFields:
     document: str
     if_none_match: bytes | None
     logged: str
+    interpreter: Interpreter | None
     forwarded: Mapping[bytes, Sequence[bytes]]
     credentials: bytes | None
     stated_user: Mapping[bytes, Sequence[bytes]]
     closes: bool
 
 
-class RequestHead(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RequestHead:
     """
-    A plain request head.
+    A plain request head. No tuple, since Python reads the fields of one several times slower.
 
     Attributes:
         method: GET or HEAD.
@@ -97,6 +102,7 @@ class RequestHead(NamedTuple):
             path.
         logged: The request line, as the access log has it.
         is_plain_get: Whether it is a GET without a precondition, on a connection that goes on.
+        interpreter: What an installer asks for a project page for; None for anything else.
     """
 
     method: bytes
@@ -106,6 +112,7 @@ class RequestHead(NamedTuple):
     fields: HeadFields
     logged: str
     is_plain_get: bool
+    interpreter: Interpreter | None
 
 
 class HeadParser:
@@ -154,7 +161,8 @@ class HeadParser:
         logged = self._log_format.request(match[1], match[2], b"HTTP/1.1")
         page = _page_of(match[2])
         project = _project_of(match[2]) if page is None else page
-        return RequestHead(match[1], match[2], page, project, fields, logged, is_plain_get)
+        interpreter = fields.interpreter if page else None
+        return RequestHead(match[1], match[2], page, project, fields, logged, is_plain_get, interpreter)
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:
         fields = self._fields.get(rest)
@@ -222,6 +230,7 @@ def parse_fields(
         document=document_format(accept).name,
         if_none_match=fields.get(b"if-none-match"),
         logged=log_format.fields(fields.get(b"referer"), fields.get(b"user-agent")),
+        interpreter=interpreter_of(fields.get(b"user-agent")),
         forwarded=_picked(fields, _FORWARDED),
         credentials=None if authorization is None else fingerprint(authorization),
         stated_user=_picked(fields, user_fields),

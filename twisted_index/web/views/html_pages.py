@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from twisted_index.simple.model import ProjectList
 
 
-def front_page(project_list: ProjectList, url: str, *, uploads: bool = False) -> bytes:
+def front_page(
+    project_list: ProjectList, url: str, *, uploads: bool = False, left_out: int | None = None
+) -> bytes:
     """
     Write the front page: how to install, how to publish, and the list of projects.
 
@@ -23,22 +25,39 @@ def front_page(project_list: ProjectList, url: str, *, uploads: bool = False) ->
         project_list: All projects.
         url: Where the index is mounted, as users type it.
         uploads: Whether files can be published.
+        left_out: Files that are known to be left out; None for a client that may not see which.
     """
     lines = install_commands(url)
     usage = "\n".join([lines.pip, lines.uv, *([lines.twine] if uploads else [])])
     history = ' · <a href="-/history">History</a>' if uploads else ""
+    more = "" if left_out is None else f' · <a href="-/problems">Files left out</a>{history}'
     names = project_list.names
     links = "\n".join(f'<li><a href="simple/{name}/">{name}</a></li>' for name in names)
     complete = "" if project_list.complete else f"<p>{INCOMPLETE}</p>\n"
-    listed = f"<ul>\n{links}\n</ul>\n" if names else "<p>No project yet: put a wheel into the folder.</p>\n"
+    listed = f"<ul>\n{links}\n</ul>\n" if names else _no_project(left_out)
     return render_page(
         "Python package index",
         "<h1>Python package index</h1>\n"
         f"<pre>{escape(usage)}</pre>\n"
         f"<h2>{len(names)} project{'' if len(names) == 1 else 's'}</h2>\n{complete}{listed}"
-        '<p><a href="packages/">All files</a> · <a href="-/problems">Files left out</a>'
-        f"{history}</p>\n",
+        f"{_left_out(left_out or 0)}"
+        f'<p><a href="packages/">All files</a>{more} · <a href="-/">Operations</a></p>\n',
     )
+
+
+def _no_project(left_out: int | None) -> str:
+    if left_out:
+        return "<p>No project yet.</p>\n"
+    # Files without a project's name are found by the list of problems alone.
+    see = "" if left_out is None else ', or see <a href="-/problems">why one that is there is left out</a>'
+    return f"<p>No project yet: put a wheel into the folder{see}.</p>\n"
+
+
+def _left_out(number: int) -> str:
+    if not number:
+        return ""
+    files = "1 file is" if number == 1 else f"{number} files are"
+    return f'<p>{files} left out: <a href="-/problems">see why</a>.</p>\n'
 
 
 def problems_page(report: ProblemReport) -> bytes:

@@ -1,8 +1,7 @@
-"""Views for operators: health, problems, metrics."""
+"""Views for operators: health, problems, what is wanted, metrics."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,10 +11,13 @@ from typing import TYPE_CHECKING
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
-from twisted_index.interfaces import IProblemSource, Problem, ProblemReport
-from twisted_index.web.requests.context import HTML, JSON
+from twisted_index.interfaces import Action, IProblemSource, Problem, ProblemReport
+from twisted_index.metrics.wanted import Lack
+from twisted_index.web.requests.context import HTML, JSON, TEXT
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
 from twisted_index.web.views.html_pages import problems_json, problems_page
+from twisted_index.web.views.operations_page import write_operations
+from twisted_index.web.views.wanted_page import write_wanted_json, write_wanted_page, write_wanted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.exposition import Exposition
+    from twisted_index.metrics.wanted import WantedProject
+    from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
 
 
@@ -35,6 +39,7 @@ class OperationsViews:
 
     Args:
         source: Provides the projects.
+        authorizer: Checks what a client may see.
         counters: The counters of the server.
         collectors: Collect metrics besides the counters.
         connections: Returns the number of open connections.
@@ -45,12 +50,14 @@ class OperationsViews:
         self,
         source: ISource,
         *,
+        authorizer: Authorizer,
         counters: Counters,
         collectors: Sequence[Collector] = (),
         connections: Callable[[], int],
         files: Callable[[], Sequence[ReloadedFile]] = tuple,
     ) -> None:
         self._source = source
+        self._authorizer = authorizer
         self._counters = counters
         self._collectors = collectors
         self._connections = connections
@@ -78,6 +85,31 @@ class OperationsViews:
         report = replace(report, problems=(*files, *report.problems))
         return negotiate_document(context, problems_json(report), problems_page(report))
 
+    async def wanted(self, context: RequestContext) -> Response:
+        """Respond with what installers asked for and could not get, as far as the client may read it."""
+        here = frozenset(await self._names() or ())
+        projects = [
+            project
+            for project in self._counters.wanted.projects()
+            # What has come since is not wanted any more.
+            if not (project.lack is Lack.ABSENT and project.name in here) and self._may_read(context, project)
+        ]
+        return negotiate_document(
+            context, write_wanted_json(projects), write_wanted_page(projects), write_wanted_text(projects)
+        )
+
+    def _may_read(self, context: RequestContext, project: WantedProject) -> bool:
+        permits = self._authorizer.permits
+        return not context.private or permits(
+            context.identity, Action.READ, project.name, index=context.index
+        )
+
+    async def operations(self, context: RequestContext) -> Response:
+        """Respond with the list of these pages that the client may see."""
+        may_operate = not context.private or self._authorizer.permits(context.identity, Action.OPERATE)
+        is_user = context.identity.user is not None
+        return negotiate_document(context, *write_operations(everything=may_operate, is_user=is_user))
+
     async def _read_files(self) -> list[ReloadStatus]:
         """Read the files that have changed, and return the status of each."""
         files = self._files()
@@ -92,16 +124,21 @@ class OperationsViews:
 
         return Exposition(self._counters, self._collectors)
 
+    async def _names(self) -> tuple[str, ...] | None:
+        """Return the names of the projects; None if they are not known now."""
+        try:
+            return (await result_of(self._source.project_list)).value.names
+        except SimpleIndexError:
+            return None
+
     async def metrics(self, context: RequestContext) -> Response:
         """Respond with the metrics, as Prometheus reads them."""
-        projects: int | None = None
-        # An unreadable folder leaves a gap in this metric only.
-        with contextlib.suppress(SimpleIndexError):
-            projects = len((await result_of(self._source.project_list)).value.names)
+        names = await self._names()
         media_type, body = self._exposition.write(
             (context.accept or b"").decode("latin-1"),
             connections=self._connections(),
-            projects=projects,
+            # An unreadable folder leaves a gap in this metric only.
+            projects=None if names is None else len(names),
             files=await self._read_files(),
         )
         fields = ((b"Content-Type", media_type), (b"Vary", b"Accept"))
@@ -119,8 +156,13 @@ def _problem_of(status: ReloadStatus) -> Problem:
     )
 
 
-def negotiate_document(context: RequestContext, as_json: bytes, as_html: bytes) -> Response:
-    """Respond with JSON or HTML, as the Accept field prefers."""
-    if document_format(context.accept) is DocumentFormat.HTML:
+def negotiate_document(
+    context: RequestContext, as_json: bytes, as_html: bytes, as_text: bytes | None = None
+) -> Response:
+    """Respond with JSON, HTML or, where there is one, text, as the Accept field prefers."""
+    form = document_format(context.accept)
+    if form is DocumentFormat.HTML:
         return Response(headers=(*HTML, (b"Vary", b"Accept"), *NO_SCRIPTS), body=as_html)
+    if form is DocumentFormat.TEXT and as_text is not None:
+        return Response(headers=(*TEXT, (b"Vary", b"Accept")), body=as_text)
     return Response(headers=(*JSON, (b"Vary", b"Accept")), body=as_json)

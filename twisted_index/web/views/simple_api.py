@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -13,9 +13,13 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import NotFound, NotReady, OutOfResources, Unavailable
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, document_format, simple_format
-from twisted_index.interfaces import Action, StreamingContent
+from twisted_index.interfaces import Action, IProblemSource, StreamingContent
+from twisted_index.metrics.wanted import Askers
 from twisted_index.simple.html_writer import write_file_list
+from twisted_index.simple.interpreters import offers_of
+from twisted_index.simple.model import ProjectPage
 from twisted_index.web.requests.context import redirect
+from twisted_index.web.requests.user_agent import interpreter_of
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.in_progress import cache_status_field, wait_until_sendable
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, UNSHARED, Response
@@ -38,7 +42,9 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import ISource, Snapshot
-    from twisted_index.simple.model import ProjectList, ProjectPage
+    from twisted_index.metrics.wanted import WantedProjects
+    from twisted_index.simple.interpreters import Offers
+    from twisted_index.simple.model import ProjectList
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.requests.context import RequestContext
@@ -68,6 +74,7 @@ class SimpleApiViews:
         common_headers: Fields of every response.
         worker: Threads that write large pages; without it the reactor thread writes them.
         page_cache: Bytes of rendered pages to cache.
+        wanted: Remembers what installers could not get.
         clock: Measures how long a client has waited; the site's by default.
         accepts_uploads: Whether files can be published.
     """
@@ -83,12 +90,14 @@ class SimpleApiViews:
         common_headers: Headers,
         worker: IThreadRunner | None,
         page_cache: int,
+        wanted: WantedProjects,
         clock: IReactorTime | None = None,
         accepts_uploads: bool = False,
     ) -> None:
         self._source = source
         self._accepts_uploads = accepts_uploads
         self._clock = clock
+        self._wanted = wanted
         self._authorizer = authorizer
         self._client_info = client_info
         self._public_url = public_url
@@ -97,7 +106,9 @@ class SimpleApiViews:
         self.pages = ResponseCache(page_cache, common_headers)
         self.absent = ResponseCache(_ABSENT_BYTES, common_headers)
         self.files = SmallFileCache(common_headers)
-        self._renderings: SingleFlight[tuple[str, Representation, int], Response] = SingleFlight(monotonic)
+        self._renderings: SingleFlight[tuple[str, Representation, int], tuple[Response, Offers | None]] = (
+            SingleFlight(monotonic)
+        )
 
     async def _read_names(self, context: RequestContext) -> Snapshot[ProjectList]:
         """Get the list of projects that the client may read."""
@@ -132,6 +143,7 @@ class SimpleApiViews:
         """Respond with the page of one project."""
         form, key = context.representation, page_key(context.route.project, context.index)
         if (ready := self.pages.get(key, form)) is not None:
+            self._notice(context, ready.askers)
             return ready.response
         snapshot = await self._read_page(context)
         if snapshot.value is None:
@@ -141,14 +153,24 @@ class SimpleApiViews:
         size = len(snapshot.value.files)
         if self._absolute_urls and self._public_url is None and form.format is Format.JSON:
             write = self._write_for(context, snapshot.value)
+            self._notice(context, Askers(offers_of(snapshot.value)))
             return _with_cache_status(await self._render(write, size), snapshot.cache_status)
-        return await self._prepare(form, key, snapshot, self._write_page, size)
+        response = await self._prepare(form, key, snapshot, self._write_page, size)
+        self._notice(context, self.pages.askers(key))
+        return response
+
+    def _notice(self, context: RequestContext, askers: Askers | None) -> None:
+        """Count what an installer may not be able to use; the fast path does so for its responses."""
+        interpreter = interpreter_of(header(context.request, b"User-Agent"))
+        if interpreter is not None and askers is not None:
+            self._wanted.notice(context.route.project, interpreter, askers, time())
 
     def _prepare_absence(self, context: RequestContext, key: str, snapshot: Snapshot[Any]) -> Response:
         message = f"There is no project {context.route.project} here. {snapshot.absence}".rstrip()
         response = message_response(404, message, context.accept)
         cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
         self.absent.put(key, snapshot, document_format(context.accept).name, cached)
+        self._notice(context, self.absent.askers(key))
         return _with_cache_status(response, snapshot.cache_status)
 
     def _write_page(self, page: ProjectPage, form: Representation) -> Response:
@@ -181,17 +203,19 @@ class SimpleApiViews:
         response = self.pages.revalidate(key, snapshot, form)
         if response is None:
             # One rendering for all requests that wait for it. While it runs, no other page has this id.
-            response = await self._renderings.run(
-                (key, form, id(snapshot.value)),
-                lambda: self._render(lambda: write(snapshot.value, form), size),
+            page: Any = snapshot.value
+            offers = offers_of if isinstance(page, ProjectPage) else _no_offers
+            response, offered = await self._renderings.run(
+                (key, form, id(page)),
+                lambda: self._render(lambda: (write(page, form), offers(page)), size),
             )
             # Whatever the Cache-Status of this response, the next one is a hit.
             cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
-            self.pages.put(key, snapshot, form, cached)
+            self.pages.put(key, snapshot, form, cached, offered)
             response = _with_cache_status(response, snapshot.cache_status)
         return response
 
-    async def _render(self, write: Callable[[], Response], size: int) -> Response:
+    async def _render(self, write: Callable[[], T], size: int) -> T:
         """Write a page, in a thread if it is large."""
         return await self._worker.run(write) if self._worker is not None and size > _MANY else write()
 
@@ -277,8 +301,21 @@ class SimpleApiViews:
                 project_list,
                 self._public_url or self._client_info.url(context.request),
                 uploads=self._accepts_uploads,
+                left_out=self._left_out(context),
             ),
         )
+
+    def _left_out(self, context: RequestContext) -> int | None:
+        """Return how many files are known to be left out; None if the client may not see which."""
+        guard = self._authorizer
+        if not (guard.is_open or guard.permits(context.identity, Action.OPERATE)):
+            return None
+        source = IProblemSource(self._source, None)
+        return 0 if source is None else source.known_problems()
+
+
+def _no_offers(_page: object) -> None:
+    """Stand for the offers of a project list."""
 
 
 def _wants_bytes(request: Request) -> bool:

@@ -1,0 +1,41 @@
+"""The list of the pages for operators, as text, HTML and JSON."""
+
+from __future__ import annotations
+
+import json
+
+from twisted_index.web.responses.html_layout import render_page
+
+#: The pages for everyone, those for clients that may operate the index, and those for users.
+PUBLIC_PAGES = {"health": "whether every package folder can be read"}
+OPERATOR_PAGES = {
+    "problems": "files that are left out, why, and what to do",
+    "wanted": "what installers asked for and could not get",
+    "history": "who uploaded, yanked and deleted what",
+    "metrics": "numbers for Prometheus",
+}
+USER_PAGES = {"tokens": "the tokens that you have made"}
+_LOG_IN, _AS = "Log in", " as a user or token that may operate this index to see more."
+
+
+def write_operations(*, everything: bool, is_user: bool) -> tuple[bytes, bytes, bytes]:
+    """
+    Write the list.
+
+    Args:
+        everything: Whether the client may operate the index.
+        is_user: Whether it is a user who has logged in.
+
+    Returns:
+        JSON, HTML and text.
+    """
+    pages = {**PUBLIC_PAGES, **(OPERATOR_PAGES if everything else {}), **(USER_PAGES if is_user else {})}
+    as_json = json.dumps({"pages": pages}).encode("ascii") + b"\n"
+    items = "\n".join(
+        f'<tr><td><a href="{name}">{name}</a></td><td>{what}</td></tr>' for name, what in pages.items()
+    )
+    more = "" if everything else f'<p><a href="problems">{_LOG_IN}</a>{_AS}</p>\n'
+    as_html = render_page("Operations", f"<h1>Operations</h1>\n<table>\n{items}\n</table>\n{more}")
+    lines = [f"{name:10}{what}" for name, what in pages.items()]
+    text = "\n".join([*lines, *([] if everything else [_LOG_IN + _AS]), ""])
+    return as_json, as_html, text.encode("ascii")

@@ -1,0 +1,79 @@
+"""What installers asked for and could not get, as text, HTML and JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from html import escape
+from typing import TYPE_CHECKING
+
+from twisted_index.metrics.wanted import Lack, summary
+from twisted_index.simple.formatting import format_upload_time
+from twisted_index.web.responses.html_layout import render_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted_index.metrics.wanted import WantedProject
+
+_EMPTY = "Every installer found what it asked for."
+_NOTE = "Counted since the server started."
+
+
+def write_wanted_text(projects: Sequence[WantedProject]) -> bytes:
+    """Write a line for each project."""
+    lines = [f"{_minute(each)}  {each.name}: {_requests(each)}; {_reason(each)}" for each in projects]
+    return "\n".join([*(lines or [_EMPTY]), _NOTE, ""]).encode("utf-8")
+
+
+def write_wanted_json(projects: Sequence[WantedProject]) -> bytes:
+    """Write JSON; times are as on project pages: `yyyy-mm-ddThh:mm:ssZ`."""
+    document = {
+        "wanted": [
+            {
+                "project": each.name,
+                "reason": each.lack.value,
+                "requests": each.requests,
+                "last": format_upload_time(_moment(each)),
+                "offers": each.offers,
+            }
+            for each in projects
+        ]
+    }
+    return json.dumps(document).encode("ascii") + b"\n"
+
+
+def write_wanted_page(projects: Sequence[WantedProject]) -> bytes:
+    """Write a table."""
+    heads = "".join(
+        f"<th>{head}</th>" for head in ("Last (UTC)", "Project", "Requests", "Why it got no file")
+    )
+    rows = "\n".join(map(_row, projects))
+    table = f"<table>\n<tr>{heads}</tr>\n{rows}\n</table>\n" if projects else f"<p>{_EMPTY}</p>\n"
+    return render_page("Wanted", f"<h1>Wanted</h1>\n{table}<p>{_NOTE}</p>\n")
+
+
+def _row(project: WantedProject) -> str:
+    time = f'<time datetime="{format_upload_time(_moment(project))}">{_minute(project)}</time>'
+    cells = (time, f"<code>{escape(project.name)}</code>", _requests(project), escape(_reason(project)))
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _requests(project: WantedProject) -> str:
+    """Name the interpreters with their requests; interpreters consist of safe characters."""
+    ordered = sorted(project.requests.items(), key=lambda item: -item[1])
+    return ", ".join(f"{number} × {name}" for name, number in ordered)
+
+
+def _reason(project: WantedProject) -> str:
+    if project.lack is Lack.ABSENT:
+        return "not here"
+    return f"no file fits; here: {summary(project.offers)}"
+
+
+def _moment(project: WantedProject) -> datetime:
+    return datetime.fromtimestamp(int(project.last), UTC)
+
+
+def _minute(project: WantedProject) -> str:
+    return f"{_moment(project):%Y-%m-%d %H:%M}"
