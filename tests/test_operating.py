@@ -18,11 +18,13 @@ from twisted.internet.task import Clock
 
 from tests.kit.handshake import shake_hands
 from twisted_index.backends.folder.source import FolderSource
+from twisted_index.backends.upstream.client import HTTPUpstream
 from twisted_index.backends.upstream.source import UpstreamSource
 from twisted_index.config.layers import load
 from twisted_index.events.webhooks import FileUploaded
 from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.metrics.exposition import Exposition
+from twisted_index.metrics.free_space import FreeSpace
 from twisted_index.tap import Options
 from twisted_index.testing import SynchronousRunner
 from twisted_index.tls.certificate import ServerCertificate
@@ -48,8 +50,11 @@ def told(tmp_path: Path) -> set[str]:
     both = tmp_path / "both.pem"
     trustme.CA().issue_cert("index.test").private_key_and_cert_chain_pem.write_to_path(both)
     certificate = ServerCertificate(TLSFiles(certificate=str(both), key=str(both)))
-    upstream = UpstreamSource([], reactor=Clock(), worker=SynchronousRunner())
-    exposition = Exposition(Counters(), [FolderSource(), upstream.counters, certificate])
+    worker = SynchronousRunner()
+    upstream = UpstreamSource([], reactor=Clock(), worker=worker)
+    remote = HTTPUpstream("https://index.example/", Clock(), worker=worker, environ={}, instance="a")
+    collectors = [FolderSource(), upstream.counters, remote, certificate, FreeSpace([], Clock())]
+    exposition = Exposition(Counters(), collectors)
     _type, page = exposition.write("", connections=0, projects=0, files=[certificate.status])
     return set(re.findall(r"^# TYPE (\w+)", page.decode(), re.MULTILINE))
 
@@ -61,10 +66,18 @@ def test_every_metric_is_described_and_every_described_one_is_told(told: set[str
 
 def test_rules_ask_for_nothing_that_is_not_told(told: set[str]):
     _scrape, rules = blocks("yaml")
-    asked = set(re.findall(r"\b(?:twisted_index|process)_[a-z_]+", rules))
+    names = re.findall(r"\b(?:twisted_index|process)_[a-z_]+", rules)
+    asked = {name.removesuffix("_bucket") for name in names}
     assert asked
     if Path("/proc/self/stat").exists():
         assert asked <= told
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_accepts_the_rules(tmp_path: Path):
+    _scrape, rules = blocks("yaml")
+    (tmp_path / "rules.yml").write_text(rules, encoding="utf-8")
+    subprocess.run(["promtool", "check", "rules", str(tmp_path / "rules.yml")], check=True, timeout=60)
 
 
 def test_every_outcome_of_an_upload_is_described():

@@ -16,9 +16,13 @@ class SimpleIndexError(Exception):
 
     Args:
         message: One or two whole sentences, safe to show to any client.
+
+    Attributes:
+        from_upstream: Whether an upstream was asked first, which may have taken its time; for the metrics.
     """
 
     status: ClassVar[int] = 500
+    from_upstream = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -424,6 +424,18 @@ class Upload:
     index: str = ""
 
 
+class ISpaceLimit(Interface):
+    """A store that knows how much space it has."""
+
+    def require_space(size: int) -> MaybeAwaitable[None]:
+        """
+        Check that there is room for a file of so many bytes.
+
+        Raises:
+            InsufficientStorage: There is not.
+        """
+
+
 class IStore(Interface):
     """
     Publishes and changes files.

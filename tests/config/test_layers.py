@@ -40,6 +40,7 @@ public-url = "https://example.org/prefix/"
 upload = true
 anonymous-upload = true
 max-upload = "1GB"
+min-free = "2GB"
 overwrite = ["*.dev*", "acme==1.*"]
 keep-prereleases = 5
 on-upload = "https://me:secret@example.org/hook?a=b"
@@ -158,6 +159,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             upload=True,
             anonymous_upload=True,
             max_upload=1_000_000_000,
+            min_free=2_000_000_000,
             overwrite=("*.dev*", "acme==1.*"),
             keep_prereleases=5,
             on_upload=("https://me:secret@example.org/hook?a=b",),

@@ -403,7 +403,7 @@ def test_half_a_pair_shows_in_health_and_log_until_it_is_whole(renewable: tuple[
     secure, pair = renewable
     whole = pair.key.read_bytes()
     pair.key.write_bytes(AUTHORITY.issue_cert("other.test").private_key_pem.bytes())
-    assert b"The TLS certificate cannot be used" in secure.get("/-/health")
+    assert b"The TLS certificate has a mistake or cannot be read" in secure.get("/-/health")
     assert b"twisted_index_certificate_not_after_seconds{" in secure.get("/-/metrics")
     assert f"does not belong to the certificate in {pair.certificate}" in secure.server.log
     pair.key.write_bytes(whole)

@@ -32,6 +32,7 @@ class ConfiguredServer:
         service._reactor = self._background.reactor
         self._background.call(service.startService, 20)
         (address,) = service.addresses
+        self.port = address.port
         self._connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=20)
 
     def _whole(self, text: str) -> str:
@@ -45,7 +46,8 @@ class ConfiguredServer:
             authorization = {} if user is None else {"Authorization": basic(*user.split(":"))}
             self._connection.request("GET", path, headers=authorization)
         else:
-            fields = {"Content-Type": "multipart/form-data; boundary=b"}
+            boundary = form[2:].partition(b"\r\n")[0].decode()
+            fields = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
             self._connection.request("POST", path, form, fields)
         answer = self._connection.getresponse()
         return answer.status, answer.read()

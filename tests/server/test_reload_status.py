@@ -92,7 +92,7 @@ def test_a_mistake_is_seen_at_once_and_its_correction_too(
     assert effect in row["reason"]
     assert "The file was last without a mistake at 2" in row["reason"]
     (warning,) = watched.warnings()
-    assert warning.endswith(f"{kind} cannot be used; see the list of problems.")
+    assert warning.endswith(f"{kind} has a mistake or cannot be read; see the list of problems.")
     file.write_text(whole)
     assert watched.warnings() == []
     assert watched.rows() == []

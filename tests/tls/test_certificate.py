@@ -108,7 +108,8 @@ def test_half_a_pair_leaves_the_one_before_in_force(files: Files, order: str, lo
         if number == 0:
             assert certificate.context() is before
             assert (
-                certificate.status.warning == "The TLS certificate cannot be used; see the list of problems."
+                certificate.status.warning
+                == "The TLS certificate has a mistake or cannot be read; see the list of problems."
             )
             assert "does not belong to" in texts(logged)[-1]
             assert "The previous certificate stays in use; it is valid until" in texts(logged)[-1]

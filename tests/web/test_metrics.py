@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.logger import globalLogPublisher
 
 from twisted_index.backends.upstream.counters import UpstreamCounters
-from twisted_index.metrics.counters import Counters, Outcome
+from twisted_index.metrics.counters import BOUNDS, KINDS, Counters, Kind, Outcome
 from twisted_index.metrics.exposition import CollectorGroup, Exposition
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -67,7 +67,7 @@ def names(numbers: Numbers) -> set[str]:
 def test_requests_are_counted_by_method_and_status_and_invented_methods_are_one():
     counters = Counters()
     for method, status in ((b"GET", 200), (b"GET", 200), (b"GET", 304), (b"BREW", 405), (b"SING", 405)):
-        counters.count(method, status, 10)
+        counters.count(method, status, 10, "other")
     numbers = as_text(Exposition(counters))
     assert of(numbers, "twisted_index_http_requests_total", method="GET", status="200") == 2
     assert of(numbers, "twisted_index_http_requests_total", method="GET", status="304") == 1
@@ -78,7 +78,7 @@ def test_requests_are_counted_by_method_and_status_and_invented_methods_are_one(
 def test_invented_methods_take_no_memory():
     counters = Counters()
     for number in range(1000):
-        counters.count(b"M%d" % number, 405, 0)
+        counters.count(b"M%d" % number, 405, 0, "other")
     assert len(counters.requests) == 1
 
 
@@ -98,7 +98,7 @@ def test_a_scrape_tells_what_holds_now():
     counters = Counters()
     exposition = Exposition(counters)
     assert of(as_text(exposition, projects=3), "twisted_index_projects") == 3
-    counters.count(b"GET", 200, 7)
+    counters.count(b"GET", 200, 7, "page")
     numbers = as_text(exposition, projects=4)
     assert of(numbers, "twisted_index_projects") == 4
     assert of(numbers, "twisted_index_http_connections") == 1
@@ -133,7 +133,7 @@ def test_without_a_proc_file_system_the_process_has_no_numbers(tmp_path: Path):
 
 def test_both_formats_tell_the_same_without_the_time_of_creation():
     counters = Counters()
-    counters.count(b"GET", 200, 7)
+    counters.count(b"GET", 200, 7, "page")
     exposition = Exposition(counters, [UpstreamCounters(page_hits=3)])
     media_type, page = exposition.write(OPENMETRICS, connections=1, projects=2)
     assert media_type.decode().startswith(OPENMETRICS)
@@ -245,6 +245,35 @@ def test_two_servers_of_one_program_have_their_own_numbers(monkeypatch: pytest.M
     monkeypatch.setattr(prometheus_client.REGISTRY, "collect", forbidden)
     one, other = Counters(), Counters()
     first, second = Exposition(one), Exposition(other)
-    one.count(b"GET", 200, 5)
+    one.count(b"GET", 200, 5, "page")
     assert of(as_text(first), "twisted_index_http_response_bytes_total") == 5
     assert of(as_text(second), "twisted_index_http_response_bytes_total") == 0
+
+
+def test_what_the_fast_path_answered_counts_as_the_shortest():
+    counters = Counters()
+    for _ in range(3):
+        counters.count(b"GET", 200, 7, "page")
+    counters.measure("page", 0.7)
+    numbers = as_text(Exposition(counters))
+    name = "twisted_index_http_request_duration_seconds"
+    assert of(numbers, f"{name}_bucket", route="page", le="0.005") == 2
+    assert of(numbers, f"{name}_bucket", route="page", le="0.5") == 2
+    assert of(numbers, f"{name}_bucket", route="page", le="2.5") == 3
+    assert of(numbers, f"{name}_count", route="page") == 3
+    assert of(numbers, f"{name}_sum", route="page") == 0.7
+
+
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.floats(0, 1e6)), max_size=20))
+def test_buckets_never_fall_and_end_with_the_count(durations: list[tuple[Kind, float]]):
+    counters = Counters()
+    for kind, seconds in durations:
+        counters.count(b"GET", 200, 0, kind)
+        counters.measure(kind, seconds)
+    numbers = as_text(Exposition(counters))
+    name = "twisted_index_http_request_duration_seconds"
+    for kind in KINDS:
+        bounds = (*map(str, BOUNDS), "+Inf")
+        values = [of(numbers, f"{name}_bucket", route=kind, le=bound) for bound in bounds]
+        assert values == sorted(values)
+        assert values[-1] == of(numbers, f"{name}_count", route=kind) == [k for k, _ in durations].count(kind)

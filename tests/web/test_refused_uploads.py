@@ -40,7 +40,9 @@ class Reactor(Clock):
 
 def test_an_observer_hears_of_a_refused_upload_whatever_it_does_then(tmp_path: Path):
     clock, hearing = Reactor(), Hearing()
-    settings = Settings(paths=(str(tmp_path),), uploads=UploadSettings(upload=True, anonymous_upload=True))
+    # The free space would be asked for in a thread.
+    uploads = UploadSettings(upload=True, anonymous_upload=True, min_free=0)
+    settings = Settings(paths=(str(tmp_path),), uploads=uploads)
     resource = build_components(settings, clock, observer=hearing).resource
     site = SiteInMemory(IndexSite(resource, reactor=clock), clock)
     # Empty, so that it is refused before anything is written by a thread.

@@ -132,6 +132,7 @@ class UploadSettings:
         upload: Whether uploads are accepted at all.
         anonymous_upload: Whether clients may upload without a user.
         max_upload: Bytes of a distribution file; 413 above it.
+        min_free: Bytes of the package folder's file system that an upload has to leave free; else 507.
         overwrite: Patterns (`fnmatch`) of versions whose files may be overwritten, matched against the
             version and against PROJECT==VERSION.
         keep_prereleases: After an upload, how many of the newest pre- and development releases of its project
@@ -148,6 +149,7 @@ class UploadSettings:
     max_upload: int = option(
         4_000_000_000, parsers.max_upload, "Largest file that is accepted. [default: 4GB]", UPLOADS
     )
+    min_free: int = setting(100_000_000, parsers.size)
     overwrite: tuple[str, ...] = option(
         (),
         parsers.single_word,

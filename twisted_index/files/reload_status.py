@@ -75,7 +75,9 @@ class ReloadStatus:
             _log.critical("{effect} {error}", effect=effect, error=error)
             self.report(f"{effect} {error}")
         self.error, self.effect = error, effect
-        self.warning = warning or f"The {self._kind} cannot be used; see the list of problems."
+        self.warning = (
+            warning or f"The {self._kind} has a mistake or cannot be read; see the list of problems."
+        )
 
 
 def _nothing(_sentence: str) -> None:

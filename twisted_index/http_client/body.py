@@ -66,6 +66,7 @@ class BoundedBody(Protocol, TimeoutMixin):
         is_delimited: Whether anything but the end of the connection marked the end of the body.
         limit: Bytes, both as they arrive and decoded; to be set before the body is read.
         on_finished: Called once, when the body has ended, failed or been cancelled.
+        on_broken: Called once if the body breaks off or stalls.
     """
 
     transport: Any
@@ -88,6 +89,7 @@ class BoundedBody(Protocol, TimeoutMixin):
         self.is_delimited = True
         self.limit = limit
         self.on_finished: Callable[[], None] = lambda: None
+        self.on_broken: Callable[[], None] = lambda: None
         self.gzipped = gzipped
         self._gunzip = BoundedGunzip(peer) if gzipped else None
         self._response = response
@@ -201,6 +203,7 @@ class BoundedBody(Protocol, TimeoutMixin):
         if self._ended:
             return
         if reason.check(PotentialDataLoss, ResponseDone) is None:
+            self.on_broken()
             self._end(
                 TruncatedBody(f"The {self._peer} closed the connection before the end of its response.")
             )
@@ -214,6 +217,7 @@ class BoundedBody(Protocol, TimeoutMixin):
 
     def timeoutConnection(self) -> None:
         """Abort the body: no byte has arrived for `idle` seconds."""
+        self.on_broken()
         self._fail(TruncatedBody(f"The {self._peer} stalled in the middle of its response."))
 
     def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:

@@ -18,7 +18,8 @@ from twisted_index.errors import BadGateway, LoopDetected, SimpleIndexError, Una
 from twisted_index.http_client.agent import BoundedAgent, UpstreamAgent
 from twisted_index.http_client.body import UNLIMITED
 from twisted_index.http_client.egress import AddressRefused
-from twisted_index.http_client.public_errors import proxy_error, public_error
+from twisted_index.http_client.outcomes import Outcomes
+from twisted_index.http_client.public_errors import failure_reason, proxy_error, public_error
 from twisted_index.http_client.retry import BUSY_STATUSES, Denied, TemporaryFailure, retry_after, retrying
 from twisted_index.http_client.tls import CHECKED, TLSOptions, Untrusted
 from twisted_index.http_client.urls import InvalidURL, is_downgrade, normalize_url, origin_of
@@ -76,6 +77,9 @@ class HTTPClient:
         wall: Returns seconds since the epoch.
         tls: See `TLSOptions`.
 
+    Attributes:
+        outcomes: What became of its requests.
+
     Raises:
         ConfigurationError: The environment cannot be used.
     """
@@ -121,6 +125,7 @@ class HTTPClient:
             credentials={} if credentials is None else {own_origin: credentials},
             via=via,
         )
+        self.outcomes = Outcomes()
         self._treq: Any = None
         self._requests = DeferredSemaphore(limits.parallel)
         self._streams = DeferredSemaphore(limits.files)
@@ -271,6 +276,7 @@ class HTTPClient:
             seconds = (self._limits.head if head is None else head) + self._limits.connect
             treq_response = await requesting.addTimeout(seconds, self._reactor, self._no_head)
         except AddressRefused:
+            self.outcomes.failed("forbidden")
             _log.warn(
                 "{own} redirects or links to {origin}, at a forbidden address",
                 own=self._own,
@@ -278,8 +284,13 @@ class HTTPClient:
             )
             raise BadGateway(f"The {self._peer} redirects or links to a forbidden address.") from None
         except Exception as error:
+            reason = failure_reason(error)
+            if reason is not None:
+                self.outcomes.failed(reason)
             raise self._failure(error, url) from None
         body: BoundedBody = treq_response.original.body
+        body.on_broken = lambda: self.outcomes.failed("body")
+        self.outcomes.responded(treq_response.code)
         return HTTPResponse(url, body.status, treq_response.headers, body)
 
     def _require_uncoded(self, response: HTTPResponse, coded: bool) -> HTTPResponse:

@@ -21,12 +21,30 @@ _CONNECTION_FAILURES = (
     OSError,
 )
 
+_CANCELLED = (CancelledError, connection_errors.ConnectingCancelledError)
+
 
 def proxy_error(response: str, peer: str, status: int = 0) -> SimpleIndexError:
     """Return the error for a proxy's response, given as text and status code (0 without one)."""
     hint = ": it requires a user and a password, or rejects those it received" if response == "407" else ""
     kind = TemporaryFailure if status in BUSY_STATUSES else BadGateway
     return kind(f"The proxy on the way to the {peer} responded with {response}{hint}.")
+
+
+def failure_reason(error: Exception) -> str | None:
+    """Return the reason of a failed request, see `Outcomes`; None if its caller has cancelled it."""
+    causes = [failure.value for failure in getattr(error, "reasons", ())] or [error]
+    if any(isinstance(cause, _CANCELLED) for cause in causes):
+        return None
+    if isinstance(error, ProxyRefused):
+        return "proxy"
+    if isinstance(error, UnicodeError) or tls_error(causes, "") is not None:
+        return "tls"
+    if isinstance(error, connection_errors.DNSLookupError):
+        return "name"
+    if isinstance(error, (TemporaryFailure, DeferredTimeoutError, connection_errors.TimeoutError)):
+        return "timeout"
+    return "connection" if any(isinstance(cause, _CONNECTION_FAILURES) for cause in causes) else "invalid"
 
 
 def public_error(error: Exception, peer: str, *, proxied: bool = False) -> Exception:
@@ -45,7 +63,7 @@ def public_error(error: Exception, peer: str, *, proxied: bool = False) -> Excep
         return error
     causes = [failure.value for failure in getattr(error, "reasons", ())] or [error]
     for cause in causes:
-        if isinstance(cause, (CancelledError, connection_errors.ConnectingCancelledError)):
+        if isinstance(cause, _CANCELLED):
             return CancelledError()
     if isinstance(error, ProxyRefused):
         return proxy_error(str(error), peer, error.status)

@@ -10,16 +10,25 @@ from __future__ import annotations
 import copy
 import platform
 import re
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
 from prometheus_client.exposition import choose_encoder
 from twisted.logger import Logger
 
+from twisted_index.metrics.counters import BOUNDS, KINDS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
     from prometheus_client.registry import Collector
@@ -178,9 +187,15 @@ class _Counted:
         counters = self._counters
         text = "Requests answered."
         requests = CounterMetricFamily("twisted_index_http_requests", text, labels=["method", "status"])
-        for (method, status), number in sorted(counters.requests.items()):
+        by_kind = Counter[str]()
+        by_status = Counter[tuple[bytes, int]]()
+        for (method, status, kind), number in counters.requests.items():
+            by_kind[kind] += number
+            by_status[method, status] += number
+        for (method, status), number in sorted(by_status.items()):
             requests.add_metric([method.decode("ascii"), str(status)], number)
         yield requests
+        yield self._durations(by_kind)
         text = "Bytes of response bodies that were sent."
         yield CounterMetricFamily("twisted_index_http_response_bytes", text, counters.body_bytes)
         text = "Uploads, by their outcome."
@@ -190,3 +205,21 @@ class _Counted:
         yield uploads
         text = "Bytes of uploaded files that were accepted."
         yield CounterMetricFamily("twisted_index_upload_bytes", text, counters.upload_bytes)
+
+    def _durations(self, requests: Mapping[str, int]) -> HistogramMetricFamily:
+        text = (
+            "Seconds from the first line of a request to the last byte of its response handed to the"
+            " transport. Responses of the fast path are not measured: they count as the shortest, and"
+            " add nothing to the sum."
+        )
+        histogram = HistogramMetricFamily(
+            "twisted_index_http_request_duration_seconds", text, labels=["route"]
+        )
+        bounds = (*map(str, BOUNDS), "+Inf")
+        for kind in KINDS:
+            durations = self._counters.durations[kind]
+            fast = requests.get(kind, 0) - sum(durations)
+            cumulated = accumulate((fast + durations[0], *durations[1:]))
+            buckets = list(zip(bounds, cumulated, strict=True))
+            histogram.add_metric([kind], buckets, self._counters.seconds[kind])
+        return histogram

@@ -27,6 +27,7 @@ from twisted_index.events.refusals import Refusals
 from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.interfaces import AuditAction, AuditEvent, IReloadsFiles
+from twisted_index.metrics.free_space import FreeSpace
 from twisted_index.web.resource import IndexResource
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class _Builder:
         self._observer = observer
         self._certificates = certificates
         self._reloader = reloader
-        self._collectors: list[Collector] = [*certificates]
+        self._collectors: list[Collector] = [*certificates, FreeSpace(_own_folders(settings), reactor)]
         # Outlives reloaded settings, or a change of them would give guesses a fresh start.
         self._throttle = LoginThrottle(reactor)
         self._audit_log: AuditLog | None = None
@@ -164,6 +165,7 @@ class _Builder:
             folder.paths,
             overwrite=settings.uploads.overwrite,
             keep_prereleases=settings.uploads.keep_prereleases,
+            min_free=settings.uploads.min_free,
             routed_away=routed_away(settings.upstreams, settings.paths),
         )
         store = FolderStore(
@@ -214,6 +216,7 @@ class _Builder:
             proxies=make_proxies(settings.access),
             collectors=self._collectors,
             instance=self._instance,
+            reactor=self._reactor,
             access=access,
             store=None if writing is None else writing.store,
             audit_log=audit_log,
@@ -269,7 +272,7 @@ class _Builder:
             offline=settings.offline,
             rebuilds=[remote.url for url, remote in zip(urls, remotes, strict=True) if url in rebuilds],
         )
-        self._collectors.append(source.counters)
+        self._collectors.extend((source.counters, *remotes))
         return source
 
     def _cache(self) -> DiskCache | None:
@@ -348,6 +351,7 @@ class _Reloadable:
         store = self.writing.blocking_store
         store.overwrite, store.routed_away = settings.uploads.overwrite, is_routed_away
         store.keep_prereleases = settings.uploads.keep_prereleases
+        store.min_free = settings.uploads.min_free
         self.resource.serve(source, access, settings.uploads)
         self.settings, self.source, self.access = settings, source, access
 
@@ -355,6 +359,12 @@ class _Reloadable:
 def _access_settings(settings: Settings) -> tuple[object, ...]:
     publishing = settings.uploads
     return settings.access, publishing.upload, publishing.anonymous_upload
+
+
+def _own_folders(settings: Settings) -> list[str]:
+    """Return the folders whose file systems the server writes to or reads from."""
+    cache = cache_folder(settings) if settings.upstreams.all_upstreams else None
+    return [path for path in (*settings.paths, settings.state, cache) if path is not None]
 
 
 def _resolve(word: str) -> tuple[str, ...]:

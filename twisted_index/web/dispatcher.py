@@ -37,6 +37,7 @@ from twisted_index.web.requests.routes import (
     collapse_slashes,
     has_empty_segments,
     is_upload_path,
+    kind_of,
     match_route,
 )
 from twisted_index.web.responses.error_pages import error_response
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from prometheus_client.registry import Collector
+    from twisted.internet.interfaces import IReactorTime
     from twisted.web.server import Request
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -100,6 +102,7 @@ class Environment:
     counters: Counters
     connections: Callable[[], int]
     files: Callable[[], Sequence[ReloadedFile]]
+    reactor: IReactorTime | None
     slots: UploadSlots
     on_uploaded: Callable[[FileUploaded], None] | None
     on_rejected: Callable[[str, str, str], None] | None
@@ -178,6 +181,7 @@ class Dispatcher:
             collectors=env.collectors,
             connections=env.connections,
             files=lambda: (*env.files(), *_files_of(access)),
+            reactor=env.reactor,
         )
         audit_log = AuditLogView(env.audit_log, guard)
         legacy_json = LegacyJsonViews(
@@ -274,6 +278,7 @@ class Dispatcher:
         return MethodNotAllowed(advice, self._allowed(segments))
 
     async def _call_view(self, request: Request, route: Route, method: bytes) -> Response:
+        request.kind = kind_of(route.endpoint, method)  # type: ignore[attr-defined]
         rule = self._rule(route.endpoint, method)
         action, view = rule.methods[method]
         if rule.subject is Subject.UPLOAD:
@@ -294,6 +299,8 @@ class Dispatcher:
         if not isinstance(reason, SimpleIndexError):
             raise error
         self._recorder.record(request, reason)
+        if reason.from_upstream:
+            request.kind = "upstream"  # type: ignore[attr-defined]
         response = error_response(reason, header(request, b"Accept"))
         return keep_private(response) if isinstance(reason, _ABOUT_RIGHTS) else response
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from prometheus_client.registry import Collector
+    from twisted.internet.interfaces import IReactorTime
     from twisted.web.server import Request
 
     from twisted_index.access.trusted_proxies import TrustedProxies
@@ -62,11 +63,13 @@ class IndexResource(Resource):
         refusals: Records refused logins, requests and uploads there; None records none.
         upload_settings: What may be uploaded; nothing by default.
         proxies: The proxies whose forwarded headers are trusted.
-        collectors: Collectors of prometheus_client whose metrics `/-/metrics` shows too.
+        collectors: Collectors of prometheus_client whose metrics `/-/metrics` shows too. A method
+            `measure` of one is called, and waited for, before its `collect`.
         on_uploaded: Called with each new file.
         on_rejected: Called with project, file name and reason of each rejected upload.
         instance: The pseudonym of this server in the Via field of its upstream requests. A request that
             carries it has come back in a loop and gets an error.
+        reactor: Bounds the time of a scrape of the metrics; None for no bound.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -96,6 +99,7 @@ class IndexResource(Resource):
         on_uploaded: Callable[[FileUploaded], None] | None = None,
         on_rejected: Callable[[str, str, str], None] | None = None,
         instance: str | None = None,
+        reactor: IReactorTime | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -120,6 +124,7 @@ class IndexResource(Resource):
             counters=self.counters,
             connections=lambda: self._connections(),
             files=lambda: self._files(),
+            reactor=reactor,
             slots=UploadSlots(PARALLEL_UPLOADS),
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,

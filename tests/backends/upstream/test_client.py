@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import socket
+import threading
 import zlib
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -998,3 +999,97 @@ def test_a_page_is_what_json_says(asking: Asking) -> None:
     asking.upstream.on(DEMO, page(json.dumps({"files": [], "versions": ["1.0"]}).encode()))
 
     assert asking.page().versions == ("1.0",)
+
+
+# -- What is counted
+
+
+def counted(remote: HTTPUpstream) -> dict[str, dict[str, float]]:
+    """Give the samples that are not 0, by the label that is not `upstream`."""
+    found: dict[str, dict[str, float]] = {}
+    for family in remote.collect():
+        for sample in family.samples:
+            (label,) = sample.labels.keys() - {"upstream"}
+            if sample.value:
+                found.setdefault(label, {})[sample.labels[label]] = sample.value
+    return found
+
+
+def test_responses_are_counted_by_status_with_those_to_repeated_requests(asking: Asking) -> None:
+    asking.upstream.on(DEMO, answer(503), answer(777), page(), answer(404))
+    remote = asking.remote()
+    with pytest.raises(BadGateway):
+        asking.page(remote)
+    asking.page(remote)
+    assert asking.page(remote) is None
+
+    # One 404 is that of the root, which is looked at when a page is denied.
+    assert counted(remote)["status"] == {"503": 1, "other": 1, "200": 1, "404": 2}
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("connection", b""),
+        ("connection", b"HTTP/1.1 200 OK\r\nContent-"),
+        ("invalid", b"SSH-2.0-OpenSSH\r\n\r\n"),
+        ("body", page(b'{"files": []}' + b" " * 100)[:-5]),
+    ],
+)
+def test_a_failure_is_counted_by_its_reason(asking: Asking, reason: str, said: bytes) -> None:
+    asking.upstream.on(DEMO, said)
+    remote = asking.remote(limits=ClientLimits(tries=1))
+    with pytest.raises(Unavailable):
+        asking.page(remote)
+
+    assert counted(remote)["reason"] == {reason: 1}
+
+
+@pytest.mark.parametrize(("reason", "said"), [("timeout", b""), ("body", page()[:-5])])
+def test_an_upstream_that_falls_silent_is_counted(asking: Asking, reason: str, said: bytes) -> None:
+    def silent(client: socket.socket, _: Asked) -> None:
+        client.sendall(said)
+        asking.upstream.wait()
+
+    asking.upstream.on(DEMO, silent)
+    remote = asking.remote(limits=ClientLimits(connect=0.1, head=0.1, idle=0.1, tries=1))
+    with pytest.raises(Unavailable):
+        asking.page(remote)
+
+    assert counted(remote)["reason"] == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "url"), [("connection", "http://127.0.0.1:1"), ("name", "http://no-such-host.invalid")]
+)
+def test_an_upstream_that_cannot_be_reached_is_counted(asking: Asking, reason: str, url: str) -> None:
+    remote = asking.remote(url, limits=ClientLimits(tries=1))
+    with pytest.raises(Unavailable):
+        asking.page(remote)
+
+    assert counted(remote)["reason"] == {reason: 1}
+
+
+def test_an_upstream_that_speaks_no_tls_is_counted(asking: Asking) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        remote = asking.remote(f"https://127.0.0.1:{listener.getsockname()[1]}", limits=ClientLimits(tries=1))
+
+        def refuse() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(Unavailable):
+            asking.page(remote)
+        thread.join(10)
+
+    assert counted(remote)["reason"] == {"tls": 1}
+
+
+def test_an_upstream_is_named_by_its_host_alone(asking: Asking) -> None:
+    remote = asking.remote("https://user:secret@index.example:8443/t0ken/simple")
+    names = {sample.labels["upstream"] for family in remote.collect() for sample in family.samples}
+    assert names == {"index.example:8443"}

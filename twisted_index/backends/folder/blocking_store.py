@@ -63,12 +63,14 @@ class BlockingStore:
         roots: Absolute paths, in order.
         overwrite: Patterns of versions whose files may be overwritten.
         keep_prereleases: How many pre-releases of a project to keep after an upload; None for all.
+        min_free: See the attribute.
         routed_away: Returns True for a normalized name that is routed to another source, so that a file
             published here would not be served.
         index: The name of the index that serves these folders, for the audit log; empty for the only one.
         now: Returns the current time, aware, in UTC.
 
     Attributes:
+        min_free: Bytes that an upload has to leave on the file system of the first root; may be replaced.
         overwrite: May be replaced; applies from the next change on.
         keep_prereleases: May be replaced; applies from the next upload on.
         routed_away: May be replaced; applies from the next change on.
@@ -80,11 +82,13 @@ class BlockingStore:
         *,
         overwrite: Sequence[str] = (),
         keep_prereleases: int | None = None,
+        min_free: int = 0,
         routed_away: Callable[[str], bool] = lambda _project: False,
         index: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reader = InventoryReader(roots)
+        self.min_free = min_free
         self.overwrite = tuple(overwrite)
         self.keep_prereleases = keep_prereleases
         self.routed_away = routed_away

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from zope.interface import implementer
 
 from twisted_index.files.anonymous_file import AnonymousFile, open_anonymous
+from twisted_index.files.free_space import require_space
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import ISpool
 
@@ -50,12 +51,19 @@ class Spool:
     Args:
         file: Receives the bytes; closed with the spool.
         worker: Threads that write and hash.
+        require_space: Called with the size of each batch before it is written; raises InsufficientStorage.
     """
 
-    def __init__(self, file: AnonymousFile, worker: IThreadRunner) -> None:
+    def __init__(
+        self,
+        file: AnonymousFile,
+        worker: IThreadRunner,
+        require_space: Callable[[int], None] = lambda _size: None,
+    ) -> None:
         self.file = file
         self.size = 0
         self._worker = worker
+        self._require_space = require_space
         # Pages need SHA-256; other digests are computed if the client has sent them.
         self._sha256 = hashlib.sha256()
         self._hashers: dict[str, Any] = {}
@@ -174,6 +182,7 @@ class Spool:
     # -- In threads
 
     def _write(self, pieces: list[bytes]) -> None:
+        self._require_space(sum(map(len, pieces)))
         with translate_os_errors():
             for piece in pieces:
                 self.file.write(piece)
@@ -203,12 +212,20 @@ class Spool:
         self._worker.run(self.file.close).addErrback(lambda _failure: self.file.close())
 
 
-def open_spool(root: bytes, worker: IThreadRunner) -> Spool:
+def open_spool(root: bytes, worker: IThreadRunner, min_free: int = 0) -> Spool:
     """
     Open a spool. Blocking.
+
+    Args:
+        root: The folder to publish in.
+        worker: Threads that write and hash.
+        min_free: Bytes that have to be left on its file system; 0 for no check.
 
     Raises:
         InsufficientStorage, Unavailable: The file cannot be created.
     """
     with translate_os_errors():
-        return Spool(open_anonymous(root), worker)
+        file = open_anonymous(root)
+    if not min_free:
+        return Spool(file, worker)
+    return Spool(file, worker, lambda size: require_space(root, size, min_free))

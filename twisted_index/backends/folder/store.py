@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,9 +25,10 @@ from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedRes
 from twisted_index.errors import BadRequest, NotFound, NotReady, SimpleIndexError, Unavailable
 from twisted_index.events.origin import EventOrigin, remember_origin, stamp_origin
 from twisted_index.files.anonymous_file import sweep
+from twisted_index.files.free_space import require_space
 from twisted_index.files.locks import LockHeld
 from twisted_index.files.os_errors import translate_os_errors
-from twisted_index.interfaces import IStore, StreamingContent
+from twisted_index.interfaces import ISpaceLimit, IStore, StreamingContent
 from twisted_index.simple.names import InvalidFilename, is_prerelease, parse_filename, public_version
 from twisted_index.simple.retention import StoredFile, superseded
 
@@ -47,7 +48,7 @@ T = TypeVar("T")
 _log = Logger()
 
 
-@implementer(IStore)
+@implementer(IStore, ISpaceLimit)
 class FolderStore:
     """
     Publishes into the first folder of a source, and changes files in all of them.
@@ -100,8 +101,15 @@ class FolderStore:
                 # Cancelled by the caller meanwhile, and nothing else would close it.
                 opened.close()
 
-        self._worker.run(open_spool, self._editor.root, self._worker).addBoth(deliver)
+        editor = self._editor
+        self._worker.run(open_spool, editor.root, self._worker, editor.min_free).addBoth(deliver)
         return waiter
+
+    def require_space(self, size: int) -> Deferred[None]:
+        """See `ISpaceLimit`."""
+        if not self._editor.min_free:
+            return succeed(None)
+        return self._worker.run(require_space, self._editor.root, size, self._editor.min_free)
 
     def publish(self, upload: Upload) -> Deferred[bool]:
         """See `IStore`. Cancelling the Deferred does not stop the change."""

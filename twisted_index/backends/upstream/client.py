@@ -37,7 +37,9 @@ from twisted_index.http_semantics.ranges import (
 from twisted_index.interfaces import ILifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
 
     from twisted_index.backends.upstream.remote import NotModified, RemoteFile, RemotePage, ResponseStream
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -130,6 +132,26 @@ class HTTPUpstream:
         return self._client.with_timeout(
             read_remote_metadata(self.fetch, file, limit, self._worker), _TIMEOUT
         )
+
+    # -- Collector
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, see `prometheus_client.registry.Collector`."""
+        from prometheus_client.core import CounterMetricFamily
+
+        # The path of a URL may contain a secret, as the user part does.
+        name, outcomes = origin_of(self.url).authority, self._client.outcomes
+        text = "Responses of upstreams, also those to repeated requests and redirects."
+        responses = CounterMetricFamily(
+            "twisted_index_upstream_responses", text, labels=["upstream", "status"]
+        )
+        text = "Requests to upstreams without a response, or without the whole of it."
+        failures = CounterMetricFamily("twisted_index_upstream_failures", text, labels=["upstream", "reason"])
+        for status, number in outcomes.responses.items():
+            responses.add_metric([name, status], number)
+        for reason, number in outcomes.failures.items():
+            failures.add_metric([name, reason], number)
+        yield from (responses, failures)
 
     # -- ILifecycle
 

@@ -169,6 +169,7 @@ class PageCache:
         try:
             return await wait_at_most(self._reactor, remaining, fetching, lambda: "The upstream is slow.")
         except SimpleIndexError as error:
+            error.from_upstream = True
             if old is None:
                 raise
             self._counters.page_stale += 1

@@ -22,6 +22,7 @@ from twisted_index.backends.upstream.page_freshness import CacheTimes
 from twisted_index.backends.upstream.sidecars import UpstreamSidecars
 from twisted_index.concurrency.deadline import FILE_DEADLINE
 from twisted_index.concurrency.thread_pool import ThreadPool
+from twisted_index.errors import SimpleIndexError
 from twisted_index.interfaces import ILifecycle, IProblemSource, ISource, ProblemReport, Snapshot
 from twisted_index.simple.model import ProjectList
 
@@ -289,9 +290,13 @@ class UpstreamSource:
         if found is None or filename not in found.state.files:
             return None
         request = self._file_request(project, filename, found)
-        if sidecar is None:
-            return await self._files.open(request)
-        return await self._sidecars.open(request, sidecar)
+        try:
+            if sidecar is None:
+                return await self._files.open(request)
+            return await self._sidecars.open(request, sidecar)
+        except SimpleIndexError as error:
+            error.from_upstream = True
+            raise
 
     def _file_request(self, project: str, filename: str, found: _FoundPage) -> FileRequest:
         pages, state = found.pages, found.state

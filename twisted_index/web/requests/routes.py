@@ -14,7 +14,9 @@ from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from twisted_index.metrics.counters import Kind
 
 
 class Endpoint(enum.Enum):
@@ -72,6 +74,19 @@ class Route(NamedTuple):
 
 NO_ROUTE = Route(Endpoint.NO_ROUTE)
 
+#: What requests for these endpoints are counted as, if they only read.
+_KINDS: Mapping[Endpoint, Kind] = {
+    Endpoint.FRONT: "list",
+    Endpoint.PROJECT_LIST: "list",
+    Endpoint.ALL_FILES: "list",
+    Endpoint.PROJECT_PAGE: "page",
+    Endpoint.BARE_PROJECT: "page",
+    Endpoint.LEGACY_PROJECT: "page",
+    Endpoint.LEGACY_RELEASE: "page",
+    Endpoint.FILE: "file",
+    Endpoint.FIND_FILE: "file",
+}
+
 #: Below "-", which is no valid project name.
 _RESERVED = {
     "health": Endpoint.HEALTH,
@@ -87,6 +102,13 @@ _RESERVED = {
 UPLOAD_PATHS: tuple[list[bytes], ...] = ([b""], [b"legacy"], [b"legacy", b""], [b"simple"], [b"simple", b""])
 #: What a segment may contain as it is, besides letters and digits (RFC 3986 section 3.3).
 _PLAIN = "!$&'()*+,;=:@"
+
+
+def kind_of(endpoint: Endpoint, method: bytes) -> Kind:
+    """Return what a request is counted as; HEAD comes as GET."""
+    if endpoint is Endpoint.UPLOAD:
+        return "upload"
+    return _KINDS.get(endpoint, "other") if method == b"GET" else "other"
 
 
 def has_empty_segments(segments: Sequence[bytes]) -> bool:

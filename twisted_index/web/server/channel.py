@@ -13,7 +13,7 @@ import math
 import struct
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from twisted.internet.protocol import connectionDone
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from twisted.web.http import Request
 
     from twisted_index.config.settings import Limits
+    from twisted_index.metrics.counters import Kind
     from twisted_index.web.responses.response import Headers
     from twisted_index.web.server.fast_path import FastPath
 
@@ -52,7 +53,7 @@ class ChannelSite(Protocol):
     fast_path: FastPath | None
     under_pressure: bool
     stopping: bool
-    count: Callable[[bytes, int, int], None]
+    count: Callable[[bytes, int, int, Kind | Literal[""]], None]
 
     def note_stalled(self, channel: IndexChannel) -> None:
         """Log that a client read nothing of its response."""
@@ -179,7 +180,7 @@ class IndexChannel(TwistedHTTPChannel):
             b"%sConnection: close\r\n\r\n%s"
             % (status, reason_phrase(status).encode("ascii"), len(body), always, body)
         )
-        self.factory.count(b"other", status, len(body))
+        self.factory.count(b"other", status, len(body), "")
         self._cancel_deadline()
         self.loseConnection()
 

@@ -125,7 +125,7 @@ class FastPath:
                 return False
             status, size, whole = made
         channel.send_now(whole, now)
-        self._count(head.method, status, size)
+        self._count(head.method, status, size, head.kind)
         interpreter = head.interpreter
         if interpreter is not None and askers is not None:
             # What `notice` does; nearly always without a call.

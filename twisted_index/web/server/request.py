@@ -21,6 +21,7 @@ from twisted_index.web.uploads.body_stream import BodyStream
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
+    from twisted_index.metrics.counters import Kind
     from twisted_index.web.responses.response import Response
     from twisted_index.web.uploads.receiver import Receiver
     from twisted_index.web.uploads.view import UploadView
@@ -38,6 +39,8 @@ class IndexRequest(Request):
 
     channel: Any
     began = 0.0
+    #: What it is counted as; the dispatcher sets it.
+    kind: Kind = "other"
     #: The Content-Length of the body; None without one.
     body_length: int | None = None
     #: Receives the body of an upload; None for other requests.
@@ -47,6 +50,11 @@ class IndexRequest(Request):
     _expects_continue = False
     _early_response: IDelayedCall | None = None
     _deadline: IDelayedCall | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: When its first line was received.
+        self.arrived = self._now()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Start the clock of the log, and keep Twisted from parsing a form."""
@@ -157,6 +165,7 @@ class IndexRequest(Request):
             resume=producer.resumeProducing,
             on_stalled=stalled,
         )
+        self.kind = "upload"
         self.receiver = uploads.start(self, self._body, self._refuse, misplaced)
         self.notifyFinish().addBoth(self._end_upload)
         self.receiver.start()

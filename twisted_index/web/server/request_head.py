@@ -21,6 +21,7 @@ from twisted_index.web.responses.response_cache import negotiate_representation,
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from twisted_index.metrics.counters import Kind
     from twisted_index.simple.interpreters import Interpreter
     from twisted_index.web.responses.response_cache import Representation
     from twisted_index.web.server.log_formats import LogFormat
@@ -100,6 +101,7 @@ class RequestHead:
             `/simple/` or `/simple/NAME/`.
         project: The normalized name of the project whose page or file the path names; empty for any other
             path.
+        kind: What is counted.
         logged: The request line, as the access log has it.
         is_plain_get: Whether it is a GET without a precondition, on a connection that goes on.
         interpreter: What an installer asks for a project page for; None for anything else.
@@ -110,6 +112,7 @@ class RequestHead:
     page: str | None
     project: str
     fields: HeadFields
+    kind: Kind
     logged: str
     is_plain_get: bool
     interpreter: Interpreter | None
@@ -161,8 +164,9 @@ class HeadParser:
         logged = self._log_format.request(match[1], match[2], b"HTTP/1.1")
         page = _page_of(match[2])
         project = _project_of(match[2]) if page is None else page
+        kind: Kind = "file" if page is None else "page" if page else "list"
         interpreter = fields.interpreter if page else None
-        return RequestHead(match[1], match[2], page, project, fields, logged, is_plain_get, interpreter)
+        return RequestHead(match[1], match[2], page, project, fields, kind, logged, is_plain_get, interpreter)
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:
         fields = self._fields.get(rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twisted.web.resource import IResource
 
     from twisted_index.errors import SimpleIndexError
+    from twisted_index.metrics.counters import Kind
     from twisted_index.web.server.access_log import AccessLog
     from twisted_index.web.uploads.view import UploadView
 
@@ -95,8 +96,9 @@ class IndexSite(Site):
             self.uploads.slots.set_limit(most // 2)
         index = self._index = resource if isinstance(resource, IndexResource) else None
         counters = Counters() if index is None else index.counters
-        #: Counts a response by method, status and bytes sent.
-        self.count: Callable[[bytes, int, int], None] = counters.count
+        self._measure = counters.measure
+        #: Counts a response by method, status, bytes sent and kind.
+        self.count: Callable[[bytes, int, int, Kind | Literal[""]], None] = counters.count
         #: Fields of every response, also of those sent before there is a request.
         self.common_headers = () if index is None else index.common_headers
         self._client_info = None if index is None else index.client_info
@@ -249,7 +251,9 @@ class IndexSite(Site):
 
     def log(self, request: Any, *, aborted: bool = False) -> None:
         """Count a request, and write it to the access log."""
-        self.count(request.method, request.code, request.sentLength or 0)
+        kind = _kind_of(request)
+        self.count(request.method, request.code, request.sentLength or 0, kind)
+        self._measure(kind, self.reactor.seconds() - request.arrived)
         if self._access_log is not None:
             client = None
             if self._client_info is not None:
@@ -264,3 +268,11 @@ class IndexSite(Site):
 
     def stopFactory(self) -> None:
         """Stop nothing."""
+
+
+def _kind_of(request: Any) -> Kind:
+    """Return what a request is counted as: its route, unless an upstream was requested for it."""
+    status = request.responseHeaders.getRawHeaders(b"Cache-Status") or ()
+    waited = any(b"; fwd=" in value for value in status)
+    kind: Kind = request.kind
+    return "upstream" if waited and kind in ("page", "file") else kind

@@ -13,9 +13,10 @@ from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred, succeed
 
+from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import ContentTooLarge, Forbidden, SimpleIndexError
 from twisted_index.events.webhooks import FileUploaded
-from twisted_index.interfaces import Action
+from twisted_index.interfaces import Action, ISpaceLimit
 from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.web.requests.context import MAX_SMALL_BODY
 from twisted_index.web.requests.method_advice import UPLOADS_ARE_OFF, is_form
@@ -174,17 +175,20 @@ class UploadView:
             # `remove_pkg` of pypiserver clients is a form without a file, with any Content-Type.
             check_action(action)
         boundary = parse_boundary(kind)
-        self._check_length(header(request, b"Content-Length"))
+        await self._check_length(header(request, b"Content-Length") or b"")
         release_slot = self.slots.acquire()
         admitted: Callable[[], None] | None = getattr(request, "on_admitted", None)
         if admitted is not None:
             admitted()
         return Admission(identity, boundary, release_slot)
 
-    def _check_length(self, length: bytes | None) -> None:
-        most = self.settings.max_upload
-        if length is not None and length.isdigit() and int(length) > most + MAX_FORM_OVERHEAD:
+    async def _check_length(self, field: bytes) -> None:
+        most, length = self.settings.max_upload, int(field) if field.isdigit() else 0
+        if length > most + MAX_FORM_OVERHEAD:
             raise ContentTooLarge(too_large(most))
+        limit = ISpaceLimit(self._store, None)
+        if limit is not None:
+            await result_of(limit.require_space, length)
 
 
 def _new_file(published: Published) -> FileUploaded:

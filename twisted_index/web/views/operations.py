@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as TookTooLong
+
 from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
 from twisted_index.interfaces import Action, IProblemSource, Problem, ProblemReport
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from prometheus_client.registry import Collector
+    from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.files.reload_status import ReloadedFile, ReloadStatus
     from twisted_index.interfaces import ISource
@@ -31,6 +37,9 @@ if TYPE_CHECKING:
     from twisted_index.metrics.wanted import WantedProject
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
+
+#: Seconds that a scrape waits for the list of projects; Prometheus waits 10 in all.
+_LIST_TIMEOUT = 5.0
 
 
 class OperationsViews:
@@ -41,9 +50,10 @@ class OperationsViews:
         source: Provides the projects.
         authorizer: Checks what a client may see.
         counters: The counters of the server.
-        collectors: Collect metrics besides the counters.
+        collectors: Collect metrics besides the counters; one with a method `measure` is waited for first.
         connections: Returns the number of open connections.
         files: Returns the files that are read again when they change.
+        reactor: Bounds the time of a scrape; None for no bound.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class OperationsViews:
         collectors: Sequence[Collector] = (),
         connections: Callable[[], int],
         files: Callable[[], Sequence[ReloadedFile]] = tuple,
+        reactor: IReactorTime | None = None,
     ) -> None:
         self._source = source
         self._authorizer = authorizer
@@ -62,6 +73,9 @@ class OperationsViews:
         self._collectors = collectors
         self._connections = connections
         self._files = files
+        self._reactor = reactor
+        seconds = time.monotonic if reactor is None else reactor.seconds
+        self._listing = SingleFlight[None, tuple[str, ...]](seconds)
 
     async def health(self, _context: RequestContext) -> Response:
         """Respond with 200 while every package folder can be read, else with 503."""
@@ -113,8 +127,7 @@ class OperationsViews:
     async def _read_files(self) -> list[ReloadStatus]:
         """Read the files that have changed, and return the status of each."""
         files = self._files()
-        for file in files:
-            await result_of(file.check)
+        await gatherResults([Deferred.fromCoroutine(result_of(file.check)) for file in files])
         return [file.status for file in files]
 
     @cached_property
@@ -125,19 +138,29 @@ class OperationsViews:
         return Exposition(self._counters, self._collectors)
 
     async def _names(self) -> tuple[str, ...] | None:
-        """Return the names of the projects; None if they are not known now."""
+        """Return the names of the projects; None if they are not known now, or not in time."""
+        listing = self._listing.run(None, self._list_projects)
+        if self._reactor is not None:
+            listing.addTimeout(_LIST_TIMEOUT, self._reactor)
         try:
-            return (await result_of(self._source.project_list)).value.names
-        except SimpleIndexError:
+            return await listing
+        except (SimpleIndexError, TookTooLong):
             return None
+
+    async def _list_projects(self) -> tuple[str, ...]:
+        return (await result_of(self._source.project_list)).value.names
 
     async def metrics(self, context: RequestContext) -> Response:
         """Respond with the metrics, as Prometheus reads them."""
         names = await self._names()
+        for collector in self._collectors:
+            measure = getattr(collector, "measure", None)
+            if measure is not None:
+                await result_of(measure)
         media_type, body = self._exposition.write(
             (context.accept or b"").decode("latin-1"),
             connections=self._connections(),
-            # An unreadable folder leaves a gap in this metric only.
+            # A folder that is unreadable, or does not answer, leaves a gap in this metric only.
             projects=None if names is None else len(names),
             files=await self._read_files(),
         )
