@@ -53,6 +53,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     for name in ("demo", "acme", "mujoco", "attrs"):
         make_wheel(name, "1.0").write_to(folder)
+    make_wheel("demo", "1.1").write_to(folder)
+    make_wheel("torch", "2.10.0.dev1").write_to(folder)
     make_sdist("acme", "1.0").write_to(folder)
     for path in folder.iterdir():
         os.utime(path, (_OLD, _OLD))

@@ -11,6 +11,8 @@ from __future__ import annotations
 #: In all documents: what a reader replaces, and what keeps a test on this machine and in its folder.
 EVERYWHERE = {
     "HOST:8080": "127.0.0.1:{port}",
+    "8080": "{port}",
+    "https://HOST/": "http://127.0.0.1:{port}/",
     "8443:certificate": "{tls}:interface=127.0.0.1:certificate",
     "curl -u alice ": "curl --fail -u alice:secret ",  # asks for the password, and ends well after a 403
     " python -m pytest": " python -m pytest --collect-only -q tests/simple",  # this test is one of them
@@ -20,6 +22,8 @@ EVERYWHERE = {
 
 #: In one document.
 INSTEAD = {
+    # The README's installation is complete; this one is resolved, which takes a tenth of the time.
+    "docs/contributing.md": {"pip install -e": "pip install --dry-run -e"},
     "README.md": {" NAME": " demo"},
     "docs/moving.md": {
         "pypi-server run -p 8080": "pypi-server run -i 127.0.0.1 -p {port}",
@@ -29,8 +33,13 @@ INSTEAD = {
     "docs/publishing.md": {"@FILE": "@dist/acme-1.0.tar.gz"},
 }
 
+_SERVICE = (
+    "'path = \"{root}/srv/packages\"' 'state = \"{root}/var/lib/twisted-index\"' 'upstream = \"pip\"'"
+    " 'access-log = \"{root}/var/log/twisted-index/access.log\"'"
+)
+
 #: What the prose around a command says, or takes for granted: typed before it.
-BEFORE = {
+BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
     "README.md": {
         "pip install --index-url": "cp {made}/demo-1.0-py3-none-any.whl packages/",
     },
@@ -47,17 +56,37 @@ BEFORE = {
         "wget": "rm -r packages",
     },
     "docs/operating.md": {
+        # With the file that the document shows.
+        "/opt/twisted-index/bin/twisted-index token": "cp {made}/acme-* {root}/srv/packages/"
+        " && sed -n '/^# .etc.twisted-index.toml/,/^```$/p' docs/operating.md | grep -v '^```$'"
+        " | sed 's,= \"/,= \"{root}/,;s,:/etc,:{root}/etc,' >{root}/etc/twisted-index.toml",
         "twisted-index serve packages --listen https:": "mkdir -p packages",
     },
     "docs/publishing.md": {
         "printf": "mkdir packages",
-        "TWINE_USERNAME": "twisted-index token create upload --upload 'acme*' --expires 90d"
-        " && mkdir dist && cp {made}/acme-* dist/",
+        "twine upload": (
+            "mkdir dist && cp {made}/acme-* dist/",
+            "twisted-index serve packages --upload --anonymous-upload",
+        ),
+        "twisted-index token create": "twisted-index serve packages --upload --auth htpasswd:users.htpasswd",
+        "TWINE_USERNAME": "twisted-index token create upload --upload 'acme*' --expires 90d",
+        "uv publish --trusted": "export UV_PUBLISH_USERNAME=alice UV_PUBLISH_PASSWORD=secret",
+        "twisted-index prune --path packages --keep 5 torch": "cp {made}/torch-* packages/",
     },
     "docs/upstream.md": {
         "twistd -n simpleindex": "mkdir packages",
         "twisted-index prefetch --index-url": "printf 'mujoco\\ndemo\\n' >requirements.txt",
         "twisted-index prefetch --config": "echo 'upstream = \"pip\"' >index.toml",
+        # The service, from which both releases were fetched, before one of them is denied.
+        "twisted-index refresh --config": (
+            f"printf '%s\\n' {_SERVICE} >{{root}}/etc/twisted-index.toml",
+            "twisted-index serve --config {root}/etc/twisted-index.toml",
+            "for version in 1.0 1.1; do curl --fail --remote-name"
+            " http://127.0.0.1:{port}/simple/demo/demo-$version-py3-none-any.whl || exit; done",
+            "grep -A2 '^..upstream-deny' docs/upstream.md | tail -n 3 >>{root}/etc/twisted-index.toml",
+            "while curl http://127.0.0.1:{port}/simple/demo/ | grep demo-1.1; do sleep 0.1; done",
+            "! curl --fail http://127.0.0.1:{port}/simple/demo/demo-1.1-py3-none-any.whl",
+        ),
     },
 }
 
@@ -71,6 +100,10 @@ _LISTED = "curl --fail http://127.0.0.1:{port}/simple/acme/ | grep acme-1.0.tar.
 
 #: What has to work once a command was typed.
 AFTER = {
+    "docs/upstream.md": {
+        "zgrep": "sed -i '/upstream-deny/,$d' {root}/etc/twisted-index.toml &&"
+        " until curl http://127.0.0.1:{port}/simple/demo/ | grep demo-1.1; do sleep 0.1; done",
+    },
     "docs/moving.md": {
         "pypi-server run": _CLIENTS,
         "twistd -n simpleindex -p 8080": _CLIENTS,
@@ -90,6 +123,7 @@ _STEP = "needs a running step-ca"
 
 #: What is not typed, and why.
 NOT_TYPED = {
+    "docs/contributing.md": {"python -m pytest": "was not installed by the command before it"},
     "docs/moving.md": {
         "devpi-export": "needs a devpi with packages; what it writes is laid out for the next command"
     },

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 #: One command: an installation from the network is the longest.
-SECONDS = 300.0
+SECONDS = 180.0
 STOP_SECONDS = 20.0
 
 #: Commands that do not come back, wherever they stand in a line.

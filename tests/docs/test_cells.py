@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,14 +27,15 @@ TABLES = (
 #: What is typed otherwise. A server runs beside all cells at `{port}`; `{other}` and `{tls}` are free.
 INSTEAD = {
     "HOST:8080": "127.0.0.1:{port}",
-    "tcp:9000": "tcp:{other}",
-    "tcp:8080": "tcp:{other}",
-    "-p 9000": "-p {other}",
-    "-p 8080": "-p {other}",
+    "https://HOST/": "http://127.0.0.1:{port}/",
+    "--access-log FILE": "--access-log access.log",
+    "9000": "{other}",
+    "8080": "{other}",
     "8443:certificate=FILE:key=FILE": "{tls}:certificate=both.pem:key=both.pem",
     "--upstream URL": "--upstream http://127.0.0.1:{port}/simple/",
     "curl -u alice ": "curl --fail -u alice:secret ",
     "reason=…": "reason=old",
+    '"name": "ci"': '"name": "other"',  # another cell makes that one
     "delete FILE": "delete acme-1.0.tar.gz",
 }
 
@@ -45,13 +48,17 @@ NO_COMMANDS = {
     'micropip.install("acme", index_urls="https://HOST/simple/")': "tests/clients/test_client_browser.py",
     'root.putChild(b"python", IndexResource(FolderSource("packages")))': "test_files.py",
     "simple_index": "test_files.py",
-    "--access-log": "is without its value",
+    "-": "is a value of the option before it",
     "twistd": "is a word",
     "/x/": "is a prefix",
     "htpasswd": "is an extra",
 }
 #: What an option has no effect without.
-NEEDS = {"--overwrite": "--upload --anonymous-upload", "--rights": "--auth htpasswd:users.htpasswd"}
+NEEDS = {
+    "keep-prereleases": "--upload --anonymous-upload",
+    "--overwrite": "--upload --anonymous-upload",
+    "--rights": "--auth htpasswd:users.htpasswd",
+}
 
 ONCE = dict.fromkeys(code for name, heading in TABLES for code in code_in_tables(ROOT / name, heading))
 TRIED = [code for code in ONCE if code not in NO_COMMANDS]
@@ -102,13 +109,15 @@ def desk(
 
 
 def as_typed(code: str, ports: dict[str, int]) -> str:
-    """Make a command of a cell: options are those of a server, and a URL is opened."""
+    """Make a command of a cell: options and settings are those of a server, and a URL is opened."""
     for shown, typed in INSTEAD.items():
         code = code.replace(shown, typed)
     for name, port in ports.items():
         code = code.replace(name, str(port))
     if code.startswith("-"):
         code = f"twisted-index serve packages {code}"
+    if re.match(r"[a-z-]+ = ", code):
+        code = f"echo {shlex.quote(code)} >index.toml && twisted-index serve packages --config index.toml"
     if code.startswith("/-/"):
         code = f"http://127.0.0.1:{ports['{port}']}{code}"
     if code.startswith("http://"):

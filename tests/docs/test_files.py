@@ -63,7 +63,12 @@ def check_toml(block: Block, folder: Path) -> None:
     if "rule" in tables or "groups" in tables:
         rights_from_bytes(block.text.encode(), "rights.toml")
     else:
-        load({"config": str(written(block, folder))}, environ={}, folder=str(folder))
+        # An excerpt stands in a file with uploads and an upstream: some settings have no effect without.
+        around = "" if "upstream" in tables else 'upstream = "pip"\n'
+        if not tables.keys() & {"upload", "auth", "rights"}:
+            around += "upload = true\nanonymous-upload = true\n"
+        path = written(block, folder, around=f"{around}BLOCK")
+        load({"config": str(path)}, environ={}, folder=str(folder))
 
 
 def check_yaml(block: Block, folder: Path) -> None:
@@ -89,7 +94,10 @@ def check_haproxy(block: Block, folder: Path) -> None:
     run("haproxy", "-c", "-f", written(block, folder, around=f"{defaults}{front}BLOCK"))
 
 
-def check_logrotate(block: Block, folder: Path) -> None:
+def check_unnamed(block: Block, folder: Path) -> None:
+    """A line of a crontab, or a file for logrotate."""
+    if re.match(r"(?:[\d*/,-]+ ){5}twisted-index \w+ ", block.text):
+        return
     run("logrotate", "--debug", "--state", folder / "state", written(block, folder))
 
 
@@ -104,7 +112,7 @@ def check_unit(block: Block, folder: Path) -> None:
 
 
 CHECKS: dict[str, Callable[[Block, Path], None]] = {
-    "": check_logrotate,
+    "": check_unnamed,
     "caddyfile": check_caddyfile,
     "haproxy": check_haproxy,
     "ini": check_unit,

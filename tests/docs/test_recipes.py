@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.docs.blocks import DOCUMENTS, ROOT, Command, blocks_of, commands_of, 
 from tests.docs.conftest import activated
 from tests.docs.terminal import Terminal, free_port
 from tests.kit.environments import Environment, run
+
+T = TypeVar("T")
 
 #: Documents that begin with the installation; the others share an environment.
 _INSTALLING = ("README.md",)
@@ -35,7 +38,7 @@ def typed_in(document: Path) -> list[Command]:
 TYPED = [document for document in DOCUMENTS if typed_in(document)]
 
 
-def first(beginnings: dict[str, str], command: str) -> str | None:
+def first(beginnings: Mapping[str, T], command: str) -> T | None:
     """Find what a table has for a command."""
     return next((text for start, text in beginnings.items() if command.startswith(start)), None)
 
@@ -54,9 +57,9 @@ class Reader:
         text = command.text
         if first(table.NOT_TYPED.get(self._document, {}), text) is not None:
             return
-        before = first(table.BEFORE.get(self._document, {}), text)
-        if before is not None:
-            self._type(before)
+        before = first(table.BEFORE.get(self._document, {}), text) or ()
+        for step in (before,) if isinstance(before, str) else before:
+            self._type(step)
         if any(text.startswith(name) and not self._terminal.has(name) for name in table.WHERE_INSTALLED):
             self.left_out.append(text)
             return
@@ -69,7 +72,7 @@ class Reader:
 
     def _type(self, text: str) -> str:
         output = self._terminal.type(self._as_typed(text))
-        for token in re.findall(r"\btix-\S+", output):
+        for token in re.findall(r"\btix-[\w-]+", output):
             self._known["tix-…"] = token
         return output
 
@@ -111,7 +114,14 @@ def reader(
             known["{upstream}"] = request.getfixturevalue("upstream").url
         if document == "docs/upstream.md":
             env |= {"PIP_INDEX_URL": known["{upstream}"], "PIP_FIND_LINKS": ""}
-        for name in ("etc/systemd/system", "opt", "srv/packages", "backup", "var/lib/twisted-index/keep"):
+        for name in (
+            "etc/systemd/system",
+            "opt",
+            "srv/packages",
+            "backup",
+            "var/lib/twisted-index/keep",
+            "var/log/twisted-index",
+        ):
             (tmp_path / "root" / name).mkdir(parents=True, exist_ok=True)
         terminals.append(Terminal(checkout, env, (port, tls)))
         return Reader(document, terminals[-1], known)

@@ -1,4 +1,4 @@
-"""`twisted-index refresh`: forget the cached pages of upstream projects, and the digests of their files."""
+"""`twisted-index refresh`: forget the cached pages of upstream projects, with digests and perhaps files."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class RefreshOptions(SubcommandOptions):
         " which is needed when an upstream has rebuilt a file under the same name. A running server contacts"
         " its upstream when it next needs the page: within cache-ttl, or after it has rejected a file."
     )
+    optFlags = [  # noqa: RUF012
+        ["files", None, "Also remove the files of the projects, and their metadata, from the cache."],
+    ]
     optParameters = [  # noqa: RUF012
         ["cache", None, None, "Folder of the cache. [default: below the state]"],
         ["state", None, None, "Folder of the state. [default: per user]"],
@@ -42,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     if words is None:
         return 0
     cache, projects = _cache(options), list(map(parse_project, words))
-    unknown = [project for project in projects if not _forget(cache, project)]
+    unknown = [project for project in projects if not _forget(cache, project, files=options["files"])]
     if unknown:
         raise NotFound(f"Nothing is cached for {', '.join(unknown)}.")
     return 0
@@ -58,12 +61,20 @@ def _cache(options: RefreshOptions) -> DiskCache:
     return DiskCache(os.path.abspath(folder))
 
 
-def _forget(cache: DiskCache, project: str) -> int:
-    """Forget the pages of a project from all upstreams; return how many there were."""
+def _forget(cache: DiskCache, project: str, *, files: int) -> int:
+    """Forget the pages of a project, and perhaps its files; return how many pages there were."""
     paths = cache.page_paths(project)
+    # Before the pages, which are all that knows them.
+    removed = sum(_remove_files(cache, path) for path in paths) if files else 0
     for path in paths:
         if cache.replace(path, page_record.encode_forgotten(project, time.time())) is None:
             raise Unavailable(f"{project} cannot be forgotten: {cache.path} cannot be written.")
     if paths:
-        print(f"Forgot what {len(paths)} upstream{'s' * (len(paths) > 1)} sent for {project}.")
+        also = f", and removed {removed} file{'s' * (removed != 1)}" if files else ""
+        print(f"Forgot what {len(paths)} upstream{'s' * (len(paths) > 1)} sent for {project}{also}.")
     return len(paths)
+
+
+def _remove_files(cache: DiskCache, page: str) -> int:
+    digests = page_record.file_digests(cache.read(page, page_record.MAX_RECORD_BYTES) or b"")
+    return sum(cache.remove_file(digest) for digest in digests)

@@ -648,6 +648,22 @@ def test_refresh_says_what_it_did(pinned: Bench, capsys: pytest.CaptureFixture[s
     assert cli.main(["refresh", "demo", "--state", "none"]) == 64
 
 
+def test_refresh_removes_the_files_of_a_project_and_no_others(
+    pinned: Bench, capsys: pytest.CaptureFixture[str]
+):
+    assert pinned.cache is not None
+    sha256, other = hashlib.sha256(b"wheel").hexdigest(), "ab" * 32
+    kept = [pinned.cache.file_path(other), pinned.cache.metadata_path(other)]
+    paths = [pinned.cache.metadata_path(sha256), pinned.cache.metadata_path(sha256, said_by="x"), *kept]
+    assert all(pinned.cache.replace(path, [b"metadata"]) for path in paths)
+    assert pinned.cache.has_file(sha256)
+    assert cli.main(["refresh", "--files", "--cache", pinned.cache.path, "demo"]) == 0
+    assert capsys.readouterr().out == "Forgot what 1 upstream sent for demo, and removed 1 file.\n"
+    assert [path for path in paths if os.path.exists(path)] == kept
+    assert not pinned.cache.has_file(sha256)
+    assert pinned.read() == b"wheel"
+
+
 def test_an_upstream_that_rebuilds_is_believed_whenever_its_page_comes(tmp_path: Path):
     bench = Bench(tmp_path, rebuilds=[ScriptedRemote.url])
     bench.remote.offer(remote_file(b"wheel", promise=False))

@@ -133,6 +133,16 @@ class DiskCache:
         with contextlib.suppress(OSError):
             os.unlink(path)
 
+    def remove_file(self, sha256: str) -> bool:
+        """Remove a distribution file and its core metadata; return whether the file was there."""
+        folder = os.path.dirname(self.metadata_path(sha256))
+        for entry in _scan(folder):
+            if entry.name.startswith(sha256[2:]):
+                self.remove(entry.path)
+        was_there = self.has_file(sha256)
+        self.remove(self.file_path(sha256))
+        return was_there
+
     def touch(self, sha256: str, now: float) -> None:
         """Record a use in the access time; the modification time must not change while the file is sent."""
         path = self.file_path(sha256)

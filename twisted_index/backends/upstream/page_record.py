@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RECORD_VERSION = 1
 #: Digits of nanoseconds since the epoch.
 _DIGITS = 20
+#: Largest stored page that is read, in bytes: 100,000 files.
+MAX_RECORD_BYTES = 200 << 20
 #: Number of removed files that are remembered per project: as many as the largest projects have.
 _MAX_REMOVED = 10_000
 
@@ -232,6 +234,20 @@ def encode_forgotten(project: str, now: float) -> list[bytes]:
 def is_forgotten(document: bytes) -> bool:
     """Return whether a document was made by `encode_forgotten`."""
     return len(document) < 4096 and document.rstrip().endswith(b',"forgotten":true}')
+
+
+def file_digests(document: bytes) -> set[str]:
+    """Return the SHA-256 digests, in lower-case hex, of all files that a stored record lists or remembers."""
+    try:
+        head = json.loads(document.splitlines()[2])
+        record = decode(document, head["upstream"], head["project"])
+    except (ValueError, KeyError, IndexError):
+        record = None
+    if record is None:
+        return set()
+    listed = (entry.file.hashes.get("sha256") for entry in record.page.files)
+    remembered = (file.sha256 for file in (*record.known.values(), *record.removed.values()))
+    return {digest for digest in (*listed, *remembered) if digest is not None}
 
 
 def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 _MAX_FILES = 20_000
 #: Number of absent projects held, bounded because clients may guess names.
 _MAX_ABSENT = 10_000
-#: Largest stored page that is read, in bytes: 100,000 files.
-_MAX_BYTES = 200 << 20
 #: Seconds after a failed request in which a stale page is served without another request, so that few
 #: clients wait for a failing upstream.
 _RETRY_DELAY = 10.0
@@ -194,7 +192,7 @@ class PageStore:
         stamp = FileStamp.of_path(path)
         if stamp is None or (known is not None and stamp == known.stamp):
             return None
-        document = self._cache.read(path, _MAX_BYTES)
+        document = self._cache.read(path, page_record.MAX_RECORD_BYTES)
         if document is not None and page_record.is_forgotten(document):
             raise ForgottenPage
         record = None if document is None else page_record.decode(document, self._upstream, project)
