@@ -11,7 +11,6 @@ import gzip
 import os
 import re
 import shutil
-import stat
 import tempfile
 import weakref
 import zlib
@@ -19,6 +18,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from twisted_index.errors import BadRequest
+from twisted_index.files.safe_open import open_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,19 +128,16 @@ class AuditFolder:
         Raises:
             OSError: It cannot be read.
         """
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
         try:
-            descriptor = os.open(month.path, flags | getattr(os, "O_BINARY", 0))
+            file = open_regular_file(os.fsencode(month.path))
         except FileNotFoundError:
             return None
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
+        if file is None:
             return None
-        file = _unbuffered(descriptor)
         if month.plain:
             return file
         with file:
+            status = os.fstat(file.fileno())
             return self._unpack(file, (month.path, status.st_size, status.st_mtime_ns))
 
     def _unpack(self, packed: BinaryIO, key: tuple[str, int, int]) -> BinaryIO:
