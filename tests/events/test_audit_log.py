@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_index.errors import InsufficientStorage, Unavailable
-from twisted_index.events import audit_search
+from twisted_index.events import audit_lines
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.interfaces import AuditEvent
 
@@ -80,11 +80,11 @@ def test_without_a_state_the_last_events_are_kept_in_memory():
 
 @given(st.binary(max_size=300).map(lambda data: data.replace(b"a", b"\n")), st.integers(1, 20))
 def test_blocks_from_the_end_are_the_lines(data: bytes, block: int):
-    before, audit_search._BLOCK = audit_search._BLOCK, block
+    before, audit_lines._BLOCK = audit_lines._BLOCK, block
     try:
-        blocks = list(audit_search.blocks_from_end(io.BytesIO(data), len(data)))
+        blocks = list(audit_lines.blocks_from_end(io.BytesIO(data), len(data)))
     finally:
-        audit_search._BLOCK = before
+        audit_lines._BLOCK = before
     assert b"".join(lines for _start, lines in reversed(blocks)) == data
     assert all(data[start : start + len(lines)] == lines for start, lines in blocks)
     assert all(not start or data[start - 1 : start] == b"\n" for start, _lines in blocks)

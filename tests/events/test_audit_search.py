@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twisted_index.errors import BadRequest, Unavailable
-from twisted_index.events import audit_search
+from twisted_index.events import audit_lines
+from twisted_index.events.audit_lines import write_event
 from twisted_index.events.audit_log import AuditFile
-from twisted_index.events.audit_search import write_event
 from twisted_index.interfaces import AuditAction, AuditEvent, AuditQuery
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -327,9 +327,9 @@ def naive(events: list[AuditEvent], query: AuditQuery) -> list[AuditEvent]:
 
 @pytest.fixture
 def small_blocks() -> Iterator[None]:
-    before, audit_search._BLOCK = audit_search._BLOCK, 300
+    before, audit_lines._BLOCK = audit_lines._BLOCK, 300
     yield
-    audit_search._BLOCK = before
+    audit_lines._BLOCK = before
 
 
 @pytest.mark.usefixtures("small_blocks")

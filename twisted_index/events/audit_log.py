@@ -14,14 +14,9 @@ from zope.interface import implementer
 
 from twisted_index.errors import InsufficientStorage, Unavailable
 from twisted_index.events.audit_files import BEFORE_MONTHS, AuditFolder, AuditPosition
-from twisted_index.events.audit_search import (
-    AuditFilter,
-    TokenHistory,
-    TokenMakers,
-    page_of,
-    search_files,
-    write_event,
-)
+from twisted_index.events.audit_filter import AuditFilter, TokenMakers
+from twisted_index.events.audit_lines import write_event
+from twisted_index.events.audit_search import TokenHistory, page_of, search_files
 from twisted_index.files.anonymous_file import sync_folder
 from twisted_index.files.os_errors import public_write_error
 from twisted_index.files.private_files import make_private_folder, open_private

@@ -1,0 +1,138 @@
+"""
+Which events a query wants, and which lines may have them.
+
+A line is judged by bytes that a wanted event must have in it, since most lines then need not be parsed; an
+event is judged by what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from twisted_index.events.audit_lines import LINE_START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from twisted_index.interfaces import AuditEvent, AuditQuery
+
+#: The second of an event in its line.
+_SECOND = slice(len(LINE_START), len(LINE_START) + len("2026-11-01T00:00:00"))
+_TOKEN = "token "  # noqa: S105 (a word, not a secret)
+#: The name of a token at the start of the detail of its events.
+_TOKEN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: A line that is not empty.
+_LINE = re.compile(rb"[^\n]+")
+
+
+class TokenMakers:
+    """
+    Who made which token, as far as the audit log knows. A name may be used again after a revocation.
+
+    Args:
+        events: Those of tokens that were made, in any order.
+    """
+
+    def __init__(self, events: Iterable[AuditEvent]) -> None:
+        self._made: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        for event in events:
+            name = _TOKEN_NAME.match(event.detail)
+            if name is not None:
+                self._made[name[0]].append((event.time, event.by))
+        for made in self._made.values():
+            made.sort()
+
+    def maker(self, token: str, time: datetime) -> str:
+        """Return who made the token that had a name at a time; empty if that is unknown."""
+        return next((by for made, by in reversed(self._made.get(token, ())) if made <= time), "")
+
+    def tokens_of(self, names: tuple[str, ...]) -> list[str]:
+        """Return the names of all tokens that any of some makers ever made."""
+        return [token for token, made in self._made.items() if any(by in names for _time, by in made)]
+
+
+class AuditFilter:
+    """
+    Decides which events a query wants.
+
+    Args:
+        query: The query.
+        makers: Makers of tokens; needed only with `by`.
+    """
+
+    def __init__(self, query: AuditQuery, makers: TokenMakers) -> None:
+        self._query = query
+        self._makers = makers
+        self._names = (query.by, f"{query.by} (console)")
+        self._patterns = [re.compile(pattern) for pattern in self._conditions()]
+        self._earliest = b"" if query.since is None else _second(query.since)
+        self._latest = b"\xff" if query.until is None else _second(query.until)
+
+    def wants(self, event: AuditEvent) -> bool:
+        """Return whether an event is wanted."""
+        query = self._query
+        return (
+            (query.since is None or event.time >= query.since)
+            and (query.until is None or event.time < query.until)
+            and query.project in ("", event.project)
+            and (not query.actions or event.action in query.actions)
+            and (not query.by or self._is_by(event))
+        )
+
+    def _is_by(self, event: AuditEvent) -> bool:
+        if event.by in self._names:
+            return True
+        token = event.by.removeprefix(_TOKEN)
+        return token != event.by and self._makers.maker(token, event.time) in self._names
+
+    def _conditions(self) -> Iterator[bytes]:
+        """Yield, for each condition, a pattern of bytes that a wanted line has. The rarest comes first."""
+        query = self._query
+        if query.project:
+            yield _pattern("project", [query.project])
+        if query.by:
+            tokens = self._makers.tokens_of(self._names)
+            yield _pattern("by", [*self._names, *(_TOKEN + token for token in tokens)])
+        if query.actions:
+            yield _pattern("action", query.actions)
+
+    def candidates(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        """
+        Find the lines of a block that may be wanted, the last one first.
+
+        Args:
+            block: Whole lines.
+
+        Returns:
+            Lines, each with its offset.
+        """
+        first, *others = self._patterns or [_LINE]
+        end = len(block) + 1
+        for found in reversed(list(first.finditer(block))):
+            if found.start() >= end:
+                continue  # in the same line as the one before
+            end = start = block.rfind(b"\n", 0, found.start()) + 1
+            stop = block.find(b"\n", found.end())
+            line = block[start:stop] if stop >= 0 else block[start:]
+            if line.startswith(LINE_START) and not self._earliest <= line[_SECOND] <= self._latest:
+                continue
+            if all(pattern.search(line) for pattern in others):
+                yield start, line
+
+
+def _pattern(name: str, values: Iterable[str]) -> bytes:
+    """Write a pattern of a member of a JSON object that has one of several values."""
+    ways = {json.dumps(value, ensure_ascii=ascii_) for value in values for ascii_ in (True, False)}
+    return b'"%s"[ \t]*:[ \t]*(?:%s)' % (
+        name.encode("ascii"),
+        b"|".join(re.escape(way.encode("utf-8", "replace")) for way in sorted(ways)),
+    )
+
+
+def _second(moment: datetime) -> bytes:
+    return moment.astimezone(UTC).isoformat()[:19].encode("ascii")
