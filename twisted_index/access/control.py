@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hmac
 import math
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IUsernamePassword
-from twisted.cred.error import LoginFailed, UnauthorizedLogin
-from twisted.cred.portal import IRealm, Portal
-from twisted.internet.defer import Deferred, maybeDeferred
-from zope.interface import Interface, implementer
+from twisted.cred.error import LoginFailed
+from twisted.cred.portal import Portal
+from zope.interface import implementer
 
 from twisted_index.access.authorization_header import TOKEN_USER, PresentedCredentials, parse_authorization
+from twisted_index.access.checkers import CheckerChain, IUser, UsernamePassword, UserRealm
 from twisted_index.access.fingerprint import fingerprint
-from twisted_index.access.known_identities import IWatchedUsers, KnownIdentities
+from twisted_index.access.known_identities import KnownIdentities
 from twisted_index.access.own_tokens import ITokenOwners, OwnTokens
 from twisted_index.access.rights import default_rights
 from twisted_index.access.token_file import TokenFile
 from twisted_index.access.token_uses import USE_SECONDS
 from twisted_index.access.tokens import identifier_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight
-from twisted_index.errors import Unauthorized, Unavailable
+from twisted_index.errors import Unauthorized
 from twisted_index.files.reload_status import ReloadedFile
 from twisted_index.interfaces import (
     ANONYMOUS,
@@ -34,19 +31,18 @@ from twisted_index.interfaces import (
     Identity,
     IKnownReaders,
     IReloadsFiles,
-    ProxyUser,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from twisted.cred.checkers import ICredentialsChecker
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.access.login_throttle import LoginThrottle
     from twisted_index.access.rights_file import IRightsProvider
     from twisted_index.access.token_records import Token
     from twisted_index.access.tokens import TokenStore
-    from twisted_index.concurrency.fair_queue import QueueKey
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
 #: Seconds between checks for a first token.
@@ -54,99 +50,6 @@ _CHECK_SECONDS = 1.0
 
 #: Seconds for which a login is remembered where the checker notices no change of its users.
 _UNWATCHED_SECONDS = 60.0
-
-
-class _IUser(Interface):
-    """The interface requested of the portal: an Identity."""
-
-
-@implementer(IRealm)
-class _Realm:
-    """Turns the name that a checker returns into an Identity."""
-
-    def __init__(self, known: KnownIdentities) -> None:
-        self._known = known
-
-    def requestAvatar(self, avatarId: object, mind: object, *interfaces: type[Interface]) -> Any:
-        """Return the identity to the portal; logout needs no action."""
-        if _IUser not in interfaces or not isinstance(avatarId, (bytes, str)):
-            raise NotImplementedError("Only users have an identity.")
-        user = avatarId if isinstance(avatarId, str) else avatarId.decode("utf-8", "replace")
-        return _IUser, self._known.user(ProxyUser(user)), lambda: None
-
-
-@implementer(IUsernamePassword)
-class UsernamePassword:
-    """
-    A user name and a password for cred's checkers.
-
-    Args:
-        username: The user name, UTF-8.
-        password: The password, UTF-8.
-        queue_key: Returns where the password waits to be hashed; see `FairQueue.acquire`.
-
-    Attributes:
-        validity: Returns whether the checker that has accepted the password still would; None if it
-            does not notice changes.
-    """
-
-    validity: Callable[[], bool] | None = None
-
-    def __init__(self, username: bytes, password: bytes, queue_key: Callable[[], QueueKey]) -> None:
-        self.username = username
-        self.password = password
-        self.queue_key = queue_key
-
-    def checkPassword(self, password: bytes) -> bool:
-        """Compare with the correct password, in constant time."""
-        return hmac.compare_digest(self.password, password)
-
-
-@implementer(ICredentialsChecker)
-class CheckerChain:
-    """
-    Tries several checkers in order, since a portal has only one per kind of credentials.
-
-    Args:
-        checkers: Password checkers.
-    """
-
-    credentialInterfaces = (IUsernamePassword,)
-
-    def __init__(self, checkers: Sequence[ICredentialsChecker]) -> None:
-        self._checkers = tuple(checkers)
-
-    def requestAvatarId(self, credentials: IUsernamePassword) -> Deferred[Any]:
-        """Return the result of the first checker that accepts the user."""
-        return Deferred.fromCoroutine(self._try_checkers(credentials))
-
-    async def _try_checkers(self, credentials: Any) -> Any:
-        unavailable: Unavailable | None = None
-        for checker in self._checkers:
-            watched = IWatchedUsers(checker, None)
-            # Before the password is checked, so that a change meanwhile is noticed.
-            credentials.validity = None if watched is None else watched.validity()
-            try:
-                return await maybeDeferred(checker.requestAvatarId, credentials)
-            except LoginFailed:
-                continue
-            except Unavailable as error:
-                unavailable = error
-        # The unavailable checker might have accepted the user.
-        raise unavailable or UnauthorizedLogin()
-
-    async def may_have(self, user: str) -> bool:
-        """Return whether a user may still log in; only checkers that know all their users can deny it."""
-        for checker in self._checkers:
-            watched = IWatchedUsers(checker, None)
-            if watched is None or await watched.has(user):
-                return True
-        return False
-
-    def validity(self) -> Callable[[], bool]:
-        """Return a check whether `may_have` would return the same; see `IWatchedUsers.validity`."""
-        watched = [IWatchedUsers(checker, None) for checker in self._checkers]
-        return reduce(_both, [each.validity() for each in watched if each is not None], _always)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +106,7 @@ class AccessControl:
     ) -> None:
         self._known = KnownIdentities(rights)
         self._chain = CheckerChain(checkers)
-        self._portal = Portal(_Realm(self._known), [self._chain]) if checkers else None
+        self._portal = Portal(UserRealm(self._known), [self._chain]) if checkers else None
         self._logins: FreshSingleFlight[_Attempt, Identity] = FreshSingleFlight(self._log_in, abandon=True)
         self.reader = self._known.reader
         self._checkers = tuple(checkers)
@@ -261,9 +164,7 @@ class AccessControl:
         """Return the user or token that credentials name, if there is one; see `Unauthorized`."""
         user = presented.user
         if user is not None:
-            watched = [IWatchedUsers(checker, None) for checker in self._checkers]
-            listed = any(users.has_user(user) for users in watched if users is not None)
-            return user if listed or self._known.has_user(user) else ""
+            return user if self._chain.lists(user) or self._known.has_user(user) else ""
         identifier = identifier_of(presented.secret)
         token = None if self._tokens is None else self._tokens.last().get(identifier)
         return "" if token is None else f"token {token.name}"
@@ -286,7 +187,7 @@ class AccessControl:
         queue_key = partial(self._throttle.queue_for, attempt.address, attempt.subject)
         credentials = UsernamePassword(user.encode(), secret, queue_key)
         try:
-            login: Any = await self._portal.login(credentials, None, _IUser)
+            login: Any = await self._portal.login(credentials, None, IUser)
         except LoginFailed:
             hint = f" For a token, use the user name {TOKEN_USER}." if identifier_of(secret) else ""
             raise Unauthorized(f"The user name or password is wrong.{hint}") from None
@@ -331,12 +232,8 @@ class AccessControl:
         return self._tokens_exist
 
 
-def _always() -> bool:
-    return True
-
-
 def _both(one: Callable[[], bool], other: Callable[[], bool]) -> Callable[[], bool]:
-    return other if one is _always else lambda: one() and other()
+    return lambda: one() and other()
 
 
 def _until(token: Token, now: Callable[[], float], unchanged: Callable[[], bool]) -> Callable[[], bool]:
