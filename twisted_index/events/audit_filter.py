@@ -52,7 +52,7 @@ class TokenMakers:
         return next((by for made, by in reversed(self._made.get(token, ())) if made <= time), "")
 
     def tokens_of(self, names: tuple[str, ...]) -> list[str]:
-        """Return the names of all tokens that any of some makers ever made."""
+        """Return the names of all tokens that one of these makers ever made."""
         return [token for token, made in self._made.items() if any(by in names for _time, by in made)]
 
 
