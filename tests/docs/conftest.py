@@ -55,6 +55,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_wheel(name, "1.0").write_to(folder)
     make_wheel("demo", "1.1").write_to(folder)
     make_wheel("torch", "2.10.0.dev1").write_to(folder)
+    for name in ("pip", "setuptools", "wheel", "hatchling", "flit-core", "for-windows"):
+        make_wheel(name, "1.0").write_to(folder)
+    make_wheel("portable", "1.0", requires=["for-windows; sys_platform == 'win32'"]).write_to(folder)
+    for platform in ("win_amd64", "macosx_11_0_arm64", "manylinux_2_17_x86_64"):
+        make_wheel("markupsafe", "1.0", tag=f"cp313-cp313-{platform}").write_to(folder)
     make_sdist("acme", "1.0").write_to(folder)
     for path in folder.iterdir():
         os.utime(path, (_OLD, _OLD))

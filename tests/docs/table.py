@@ -33,6 +33,15 @@ INSTEAD = {
     "docs/publishing.md": {"@FILE": "@dist/acme-1.0.tar.gz"},
 }
 
+#: How pip introduces itself on other machines.
+_LINUX = (
+    'pip/26.3 {"cpu":"x86_64","distro":{"libc":{"lib":"glibc","version":"2.36"}},'
+    '"implementation":{"name":"CPython"},"python":"3.11.7","system":{"name":"Linux"}}'
+)
+_MACOS = (
+    'pip/26.3 {"cpu":"arm64","distro":{"name":"macOS","version":"14.5"},'
+    '"implementation":{"name":"CPython"},"python":"3.13.1","system":{"name":"Darwin"}}'
+)
 _SERVICE = (
     "'path = \"{root}/srv/packages\"' 'state = \"{root}/var/lib/twisted-index\"' 'upstream = \"pip\"'"
     " 'access-log = \"{root}/var/log/twisted-index/access.log\"'"
@@ -44,8 +53,20 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "pip install --index-url": "cp {made}/demo-1.0-py3-none-any.whl packages/",
     },
     "docs/classroom.md": {
-        # One depends on the system, one is compiled.
-        "printf": "printf 'keyring\\nmarkupsafe\\n' >requirements.txt",
+        # One depends on another for Windows only, one is compiled.
+        "printf": "printf 'portable\\nmarkupsafe\\n' >requirements.txt",
+        # All platforms have what they need, and none has more.
+        "twistd -n simpleindex": "ls packages | sort | tr '\\n' ' ' | grep -x '"
+        "flit_core-1.0-py3-none-any.whl for_windows-1.0-py3-none-any.whl hatchling-1.0-py3-none-any.whl "
+        "markupsafe-1.0-cp313-cp313-macosx_11_0_arm64.whl "
+        "markupsafe-1.0-cp313-cp313-manylinux_2_17_x86_64.whl "
+        "markupsafe-1.0-cp313-cp313-win_amd64.whl pip-1.0-py3-none-any.whl portable-1.0-py3-none-any.whl "
+        "setuptools-1.0-py3-none-any.whl wheel-1.0-py3-none-any.whl '",
+        "curl http://HOST:8080/-/wanted": (
+            "rm packages/markupsafe-*macosx* packages/markupsafe-*linux*",
+            f"curl --user-agent '{_LINUX}' http://127.0.0.1:{{port}}/simple/markupsafe/",
+            f"curl --user-agent '{_MACOS}' http://127.0.0.1:{{port}}/simple/hatch-vcs/",
+        ),
     },
     "docs/moving.md": {
         "pypi-server run": "mkdir packages dist && cp {made}/acme-* packages/ && cp {made}/demo-1.0* dist/"

@@ -6,6 +6,7 @@ What a test does otherwise is in table.py, and only there.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,7 @@ T = TypeVar("T")
 #: Documents that begin with the installation; the others share an environment.
 _INSTALLING = ("README.md",)
 #: Documents that copy from another index; the index that pip is configured with has too much.
-_ASKING = ("docs/moving.md", "docs/upstream.md")
+_ASKING = ("docs/classroom.md", "docs/moving.md", "docs/upstream.md")
 _ROOT = re.compile(r"(?<![\w}./:])/(?=(?:opt|srv|etc|var|backup)/)")
 
 
@@ -112,8 +113,9 @@ def reader(
         }
         if document in _ASKING:
             known["{upstream}"] = request.getfixturevalue("upstream").url
-        if document == "docs/upstream.md":
-            env |= {"PIP_INDEX_URL": known["{upstream}"], "PIP_FIND_LINKS": ""}
+        if document in ("docs/classroom.md", "docs/upstream.md"):
+            env |= {"PIP_INDEX_URL": known["{upstream}"], "UV_DEFAULT_INDEX": known["{upstream}"]}
+            env |= {"PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull, "UV_PYTHON_DOWNLOADS": "never"}
         for name in (
             "etc/systemd/system",
             "opt",
