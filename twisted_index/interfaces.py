@@ -516,7 +516,7 @@ class AuditAction(enum.StrEnum):
     TOKEN_REVOKE = "token-revoke"  # noqa: S105 (the same)
     #: A login, a request or an upload that was refused.
     REFUSE = "refuse"
-    #: A file of settings, rights or users that was read again.
+    #: A file of settings, rights, users or tokens that was read again.
     RELOAD = "reload"
 
 

@@ -593,6 +593,18 @@ def test_where_there_are_no_users_their_tokens_are_dead(make, tokens):
         identify(make(tokens=tokens), basic("__token__", secret))
 
 
+def test_a_damaged_file_of_tokens_is_reported_though_it_came_after_the_start(make, tokens, clock):
+    reports: list[str] = []
+    access = make(tokens=tokens, report=reports.append)
+    _, secret = tokens.create("ci", OWN)
+    Path(tokens.path).write_text("nonsense")
+    clock.advance(2)
+    with pytest.raises(Unavailable):
+        identify(access, basic("__token__", secret))
+    (report,) = reports
+    assert report.startswith(f"All tokens are rejected. {tokens.path}: the tokens are damaged")
+
+
 def test_a_token_of_a_user_lives_no_longer_than_the_longest_life(make, checker, tmp_path):
     now = [2e9]
     tokens = TokenStore(str(tmp_path), now=lambda: now[0])

@@ -87,6 +87,8 @@ class AccessControl:
         clock: The reactor.
         proxies_assert_users: Whether trusted proxies authenticate users.
         max_token_age: Seconds for which a token that belongs to a user may live; None for no limit.
+        report: Called with a sentence when a file of users, rights or tokens takes effect, cannot be used, or
+            can be used again.
 
     Attributes:
         own_tokens: The tokens that users make for themselves; None without a state folder.
@@ -103,6 +105,7 @@ class AccessControl:
         clock: IReactorTime,
         proxies_assert_users: bool = False,
         max_token_age: float | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> None:
         self._known = KnownIdentities(rights)
         self._chain = CheckerChain(checkers)
@@ -121,6 +124,9 @@ class AccessControl:
         self._always_users = bool(checkers) or proxies_assert_users
         self._tokens_exist = tokens is not None and tokens.exists()
         self._checked_at = clock.seconds()
+        if report is not None:
+            for file in self._files():
+                file.status.report = report
 
     @property
     def public_read(self) -> bool:
@@ -218,8 +224,11 @@ class AccessControl:
 
     def reloaded_files(self) -> Sequence[ReloadedFile]:
         """See `IReloadsFiles`."""
-        tokens = [self._token_file] if self._has_tokens() else []
-        parts: Sequence[object] = (*self._checkers, self._rights, *tokens)
+        # Where there never was a token, the file of them is not missed.
+        return [file for file in self._files() if file is not self._token_file or self._has_tokens()]
+
+    def _files(self) -> list[ReloadedFile]:
+        parts: Sequence[object] = (*self._checkers, self._rights, self._token_file)
         return [part for part in parts if isinstance(part, ReloadedFile)]
 
     def _has_tokens(self) -> bool:

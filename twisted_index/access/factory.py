@@ -52,6 +52,7 @@ def make_access(
     reactor: IReactorTime,
     worker: IThreadRunner,
     throttle: LoginThrottle | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> IAccessControl:
     """
     Build access control.
@@ -65,6 +66,7 @@ def make_access(
         reactor: The clock.
         worker: Hashes passwords.
         throttle: Counts failed logins; the same when settings are reloaded. None for a new one.
+        report: See `AccessControl`.
 
     Raises:
         ConfigurationError: A setting cannot work.
@@ -91,6 +93,7 @@ def make_access(
         clock=reactor,
         proxies_assert_users=proxied,
         max_token_age=guarding.max_token_age,
+        report=report,
     )
 
 

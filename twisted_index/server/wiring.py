@@ -26,7 +26,7 @@ from twisted_index.events.observers import Observers
 from twisted_index.events.refusals import Refusals
 from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
-from twisted_index.interfaces import AuditAction, AuditEvent, IReloadsFiles
+from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
 from twisted_index.web.resource import IndexResource
 
@@ -182,13 +182,15 @@ class _Builder:
         )
 
     def _access(self, settings: Settings) -> IAccessControl:
-        access = make_access(
-            settings.access, settings.uploads, settings.state, self._reactor, self._worker, self._throttle
+        return make_access(
+            settings.access,
+            settings.uploads,
+            settings.state,
+            self._reactor,
+            self._worker,
+            self._throttle,
+            self._record_reload,
         )
-        reloads = IReloadsFiles(access, None)
-        for file in () if reloads is None else reloads.reloaded_files():
-            file.status.report = self._record_reload
-        return access
 
     def _record_reload(self, detail: str) -> None:
         """Record that a file was read again."""
