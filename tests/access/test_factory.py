@@ -20,7 +20,7 @@ from twisted_index.access.htpasswd import HtpasswdPlugin
 from twisted_index.access.tokens import TokenStore
 from twisted_index.access.trusted_proxies import TrustedProxies
 from twisted_index.concurrency.fair_queue import FairQueue
-from twisted_index.config.parsers import trusted_proxy
+from twisted_index.config.network_parsers import trusted_proxy
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError, Unauthorized
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials

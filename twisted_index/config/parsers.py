@@ -2,11 +2,11 @@
 Parsers of settings: durations, sizes, paths, URLs, patterns, from text or TOML.
 
 An invalid value raises a ValueError with the reason, which never contains possible secrets.
+Out of scope: addresses, proxies and header fields (see `network_parsers`).
 """
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import os
 import re
@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from twisted_index.simple.name_patterns import normalized_pattern
-from twisted_index.tls.endpoint_string import with_absolute_paths
 
 #: Parses a raw value; raises a ValueError with the reason.
 Parser: TypeAlias = Callable[[Any], object]
@@ -29,36 +28,6 @@ _BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB"
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
-
-#: A port, alone or after an address; IPv6 in brackets (RFC 3986 section 3.2.2).
-_ADDRESS_PORT = re.compile(
-    r"(?:(?P<host>\*|localhost|[0-9.]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\])?:)?(?P<port>-?\d+)", re.ASCII
-)
-
-#: RFC 9110 section 5.6.2, token; section 5.5, field-value without obs-text.
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-_FIELD_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?")
-
-#: Fields that frame and describe a response: a second one would break every client.
-_OWN_FIELDS = {"connection", "content-encoding", "content-length", "content-range", "content-type"}
-_OWN_FIELDS |= {"date", "etag", "transfer-encoding"}
-
-#: Fields with a meaning of their own, which clients send or which end at each hop: no proxy states a user
-#: in them (RFC 9110 sections 7.6, 8 and 10 to 14; RFC 9112; RFC 6265).
-_TAKEN_FIELDS = {"authorization", "cookie", "cookie2", "date", "dnt", "expect", "forwarded", "from", "host"}
-_TAKEN_FIELDS |= {
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "max-forwards",
-    "origin",
-    "pragma",
-    "priority",
-}
-_TAKEN_FIELDS |= {"range", "referer", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "via"}
-_TAKEN_FIELDS |= {"set-cookie", "cache-control", "www-authenticate"}
-_TAKEN_FIELDS |= {f"x-forwarded-{what}" for what in ("for", "host", "port", "prefix", "proto", "server")}
-_TAKEN_PREFIXES = ("accept", "access-control-", "content-", "if-", "proxy-", "sec-")
 
 #: The ways to serve a project that the folders do not have.
 MODES = ("cache", "proxy", "redirect")
@@ -141,83 +110,6 @@ def path(folder: str, raw: object) -> str:
     """
     value = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
     return os.path.abspath(os.path.join(folder, os.path.expanduser(value)))
-
-
-def endpoint(folder: str, raw: object) -> str:
-    """
-    Read where to listen.
-
-    Args:
-        folder: Absolute; the base of the files of TLS.
-        raw: A port, ADDRESS:PORT, or an endpoint string of Twisted. The address may be `localhost`; `*`, or
-            none before the colon, is every address of IPv4.
-
-    Returns:
-        An endpoint string.
-
-    Raises:
-        ValueError: The port or the address cannot be one.
-    """
-    if isinstance(raw, int) and not isinstance(raw, bool):
-        raw = str(raw)
-    value = text(raw).strip()
-    match = _ADDRESS_PORT.fullmatch(value)
-    if match is None:
-        _refuse_bare_address(value)
-        return with_absolute_paths(folder, value)
-    if not 0 <= int(match["port"]) <= 65535:
-        raise ValueError(f"{match['port']} is not a port; ports go from 0 to 65535")
-    return f"tcp:{int(match['port'])}{_interface(match['host'] or '*')}"
-
-
-def _interface(host: str) -> str:
-    """Return the parameter of an endpoint string for an address."""
-    if host == "*":
-        return ""
-    try:
-        address = "127.0.0.1" if host == "localhost" else str(ipaddress.ip_address(host.strip("[]")))
-    except ValueError:
-        raise ValueError(f"{host} is not an address") from None
-    # Colons separate the parts of an endpoint string.
-    return ":interface=" + address.replace(":", r"\:")
-
-
-def _refuse_bare_address(value: str) -> None:
-    """Raise a ValueError for an address without a port, or an IPv6 address without brackets."""
-    try:
-        bare = value == "localhost" or ipaddress.ip_address(value.strip("[]"))
-    except ValueError:
-        return
-    if bare:
-        shown = "[::1]" if ":" in value else value
-        raise ValueError(f"{value!r} has no port; write it like {shown}:8080")
-
-
-def header_field(raw: object) -> tuple[bytes, bytes]:
-    """Read a header field."""
-    name, _, value = (part.strip(" \t") for part in text(raw).partition(":"))
-    if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
-        raise ValueError(f"{raw!r} is not a header field; write 'Name: value' in one line of ASCII")
-    if name.lower() in _OWN_FIELDS:
-        raise ValueError(f"{name} is set by the server itself")
-    return name.encode("ascii"), value.encode("ascii")
-
-
-def proxy_header(raw: object) -> str:
-    """Read the name of a header field in which a proxy states a user or groups."""
-    value = text(raw).strip()
-    if not _FIELD_NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not the name of a header field; write it like X-Forwarded-User")
-    if value.lower() in _TAKEN_FIELDS or value.lower().startswith(_TAKEN_PREFIXES):
-        raise ValueError(f"{value} has another meaning in HTTP; name a field that only the proxy sets")
-    return value
-
-
-def groups_separator(raw: object) -> str:
-    """Read the character between two groups."""
-    if raw not in (",", "|"):
-        raise ValueError(f'{raw!r} does not separate groups; write "," or "|"')
-    return str(raw)
 
 
 def flag(raw: object) -> bool:
@@ -329,32 +221,6 @@ def credential_checker(folder: str, raw: object) -> str:
     if not (value["rest"] or ":")[1:].strip():
         raise ValueError("the file is missing; write it like htpasswd:FILE")
     return f"htpasswd:{path(folder, value['rest'][1:])}"
-
-
-def network(raw: object) -> str:
-    """Read an address, or a network such as 10.0.0.0/8, into its usual spelling."""
-    value = text(raw).strip()
-    try:
-        return str(ipaddress.ip_network(value) if "/" in value else ipaddress.ip_address(value))
-    except ValueError:
-        pass
-    try:
-        enclosing = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is neither an address nor a network; write it like 10.0.0.0/8") from None
-    raise ValueError(f"{value!r} is an address within a network; write {enclosing}")
-
-
-def trusted_proxy(raw: object) -> str:
-    """
-    Read the address or network of a proxy, or `unix` for proxies that connect by a unix socket.
-
-    With `users:` in front, the proxy may assert users too.
-    """
-    if isinstance(raw, str) and raw.startswith("users:"):
-        where = raw.removeprefix("users:")
-        return f"users:{'unix' if where == 'unix' else network(where)}"
-    return "unix" if raw == "unix" else network(raw)
 
 
 def _secret_text(raw: object) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from twisted_index.config import parsers
+from twisted_index.config import network_parsers, parsers
 from twisted_index.config.parsers import several
 from twisted_index.config.policy_entry import PolicyEntry, policy_entry
 
@@ -199,15 +199,15 @@ class AccessSettings:
     )
     trusted_proxies: tuple[str, ...] = option(
         (),
-        parsers.trusted_proxy,
+        network_parsers.trusted_proxy,
         "Trusted proxy: address, network or unix; users:ADDRESS to trust its users; repeat it for more.",
         UPLOADS,
         name="trusted-proxy",
         split=str.split,
     )
-    user_header: str = setting("X-Remote-User", parsers.proxy_header)
-    groups_header: str | None = setting(None, parsers.proxy_header)
-    groups_separator: str = setting(",", parsers.groups_separator)
+    user_header: str = setting("X-Remote-User", network_parsers.proxy_header)
+    groups_header: str | None = setting(None, network_parsers.proxy_header)
+    groups_separator: str = setting(",", network_parsers.groups_separator)
     max_token_age: float | None = setting(None, parsers.timeout)
 
 
@@ -317,7 +317,7 @@ class UpstreamSettings:
     page_timeout: float = setting(30.0, parsers.duration, name="upstream-page-timeout")
     file_timeout: float = setting(120.0, parsers.duration, name="upstream-file-timeout")
     allow_addresses: tuple[str, ...] = setting(
-        (), parsers.network, name="upstream-allow-address", split=str.split
+        (), network_parsers.network, name="upstream-allow-address", split=str.split
     )
     rebuilds: tuple[str, ...] = setting((), parsers.upstream, name="upstream-rebuilds", split=str.split)
     absent_on_403: tuple[str, ...] = setting(
@@ -366,7 +366,7 @@ class Settings:
     )
     listen: tuple[str, ...] = option(
         ("tcp:8080",),
-        parsers.endpoint,
+        network_parsers.endpoint,
         "Port, ADDRESS:PORT or Twisted endpoint to listen on; repeat it for more. [default: 8080]",
         split=str.split,
         relative=True,
@@ -391,7 +391,7 @@ class Settings:
     access_log_format: str = setting("combined", parsers.access_log_format)
     add_headers: tuple[tuple[bytes, bytes], ...] = option(
         (),
-        parsers.header_field,
+        network_parsers.header_field,
         'Header field for all responses, such as "Name: value"; repeat it for more.',
         name="add-header",
         split=str.splitlines,
