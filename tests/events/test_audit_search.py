@@ -154,6 +154,16 @@ def test_who_made_a_token_is_read_again_only_from_files_that_have_changed(tmp_pa
     assert found(journal, by="alice") == []
 
 
+def test_which_tokens_a_user_made_is_found_without_the_months_before(tmp_path: Path):
+    """Nothing but those months says who made the tokens that the user may have worked with."""
+    journal = AuditFile(str(tmp_path))
+    journal.append(event(1, by="alice", action="token-create", detail="ci: x"))
+    Path(f"{month(tmp_path, '2026-09')}.gz").write_bytes(b"damaged")
+    assert found(journal, by="alice", actions=frozenset({"token-create"}), since=NOON) == ["ci: x"]
+    with pytest.raises(Unavailable):
+        journal.search(AuditQuery(by="alice", since=NOON))
+
+
 def test_names_in_other_scripts_are_found(journal: AuditFile):
     for number, by in enumerate(["日本", "Jörg", 'a"\\b/', "Jorg"]):
         journal.append(event(number, by=by))

@@ -14,6 +14,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from twisted_index.events.audit_lines import LINE_START
+from twisted_index.interfaces import AuditAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ _SECOND = slice(len(LINE_START), len(LINE_START) + len("2026-11-01T00:00:00"))
 _TOKEN = "token "  # noqa: S105 (a word, not a secret)
 #: The name of a token at the start of the detail of its events.
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: A token makes and revokes none.
+_NEVER_BY_TOKENS = frozenset({AuditAction.TOKEN_CREATE, AuditAction.TOKEN_REVOKE})
 #: A line that is not empty.
 _LINE = re.compile(rb"[^\n]+")
 
@@ -56,13 +59,18 @@ class TokenMakers:
         return [token for token, made in self._made.items() if any(by in names for _time, by in made)]
 
 
+def depends_on_makers(query: AuditQuery) -> bool:
+    """Return whether what a query finds depends on who made which token."""
+    return bool(query.by) and (not query.actions or not query.actions <= _NEVER_BY_TOKENS)
+
+
 class AuditFilter:
     """
     Decides which events a query wants.
 
     Args:
         query: The query.
-        makers: Makers of tokens; needed only with `by`.
+        makers: Makers of tokens; not needed unless `depends_on_makers`.
     """
 
     def __init__(self, query: AuditQuery, makers: TokenMakers) -> None:

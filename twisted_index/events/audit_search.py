@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from twisted_index.events.audit_files import BEFORE_MONTHS, AuditPosition, month_of
-from twisted_index.events.audit_filter import AuditFilter, TokenMakers
+from twisted_index.events.audit_filter import AuditFilter, TokenMakers, depends_on_makers
 from twisted_index.events.audit_lines import blocks_from_end, parse_event
 from twisted_index.interfaces import AuditAction, AuditPage, AuditQuery
 
@@ -72,7 +72,7 @@ def search_files(folder: AuditFolder, tokens: TokenHistory, query: AuditQuery) -
     Raises:
         OSError: A file that may have wanted events cannot be read.
     """
-    makers = tokens.makers() if query.by else TokenMakers(())
+    makers = tokens.makers() if depends_on_makers(query) else TokenMakers(())
     return page_of(_found(folder, query, AuditFilter(query, makers)), query.limit)
 
 
