@@ -33,7 +33,8 @@ from twisted_index.server.file_limits import connections_for_nofile_limit, raise
 from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.server.network import lan_addresses
 from twisted_index.server.state_folder import state_fault
-from twisted_index.server.wiring import build_components, cache_folder
+from twisted_index.server.upstreams import cache_folder
+from twisted_index.server.wiring import build_components
 from twisted_index.web.server.access_log import STANDARD_OUTPUT, AccessLog
 from twisted_index.web.server.log_formats import FORMATS, TerminalFormat
 from twisted_index.web.server.site import IndexSite

@@ -23,7 +23,7 @@ from twisted_index.config import layers
 from twisted_index.config.parsers import remote_url
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
-from twisted_index.server.wiring import cache_folder
+from twisted_index.server.upstreams import cache_folder
 from twisted_index.service import SimpleIndexService
 
 if TYPE_CHECKING:

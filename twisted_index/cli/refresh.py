@@ -13,7 +13,7 @@ from twisted_index.cli._options import SubcommandOptions
 from twisted_index.config import layers
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, NotFound, Unavailable
-from twisted_index.server.wiring import cache_folder
+from twisted_index.server.upstreams import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,17 +28,17 @@ from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_urls
 from twisted_index.web.resource import IndexResource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from prometheus_client.registry import Collector
 
-    from twisted_index.backends.upstream.disk_cache import DiskCache
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.config.reload import ConfigReloader
-    from twisted_index.config.settings import Settings, UpstreamSettings
+    from twisted_index.config.settings import Settings
     from twisted_index.interfaces import IAccessControl, IIndexObserver, ISource
     from twisted_index.tls.certificate import ServerCertificate
 
@@ -129,7 +129,7 @@ class _Builder:
         folder = self._folder(*settings.paths)
         self._collectors.append(folder)
         source_builder = SourceBuilder(
-            folder, make_folder=self._folder, make_upstream=self._upstream, resolve=_resolve
+            folder, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
         )
         source = source_builder.build(settings.upstreams)
         access = self._access(settings)
@@ -244,54 +244,11 @@ class _Builder:
         )
 
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
-        # Imported here, as a server without an upstream is to start without the client's share.
-        from twisted_index.backends.upstream.client import HTTPUpstream
-        from twisted_index.backends.upstream.page_freshness import CacheTimes
-        from twisted_index.backends.upstream.source import UpstreamSource
-        from twisted_index.http_client.limits import ClientLimits
-
-        settings = self._settings.upstreams
-        rebuilds, absent_on_403 = _urls(settings.rebuilds), _urls(settings.absent_on_403)
-        remotes = [
-            HTTPUpstream(
-                url,
-                self._reactor,
-                worker=self._worker,
-                instance=self._instance,
-                allow_addresses=settings.allow_addresses,
-                limits=ClientLimits(head=settings.page_timeout, file_head=settings.file_timeout),
-                absent_on_403=url in absent_on_403,
-                **_proxy_and_tls(url, settings),
-            )
-            for url in urls
-        ]
-        source = UpstreamSource(
-            remotes,
-            self._cache(),
-            reactor=self._reactor,
-            worker=self._worker,
-            times=CacheTimes(ttl=settings.cache_ttl, response_timeout=self._settings.limits.response_timeout),
-            offline=settings.offline,
-            rebuilds=[remote.url for url, remote in zip(urls, remotes, strict=True) if url in rebuilds],
+        source, collectors = build_upstream(
+            urls, self._settings, reactor=self._reactor, worker=self._worker, instance=self._instance
         )
-        self._collectors.extend((source.counters, *remotes))
+        self._collectors.extend(collectors)
         return source
-
-    def _cache(self) -> DiskCache | None:
-        from twisted_index.backends.upstream.disk_cache import DiskCache
-
-        settings = self._settings.upstreams
-        if settings.mode != "cache":
-            return None
-        folder = cache_folder(self._settings)
-        return None if folder is None else DiskCache(folder, settings.cache_size)
-
-
-def cache_folder(settings: Settings) -> str | None:
-    """Return the absolute path of the upstream cache; None if neither it nor a state folder is set."""
-    if settings.upstreams.cache is not None or settings.state is None:
-        return settings.upstreams.cache
-    return os.path.join(settings.state, "cache", "upstream")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,29 +324,6 @@ def _own_folders(settings: Settings) -> list[str]:
     """Return the folders whose file systems the server writes to or reads from."""
     cache = cache_folder(settings) if settings.upstreams.all_upstreams else None
     return [path for path in (*settings.paths, settings.state, cache) if path is not None]
-
-
-def _resolve(word: str) -> tuple[str, ...]:
-    """Return the URLs of an upstream setting."""
-    from twisted_index.config.pip_index import resolve_upstream
-
-    return resolve_upstream(word, os.environ)
-
-
-def _urls(words: Iterable[str]) -> frozenset[str]:
-    """Return the URLs of several upstream settings, each with a trailing slash."""
-    return frozenset(url.rstrip("/") + "/" for word in words for url in _resolve(word))
-
-
-def _proxy_and_tls(url: str, settings: UpstreamSettings) -> dict[str, Any]:
-    """Return the proxy and the certificates for an upstream: pip's, if it is pip's index."""
-    if "pip" in settings.all_upstreams:
-        from twisted_index.config.pip_index import cached_pip_index
-
-        pip = cached_pip_index(os.environ)
-        if url in (one.rstrip("/") + "/" for one in pip.urls):
-            return {"environ": pip.environ(os.environ), "tls": pip.tls}
-    return {"environ": os.environ}
 
 
 def _inspection_cache_path(state: str | None) -> str | None:
