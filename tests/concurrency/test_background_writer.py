@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
 
 import pytest
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, globalLogPublisher
 
 from twisted_index.concurrency import background_writer
 from twisted_index.concurrency.background_writer import BackgroundWriter
@@ -76,3 +78,36 @@ def test_a_descriptor_that_is_not_owned_stays_open():
     os.close(writing)
 
     assert read_all(reading) == b"later"
+
+
+def test_a_pipe_that_another_process_made_non_blocking_loses_nothing():
+    """The flag belongs to the open file, so a parent or a neighbor with the same output may set it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    writer = BackgroundWriter(writing, name="The output")
+    writer.write(b"a" * _PIPE + b"\n")
+    writer.write(b"b\n")
+    writer.close(0)
+
+    assert read_all(reading) == b"a" * _PIPE + b"\nb\n"
+
+
+def test_what_an_error_left_of_a_line_does_not_spoil_the_next_one(tmp_path: Path):
+    os.mkfifo(fifo := tmp_path / "fifo")
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    writer = BackgroundWriter(os.open(fifo, os.O_WRONLY), name="The output")
+    failed = threading.Event()
+    globalLogPublisher.addObserver(failed_on := lambda _event: failed.set())
+    try:
+        writer.write(b"a" * _PIPE + b"\n")
+        os.set_blocking(reading, True)
+        assert os.read(reading, 1) == b"a"
+        os.close(reading)
+        assert failed.wait(10)
+    finally:
+        globalLogPublisher.removeObserver(failed_on)
+    reading = os.open(fifo, os.O_RDONLY)
+    writer.write(b"b\n")
+    writer.close(0)
+
+    assert read_all(reading).rpartition(b"a")[2] == b"\nb\n"

@@ -8,6 +8,7 @@ like, and the reactor must not wait for them.
 from __future__ import annotations
 
 import os
+import selectors
 import threading
 from queue import SimpleQueue
 
@@ -37,7 +38,7 @@ class BackgroundWriter:
         # Each is changed by one thread only.
         self._accepted = self._finished = 0
         self._dropped_lines = self._reported_lines = 0
-        self._failing = False
+        self._failing = self._torn = False
         # A daemon, since a stalled output must not keep the process from its end.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -68,17 +69,31 @@ class BackgroundWriter:
             os.close(self._descriptor)
 
     def _write(self, lines: bytes) -> None:
-        rest = memoryview(lines)
+        # What was left of a line by a full disk must not spoil the next one.
+        data = b"\n" + lines if self._torn else lines
+        rest = memoryview(data)
         try:
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                rest = rest[self._write_some(rest) :]
         except OSError as error:
+            if written := len(data) - len(rest):
+                self._torn = data[written - 1 : written] != b"\n"
             if not self._failing:  # once, as the next lines will fail for the same reason
                 self._failing = True
                 _log.error("{name} cannot be written: {error}", name=self._name, error=error.strerror)
             return
-        self._failing = False
+        self._failing = self._torn = False
         self._report_dropped()
+
+    def _write_some(self, data: memoryview) -> int:
+        """Write what there is room for; wait for room where another process has made a pipe non-blocking."""
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._descriptor, selectors.EVENT_WRITE)
+                selector.select()
+            return 0
 
     def _report_dropped(self) -> None:
         """Say it when the output goes on: this process may log to the same one."""
