@@ -177,6 +177,15 @@ def test_no_cell_is_a_formula(tmp_path: Path, text: str):
         assert "\n" not in row[column]
 
 
+@pytest.mark.parametrize("text", ["pip/1;=1+1", "x; @y", 'x;"=1"', "x;;+1", "\uff1d1;\uff0b1;\uff0d1;\uff201"])
+def test_no_cell_is_a_formula_where_semicolons_separate_cells(tmp_path: Path, text: str):
+    """A spreadsheet in German or French splits at them, whatever stands in quotes after a comma."""
+    index = GuardedIndex(tmp_path, audit_log=log_of(event(client=text, filename=text, detail=text)))
+    reply = index.get(PATH, headers=ALICE | {"Accept": "text/csv"})
+    for cell in reply.body.decode().replace("\r\n", ";").split(";"):
+        assert cell.lstrip(' "')[:1] not in {*"=+-@\uff1d\uff0b\uff0d\uff20"} - {""}, cell
+
+
 def test_csv_is_for_those_who_ask_for_it(index: GuardedIndex):
     for accept, kind in [
         ("*/*", "application/json"),

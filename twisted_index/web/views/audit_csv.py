@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING
 
 from twisted_index.simple.formatting import format_upload_time, one_line
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 CSV_STEP = 64
 
 _COLUMNS = ("by", "action", "project", "filename", "detail", "index", "address", "client")
-#: Spreadsheets take a cell that starts like this for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@")
+#: Where a spreadsheet finds the start of a formula (OWASP, "CSV Injection"). One of a country with a decimal
+#: comma separates cells by semicolons, and there the quotes around a cell of ours do not count.
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=[\s\"]*+[=+@\-\uff1d\uff0b\uff20\uff0d])")
 
 
 def write_csv(events: Sequence[AuditEvent], *, head: bool = False) -> bytes:
@@ -30,7 +32,7 @@ def write_csv(events: Sequence[AuditEvent], *, head: bool = False) -> bytes:
         head: Whether to write the names of the columns first.
 
     Returns:
-        UTF-8. A cell that a spreadsheet would take for a formula starts with an apostrophe.
+        UTF-8. What a spreadsheet would take for a formula has an apostrophe in front.
     """
     text = io.StringIO()
     rows = csv.writer(text)
@@ -43,5 +45,4 @@ def write_csv(events: Sequence[AuditEvent], *, head: bool = False) -> bytes:
 
 
 def _cell(text: str) -> str:
-    text = one_line(text)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub("'", one_line(text))
