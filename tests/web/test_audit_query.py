@@ -10,12 +10,14 @@ from pathlib import Path
 from urllib.parse import quote, urljoin
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.kit.rights import GuardedIndex, as_user
 from twisted_index.errors import Unavailable
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.interfaces import AuditEvent, AuditPage, AuditQuery
 from twisted_index.testing import IndexInMemory, SynchronousRunner
+from twisted_index.testing.in_memory import Connection
 from twisted_index.web.views.audit_query import PARAMETERS
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -177,7 +179,9 @@ def test_no_cell_is_a_formula(tmp_path: Path, text: str):
         assert "\n" not in row[column]
 
 
-@pytest.mark.parametrize("text", ["pip/1;=1+1", "x; @y", 'x;"=1"', "x;;+1", "\uff1d1;\uff0b1;\uff0d1;\uff201"])
+@pytest.mark.parametrize(
+    "text", ["pip/1;=1+1", "x; @y", 'x;"=1"', "x;;+1", "\uff1d1;\uff0b1;\uff0d1;\uff201"]
+)
 def test_no_cell_is_a_formula_where_semicolons_separate_cells(tmp_path: Path, text: str):
     """A spreadsheet in German or French splits at them, whatever stands in quotes after a comma."""
     index = GuardedIndex(tmp_path, audit_log=log_of(event(client=text, filename=text, detail=text)))
@@ -215,6 +219,68 @@ def test_a_table_that_cannot_be_finished_is_cut_off(tmp_path: Path):
 
 
 # -- Servers without users
+
+
+class _Slow:
+    """A log whose searches end when the test says so."""
+
+    def __init__(self) -> None:
+        self.searches: list[tuple[AuditQuery, Deferred[AuditPage]]] = []
+
+    def search(self, query: AuditQuery) -> Deferred[AuditPage]:
+        self.searches.append((query, Deferred()))
+        return self.searches[-1][1]
+
+    def end(self, next_page: str = "") -> None:
+        self.searches[-1][1].callback(AuditPage(events=(event(),), next=next_page))
+
+    @property
+    def projects(self) -> list[str]:
+        return [query.project for query, _page in self.searches]
+
+
+def ask_from(index: GuardedIndex, address: str, query: str, accept: str = "*/*") -> Connection:
+    connection = index.connect()
+    connection.ask(f"{PATH}?{query}", headers=ALICE | {"X-Forwarded-For": address, "Accept": accept})
+    return connection
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> tuple[_Slow, GuardedIndex]:
+    return (log := _Slow()), GuardedIndex(tmp_path, audit_log=log, proxies=("127.0.0.1",))
+
+
+def test_searches_take_turns_by_network_one_at_a_time(slow: tuple[_Slow, GuardedIndex]):
+    log, index = slow
+    for number in range(9):
+        ask_from(index, "198.51.100.1", f"project=a{number}")
+    ask_from(index, "198.51.100.2", "project=b")
+    assert log.projects == ["a0"]
+    for _ in range(10):
+        log.end()
+    assert log.projects == ["a0", "a1", "b", *(f"a{number}" for number in range(2, 9))]
+
+
+def test_the_search_of_a_client_that_has_left_is_dropped_before_its_turn(slow: tuple[_Slow, GuardedIndex]):
+    log, index = slow
+    ask_from(index, "198.51.100.1", "project=a")
+    ask_from(index, "198.51.100.2", "project=b").disconnect()
+    ask_from(index, "198.51.100.3", "project=c")
+    log.end()
+    assert log.projects == ["a", "c"]
+    log.end()
+
+
+def test_the_next_page_of_a_table_is_not_searched_for_a_client_that_has_left(
+    slow: tuple[_Slow, GuardedIndex],
+):
+    log, index = slow
+    table = ask_from(index, "198.51.100.1", "project=a", "text/csv")
+    ask_from(index, "198.51.100.2", "project=b")
+    log.end("2026-11:1")
+    table.disconnect()
+    log.end()
+    assert log.projects == ["a", "b"]
 
 
 def test_a_server_without_users_shows_what_was_done_and_not_by_whom():

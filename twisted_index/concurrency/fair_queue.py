@@ -1,5 +1,5 @@
 """
-A fair queue for password hashing.
+A fair queue, for password hashing and for searches of the audit log.
 
 Password hashing is deliberately slow, so one client sending many passwords could starve the rest. So only
 a few are hashed at once, and the others wait in lanes that take turns, one lane per client network. Guesses

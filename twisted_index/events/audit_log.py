@@ -8,7 +8,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred, DeferredLock, execute
+from twisted.internet.defer import Deferred, execute
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -114,8 +114,6 @@ class AuditLog:
         self._file = AuditFile(state)
         self._worker = worker
         self._in_memory = state is None
-        # One search at a time, so that searches leave the other threads to all else.
-        self._searching = DeferredLock()
 
     def record(self, event: AuditEvent) -> Deferred[None]:
         """See `IAuditLog`; fails like `AuditFile.append`."""
@@ -127,7 +125,7 @@ class AuditLog:
         """See `IAuditLog`; fails like `AuditFile.search`."""
         if self._in_memory:
             return execute(self._file.search, query)
-        return self._searching.run(self._worker.run, self._file.search, query)
+        return self._worker.run(self._file.search, query)
 
 
 def _append(path: str, line: bytes) -> None:

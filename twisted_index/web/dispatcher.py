@@ -183,7 +183,7 @@ class Dispatcher:
             files=lambda: (*env.files(), *_files_of(access)),
             reactor=env.reactor,
         )
-        audit_log = AuditLogView(env.audit_log, guard)
+        audit_log = AuditLogView(env.audit_log, guard, env.client_info)
         legacy_json = LegacyJsonViews(
             source, client_info=env.client_info, public_url=env.public_url, worker=env.worker
         )

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone
-
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Forbidden, NotFound, Unauthorized
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IKnownReaders
+from twisted_index.web.requests.context import while_connected
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
@@ -89,14 +87,8 @@ class Authorizer:
         client = self._client_info.read(request)
         authorization = header(request, b"Authorization")
         credentials = Credentials(authorization=authorization, address=client.address, user=client.user)
-        identifying = Deferred.fromCoroutine(result_of(self._access.authenticate, credentials))
-        if not identifying.called:
-            # A client that leaves must not keep its place in the queue of passwords.
-            request.notifyFinish().addErrback(lambda _gone: identifying.cancel())
-        try:
-            identity = await identifying
-        except CancelledError:
-            raise ConnectionDone from None
+        # A client that leaves must not keep its place in the queue of passwords.
+        identity = await while_connected(request, result_of(self._access.authenticate, credentials))
         if identity.is_authenticated:
             # For the access log.
             request.user_name = identity.name  # type: ignore[attr-defined]

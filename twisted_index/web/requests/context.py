@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
 
 from twisted_index.errors import ContentTooLarge
 from twisted_index.http_semantics.negotiation import format_parameter
@@ -15,13 +18,15 @@ from twisted_index.web.responses.response_cache import negotiate_representation,
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from twisted.web.server import Request
 
     from twisted_index.web.requests.routes import Route
     from twisted_index.web.responses.response import Headers, Response
     from twisted_index.web.responses.response_cache import Representation
+
+T = TypeVar("T")
 
 #: Bytes of a request body that is not an upload. Requests to manage projects have some hundred bytes.
 MAX_SMALL_BODY = 1 << 16
@@ -67,6 +72,22 @@ View: TypeAlias = "Callable[[RequestContext], Awaitable[Response]]"
 HTML: Headers = ((b"Content-Type", b"text/html; charset=utf-8"), *NO_CACHE, *NOSNIFF)
 TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"), *NO_CACHE, *NOSNIFF)
 JSON: Headers = ((b"Content-Type", b"application/json"), *NO_CACHE, *NOSNIFF)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """
+    Work for a client, and cancel that when the client leaves, so that it keeps no place in a queue.
+
+    Raises:
+        ConnectionDone: The client has left.
+    """
+    working = Deferred.fromCoroutine(work)
+    if not working.called:
+        request.notifyFinish().addErrback(lambda _gone: working.cancel())
+    try:
+        return await working
+    except CancelledError:
+        raise ConnectionDone from None
 
 
 def read_small_body(request: Request) -> bytes:

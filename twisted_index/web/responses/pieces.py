@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -40,12 +40,14 @@ class PiecesProducer:
         self._done = False
         #: Fires when the connection accepts more; None while it does.
         self._room: Deferred[None] | None = None
+        self._sending: Deferred[None] | None = None
 
     def start(self) -> None:
         """Start sending."""
         self._request.notifyFinish().addErrback(lambda _gone: self.stopProducing())
         self._request.registerProducer(self, True)
-        Deferred.fromCoroutine(self._send()).addErrback(self._failed)
+        self._sending = Deferred.fromCoroutine(self._send())
+        self._sending.addErrback(self._failed)
 
     def pauseProducing(self) -> None:
         """Request no more pieces for now."""
@@ -59,9 +61,11 @@ class PiecesProducer:
             room.callback(None)
 
     def stopProducing(self) -> None:
-        """Stop for good: the connection is lost."""
+        """Stop for good, and cancel the piece that is being made: the connection is lost."""
         self._done = True
         self.resumeProducing()
+        if self._sending is not None:
+            self._sending.cancel()
 
     async def _send(self) -> None:
         async for piece in self._pieces:
@@ -79,7 +83,7 @@ class PiecesProducer:
 
     def _failed(self, failure: Failure) -> None:
         """Close the connection, so that the client notices the incomplete body."""
-        if failure.check(SimpleIndexError) is None:
+        if failure.check(SimpleIndexError, CancelledError) is None:
             _log.failure("A response body failed", failure=failure)
         if not self._done:
             self._done = True
