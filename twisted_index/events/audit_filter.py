@@ -29,6 +29,8 @@ _TOKEN = "token "  # noqa: S105 (a word, not a secret)
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 #: A token makes and revokes none.
 _NEVER_BY_TOKENS = frozenset({AuditAction.TOKEN_CREATE, AuditAction.TOKEN_REVOKE})
+#: Up to so many values, an expression of all of them is faster than a look at each line's value.
+_FEW = 32
 #: A line that is not empty.
 _LINE = re.compile(rb"[^\n]+")
 
@@ -77,7 +79,7 @@ class AuditFilter:
         self._query = query
         self._makers = makers
         self._names = (query.by, f"{query.by} (console)")
-        self._patterns = [re.compile(pattern) for pattern in self._conditions()]
+        self._patterns = list(self._conditions())
         self._earliest = b"" if query.since is None else _second(query.since)
         self._latest = b"\xff" if query.until is None else _second(query.until)
 
@@ -98,8 +100,8 @@ class AuditFilter:
         token = event.by.removeprefix(_TOKEN)
         return token != event.by and self._makers.maker(token, event.time) in self._names
 
-    def _conditions(self) -> Iterator[bytes]:
-        """Yield, for each condition, a pattern of bytes that a wanted line has. The rarest comes first."""
+    def _conditions(self) -> Iterator[re.Pattern[bytes] | _OneOf]:
+        """Yield, for each condition, a pattern that a wanted line has. The rarest comes first."""
         query = self._query
         if query.project:
             yield _pattern("project", [query.project])
@@ -133,13 +135,36 @@ class AuditFilter:
                 yield start, line
 
 
-def _pattern(name: str, values: Iterable[str]) -> bytes:
+def _pattern(name: str, values: Iterable[str]) -> re.Pattern[bytes] | _OneOf:
     """Write a pattern of a member of a JSON object that has one of several values."""
     ways = {json.dumps(value, ensure_ascii=ascii_) for value in values for ascii_ in (True, False)}
-    return b'"%s"[ \t]*:[ \t]*(?:%s)' % (
-        name.encode("ascii"),
-        b"|".join(re.escape(way.encode("utf-8", "replace")) for way in sorted(ways)),
-    )
+    written = sorted(way.encode("utf-8", "replace") for way in ways)
+    member = b'"%s"[ \t]*:[ \t]*' % name.encode("ascii")
+    if len(written) > _FEW:
+        return _OneOf(re.compile(member + rb'("(?:[^"\\\n]|\\.)*+")'), frozenset(written))
+    return re.compile(member + b"(?:%s)" % b"|".join(map(re.escape, written)))
+
+
+class _OneOf:
+    """
+    A pattern whose group has one of very many values, such as the names of a user's tokens for years.
+
+    Args:
+        pattern: With one group.
+        values: Of the group.
+    """
+
+    def __init__(self, pattern: re.Pattern[bytes], values: frozenset[bytes]) -> None:
+        self._pattern = pattern
+        self._values = values
+
+    def finditer(self, block: bytes) -> Iterator[re.Match[bytes]]:
+        """Yield each match in a block."""
+        return (match for match in self._pattern.finditer(block) if match[1] in self._values)
+
+    def search(self, line: bytes) -> re.Match[bytes] | None:
+        """Return the first match in a line."""
+        return next(self.finditer(line), None)
 
 
 def _second(moment: datetime) -> bytes:
