@@ -115,6 +115,23 @@ def test_in_a_slow_lane_there_is_a_pause_between_turns(clock):
     assert sum(map(took, slow)) == 2
 
 
+def test_a_clock_that_is_set_back_keeps_no_lane_waiting_for_longer_than_its_pause(clock):
+    turns = FairQueue(clock, limit=2)
+    plain = [turns.acquire(lane(b"plain")) for _ in range(2)]
+    slow = [turns.acquire(lane(b"slow", 2.0)) for _ in range(2)]
+    assert [took(each) for each in (*plain, *slow)] == [True, True, False, False]
+    plain.append(turns.acquire(lane(b"plain")))
+    clock.rightNow -= 3600
+    turns.release()
+    turns.release()
+    assert took(slow[0]) or took(plain[2])
+    turns.release()
+    clock.advance(2.0)
+    turns.release()
+    clock.advance(2.0)
+    assert all(map(took, (*plain, *slow)))
+
+
 def test_in_a_slow_lane_the_newest_and_the_oldest_go_in_turn(clock):
     turns = FairQueue(clock)
     turns.acquire(lane(b"slow", 2.0))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import insort
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
@@ -106,6 +106,7 @@ class FairQueue:
         self._numbers = count()
         self._waiting = 0
         self._timer: IDelayedCall | None = None
+        self._latest = 0.0
 
     async def run(self, choose: Callable[[], QueueKey], work: Callable[[], Awaitable[T]]) -> T:
         """
@@ -153,7 +154,7 @@ class FairQueue:
     def _lane(self, key: QueueKey) -> _Lane:
         lane = self._lanes.get(key.name)
         if lane is None:
-            lane = self._lanes[key.name] = _Lane(key.name, self._clock.seconds())
+            lane = self._lanes[key.name] = _Lane(key.name, self._now())
             self._enter(lane)
         lane.interval = key.interval
         return lane
@@ -167,7 +168,7 @@ class FairQueue:
             waiter = lane.take()
             key = waiter.choose()
             if key.name == lane.name:
-                lane.ready = self._clock.seconds() + key.interval
+                lane.ready = self._now() + key.interval
             else:
                 self._lane(key).join(waiter)
             self._enter(lane)
@@ -179,13 +180,24 @@ class FairQueue:
 
     def _next(self) -> _Lane | None:
         """Take the lane that has been ready longest out of the order; drop those without waiters."""
-        now = self._clock.seconds()
+        now = self._now()
         while self._order and self._order[0][0] <= now:
             lane = heappop(self._order)[2]
             if lane.waiting:
                 return lane
             del self._lanes[lane.name]
         return None
+
+    def _now(self) -> float:
+        """Return the time. If it was set back, no lane waits longer for that than its pause."""
+        now = self._clock.seconds()
+        if now < self._latest:
+            for lane in self._lanes.values():
+                lane.ready = min(lane.ready, now + lane.interval)
+            self._order = [(lane.ready, number, lane) for _ready, number, lane in self._order]
+            heapify(self._order)
+        self._latest = now
+        return now
 
     def _set_timer(self) -> None:
         """Go on when the first lane is ready, if there are waiters."""
