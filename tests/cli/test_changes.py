@@ -99,7 +99,7 @@ def test_each_has_a_help(console: Console, command: str):
         (("delete", "demo-9.tar.gz"), 1, "There is no demo-9.tar.gz here."),
         (("status", "other"), 1, "There is no project other here."),
         (("status", "other", "archived"), 1, "There is no project other."),
-        (("prune", "--keep", "1", "other*"), 1, "No project here matches other*."),
+        (("prune", "--keep", "1", "other*"), 1, "No project or version here matches other*."),
         (("yank", "demo"), 64, "'demo' is neither PROJECT==VERSION nor the name of a wheel or an sdist."),
         (("status", "a b"), 64, "'a b' is not the name of a project."),
         (

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from twisted_index.backends.folder import markers
+from twisted_index.backends.folder.blocking_store import BlockingStore
+from twisted_index.backends.folder.inventory import Inventory
 from twisted_index.testing import make_sdist, make_wheel
 
 from .conftest import Console
@@ -74,7 +76,7 @@ def test_each_pattern_has_to_match(console: Console):
     words = (f"--path={console.path}", "--state=none", "--keep=1", "--yes")
     for pattern in ("other==*.dev*", "nothing==1.0", "9.*"):
         code, _, err = console.told("prune", *words, "acme-tool", pattern)
-        what = "release" if "==" in pattern else "project"
+        what = "release" if "==" in pattern else "project or version"
         assert (code, err) == (1, f"twisted-index: No {what} here matches {pattern}.\n")
     assert len(versions(console)) == 6
 
@@ -99,6 +101,15 @@ def test_a_yanked_release_is_not_one_of_those_that_are_kept(console: Console):
     assert versions(console) == [*VERSIONS[:3], "2.0.dev1", "2.0.dev2", "2.0a1"]
     console.run("prune", "--keep", "1", "--yes", "acme-tool")
     assert versions(console) == [*VERSIONS[:3], "2.0a1"]
+
+
+def test_a_release_that_is_not_whole_is_not_one_of_those_that_are_kept(console: Console):
+    for suffix in ("-py3-none-any.whl", ".tar.gz"):
+        path = console.path / "acme-tool" / f"acme_tool-2.0a1{suffix}"
+        path.write_bytes(path.read_bytes()[:100])
+    console.run("prune", "--keep", "1", "--yes", "acme-tool")
+    assert versions(console) == [*VERSIONS[:3], "2.0.dev2"]
+    assert len(list((console.path / "acme-tool").glob("acme_tool-2.0a1*"))) == 2
 
 
 def test_a_file_that_a_tombstone_hides_is_not_one_of_those_that_are_kept(console: Console):
@@ -171,3 +182,26 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other_from_it(
     assert code == 1
     assert out.count("Deleted ") == 4
     assert err.startswith("twisted-index: aaa-1.0a1.tar.gz: It is in a folder that the server cannot change")
+
+
+def test_a_file_that_another_process_has_deleted_meanwhile_is_no_failure(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+):
+    read = BlockingStore.inventory
+
+    def raced(store: BlockingStore, project: str) -> Inventory:
+        inventory = read(store, project)
+        monkeypatch.setattr(BlockingStore, "inventory", read)
+        console.run("prune", "--keep", "2", "--yes", "acme-tool")
+        return inventory
+
+    monkeypatch.setattr(BlockingStore, "inventory", raced)
+    code, out, err = console.told(
+        "prune", f"--path={console.path}", "--state=none", "--keep=1", "-y", "acme*"
+    )
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:2] == [
+        "acme_tool-2.0.dev1-py3-none-any.whl has been deleted meanwhile.",
+        "acme_tool-2.0.dev1.tar.gz has been deleted meanwhile.",
+    ]
+    assert versions(console) == ["1.0", "1.1", "1.10", "2.0a1"]

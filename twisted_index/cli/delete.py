@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target, find_files
 from twisted_index.config.option_order import parse_positionals
-from twisted_index.errors import Unavailable
+from twisted_index.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,9 @@ def delete_files(
             continue
         try:
             change.make(partial(change.blocking_store.delete, project, name, by=change.by, reason=reason))
+        except NotFound:
+            # It was there when the list was made: another command, or the server, was faster.
+            print(f"{name} has been deleted meanwhile.")
         except Unavailable as error:
             failures += 1
             print(f"twisted-index: {name}: {error.message}", file=sys.stderr)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from twisted_index.backends.folder.inspection import inspect
+from twisted_index.backends.folder.inspection_cache import FileFacts
 from twisted_index.cli._edit import ChangeOptions, OfflineEdit
 from twisted_index.cli.delete import delete_files
 from twisted_index.config.option_order import parse_positionals
@@ -19,6 +22,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from twisted_index.backends.folder.inventory import Inventory
+    from twisted_index.backends.folder.project_scan import ScannedFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderFile(StoredFile):
+    """
+    A file that may not be listed, unlike those of a page: as one of which only a part has arrived.
+
+    Attributes:
+        entry: The file.
+    """
+
+    entry: ScannedFile
+
+    def is_offered(self) -> bool:
+        """See `StoredFile.is_offered`; reads the directory and the metadata of the archive."""
+        entry = self.entry
+        # No digest is needed, and that would read all of the file.
+        result = inspect(entry.path, entry.distribution, entry.key, verify_members=False, sha256="")
+        return not self.yanked and isinstance(result, FileFacts)
 
 
 class PruneOptions(ChangeOptions):
@@ -98,7 +121,8 @@ def _read(change: OfflineEdit, patterns: Sequence[str]) -> tuple[dict[str, list[
             _names(pattern, project) or _matching([pattern], project, files)
             for project, files in projects.items()
         ):
-            raise NotFound(f"No {'release' if '==' in pattern else 'project'} here matches {pattern}.")
+            what = "release" if "==" in pattern else "project or version"
+            raise NotFound(f"No {what} here matches {pattern}.")
     return projects, failures
 
 
@@ -108,7 +132,8 @@ def _listed(inventory: Inventory) -> list[StoredFile]:
     for entry in inventory.scan.entries:
         distribution = entry.distribution
         if not inventory.is_hidden(entry):
-            file = StoredFile(
+            file = FolderFile(
+                entry=entry,
                 filename=distribution.filename,
                 version=distribution.version,
                 uploaded=min(entry.key.mtime_ns, entry.key.ctime_ns) / 1e9,

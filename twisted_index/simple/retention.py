@@ -34,12 +34,16 @@ class StoredFile:
     uploaded: float
     yanked: bool = False
 
+    def is_offered(self) -> bool:
+        """Return whether installers choose it."""
+        return not self.yanked
+
 
 def superseded(files: Iterable[StoredFile], keep: int, *, latest_uploads: bool = False) -> list[StoredFile]:
     """
     Return the files of all releases but the newest ones.
 
-    A release whose files are all yanked is not one of those that are kept, since installers pass it over; it
+    A release without an offered file is not one of those that are kept, since installers pass it over; it
     goes once there are enough newer ones. So not all files are ever returned.
 
     Args:
@@ -61,7 +65,7 @@ def superseded(files: Iterable[StoredFile], keep: int, *, latest_uploads: bool =
     for name, its_files in releases:
         if keep <= 0:
             old.append([] if name in kept else its_files)
-        elif not all(file.yanked for file in its_files):
+        elif any(file.is_offered() for file in its_files):
             keep -= 1
     return [file for its_files in reversed(old) for file in its_files]
 
