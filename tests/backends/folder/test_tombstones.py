@@ -7,6 +7,7 @@ import errno
 import os
 import tempfile
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -20,12 +21,14 @@ from hypothesis import strategies as st
 from tests.kit.folder_source import Folder
 from tests.kit.folder_store import Shop
 from tests.kit.properties import examples
-from twisted_index.backends.folder import tombstones
+from twisted_index.backends.folder import project_scan, tombstones
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
+from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.tombstones import find_exact, has_equivalent, unknown_lines
 from twisted_index.errors import Conflict, InsufficientStorage, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, try_lock
 from twisted_index.files.portability import optional_module, write_at
+from twisted_index.files.stamps import StatValidator
 from twisted_index.simple.manifest import find_names, parse_line
 from twisted_index.simple.model import ProjectStatus, Status
 from twisted_index.simple.names import InvalidFilename, parse_filename
@@ -194,6 +197,29 @@ def test_a_deletion_by_another_process_shows_in_the_next_answer(shop: Shop):
     assert len(shop.files()) == 2
     BlockingStore([os.fsencode(shop.path)]).delete("demo", SDIST.filename, by="console")
     assert set(shop.files()) == {WHEEL.filename}
+
+
+def test_tombstones_that_stay_are_searched_once_for_the_files_of_a_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    WHEEL.write_to(tmp_path / "demo")
+    path = bury(tmp_path / "demo", line("demo-0.1.tar.gz"))
+    searched: list[set[str]] = []
+
+    def search(path: bytes, names: Any) -> frozenset[str]:
+        searched.append(set(names))
+        return find_exact(path, names)
+
+    monkeypatch.setattr(project_scan, "find_exact", search)
+    later = StatValidator(wall=lambda: time.time() + 60)
+    reader = InventoryReader([os.fsencode(tmp_path)], validator=later)
+    reader.read("demo")
+    SDIST.write_to(tmp_path / "demo")
+    assert reader.read("demo").scan.deleted == set()
+    assert searched == [{WHEEL.filename}, {SDIST.filename}]
+    with path.open("a") as file:
+        file.write(line(SDIST.filename))
+    assert reader.read("demo").scan.deleted == {SDIST.filename}
 
 
 # -- What cannot be read

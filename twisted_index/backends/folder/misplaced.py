@@ -215,7 +215,8 @@ def _unknown_tombstones(path: bytes, display_path: bytes) -> list[Problem]:
             path=printable_path(os.path.join(display_path, TOMBSTONES)),
             reason=f"{unknown} of its lines take no name, as they cannot be understood; the first is line"
             f" {first}.",
-            advice="Write digest, size (- if unknown), time and name; begin comments with #.",
+            advice="Write digest, size (- if unknown), time and name; begin comments with #. Remove a line"
+            " that a crash has cut off.",
         )
     ]
 

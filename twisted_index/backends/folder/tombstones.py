@@ -86,11 +86,11 @@ def has_equivalent(path: bytes, distribution: Distribution) -> bool:
     Raises:
         OSError: See `open_tombstones`.
     """
-    similar = _similar_names(distribution)
+    similar, number = _similar_names(distribution), _longest_number(distribution.version)
     return any(
         is_equivalent(name.decode(), distribution)
         for block in _blocks(path)
-        if (likely := set(similar.findall(block)))
+        if number in block and (likely := set(similar.findall(block)))
         for name in likely.intersection(find_names(block))
     )
 
@@ -232,6 +232,16 @@ def _similar_names(distribution: Distribution) -> re.Pattern[bytes]:
     extension = re.escape(distribution.extension)
     version = other + other.join(digits) + other
     return re.compile(rf"Z[ \t]++((?i:{project})-{version}{tags}{extension})(?!\S)".encode())
+
+
+def _longest_number(version: str) -> bytes:
+    """
+    Return the longest number of a version without its leading zeros, which each spelling has.
+
+    The date of a nightly build is in few blocks, and finding it takes half the time of the whole name.
+    """
+    numbers = (number.lstrip("0") for number in re.findall("[0-9]+", version))
+    return max(numbers, key=len, default="").encode()
 
 
 def is_equivalent(name: str, distribution: Distribution) -> bool:
