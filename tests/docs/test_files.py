@@ -96,7 +96,7 @@ def check_haproxy(block: Block, folder: Path) -> None:
 
 def check_unnamed(block: Block, folder: Path) -> None:
     """A line of a crontab, or a file for logrotate."""
-    if re.match(r"(?:[\d*/,-]+ ){5}twisted-index \w+ ", block.text):
+    if re.match(r"(?:[\d*/,-]+ ){5}(?:/\S+/)?twisted-index \w+ ", block.text):
         return
     run("logrotate", "--debug", "--state", folder / "state", written(block, folder))
 
