@@ -674,6 +674,10 @@ def test_a_name_that_was_right_once_is_told_with_what_it_was(filename: str, righ
         ("demo-1.0-py3-none-any copy.whl", "a file manager's copy"),
         ("demo-1.0-py3-none-any - Copy.whl", "a file manager's copy"),
         ("demo-1.0-py3-none-any - Copy (2).whl", "a file manager's copy"),
+        ("demo-1.0-py3-none-any 2.whl", "a file manager's copy"),
+        ("demo-1.0-py3-none-any (copy).whl", "a file manager's copy"),
+        ("demo-1.0-py3-none-any (another copy).whl", "a file manager's copy"),
+        ("demo-1.0-py3-none-any (3. Kopie).whl", "a file manager's copy"),
         ("Copy (2) of demo-1.0-py3-none-any.whl", "a file manager's copy"),
     ],
 )
@@ -682,6 +686,12 @@ def test_the_name_of_a_second_copy_is_told_with_what_made_it(filename: str, orig
         parse_filename(filename)
     assert refused.value.reason == f"This is named like {origin} of demo-1.0-py3-none-any.whl."
     assert refused.value.advice.endswith("or remove it if that exists already.")
+
+
+def test_a_zip_that_may_hold_wheels_is_told_to_be_unpacked() -> None:
+    with pytest.raises(InvalidFilename) as refused:
+        parse_filename("wheels.zip")
+    assert refused.value.advice.endswith("; unpack a zip of wheels.")
 
 
 @pytest.mark.parametrize("filename", ["demo-2024-01-01-py3-none-any.whl", "demo-one-py3-none-any.whl"])

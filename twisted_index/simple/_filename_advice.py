@@ -106,8 +106,11 @@ _EVERY_ARCHIVE = one_of(
 )
 # " (1)" and "(1)" of browsers.
 _SECOND_DOWNLOAD = re.compile(r"\s?\(\d{1,3}\)")
-# " - Copy" and " - Kopie (2)" of Windows, " copy 2" of macOS.
-_SECOND_COPY = re.compile(r"\s[-\u2013\u2014]\s\w+(?:\s\(\d{1,3}\))?|\scopy(?:\s\d{1,3})?")
+# " - Copy" and " - Kopie (2)" of Windows, " copy 2" and " 2" of macOS, " (copy)", " (another copy)" and
+# " (3rd copy)" of GNOME, in any language.
+_SECOND_COPY = re.compile(
+    r"\s[-\u2013\u2014]\s\w+(?:\s\(\d{1,3}\))?|\scopy(?:\s\d{1,3})?|\s\(\w[^()]{0,30}\)|\s\d{1,3}(?=\.)"
+)
 # "Copy of " and "Kopie (2) von " of Windows before 7 and of Google Drive.
 _COPY_OF = re.compile(
     r"\A(?:Copy|Kopie|Copie|Copia|C\u00f3pia|Kopia|Kopi)(?:\s\(\d{1,3}\))?\s(?:(?:of|von|van|de|di|af|av)\s)?"
@@ -131,6 +134,8 @@ _DEBIAN_SOURCE = re.compile(r"(.+)_([^_-]+)\.orig(\.tar\.[a-z0-9]+)")
 _POST = re.compile(r"(.+-v?[0-9][0-9.]*)_([0-9]+)(-.+\.whl)")
 # Old tools replaced the "+" of a local version by "_", or appended a revision without any separator.
 _LOCAL = re.compile(r"(.+-v?[0-9][0-9.]*(?:(?:a|b|rc)[0-9]+)?(?:\.?(?:post|dev)[0-9]+)?)_(.+)")
+# A "+" of a URL that was decoded as in a form.
+_SPACED_LOCAL = re.compile(r"([^ ]+-v?[0-9][^- ]*) ([^ ]+)")
 _REVISION = re.compile(r"(.+-v?[0-9][0-9.]*?)[.-]?((?:git|hg|svn|g)[0-9a-f]{2,40}[^-]*(?:-.+)?)")
 
 
@@ -144,7 +149,8 @@ def _repairs(filename: str) -> Iterator[tuple[str, str, str]]:
         yield f"This is named like wget's second download of {match[1]}.", match[1], _IF_ABSENT
     original = _SECOND_COPY.sub("", _COPY_OF.sub("", filename, count=1), count=1)
     yield f"This is named like a file manager's copy of {original}.", original, _IF_ABSENT
-    yield "The file name has a space where a + belongs.", filename.replace(" ", "+"), ""
+    if (match := _SPACED_LOCAL.fullmatch(filename)) is not None:
+        yield "The file name has a space where a + belongs.", f"{match[1]}+{match[2]}", ""
     if (match := _APPENDED.fullmatch(filename)) is not None:
         yield (
             "Something was added to the extension of the file.",

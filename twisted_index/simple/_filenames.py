@@ -340,7 +340,7 @@ def _wrong_sdist(stem: str) -> InvalidFilename:
     if not hyphen:
         return InvalidFilename(
             "The file name has no hyphen, so it names no version.",
-            "Name the file after its project and version, as in name-1.0.tar.gz.",
+            "Name an sdist after its project and version, as in name-1.0.tar.gz; unpack a zip of wheels.",
         )
     if normal_form(version) is None:
         return _wrong_version(version)
