@@ -267,6 +267,14 @@ def test_a_folder_that_is_not_there_is_one_line(here):
     )
 
 
+def test_a_port_in_place_of_a_folder_is_told_as_one(here):
+    (here / "packages").mkdir()
+    assert (
+        refusal("packages", "8000") == f"The folder '{here}/8000' cannot be read: No such file or directory."
+        " If 8000 is a port, write -p 8000."
+    )
+
+
 def test_a_file_in_place_of_a_folder_is_one_line(here):
     (here / "file").touch()
 

@@ -253,8 +253,16 @@ def _check_folder(path: str) -> None:
     except OSError as error:
         # It is not made here: a mount that is away must not become an empty index.
         missing = isinstance(error, FileNotFoundError)
-        advice = f" Create it (mkdir -p {shlex.quote(path)}), or use another." if missing else ""
+        advice = f" {_if_missing(path)}" if missing else ""
         raise ConfigurationError(f"The folder {path!r} cannot be read: {error.strerror}.{advice}") from error
+
+
+def _if_missing(path: str) -> str:
+    name = os.path.basename(path)
+    # As in `python -m http.server 8000`.
+    if name.isdecimal():
+        return f"If {name} is a port, write -p {name}."
+    return f"Create it (mkdir -p {shlex.quote(path)}), or use another."
 
 
 def _check_file(path: str) -> None:

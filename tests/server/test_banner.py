@@ -13,6 +13,7 @@ from twisted_index.server import network
 from twisted_index.server.banner import (
     Listener,
     cleartext_password_warning,
+    describe_contents,
     describe_upstreams,
     startup_banner,
 )
@@ -271,3 +272,8 @@ def test_the_front_page_tells_it_too():
     page = front_page(ProjectList(), "http://attic", uploads=True).decode()
     assert "twine upload --repository-url http://attic/legacy/ dist/*" in page
     assert "twine" not in front_page(ProjectList(), "http://attic").decode()
+
+
+def test_the_files_whose_names_keep_them_out_are_the_least_number():
+    line = describe_contents(3, 2, ["http://one.example"])
+    assert line == "3 projects, at least 2 files left out: http://one.example/-/problems"

@@ -181,7 +181,7 @@ def describe_contents(projects: int, left_out: int, urls: Sequence[str]) -> str:
 
     Args:
         projects: Their number.
-        left_out: Files whose names alone keep them out.
+        left_out: Files whose names alone keep them out; others have yet to be read.
         urls: From `index_urls`.
     """
     place = f"{urls[0] if urls else ''}/-/problems"
@@ -189,7 +189,7 @@ def describe_contents(projects: int, left_out: int, urls: Sequence[str]) -> str:
     if not left_out:
         return f"{count}; files that are left out are listed at {place}"
     files = "1 file" if left_out == 1 else f"{left_out} files"
-    return f"{count}, {files} left out: {place}"
+    return f"{count}, at least {files} left out: {place}"
 
 
 def index_urls(
