@@ -150,7 +150,10 @@ to = "bob"
 def test_it_is_text_for_terminals_and_a_table_for_browsers():
     index = IndexInMemory(MemorySource(WINDOWS))
     text = index.get("/-/wanted").body.decode()
-    assert text == "Every installer found what it asked for.\nCounted since the server started.\n"
+    assert text == (
+        "Every installer found what it asked for.\n"
+        "Requests since the server started. Files that are there, but left out, are at /-/problems.\n"
+    )
     ask(index, "markupsafe", times=2)
     reply = index.get("/-/wanted")
     assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -221,7 +224,7 @@ def test_the_log_names_what_is_there(log: list[str]):
     WantedProjects().notice("empty", LINUX, Askers(()), 0.0)
     assert log == [
         "numpy has no file for cp311 linux; here: " + ", ".join(map(str, offers[:5])) + " and 2 more.",
-        "empty has no file for cp311 linux; here: no file at all.",
+        "empty has no file for cp311 linux; here: no file that is listed (/-/problems may say why).",
     ]
 
 

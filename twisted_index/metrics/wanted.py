@@ -244,6 +244,6 @@ class WantedProjects:
 def summary(offers: tuple[str, ...], most: int = _MOST_NAMED) -> str:
     """Name a few offers, and the number of the others."""
     if not offers:
-        return "no file at all"
+        return "no file that is listed (/-/problems may say why)"
     more = f" and {len(offers) - most} more" if len(offers) > most else ""
     return ", ".join(offers[:most]) + more

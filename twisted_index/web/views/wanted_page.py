@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from twisted_index.metrics.wanted import WantedProject
 
 _EMPTY = "Every installer found what it asked for."
-_NOTE = "Counted since the server started."
+_NOTE = "Requests since the server started. Files that are there, but left out, are at /-/problems."
 
 
 def write_wanted_text(projects: Sequence[WantedProject]) -> bytes:
