@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as TookTooLong
@@ -14,12 +14,20 @@ from twisted_index.files.free_space import free_bytes
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from prometheus_client import Metric
 
 #: Seconds that a scrape waits for all file systems.
 _PATIENCE = 1.0
+
+
+@runtime_checkable
+class MeasuredCollector(Protocol):
+    """A collector whose values have to be taken before they are collected, as that may wait."""
+
+    def measure(self) -> Awaitable[None] | None:
+        """Take the values, within seconds, and without raising."""
 
 
 class FreeSpace:

@@ -63,8 +63,8 @@ class IndexResource(Resource):
         refusals: Records refused logins, requests and uploads there; None records none.
         upload_settings: What may be uploaded; nothing by default.
         proxies: The proxies whose forwarded headers are trusted.
-        collectors: Collectors of prometheus_client whose metrics `/-/metrics` shows too. A method
-            `measure` of one is called, and waited for, before its `collect`.
+        collectors: Collectors of prometheus_client whose metrics `/-/metrics` shows too; a
+            `MeasuredCollector` takes its values first.
         on_uploaded: Called with each new file.
         on_rejected: Called with project, file name and reason of each rejected upload.
         instance: The pseudonym of this server in the Via field of its upstream requests. A request that

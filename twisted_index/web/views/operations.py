@@ -17,6 +17,7 @@ from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
 from twisted_index.interfaces import Action, IProblemSource, Problem, ProblemReport
+from twisted_index.metrics.free_space import MeasuredCollector
 from twisted_index.metrics.wanted import Lack
 from twisted_index.web.requests.context import HTML, JSON, TEXT
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
@@ -50,7 +51,7 @@ class OperationsViews:
         source: Provides the projects.
         authorizer: Checks what a client may see.
         counters: The counters of the server.
-        collectors: Collect metrics besides the counters; one with a method `measure` is waited for first.
+        collectors: Collect metrics besides the counters; see `MeasuredCollector` too.
         connections: Returns the number of open connections.
         files: Returns the files that are read again when they change.
         reactor: Bounds the time of a scrape; None for no bound.
@@ -154,9 +155,8 @@ class OperationsViews:
         """Respond with the metrics, as Prometheus reads them."""
         names = await self._names()
         for collector in self._collectors:
-            measure = getattr(collector, "measure", None)
-            if measure is not None:
-                await result_of(measure)
+            if isinstance(collector, MeasuredCollector):
+                await result_of(collector.measure)
         media_type, body = self._exposition.write(
             (context.accept or b"").decode("latin-1"),
             connections=self._connections(),
