@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from tests.benchmarks.processes import CannotStart, Process, free_port
+from tests.benchmarks.processes import CannotStart, Process
+from tests.kit.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.processes import Process, free_port, watch
+from tests.benchmarks.processes import Process, watch
+from tests.kit.ports import free_port
 from twisted_index.testing import make_wheel
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks.processes import Process, free_port, watch
+from tests.benchmarks.processes import Process, watch
 from tests.benchmarks.unruly import MODES, UnrulyUpstream
+from tests.kit.ports import free_port
 from twisted_index.testing import make_wheel
 
 if TYPE_CHECKING:

@@ -21,16 +21,12 @@ import pytest
 import trustme
 
 from tests.kit.live_server import ANSWER_SECONDS, JSON, LiveServer
+from tests.kit.ports import free_port
 from twisted_index.testing import make_sdist, make_wheel
 
 AUTHORITY = trustme.CA()
 WHEEL = make_wheel("demo", "1.0")
 PROXY = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def trusting() -> ssl.SSLContext:

@@ -32,12 +32,6 @@ exit $code
 """
 
 
-def free_port() -> int:
-    """Find a port of the loopback interface at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     """Tell whether something accepts connections at a port."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):

@@ -14,7 +14,8 @@ import pytest
 import trustme
 
 from tests.docs.blocks import ROOT, code_in_tables
-from tests.docs.terminal import SERVERS, Terminal, free_port
+from tests.docs.terminal import SERVERS, Terminal
+from tests.kit.ports import free_port
 from twisted_index.testing import make_sdist, make_wheel
 
 #: Tables of which each cell is tried, by document and heading.

@@ -23,7 +23,8 @@ import pytest
 from twisted.web.resource import Resource
 
 from tests.docs.blocks import DOCUMENTS, ROOT, Block, blocks_of
-from tests.docs.terminal import SECONDS, Terminal, free_port
+from tests.docs.terminal import SECONDS, Terminal
+from tests.kit.ports import free_port
 from twisted_index.access.rights_file import rights_from_bytes
 from twisted_index.config.layers import load
 from twisted_index.testing import make_wheel

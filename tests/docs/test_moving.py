@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.docs.blocks import ROOT, blocks_of
-from tests.docs.terminal import Terminal, free_port
+from tests.docs.terminal import Terminal
 from tests.kit.live_server import LiveServer
+from tests.kit.ports import free_port
 from twisted_index.testing import make_wheel
 
 pytestmark = pytest.mark.skipif(

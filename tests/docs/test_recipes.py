@@ -18,8 +18,9 @@ import pytest
 from tests.docs import table
 from tests.docs.blocks import DOCUMENTS, ROOT, Command, blocks_of, commands_of, name_of
 from tests.docs.conftest import activated
-from tests.docs.terminal import Terminal, free_port
+from tests.docs.terminal import Terminal
 from tests.kit.environments import Environment, run
+from tests.kit.ports import free_port
 
 T = TypeVar("T")
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.kit.ports import free_port
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -206,11 +208,6 @@ def replies(received: bytes, methods: tuple[str, ...] = ("GET",)) -> list[Reply]
     return found
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def start_server(
     folders: tuple[str | Path, ...],
     state: Path,
@@ -218,7 +215,7 @@ def start_server(
     environment: dict[str, str],
     open_files: int | None,
 ) -> LiveServer:
-    port = _free_port()
+    port = free_port()
     log = state.with_name(f"{state.name}-{port}.log")
     paths = [part for folder in folders for part in ("--path", str(folder))]
     listen = ["--listen", f"tcp:{port}:interface=127.0.0.1", "--state", str(state)]

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.kit.ports import free_ports
 from twisted_index.config.settings import Settings, UpstreamSettings
 from twisted_index.service import SimpleIndexService
 from twisted_index.testing.reactor_thread import BackgroundReactor
 
 SECONDS = 30.0
-
-
-def free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @pytest.fixture(params=[2, 3])
