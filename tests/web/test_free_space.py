@@ -32,9 +32,9 @@ def background() -> Iterator[BackgroundReactor]:
 
 
 def measured(space: FreeSpace, background: BackgroundReactor) -> dict[str, float]:
-    """Give the samples of a scrape by path."""
+    """Give the samples of a scrape by folder."""
     background.call(lambda: Deferred.fromCoroutine(space.measure()), 20)
-    return {sample.labels["path"]: sample.value for family in space.collect() for sample in family.samples}
+    return {sample.labels["folder"]: sample.value for family in space.collect() for sample in family.samples}
 
 
 class Mounts:
@@ -64,12 +64,12 @@ def test_the_free_space_of_each_path_is_measured_anew(tmp_path: Path, background
     space = FreeSpace([str(tmp_path), str(tmp_path)], background.reactor)
     (before,) = measured(space, background).values()
     assert before > 0
-    assert measured(space, background).keys() == {str(tmp_path)}
+    assert measured(space, background).keys() == {tmp_path.name}
 
 
 def test_a_path_that_is_not_known_is_absent(mounts: Mounts, background: BackgroundReactor):
     space = FreeSpace(["/gone", "/unknown", "/here"], background.reactor, mounts)
-    assert measured(space, background) == {"/here": 5000}
+    assert measured(space, background) == {"here": 5000}
 
 
 def test_a_dead_mount_delays_no_other_path_and_takes_one_thread(
@@ -77,11 +77,17 @@ def test_a_dead_mount_delays_no_other_path_and_takes_one_thread(
 ):
     space = FreeSpace(["/dead", "/here"], background.reactor, mounts)
     for _ in range(3):
-        assert measured(space, background) == {"/here": 5000}
+        assert measured(space, background) == {"here": 5000}
     assert mounts.asked.count("/dead") == 1
     mounts.alive.set()
-    while "/dead" not in measured(space, background):
+    while "dead" not in measured(space, background):
         pass
+
+
+def test_the_folders_above_are_not_shown_and_of_equal_names_the_fullest_counts(background: BackgroundReactor):
+    sizes = {"/home/jane/packages": 7000, "/srv/packages": 6000, "/mnt/packages": 8000, "/": 9000}
+    space = FreeSpace(list(sizes), background.reactor, sizes.get)
+    assert measured(space, background) == {"packages": 6000, "/": 9000}
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\nb", "\udcff", "a\\"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -33,6 +34,9 @@ class MeasuredCollector(Protocol):
 class FreeSpace:
     """
     A collector of the free space at some paths.
+
+    They are named by their last parts: where there are no users, everyone may see the metrics, and the
+    folders above may hold the name of a user of the machine.
 
     A dead mount keeps its thread for ever. So each path has a thread of its own, one at a time, which
     delays neither the other paths nor the end of the process.
@@ -72,9 +76,14 @@ class FreeSpace:
         from prometheus_client.core import GaugeMetricFamily
 
         text = "Bytes that the server may still write, by package folder, state and cache."
-        gauge = GaugeMetricFamily("twisted_index_filesystem_free_bytes", text, labels=["path"])
+        gauge = GaugeMetricFamily("twisted_index_filesystem_free_bytes", text, labels=["folder"])
+        # Of paths with the same last name, the fullest one counts.
+        worst: dict[str, int] = {}
         for path, free in self._free.items():
-            gauge.add_metric([printable(path)], free)
+            name = printable(os.path.basename(path) or path)
+            worst[name] = min(free, worst.get(name, free))
+        for name, free in worst.items():
+            gauge.add_metric([name], free)
         yield gauge
 
     def _in_thread(self, path: str) -> Deferred[int | None]:
