@@ -17,6 +17,7 @@ import tempfile
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted_index.files.locks import try_lock
+from twisted_index.files.ownership import group_write, hand_over, hand_over_folder, set_folder_mode
 from twisted_index.files.portability import IS_WINDOWS, advise_not_needed, open_flags, set_mode, write_at
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class AnonymousFile:
         return written, None
 
     def allow_reading(self) -> None:
-        """Let everyone read it."""
-        set_mode(self.descriptor, FILE_MODE)
+        """Let everyone read it, and those write it who may write all that lies in the root."""
+        set_mode(self.descriptor, FILE_MODE | group_write(self.root))
 
     def start_writeback(self, start: int, length: int) -> None:
         """Let the disk begin with some of its bytes, and do not wait for it."""
@@ -201,7 +202,7 @@ class AnonymousFile:
 
 def open_anonymous(root: bytes, mode: int = 0o600, folder: bytes = UPLOADS) -> AnonymousFile:
     """
-    Open a new file that only this process can reach.
+    Open a new file that only this process can reach. It belongs to the owner of the root, if this is root.
 
     Args:
         root: A folder on the file system where it shall stay.
@@ -221,6 +222,7 @@ def open_anonymous(root: bytes, mode: int = 0o600, folder: bytes = UPLOADS) -> A
         else:
             # A umask may have taken the right to open it once more for reading.
             set_mode(descriptor, os.fstat(descriptor).st_mode & 0o777 | 0o600)
+            hand_over(descriptor, root)
             return AnonymousFile(root, descriptor, None, folder)
     return _open_hidden(root, mode, folder)
 
@@ -240,6 +242,7 @@ def _open_hidden(root: bytes, mode: int, folder: bytes) -> AnonymousFile:
         path, descriptor = _make_in(root, folder, lambda path: os.open(path, flags, mode))
         try_lock(descriptor)
         if os.fstat(descriptor).st_nlink:
+            hand_over(descriptor, root)
             return AnonymousFile(root, descriptor, path, folder)
         # It was swept before it was locked.
         os.close(descriptor)
@@ -256,6 +259,7 @@ def _make_in(root: bytes, name: bytes, make: Callable[[bytes], T]) -> tuple[byte
     for attempt in range(_ATTEMPTS):
         try:
             os.mkdir(folder, 0o700 if name == UPLOADS else 0o777)
+            hand_over_folder(folder, root)
         except FileExistsError:
             if os.path.islink(folder):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), folder) from None
@@ -271,10 +275,13 @@ def _make_in(root: bytes, name: bytes, make: Callable[[bytes], T]) -> tuple[byte
 
 def make_folder(root: bytes, path: bytes) -> None:
     """Make a folder of a root, open to everyone's eyes from its first moment, unless it is there."""
+    mode = FOLDER_MODE | group_write(root)
     while not os.path.isdir(path):
-        temporary, _made = _make_in(root, UPLOADS, lambda path: os.mkdir(path, 0o700))
+        # As it shall be, so that mostly the setgid that it inherits needs not be set again.
+        temporary, _made = _make_in(root, UPLOADS, lambda path: os.mkdir(path, mode))
         try:
-            os.chmod(temporary, FOLDER_MODE)
+            hand_over_folder(temporary, root)
+            set_folder_mode(temporary, mode)
             os.rename(temporary, path)
         except FileNotFoundError:
             # It was swept; or the root itself is gone.

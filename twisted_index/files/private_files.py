@@ -14,6 +14,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from twisted_index.files.ownership import is_root
 from twisted_index.files.portability import IS_WINDOWS, open_flags, optional_module, set_owner
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _open_folder(path: str, flags: int = 0) -> Iterator[int]:
 
 def _no_follow(path: str) -> int:
     """Return the flag that keeps root from following links of other users."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+    if not is_root():
         return 0
     with contextlib.suppress(OSError):
         if os.lstat(path).st_uid == 0:
@@ -139,5 +140,5 @@ def _exists(name: str, folder: int | None) -> bool:
 
 
 def _chown_like(descriptor: int, folder: int) -> None:
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    if is_root():
         set_owner(descriptor, os.fstat(folder))

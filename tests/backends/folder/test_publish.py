@@ -115,6 +115,36 @@ def test_everyone_may_read_it_whatever_the_umask(shop: Shop, narrow_umask: None,
     assert modes == {"demo": 0o755, WHEEL.filename: 0o644, f"{WHEEL.filename}.asc": 0o644}
 
 
+def test_the_group_of_a_shared_folder_may_write_what_is_published(
+    shop: Shop, narrow_umask: None, either_way: str
+):
+    shop.path.chmod(0o2775)
+    shop.publish(WHEEL)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in shop.path.rglob("*")}
+    assert modes == {"demo": 0o2775, WHEEL.filename: 0o664}
+
+
+def test_no_group_may_write_where_files_get_that_of_the_server(shop: Shop, either_way: str):
+    """Without setgid it is any group that the server happens to have."""
+    shop.path.chmod(0o775)
+    shop.publish(WHEEL)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in shop.path.rglob("*")}
+    assert modes == {"demo": 0o755, WHEEL.filename: 0o644}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives things away")
+def test_what_root_publishes_and_deletes_belongs_to_the_owner_of_the_folder(shop: Shop, either_way: str):
+    os.chown(shop.path, 12345, 12346)
+    shop.publish(WHEEL)
+    shop.publish(make_wheel("demo", "1.1"))
+    shop.do("yank", "demo", version="1.1", reason="broken")
+    shop.do("delete", "demo", WHEEL.filename)
+
+    assert ".deleted" in {path.name for path in shop.path.rglob("*")}
+    for path in shop.path.rglob("*"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346)
+
+
 def test_a_signature_lies_beside_it(shop: Shop):
     shop.publish(WHEEL, signature=b"signed")
     assert shop.read(WHEEL.filename, Sidecar.SIGNATURE) == b"signed"

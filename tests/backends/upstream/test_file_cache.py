@@ -874,3 +874,22 @@ def test_the_last_bytes_do_not_wait_for_the_disk(bench: Bench, monkeypatch: Any)
     assert stored(bench) == []
     assert left_over(bench) == []
     assert len(lines(logs)) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives things away")
+@pytest.mark.parametrize("anonymous", [True, False])
+def test_what_root_puts_into_a_cache_belongs_to_the_owner_of_the_state(tmp_path, monkeypatch, anonymous):
+    """Else the server could neither replace it nor make anything beside it."""
+    if not anonymous:
+        monkeypatch.setattr("twisted_index.files.anonymous_file._O_TMPFILE", 0)
+    os.chown(tmp_path, 12345, 12346)
+    cache = DiskCache(str(tmp_path / "cache" / "upstream"))
+    path = cache.page_path("https://example.org/simple/", "demo")
+    for content in (b"first", b"second"):
+        assert cache.replace(path, [content])
+
+    assert cache.read(path, 100) == b"second"
+    made = list(tmp_path.rglob("*"))
+    assert {"incoming", "pages"} <= {entry.name for entry in made}
+    for entry in made:
+        assert (entry.stat().st_uid, entry.stat().st_gid) == (12345, 12346)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from twisted.logger import Logger
 
+from twisted_index.files.ownership import make_file, make_folders
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -198,8 +200,8 @@ class InspectionCache:
     def _open_file(self) -> sqlite3.Connection:
         assert self._path is not None
         try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            return _prepare(self._path)
+            make_folders(os.path.dirname(self._path), 0o700)
+            return _prepare_file(self._path)
         except OSError as error:
             self._warn(error)
         except sqlite3.OperationalError as error:
@@ -225,7 +227,7 @@ class InspectionCache:
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._path + suffix)
-            return _prepare(self._path)
+            return _prepare_file(self._path)
         except (OSError, sqlite3.Error) as error:
             self._warn(error)
             return _prepare(":memory:")
@@ -240,6 +242,12 @@ class InspectionCache:
         else:
             self._warn(error)
             self._connection = _prepare(":memory:")
+
+
+def _prepare_file(path: str) -> sqlite3.Connection:
+    # SQLite gives the files beside it to the owner of this one.
+    make_file(path)
+    return _prepare(path)
 
 
 def _prepare(path: str) -> sqlite3.Connection:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from twisted.logger import Logger
 
 from twisted_index.files.anonymous_file import AnonymousFile, open_anonymous, sweep
+from twisted_index.files.ownership import make_folders
 from twisted_index.files.safe_open import open_regular_file
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class DiskCache:
     def new_file(self) -> AnonymousFile | None:
         """Open a new file; None if the cache cannot be written, which is logged once."""
         try:
-            os.makedirs(self.path, exist_ok=True)
+            make_folders(self.path)
             return open_anonymous(os.fsencode(self.path), 0o666, _INCOMING)
         except OSError as error:
             self.log_write_failure(error)
@@ -176,7 +177,7 @@ class DiskCache:
         try:
             if durable:
                 file.sync()
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_folders(os.path.dirname(path))
             file.replace(os.fsencode(path))
         except OSError as error:
             self.log_write_failure(error)
