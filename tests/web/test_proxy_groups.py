@@ -124,3 +124,12 @@ def test_a_member_is_answered_on_the_fast_path(index: GuardedIndex):
     for _again in range(3):
         assert status(index, Remote_User="eve", Remote_Groups="x,Domain Admins") == 200
     assert index.short == 2
+
+
+def test_a_user_of_a_group_learns_why_a_token_may_less(tmp_path: Path):
+    index = make(tmp_path)
+    body = {"name": "ci", "read": ["secret-*"]}
+    for groups, told in (({"Remote-Groups": "Domain Admins"}, True), ({}, False)):
+        fields = {"Remote-User": "eve", "Content-Type": "application/json", **groups}
+        reply = index.get("/-/tokens", method="POST", headers=fields, body=json.dumps(body).encode())
+        assert (reply.status, "Groups that the proxy states count for no token." in reply.text) == (403, told)

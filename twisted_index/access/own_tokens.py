@@ -58,6 +58,10 @@ class TokenRequest:
     expires: str | None = None
 
 
+#: To a user who may do it until a token has to.
+_PROXY_GROUPS = " Groups that the proxy states count for no token."
+
+
 class OwnTokens:
     """
     The tokens that users make for themselves.
@@ -78,9 +82,16 @@ class OwnTokens:
         self._max_age = max_age
         self.now = store.now
 
-    async def create(self, user: str, wanted: TokenRequest) -> tuple[Token, str]:
+    async def create(
+        self, user: str, wanted: TokenRequest, *, in_proxy_groups: bool = False
+    ) -> tuple[Token, str]:
         """
         Make a token that belongs to a user.
+
+        Args:
+            user: The maker.
+            wanted: What it is to be good for.
+            in_proxy_groups: Whether a proxy states groups of the user, which a refusal then mentions.
 
         Returns:
             The token and its secret.
@@ -95,17 +106,18 @@ class OwnTokens:
             expires = parse_expires(wanted.expires, now=self.now(), max_age=self._max_age)
         except ValueError as error:
             raise BadRequest(f"expires: {error}.") from None
-        return await self._run(partial(self._create, user, wanted, self._rights.current(), expires))
+        why = _PROXY_GROUPS if in_proxy_groups else ""
+        return await self._run(partial(self._create, user, wanted, self._rights.current(), expires, why))
 
     def _create(
-        self, user: str, wanted: TokenRequest, rights: Rights, expires: datetime | None
+        self, user: str, wanted: TokenRequest, rights: Rights, expires: datetime | None, why: str
     ) -> tuple[Token, str]:
         for action, patterns in wanted.permissions.items():
             for pattern in patterns:
                 if not rights.covers(user, action, pattern):
                     what = "" if action is Action.OPERATE else f" {pattern}"
                     raise Forbidden(
-                        f"No rule allows {user} to {action.value}{what}, so no token of {user} may."
+                        f"No rule allows {user} to {action.value}{what}, so no token of {user} may.{why}"
                     )
         return self._store.create(wanted.name, wanted.permissions, expires=expires, by=user, bound=True)
 

@@ -62,7 +62,9 @@ class TokenViews:
     async def create(self, context: RequestContext) -> Response:
         """Make a token, and show its secret once."""
         tokens, user = self._tokens_of(context)
-        token, secret = await tokens.create(user, parse_token_request(_read_json(context.request)))
+        wanted = parse_token_request(_read_json(context.request))
+        grouped = bool(context.identity.proxy_groups)
+        token, secret = await tokens.create(user, wanted, in_proxy_groups=grouped)
         # A token that could not be recorded is of no use to anyone: its secret is not shown then.
         await self._record(token_event("token-create", token, by=user, now=tokens.now()))
         document = {"token": secret, "name": token.name, "expires": _moment(token.expires)}
