@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 
+from twisted.logger import Logger
+
 from twisted_index.errors import InsufficientStorage
 from twisted_index.files.os_errors import translate_os_errors
+
+_log = Logger()
 
 
 def free_bytes(path: str | bytes) -> int | None:
@@ -25,7 +29,7 @@ def free_bytes(path: str | bytes) -> int | None:
 
 def require_space(path: bytes, size: int, min_free: int) -> None:
     """
-    Check that a file system has room for a file. Blocking.
+    Check that a file system has room for a file; the log says where it has not. Blocking.
 
     Args:
         path: Any path in it.
@@ -39,6 +43,13 @@ def require_space(path: bytes, size: int, min_free: int) -> None:
         free = free_bytes(path)
     if free is None or free - size >= min_free:
         return
+    _log.error(
+        "Uploads are refused: {path} has {free} bytes free, and one of {size} has to leave {min_free}.",
+        path=os.fsdecode(path),
+        free=f"{free:,}",
+        size=f"{size:,}",
+        min_free=f"{min_free:,}",
+    )
     if free < size:
         raise InsufficientStorage("The server has no space left for this.")
     raise InsufficientStorage(
