@@ -16,8 +16,11 @@ import os, signal, sys
 import twisted.internet.reactor, twisted.internet.process, twisted.internet.endpoints, twisted.web.server
 import twisted.application.app, twisted.scripts.twistd, twisted.scripts._twistd_unix, twisted.internet.ssl
 import asyncio, multiprocessing, platformdirs, prometheus_client, tempfile, treq
-import twisted.internet.fdesc, types
+import shutil, twisted.internet.fdesc, types
 twisted.internet.fdesc.os = types.SimpleNamespace(**vars(os))
+# Windows has another way to tell it.
+usage = shutil.disk_usage(os.curdir)
+shutil.disk_usage = lambda path: usage
 
 MISSING = '''
 chown chroot ctermid fchdir fchmod fchown fdatasync fork forkpty fpathconf fstatvfs getegid geteuid getgid
@@ -42,7 +45,6 @@ for name in ("fcntl", "grp", "pwd", "pty", "resource", "syslog", "termios", "tty
 sys.platform = "win32"
 
 # Windows opens no folders, takes no descriptors of them, and neither removes nor renames what is open.
-import shutil
 shutil._use_fd_functions = False
 opened = os.open
 def open_file(path, flags, mode=0o777, *, dir_fd=None):
