@@ -32,7 +32,7 @@ from twisted_index.server.banner import (
 from twisted_index.server.file_limits import connections_for_nofile_limit, raise_nofile_limit
 from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.server.network import lan_addresses
-from twisted_index.server.state_folder import state_fault
+from twisted_index.server.state_folder import make_state_folder
 from twisted_index.server.upstreams import cache_folder
 from twisted_index.server.wiring import build_components
 from twisted_index.web.server.access_log import STANDARD_OUTPUT, AccessLog
@@ -213,7 +213,7 @@ class SimpleIndexService(MultiService):
         for line in lines:
             _log.info("{line}", line=line)
         if self.settings.state is not None:
-            fault = state_fault(self.settings.state)
+            fault = make_state_folder(self.settings.state)
             if fault is not None:
                 _log.warn("{fault}", fault=fault)
         if self.stands_alone and self._parts.folder is not None:

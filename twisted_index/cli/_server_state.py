@@ -45,7 +45,7 @@ def _check_folder(state: str) -> None:
         os.stat(os.path.join(state, ""))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"There is no state folder {state!r}; make it first if the server is to use it."
+            f"There is no state folder {state!r}; start its server, which makes it, or make it yourself."
         ) from None
     except OSError as error:
         raise ConfigurationError(f"The state folder {state!r} cannot be used: {error.strerror}.") from None

@@ -1,12 +1,26 @@
-"""Whether the state folder can be written: said before there is anything to keep. Blocking."""
+"""The state folder: made at the start, and checked before there is anything to keep. Blocking."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 
+from twisted_index.files.private_files import make_private_folder
 from twisted_index.simple.formatting import printable
 
 _ADVICE = "name another folder with --state, or keep nothing with --state none."
+
+
+def make_state_folder(state: str) -> str | None:
+    """
+    Make the state folder unless it is there: console commands write only where a server keeps its state.
+
+    Returns:
+        As `state_fault`.
+    """
+    with contextlib.suppress(OSError):
+        make_private_folder(state)
+    return state_fault(state)
 
 
 def state_fault(state: str) -> str | None:

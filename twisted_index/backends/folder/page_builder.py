@@ -140,8 +140,9 @@ def _left_out(
         return Problem(
             path=entry.display_path,
             reason="A file of this name was deleted, and its name stays taken.",
-            advice="Give the new file another version; if its content is the same as before, remove"
-            " its line from .deleted, or its .deleted file.",
+            advice="If it is left from a deletion that was cut off, delete it again. Give a new file another"
+            " version; if its content is the same as before, remove its line from .deleted, or its .deleted"
+            " file.",
         )
     if winner is None or winner.entry.path == entry.path or winner.facts.sha256 == facts.sha256:
         return None
