@@ -78,4 +78,7 @@ def test_a_longer_life_is_refused_and_the_longest_named(text: str):
 
 def test_permissions_are_one_line():
     permissions = {Action.UPLOAD: ("acme-*", "other"), Action.OPERATE: ("*",)}
-    assert format_permissions(permissions) == "upload acme-* other, see history, problems and metrics"
+    assert (
+        format_permissions(permissions)
+        == "upload acme-* other, see history, problems, wanted names and metrics"
+    )

@@ -28,7 +28,7 @@ The rights file is TOML with groups and rules::
 - `projects`: patterns, with `*` and `?`, normalized like names: `Acme_*` is `acme-*`.
 - `allow`: `read`; `upload`: new files of an existing project; `create`: a new project, by uploading to
   it (which needs `upload` too); `yank`: yank, unyank, set the project's status; `delete`; `operate`: see
-  the history, the problems and the metrics of the whole index.
+  the history, the problems, the wanted names and the metrics of the whole index.
 - `to`: names of users, `@group`, `users` for all authenticated users, `everyone`.
 
 A group has the members of `[groups]`, and the users whose trusted proxy states it. Where proxies state

@@ -109,7 +109,7 @@ def format_moment(moment: datetime | None) -> str:
 def format_permissions(permissions: TokenPermissions) -> str:
     """Format the permissions of a token as one line."""
     parts = [
-        "see history, problems and metrics"
+        "see history, problems, wanted names and metrics"
         if action is Action.OPERATE
         else f"{action.value} {' '.join(patterns)}"
         for action, patterns in permissions.items()

@@ -82,7 +82,7 @@ class _Create(_StateOptions):
         "PATTERN is a project name, optionally with * and ?; '*' matches all projects. Repeat an option for"
         " more. The token is printed once, and used as the password of the user __token__."
     )
-    optFlags = [["operate", None, "See the history, the problems and the metrics."]]  # noqa: RUF012
+    optFlags = [["operate", None, "See the history, the problems, what is wanted, the metrics."]]  # noqa: RUF012
     optParameters = [  # noqa: RUF012
         ["expires", None, None, "When it ends: 90d, 12w, 2027-01-31, a time, or never. [default: never]"],
     ]
