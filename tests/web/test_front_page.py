@@ -19,25 +19,25 @@ WHEEL = make_wheel("demo", "1.0")
 def test_the_front_page_counts_the_files_that_are_known_to_be_left_out(tmp_path: Path):
     WHEEL.write_to(tmp_path)
     (tmp_path / "demo-1.0-py3-none-any (1).whl").write_bytes(WHEEL.content)
-    index = IndexInMemory.of_folders(tmp_path)
-    assert "left out: " not in index.get("/", headers=HTML).text
-    index.get("/simple/demo/")
-    page = index.get("/", headers=HTML).text
-    assert '<p>1 file is left out: <a href="-/problems">see why</a>.</p>' in page
-    (tmp_path / "demo-1.0-py3-none-any (2).whl").write_bytes(WHEEL.content)
-    index.get("/simple/demo/")
-    assert "<p>2 files are left out: " in index.get("/", headers=HTML).text
+    with IndexInMemory.of_folders(tmp_path) as index:
+        assert "left out: " not in index.get("/", headers=HTML).text
+        index.get("/simple/demo/")
+        page = index.get("/", headers=HTML).text
+        assert '<p>1 file is left out: <a href="-/problems">see why</a>.</p>' in page
+        (tmp_path / "demo-1.0-py3-none-any (2).whl").write_bytes(WHEEL.content)
+        index.get("/simple/demo/")
+        assert "<p>2 files are left out: " in index.get("/", headers=HTML).text
 
 
 def test_an_empty_index_says_where_to_look_for_a_file_that_is_there_already(tmp_path: Path):
     (tmp_path / "wheel (1).whl").write_bytes(WHEEL.content)
     (tmp_path / "old").mkdir()
     WHEEL.write_to(tmp_path / "old")
-    index = IndexInMemory.of_folders(tmp_path)
-    index.get("/-/problems")
-    page = index.get("/", headers=HTML).text
-    assert "left out: " in page
-    assert "put a wheel" not in page
+    with IndexInMemory.of_folders(tmp_path) as index:
+        index.get("/-/problems")
+        page = index.get("/", headers=HTML).text
+        assert "left out: " in page
+        assert "put a wheel" not in page
 
 
 def test_nothing_is_scanned_for_the_front_page():

@@ -106,15 +106,15 @@ def test_a_request_that_needs_no_body_is_counted_too(index: IndexInMemory):
 
 def test_a_file_that_comes_and_fits_ends_the_want(tmp_path: Path):
     WINDOWS.write_to(tmp_path)
-    index = IndexInMemory.of_folders(tmp_path)
-    ask(index, "markupsafe")
-    ask(index, "numpy")
-    assert len(wanted(index)) == 2
-    make_sdist("markupsafe", "3.0").write_to(tmp_path)
-    make_wheel("numpy", "2.0").write_to(tmp_path)
-    assert [project["project"] for project in wanted(index)] == ["markupsafe"]
-    ask(index, "markupsafe")
-    assert wanted(index) == []
+    with IndexInMemory.of_folders(tmp_path) as index:
+        ask(index, "markupsafe")
+        ask(index, "numpy")
+        assert len(wanted(index)) == 2
+        make_sdist("markupsafe", "3.0").write_to(tmp_path)
+        make_wheel("numpy", "2.0").write_to(tmp_path)
+        assert [project["project"] for project in wanted(index)] == ["markupsafe"]
+        ask(index, "markupsafe")
+        assert wanted(index) == []
 
 
 def test_a_name_that_a_client_may_not_read_is_neither_absent_nor_shown(tmp_path: Path):
