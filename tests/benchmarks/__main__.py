@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import busy_rows, login_rows, peer_rows, rows, scale_rows, tls_rows
+from tests.benchmarks import busy_rows, history_rows, login_rows, peer_rows, rows, scale_rows, tls_rows
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figures, about_machine, ratio_table
 from tests.benchmarks.report import tables, write_report
@@ -28,6 +28,7 @@ ROWS: tuple[Row, ...] = (
     *login_rows.ROWS,
     *scale_rows.ROWS,
     *busy_rows.ROWS,
+    *history_rows.ROWS,
     *peer_rows.ROWS,
 )
 
