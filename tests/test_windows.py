@@ -88,6 +88,7 @@ def run_hidden(program: str, folder: Path, *words: str) -> str:
 
 
 SERVE = """
+from time import monotonic
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -134,6 +135,10 @@ UPLOAD = """
     file = make_sdist("demo", "1.0")
     print(upload(index, file), upload(index, file))
     print((index.folder / "demo" / file.filename).read_bytes() == file.content)
+    # An upload is closed behind its answer, and what is open cannot be removed.
+    deadline = monotonic() + 20
+    while (index.folder / ".uploads").exists() and monotonic() < deadline:
+        get(index.url)
     print(*(path.name for path in index.folder.iterdir()))
 """
 
