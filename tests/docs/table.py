@@ -72,8 +72,8 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "pypi-server run": "mkdir packages dist && cp {made}/acme-* packages/ && cp {made}/demo-1.0* dist/"
         " && printf 'alice:%s\\n' \"$(openssl passwd -apr1 secret)\" >users.htpasswd",
         "find packages": "mkdir -p packages/team/deep && mv packages/acme-* packages/team/deep/",
-        "mkdir packages": "rm -r packages && mkdir -p export/root/prod/acme/1.0"
-        " && cp {made}/acme-* export/root/prod/acme/1.0/ && touch export/root/prod/acme-1.0.doc.zip",
+        "mkdir packages": "rm -r packages && mkdir -p export/team/prod/acme/1.0"
+        " && cp {made}/acme-* export/team/prod/acme/1.0/ && touch export/team/prod/acme-1.0.doc.zip",
         "wget": "rm -r packages",
     },
     "docs/operating.md": {

@@ -40,7 +40,7 @@ def front(tmp_path: Path, live_server: Callable[..., LiveServer]):
     (folder / "nginx.conf").write_text(f"pid {folder}/pid; error_log stderr; daemon off; events {{}}\n{http}")
     terminal = Terminal(folder, {"PATH": "/usr/sbin:/usr/bin:/usr/local/bin:/bin"}, (port,))
     terminal.serve(f"nginx -p {folder} -c {folder}/nginx.conf")
-    yield f"http://127.0.0.1:{port}/root/prod"
+    yield f"http://127.0.0.1:{port}/team/prod"
     terminal.stop()
 
 

@@ -129,18 +129,8 @@ def plan_delete(
     if not entries:
         raise _not_found(filename)
     note = f"by {by}" + (f": {reason}" if reason else "")
-    sidecars = [
-        path
-        for entry in entries
-        for suffix in _SIDECAR_SUFFIXES
-        for path in {
-            entry.path + suffix.encode(),
-            *inventory.sidecars_of(entry.distribution.filename, suffix),
-        }
-        if os.path.lexists(path)
-    ]
     files = [entry.path for entry in entries]
-    paths = [*files, *sorted(set(sidecars))]
+    paths = [*files, *_existing_sidecars(inventory, entries)]
     _check_writable(map(os.path.dirname, paths))
     steps: list[Step] = []
     undo: list[Step] = []
@@ -168,6 +158,20 @@ def plan_delete(
         names=(entries[0].distribution.filename,),
         undo=tuple(reversed(undo)),
     )
+
+
+def _existing_sidecars(inventory: Inventory, entries: Iterable[ScannedFile]) -> list[bytes]:
+    """Return the paths of the sidecars of files, in all roots."""
+    paths = {
+        path
+        for entry in entries
+        for suffix in _SIDECAR_SUFFIXES
+        for path in (
+            entry.path + suffix.encode(),
+            *inventory.sidecars_of(entry.distribution.filename, suffix),
+        )
+    }
+    return sorted(filter(os.path.lexists, paths))
 
 
 def _without_tombstone(inventory: Inventory, entries: Iterable[ScannedFile]) -> list[ScannedFile]:
