@@ -27,6 +27,7 @@ ROWS = {
         ["access"],
         ["backends"],
         ["indexes"],
+        ["mirror"],
         ["web"],
         ["server"],
         ["service"],

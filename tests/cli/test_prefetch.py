@@ -19,8 +19,9 @@ from twisted.internet.defer import Deferred
 from tests.kit.front import entry, page_of
 from tests.kit.hostile_upstream import Asked, HostileUpstream, answer, page
 from twisted_index import cli
-from twisted_index.cli._download import ProgressBar, download_all, format_size
+from twisted_index.cli._download import download_all
 from twisted_index.cli._pip_resolver import DownloadItem, IndexClient
+from twisted_index.cli._progress import Progress, format_size
 from twisted_index.testing import RunningIndex, make_wheel
 from twisted_index.testing.reactor_thread import BackgroundReactor, _dispose, _make_reactor
 
@@ -177,7 +178,7 @@ def test_each_failure_is_told_and_counted(index):
 
     async def fetch():
         asked = IndexClient(index.url, background.reactor)
-        outcome.append(await download_all(asked, files, 2, ProgressBar(4, stream)))
+        outcome.append(await download_all(asked, files, 2, Progress(stream=stream)))
         await asked.close()
 
     background.call(lambda: Deferred.fromCoroutine(fetch()), 20)
@@ -189,35 +190,6 @@ def test_each_failure_is_told_and_counted(index):
     assert lines[1].startswith(f"{good.filename}  ")
     assert lines[2].startswith("elsewhere: It is not a file of the index")
     assert lines[3].startswith("other bytes: Its digest differs")
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_on_a_terminal_a_bar_is_drawn_and_only_failures_have_lines():
-    terminal, file = Terminal(), DownloadItem(name="a.whl", url="http://127.0.0.1/a.whl")
-    told = ProgressBar(4, terminal)
-    told.file_fetched(file, 5)
-    told.file_failed(file, "No.")
-    told.file_fetched(file, 5)
-    told.file_fetched(file, 5)
-    told.finish()
-
-    drawn = terminal.getvalue()
-    assert drawn.endswith(f"\r\x1b[K[{'#' * 30}] 4/4 files\n")
-    assert "[#######.......................] 1/4 files" in drawn
-    assert "\x1b[Ka.whl: No.\n" in drawn
-    assert drawn.count("\n") == 2
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2 * 10**6, "2.0 MB"), (10**9, "1.0 GB")],
-)
-def test_sizes_are_written_for_people(size, text):
-    assert format_size(size) == text
 
 
 # -- Mistakes

@@ -75,7 +75,7 @@ class OfflineEdit:
         return result.names
 
 
-class Target:
+class EditTarget:
     """
     A file or a release that the command line names.
 
@@ -123,7 +123,7 @@ def parse_project(word: str) -> str:
     return normalize(word)
 
 
-def find_files(editor: BlockingStore, target: Target) -> list[str]:
+def find_files(editor: BlockingStore, target: EditTarget) -> list[str]:
     """
     Return the names of the files of a target; of files that installers treat as the same, the first.
 

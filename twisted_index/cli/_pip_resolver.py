@@ -28,7 +28,7 @@ from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
 from twisted_index.simple.names import InvalidFilename, normalize, parse_filename, version_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -115,8 +115,8 @@ class IndexClient:
         response = _require_found(await self._client.get(f"{self._bare}{quote(project, safe='')}/", _JSON))
         return response.url, await response.body.read()
 
-    async def digest(self, url: str) -> tuple[int, str]:
-        """Fetch a file and discard it; return the number of its bytes, and their SHA-256."""
+    async def digest(self, url: str, advance: Callable[[int], None]) -> tuple[int, str]:
+        """Fetch a file, count its bytes as they come, discard it; return their number and their SHA-256."""
         response = _require_found(await self._client.stream(url, Headers()))
         digest, size = hashlib.sha256(), 0
 
@@ -124,6 +124,7 @@ class IndexClient:
             nonlocal size
             digest.update(data)
             size += len(data)
+            advance(len(data))
 
         await response.body.deliver(take)
         return size, digest.hexdigest()

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target, find_files
+from twisted_index.cli._edit import ChangeOptions, EditTarget, OfflineEdit, find_files
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import NotFound, Unavailable
 
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     words = parse_positionals(options, arguments, range(1, 2))
     if words is None:
         return 0
-    target, change = Target(words[0]), OfflineEdit(options)
+    target, change = EditTarget(words[0]), OfflineEdit(options)
     failures = delete_files(
         change,
         [(target.project, name) for name in find_files(change.blocking_store, target)],

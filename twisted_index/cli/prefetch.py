@@ -17,8 +17,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
-from twisted_index.cli._download import ProgressBar, download_all, format_size
+from twisted_index.cli._download import download_all
 from twisted_index.cli._pip_resolver import IndexClient, all_files, resolve
+from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.config import layers
 from twisted_index.config.parsers import remote_url
 from twisted_index.config.settings import AccessSettings, UploadSettings
@@ -116,22 +117,18 @@ async def _prefetch(url: str, options: argparse.Namespace, reactor: Any) -> int:
     releases = await deferToThreadPool(reactor, reactor.getThreadPool(), resolve, index, *words)
     try:
         files, unread = await _files_to_fetch(index, releases, options.all_files)
-        progress = ProgressBar(len(files))
-        failures, received = await download_all(index, files, options.jobs, progress)
+        with Progress() as progress:
+            failures, received = await download_all(index, files, options.jobs, progress)
+            for sentence in unread:
+                progress.say(sentence)
     finally:
         await index.close()
-    for sentence in unread:
-        progress.write_line(sentence)
     failures += len(unread)
     print(
-        f"{_number(len(files), 'file')} of {_number(len(releases), 'project')}, {format_size(received)};"
+        f"{number(len(files), 'file')} of {number(len(releases), 'project')}, {format_size(received)};"
         f" {failures or 'no'} failures."
     )
     return 1 if failures else 0
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 async def _files_to_fetch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.cli._edit import ChangeOptions, OfflineEdit, Target
+from twisted_index.cli._edit import ChangeOptions, EditTarget, OfflineEdit
 from twisted_index.config.option_order import parse_positionals
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     words = parse_positionals(options, arguments, range(1, 2))
     if words is None:
         return 0
-    target, change = Target(words[0]), OfflineEdit(options)
+    target, change = EditTarget(words[0]), OfflineEdit(options)
     names = change.make(
         lambda: change.blocking_store.unyank(
             target.project, version=target.version, filename=target.filename, by=change.by
