@@ -16,10 +16,10 @@ from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.parsers import duration
 from twisted_index.errors import ConfigurationError, NotFound, UnreadableFolder
 from twisted_index.simple.names import is_prerelease, normalize
-from twisted_index.simple.retention import StoredFile, superseded
+from twisted_index.simple.retention import DeletionLimit, StoredFile, superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from twisted_index.backends.folder.inventory import Inventory
     from twisted_index.backends.folder.project_scan import ScannedFile
@@ -57,7 +57,7 @@ class PruneOptions(ChangeOptions):
     optParameters = [  # noqa: RUF012
         ["keep", None, None, "Number of the newest releases to keep, at least 1. Required."],
         ["older", None, "0", "Keep files uploaded less than this long ago, such as 30d."],
-        ["max-delete", None, None, "Delete nothing if it were more files than this, or than 5% of them."],
+        ["max-delete", None, "100%", "Delete nothing if it were more files than this, or than 5% of them."],
     ]
     optFlags = [  # noqa: RUF012
         ["finals", None, "Delete old final releases too; the newest N of them stay."],
@@ -71,8 +71,8 @@ def run(arguments: Sequence[str]) -> int:
     patterns = parse_positionals(options, arguments, range(1, sys.maxsize))
     if patterns is None:
         return 0
-    keep, older, max_delete = _keep(options["keep"]), _older(options["older"]), options["max-delete"]
-    is_too_many, change = _limit(max_delete), OfflineEdit(options)
+    keep, older = _keep(options["keep"]), _older(options["older"])
+    limit, change = _limit(options["max-delete"]), OfflineEdit(options)
     projects, failures = _read(change, patterns)
     matched = {project: _matching(patterns, project, files) for project, files in projects.items()}
     old = [
@@ -82,10 +82,10 @@ def run(arguments: Sequence[str]) -> int:
         if file.uploaded <= time.time() - older
     ]
     total = sum(len(files) for project, files in projects.items() if matched[project])
-    if is_too_many(len(old), total):
+    if limit.forbids(len(old), total):
         print(
             f"twisted-index: nothing was deleted: {len(old)} of {total} files are old, and --max-delete"
-            f" {max_delete} allows fewer.",
+            f" {limit} allows fewer.",
             file=sys.stderr,
         )
         return 1
@@ -187,12 +187,8 @@ def _older(text: str) -> float:
         raise ConfigurationError(f"--older: {error}.") from error
 
 
-def _limit(text: str | None) -> Callable[[int, int], bool]:
-    """Return the function of a number and its total that says whether the number is above the limit."""
-    if text is None:
-        return lambda _number, _total: False
-    number, percent = text.removesuffix("%"), text.endswith("%")
-    if not (number.isascii() and number.isdecimal()):
-        raise ConfigurationError(f"--max-delete: {text!r} is neither a number nor a percentage such as 5%.")
-    limit = int(number)
-    return lambda old, total: old * 100 > limit * total if percent else old > limit
+def _limit(text: str) -> DeletionLimit:
+    try:
+        return DeletionLimit.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--max-delete: {error}.") from None

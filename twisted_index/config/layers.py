@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import platformdirs
 
@@ -35,15 +34,8 @@ from twisted_index.config.settings import (
     UpstreamPolicy,
     UpstreamSettings,
 )
-from twisted_index.config.suggestions import suggested_name
+from twisted_index.config.tables import TableKey, look_up, parsed, read_table, read_toml
 from twisted_index.config.validation import validate_settings
-from twisted_index.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from twisted_index.config.parsers import Parser
-    from twisted_index.config.settings import Split
 
 #: The values of one layer, by `Setting.place`, and "config".
 _Layer: TypeAlias = dict[str, Any]
@@ -53,22 +45,6 @@ _PREFIX = "TWISTED_INDEX_"
 #: Kubernetes sets these in every pod beside a Service that is named twisted-index
 #: (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
 _SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """
-    A name in one layer.
-
-    Attributes:
-        place: See `Setting`; `config` for the configuration file.
-        parse: Parses the value.
-        split: Splits an environment variable with several values.
-    """
-
-    place: str
-    parse: Parser
-    split: Split | None = None
 
 
 def load(given: Mapping[str, object], *, environ: Mapping[str, str], folder: str) -> Settings:
@@ -186,8 +162,8 @@ def _from_options(given: Mapping[str, object], folder: str) -> _Layer:
         name = key.replace("_", "-")
         if raw is None or raw == [] or raw == ():
             continue
-        setting = _look_up(name, table, "--")
-        layer[setting.place] = _parsed(setting.parse, raw, f"--{name}")
+        setting = look_up(name, table, "--")
+        layer[setting.place] = parsed(setting.parse, raw, f"--{name}")
     return layer
 
 
@@ -200,9 +176,9 @@ def _from_environment(environ: Mapping[str, str], folder: str) -> _Layer:
         name = variable.removeprefix(_PREFIX)
         if name == variable or _SERVICE_LINK.fullmatch(name) or not text:
             continue
-        setting = _look_up(variable, table, "", _variable)
+        setting = look_up(variable, table, "", _variable)
         raw = setting.split(text) if setting.split else text
-        layer[setting.place] = _parsed(setting.parse, raw, variable)
+        layer[setting.place] = parsed(setting.parse, raw, variable)
     return layer
 
 
@@ -210,39 +186,16 @@ def _from_file(path: str) -> _Layer:
     """Read the configuration file."""
     table = _settings(os.path.dirname(path))
     del table["config"]
-    return _from_table(_toml(path), table, f"{path}: ")
+    return read_table(read_toml(path), table, f"{path}: ")
 
 
-def _from_table(written: Mapping[str, object], table: Mapping[str, _Key], place: str) -> _Layer:
-    """Read one table of the file; unknown keys and invalid values are errors."""
-    layer: _Layer = {}
-    for name, raw in written.items():
-        setting = _look_up(name, table, place)
-        layer[setting.place] = _parsed(setting.parse, raw, place + name)
-    return layer
-
-
-def _toml(path: str) -> Mapping[str, object]:
-    """Read a TOML file; each failure is a ConfigurationError."""
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: the configuration cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: TOML must be UTF-8, and byte {error.start} is not.") from error
-    # TOMLDecodeError with its line, or int() of more digits than Python converts.
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: this is not TOML: {error}.") from error
-
-
-def _settings(folder: str) -> dict[str, _Key]:
+def _settings(folder: str) -> dict[str, TableKey]:
     """Return all settings by name, with paths relative to a folder."""
     return {
-        "config": _Key("config", partial(parsers.path, folder)),
-        **{name: _Key(item.place, item.parser(folder), item.split) for name, item in SETTINGS.items()},
-        "limits": _Key("limits", _limits),
-        "route": _Key("upstreams.routes", partial(_routes, folder)),
+        "config": TableKey("config", partial(parsers.path, folder)),
+        **{name: TableKey(item.place, item.parser(folder), item.split) for name, item in SETTINGS.items()},
+        "limits": TableKey("limits", _limits),
+        "route": TableKey("upstreams.routes", partial(_routes, folder)),
     }
 
 
@@ -251,12 +204,12 @@ def _limits(raw: object) -> _Layer:
     if not isinstance(raw, Mapping):
         raise ValueError("this is a table; write its settings below [limits]")
     table = {
-        limit.name.replace("_", "-"): _Key(
+        limit.name.replace("_", "-"): TableKey(
             limit.name, parsers.timeout if limit.name.endswith("_timeout") else parsers.count
         )
         for limit in fields(Limits)
     }
-    return _from_table(raw, table, "")
+    return read_table(raw, table, "")
 
 
 def _routes(folder: str, raw: object) -> tuple[RoutingRule, ...]:
@@ -269,11 +222,11 @@ def _routes(folder: str, raw: object) -> tuple[RoutingRule, ...]:
 def _route(folder: str, raw: Mapping[str, object]) -> RoutingRule:
     """Read one rule."""
     table = {
-        "pattern": _Key("pattern", parsers.name_pattern),
-        "folder": _Key("folder", partial(parsers.path, folder)),
-        "upstream": _Key("upstream", parsers.upstream),
+        "pattern": TableKey("pattern", parsers.name_pattern),
+        "folder": TableKey("folder", partial(parsers.path, folder)),
+        "upstream": TableKey("upstream", parsers.upstream),
     }
-    rule = _from_table(raw, table, "")
+    rule = read_table(raw, table, "")
     if "pattern" not in rule:
         raise ValueError("each rule has a pattern of project names")
     if len(rule) > 2:
@@ -284,23 +237,3 @@ def _route(folder: str, raw: Mapping[str, object]) -> RoutingRule:
 def _variable(name: str) -> str:
     """Return the name of a setting's environment variable."""
     return _PREFIX + name.upper().replace("-", "_")
-
-
-def _look_up(name: str, table: Mapping[str, _Key], place: str, spell: Callable[[str], str] = str) -> _Key:
-    """Look up a setting; the error for an unknown name suggests another one."""
-    if name in table:
-        return table[name]
-    suggestion = suggested_name(name, table, spell)
-    hint = "." if suggestion is None else f"; did you mean {suggestion}?"
-    shown = name if name.isprintable() else repr(name)
-    raise ConfigurationError(f"{place}{shown} is not a setting{hint}")
-
-
-def _parsed(parse: Parser, raw: object, label: str) -> object:
-    """Parse a value; the error for an invalid one names its place."""
-    try:
-        return parse(raw)
-    except ValueError as error:
-        raise ConfigurationError(f"{label}: {error}.") from error
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{label}: {error.message}") from error

@@ -1,5 +1,5 @@
 """
-Which old releases of a project may go. Pure.
+Which old releases of a project may go, and how many files at once. Pure.
 
 A release is a public version (PEP 440): `1.0+cpu` and `1.0+cu126` are one, and a post-release is one of its
 own. Pre-releases are those of `Version.is_prerelease`: alphas, betas, candidates, and all with `.dev`.
@@ -72,3 +72,38 @@ def superseded(files: Iterable[StoredFile], keep: int, *, latest_uploads: bool =
 
 def _last_upload(release: tuple[str, list[StoredFile]]) -> float:
     return max(file.uploaded for file in release[1])
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionLimit:
+    """
+    How many files one run may delete.
+
+    Attributes:
+        number: Of files, or percent of them.
+        is_percent: Which of the two.
+    """
+
+    number: int
+    is_percent: bool
+
+    @classmethod
+    def parse(cls, raw: object) -> DeletionLimit:
+        """
+        Read a number, or a percentage such as `5%`.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        text = str(raw)
+        number = text.removesuffix("%")
+        if isinstance(raw, bool) or not (number.isascii() and number.isdecimal() and len(number) < 10):
+            raise ValueError(f"{raw!r} is neither a number nor a percentage such as 5%")
+        return cls(int(number), text.endswith("%"))
+
+    def __str__(self) -> str:
+        return f"{self.number}%" if self.is_percent else str(self.number)
+
+    def forbids(self, number: int, total: int) -> bool:
+        """Return whether a number of files is more than may be deleted of a total."""
+        return number * 100 > self.number * total if self.is_percent else number > self.number
