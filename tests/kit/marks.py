@@ -36,6 +36,7 @@ _PLACES = {
     "test_windows.py": "wire",
     "cli/test_prefetch.py": "clients",
     "config/test_reload.py": "wire",
+    "mirror/test_lock_files.py": "clients",
     "mirror/test_uv.py": "clients",
     "server/test_reload_status.py": "wire",
     "testing/test_kit_fixture.py": "wire",
