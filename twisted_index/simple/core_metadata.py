@@ -42,6 +42,7 @@ __all__ = [
     "check_identity",
     "check_wheel_members",
     "parse_headers",
+    "read_pyproject",
     "read_sdist_metadata",
     "read_wheel_metadata",
 ]
@@ -79,8 +80,9 @@ class NoMetadata(BadArchive):
     """
 
 
-#: `PKG-INFO` in a top-level folder, with any number of leading `./`.
+#: In a top-level folder, with any number of leading `./`.
 _is_pkg_info = re.compile(rb"(?:\./)*(?!\.\.?/)[^/]+/PKG-INFO").fullmatch
+_is_pyproject = re.compile(rb"(?:\./)*(?!\.\.?/)[^/]+/pyproject\.toml").fullmatch
 
 
 @translate_errors("a zip archive")
@@ -133,7 +135,7 @@ def read_sdist_metadata(file: BinaryIO, extension: str, limit: int) -> bytes:
             "The file name does not end like that of an sdist.", "Rename it, or build it again as .tar.gz."
         )
     with translate_errors(form.name):
-        document = _read_to_end(file, form, limit)
+        document = _read_to_end(file, form, limit, _is_pkg_info)
     if document is None:
         size = f"{MAX_METADATA:,}"
         raise NoMetadata(
@@ -142,10 +144,32 @@ def read_sdist_metadata(file: BinaryIO, extension: str, limit: int) -> bytes:
     return document
 
 
-def _read_to_end(file: BinaryIO, form: _Form, limit: int) -> bytes | None:
+def read_pyproject(file: BinaryIO, extension: str, limit: int) -> bytes | None:
+    """
+    Read an sdist to its end and return its `pyproject.toml` (PEP 517), by which it is built.
+
+    Args:
+        file: As for `read_sdist_metadata`.
+        extension: The same.
+        limit: The same.
+
+    Returns:
+        None if there is none of at most MAX_METADATA bytes in its top folder.
+
+    Raises:
+        BadArchive: As for `read_sdist_metadata`.
+    """
+    form = _FORMS[extension]
+    with translate_errors(form.name):
+        return _read_to_end(file, form, limit, _is_pyproject)
+
+
+def _read_to_end(
+    file: BinaryIO, form: _Form, limit: int, is_wanted: Callable[[bytes], object]
+) -> bytes | None:
     unpack = form.unpack
     if unpack is None:
-        return read_zip(ZipArchive(file), limit, _is_pkg_info)
+        return read_zip(ZipArchive(file), limit, is_wanted)
     if not file.seek(0, os.SEEK_END):
         raise CorruptArchive
 
@@ -153,7 +177,7 @@ def _read_to_end(file: BinaryIO, form: _Form, limit: int) -> bytes | None:
         file.seek(0)
         return unpack(file)
 
-    return read_tar(begin, limit, _is_pkg_info, bare=unpack is read_plain)
+    return read_tar(begin, limit, is_wanted, bare=unpack is read_plain)
 
 
 def check_archive(file: BinaryIO, filename: str, limit: int) -> None:
@@ -175,7 +199,7 @@ def check_archive(file: BinaryIO, filename: str, limit: int) -> None:
     if form is None:
         raise BadArchive("The file name does not end like that of a distribution.")
     with translate_errors(form.name):
-        _read_to_end(file, form, limit)
+        _read_to_end(file, form, limit, _is_pkg_info)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
