@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import NoReturn
 
 from twisted.python import usage
+
+from twisted_index.errors import ConfigurationError
 
 
 class SubcommandOptions(usage.Options):
@@ -25,3 +28,11 @@ class SubcommandOptions(usage.Options):
     def parseArgs(self, *words: str) -> None:
         """Store the positional words."""
         self["words"] = words
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser with pip's forms of options, which reports errors like all subcommands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as a ConfigurationError."""
+        raise ConfigurationError(f"{message[:1].upper()}{message[1:].rstrip('.')}.")

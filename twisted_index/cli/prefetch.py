@@ -7,19 +7,18 @@ that runs on the loopback interface meanwhile.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
 
 from twisted_index.cli._download import download_all
+from twisted_index.cli._options import CommandParser
 from twisted_index.cli._pip_resolver import IndexClient, all_files, resolve
 from twisted_index.cli._progress import Progress, format_size, number
+from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.config import layers
 from twisted_index.config.parsers import remote_url
 from twisted_index.config.settings import AccessSettings, UploadSettings
@@ -28,7 +27,8 @@ from twisted_index.server.upstreams import cache_folder
 from twisted_index.service import SimpleIndexService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    import argparse
+    from collections.abc import Mapping, Sequence
 
     from twisted_index.cli._pip_resolver import DownloadItem, ResolvedRelease
     from twisted_index.config.settings import Settings
@@ -36,13 +36,6 @@ if TYPE_CHECKING:
 #: More parallel downloads burden an upstream, and are not faster.
 _MAX_JOBS = 16
 _LOOPBACK = "tcp:0:interface=127.0.0.1"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports errors like all commands."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{message[:1].upper()}{message[1:].rstrip('.')}.")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -60,13 +53,13 @@ def run(arguments: Sequence[str]) -> int:
                 f" {' and '.join(f'--{name}' for name, value in own.items() if value)}."
             )
         url = _index_url(options.index_url)
-        return _in_reactor(lambda reactor: _prefetch(url, options, reactor))
+        return run_in_reactor(lambda reactor: _prefetch(url, options, reactor))
     settings = _own_settings(own)
-    return _in_reactor(lambda reactor: _prefetch_with_own_index(settings, options, reactor))
+    return run_in_reactor(lambda reactor: _prefetch_with_own_index(settings, options, reactor))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = CommandParser(
         prog="twisted-index prefetch",
         description="Fetch into the cache of an index what requirements need, as pip resolves them here.",
         allow_abbrev=False,
@@ -145,33 +138,6 @@ async def _files_to_fetch(
         except SimpleIndexError as error:
             unread.append(f"The page of {release.project} cannot be fetched: {error.message}")
     return list(files.values()), unread
-
-
-def _in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
-    """Run the reactor until some work is done; 1 if it was interrupted."""
-    from twisted.internet.task import react
-
-    outcome: list[Any] = []
-
-    def main(reactor: Any) -> Deferred[None]:
-        working = Deferred.fromCoroutine(work(reactor)).addBoth(outcome.append)
-
-        def interrupt() -> Deferred[None]:
-            """Cancel the work, so that it closes its resources before the reactor stops."""
-            if not outcome:
-                outcome.append(1)
-                working.cancel()
-            return working
-
-        reactor.addSystemEventTrigger("before", "shutdown", interrupt)
-        return working
-
-    with contextlib.suppress(SystemExit):  # react exits the program; this one continues
-        react(main)
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()
-    code: int = outcome[0]
-    return code
 
 
 # -- A temporary index of the same configuration
