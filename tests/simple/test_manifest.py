@@ -60,8 +60,17 @@ def test_a_note_is_one_line_of_bounded_length(line: ManifestLine, note: str):
     assert parse_line(written).name == line.name
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "-rf", "a/b", "a b", "a\nb", "ä.whl", "x" * 256])
-def test_only_names_of_distributions_are_written(name: str):
+@pytest.mark.parametrize("name", [".archived", ".deprecated", ".quarantined"])
+def test_statuses_are_recorded_but_are_no_names_of_deleted_files(name: str):
+    line = ManifestLine(name=name, sha256=SHA256, size=0, time=NOW)
+    assert parse_line(format_line(line)) == line
+    assert find_names(format_line(line)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".hidden", ".claimed", ".archived.yanked", "-rf", "a/b", "a b", "a\nb", "ä.whl", "x" * 256]
+)
+def test_no_other_names_are_written(name: str):
     with pytest.raises(InvalidLine):
         format_line(ManifestLine(name=name, time=NOW))
 

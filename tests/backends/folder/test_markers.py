@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.at_once import answer
 from tests.kit.folder_store import Shop
-from twisted_index.backends.folder import markers, tombstones
+from twisted_index.backends.folder import manifest_file, markers
 from twisted_index.errors import BadRequest, Conflict, NotFound, Unavailable
 from twisted_index.interfaces import AuditQuery
 from twisted_index.simple.manifest import find_names, parse_line
@@ -144,14 +144,14 @@ def test_a_deletion_that_fails_is_taken_back(tmp_path: Path, open_shop, monkeypa
     for root in ("first", "second"):
         WHEEL.write_to(tmp_path / root / "demo")
     shop = open_shop(tmp_path / "first", tmp_path / "second")
-    put = tombstones.write_atomically
+    put = manifest_file.write_atomically
 
     def full_disk(root: bytes, path: bytes, content: bytes) -> None:
         if b"/first" in path:
             raise OSError(28, "No space left on device")
         put(root, path, content)
 
-    monkeypatch.setattr(tombstones, "write_atomically", full_disk)
+    monkeypatch.setattr(manifest_file, "write_atomically", full_disk)
     with pytest.raises(Exception, match="no space left"):
         shop.do("delete", "demo", WHEEL.filename)
     assert shop.files() == {WHEEL.filename: WHEEL.sha256}

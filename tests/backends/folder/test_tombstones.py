@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from tests.kit.folder_source import Folder
 from tests.kit.folder_store import Shop
 from tests.kit.properties import examples
-from twisted_index.backends.folder import project_scan, tombstones
+from twisted_index.backends.folder import manifest_file, project_scan, tombstones
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.tombstones import find_exact, has_equivalent, unknown_lines
@@ -142,7 +142,7 @@ def test_lines_that_cannot_be_understood_are_reported_once_and_hide_nothing(fold
 
 
 def test_lines_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tombstones, "_BLOCK", 100)
+    monkeypatch.setattr(manifest_file, "_BLOCK", 100)
     path = bury(tmp_path, *(line(f"demo-{number}.tar.gz") for number in range(20)), "?\n" * 3, "# x\n", "!")
     assert unknown_lines(os.fsencode(path)) == (4, 21)
     names = {f"demo-{number}.tar.gz" for number in range(0, 40, 3)}
@@ -380,7 +380,7 @@ def test_a_line_that_is_torn_at_any_byte_takes_no_name(tmp_path: Path, monkeypat
 
     for number in range(120):
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
-            patch.setattr(tombstones, "write_at", partial(torn, number=number))
+            patch.setattr(manifest_file, "write_at", partial(torn, number=number))
             store.delete("demo", SDIST.filename, by="alice")
         assert taken(tmp_path / "demo") == ["demo-0.1.tar.gz"]
         assert path.read_bytes() != before or not number
@@ -439,7 +439,7 @@ def test_a_flat_deletion_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch
     def full_disk(*_args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(tombstones, "write_atomically", full_disk)
+    monkeypatch.setattr(manifest_file, "write_atomically", full_disk)
     with pytest.raises(InsufficientStorage):
         BlockingStore([os.fsencode(tmp_path)]).delete("demo", WHEEL.filename, by="alice")
     assert os.listdir(tmp_path) == [WHEEL.filename]

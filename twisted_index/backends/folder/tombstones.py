@@ -7,17 +7,11 @@ there or are to come, and nothing of it is kept in memory. The lines are those o
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import stat as stat_module
 from typing import TYPE_CHECKING
 
-from twisted_index.files.anonymous_file import remove, sync_folder, write_atomically
-from twisted_index.files.locks import LockHeld, try_lock
-from twisted_index.files.portability import open_flags, read_at, write_at
-from twisted_index.files.safe_open import open_regular_file
-from twisted_index.simple.manifest import MAX_NOTE, find_names, format_line
+from twisted_index.backends.folder.manifest_file import Appending, open_manifest, read_blocks
+from twisted_index.simple.manifest import find_names
 from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
@@ -31,10 +25,6 @@ TOMBSTONES = b".deleted"
 #: Bytes that are read: a million lines and more. A longer file cannot be searched for each request, and a
 #: part of it would give deleted names free; so the project is unavailable, as if the file were unreadable.
 MAX_TOMBSTONES = 256 << 20
-#: Fits into a processor's cache, and other threads get their turns in between.
-_BLOCK = 64 << 10
-#: Without waiting for the other end of a FIFO, and not through a link.
-_APPEND = open_flags(os.O_RDWR, "O_NOFOLLOW", "O_NONBLOCK")
 #: Up to so many names, searching a block for each of them is faster than splitting it into words.
 _FEW = 8
 #: What stands where a line has its name: after the end of the time.
@@ -46,15 +36,9 @@ def open_tombstones(path: bytes) -> io.FileIO:
     Open a `.deleted` file for reading.
 
     Raises:
-        OSError: It is absent, unreadable, a link, no regular file, or too large.
+        OSError: See `open_manifest`.
     """
-    file = open_regular_file(path, follow_links=False)
-    if file is None:
-        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if os.fstat(file.fileno()).st_size > MAX_TOMBSTONES:
-        file.close()
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    return file
+    return open_manifest(path, MAX_TOMBSTONES)
 
 
 def find_exact(path: bytes, names: Set[str]) -> frozenset[str]:
@@ -117,12 +101,9 @@ def unknown_lines(path: bytes) -> tuple[int, int]:
     return unknown, first
 
 
-class Tombstone:
+class Tombstone(Appending):
     """
     A line that is appended, under the lock of the project.
-
-    Its first byte is written last, when the rest is on disk: what a crash or a full disk leaves of a line
-    begins with a null byte, and takes no name. An editor's last line may lack its end, and counts.
 
     Args:
         root: The root that the file lies in.
@@ -131,72 +112,7 @@ class Tombstone:
     """
 
     def __init__(self, root: bytes, path: bytes, line: ManifestLine) -> None:
-        self._root = root
-        self._path = path
-        self._line = format_line(line)
-        self._start = -1
-
-    def write(self) -> None:
-        """
-        Append the line, durably.
-
-        Raises:
-            OSError: It was not written; `take_back` removes what there is of it.
-            LockHeld: Another process appends to it.
-        """
-        try:
-            descriptor = os.open(self._path, _APPEND)
-        except FileNotFoundError:
-            self._start = 0
-            write_atomically(self._root, self._path, self._line)
-            return
-        try:
-            self._append(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _append(self, descriptor: int) -> None:
-        # The lock of the project is on a folder, and NFS has none for folders.
-        if not try_lock(descriptor):
-            raise LockHeld
-        status = os.fstat(descriptor)
-        if not stat_module.S_ISREG(status.st_mode):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), self._path)
-        end = status.st_size
-        if end + len(self._line) >= MAX_TOMBSTONES:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), self._path)
-        if end and read_at(descriptor, 1, end - 1) != b"\n":
-            _write(descriptor, end, b"\n")
-            end += 1
-        self._start = end
-        _write(descriptor, end + 1, self._line[1:])
-        os.fsync(descriptor)
-        _write(descriptor, end, self._line[:1])
-        os.fsync(descriptor)
-
-    def take_back(self) -> None:
-        """Remove the line, or what was written of it, if it is the last one."""
-        if self._start < 0:
-            return
-        descriptor = os.open(self._path, _APPEND)
-        try:
-            tail = read_at(descriptor, 2 * MAX_NOTE, self._start)
-            if self._line[1:].startswith(tail[1:]) and tail[:1] in (b"\0", self._line[:1]):
-                os.ftruncate(descriptor, self._start)
-                os.fsync(descriptor)
-            is_empty = not os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
-        if is_empty:
-            remove(self._path)
-            sync_folder(os.path.dirname(self._path))
-
-
-def _write(descriptor: int, start: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        written = write_at(descriptor, rest, start)
-        rest, start = rest[written:], start + written
+        super().__init__(root, path, [line], MAX_TOMBSTONES)
 
 
 def _is_unknown(line: bytes) -> bool:
@@ -204,19 +120,7 @@ def _is_unknown(line: bytes) -> bool:
 
 
 def _blocks(path: bytes) -> Iterator[bytes]:
-    """Read whole lines, a block of them at a time."""
-    with open_tombstones(path) as file:
-        rest = b""
-        while chunk := file.read(_BLOCK):
-            lines, newline, tail = chunk.rpartition(b"\n")
-            if newline:
-                yield rest + lines + newline
-                rest = tail
-            elif len(rest) < _BLOCK:
-                # What is longer is no line with a name; its middle may be missing.
-                rest += chunk
-        if rest:
-            yield rest
+    return read_blocks(path, MAX_TOMBSTONES)
 
 
 def _similar_names(distribution: Distribution) -> re.Pattern[bytes]:
