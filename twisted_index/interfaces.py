@@ -108,6 +108,8 @@ class FileBody:
         reopen: Opens the same file again, synchronously, while it is still the listed one, else
             returns None; None if the source cannot tell synchronously.
         cache_status: See `Snapshot`.
+        is_copy: Whether it is a copy of another index's file, or belongs to one: it does not claim the name
+            of its project.
     """
 
     content: bytes | BinaryIO | StreamingContent
@@ -116,6 +118,7 @@ class FileBody:
     modified: float
     reopen: Callable[[], FileBody | None] | None = None
     cache_status: str = ""
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,7 @@ class _Build:
         self._make_upstream = make_upstream
         self._resolve = resolve
         self._now = now
-        self._upstreams: dict[tuple[str, ...], ISource] = {}
+        self._upstreams: dict[tuple[str, ...], PolicySource] = {}
 
     def source(self) -> ISource:
         default = self._with_folder(self._settings.urls)
@@ -151,20 +151,21 @@ class _Build:
         urls = dict.fromkeys(url.rstrip("/") + "/" for name in names for url in self._resolve(name))
         if not urls:
             return self._folder
-        policy = self._settings.policy
+        policy, upstream = self._settings.policy, self._upstream(tuple(urls))
         return NameOwnershipSource(
             self._folder,
-            self._upstream(tuple(urls)),
+            upstream,
             local_only=policy.local_only,
             merge_upstream=policy.merge_upstream,
+            visible_copies=upstream.visible_copies,
         )
 
-    def _upstream(self, urls: tuple[str, ...]) -> ISource:
+    def _upstream(self, urls: tuple[str, ...]) -> PolicySource:
         if urls not in self._upstreams:
             self._upstreams[urls] = self._with_policy(urls)
         return self._upstreams[urls]
 
-    def _with_policy(self, urls: tuple[str, ...]) -> ISource:
+    def _with_policy(self, urls: tuple[str, ...]) -> PolicySource:
         source = self._redirect(urls) if self._settings.mode == "redirect" else self._make_upstream(urls)
         first_seen = getattr(source, "first_seen", _unknown)
         return PolicySource(source, self._settings.policy, self._now, first_seen)

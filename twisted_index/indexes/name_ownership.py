@@ -2,31 +2,38 @@
 Name ownership: a name belongs to the folder or to the upstream, never to both.
 
 The upstream gets no request for a name that the folder claims, and none before the folder has responded; an
-error of the folder is an error, never a reason to request the upstream. Out of scope: what an upstream may
-be asked for otherwise (see `upstream_policy`).
+error of the folder is an error, never a reason to request the upstream. Copies of an upstream's files do not
+claim: they are joined with what the upstream has (see `joined_page`), and are there alone while it is away.
+Out of scope: what an upstream may be asked for otherwise (see `upstream_policy`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zope.interface import implementer
 
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import Unavailable
+from twisted_index.errors import (
+    Found,
+    LoopDetected,
+    OutOfResources,
+    SimpleIndexError,
+    Unavailable,
+    UnreadableFolder,
+)
 from twisted_index.indexes.composite import CompositeSource, close_body, only_while, snapshot_of
+from twisted_index.indexes.joined_page import JoinedPage, add_copies, file_of, merge_pages, offers
 from twisted_index.interfaces import FileBody, ISource, Snapshot
-from twisted_index.simple.model import ProjectPage, Status
 from twisted_index.simple.name_patterns import name_matcher
-from twisted_index.simple.names import InvalidFilename, parse_filename, sorted_files, sorted_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from twisted_index.interfaces import MaybeAwaitable
-    from twisted_index.simple.model import File, ProjectList, ProjectStatus, Sidecar
+    from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
 
 #: Attempts while the folder changes during the upstream request, before the client gets 503.
 _ATTEMPTS = 3
@@ -34,8 +41,25 @@ _ATTEMPTS = 3
 #: Number of names to remember that the folder does not have; each is revalidated when used.
 _MAX_ABSENT = 4096
 
-#: The strictest first, as in a folder.
-_STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
+#: Of the upstream's part of a page, while the copies are there alone (RFC 9211 section 2.8).
+_ALONE = "fwd=miss; detail=copies-alone"
+
+
+class _Answer(NamedTuple):
+    """
+    A page, and where its files are.
+
+    Attributes:
+        snapshot: The page.
+        folder: The folder's own page, that it was made of.
+        joined: The page with its folder's files; None if all files are the folder's.
+        away: Why the upstream has no part in it; None if it has answered.
+    """
+
+    snapshot: Snapshot[ProjectPage | None]
+    folder: Snapshot[ProjectPage | None]
+    joined: JoinedPage | None = None
+    away: SimpleIndexError | None = None
 
 
 @implementer(ISource)
@@ -44,12 +68,15 @@ class NameOwnershipSource(CompositeSource):
     A folder, and an upstream for the names that the folder does not claim.
 
     Args:
-        folder: Claims a name if it has a page for it, even one without files.
+        folder: Claims a name if it has a page for it, even one without files, unless the page says that it
+            does not.
         upstream: Used for unclaimed names only. May be another NameOwnershipSource.
         local_only: Patterns of names that are never requested from the upstream.
         merge_upstream: Patterns of names that both may have: their files are merged, and of files that
             installers treat as equal the folder's is listed. The one exception to name ownership;
             local_only takes precedence.
+        visible_copies: Takes a page that does not claim; returns what the policy for the upstream lets be
+            seen of it.
     """
 
     def __init__(
@@ -59,33 +86,45 @@ class NameOwnershipSource(CompositeSource):
         *,
         local_only: Iterable[str] = (),
         merge_upstream: Iterable[str] = (),
+        visible_copies: Callable[
+            [Snapshot[ProjectPage | None]], Snapshot[ProjectPage | None]
+        ] = lambda copies: copies,
     ) -> None:
         super().__init__(folder, upstream)
         self._folder = folder
         self._upstream = upstream
         self._is_local = name_matcher(local_only)
         self._is_merged = name_matcher(merge_upstream)
-        self._merged: IdentityMemo[ProjectPage] = IdentityMemo()
+        self._visible_copies = visible_copies
+        self._joined: IdentityMemo[JoinedPage] = IdentityMemo()
         self._absent = LRU[str, "Snapshot[ProjectPage | None]"](_MAX_ABSENT)
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """Return the folder's project list."""
         return self._folder.project_list()
 
+    # -- Pages
+
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
-        """Return the folder's page, or the upstream's if the folder does not claim the name."""
+        """Return the folder's page, the upstream's if the folder does not claim the name, or both joined."""
         response = self._folder.project_page(project)
         if self._is_local(project):
             return response
         if not isinstance(response, Snapshot):
             return self._page(project, response)
-        if response.value is not None and not self._is_merged(project):
+        if self._owns(project, response.value):
             return response
+        if response.value is not None and not response.value.claims:
+            return self._page(project, response)
         self._note_absence(project, response)
         upstream_snapshot = self._upstream.project_page(project)
         if isinstance(upstream_snapshot, Snapshot):
-            return self._combine(project, response, upstream_snapshot)
+            return self._combine(project, response, upstream_snapshot).snapshot
         return self._page(project, response, upstream_snapshot)
+
+    def _owns(self, project: str, page: ProjectPage | None) -> bool:
+        """Return whether the name is the folder's alone."""
+        return page is not None and page.claims and not self._is_merged(project)
 
     async def _page(
         self,
@@ -93,19 +132,42 @@ class NameOwnershipSource(CompositeSource):
         response: MaybeAwaitable[Snapshot[ProjectPage | None]],
         request: MaybeAwaitable[Snapshot[ProjectPage | None]] | None = None,
     ) -> Snapshot[ProjectPage | None]:
+        return (await self._answer(project, response, request)).snapshot
+
+    async def _answer(
+        self,
+        project: str,
+        response: MaybeAwaitable[Snapshot[ProjectPage | None]],
+        request: MaybeAwaitable[Snapshot[ProjectPage | None]] | None = None,
+    ) -> _Answer:
         folder_snapshot = await snapshot_of(response)
         for _attempt in range(_ATTEMPTS):
-            if folder_snapshot.value is not None and not self._is_merged(project):
-                return folder_snapshot
+            if self._owns(project, folder_snapshot.value):
+                return _Answer(folder_snapshot, folder_snapshot)
             if request is None:
                 request = result_of(self._upstream.project_page, project)
-            upstream_snapshot = await snapshot_of(request)
+            away = None
+            try:
+                upstream_snapshot = await snapshot_of(request)
+            except SimpleIndexError as error:
+                if not _is_away(error) or not self._has_copies(folder_snapshot):
+                    raise
+                away = error
+                upstream_snapshot = Snapshot(value=None, is_current=_never, cache_status=_ALONE)
             current = await self._refresh(project, folder_snapshot)
             if current.value is folder_snapshot.value:
                 self._note_absence(project, current)
-                return self._combine(project, current, upstream_snapshot)
+                return self._combine(project, current, upstream_snapshot)._replace(away=away)
             folder_snapshot, request = current, None
         raise _changing_error()
+
+    def _has_copies(self, folder_snapshot: Snapshot[ProjectPage | None]) -> bool:
+        """Return whether there are copies that may be seen: then their page is better than an error."""
+        page = folder_snapshot.value
+        if page is None or page.claims:
+            return False
+        visible = self._visible_copies(folder_snapshot).value
+        return visible is not None and bool(visible.files)
 
     def _note_absence(self, project: str, folder_snapshot: Snapshot[ProjectPage | None]) -> None:
         """Remember that the folder does not have a project: requests for its files come next."""
@@ -125,30 +187,40 @@ class NameOwnershipSource(CompositeSource):
         project: str,
         folder_snapshot: Snapshot[ProjectPage | None],
         upstream_snapshot: Snapshot[ProjectPage | None],
-    ) -> Snapshot[ProjectPage | None]:
+    ) -> _Answer:
         """Combine two snapshots into one that is current while both are."""
-        page, upstream_page = folder_snapshot.value, upstream_snapshot.value
+        page, upstream_page, own = folder_snapshot.value, upstream_snapshot.value, folder_snapshot
+        copied = page is not None and not page.claims
+        if copied:
+            own = self._visible_copies(folder_snapshot)
+            page = own.value
+        joined = None
         if page is None:
-            value = upstream_page
+            value, joined = upstream_page, JoinedPage(upstream_page)
         elif upstream_page is None:
             value = page
         else:
-            value = self._merged.get(project, (page, upstream_page), lambda: merge_pages(page, upstream_page))
-        return Snapshot(
+            join = add_copies if copied else merge_pages
+            joined = self._joined.get(project, (page, upstream_page), lambda: join(page, upstream_page))
+            value = joined.page
+        snapshot = Snapshot(
             value=value,
-            is_current=_all_current(folder_snapshot.is_current, upstream_snapshot.is_current),
+            is_current=_all_current(own.is_current, upstream_snapshot.is_current),
             cache_status=upstream_snapshot.cache_status,
             absence=upstream_snapshot.absence,
         )
+        return _Answer(snapshot, folder_snapshot, joined)
+
+    # -- Files
 
     def open_file(
         self, project: str, filename: str, sidecar: Sidecar | None = None
     ) -> MaybeAwaitable[FileBody | None]:
-        """Open the folder's file, or the upstream's if the folder does not claim the name."""
+        """Open a file of the page, where the page has it from."""
         if self._is_local(project):
             return self._folder.open_file(project, filename, sidecar)
         if self._is_merged(project):
-            return self._open_merged(project, filename, sidecar)
+            return self._open_joined(project, filename, sidecar)
         absent = self._absent.get(project)
         if absent is None or not absent.is_current():
             return self._open_owned(project, filename, sidecar)
@@ -159,11 +231,16 @@ class NameOwnershipSource(CompositeSource):
 
     async def _open_owned(self, project: str, filename: str, sidecar: Sidecar | None) -> FileBody | None:
         """Find out who owns the name, and open the owner's file."""
-        body = await result_of(self._folder.open_file, project, filename, sidecar)
+        body = await self._open(self._folder, project, filename, sidecar)
         if body is not None:
-            return body
+            if not body.is_copy:
+                return body
+            close_body(body)
         folder_snapshot = await result_of(self._folder.project_page, project)
-        if folder_snapshot.value is not None:
+        page = folder_snapshot.value
+        if page is not None:
+            if not page.claims:
+                return await self._open_joined(project, filename, sidecar)
             # The project may have just been added, with the file.
             return await self._open(self._folder, project, filename, sidecar)
         self._note_absence(project, folder_snapshot)
@@ -186,23 +263,36 @@ class NameOwnershipSource(CompositeSource):
             if body is not None:
                 close_body(body)
             raise
-        if current.value is None:
+        if not self._owns(project, current.value):
             return None if body is None else only_while(body, current.is_current)
         if body is not None:
             close_body(body)
         return await self._open(self._folder, project, filename, sidecar)
 
-    async def _open_merged(self, project: str, filename: str, sidecar: Sidecar | None) -> FileBody | None:
-        """Open a file of a merged page, from the folder if that has it."""
-        page = await result_of(self.project_page, project)
-        if page.value is None or all(file.filename != filename for file in page.value.files):
+    async def _open_joined(self, project: str, filename: str, sidecar: Sidecar | None) -> FileBody | None:
+        """Open a file of a joined page, in the folder or upstream as the page has decided."""
+        try:
+            answer = await self._answer(project, self._folder.project_page(project))
+        except Found:
+            # The page is elsewhere, and lists no file of this server.
             return None
-        folder_snapshot = await result_of(self._folder.project_page, project)
-        in_folder = folder_snapshot.value is not None and any(
-            file.filename == filename for file in folder_snapshot.value.files
-        )
-        body = await self._open(self._folder if in_folder else self._upstream, project, filename, sidecar)
-        return None if body is None else only_while(body, page.is_current)
+        if file_of(answer.snapshot.value, filename) is None:
+            if answer.away is not None:
+                raise answer.away
+            return None
+        if self._is_in_folder(answer, filename, sidecar):
+            body = await self._open(self._folder, project, filename, sidecar)
+        else:
+            request = result_of(self._upstream.open_file, project, filename, sidecar)
+            body = await self._open_upstream(project, filename, sidecar, answer.folder, request)
+        return None if body is None else only_while(body, answer.snapshot.is_current)
+
+    def _is_in_folder(self, answer: _Answer, filename: str, sidecar: Sidecar | None) -> bool:
+        joined = answer.joined
+        if joined is None or filename not in joined.in_folder:
+            return joined is None
+        listed, own = file_of(joined.page, filename), file_of(answer.folder.value, filename)
+        return listed is None or own is None or listed is own or offers(own, sidecar, listed)
 
     async def _open(
         self, source: ISource, project: str, filename: str, sidecar: Sidecar | None
@@ -214,37 +304,17 @@ def _changing_error() -> Unavailable:
     return Unavailable("The folder of this project is being changed. Retry in a moment.", retry_after=2)
 
 
-def _all_current(first: Callable[[], bool], second: Callable[[], bool]) -> Callable[[], bool]:
-    return lambda: first() and second()
-
-
-# -- Two pages of one project
-
-
-def merge_pages(folder_page: ProjectPage, upstream_page: ProjectPage) -> ProjectPage:
-    """Merge two pages; of files that installers treat as equal, take the first page's."""
-    status = min(folder_page.status, upstream_page.status, key=_strictness)
-    if status.status is Status.QUARANTINED:
-        return ProjectPage(name=folder_page.name, status=status)
-    folder_identities = {_identity(file, folder_page.name) for file in folder_page.files}
-    upstream_files = [
-        file for file in upstream_page.files if _identity(file, folder_page.name) not in folder_identities
-    ]
-    return ProjectPage(
-        name=folder_page.name,
-        files=sorted_files((*folder_page.files, *upstream_files)),
-        versions=sorted_versions((*folder_page.versions, *upstream_page.versions)),
-        status=status,
+def _is_away(error: SimpleIndexError) -> bool:
+    """Return whether an upstream cannot answer now, for no fault of this server or of a folder."""
+    return isinstance(error, (Unavailable, LoopDetected)) and not isinstance(
+        error, (UnreadableFolder, OutOfResources)
     )
 
 
-def _strictness(status: ProjectStatus) -> int:
-    return _STRICTNESS.index(status.status)
+def _never() -> bool:
+    """Return False: the upstream may be back at any time."""
+    return False
 
 
-def _identity(file: File, project: str) -> Hashable:
-    """Return the key by which installers treat files as equal; an invalid file name is its own key."""
-    try:
-        return parse_filename(file.filename, project).identity
-    except InvalidFilename:
-        return file.filename
+def _all_current(first: Callable[[], bool], second: Callable[[], bool]) -> Callable[[], bool]:
+    return lambda: first() and second()

@@ -2,9 +2,10 @@
 Upstream policy: which names are requested from an upstream, and which of its files are visible.
 
 Names outside `upstream-only` and denied names are never requested. Denied versions, sdists, and files
-younger than the cool-down are hidden everywhere: on the page, in its versions, as bytes, as metadata.
-Denials and exceptions may end; no timer notices that, but the snapshots that they have shaped end with them.
-Out of scope: `local-only`, and names that the folder claims (see `name_ownership`).
+younger than the cool-down are hidden everywhere: on the page, in its versions, as bytes, as metadata. Denials
+hide copies in the folder too. Denials and exceptions may end; no timer notices that, but the snapshots that
+they have shaped end with them. Out of scope: `local-only`, and names that the folder claims (see
+`name_ownership`).
 """
 
 from __future__ import annotations
@@ -195,6 +196,7 @@ class PolicySource(CompositeSource):
         self._exceptions = PolicyRule.all_of(policy.cooldown_except if policy.cooldown else ())
         self._no_sdists = policy.no_sdists
         self._pages: IdentityMemo[ProjectPage] = IdentityMemo()
+        self._copies: IdentityMemo[ProjectPage] = IdentityMemo()
         self._reported = LRU[str, "tuple[Problem, ...]"](_MAX_REPORTED)
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
@@ -238,6 +240,25 @@ class PolicySource(CompositeSource):
             return None
         body = await result_of(self._source.open_file, project, filename, sidecar)
         return None if body is None else only_while(body, page.is_current)
+
+    def visible_copies(self, copies: Snapshot[ProjectPage | None]) -> Snapshot[ProjectPage | None]:
+        """
+        Return a page of copies without the files that are denied.
+
+        Cool-down and kinds do not apply to them: it was decided elsewhere to place them.
+        """
+        page = copies.value
+        if page is None:
+            return copies
+        rules = replace(self._rules(page.name), cooldown=0.0, no_sdists=False)
+        if rules.denial is not None:
+            absence = self._absence(rules, rules.denial)
+            return replace(absence, is_current=lambda: absence.is_current() and copies.is_current())
+        return (
+            copies
+            if rules.empty
+            else self._show(rules, copies, page, self._filter(rules, page), self._copies)
+        )
 
     def _rules(self, project: str) -> ProjectPolicy:
         """Return the policy for a project now."""
@@ -285,7 +306,18 @@ class PolicySource(CompositeSource):
             return full
         filtered = self._filter(rules, page)
         self._note(rules.project, filtered)
-        value = self._pages.get(
+        return self._show(rules, full, page, filtered, self._pages)
+
+    def _show(
+        self,
+        rules: ProjectPolicy,
+        full: Snapshot[ProjectPage | None],
+        page: ProjectPage,
+        filtered: _FilteredFiles,
+        pages: IdentityMemo[ProjectPage],
+    ) -> Snapshot[ProjectPage | None]:
+        """Make the snapshot of the visible files of a page."""
+        value = pages.get(
             rules.project,
             (page,),
             lambda: _page_of(page, filtered.names, rules),

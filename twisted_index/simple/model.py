@@ -96,12 +96,15 @@ class ProjectPage:
         versions: Every version of the project once, ascending (PEP 700), including versions without
             files.
         status: Active by default. A quarantined project offers no files.
+        claims: Whether the source claims the name, so that no other one is requested for it; False if all
+            that it has are copies of another index's. No writer emits it.
     """
 
     name: str
     files: tuple[File, ...] = ()
     versions: tuple[str, ...] = ()
     status: ProjectStatus = ProjectStatus()
+    claims: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)

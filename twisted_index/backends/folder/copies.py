@@ -101,6 +101,24 @@ def forget(root: bytes, folder: bytes, names: Container[str]) -> None:
     sync_folder(folder)
 
 
+def damaged_lines(folder: bytes) -> tuple[int, int]:
+    """
+    Count the lines that record nothing, and are neither comments (`#`) nor empty.
+
+    Returns:
+        The number of them, and the number of the first one, from 1.
+
+    Raises:
+        OSError: See `read`; also if there is no `.copies` file.
+    """
+    unknown = [
+        number
+        for number, (text, line) in enumerate(_lines(folder), 1)
+        if line is None and text.strip() and not text.startswith(b"#")
+    ]
+    return len(unknown), next(iter(unknown), 0)
+
+
 def _lines(folder: bytes) -> Iterator[tuple[bytes, ManifestLine | None]]:
     """Yield each line with its end, and what it says."""
     for block in read_blocks(os.path.join(folder, COPIES), MAX_COPIES):

@@ -1,16 +1,19 @@
 """
 Finds distributions, source trees and installations in places of a root that are not served.
 
-Also lines of `.deleted` files that cannot be understood. Blocking; called in a thread, for the problem
-report.
+Also lines of `.deleted` and `.copies` files that cannot be understood. Blocking; called in a thread, for the
+problem report.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from twisted_index.backends.folder import copies
+from twisted_index.backends.folder.copies import COPIES
 from twisted_index.backends.folder.project_scan import printable_path
 from twisted_index.backends.folder.tombstones import TOMBSTONES, unknown_lines
 from twisted_index.interfaces import Problem
@@ -23,7 +26,7 @@ from twisted_index.simple.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from twisted_index.backends.folder.root_scan import RootScan
 
@@ -120,8 +123,8 @@ class _Walk:
             if os.path.isdir(path):
                 if not os.path.islink(path):
                     self._scan(path, name)
-            elif name == TOMBSTONES:
-                self.problems.append(_homeless_tombstones())
+            elif name in _HOMELESS:
+                self.problems.append(_HOMELESS[name])
             elif looks_like_distribution(os.fsdecode(name)) and not is_temporary(os.fsdecode(name)):
                 self.problems.append(_unnamed(name))
         for _project, part in sorted(reading.projects.items()):
@@ -141,8 +144,9 @@ class _Walk:
         if (foreign := _find_foreign(display_path, [name for name, _folder in children])) is not None:
             self.problems.append(foreign)
             return
-        if served and any(name == TOMBSTONES for name, _folder in children):
-            self.problems.extend(_unknown_tombstones(path, display_path))
+        if served:
+            names = {name for name, _folder in children}
+            self.problems.extend(_unknown_lines(path, display_path, names))
         if not served:
             self._budget -= len(children)
             self.problems.extend(_unserved(display_path, [name for name, folder in children if not folder]))
@@ -201,32 +205,35 @@ def _find_foreign(display_path: bytes, names: Sequence[bytes]) -> Problem | None
     return None
 
 
-def _unknown_tombstones(path: bytes, display_path: bytes) -> list[Problem]:
-    """Report the lines of a project's `.deleted` file that take no name."""
-    try:
-        unknown, first = unknown_lines(os.path.join(path, TOMBSTONES))
-    except OSError:
-        # Reported for the whole project.
-        return []
-    if not unknown:
-        return []
-    return [
-        Problem(
-            path=printable_path(os.path.join(display_path, TOMBSTONES)),
-            reason=f"{unknown} of its lines take no name, as they cannot be understood; the first is line"
-            f" {first}.",
-            advice="Write digest, size (- if unknown), time and name; begin comments with #. Remove a line"
-            " that a crash has cut off.",
-        )
-    ]
+def _unknown_lines(path: bytes, display_path: bytes, names: Collection[bytes]) -> Iterator[Problem]:
+    """Report the lines of a project's `.deleted` and `.copies` files that cannot be understood."""
+    for name, (count, what) in _LINES.items():
+        # What cannot be read is reported for the whole project.
+        with contextlib.suppress(OSError):
+            unknown, first = count(path) if name in names else (0, 0)
+            if unknown:
+                yield Problem(
+                    path=printable_path(os.path.join(display_path, name)),
+                    reason=f"{unknown} of its lines {what}, as they cannot be understood; the first is line"
+                    f" {first}.",
+                    advice="Write digest, size (- if unknown), time and name; begin comments with #. Remove a"
+                    " line that a crash has cut off.",
+                )
 
 
-def _homeless_tombstones() -> Problem:
-    return Problem(
-        path=os.fsdecode(TOMBSTONES),
-        reason="It is in no project's folder, where it takes no name.",
-        advice="Put each of its lines into the .deleted file of the project's folder.",
+#: How to count such lines in a folder, and what they do not do.
+_LINES: dict[bytes, tuple[Callable[[bytes], tuple[int, int]], str]] = {
+    TOMBSTONES: (lambda path: unknown_lines(os.path.join(path, TOMBSTONES)), "take no name"),
+    COPIES: (copies.damaged_lines, "record nothing"),
+}
+_HOMELESS = {
+    name: Problem(
+        path=os.fsdecode(name),
+        reason=f"It is in no project's folder, where it {what}.",
+        advice=f"Put each of its lines into the {os.fsdecode(name)} file of the project's folder.",
     )
+    for name, what in ((TOMBSTONES, "takes no name"), (COPIES, "records no copy"))
+}
 
 
 def _ending(names: Sequence[bytes], *endings: bytes) -> bytes | None:

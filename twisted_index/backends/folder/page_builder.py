@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
-from twisted_index.backends.folder.project_scan import DELETED
+from twisted_index.backends.folder.project_scan import DELETED, is_recorded, not_as_recorded
 from twisted_index.interfaces import Problem
 from twisted_index.simple.model import File, ProjectPage, Status, Yanked
 from twisted_index.simple.names import DistributionType, sorted_files, sorted_versions
@@ -53,7 +53,26 @@ def select_files(
     return {served.entry.distribution.filename: served for served in chosen.values()}
 
 
-def build_page(project: str, scan: ProjectScan, served: Iterable[ListedFile]) -> ProjectPage:
+def claims_name(scan: ProjectScan, known_files: KnownFiles) -> bool:
+    """Return whether a project claims its name: whether anything in its folders is no copy."""
+    return scan.owned or not all(is_copy(entry, scan, known_files) for entry in scan.entries)
+
+
+def is_copy(entry: ScannedFile, scan: ProjectScan, known_files: KnownFiles) -> bool:
+    """Return whether a file is recorded as a copy, and is what was recorded."""
+    line, known = scan.recorded.get(entry.path), known_files.get(entry.path)
+    return (
+        line is not None
+        and known is not None
+        and known.key == entry.key
+        and isinstance(known.result, FileFacts)
+        and is_recorded(line, entry.key.size, known.result.sha256)
+    )
+
+
+def build_page(
+    project: str, scan: ProjectScan, served: Iterable[ListedFile], *, claims: bool = True
+) -> ProjectPage:
     """Build the page of a project from its listed files."""
     files = sorted_files(_file(listed, scan) for listed in served)
     return ProjectPage(
@@ -61,6 +80,7 @@ def build_page(project: str, scan: ProjectScan, served: Iterable[ListedFile]) ->
         files=files,
         versions=sorted_versions(file.version for file in files),
         status=scan.status,
+        claims=claims,
     )
 
 
@@ -127,7 +147,7 @@ def problems_of(scan: ProjectScan, served: dict[str, ListedFile], known_files: K
                 winners = {listed.entry.distribution.identity: listed for listed in served.values()}
             winner = winners.get(entry.distribution.identity)
             problem = _left_out(entry, known.result, scan, winner)
-        problem = problem or _badly_encoded(entry, known.result)
+        problem = problem or _changed_copy(entry, scan, known_files) or _badly_encoded(entry, known.result)
         if problem is not None:
             problems.append(problem)
     return problems
@@ -152,6 +172,13 @@ def _left_out(
         " takes precedence.",
         advice="Keep only one of them, or give this one another version or build tag.",
     )
+
+
+def _changed_copy(entry: ScannedFile, scan: ProjectScan, known_files: KnownFiles) -> Problem | None:
+    line = scan.recorded.get(entry.path)
+    if line is None or is_copy(entry, scan, known_files):
+        return None
+    return not_as_recorded(entry.display_path, line)
 
 
 def _badly_encoded(entry: ScannedFile, facts: FileFacts) -> Problem | None:

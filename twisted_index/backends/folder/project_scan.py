@@ -8,11 +8,15 @@ selects those that are listed.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import stat as stat_module
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted_index.backends.folder import copies
+from twisted_index.backends.folder.copies import COPIES
 from twisted_index.backends.folder.inspection_cache import StatKey
 from twisted_index.backends.folder.tombstones import MAX_TOMBSTONES, TOMBSTONES, find_exact, open_tombstones
 from twisted_index.errors import OutOfResources
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.root_scan import ProjectEntries
     from twisted_index.errors import UnreadableFolder
     from twisted_index.files.stamps import StampedStat, StatValidator
+    from twisted_index.simple.manifest import ManifestLine
 
 #: Suffixes of sidecars.
 _YANKED, DELETED = ".yanked", ".deleted"
@@ -47,9 +52,11 @@ _SIDECARS = frozenset({_YANKED, DELETED, *_DOCUMENTS})
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
 _STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
 _CLAIM = ".claimed"
-#: Files in a project's folder that claim the project without distributions, and the one that hides it.
+#: Files in a project's folder that claim the project without distributions.
 CLAIMING = frozenset({*_STATUSES, _CLAIM, os.fsdecode(TOMBSTONES)})
 QUARANTINE = f".{Status.QUARANTINED.value}"
+_SPECIAL = frozenset({*CLAIMING, os.fsdecode(COPIES)})
+_NOTHING: Mapping[str, ManifestLine] = {}
 #: Bytes to read of a reason; PEP 592 and PEP 792 set no limit, a page needs one.
 _REASON_BYTES = 4096
 
@@ -101,6 +108,23 @@ class TombstoneLookup(NamedTuple):
     found: frozenset[str] = frozenset()
 
 
+class RecordedCopies(NamedTuple):
+    """
+    A `.copies` file, and what it says of the names in its folder.
+
+    Attributes:
+        key: Its size and times before it was read.
+        settled: Whether a later change is sure to give another key.
+        names: The names in the folder.
+        lines: The lines of those that are recorded, by name.
+    """
+
+    key: StatKey | None
+    settled: bool
+    names: frozenset[bytes]
+    lines: Mapping[str, ManifestLine]
+
+
 @dataclass(slots=True)
 class ProjectScan:
     """
@@ -114,10 +138,14 @@ class ProjectScan:
         yanked: Reason by file name.
         deleted: Names of files that lie there and have a tombstone, and of `FILE.deleted` files.
         tombstones: What was looked up in each `.deleted` file, by path.
+        copies: What each `.copies` file says, by path.
+        recorded: The line of each distribution file that is recorded as a copy, by the path of the file. It
+            is one if its size and digest are those of the line.
         documents: Paths of the documents beside a file, by file name and kind.
         sidecar_owners: Printable path of each sidecar, by file name and suffix.
         status: The strictest status found.
         claimed: Whether any entry is named for the project.
+        owned: Whether any of these entries claims the name, whatever is recorded and inspected.
         problems: Entries that are not served.
         has_os_errors: Whether the system failed to `stat` an entry: no stamp changes when it recovers.
     """
@@ -129,10 +157,13 @@ class ProjectScan:
     yanked: dict[str, str] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     tombstones: dict[bytes, TombstoneLookup] = field(default_factory=dict)
+    copies: dict[bytes, RecordedCopies] = field(default_factory=dict)
+    recorded: dict[bytes, ManifestLine] = field(default_factory=dict)
     documents: dict[str, dict[Sidecar, bytes]] = field(default_factory=dict)
     sidecar_owners: dict[tuple[str, str], str] = field(default_factory=dict)
     status: ProjectStatus = field(default_factory=ProjectStatus)
     claimed: bool = False
+    owned: bool = False
     problems: list[Problem] = field(default_factory=list)
     has_os_errors: bool = False
 
@@ -186,13 +217,58 @@ def scan_project(
             except OSError as error:
                 raise unreadable_error(error, folder) from None
             scan.folders.append((path, stamp))
+            lines: Mapping[str, ManifestLine] = {}
+            if COPIES in names:
+                lines = _read_copies(scan, root, path, names, validator, before)
             for name in sorted(names):
-                _add_entry(scan, project, _Place(root, path, name, in_folder=True))
+                _add_entry(scan, project, _Place(root, path, name, in_folder=True, lines=lines))
         for name in part.files:
-            scan.claimed = True
+            scan.claimed = scan.owned = True
             _add_entry(scan, project, _Place(root, root, name, in_folder=False))
     _look_up_tombstones(scan, validator, {} if before is None else before.tombstones)
     return scan
+
+
+def _read_copies(
+    scan: ProjectScan,
+    root: bytes,
+    folder: bytes,
+    names: Sequence[bytes],
+    validator: StatValidator,
+    before: ProjectScan | None,
+) -> Mapping[str, ManifestLine]:
+    """Return what is recorded of the names in a folder: read again only if that, or the names, may differ."""
+    path = os.path.join(folder, COPIES)
+    scan.sidecars.add(path)
+    key = scan.watched[path] = stat_key_no_follow(path)
+    present = frozenset(names)
+    last = None if before is None else before.copies.get(path)
+    if last is None or not last.settled or last.key != key or last.names != present:
+        try:
+            lines = copies.read(folder)
+        except OSError as error:
+            _report_unreadable_copies(scan, os.path.relpath(path, root), error)
+            return {}
+        settled = key is not None and validator.is_settled(key.ctime_ns)
+        lines = {name: line for name, line in lines.items() if os.fsencode(name) in present}
+        last = RecordedCopies(key, settled, present, lines)
+    scan.copies[path] = last
+    return last.lines
+
+
+def _report_unreadable_copies(scan: ProjectScan, path: bytes, error: OSError) -> None:
+    public_error = public_read_error(error, printable_path(path))
+    if isinstance(public_error, OutOfResources):
+        raise public_error from None
+    # No stamp changes when a disk recovers.
+    scan.has_os_errors |= error.errno == errno.EIO
+    scan.problems.append(
+        Problem(
+            path=printable_path(path),
+            reason=f"It cannot be read, so that no file here counts as a copy: {error_text(error)}.",
+            advice=f"Make it a readable file of at most {copies.MAX_COPIES:,} bytes, not a link.",
+        )
+    )
 
 
 def unreadable_error(error: OSError, folder: bytes) -> UnreadableFolder | OutOfResources:
@@ -265,17 +341,26 @@ def list_names(path: bytes) -> list[bytes]:
 
 
 class _Place:
-    """An entry's root, folder, and name in bytes and as text."""
+    """An entry's root, folder, name in bytes and as text, and what is recorded of it."""
 
-    __slots__ = ("folder", "in_folder", "name", "path", "root", "text")
+    __slots__ = ("folder", "in_folder", "line", "name", "path", "root", "text")
 
-    def __init__(self, root: bytes, folder: bytes, name: bytes, *, in_folder: bool) -> None:
+    def __init__(
+        self,
+        root: bytes,
+        folder: bytes,
+        name: bytes,
+        *,
+        in_folder: bool,
+        lines: Mapping[str, ManifestLine] = _NOTHING,
+    ) -> None:
         self.root = root
         self.folder = folder
         self.name = name
         self.path = os.path.join(folder, name)
         self.text = os.fsdecode(name)
         self.in_folder = in_folder
+        self.line = lines.get(self.text)
 
     @property
     def display_path(self) -> str:
@@ -287,21 +372,29 @@ class _Place:
 
 def _add_entry(scan: ProjectScan, project: str, place: _Place) -> None:
     if place.in_folder and place.name == TOMBSTONES:
-        scan.claimed = True
+        _claim(scan)
         scan.sidecars.add(place.path)
         key = scan.watched[place.path] = stat_key_no_follow(place.path)
         scan.tombstones[place.path] = TombstoneLookup(key)
     elif place.in_folder and place.text in CLAIMING:
-        scan.claimed = True
         _add_status(scan, place)
-    elif place.in_folder and place.text.lower().strip() in CLAIMING:
+    elif place.in_folder and place.name == COPIES:
+        pass
+    elif place.in_folder and place.text.lower().strip() in _SPECIAL:
         suggested = place.text.lower().strip()
         reason = f"Its name resembles {suggested}, but has no effect."
         scan.problems.append(place.problem(reason, f"Rename it to {suggested} if you meant that."))
     elif is_temporary(place.text) and not is_unfinished_download(place.text):
-        scan.claimed = scan.claimed or claimed_project(place.text) == project
+        if claimed_project(place.text) == project:
+            _claim(scan)
     elif not _add_sidecar(scan, project, place):
         _add_file(scan, project, place)
+
+
+def _claim(scan: ProjectScan, *, copied: bool = False) -> None:
+    """Note that an entry is named for the project, and claims it unless it is a copy."""
+    scan.claimed = True
+    scan.owned = scan.owned or not copied
 
 
 def _add_file(scan: ProjectScan, project: str, place: _Place) -> None:
@@ -309,12 +402,12 @@ def _add_file(scan: ProjectScan, project: str, place: _Place) -> None:
         distribution = parse_filename(place.text, project)
     except InvalidFilename as error:
         # It may claim the project nevertheless; other files are ignored.
-        scan.claimed = scan.claimed or claimed_project(place.text) == project
+        if claimed_project(place.text) == project:
+            _claim(scan)
         if looks_like_distribution(place.text) and not os.path.isdir(place.path):
             scan.problems.append(place.problem(error.reason, error.advice))
         return
     if distribution.project == project:
-        scan.claimed = True
         _add_distribution(scan, place, distribution)
         return
     scan.problems.append(_misplaced(place, distribution.project))
@@ -337,9 +430,13 @@ def _project_of(filename: str, project: str) -> str | None:
 
 def _add_distribution(scan: ProjectScan, place: _Place, distribution: Distribution) -> None:
     key = scan.watched[place.path] = stat_key(place.path)
+    _claim(scan, copied=place.line is not None)
     if key is not None:
         scan.entries.append(ScannedFile(place.path, place.folder, place.root, key, distribution))
+        if place.line is not None:
+            scan.recorded[place.path] = place.line
         return
+    scan.owned = scan.owned or os.path.lexists(place.path)
     try:
         os.stat(place.path)
     except OSError as error:
@@ -379,10 +476,10 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     if owner != project:
         scan.problems.append(_misplaced(place, owner))
         return True
-    scan.claimed = True
     scan.sidecar_owners[base, suffix] = place.display_path
     key = scan.watched[place.path] = stat_key_no_follow(place.path)
     scan.sidecars.add(place.path)
+    _claim(scan, copied=suffix != DELETED and _is_copied_document(scan, place, key))
     if key is None and not _counts(scan, place.path):
         reason = "A sidecar must not be a link, a folder or a device."
         scan.problems.append(place.problem(reason, "Replace it with a regular file."))
@@ -397,6 +494,52 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     else:
         scan.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], place.path)
     return True
+
+
+def _is_copied_document(scan: ProjectScan, place: _Place, key: StatKey | None) -> bool:
+    """Return whether a sidecar or status is recorded with its digest; report it if it is with another."""
+    line = place.line
+    if line is None:
+        return False
+    is_copy = (
+        key is not None and key.size <= MAX_DOCUMENT and is_recorded(line, key.size, _digest(place.path))
+    )
+    if not is_copy:
+        scan.problems.append(not_as_recorded(place.display_path, line))
+    return is_copy
+
+
+def _digest(path: bytes) -> str | None:
+    """Take the digest of a small file; None if it cannot be read."""
+    try:
+        file = open_regular_file(path, follow_links=False)
+        if file is None:
+            return None
+        with file:
+            return hashlib.sha256(file.read(MAX_DOCUMENT)).hexdigest()
+    except OSError:
+        return None
+
+
+def is_recorded(line: ManifestLine, size: int, sha256: str | None) -> bool:
+    """Return whether a file has the digest that is recorded, and the size unless that is not known."""
+    return line.sha256 is not None and line.sha256 == sha256 and line.size in (None, size)
+
+
+def not_as_recorded(path: str, line: ManifestLine) -> Problem:
+    """
+    Make the problem of a file that was recorded as a copy, and is none.
+
+    Args:
+        path: Relative to its root, printable.
+        line: What was recorded.
+    """
+    source = f" of {formatting.printable(line.note)}" if line.note else ""
+    return Problem(
+        path=path,
+        reason=f"It differs from what was recorded as a copy{source}; it claims the name.",
+        advice="If it is yours, remove its line from .copies; if not, remove the file and download it again.",
+    )
 
 
 def _counts(scan: ProjectScan, path: bytes) -> bool:
@@ -431,6 +574,7 @@ def _may_be_served(path: bytes, key: StatKey | None) -> bool:
 def _add_status(scan: ProjectScan, place: _Place) -> None:
     key = scan.watched[place.path] = stat_key_no_follow(place.path)
     scan.sidecars.add(place.path)
+    _claim(scan, copied=place.text != _CLAIM and _is_copied_document(scan, place, key))
     if place.text == _CLAIM or (key is None and not _counts(scan, place.path)):
         return
     current, status = scan.status, _STATUSES[place.text]

@@ -9,6 +9,7 @@ the page (`page_builder`). Nothing is scanned without a request; `files.stamps` 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -24,7 +25,13 @@ from twisted_index.backends.folder.inspection_cache import (
 from twisted_index.backends.folder.inspection_scheduler import InspectionScheduler
 from twisted_index.backends.folder.misplaced import count_misnamed
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
-from twisted_index.backends.folder.page_builder import build_page, problems_of, select_files
+from twisted_index.backends.folder.page_builder import (
+    build_page,
+    claims_name,
+    is_copy,
+    problems_of,
+    select_files,
+)
 from twisted_index.backends.folder.problem_scan import ProblemScan
 from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState, project_cache
 from twisted_index.backends.folder.project_list import ProjectListBuilder
@@ -183,7 +190,8 @@ class FolderSource:
                 return None
             body = await open_listed(state, listed_file, sidecar, self._reader)
             if body is not None:
-                return body
+                copied = is_copy(listed_file.entry, state.scan, state.known_files)
+                return replace(body, is_copy=True) if copied else body
             # The file has changed since it was listed, so the state is outdated.
             self._states.pop(project)
         raise Unavailable("This file is being changed. Retry in a moment.", retry_after=2)
@@ -363,7 +371,10 @@ class FolderSource:
         """Build the page of a project whose files are all inspected; keep the previous page if equal."""
         scan, known_files = state.scan, state.known_files
         state.listed_files = select_files(scan.entries, scan, known_files)
-        page = build_page(project, scan, state.listed_files.values()) if scan.claimed else None
+        page = None
+        if scan.claimed:
+            claims = claims_name(scan, known_files)
+            page = build_page(project, scan, state.listed_files.values(), claims=claims)
         # A later scan removes files that are gone from `known_files`.
         known = [known_files[entry.path] for entry in scan.entries if entry.path in known_files]
         state.settled = all(known_file.settled for known_file in known)
