@@ -127,11 +127,15 @@ def _read(change: OfflineEdit, patterns: Sequence[str]) -> tuple[dict[str, list[
 
 
 def _listed(inventory: Inventory) -> list[StoredFile]:
-    """Return the files of a project that no tombstone hides; of equal ones the first, which is served."""
+    """
+    Return the files of a project that no tombstone hides; of equal ones the first, which is served.
+
+    Copies are left out: the rules of their mirror decide about them.
+    """
     files: dict[object, StoredFile] = {}
     for entry in inventory.scan.entries:
         distribution = entry.distribution
-        if not inventory.is_hidden(entry):
+        if not inventory.is_hidden(entry) and not inventory.is_recorded(entry):
             file = FolderFile(
                 entry=entry,
                 filename=distribution.filename,

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.markers import plan_delete, plan_status, plan_unyank, plan_yank
-from twisted_index.backends.folder.publish import Publication, add_signature, check_publishable
+from twisted_index.backends.folder.publish import (
+    Publication,
+    add_signature,
+    check_publishable,
+    own_copies,
+)
 from twisted_index.errors import Forbidden, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors
@@ -167,15 +172,24 @@ class BlockingStore:
         detail = f"sha256={candidate.sha256}"
         return self._event(by, action, distribution.project, distribution.filename, detail)
 
-    def sign(self, candidate: Candidate, *, by: str) -> ChangeResult:
-        """Add the signature of a published file that has none; may raise LockHeld."""
+    def complete(self, candidate: Candidate, *, by: str) -> ChangeResult:
+        """
+        Complete a file that is there with the same bytes; may raise LockHeld.
+
+        Its signature is added if it has none. If it is recorded as a copy, it no longer is one.
+        """
         distribution = candidate.distribution
-        with translate_os_errors(), project_lock(self.root):
-            added = add_signature(candidate, self._reader.read(distribution.project))
-        if not added:
-            return ChangeResult(names=(), events=())
-        event = self._event(by, "upload", distribution.project, distribution.filename, "signature")
-        return ChangeResult(names=(distribution.filename,), events=(event,))
+        project = distribution.project
+        done = []
+        with translate_os_errors(), project_lock(self.root, lambda: self._reader.folder_of(project)):
+            inventory = self._reader.read(project)
+            if add_signature(candidate, inventory):
+                done.append("signature")
+            for step in own_copies(candidate, inventory):
+                step()
+                done.append("no longer a copy")
+        events = (self._event(by, "upload", project, distribution.filename, detail) for detail in done)
+        return ChangeResult(names=(distribution.filename,) * bool(done), events=tuple(events))
 
     def delete(
         self,

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from twisted_index.backends.folder import copies
+from twisted_index.backends.folder.copies import COPIES
 from twisted_index.backends.folder.project_scan import scan_project
 from twisted_index.backends.folder.root_scan import entries_of, read_root
 from twisted_index.backends.folder.tombstones import has_equivalent, is_equivalent
@@ -20,11 +23,15 @@ from twisted_index.simple.model import Status
 from twisted_index.simple.names import normalize, version_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import TypeAlias
 
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
     from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.simple.names import Distribution
+
+    #: A step of a change.
+    Step: TypeAlias = Callable[[], object]
 
 YANKED = ".yanked"
 #: The files in a project's folder that set its status.
@@ -52,6 +59,25 @@ class Inventory:
     def exists(self) -> bool:
         """Whether any entry is named for the project."""
         return self.scan.claimed
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether anything here but recorded copies claims the name."""
+        return self.scan.owned
+
+    def is_recorded(self, entry: ScannedFile) -> bool:
+        """Return whether a file is recorded as a copy, with this digest or another."""
+        return entry.path in self.scan.recorded
+
+    def forget(self, paths: Iterable[bytes]) -> list[Step]:
+        """Return the steps that remove the lines by which files, sidecars or statuses are copies."""
+        names: dict[bytes, list[str]] = {}
+        for path in paths:
+            folder, name = os.path.split(path)
+            known = self.scan.copies.get(os.path.join(folder, COPIES))
+            if known is not None and os.fsdecode(name) in known.lines:
+                names.setdefault(folder, []).append(os.fsdecode(name))
+        return [partial(copies.forget, os.path.dirname(folder), folder, names[folder]) for folder in names]
 
     @property
     def folder_path(self) -> bytes:

@@ -26,12 +26,9 @@ from twisted_index.simple.names import InvalidFilename, parse_filename
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
-    from typing import TypeAlias
 
-    from twisted_index.backends.folder.inventory import Inventory
+    from twisted_index.backends.folder.inventory import Inventory, Step
     from twisted_index.backends.folder.project_scan import ScannedFile
-
-    Step: TypeAlias = Callable[[], object]
 
 #: Bytes of a reason to write; just below what `project_scan` reads.
 _MAX_REASON = 4000
@@ -88,7 +85,8 @@ def plan_yank(inventory: Inventory, *, version: str | None, filename: str | None
         if not os.path.isdir(folder):
             steps.append(partial(make_folder, root, folder))
         steps.append(partial(write_atomically, root, mark, _to_line(reason)))
-        steps.extend(_removals(others))
+        # What is set here is not the source's of a copy, even if that says the same.
+        steps.extend((*inventory.forget([mark, *others]), *_removals(others)))
     return Plan(steps=tuple(steps), names=tuple(files))
 
 
@@ -118,7 +116,7 @@ def plan_delete(
     """
     Plan to delete a file from all roots, in any spelling.
 
-    The tombstones are written before the files are removed, so that no other copy is listed in between.
+    The tombstones are written before the files are removed, so that no equal file is listed in between.
 
     Raises:
         NotFound: There is no such file.
@@ -154,7 +152,7 @@ def plan_delete(
         steps.append(tombstone.write)
         undo.append(partial(_take_back, tombstone, files))
     return Plan(
-        steps=(*steps, *_removals(paths)),
+        steps=(*steps, *_removals(paths), *inventory.forget(paths)),
         names=(entries[0].distribution.filename,),
         undo=tuple(reversed(undo)),
     )
@@ -204,6 +202,7 @@ def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
         steps=(
             partial(make_folder, inventory.root, folder),
             partial(write_atomically, inventory.root, mark, _to_line(status.reason)),
+            *inventory.forget([mark]),
             *_removals(path for path in current if path != mark),
         )
     )

@@ -110,18 +110,16 @@ class TombstoneLookup(NamedTuple):
 
 class RecordedCopies(NamedTuple):
     """
-    A `.copies` file, and what it says of the names in its folder.
+    What a `.copies` file says.
 
     Attributes:
         key: Its size and times before it was read.
         settled: Whether a later change is sure to give another key.
-        names: The names in the folder.
-        lines: The lines of those that are recorded, by name.
+        lines: Its lines, by name.
     """
 
     key: StatKey | None
     settled: bool
-    names: frozenset[bytes]
     lines: Mapping[str, ManifestLine]
 
 
@@ -219,7 +217,7 @@ def scan_project(
             scan.folders.append((path, stamp))
             lines: Mapping[str, ManifestLine] = {}
             if COPIES in names:
-                lines = _read_copies(scan, root, path, names, validator, before)
+                lines = _read_copies(scan, root, path, validator, before)
             for name in sorted(names):
                 _add_entry(scan, project, _Place(root, path, name, in_folder=True, lines=lines))
         for name in part.files:
@@ -233,25 +231,22 @@ def _read_copies(
     scan: ProjectScan,
     root: bytes,
     folder: bytes,
-    names: Sequence[bytes],
     validator: StatValidator,
     before: ProjectScan | None,
 ) -> Mapping[str, ManifestLine]:
-    """Return what is recorded of the names in a folder: read again only if that, or the names, may differ."""
+    """Return what is recorded in a folder, read again only if it may have changed."""
     path = os.path.join(folder, COPIES)
     scan.sidecars.add(path)
     key = scan.watched[path] = stat_key_no_follow(path)
-    present = frozenset(names)
     last = None if before is None else before.copies.get(path)
-    if last is None or not last.settled or last.key != key or last.names != present:
+    if last is None or not last.settled or last.key != key:
         try:
             lines = copies.read(folder)
         except OSError as error:
             _report_unreadable_copies(scan, os.path.relpath(path, root), error)
             return {}
         settled = key is not None and validator.is_settled(key.ctime_ns)
-        lines = {name: line for name, line in lines.items() if os.fsencode(name) in present}
-        last = RecordedCopies(key, settled, present, lines)
+        last = RecordedCopies(key, settled, lines)
     scan.copies[path] = last
     return last.lines
 

@@ -25,7 +25,7 @@ from twisted_index.simple.model import Sidecar, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted_index.backends.folder.inventory import Inventory
+    from twisted_index.backends.folder.inventory import Inventory, Step
     from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.simple.names import Distribution
@@ -79,8 +79,9 @@ def check_publishable(
     status = inventory.scan.status.status
     if status in _CLOSED:
         raise Forbidden(f"The project {distribution.project} is {status.value} and accepts no new files.")
-    if not inventory.exists and not candidate.may_create:
-        raise Forbidden(f"There is no project {distribution.project}, and you may not create projects.")
+    if not inventory.is_owned and not candidate.may_create:
+        what = "are only copies of" if inventory.exists else "is no project"
+        raise Forbidden(f"There {what} {distribution.project}, and you may not create projects.")
     if inventory.was_deleted(distribution):
         raise Conflict(
             f"File already exists: {distribution.filename} was deleted, and its name stays taken;"
@@ -120,6 +121,14 @@ def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
             write_atomically(inventory.root, path, candidate.signature)
             return True
     return False
+
+
+def own_copies(candidate: Candidate, inventory: Inventory) -> list[Step]:
+    """Return the steps by which a candidate's equal in the folder is no longer a copy, if it is recorded."""
+    existing = inventory.equivalents_of(candidate.distribution)[:1]
+    if not existing or not inventory.is_recorded(existing[0]) or not _has_bytes(existing[0], candidate):
+        return []
+    return inventory.forget([existing[0].path])
 
 
 def _already_exists_error(filename: str) -> Conflict:
@@ -223,10 +232,16 @@ class Publication:
         self._replaced = list(replaced)
         self._folder = replaced[0].folder if replaced else inventory.target
         self.path = os.path.join(self._folder, os.fsencode(self._filename))
+        self._forget = inventory.forget(
+            path + suffix.encode()
+            for path in {self.path, *(entry.path for entry in self._replaced)}
+            for suffix in ("", *_BYTE_DEPENDENT)
+        )
         self.key: StatKey | None = None
-        self.steps: tuple[Callable[[], None], ...] = (
+        self.steps: tuple[Step, ...] = (
             self.make_folder,
             self.drop_outdated,
+            *self._forget,
             self.link_name,
             self.drop_old_spellings,
             self.sync_folder,

@@ -169,7 +169,7 @@ class FolderStore:
     async def _publish(self, upload: Upload, candidate: Candidate) -> bool:
         # Check the rules first, so that a forbidden file is not read from end to end.
         if await self._worker.run(self._editor.is_published, candidate):
-            return await self._sign(upload, candidate)
+            return await self._complete(upload, candidate)
         facts = await self._prepare(candidate)
         async with self._locked(candidate.distribution.project):
             publication = await self._retry_while_locked(self._editor.publish, candidate)
@@ -180,13 +180,12 @@ class FolderStore:
                 finally:
                     publication.close()
                 return True
-        return await self._sign(upload, candidate)
+        return await self._complete(upload, candidate)
 
-    async def _sign(self, upload: Upload, candidate: Candidate) -> bool:
-        """Add the signature if it is missing: an earlier upload may have died before writing it."""
-        if candidate.signature is not None:
-            sign = partial(self._editor.sign, candidate, by=upload.by)
-            await self._change_locked(candidate.distribution.project, sign)
+    async def _complete(self, upload: Upload, candidate: Candidate) -> bool:
+        """Add what is missing, such as a signature: an earlier upload may have died before writing it."""
+        complete = partial(self._editor.complete, candidate, by=upload.by)
+        await self._change_locked(candidate.distribution.project, complete)
         return False
 
     async def _prepare(self, candidate: Candidate) -> FileFacts:
