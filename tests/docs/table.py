@@ -82,6 +82,8 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         " && sed -n '/^# .etc.twisted-index.toml/,/^```$/p' docs/operating.md | grep -v '^```$'"
         " | sed 's,= \"/,= \"{root}/,;s,:/etc,:{root}/etc,' >{root}/etc/twisted-index.toml",
         "twisted-index serve packages --listen https:": "mkdir -p packages",
+        "twisted-index check --path packages": "mkdir -p packages"
+        " && cp {made}/acme-1.0* {made}/demo-1.0* packages/",
     },
     "docs/publishing.md": {
         "printf": "mkdir packages",

@@ -24,11 +24,13 @@ class Progress:
 
     Args:
         quiet: Failures only.
+        lines: Whether each file has its line where there is no bar.
         stream: The output; standard error by default.
     """
 
-    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(self, *, quiet: bool = False, lines: bool = True, stream: TextIO | None = None) -> None:
         self._quiet = quiet
+        self._lines = lines and not quiet
         self._stream = stream or sys.stderr
         self._with_bar = tqdm is not None and not quiet and self._stream.isatty()
         self._bar: Any = None
@@ -66,7 +68,7 @@ class Progress:
     def done(self, name: str, size: int) -> None:
         """Count a file that is there; its line has its size in bytes."""
         self._count(1)
-        if self._bar is None and not self._quiet:
+        if self._bar is None and self._lines:
             self._line(f"{name}  {format_size(size)}")
 
     def failed(self, name: str, reason: str) -> None:

@@ -11,6 +11,11 @@ from twisted_index.simple.formatting import printable
 _ADVICE = "name another folder with --state, or keep nothing with --state none."
 
 
+def inspection_cache_path(state: str | None) -> str | None:
+    """Return the path of the inspection cache; None without a state folder."""
+    return None if state is None else os.path.join(state, "cache", "ledger.sqlite")
+
+
 def make_state_folder(state: str) -> str | None:
     """
     Make the state folder unless it is there: console commands write only where a server keeps its state.

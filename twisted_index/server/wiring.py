@@ -6,7 +6,6 @@ Out of scope: start and stop (see `service`), which source owns a name (see `ind
 
 from __future__ import annotations
 
-import os
 import secrets
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.server.state_folder import inspection_cache_path
 from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_urls
 from twisted_index.web.resource import IndexResource
 
@@ -237,7 +237,7 @@ class _Builder:
             *paths,
             reactor=self._reactor,
             reader=self._worker,
-            cache=InspectionCache(_inspection_cache_path(settings.state)),
+            cache=InspectionCache(inspection_cache_path(settings.state)),
             rescan=settings.rescan,
             response_timeout=settings.limits.response_timeout,
             observer=None if self._observer is None else Observers(self._observer),
@@ -324,7 +324,3 @@ def _own_folders(settings: Settings) -> list[str]:
     """Return the folders whose file systems the server writes to or reads from."""
     cache = cache_folder(settings) if settings.upstreams.all_upstreams else None
     return [path for path in (*settings.paths, settings.state, cache) if path is not None]
-
-
-def _inspection_cache_path(state: str | None) -> str | None:
-    return None if state is None else os.path.join(state, "cache", "ledger.sqlite")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from twisted_index.backends.folder import copies
 from twisted_index.backends.folder.copies import COPIES
 from twisted_index.backends.folder.project_scan import printable_path
 from twisted_index.backends.folder.tombstones import TOMBSTONES, unknown_lines
+from twisted_index.files.anonymous_file import UPLOADS
 from twisted_index.interfaces import Problem
 from twisted_index.simple.names import (
     Distribution,
@@ -35,6 +37,8 @@ _MAX_DEPTH = 8
 #: Entries to scan, over all folders that are not served, so that a home directory or a whole system
 #: that is configured by mistake is not walked.
 _MAX_ENTRIES = 50_000
+#: Seconds after which an upload that has written nothing is taken to be left from a crash.
+_ABANDONED = 3600.0
 #: Names of files in roots to judge at the start, as each takes 10 µs of the interpreter.
 _MAX_NAMES = 10_000
 #: Folders of operating systems, network storage and tools, which hold no packages. So are all names that
@@ -123,6 +127,8 @@ class _Walk:
             if os.path.isdir(path):
                 if not os.path.islink(path):
                     self._scan(path, name)
+                if name == UPLOADS:
+                    self.problems.extend(_abandoned_uploads(path))
             elif name in _HOMELESS:
                 self.problems.append(_HOMELESS[name])
             elif looks_like_distribution(os.fsdecode(name)) and not is_temporary(os.fsdecode(name)):
@@ -203,6 +209,24 @@ def _find_foreign(display_path: bytes, names: Sequence[bytes]) -> Problem | None
     if (installed := _ending(names, b".egg-info", b".egg-link", b"easy-install.pth")) is not None:
         return _installed(display_path, installed)
     return None
+
+
+def _abandoned_uploads(folder: bytes) -> list[Problem]:
+    """Report what unfinished uploads have left; where the system has anonymous files, there is none."""
+    before, count = time.time() - _ABANDONED, 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                count += entry.stat(follow_symlinks=False).st_mtime < before
+    if not count:
+        return []
+    return [
+        _problem(
+            os.path.basename(folder),
+            f"It holds {count} unfinished upload{'s' if count > 1 else ''} of a server that was killed.",
+            "Restart the server that takes uploads, which removes what it left, or remove the folder.",
+        )
+    ]
 
 
 def _unknown_lines(path: bytes, display_path: bytes, names: Collection[bytes]) -> Iterator[Problem]:

@@ -56,7 +56,7 @@ class ProblemScan:
 
     def set_unreadable(self, project: str, error: UnreadableFolder) -> None:
         """Record that a project's folder cannot be read; logged once until it is readable again."""
-        problems = [_problem_of(error)]
+        problems = [unreadable_problem(error)]
         if self._by_project.get(project) != problems:
             _log.error("{project} is left out: {sentence}", project=project, sentence=error.message)
         self.set_problems(project, problems)
@@ -152,7 +152,7 @@ class ProblemScan:
                 )
 
 
-def _problem_of(error: UnreadableFolder) -> Problem:
+def unreadable_problem(error: UnreadableFolder) -> Problem:
     """Make the problem of a project's folder, or of a file of it, that cannot be read."""
     what = "folder" if error.display_path.endswith("/") else "file"
     reason = f"This {what} cannot be read: {error.reason}; requests for its project get status 503."

@@ -570,7 +570,11 @@ def _add_status(scan: ProjectScan, place: _Place) -> None:
     key = scan.watched[place.path] = stat_key_no_follow(place.path)
     scan.sidecars.add(place.path)
     _claim(scan, copied=place.text != _CLAIM and _is_copied_document(scan, place, key))
-    if place.text == _CLAIM or (key is None and not _counts(scan, place.path)):
+    if key is None and not _counts(scan, place.path):
+        reason = "It has no effect: it is a link, a folder or a device."
+        scan.problems.append(place.problem(reason, "Replace it with a regular file."))
+        return
+    if place.text == _CLAIM:
         return
     current, status = scan.status, _STATUSES[place.text]
     rank = _STRICTNESS.index(status) - _STRICTNESS.index(current.status)

@@ -74,14 +74,7 @@ class RootSet:
     @property
     def problems(self) -> list[Problem]:
         """One problem for each unreadable root."""
-        return [
-            Problem(
-                path=fault.display_path,
-                reason=f"This package folder cannot be read: {fault.reason}.",
-                advice=fault.advice,
-            )
-            for fault in self._failing.values()
-        ]
+        return [root_problem(fault) for fault in self._failing.values()]
 
     def are_current(self) -> bool:
         """Return whether every root is unchanged: one `stat` each."""
@@ -161,8 +154,7 @@ class RootSet:
 
     def _set_failing(self, index: int, error: OSError) -> None:
         path, known = self._paths[index], self._failing.get(index)
-        description = "The package folder" if len(self._paths) == 1 else "One of the package folders"
-        fault = public_read_error(error, f"{printable_path(os.path.basename(path))}/", description)
+        fault = root_fault(error, path, alone=len(self._paths) == 1)
         if isinstance(fault, OutOfResources):
             raise fault from None
         if known is None or known.reason != fault.reason:
@@ -172,3 +164,25 @@ class RootSet:
             _log.error(
                 "The folder {path} cannot be read: {error}", path=os.fsdecode(path), error=fault.reason
             )
+
+
+def root_fault(error: OSError, path: bytes, *, alone: bool) -> UnreadableFolder | OutOfResources:
+    """
+    Translate the error of a root.
+
+    Args:
+        error: From the system.
+        path: The root.
+        alone: Whether it is the only one.
+    """
+    description = "The package folder" if alone else "One of the package folders"
+    return public_read_error(error, f"{printable_path(os.path.basename(path))}/", description)
+
+
+def root_problem(fault: UnreadableFolder) -> Problem:
+    """Make the problem of a root that cannot be read."""
+    return Problem(
+        path=fault.display_path,
+        reason=f"This package folder cannot be read: {fault.reason}.",
+        advice=fault.advice,
+    )
