@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from tests.backends.folder.test_contract_source import FolderHarness
+from tests.kit.copies import line_of, record
 from twisted_index.config.policy_entry import policy_entry
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Unavailable
@@ -68,6 +74,30 @@ class TestFolderAndUpstreamTogether(SourceContract):
 
     def harness(self) -> SourceHarness:
         return self.Harness()
+
+
+class CopiesHarness(FolderHarness):
+    """A folder of copies before an upstream that does not have them any more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.source = NameOwnershipSource(self.source, MemorySource())
+
+    def add(self, file: BuiltFile, *, signature: bytes | None = None) -> None:
+        folder = self.root / file.project
+        record(folder, line_of(file.filename, file.content))
+        if signature is not None:
+            record(folder, line_of(f"{file.filename}.asc", signature))
+        super().add(file, signature=signature)
+
+
+class TestCopiesBeforeAnUpstream(SourceContract):
+    @pytest.fixture(autouse=True)
+    def _path(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    def harness(self) -> SourceHarness:
+        return CopiesHarness(self.path)
 
 
 class TestFiltered(SourceContract):
