@@ -125,6 +125,8 @@ def test_a_wrong_command_line_is_one_sentence(console: Console, words: list[str]
 def test_an_interrupt_ends_it_with_what_was_found(
     console: Console, old: None, monkeypatch: pytest.MonkeyPatch
 ):
+    # A reactor of an earlier test may have left a handler of its own.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     damage(console)
     make_wheel("later", "1.0").write_to(console.path)
 
@@ -134,6 +136,7 @@ def test_an_interrupt_ends_it_with_what_was_found(
 
     monkeypatch.setattr(Progress, "done", interrupt)
     code, out, _err = check(console, "-q")
+    signal.signal(signal.SIGINT, before)
     assert (code, out[: len(BAD)]) == (130, BAD)
 
 
