@@ -29,6 +29,7 @@ class Sending:
         self.length = length
         self.total = total
         self.coding = ""
+        self.modified = ""
         self.is_delimited = True
         self.paused = False
         self.aborted = False

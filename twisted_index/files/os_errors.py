@@ -23,7 +23,8 @@ _TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 RESOURCE_ERRNOS = _TOO_MANY_FILES | {errno.ENOMEM}
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 _MISSING = frozenset({errno.ENOENT, errno.ELOOP})
-_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+#: The disk, or the share of it that the user may have, is full.
+FULL_ERRNOS = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 
 def error_text(error: OSError) -> str:
@@ -71,7 +72,7 @@ def _advice(error: OSError) -> str:
 
 def public_write_error(error: OSError) -> SimpleIndexError:
     """Translate the error of a failed change."""
-    if error.errno in _FULL:
+    if error.errno in FULL_ERRNOS:
         return InsufficientStorage("The server has no space left for this.")
     if error.errno == errno.EFBIG:
         return InsufficientStorage("The file is larger than the server's file system or its limits allow.")

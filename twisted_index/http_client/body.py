@@ -63,6 +63,7 @@ class BoundedBody(Protocol, TimeoutMixin):
         length: Its Content-Length in bytes; None without one.
         total: Bytes of the whole file if the response is a part of it; for callers to set.
         coding: A content coding that is not decoded here; empty without one.
+        modified: The Last-Modified field; empty without one; for callers to set.
         is_delimited: Whether anything but the end of the connection marked the end of the body.
         limit: Bytes, both as they arrive and decoded; to be set before the body is read.
         on_finished: Called once, when the body has ended, failed or been cancelled.
@@ -86,6 +87,7 @@ class BoundedBody(Protocol, TimeoutMixin):
         self.length: int | None = response.length if isinstance(response.length, int) else None
         self.total: int | None = None
         self.coding = ""
+        self.modified = ""
         self.is_delimited = True
         self.limit = limit
         self.on_finished: Callable[[], None] = lambda: None

@@ -22,3 +22,22 @@ class IProgress(Protocol):
 
     def say(self, sentence: str) -> None:
         """Say a sentence beside the files."""
+
+
+class Silence:
+    """Shows nothing."""
+
+    def expect(self, files: int, size: int) -> None:
+        """See `IProgress`."""
+
+    def advance(self, size: int) -> None:
+        """See `IProgress`."""
+
+    def done(self, name: str, size: int) -> None:
+        """See `IProgress`."""
+
+    def failed(self, name: str, reason: str) -> None:
+        """See `IProgress`."""
+
+    def say(self, sentence: str) -> None:
+        """See `IProgress`."""

@@ -84,7 +84,7 @@ def plan_yank(inventory: Inventory, *, version: str | None, filename: str | None
         _check_writable([*map(os.path.dirname, others), folder if os.path.isdir(folder) else root])
         if not os.path.isdir(folder):
             steps.append(partial(make_folder, root, folder))
-        steps.append(partial(write_atomically, root, mark, _to_line(reason)))
+        steps.append(partial(write_atomically, root, mark, format_reason(reason)))
         # What is set here is not the source's of a copy, even if that says the same.
         steps.extend((*inventory.forget([mark, *others]), *_removals(others)))
     return Plan(steps=tuple(steps), names=tuple(files))
@@ -201,7 +201,7 @@ def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
     return Plan(
         steps=(
             partial(make_folder, inventory.root, folder),
-            partial(write_atomically, inventory.root, mark, _to_line(status.reason)),
+            partial(write_atomically, inventory.root, mark, format_reason(status.reason)),
             *inventory.forget([mark]),
             *_removals(path for path in current if path != mark),
         )
@@ -237,7 +237,8 @@ def _not_found(name: str) -> NotFound:
     return NotFound(f"There is no {shown} here.")
 
 
-def _to_line(reason: str) -> bytes:
+def format_reason(reason: str) -> bytes:
+    """Format the reason of a yank or a status as the one line of its file."""
     line = " ".join(reason.split()).encode("utf-8", "replace")[:_MAX_REASON]
     return line.decode("utf-8", "ignore").encode() + b"\n"
 

@@ -139,7 +139,7 @@ def is_not_project_list(response: HTTPResponse, body: bytes) -> bool:
     if media_type in ACCEPT_JSON:
         return False
     if media_type in ACCEPT_HTML:
-        return _is_other_html(body, field.get_content_charset(), response.url)
+        return is_other_html(body, field.get_content_charset(), response.url)
     return media_type == "text/plain" or (media_type == "application/json" and _is_other_json(body))
 
 
@@ -151,7 +151,7 @@ def _is_other_json(body: bytes) -> bool:
     return not isinstance(document, dict) or not isinstance(document.get("projects"), list)
 
 
-def _is_other_html(body: bytes, charset: str | None, url: str) -> bool:
+def is_other_html(body: bytes, charset: str | None, url: str) -> bool:
     """Return whether a page has no listing heading, and links mostly elsewhere than to its own folders."""
     try:
         page = html_parser.parse_html_page(body, charset)

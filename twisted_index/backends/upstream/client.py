@@ -18,6 +18,7 @@ from zope.interface import implementer
 from twisted_index.backends.upstream.api_check import MAX_ROOT, APICheck, is_not_project_list
 from twisted_index.backends.upstream.lazy_wheel import read_remote_metadata
 from twisted_index.backends.upstream.page_parser import ACCEPT, parse_page
+from twisted_index.backends.upstream.project_list_parser import MAX_LIST, parse_project_list
 from twisted_index.backends.upstream.remote import NOT_MODIFIED
 from twisted_index.errors import BadGateway
 from twisted_index.http_client.agent import USER_AGENT
@@ -117,6 +118,16 @@ class HTTPUpstream:
         """Request a project page; see `IUpstreamClient`."""
         return self._client.call(lambda: self._page(project, etag, modified))
 
+    def projects(self) -> Deferred[Mapping[str, int | None]]:
+        """
+        Request the list of all projects.
+
+        Returns:
+            Normalized names, each with the serial that the list states for it; None without one. Fails
+            with BadGateway if there is no list.
+        """
+        return self._client.call(self._projects)
+
     def document(self, url: str, limit: int) -> Deferred[bytes | None]:
         """Fetch a small document; see `IUpstreamClient`."""
         return self._client.call(lambda: self._document(url, limit), _TIMEOUT)
@@ -205,6 +216,21 @@ class HTTPUpstream:
         content = await body.read()
         return await self._worker.run(is_not_project_list, response, content)
 
+    async def _projects(self) -> Mapping[str, int | None]:
+        response = await self._client.get(self.url, _page_headers())
+        if response is None:
+            raise BadGateway("The upstream has no list of projects.")
+        body = self._require_complete(response).body
+        body.limit = MAX_LIST
+        content = await body.read()
+        return await self._worker.run(
+            parse_project_list,
+            content,
+            content_type=response.header(b"Content-Type"),
+            url=response.url,
+            whole=body.is_delimited,
+        )
+
     async def _read_page(self, project: str, response: HTTPResponse) -> RemotePage:
         with self._memory_budget.reserve() as reserve:
             content = await response.body.read(reserve)
@@ -217,6 +243,7 @@ class HTTPUpstream:
                 whole=response.body.is_delimited,
                 etag=_validator(response.header(b"ETag")),
                 modified=_validator(response.header(b"Last-Modified")),
+                serial=_serial(response.header(b"X-PyPI-Last-Serial")),
             )
 
     async def _document(self, url: str, limit: int) -> bytes | None:
@@ -247,6 +274,7 @@ class HTTPUpstream:
         response = await self._client.stream(url, headers)
         if response is None:
             return None
+        response.body.modified = response.header(b"Last-Modified")
         try:
             response.body.total = self._check_file(response, first, last)
         except BadGateway:
@@ -280,6 +308,10 @@ def _page_headers() -> Headers:
 
 def _identity_headers() -> Headers:
     return Headers({b"Accept": [b"*/*"], b"Accept-Encoding": [b"identity"]})
+
+
+def _serial(value: str) -> int | None:
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else None
 
 
 def _validator(value: str) -> str | None:

@@ -68,6 +68,7 @@ def parse_page(
     whole: bool = True,
     etag: str | None = None,
     modified: str | None = None,
+    serial: int | None = None,
 ) -> RemotePage:
     """
     Parse a project page.
@@ -81,6 +82,7 @@ def parse_page(
             tag.
         etag: Passed to the result.
         modified: Passed to the result.
+        serial: Passed to the result.
 
     Raises:
         BadGateway: This is not a page of the simple API.
@@ -101,6 +103,7 @@ def parse_page(
         left_out=left_out,
         etag=etag,
         modified=modified,
+        serial=serial,
     )
 
 

@@ -204,6 +204,7 @@ def encode(record: PageRecord, upstream: str) -> list[bytes]:
         "status": [page.status.status.value, page.status.reason],
         "etag": page.etag,
         "modified": page.modified,
+        "serial": page.serial,
         "gone": record.is_absent,
         "left_out": dict(page.left_out),
         "left": len(record.removed),
@@ -278,6 +279,7 @@ def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
             left_out=head.get("left_out", {}),
             etag=head["etag"],
             modified=head["modified"],
+            serial=head.get("serial"),
         )
         fetched = int(first) / 1e9
     except (ValueError, KeyError, TypeError, IndexError):

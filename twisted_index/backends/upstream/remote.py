@@ -50,6 +50,7 @@ class RemotePage:
         left_out: Number of files that are not listed, by reason (a clause).
         etag: The ETag field, to be sent back unchanged; None without one.
         modified: The Last-Modified field, unchanged; None without one.
+        serial: The serial of the project that the response states; None without one.
     """
 
     project: str
@@ -59,6 +60,7 @@ class RemotePage:
     left_out: Mapping[str, int] = field(default_factory=dict)
     etag: str | None = None
     modified: str | None = None
+    serial: int | None = None
 
 
 class NotModified(enum.Enum):
@@ -79,6 +81,7 @@ class ResponseStream(Protocol):
         length: Bytes of this body; None if unknown.
         total: Bytes of the whole file; None if unknown.
         coding: Its content coding, not decoded; empty without one.
+        modified: The Last-Modified field; empty without one.
         is_delimited: Whether anything but the end of the connection marked the end of the body; valid only
             after its end.
     """
@@ -87,6 +90,7 @@ class ResponseStream(Protocol):
     length: int | None
     total: int | None
     coding: str
+    modified: str
     is_delimited: bool
 
     def deliver(self, receive: Callable[[bytes], None]) -> Deferred[None]:

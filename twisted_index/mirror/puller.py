@@ -1,0 +1,289 @@
+"""
+Makes projects of a folder equal to selections of an index: verified, and resumable at any moment.
+
+One project's failure never stops another; only a full disk stops all. Out of scope: what is selected (see
+`plan` for what becomes of it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, gatherResults
+
+from twisted_index.errors import SimpleIndexError
+from twisted_index.files.os_errors import FULL_ERRNOS, error_text
+from twisted_index.mirror.plan import Failure, plan_project
+from twisted_index.mirror.progress import Silence
+from twisted_index.mirror.transfer import Transfer
+from twisted_index.simple.archives.limits import MAX_DOCUMENT
+from twisted_index.simple.formatting import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+    from twisted_index.backends.upstream.remote import RemoteFile
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.mirror.folder import Arrival, TargetFolder
+    from twisted_index.mirror.plan import Document, ProjectPlan, Selection
+    from twisted_index.mirror.progress import IProgress
+    from twisted_index.mirror.source_index import SourceIndex
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectResult:
+    """
+    What became of a project. All are names of files.
+
+    Attributes:
+        project: A normalized name.
+        placed: Files that were fetched.
+        adopted: Files that were there, and are now recorded.
+        unchanged: Files that were there, adopted ones included.
+        removable: Copies that the exact selection lacks; `Puller.remove` removes them.
+        deleted: Files that are not placed, as they were deleted in the folder.
+        size: Bytes received.
+        refused: Why nothing was done, in a sentence; empty otherwise.
+        failures: What could not be had.
+        warnings: Documents beside files that could not be had.
+    """
+
+    project: str
+    placed: tuple[str, ...] = ()
+    adopted: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    removable: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    size: int = 0
+    refused: str = ""
+    failures: tuple[Failure, ...] = ()
+    warnings: tuple[Failure, ...] = ()
+
+
+class Puller:
+    """
+    Fills a folder.
+
+    Args:
+        index: Where files come from.
+        folder: The folder.
+        worker: Threads.
+        reactor: Twisted's reactor.
+        jobs: How many files are fetched at once.
+        exact: Whether copies that are not selected are removable.
+        join: Whether copies may be added to projects that hold other files.
+        progress: Sees files and bytes.
+        now: Returns the current time, aware.
+
+    Attributes:
+        stopped: Why nothing more is placed, in a sentence: the disk is full. Empty otherwise.
+    """
+
+    def __init__(
+        self,
+        index: SourceIndex,
+        folder: TargetFolder,
+        *,
+        worker: IThreadRunner,
+        reactor: Any,
+        jobs: int = 4,
+        exact: bool = False,
+        join: bool = False,
+        progress: IProgress | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._index = index
+        self._folder = folder
+        self._worker = worker
+        self._reactor = reactor
+        self._exact = exact
+        self._join = join
+        self._progress: IProgress = progress or Silence()
+        self._now = now
+        self._jobs = DeferredSemaphore(jobs)
+        self.stopped = ""
+
+    def plan(self, selection: Selection) -> Deferred[ProjectPlan]:
+        """Plan what to do about a project, and change nothing; fails if the folder cannot be read."""
+        return self._worker.run(self._plan, selection)
+
+    def _plan(self, selection: Selection) -> ProjectPlan:
+        held = self._folder.survey(selection)
+        return plan_project(selection, held, self._now().timestamp(), exact=self._exact, join=self._join)
+
+    async def pull(self, selection: Selection) -> ProjectResult:
+        """
+        Make a project equal to a selection, except that nothing is removed.
+
+        Marks that hide files are written first; then files come; then marks are removed.
+        """
+        project = selection.project
+        if self.stopped:
+            return ProjectResult(project=project, refused=self.stopped)
+        try:
+            plan = await self.plan(selection)
+            if plan.refused:
+                return ProjectResult(project=project, refused=plan.refused)
+            return await self._carry_out(plan)
+        except (OSError, SimpleIndexError) as error:
+            return ProjectResult(project=project, failures=(self._failure(project, error),))
+
+    async def remove(self, project: str, names: Iterable[str]) -> tuple[Failure, ...]:
+        """
+        Remove copies, with what is recorded beside them.
+
+        Args:
+            project: A normalized name.
+            names: Of files, from `ProjectResult.removable`.
+
+        Returns:
+            What could not be removed.
+        """
+        try:
+            return tuple(await self._worker.run(self._folder.remove, project, tuple(names)))
+        except (OSError, SimpleIndexError) as error:
+            return (self._failure(project, error),)
+
+    async def _carry_out(self, plan: ProjectPlan) -> ProjectResult:
+        await self._worker.run(self._folder.begin, plan)
+        work = _Work(plan)
+        sizes = (remote.file.size or 0 for remote in plan.place)
+        self._progress.expect(len(plan.place), sum(sizes))
+        for failure in plan.failures:
+            self._progress.failed(failure.name, failure.reason)
+        await _all(self._fetch(work, remote) for remote in plan.place)
+        await _all(self._fetch_document(work, document) for document in plan.documents)
+        await self._worker.run(self._folder.finish, plan)
+        return work.result()
+
+    async def _fetch(self, work: _Work, remote: RemoteFile) -> None:
+        """Fetch and place a file."""
+        name = remote.file.filename
+        try:
+            reason = await self._jobs.run(lambda: Deferred.fromCoroutine(self._transfer(work, remote)))
+        except (OSError, SimpleIndexError) as error:
+            reason = self._failure(name, error).reason
+        if not reason and name not in work.taken:
+            work.placed.append(name)
+            return
+        failure = work.taken.get(name) or Failure(name=name, reason=reason)
+        work.failures.append(failure)
+        self._progress.failed(name, failure.reason)
+
+    async def _transfer(self, work: _Work, remote: RemoteFile) -> str:
+        if self.stopped:
+            return self.stopped
+        transfer = Transfer(
+            self._index,
+            self._folder.root,
+            work.plan.project,
+            remote,
+            place=lambda arrival: self._place(work, arrival),
+            worker=self._worker,
+            reactor=self._reactor,
+            progress=self._progress,
+            now=self._now,
+        )
+        reason = await transfer.run()
+        work.size += transfer.size
+        if transfer.os_error is not None:
+            return self._failure(remote.file.filename, transfer.os_error).reason
+        if not reason:
+            self._progress.done(remote.file.filename, transfer.size)
+        return reason
+
+    async def _place(self, work: _Work, arrival: Arrival) -> None:
+        """Give a file its name, with all that have arrived meanwhile: they share the wait for the disk."""
+        work.arrived.append(arrival)
+        await work.placing.acquire()
+        try:
+            arrived, work.arrived = work.arrived, []
+            if arrived:
+                taken = await self._give_names(work.plan.project, arrived)
+                work.taken |= {failure.name: failure for failure in taken}
+        finally:
+            work.placing.release()
+
+    async def _give_names(self, project: str, arrived: list[Arrival]) -> list[Failure]:
+        try:
+            return await self._worker.run(self._folder.place, project, arrived)
+        except (OSError, SimpleIndexError) as error:
+            return [self._failure(arrival.line.name, error) for arrival in arrived]
+
+    async def _fetch_document(self, work: _Work, document: Document) -> None:
+        """Fetch a sidecar of a file that is there; without it, the file is of use too."""
+        if self.stopped or any(document.name.startswith(failure.name) for failure in work.failures):
+            return
+        project = work.plan.project
+        try:
+            content = await self._index.document(project, document.url, MAX_DOCUMENT)
+            if content is None:
+                reason = "The index does not have it."
+            else:
+                args = (project, document.name, content, document.url)
+                await self._worker.run(self._folder.put_document, *args)
+                return
+        except (OSError, SimpleIndexError) as error:
+            reason = self._failure(document.name, error).reason
+        work.warnings.append(Failure(name=document.name, reason=reason))
+        self._progress.say(f"{document.name}: {reason}")
+
+    def _failure(self, name: str, error: OSError | SimpleIndexError) -> Failure:
+        if isinstance(error, SimpleIndexError):
+            return Failure(name=name, reason=error.message)
+        if error.errno in FULL_ERRNOS:
+            self._stop()
+            return Failure(name=name, reason=self.stopped)
+        return Failure(name=name, reason=f"It cannot be written: {error_text(error)}.")
+
+    def _stop(self) -> None:
+        if not self.stopped:
+            root = printable(self._folder.root.decode("utf-8", "backslashreplace"))
+            self.stopped = f"The disk of {root} is full, so nothing more is placed."
+            self._progress.say(self.stopped)
+
+
+@dataclass(slots=True)
+class _Work:
+    """The work on one project."""
+
+    plan: ProjectPlan
+    placed: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[Failure] = field(default_factory=list)
+    size: int = 0
+    arrived: list[Arrival] = field(default_factory=list)
+    taken: dict[str, Failure] = field(default_factory=dict)
+    placing: DeferredLock = field(default_factory=DeferredLock)
+
+    def result(self) -> ProjectResult:
+        plan = self.plan
+        adopted = sorted(file.name for file, _remote in plan.adopt)
+        return ProjectResult(
+            project=plan.project,
+            placed=tuple(sorted(self.placed)),
+            adopted=tuple(adopted),
+            unchanged=tuple(sorted([*plan.unchanged, *adopted])),
+            removable=plan.removable,
+            deleted=plan.deleted,
+            size=self.size,
+            failures=(*plan.failures, *self.failures),
+            warnings=tuple(self.warnings),
+        )
+
+
+async def _all(work: Iterable[Coroutine[Deferred[Any], Any, T]]) -> Sequence[T]:
+    """Run coroutines at once, and wait for all of them."""
+    return await gatherResults([Deferred.fromCoroutine(one) for one in work], consumeErrors=True)
+
+
+async def at_once(
+    number: int, work: Callable[[Any], Coroutine[Deferred[Any], Any, T]], items: Iterable[Any]
+) -> Sequence[T]:
+    """Do some work for each item, for so many of them at once; results are in the order of the items."""
+    slots = DeferredSemaphore(number)
+    return await _all(slots.run(lambda one: Deferred.fromCoroutine(work(one)), item) for item in items)  # type: ignore[misc]
