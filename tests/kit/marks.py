@@ -45,6 +45,8 @@ _PLACES = {
     "web/test_free_space.py": "wire",
     "backends/upstream/test_client": "wire",
     "backends/upstream/test_two_servers.py": "wire",
+    "mirror/test_pull_properties.py": "slow",
+    "mirror/test_pull_hostile.py": "wire",
     "mirror/test_puller.py": "wire",
     "mirror/test_source_index.py": "wire",
 }

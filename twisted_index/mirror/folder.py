@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from twisted_index.backends.folder import copies
 from twisted_index.backends.folder.blocking_store import retry_while_locked
 from twisted_index.backends.folder.inventory import STATUS_MARKS, InventoryReader
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.locks import project_lock
 from twisted_index.files.safe_open import open_regular_file
-from twisted_index.mirror import copies_stand_in as copies
 from twisted_index.mirror.plan import TICK, Failure, HeldFile, HeldProject, by_identity
 from twisted_index.simple.manifest import ManifestLine
 from twisted_index.simple.model import Sidecar
@@ -110,6 +110,7 @@ class TargetFolder:
                 name for name in names if inventory.was_deleted(parse_filename(name, selection.project))
             ),
             is_claimed=_CLAIM in claims or (inventory.exists and not lines and not files),
+            is_empty=os.path.isdir(folder) and not os.listdir(folder),
         )
 
     def _read(self, project: str) -> Inventory:
@@ -215,7 +216,7 @@ class TargetFolder:
             time = os.fstat(arrival.file.descriptor).st_mtime_ns
             copy = arrival.file.copy_to(folder)
             with contextlib.closing(copy):
-                _set_time_ns(copy.descriptor, time)
+                _set_time_ns(_to_set_times_of(copy), time)
                 copy.link(path)
 
     def put_document(self, project: str, name: str, content: bytes, url: str) -> None:
@@ -235,7 +236,7 @@ class TargetFolder:
 
     def finish(self, plan: ProjectPlan) -> None:
         """Remove the marks that the index has no more, and lines about nothing."""
-        if plan.erase or plan.forget:
+        if plan.erase or plan.forget or plan.is_empty:
             self._locked(plan.project, self._erase, plan.erase, plan.forget)
 
     def remove(self, project: str, names: Iterable[str]) -> list[Failure]:
@@ -260,8 +261,6 @@ class TargetFolder:
         self._erase(
             folder, [name for name in beside if self._is_recorded(folder, name, lines)], gone + beside
         )
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
         return failures
 
     def _unlink_copy(self, folder: bytes, name: str, lines: Mapping[str, ManifestLine]) -> bool:
@@ -283,6 +282,10 @@ class TargetFolder:
             self._step(remove, os.path.join(folder, os.fsencode(name)))
         self._step(sync_folder, folder)
         self._step(copies.forget, self.root, folder, (*marks, *lines))
+        with contextlib.suppress(OSError):
+            self._step(os.rmdir, folder)
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
     # -- Steps
 
@@ -314,7 +317,7 @@ def line_of_arrival(
     file: AnonymousFile, distribution: Distribution, *, sha256: str, url: str, time: datetime
 ) -> ManifestLine:
     """Make the line of a file that has arrived, and give the file its modification time."""
-    _set_time_ns(file.descriptor, _nanoseconds(time))
+    _set_time_ns(_to_set_times_of(file), _nanoseconds(time))
     size = os.fstat(file.descriptor).st_size
     return ManifestLine(name=distribution.filename, sha256=sha256, size=size, time=time, note=_note(url))
 
@@ -322,6 +325,11 @@ def line_of_arrival(
 def set_time(path: bytes, time: datetime) -> None:
     """Set the modification time of a file."""
     _set_time_ns(path, _nanoseconds(time))
+
+
+def _to_set_times_of(file: AnonymousFile) -> int | bytes:
+    # Windows takes no descriptor here; but there such a file has a path.
+    return file.descriptor if os.utime in os.supports_fd else file.readable_path
 
 
 def _set_time_ns(file: int | bytes, time: int) -> None:

@@ -89,6 +89,7 @@ class HeldProject:
         lines: The lines of `.copies`, by name.
         deleted: Names of selected files that have a tombstone.
         is_claimed: Whether what is no copy claims the name, by `.claimed` or otherwise.
+        is_empty: Whether it has a folder with nothing in it, as a run leaves it that dies when it removes.
     """
 
     files: tuple[HeldFile, ...] = ()
@@ -96,6 +97,7 @@ class HeldProject:
     lines: Mapping[str, ManifestLine] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
     is_claimed: bool = False
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,7 @@ class ProjectPlan:
         documents: Sidecars to fetch.
         erase: Names of recorded marks to remove, which shows what they hid.
         forget: Names of lines about nothing.
+        is_empty: Whether the project's folder is empty, and is to go unless something is placed.
         unchanged: Names of files that are there.
         removable: Names of copies that are not selected, if the selection is exact.
         deleted: Names that stay taken by tombstones.
@@ -144,6 +147,7 @@ class ProjectPlan:
     documents: tuple[Document, ...] = ()
     erase: tuple[str, ...] = ()
     forget: tuple[str, ...] = ()
+    is_empty: bool = False
     unchanged: tuple[str, ...] = ()
     removable: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
@@ -180,6 +184,7 @@ def plan_project(
         documents=tuple(marks.documents()),
         erase=tuple(marks.to_erase()),
         forget=tuple(sorted(held.lines.keys() - known - {file.file.filename for file in planning.place})),
+        is_empty=held.is_empty and exact,
         unchanged=tuple(sorted(planning.unchanged)),
         removable=tuple(sorted(removable)),
         deleted=tuple(sorted(planning.deleted)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, FirstError, gatherResults
 
 from twisted_index.errors import SimpleIndexError
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from twisted_index.mirror.source_index import SourceIndex
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,14 +277,20 @@ class _Work:
         )
 
 
-async def _all(work: Iterable[Coroutine[Deferred[Any], Any, T]]) -> Sequence[T]:
-    """Run coroutines at once, and wait for all of them."""
-    return await gatherResults([Deferred.fromCoroutine(one) for one in work], consumeErrors=True)
+async def _all(work: Iterable[Deferred[T] | Coroutine[Deferred[Any], Any, T]]) -> Sequence[T]:
+    """Run coroutines at once, and wait for all of them; the first error ends the wait."""
+    try:
+        return await gatherResults(
+            [one if isinstance(one, Deferred) else Deferred.fromCoroutine(one) for one in work],
+            consumeErrors=True,
+        )
+    except FirstError as error:
+        error.subFailure.raiseException()
 
 
 async def at_once(
-    number: int, work: Callable[[Any], Coroutine[Deferred[Any], Any, T]], items: Iterable[Any]
+    number: int, work: Callable[[K], Coroutine[Deferred[Any], Any, T]], items: Iterable[K]
 ) -> Sequence[T]:
     """Do some work for each item, for so many of them at once; results are in the order of the items."""
     slots = DeferredSemaphore(number)
-    return await _all(slots.run(lambda one: Deferred.fromCoroutine(work(one)), item) for item in items)  # type: ignore[misc]
+    return await _all(slots.run(lambda one: Deferred.fromCoroutine(work(one)), item) for item in items)
