@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet import task
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
@@ -17,6 +18,7 @@ from twisted_index.backends.folder.source import FolderSource
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.simple.model import ProjectPage
 from twisted_index.testing import SynchronousRunner
+from twisted_index.testing.reactor_thread import _dispose, _make_reactor
 
 
 @dataclass
@@ -79,3 +81,36 @@ def aged() -> Callable[[Path, float], None]:
         os.utime(path, (seconds, seconds))
 
     return age
+
+
+@pytest.fixture
+def without_settings(monkeypatch, tmp_path):
+    """Run in an empty folder, without settings of this machine for us, pip and uv."""
+    for name in os.environ:
+        if name.startswith(("TWISTED_INDEX_", "PIP_", "UV_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / ".uv-cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def command(capfd, monkeypatch):
+    """Run a subcommand, and give exit code, standard output and standard error."""
+    react = task.react
+
+    def react_anew(main):
+        # A reactor runs once, and this process runs the command many times.
+        reactor = _make_reactor()
+        try:
+            react(main, _reactor=reactor)
+        finally:
+            _dispose(reactor)
+
+    monkeypatch.setattr(task, "react", react_anew)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = cli.main(words)
+        output = capfd.readouterr()
+        return code, output.out, output.err
+
+    return run

@@ -13,27 +13,24 @@ import threading
 from pathlib import Path
 
 import pytest
-from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from tests.kit.front import entry, page_of
 from tests.kit.hostile_upstream import Asked, HostileUpstream, answer, page
-from twisted_index import cli
-from twisted_index.cli._download import download_all
-from twisted_index.cli._pip_resolver import DownloadItem, IndexClient
+from twisted_index.backends.upstream.client import HTTPUpstream
+from twisted_index.cli._download import DownloadItem, download_all
 from twisted_index.cli._progress import Progress, format_size
+from twisted_index.concurrency.thread_pool import ThreadPool
+from twisted_index.mirror.source_index import SourceIndex
 from twisted_index.testing import RunningIndex, make_wheel
-from twisted_index.testing.reactor_thread import BackgroundReactor, _dispose, _make_reactor
+from twisted_index.testing.reactor_thread import BackgroundReactor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch, tmp_path):
-    for name in os.environ:
-        if name.startswith(("TWISTED_INDEX_", "PIP_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+def no_settings(without_settings):
+    """Nothing of this machine is read."""
 
 
 @pytest.fixture
@@ -43,26 +40,8 @@ def index():
 
 
 @pytest.fixture
-def told(capfd, monkeypatch):
-    """Run the command, and give exit code, standard output and standard error."""
-    react = task.react
-
-    def react_anew(main):
-        # A reactor runs once, and this process runs the command many times.
-        reactor = _make_reactor()
-        try:
-            react(main, _reactor=reactor)
-        finally:
-            _dispose(reactor)
-
-    monkeypatch.setattr(task, "react", react_anew)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = cli.main(["prefetch", *words])
-        output = capfd.readouterr()
-        return code, output.out, output.err
-
-    return run
+def told(command):
+    return lambda *words: command("prefetch", *words)
 
 
 def fetched(index: RunningIndex) -> set[str]:
@@ -118,13 +97,40 @@ def test_all_files_of_a_version_can_be_fetched_for_other_platforms(index, told):
     assert "demo-0.9.tar.gz" not in fetched(index)
 
 
-def test_what_cannot_be_resolved_is_told_in_the_words_of_pip(index, told):
+def test_what_cannot_be_resolved_is_told_in_the_words_of_the_resolver(index, told):
     code, out, err = told("--index-url", index.url, "absent")
 
     assert code == 1
     assert out == ""
-    assert "No matching distribution found for absent" in err
-    assert err.splitlines()[-1].startswith("twisted-index: pip cannot resolve the requirements")
+    assert "absent was not found" in err
+    assert err.startswith("twisted-index: uv cannot resolve the requirements for Python ")
+
+
+def test_files_for_other_pythons_and_platforms_are_fetched(index, told):
+    index.add_wheel("demo", "1.0", requires=["for-windows; sys_platform == 'win32'"])
+    windows = index.add_wheel("for-windows", "1.0", tag="cp312-cp312-win_amd64")
+    index.add_wheel("for-windows", "1.0", tag="cp313-cp313-win_amd64")
+
+    words = ("--platform", "win_amd64", "--python-version", "3.12")
+    code, out, _err = told("--index-url", index.url, *words, "demo")
+
+    assert code == 0
+    assert out.startswith("2 files of 2 projects")
+    wheels = {name for name in fetched(index) if name.endswith(".whl")}
+    assert wheels == {"demo-1.0-py3-none-any.whl", windows.filename}
+
+
+def test_a_lock_file_is_fetched_as_it_is(index, told, tmp_path):
+    old = index.add_wheel("demo", "1.0")
+    index.add_wheel("demo", "2.0")
+    (tmp_path / "uv.lock").write_text(
+        'version = 1\n[[package]]\nname = "demo"\nversion = "1.0"\n'
+        'source = { registry = "https://example.org/" }\n'
+        f'wheels = [{{ url = "https://example.org/{old.filename}", hash = "sha256:{old.sha256}" }}]\n'
+    )
+
+    assert told("--index-url", index.url, "-r", "uv.lock")[0] == 0
+    assert fetched(index) == {old.filename}
 
 
 def test_only_the_named_index_is_asked(index, told, monkeypatch, tmp_path):
@@ -159,6 +165,7 @@ def test_a_password_is_neither_shown_nor_passed_as_an_option(index, told, monkey
 def wanted(index, file, **more):
     values = {
         "name": file.filename,
+        "project": file.project,
         "url": index.url + f"{file.project}/{file.filename}",
         "sha256": file.sha256,
     }
@@ -177,9 +184,14 @@ def test_each_failure_is_told_and_counted(index):
     background, outcome = BackgroundReactor(), []
 
     async def fetch():
-        asked = IndexClient(index.url, background.reactor)
-        outcome.append(await download_all(asked, files, 2, Progress(stream=stream)))
-        await asked.close()
+        reactor = background.reactor
+        worker = ThreadPool(reactor)
+        remote = HTTPUpstream(index.url, reactor, worker=worker, environ={}, instance="test")
+        asked = SourceIndex([remote], None, worker)
+        progress = Progress(stream=stream)
+        outcome.append(await download_all(asked, files, jobs=2, progress=progress, reactor=reactor))
+        await remote.stop()
+        await worker.stop()
 
     background.call(lambda: Deferred.fromCoroutine(fetch()), 20)
     background.stop(10)

@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "status": "Show or set the status of a project.",
     "prune": "Delete old releases, or list them.",
     "check": "Read all files and report what is wrong; or what is missing of their dependencies.",
+    "download": "Download requirements and all that they need into a folder.",
     "prefetch": "Fetch what requirements need into the cache of an index.",
     "refresh": "Forget the cached pages and digests of an upstream's project.",
     "version": "Display the version and exit.",

@@ -12,39 +12,45 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.threads import deferToThreadPool
 
-from twisted_index.cli._download import download_all
-from twisted_index.cli._options import CommandParser
-from twisted_index.cli._pip_resolver import IndexClient, all_files, resolve
+from twisted_index.backends.upstream.client import HTTPUpstream
+from twisted_index.cli._arguments import RequirementsParser, check_jobs, index_url
+from twisted_index.cli._download import PATIENCE, DownloadItem, download_all
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
+from twisted_index.cli._resolution import Resolution
+from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config import layers
-from twisted_index.config.parsers import remote_url
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
+from twisted_index.mirror.pinned_files import choose_files
+from twisted_index.mirror.puller import at_once
+from twisted_index.mirror.source_index import SourceIndex
+from twisted_index.mirror.uv import IndexAccess
 from twisted_index.server.upstreams import cache_folder
 from twisted_index.service import SimpleIndexService
+from twisted_index.simple.names import version_sort_key
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from twisted_index.cli._pip_resolver import DownloadItem, ResolvedRelease
+    from twisted_index.backends.upstream.remote import RemoteFile, RemotePage
     from twisted_index.config.settings import Settings
+    from twisted_index.mirror.pins import Pin
+    from twisted_index.mirror.targets import Target
+    from twisted_index.simple.model import File
 
-#: More parallel downloads burden an upstream, and are not faster.
-_MAX_JOBS = 16
 _LOOPBACK = "tcp:0:interface=127.0.0.1"
+#: Pages that are read at once.
+_PAGES = 8
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Resolve requirements like pip, and fetch their files; 1 if a download failed."""
+    """Resolve requirements, and fetch their files; 1 if a download failed."""
     options = _parser().parse_args(arguments)
-    if not options.requirements and not options.requirement:
-        raise ConfigurationError("There is nothing to fetch; give requirements, or a file of them with -r.")
-    if not 1 <= options.jobs <= _MAX_JOBS:
-        raise ConfigurationError(f"--jobs must be from 1 to {_MAX_JOBS}.")
+    check_jobs(options.jobs)
+    resolution = Resolution(options, "fetch")
     own = {name: getattr(options, name) for name in ("config", "upstream", "state")}
     if options.index_url is not None:
         if any(own.values()):
@@ -52,22 +58,20 @@ def run(arguments: Sequence[str]) -> int:
                 "--index-url names a running server, which has its own settings; leave out"
                 f" {' and '.join(f'--{name}' for name, value in own.items() if value)}."
             )
-        url = _index_url(options.index_url)
-        return run_in_reactor(lambda reactor: _prefetch(url, options, reactor))
+        url = index_url(options.index_url)
+        return run_in_reactor(lambda reactor: _prefetch(url, options, resolution, reactor))
     settings = _own_settings(own)
-    return run_in_reactor(lambda reactor: _prefetch_with_own_index(settings, options, reactor))
+    return run_in_reactor(lambda reactor: _prefetch_with_own_index(settings, options, resolution, reactor))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(
+def _parser() -> RequirementsParser:
+    parser = RequirementsParser(
         prog="twisted-index prefetch",
-        description="Fetch into the cache of an index what requirements need, as pip resolves them here.",
+        description="Fetch into the cache of an index what requirements need, for one or several Pythons and"
+        " platforms.",
         allow_abbrev=False,
     )
-    parser.add_argument("requirements", nargs="*", metavar="REQUIREMENT", help="as for pip")
-    parser.add_argument(
-        "-r", "--requirement", action="append", default=[], metavar="FILE", help="of requirements"
-    )
+    parser.add_requirements()
     parser.add_argument(
         "--index-url",
         metavar="URL",
@@ -88,56 +92,82 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--all-files", action="store_true", help="every file of each version, for all platforms"
     )
-    parser.add_argument(
-        "--jobs", type=int, default=4, metavar="N", help="how many files at once [default: 4]"
-    )
+    parser.add_progress()
     return parser
 
 
-def _index_url(raw: str) -> str:
-    try:
-        url = remote_url(raw)
-    except ValueError as error:
-        raise ConfigurationError(f"--index-url: {error}.") from None
-    if "?" in url:
-        raise ConfigurationError("--index-url: the URL of a simple API has no query.")
-    return url
-
-
-async def _prefetch(url: str, options: argparse.Namespace, reactor: Any) -> int:
+async def _prefetch(url: str, options: argparse.Namespace, resolution: Resolution, reactor: Any) -> int:
     """Resolve requirements through an index, and fetch their files."""
-    index, words = IndexClient(url, reactor), (options.requirements, options.requirement)
-    releases = await deferToThreadPool(reactor, reactor.getThreadPool(), resolve, index, *words)
-    try:
-        files, unread = await _files_to_fetch(index, releases, options.all_files)
-        with Progress() as progress:
-            failures, received = await download_all(index, files, options.jobs, progress)
-            for sentence in unread:
-                progress.say(sentence)
-    finally:
-        await index.close()
-    failures += len(unread)
-    print(
-        f"{number(len(files), 'file')} of {number(len(releases), 'project')}, {format_size(received)};"
-        f" {failures or 'no'} failures."
+    worker = ThreadPool(reactor, name="index-prefetch")
+    remote = HTTPUpstream(
+        url.rstrip("/") + "/",
+        reactor,
+        worker=worker,
+        environ=os.environ,
+        instance="prefetch",
+        limits=PATIENCE,
     )
-    return 1 if failures else 0
+    index = SourceIndex([remote], None, worker)
+    try:
+        with Progress(quiet=options.quiet) as progress:
+            resolution.say_remarks()
+            pins = await resolution.resolve(IndexAccess(urls=(url,)), worker)
+            files, failures = await _files_to_fetch(index, pins, resolution, options.all_files)
+            for name, sentence in failures:
+                progress.failed(name, sentence)
+            failed, received = await download_all(
+                index, files, jobs=options.jobs, progress=progress, reactor=reactor
+            )
+    finally:
+        await remote.stop()
+        await worker.stop()
+    failed += len(failures)
+    projects = {pin.project for pin in pins}
+    print(
+        f"{number(len(files), 'file')} of {number(len(projects), 'project')}, {format_size(received)};"
+        f" {failed or 'no'} failures."
+    )
+    return 1 if failed or resolution.left_out else 0
 
 
 async def _files_to_fetch(
-    index: IndexClient, releases: Sequence[ResolvedRelease], every: bool
-) -> tuple[list[DownloadItem], list[str]]:
-    """Return the files to fetch, each once, and messages about pages that could not be read."""
-    files, unread = {}, []
-    for release in releases:
-        files[release.file.url] = release.file
-        if not every or not index.serves(release.file.url):
-            continue
+    index: SourceIndex, pins: Mapping[Pin, tuple[Target, ...]], resolution: Resolution, every: bool
+) -> tuple[list[DownloadItem], list[tuple[str, str]]]:
+    """Return the files to fetch, each once, and names and sentences of what cannot be had."""
+    files: dict[str, DownloadItem] = {}
+    failures: list[tuple[str, str]] = []
+
+    async def work(pin: Pin) -> None:
         try:
-            files |= {file.url: file for file in await all_files(index, release)}
+            page = await index.page(pin.project)
         except SimpleIndexError as error:
-            unread.append(f"The page of {release.project} cannot be fetched: {error.message}")
-    return list(files.values()), unread
+            failures.append((pin.project, f"Its page cannot be fetched: {error.message}"))
+            return
+        chosen = choose_files(pin, page, pins[pin], resolution.formats)
+        failures.extend((pin.project, sentence) for sentence in chosen.missing)
+        remotes = _of_version(pin, page) if every and page is not None else chosen.files
+        files.update((item.url, item) for remote in remotes for item in _items(pin, remote, every))
+
+    await at_once(_PAGES, work, pins)
+    return list(files.values()), failures
+
+
+def _of_version(pin: Pin, page: RemotePage) -> list[RemoteFile]:
+    key = version_sort_key(pin.version)
+    return [remote for remote in page.files if version_sort_key(remote.file.version) == key]
+
+
+def _items(pin: Pin, remote: RemoteFile, every: bool) -> Iterator[DownloadItem]:
+    file: File = remote.file
+    sha256 = file.hashes.get("sha256")
+    yield DownloadItem(name=file.filename, project=pin.project, url=remote.url, sha256=sha256, size=file.size)
+    if every and remote.offers_metadata:
+        yield DownloadItem(
+            name=f"{file.filename}.metadata",
+            project=pin.project,
+            url=f"{remote.url}.metadata",
+            sha256=(file.core_metadata or {}).get("sha256"),
+        )
 
 
 # -- A temporary index of the same configuration
@@ -162,7 +192,9 @@ def _own_settings(given: Mapping[str, object]) -> Settings:
     )
 
 
-async def _prefetch_with_own_index(settings: Settings, options: argparse.Namespace, reactor: Any) -> int:
+async def _prefetch_with_own_index(
+    settings: Settings, options: argparse.Namespace, resolution: Resolution, reactor: Any
+) -> int:
     """Prefetch through an index that runs in this process meanwhile."""
     service = SimpleIndexService(settings, reactor=reactor)
     try:
@@ -171,6 +203,6 @@ async def _prefetch_with_own_index(settings: Settings, options: argparse.Namespa
         except OSError as error:
             raise Unavailable(f"Cannot start: {' '.join(str(error).split())}.") from error
         port = service.addresses[0].port  # type: ignore[attr-defined]
-        return await _prefetch(f"http://127.0.0.1:{port}/simple/", options, reactor)
+        return await _prefetch(f"http://127.0.0.1:{port}/simple/", options, resolution, reactor)
     finally:
         await maybeDeferred(service.stopService)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted_index.config.pip_index import cached_pip_index
@@ -71,15 +71,17 @@ def require_uv(purpose: str) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexAccess:
     """
-    The only indexes that uv reads, and how.
+    The only indexes that a resolver reads, and how.
 
     Attributes:
         urls: Of simple APIs; the first that has a project answers for it. They may hold passwords.
         environ: Proxies and certificates, by the names of their environment variables.
+        folders: Folders of distributions that are read besides.
     """
 
     urls: tuple[str, ...]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
 
 
 def index_access(source: str, environ: Mapping[str, str]) -> IndexAccess:
@@ -97,7 +99,7 @@ def index_access(source: str, environ: Mapping[str, str]) -> IndexAccess:
         ConfigurationError: No index is configured for pip.
     """
     if source != "pip":
-        return IndexAccess(urls=(source,), environ={})
+        return IndexAccess(urls=(source,))
     index = cached_pip_index(environ)
     own = {
         "SSL_CERT_FILE": index.cert,
@@ -133,7 +135,8 @@ def compile_pins(
     """
     words, environ = uv_words(target)
     with tempfile.TemporaryDirectory(prefix="twisted-index-") as folder:
-        constrained = _written(os.path.join(folder, "constraints.txt"), constraints)
+        constrained = written(os.path.join(folder, "constraints.txt"), constraints)
+        where = [word for folder in index.folders for word in ("--find-links", os.path.abspath(folder))]
         command = [
             uv,
             "pip",
@@ -147,7 +150,7 @@ def compile_pins(
         ]
         # Without a shell; requirements are no options, as they arrive by standard input.
         run = subprocess.run(  # noqa: S603
-            [*command, "--constraints", constrained, *words, *options],
+            [*command, "--constraints", constrained, *words, *where, *options],
             input="".join(f"{line}\n" for line in requirements).encode(),
             env={**_environment(index), **environ},
             # Without a pyproject.toml and uv.toml of the current folder.
@@ -156,16 +159,18 @@ def compile_pins(
             check=False,
         )
     if run.returncode:
-        said = _USER.sub("", run.stderr.decode(errors="replace")).strip()
-        raise Unresolvable(f"uv cannot resolve the requirements for {target}:\n{_printable(said)}")
+        raise Unresolvable(f"uv cannot resolve the requirements for {target}:\n{printable_lines(run.stderr)}")
     return tuple(_pins(run.stdout.decode(errors="replace")))
 
 
-def _printable(text: str) -> str:
+def printable_lines(output: bytes) -> str:
+    """Return what a resolver has written, without users and passwords."""
+    text = _USER.sub("", output.decode(errors="replace")).strip()
     return "\n".join(map(printable, text.splitlines()))
 
 
-def _written(path: str, lines: Sequence[str]) -> str:
+def written(path: str, lines: Sequence[str]) -> str:
+    """Write lines into a file, and return its path."""
     with open(path, "w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in lines)
     return path
@@ -182,13 +187,13 @@ def _environment(index: IndexAccess) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _KEPT or not name.startswith(("UV_", "PIP_"))
     }
-    *others, default = index.urls
+    *others, default = index.urls or ("",)
+    indexes = {"UV_DEFAULT_INDEX": default, "UV_INDEX": " ".join(others)}
     return {
         **own,
         **index.environ,
+        **(indexes if index.urls else {"UV_NO_INDEX": "1", "UV_OFFLINE": "1"}),
         "UV_NO_CONFIG": "1",
-        "UV_DEFAULT_INDEX": default,
-        "UV_INDEX": " ".join(others),
         "UV_PYTHON_DOWNLOADS": "never",
         "NO_COLOR": "1",
     }
