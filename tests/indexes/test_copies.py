@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.indexes.test_name_ownership import Slow
 from tests.kit.at_once import answer
 from tests.kit.copies import line_of, place, place_beside, record
 from tests.kit.folder_source import AtOnce, Folder
@@ -211,6 +212,26 @@ def test_what_was_an_answer_of_both_ends_when_the_folder_claims_the_name(
     assert not page.is_current()
     assert body.reopen is None or body.reopen() is None
     assert read(chain, THERE) is None
+
+
+def test_a_name_that_is_claimed_while_the_upstream_is_asked_is_the_folder_s(folder: Folder):
+    place(folder.path, HERE)
+    theirs = Slow(lambda: OLD.write_to(folder.path / "demo"), HERE, THERE)
+    chain = NameOwnershipSource(folder.source, theirs)
+    assert names(chain) == [OLD.filename, HERE.filename]
+    (folder.path / "demo" / OLD.filename).unlink()
+    assert read(chain, THERE) is None
+
+
+def test_a_name_that_is_claimed_while_a_file_of_the_upstream_is_opened_is_the_folder_s(folder: Folder):
+    place(folder.path, HERE)
+    theirs = Slow(lambda: None, HERE, THERE)
+    chain = NameOwnershipSource(folder.source, theirs)
+    assert read(chain, THERE) == THERE.content
+    theirs.meanwhile = lambda: opened(theirs) and OLD.write_to(folder.path / "demo")
+    theirs.calls.clear()
+    assert read(chain, THERE) is None
+    assert opened(theirs) == {(THERE.filename, None)}
 
 
 def test_a_local_name_is_served_alone(folder: Folder, theirs: MemorySource):
