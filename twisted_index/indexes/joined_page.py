@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.simple.model import ProjectPage, Sidecar, Status
-from twisted_index.simple.names import InvalidFilename, parse_filename, sorted_files, sorted_versions
+from twisted_index.simple.names import (
+    InvalidFilename,
+    canonical_version,
+    parse_filename,
+    sorted_files,
+    sorted_versions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -52,8 +58,10 @@ def add_copies(copies: ProjectPage, upstream_page: ProjectPage) -> JoinedPage:
     """
     listed = {file.filename: file for file in upstream_page.files}
     unlisted = [file for file in copies.files if file.filename not in listed]
-    # Only if there are any, as this parses each name.
-    identities = {_identity(file, copies.name) for file in upstream_page.files} if unlisted else set()
+    # Parsing a name takes 5 µs, and the page may have ten thousand: so only those of the same versions.
+    versions = {canonical_version(file.version) for file in unlisted}
+    rivals = (file for file in upstream_page.files if canonical_version(file.version) in versions)
+    identities = {_identity(file, copies.name) for file in rivals}
     added = [file for file in unlisted if _identity(file, copies.name) not in identities]
     same = [
         file for file in copies.files if file.filename in listed and _is_same(file, listed[file.filename])
