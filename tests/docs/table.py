@@ -72,6 +72,11 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         # Not what it shows: an older version is not there.
         "twisted-index download --path packages --dry-run": "echo 'markupsafe<3' >constraints.txt",
     },
+    "docs/mirror.md": {
+        "twisted-index mirror mirror.toml --dry-run": "sed -n '/^# mirror.toml/,/^```$/p' docs/mirror.md"
+        " | grep -v '^```$' >mirror.toml",
+        "twisted-index mirror mirror.toml --why": "ls packages | tr '\\n' ' ' | grep -x 'attrs demo '",
+    },
     "docs/moving.md": {
         "pypi-server run": "mkdir packages dist && cp {made}/acme-* packages/ && cp {made}/demo-1.0* dist/"
         " && printf 'alice:%s\\n' \"$(openssl passwd -apr1 secret)\" >users.htpasswd",
@@ -152,6 +157,9 @@ _STEP = "needs a running step-ca"
 NOT_TYPED = {
     "docs/classroom.md": {"pip install": "is installed, and this index has no uv"},
     "docs/download.md": {"pip install": "is installed, and this index has no uv"},
+    "docs/mirror.md": {
+        "systemctl ": "needs systemd as the first process; the units are tested by test_files.py"
+    },
     "docs/contributing.md": {"python -m pytest": "was not installed by the command before it"},
     "docs/moving.md": {
         "devpi-export": "needs a devpi with packages; what it writes is laid out for the next command"

@@ -27,6 +27,7 @@ from tests.docs.terminal import SECONDS, Terminal
 from tests.kit.ports import free_port
 from twisted_index.access.rights_file import rights_from_bytes
 from twisted_index.config.layers import load
+from twisted_index.mirror.rules_file import read_mirror_file
 from twisted_index.testing import make_wheel
 
 DOCS = ROOT / "docs"
@@ -61,6 +62,9 @@ def written(block: Block, folder: Path, name: str = "file", around: str = "BLOCK
 
 def check_toml(block: Block, folder: Path) -> None:
     tables = tomllib.loads(block.text)
+    if "from" in tables:
+        read_mirror_file(str(written(block, folder)))
+        return
     if "rule" in tables or "groups" in tables:
         rights_from_bytes(block.text.encode(), "rights.toml")
     else:
@@ -151,6 +155,13 @@ def _installed_here(unit: str) -> str:
 
 def test_the_units_are_accepted(tmp_path: Path):
     verify_units(tmp_path, {})
+
+
+def test_the_units_of_a_mirror_are_accepted(tmp_path: Path):
+    units = [tmp_path / f"twisted-index-mirror.{kind}" for kind in ("service", "timer")]
+    for unit in units:
+        unit.write_text(_installed_here((DOCS / unit.name).read_text(encoding="utf-8")), encoding="utf-8")
+    assert run("systemd-analyze", "verify", *units) == ""
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ T = TypeVar("T")
 #: Documents that begin with the installation; the others share an environment.
 _INSTALLING = ("README.md",)
 #: Documents that copy from another index; the index that pip is configured with has too much.
-_ASKING = ("docs/classroom.md", "docs/download.md", "docs/moving.md", "docs/upstream.md")
+_ASKING = ("docs/classroom.md", "docs/download.md", "docs/mirror.md", "docs/moving.md", "docs/upstream.md")
 _ROOT = re.compile(r"(?<![\w}./:])/(?=(?:opt|srv|etc|var|backup)/)")
 
 
@@ -114,7 +114,7 @@ def reader(
         }
         if document in _ASKING:
             known["{upstream}"] = request.getfixturevalue("upstream").url
-        if document in ("docs/classroom.md", "docs/download.md", "docs/upstream.md"):
+        if document in ("docs/classroom.md", "docs/download.md", "docs/mirror.md", "docs/upstream.md"):
             env |= {"PIP_INDEX_URL": known["{upstream}"], "UV_DEFAULT_INDEX": known["{upstream}"]}
             env |= {"PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull, "UV_PYTHON_DOWNLOADS": "never"}
         for name in (

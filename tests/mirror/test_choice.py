@@ -227,19 +227,7 @@ def test_names_without_wildcards_need_no_list_of_projects():
 
 # -- Properties
 
-_VERSIONS = [
-    "0.9",
-    "1.0",
-    "1.0.1",
-    "1.0.post1",
-    "1.1",
-    "2.0a1",
-    "2.0.dev1",
-    "2.0",
-    "2.1rc1",
-    "2!0.1",
-    "1.0+cpu",
-]
+_VERSIONS = ["0.9", "1.0", "1.0.0", "1.0.1", "1.0.2", "1.0+cpu", "1.1", "2.0a1", "2.0.dev1", "2.0", "2!0.1"]
 _TAGS = [
     "py3-none-any",
     "cp312-cp312-manylinux_2_17_x86_64",
@@ -305,9 +293,12 @@ def _rule_sets(draw: st.DrawFn) -> RuleSet:
 
 def _naive(found: RemotePage, rules: RuleSet) -> set[str]:
     """What the documents say, word for word and file by file."""
+    firsts: dict[str, RemoteFile] = {}
+    for file in sorted(found.files, key=lambda file: file.file.filename):
+        firsts.setdefault(file.file.filename.replace("-1.0.0", "-1.0"), file)
     old_enough = [
         file
-        for file in found.files
+        for file in firsts.values()
         if not rules.cooldown or file.file.upload_time <= datetime.fromtimestamp(NOW - rules.cooldown, UTC)  # type: ignore[operator]
     ]
     if not rules.rules:
@@ -391,6 +382,23 @@ def _naive_fits(one: SelectRule, wanted: SpecifierSet, file: RemoteFile) -> bool
 @given(_pages, _rule_sets())
 def test_the_choice_is_what_the_documents_say(found: RemotePage, rules: RuleSet):
     assert {file.file.filename for file in choose(found, rules, NOW).files} == _naive(found, rules)
+
+
+_limits = st.builds(
+    SelectRule,
+    number=st.just(1),
+    projects=st.just(("demo",)),
+    latest=st.integers(1, 2),
+    latest_per_minor=st.integers(1, 2),
+)
+
+
+@examples(200)
+@given(st.sets(st.sampled_from(_VERSIONS[1:]), min_size=4), _limits)
+def test_limits_of_the_newest_are_what_the_documents_say(found: set[str], limits: SelectRule):
+    files = page(*found)
+    rules = RuleSet(rules=(limits,))
+    assert {file.file.filename for file in choose(files, rules, NOW).files} == _naive(files, rules)
 
 
 @examples(300)

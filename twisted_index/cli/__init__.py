@@ -36,6 +36,7 @@ SUBCOMMANDS = {
     "check": "Read all files and report what is wrong; or what is missing of their dependencies.",
     "download": "Download requirements and all that they need into a folder.",
     "prefetch": "Fetch what requirements need into the cache of an index.",
+    "mirror": "Make a folder equal to an index, or to what rules choose of it.",
     "refresh": "Forget the cached pages and digests of an upstream's project.",
     "version": "Display the version and exit.",
 }
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK
     try:
         return _run("version" if name == "--version" else name, rest)
+    except KeyboardInterrupt:  # before a reactor runs, which ends its work in order
+        print("twisted-index: interrupted", file=sys.stderr)
+        return EXIT_FAILED
     except SimpleIndexError as error:
         print(f"twisted-index: {error.message}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED

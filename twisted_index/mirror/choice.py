@@ -18,7 +18,7 @@ from twisted_index.simple.names import DistributionType, is_prerelease, parse_fi
 from twisted_index.simple.retention import StoredFile, superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from twisted_index.backends.upstream.remote import RemoteFile, RemotePage
     from twisted_index.mirror.rules import Need, RuleSet, SelectRule
@@ -66,11 +66,13 @@ class Choice:
         files: Those taken, by name.
         verdicts: One for each file of the page, by name.
         unsized: Those of the files whose size a rule limits, and which nothing states.
+        unmet: What requirements need and no file provides, in clauses; empty if there is nothing.
     """
 
     files: tuple[RemoteFile, ...]
     verdicts: tuple[Verdict, ...]
     unsized: tuple[RemoteFile, ...] = ()
+    unmet: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +103,14 @@ def choose(page: RemotePage, rules: RuleSet, now: float, learned: Learned | None
     concerning = rules.concerning(page.project)
     reasons = {name: [_no_rule(rules, page.project)] for name in entries} if not concerning else {}
     takers: dict[str, SelectRule] = {}
-    for rule, needs in concerning:
-        for name, reason in _apply(rule, needs, entries.values(), now).items():
-            if reason:
-                reasons.setdefault(name, []).append(f"{_rule_name(rule)}: {reason}")
-            else:
-                takers.setdefault(name, rule)
+    unmet = []
+    for rule, need in concerning:
+        left = _apply(rule, need, list(entries.values()), now)
+        takers |= {name: rule for name in entries if name not in left and name not in takers}
+        for name, reason in left.items():
+            reasons.setdefault(name, []).append(f"{_rule_name(rule)}: {reason}")
+        if rule.requirements and left.keys() == entries.keys():
+            unmet.append(f"{_rule_name(rule)} needs {need.versions or 'a version'}")
     reasons |= {name: [f"to installers the same as {first}"] for name, first in equals.items()}
     limited = {name for name, rule in takers.items() if rule.max_size is not None}
     return Choice(
@@ -118,6 +122,7 @@ def choose(page: RemotePage, rules: RuleSet, now: float, learned: Learned | None
             for name in sorted({*entries, *equals})
         ),
         unsized=tuple(entries[name].remote for name in sorted(limited) if entries[name].size is None),
+        unmet=", ".join(unmet),
     )
 
 
@@ -159,24 +164,15 @@ def _rule_name(rule: SelectRule) -> str:
     return f"rule {rule.number}" if rule.number else "no rules, which take everything"
 
 
-def _apply(rule: SelectRule, needs: Sequence[Need], entries: Iterable[_Entry], now: float) -> dict[str, str]:
-    """Return for each file why a rule leaves it; empty text if one of its needs takes it."""
-    entries = list(entries)
-    results = [_apply_need(rule, need, entries, now) for need in needs]
-    return {entry.name: min((result[entry.name] for result in results), key=bool) for entry in entries}
-
-
-def _apply_need(rule: SelectRule, need: Need, entries: list[_Entry], now: float) -> dict[str, str]:
-    reasons = {entry.name: _unfit(rule, need, entry, now) for entry in entries}
-    fitting = [entry for entry in entries if not reasons[entry.name]]
+def _apply(rule: SelectRule, need: Need, entries: list[_Entry], now: float) -> dict[str, str]:
+    """Return why a rule leaves files, by name; it takes all others."""
+    left = {entry.name: reason for entry in entries if (reason := _unfit(rule, need, entry, now))}
+    fitting = [entry for entry in entries if entry.name not in left]
     wanted = set(_versions(need.versions, fitting, prereleases=rule.prereleases))
-    for entry in fitting:
-        if entry.distribution.version not in wanted:
-            reasons[entry.name] = "a pre-release, which it does not ask for"
-    kept = [entry for entry in fitting if not reasons[entry.name]]
-    for name in _old(rule, kept):
-        reasons[name] = f"not of the {_limits(rule)}"
-    return reasons
+    unasked = [entry for entry in fitting if entry.distribution.version not in wanted]
+    left |= {entry.name: "a pre-release, which it does not ask for" for entry in unasked}
+    kept = [entry for entry in fitting if entry.name not in left]
+    return left | dict.fromkeys(_old(rule, kept), f"not of the {_limits(rule)}")
 
 
 def _unfit(rule: SelectRule, need: Need, entry: _Entry, now: float) -> str:

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import os
 import threading
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -26,7 +27,7 @@ from twisted_index.files.safe_open import open_regular_file
 from twisted_index.mirror.plan import TICK, Failure, HeldFile, HeldProject, by_identity
 from twisted_index.simple.manifest import ManifestLine
 from twisted_index.simple.model import Sidecar
-from twisted_index.simple.names import parse_filename
+from twisted_index.simple.names import is_valid_name, normalize, parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -154,6 +155,29 @@ class TargetFolder:
             name = os.fsdecode(os.path.basename(path))
             if os.path.dirname(path) == folder and (name in STATUS_MARKS or name.endswith(_SUFFIXES)):
                 yield name, _digest(path, follow_links=False) if name in lines else ""
+
+    def copies(self) -> dict[str, int]:
+        """
+        Return the number of recorded files that are there, of each project that has any.
+
+        Raises:
+            OSError: The folder, or that of a project, cannot be read.
+        """
+        counts: Counter[str] = Counter()
+        for folder in self._folders():
+            names = copies.read(folder).keys()
+            there = names and names & set(os.listdir(os.fsdecode(folder)))
+            files = sum(not name.startswith(".") and not name.endswith(_SUFFIXES) for name in there)
+            if files:
+                counts[normalize(os.fsdecode(os.path.basename(folder)))] += files
+        return dict(counts)
+
+    def _folders(self) -> list[bytes]:
+        """Return the folders of projects."""
+        with os.scandir(self.root) as entries:
+            return [
+                entry.path for entry in entries if is_valid_name(os.fsdecode(entry.name)) and entry.is_dir()
+            ]
 
     # -- Changing
 

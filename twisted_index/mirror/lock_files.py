@@ -51,6 +51,9 @@ class LockFile(Protocol):
             ConfigurationError: It is not made for this target.
         """
 
+    def all_pins(self) -> tuple[Pin, ...]:
+        """Return what it holds for any target."""
+
     def left_out(self) -> tuple[str, ...]:
         """Return a sentence for each project in it that no index can serve."""
 
@@ -118,6 +121,13 @@ class _Pylock:
         except PylockSelectError as error:
             raise ConfigurationError(f"{self._place}, for {target}: {printable(str(error))}.") from None
 
+    def all_pins(self) -> tuple[Pin, ...]:
+        return tuple(
+            Pin(project=package.name, version=str(package.version), hashes=hashes)
+            for package in self._lock.packages
+            if package.version is not None and (hashes := _hashes(package))
+        )
+
     def left_out(self) -> tuple[str, ...]:
         return tuple(self._sentences())
 
@@ -179,6 +189,12 @@ class _UvLock:
         try:
             return tuple(self._walk(target))
         except (KeyError, TypeError, AttributeError, InvalidMarker):
+            raise self._broken() from None
+
+    def all_pins(self) -> tuple[Pin, ...]:
+        try:
+            return tuple(_uv_pin(one) for one in self._packages if self._kind(one) == "registry")
+        except (KeyError, TypeError, AttributeError):
             raise self._broken() from None
 
     def left_out(self) -> tuple[str, ...]:

@@ -42,7 +42,6 @@ class SelectRule:
         platforms: Platforms in pip's words; empty for all.
         max_size: Bytes of a file; None for no limit.
         dependencies: Whether to take what the requirements depend on.
-        build_dependencies: Whether to take what sdists need to be built.
     """
 
     number: int
@@ -58,7 +57,6 @@ class SelectRule:
     platforms: tuple[str, ...] = ()
     max_size: int | None = None
     dependencies: bool = False
-    build_dependencies: bool = False
 
     def names(self, project: str) -> bool:
         """Return whether a pattern of the rule matches a normalized name."""
@@ -100,18 +98,14 @@ class RuleSet:
             return SelectRule(number=0, projects=(ANY_PROJECT,), prereleases=True)
         return next((rule for rule in self.rules if rule.names(project)), None)
 
-    def concerning(self, project: str) -> tuple[tuple[SelectRule, tuple[Need, ...]], ...]:
-        """Return the rules that may take files of a project, each with what it asks for; none if skipped."""
+    def concerning(self, project: str) -> tuple[tuple[SelectRule, Need], ...]:
+        """Return what may take files of a project: rules, each with what it asks for; none if skipped."""
         decides = self.deciding(project)
         if decides is not None and decides.skip:
             return ()
-        asked = [
-            (rule, needs[project])
-            for rule in self.rules
-            if (needs := self.needs.get(rule.number)) is not None and project in needs
-        ]
-        if decides is not None:
-            asked.insert(0, (decides, (Need(versions=decides.versions),)))
+        asked = [] if decides is None else [(decides, Need(versions=decides.versions))]
+        for rule in self.rules:
+            asked += ((rule, need) for need in self.needs.get(rule.number, {}).get(project, ()))
         return tuple(asked)
 
     @property

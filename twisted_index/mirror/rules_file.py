@@ -115,9 +115,8 @@ def _rule(folder: str, number: int, written: Mapping[str, Any]) -> SelectRule:
         _check_requirements(values)
     else:
         values.setdefault("projects", (ANY_PROJECT,))
-        for key in ("dependencies", "build_dependencies"):
-            if values.get(key):
-                raise ValueError(f"{key.replace('_', '-')} are those of requirements; name a file of them")
+        if values.get("dependencies"):
+            raise ValueError("dependencies are those of requirements; name a file of them")
     if values.get("skip") and values.keys() - {"skip", "projects"}:
         raise ValueError("it skips its projects, so it can only have projects beside skip")
     return SelectRule(number=number, **values)
@@ -137,7 +136,6 @@ def _rule_keys(folder: str) -> dict[str, TableKey]:
         "platforms": partial(parsers.several, platform_word),
         "max-size": parsers.size,
         "dependencies": parsers.flag,
-        "build-dependencies": parsers.flag,
     }
     return {name: TableKey(name.replace("-", "_"), parse) for name, parse in keys.items()}
 
