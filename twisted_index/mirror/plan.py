@@ -203,8 +203,8 @@ def by_identity(project: str, files: Iterable[RemoteFile]) -> dict[Hashable, Rem
 def _refusal(project: str, own: list[HeldFile]) -> str:
     if own:
         names = ", ".join(sorted(file.name for file in own)[:3])
-        return f"The project {project} holds files of its own ({names}); copies come beside them with join."
-    return f"The name {project} is claimed in the folder; copies are added to it with join."
+        return f"The project {project} holds files of its own ({names}); --join (join = true) adds copies."
+    return f"The name {project} is claimed in the folder; --join (join = true) adds copies to it."
 
 
 class _Planning:
