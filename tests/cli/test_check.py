@@ -142,8 +142,15 @@ def test_an_interrupt_ends_it_with_what_was_found(
 
 # -- Dependencies
 
+NO_UV = "uv is not installed, so versions that contradict each other are not found.\n"
 
-def test_what_is_missing_is_one_line_and_status_1(console: Console):
+
+@pytest.fixture
+def no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twisted_index.mirror.uv.find_uv", lambda: None)
+
+
+def test_what_is_missing_is_one_line_and_status_1(console: Console, no_uv: None):
     WHEEL.write_to(console.path)
     code, out, err = check(console, "--dependencies", *WINDOWS)
     assert code == 1
@@ -151,17 +158,17 @@ def test_what_is_missing_is_one_line_and_status_1(console: Console):
         'demo; sys_platform == "win32", needed by acme 1.0, for Python 3.12 on win_amd64:'
         " No file of it is here.\n"
     )
-    assert err == "1 is missing for Python 3.12 on win_amd64.\n"
+    assert err == f"{NO_UV}1 is missing for Python 3.12 on win_amd64.\n"
 
 
-def test_nothing_is_missing_has_status_0(console: Console):
+def test_nothing_is_missing_has_status_0(console: Console, no_uv: None):
     WHEEL.write_to(console.path)
     code, out, err = check(console, "--dependencies", "--python-version=3.12", "--platform=macosx_14_0_arm64")
     assert (code, out) == (0, "")
-    assert err == "Nothing is missing for Python 3.12 on macosx_14_0_arm64.\n"
+    assert err == f"{NO_UV}Nothing is missing for Python 3.12 on macosx_14_0_arm64.\n"
 
 
-def test_what_is_named_is_asked_for(console: Console):
+def test_what_is_named_is_asked_for(console: Console, no_uv: None):
     WHEEL.write_to(console.path)
     assert check(console, "--dependencies", "acme==1.0", "-q") == (0, "", "")
     code, out, _err = check(console, "--dependencies", "acme==2.0", "-q")
@@ -173,7 +180,7 @@ def test_what_is_named_is_asked_for(console: Console):
     )
 
 
-def test_what_is_missing_as_json(console: Console):
+def test_what_is_missing_as_json(console: Console, no_uv: None):
     WHEEL.write_to(console.path)
     code, out, err = check(console, "--dependencies", "--json", *WINDOWS)
     assert (code, err) == (1, "")

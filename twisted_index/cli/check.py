@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.folder_check import FolderCheck
@@ -40,8 +40,21 @@ class CheckOptions(ChangeOptions):
         " here; PROJECT may then be PROJECT==VERSION. Changes nothing in the folders. Exits with 0 if nothing"
         " was found, 1 if something was, 2 if not everything could be looked at."
     )
+    optParameters = [  # noqa: RUF012
+        [
+            "upstream",
+            None,
+            None,
+            "Index for --upstream-names: its URL, or pip for pip's. [default: from the file]",
+        ],
+    ]
     optFlags = [  # noqa: RUF012
         ["dependencies", None, "Find what is missing of what the newest releases need."],
+        [
+            "upstream-names",
+            None,
+            "Find names of the folders that an upstream has too. It is asked for its list.",
+        ],
         ["json", None, "Print one JSON object."],
         ["quiet", "q", "Print only what is found."],
     ]
@@ -67,7 +80,10 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if not options["dependencies"] and (options["python-version"] or options["platform"]):
         raise ConfigurationError("--python-version and --platform are for --dependencies.")
-    settings = settings_of_server({name: options[name] for name in ("path", "state", "config")})
+    if options["upstream"] and not options["upstream-names"]:
+        raise ConfigurationError("--upstream is for --upstream-names.")
+    given = {name: options[name] for name in ("path", "state", "config")}
+    settings = settings_of_server({**given, "upstream": [options["upstream"]] if options["upstream"] else []})
     for group in _groups(settings):
         for path in group:
             if not os.path.isdir(path):
@@ -94,6 +110,10 @@ def _groups(settings: Settings) -> list[tuple[str, ...]]:
 
 
 def _check_files(settings: Settings, options: CheckOptions, wanted: frozenset[str]) -> int:
+    if options["upstream-names"]:
+        from twisted_index.cli._upstream_names import require_upstream
+
+        require_upstream(settings)
     fault = None if settings.state is None else make_state_folder(settings.state)
     if fault is not None:
         print(f"twisted-index: {fault}", file=sys.stderr)
@@ -118,9 +138,23 @@ def _check_files(settings: Settings, options: CheckOptions, wanted: frozenset[st
             if reports[-1].interrupted:
                 break
     cache.close()
+    if options["upstream-names"] and not any(report.interrupted for report in reports):
+        reports[0] = _with_shared_names(reports[0], settings, set().union(*(one.claimed for one in reports)))
     absent = wanted.difference(*(report.projects for report in reports))
     _print_report(reports, sorted(absent), as_json=bool(options["json"]), quiet=quiet)
     return _exit_code(reports, bool(absent))
+
+
+def _with_shared_names(report: CheckReport, settings: Settings, claimed: set[str]) -> CheckReport:
+    """Add the names that an upstream has too; what was found before is not lost if they cannot be had."""
+    from twisted_index.cli._upstream_names import check_names
+
+    try:
+        shared = check_names(settings, claimed)
+    except SimpleIndexError as error:
+        print(f"twisted-index: {error.message}", file=sys.stderr)
+        return replace(report, complete=False)
+    return replace(report, problems=(*report.problems, *shared))
 
 
 def _exit_code(reports: Sequence[CheckReport], is_absent: bool) -> int:
@@ -168,9 +202,11 @@ def _print_report(reports: Sequence[CheckReport], absent: list[str], *, as_json:
 def _check_dependencies(settings: Settings, options: CheckOptions, words: Sequence[str]) -> int:
     from packaging.requirements import InvalidRequirement, Requirement
 
+    from twisted_index.mirror.contradictions import find_contradictions
     from twisted_index.mirror.dependencies import find_missing
     from twisted_index.mirror.local_projects import LocalProjects
     from twisted_index.mirror.targets import targets
+    from twisted_index.mirror.uv import find_uv
 
     try:
         wanted = [Requirement(word) for word in words] or None
@@ -179,7 +215,12 @@ def _check_dependencies(settings: Settings, options: CheckOptions, words: Sequen
         raise ConfigurationError(f"{first[:1].upper()}{first[1:].rstrip('.')}.") from None
     judged = targets(options["python-version"], options["platform"])
     paths, *_routed = _groups(settings)
-    missing = find_missing(LocalProjects([os.fsencode(path) for path in paths]), judged, wanted)
+    projects = LocalProjects([os.fsencode(path) for path in paths])
+    missing = find_missing(projects, judged, wanted)
+    if (uv := find_uv()) is not None:
+        missing += find_contradictions(uv, projects, judged, wanted)
+    elif not (options["quiet"] or options["json"]):
+        print("uv is not installed, so versions that contradict each other are not found.", file=sys.stderr)
     if options["json"]:
         print(json.dumps({"missing": [asdict(one) for one in missing]}, ensure_ascii=False))
         return 1 if missing else 0

@@ -178,7 +178,7 @@ class _Walk:
             raise _NotHere("It names a URL, and no index is asked for it.")
         files, faults = self._matching(requirement), []
         for version in sorted({_version(local) for local in files}, reverse=True):
-            for local in self._in_order([local for local in files if _version(local) == version]):
+            for local in in_order([local for local in files if _version(local) == version], self._target):
                 try:
                     needs = self._projects.needs(local)
                 except UnknownNeeds as error:
@@ -210,18 +210,19 @@ class _Walk:
         if not usable:
             reason = f"No file of it here fits this Python and platform; there is {_named(found)}."
             raise _NotHere(reason, foreign=True)
-        allowed = [local for local in usable if local.file.yanked is None or _is_pinned(specifier)]
+        allowed = [local for local in usable if local.file.yanked is None or is_pinned(specifier)]
         if not allowed:
             raise _NotHere(f"What fits is yanked: {_named(usable)}.", foreign=True)
         # Pre-releases only if nothing else fits, or the specifier names one (PEP 440).
         versions = set(specifier.filter({_version(local) for local in allowed}))
         return [local for local in allowed if _version(local) in versions]
 
-    def _in_order(self, files: Sequence[LocalFile]) -> Iterator[LocalFile]:
-        """Yield the best wheel, then the sdists."""
-        best = best_wheel((local.file for local in files), self._target)
-        yield from (local for local in files if local.file is best)
-        yield from (local for local in files if not local.file.filename.endswith(".whl"))
+
+def in_order(files: Sequence[LocalFile], target: Target) -> Iterator[LocalFile]:
+    """Yield the files of one version as an installer takes them: the best wheel, then the sdists."""
+    best = best_wheel((local.file for local in files), target)
+    yield from (local for local in files if local.file is best)
+    yield from (local for local in files if not local.file.filename.endswith(".whl"))
 
 
 def _version(local: LocalFile) -> Version:
@@ -234,7 +235,7 @@ def _named(files: Iterable[LocalFile]) -> str:
     return ", ".join(newest)
 
 
-def _is_pinned(specifiers: SpecifierSet) -> bool:
+def is_pinned(specifiers: SpecifierSet) -> bool:
     """Whether specifiers name one version, which may be yanked (PEP 592)."""
     return any(
         one.operator == "===" or (one.operator == "==" and not one.version.endswith(".*"))

@@ -57,11 +57,13 @@ class Needs:
     Attributes:
         python: Its Requires-Python; empty without one.
         requires: Its Requires-Dist, with their markers.
+        extras: Its Provides-Extra.
         build: What builds it; empty for a wheel.
     """
 
     python: str = ""
     requires: tuple[Requirement, ...] = ()
+    extras: tuple[str, ...] = ()
     build: tuple[Requirement, ...] = ()
 
 
@@ -92,6 +94,7 @@ def read_needs(path: bytes, distribution: Distribution) -> Needs:
     return Needs(
         python=raw.get("requires_python", ""),
         requires=_parsed(raw.get("requires_dist", [])),
+        extras=tuple(raw.get("provides_extra", [])),
         build=_parsed(build),
     )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from twisted_index.backends.upstream.client import HTTPUpstream
     from twisted_index.backends.upstream.disk_cache import DiskCache
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.concurrency.thread_pool import ThreadPool
@@ -44,14 +45,34 @@ def build_upstream(
     Returns:
         The source, and the collectors of its metrics.
     """
-    from twisted_index.backends.upstream.client import HTTPUpstream
     from twisted_index.backends.upstream.page_freshness import CacheTimes
     from twisted_index.backends.upstream.source import UpstreamSource
+
+    upstreams = settings.upstreams
+    rebuilds = _urls(upstreams.rebuilds)
+    remotes = build_remotes(urls, settings, reactor=reactor, worker=worker, instance=instance)
+    source = UpstreamSource(
+        remotes,
+        _cache(settings),
+        reactor=reactor,
+        worker=worker,
+        times=CacheTimes(ttl=upstreams.cache_ttl, response_timeout=settings.limits.response_timeout),
+        offline=upstreams.offline,
+        rebuilds=[remote.url for url, remote in zip(urls, remotes, strict=True) if url in rebuilds],
+    )
+    return source, (source.counters, *remotes)
+
+
+def build_remotes(
+    urls: Sequence[str], settings: Settings, *, reactor: Any, worker: ThreadPool, instance: str
+) -> list[HTTPUpstream]:
+    """Build the clients of upstreams; for the arguments see `build_upstream`."""
+    from twisted_index.backends.upstream.client import HTTPUpstream
     from twisted_index.http_client.limits import ClientLimits
 
     upstreams = settings.upstreams
-    rebuilds, absent_on_403 = _urls(upstreams.rebuilds), _urls(upstreams.absent_on_403)
-    remotes = [
+    absent_on_403 = _urls(upstreams.absent_on_403)
+    return [
         HTTPUpstream(
             url,
             reactor,
@@ -64,16 +85,6 @@ def build_upstream(
         )
         for url in urls
     ]
-    source = UpstreamSource(
-        remotes,
-        _cache(settings),
-        reactor=reactor,
-        worker=worker,
-        times=CacheTimes(ttl=upstreams.cache_ttl, response_timeout=settings.limits.response_timeout),
-        offline=upstreams.offline,
-        rebuilds=[remote.url for url, remote in zip(urls, remotes, strict=True) if url in rebuilds],
-    )
-    return source, (source.counters, *remotes)
 
 
 def _cache(settings: Settings) -> DiskCache | None:

@@ -21,7 +21,7 @@ from twisted_index.backends.folder.full_reading import contradicted, judge, read
 from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts
 from twisted_index.backends.folder.inspection_scheduler import KnownFile
 from twisted_index.backends.folder.misplaced import find_misplaced
-from twisted_index.backends.folder.page_builder import problems_of, select_files
+from twisted_index.backends.folder.page_builder import claims_name, problems_of, select_files
 from twisted_index.backends.folder.problem_scan import unreadable_problem
 from twisted_index.backends.folder.project_scan import scan_project
 from twisted_index.backends.folder.root_scan import ProjectEntries, entries_of, read_root
@@ -54,6 +54,7 @@ class CheckReport:
     Attributes:
         problems: Sorted by path.
         projects: The names of those that are here and were asked for.
+        claimed: Those that claim their name: they hold more than copies of an upstream's files.
         files: How many files were read.
         size: Their bytes.
         unsettled: Projects that kept changing, of which nothing is reported.
@@ -63,6 +64,7 @@ class CheckReport:
 
     problems: tuple[Problem, ...]
     projects: frozenset[str]
+    claimed: frozenset[str]
     files: int
     size: int
     unsettled: tuple[str, ...] = ()
@@ -116,6 +118,7 @@ class FolderCheck:
         )
         self._readings: dict[bytes, RootScan] = {}
         self._faults: list[Problem] = []
+        self._claimed: set[str] = set()
         self._files = self._size = 0
 
     def run(self, wanted: Collection[str] = ()) -> CheckReport:
@@ -148,6 +151,7 @@ class FolderCheck:
         return CheckReport(
             problems=tuple(sorted(problems, key=lambda one: (one.path, one.reason))),
             projects=frozenset(names),
+            claimed=frozenset(self._claimed),
             files=self._files,
             size=self._size,
             unsettled=tuple(doubtful),
@@ -210,7 +214,7 @@ class FolderCheck:
         doubtful = []
         for name in tuple(looks):
             look = looks.pop(name)
-            found[name] = problems = self._finish(look) if isinstance(look, _Look) else look
+            found[name] = problems = self._finish(name, look) if isinstance(look, _Look) else look
             if problems and isinstance(look, _Look) and not self._is_settled(name, look.scan, readings):
                 doubtful.append(name)
         return doubtful
@@ -231,7 +235,7 @@ class FolderCheck:
             scan, cached, [(batch, pool.submit(read_fully, batch)) for batch in _batches(scan.entries)]
         )
 
-    def _finish(self, look: _Look) -> list[Problem]:
+    def _finish(self, name: str, look: _Look) -> list[Problem]:
         """Wait for the files of a project, and return what is wrong with it."""
         for batch, reading in look.readings:
             for entry, result in zip(batch, reading.result(), strict=True):
@@ -240,6 +244,8 @@ class FolderCheck:
                 self._files, self._size = self._files + 1, self._size + entry.key.size
                 self._done(entry.display_path, entry.key.size)
         self._remember(look)
+        if look.scan.claimed and claims_name(look.scan, look.known):
+            self._claimed.add(name)
         served = select_files(look.scan.entries, look.scan, look.known)
         return [
             *problems_of(look.scan, served, look.known),
