@@ -175,6 +175,31 @@ def test_a_requirement_that_cannot_be_understood_is_named(tmp_path: Path, requir
     assert one.reason.startswith("acme-1.0-py3-none-any.whl: One of its requirements cannot be understood:")
 
 
+MANY = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        f"x>={MANY}",
+        f"x; python_version < '{MANY}'",
+        f"x; {'(' * 1000}os_name == 'nt'{')' * 1000}",
+        "x; os_name ~= 'nt'",
+        "x; 'a' in extras",
+        "x===\x1b[31m",
+    ],
+)
+def test_hostile_requirements_end_nothing_and_write_nothing_to_a_terminal(tmp_path: Path, requirement: str):
+    make_wheel("acme", "1.0", requires=[requirement]).write_to(tmp_path)
+    (one,) = missing(tmp_path)
+    assert str(one).isprintable()
+
+
+def test_a_hostile_requires_python_ends_nothing(tmp_path: Path):
+    make_wheel("acme", "1.0", requires_python=f">={MANY}").write_to(tmp_path)
+    assert missing(tmp_path) == []
+
+
 def test_a_damaged_file_is_passed_over_for_an_older_version(tmp_path: Path):
     make_wheel("acme", "1.0").write_to(tmp_path)
     (tmp_path / "acme-2.0-py3-none-any.whl").write_bytes(b"PK half a wheel")
@@ -201,7 +226,14 @@ def test_an_sdist_that_does_not_say_what_builds_it_needs_setuptools(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "document", ["[build-system]\nrequires = 'x'\n", "[build-system]\n", "build-system = 1\n", "= \n"]
+    "document",
+    [
+        "[build-system]\nrequires = 'x'\n",
+        "[build-system]\n",
+        "build-system = 1\n",
+        "= \n",
+        "a = " + "[" * 9999,
+    ],
 )
 def test_an_sdist_whose_build_cannot_be_known_is_named(tmp_path: Path, document: str):
     with_build(tmp_path, "acme", document)

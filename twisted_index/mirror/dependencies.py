@@ -11,13 +11,15 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from twisted_index.errors import SimpleIndexError
 from twisted_index.mirror.requirements import UnknownNeeds
 from twisted_index.mirror.targets import best_wheel, environment, fits
+from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import normalize, sorted_versions
 
 if TYPE_CHECKING:
@@ -155,13 +157,17 @@ class _Walk:
 
     def _holds(self, requirement: Requirement, extra: str) -> bool:
         marker = requirement.marker
-        return marker is None or marker.evaluate({**self._environment, "extra": extra})
+        try:
+            return marker is None or marker.evaluate({**self._environment, "extra": extra})
+        except (ValueError, UndefinedEnvironmentName):
+            # It compares what cannot be compared: installers refuse the file, or take what it guards.
+            return True
 
     def _note(self, requirement: Requirement, needed_by: str, reason: str) -> None:
-        project, text = normalize(requirement.name), str(requirement)
+        project, text = normalize(requirement.name), printable(str(requirement))
         known = self._missing.get((project, text))
         if known is None:
-            known = Missing(project=project, requirement=text, target=self._target, reason=reason)
+            known = Missing(project=project, requirement=text, target=self._target, reason=printable(reason))
         by = {*known.needed_by, needed_by} - {""}
         self._missing[project, text] = replace(known, needed_by=tuple(sorted(by)))
 
@@ -176,7 +182,11 @@ class _Walk:
         """
         if requirement.url is not None:
             raise _NotHere("It names a URL, and no index is asked for it.")
-        files, faults = self._matching(requirement), []
+        try:
+            files, faults = self._matching(requirement), []
+        except ValueError:
+            # Of a number with thousands of digits.
+            raise _NotHere("Its versions cannot be understood.") from None
         for version in sorted({_version(local) for local in files}, reverse=True):
             for local in in_order([local for local in files if _version(local) == version], self._target):
                 try:
@@ -246,5 +256,5 @@ def is_pinned(specifiers: SpecifierSet) -> bool:
 def _allows(requires_python: str, target: Target) -> bool:
     try:
         return SpecifierSet(requires_python).contains(target.full_python, prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:
         return True

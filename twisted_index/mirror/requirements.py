@@ -124,7 +124,8 @@ def build_requirements(pyproject: bytes | None) -> list[str]:
     try:
         system = tomllib.loads((pyproject or b"").decode()).get("build-system", {"requires": _DEFAULT_BUILD})
         requires = system["requires"]
-    except (ValueError, TypeError, KeyError):
+    # Deeply nested arrays are too much for the parser.
+    except (ValueError, TypeError, KeyError, RecursionError):
         requires = None
     if not isinstance(requires, list) or not all(isinstance(word, str) for word in requires):
         raise UnknownNeeds("Its pyproject.toml does not say what builds it.")
