@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from twisted_index.mirror.requirements import Needs
     from twisted_index.mirror.targets import Target
 
-#: Not requested, as uv reads the folder alone.
-_NO_INDEX = IndexAccess(urls=("https://index.invalid/",), environ={})
-
 
 def find_contradictions(
     uv: str, projects: LocalProjects, targets: Iterable[Target], wanted: Iterable[Requirement] | None = None
@@ -54,23 +51,22 @@ def _find(uv: str, projects: LocalProjects, target: Target, asked: list[Requirem
     roots = [one for one in asked if not find_missing(projects, [target], [one])]
     with tempfile.TemporaryDirectory(prefix="twisted-index-") as folder:
         _stage(folder, projects, target, roots)
-        options = ["--no-index", "--find-links", folder, "--no-build"]
-        return list(_unresolved(uv, roots, target, options))
+        return list(_unresolved(uv, roots, target, IndexAccess(urls=(), folders=(folder,))))
 
 
 def _unresolved(
-    uv: str, roots: Sequence[Requirement], target: Target, options: list[str]
+    uv: str, roots: Sequence[Requirement], target: Target, index: IndexAccess
 ) -> Iterator[Missing]:
     """Resolve requirements together, which proves each of them; if that fails, each half of them."""
     if not roots:
         return
     try:
-        compile_pins(uv, list(map(str, roots)), target, _NO_INDEX, options=options)
+        compile_pins(uv, list(map(str, roots)), target, index, options=["--no-build"])
     except Unresolvable as error:
         if len(roots) > 1:
             middle = len(roots) // 2
             for half in (roots[:middle], roots[middle:]):
-                yield from _unresolved(uv, half, target, options)
+                yield from _unresolved(uv, half, target, index)
             return
         (root,) = roots
         said = " ".join(error.message.partition("\n")[2].split())
