@@ -28,6 +28,7 @@ ROWS = {
         ["backends"],
         ["indexes"],
         ["mirror"],
+        ["export"],
         ["web"],
         ["server"],
         ["service"],

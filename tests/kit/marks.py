@@ -33,6 +33,7 @@ _PLACES = {
     "cli/test_check_names.py": "wire",
     "cli/test_console.py": "wire",
     "events/test_webhooks.py": "wire",
+    "export/test_export_properties.py": "slow",
     "test_imports.py": "wire",
     "test_windows.py": "wire",
     "cli/test_download.py": "clients",

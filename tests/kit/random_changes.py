@@ -64,7 +64,7 @@ class RandomChanges:
         return sorted(self._root.glob(f"{project.replace('-', '_')}-*.whl"))
 
     def _files(self, project: str) -> list[Path]:
-        in_folders = [path for folder in self._folders(project) for path in sorted(folder.iterdir())]
+        in_folders = [path for folder in self._folders(project) for path in sorted(folder.glob("*.whl"))]
         return self._flat_files(project) + in_folders
 
     def _new(self, project: str, version: str | None = None) -> tuple[str, bytes]:

@@ -35,6 +35,11 @@ def quote_filename(filename: str) -> str:
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 
+def relative_url(file: File) -> str:
+    """Return the URL of a file relative to the page of its project."""
+    return quote_filename(file.filename)
+
+
 # Line breaks and tabs, and the two separators of Unicode.
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 

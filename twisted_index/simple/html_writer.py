@@ -8,7 +8,6 @@ anchors besides the files. PEP 833 froze this format, so new features are in JSO
 from __future__ import annotations
 
 import re
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 from twisted_index.simple.formatting import (
@@ -21,12 +20,13 @@ from twisted_index.simple.formatting import (
     provenance_base_url,
     provenance_url,
     quote_filename,
+    relative_url,
     yank_reason,
 )
 from twisted_index.simple.model import Sidecar, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus
 
@@ -80,20 +80,24 @@ def write_html_list(project_list: ProjectList) -> bytes:
     )
 
 
-def write_html_page(page: ProjectPage, *, public_url: str | None = None) -> bytes:
+def write_html_page(
+    page: ProjectPage, *, public_url: str | None = None, file_url: Callable[[File], str] = relative_url
+) -> bytes:
     """
     Write the page of a project.
 
     Args:
         page: Its files are written in their order.
         public_url: URL of the index. Provenance of local files is written only if it is https.
+        file_url: Returns the URL of a file, absolute or relative to the page.
     """
     files = offered_files(page)
+    links = map(file_url, files)
     return _document(
         title=f"Index of {page.name}",
         metas=_status_metas(page.status),
         before=_status_text(page.status),
-        listing=_listing(files, provenance_base_url(page.name, public_url)) if files else (),
+        listing=_listing(files, provenance_base_url(page.name, public_url), links) if files else (),
         summary=_summary(files, len(offered_versions(page))),
     )
 
@@ -109,11 +113,12 @@ def write_file_list(pages: Iterable[ProjectPage], left_out: Collection[str] = ()
     """
     placed = [(f"../simple/{page.name}/", file) for page in pages for file in offered_files(page)]
     files = [file for _folder, file in placed]
+    links = (folder + relative_url(file) for folder, file in placed)
     return _document(
         title="All files",
         metas=(),
         before=_left_out(left_out),
-        listing=_listing(files, None, [folder for folder, _file in placed]) if files else (),
+        listing=_listing(files, None, links) if files else (),
         summary=_summary(files, None),
     )
 
@@ -193,19 +198,19 @@ def _status_text(status: ProjectStatus) -> Iterator[str]:
 # -- The files
 
 
-def _listing(files: Sequence[File], folder: str | None, places: Iterable[str] = repeat("")) -> Iterator[str]:
-    """Write a line for each file, below a line of headings; `places` are the prefixes of the links."""
+def _listing(files: Sequence[File], folder: str | None, links: Iterable[str]) -> Iterator[str]:
+    """Write a line for each file, below a line of headings."""
     width = _name_width(files)
     # PEP 503: on every link, if on any.
     has_signatures = any(Sidecar.SIGNATURE in file.sidecars for file in files)
     yield f"<b>{'Name':<{width}}  {'Uploaded (UTC)':<16}  {'Size':>8}</b>"
-    for file, place in zip(files, places, strict=False):
+    for file, link in zip(files, links, strict=True):
         moment = "" if file.upload_time is None else format_upload_time(file.upload_time)
         attributes = "".join(_attributes(file, folder, moment, has_signatures))
         padding = " " * (width - len(file.filename))
         date = f"{moment[:10]} {moment[11:16]}" if moment else "-               "
         yield (
-            f'<a href="{place}{_href(file)}"{attributes}>{_escape(file.filename)}</a>{padding}'
+            f'<a href="{_escape(link)}{_fragment(file)}"{attributes}>{_escape(file.filename)}</a>{padding}'
             f"  {date}  {_size(file.size):>8}{_yanked_text(file)}"
         )
 
@@ -217,11 +222,10 @@ def _name_width(files: Sequence[File]) -> int:
     return min(most + _ROOM, lengths[-1], _WIDEST_NAME)
 
 
-def _href(file: File) -> str:
-    # No other algorithm in the fragment: uv rejects a whole page for one `#sha1=`.
+def _fragment(file: File) -> str:
+    # No other algorithm: uv rejects a whole page for one `#sha1=`.
     sha256 = file.hashes.get("sha256")
-    fragment = f"#sha256={_escape(sha256)}" if sha256 else ""
-    return quote_filename(file.filename) + fragment
+    return f"#sha256={_escape(sha256)}" if sha256 else ""
 
 
 def _attributes(file: File, folder: str | None, moment: str, has_signatures: bool) -> Iterator[str]:

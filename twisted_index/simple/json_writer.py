@@ -19,13 +19,13 @@ from twisted_index.simple.formatting import (
     one_line,
     provenance_base_url,
     provenance_url,
-    quote_filename,
+    relative_url,
     yank_reason,
 )
 from twisted_index.simple.model import Sidecar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus
 
@@ -47,7 +47,11 @@ def write_json_list(project_list: ProjectList) -> bytes:
 
 
 def write_json_page(
-    page: ProjectPage, *, public_url: str | None = None, base_url: str | None = None
+    page: ProjectPage,
+    *,
+    public_url: str | None = None,
+    base_url: str | None = None,
+    file_url: Callable[[File], str] = relative_url,
 ) -> bytes:
     """
     Write the page of a project.
@@ -57,13 +61,14 @@ def write_json_page(
         public_url: URL of the index. Provenance of local files is written only if it is https.
         base_url: URL of the index for absolute file URLs, which micropip needs; None makes them relative
             to the page.
+        file_url: Returns the URL of a file, relative to the page unless there is no `base_url`.
     """
     files = offered_files(page)
     provenance = provenance_base_url(page.name, public_url)
     base = "" if base_url is None else f"{base_url.rstrip('/')}/simple/{page.name}/"
     return _encode(
         {
-            "files": [_file(file, base, provenance) for file in files],
+            "files": [_file(file, base + file_url(file), provenance) for file in files],
             "meta": {"api-version": _api_version(files)},
             "name": page.name,
             "project-status": _status(page.status),
@@ -82,11 +87,11 @@ def _status(status: ProjectStatus) -> dict[str, str]:
     return {**marker, "reason": reason} if reason else marker
 
 
-def _file(file: File, base: str, provenance_of: str | None) -> dict[str, Any]:
+def _file(file: File, url: str, provenance_of: str | None) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "filename": file.filename,
         "hashes": _hashes(file.hashes.get("sha256")),
-        "url": base + quote_filename(file.filename),
+        "url": url,
     }
     # PEP 714 renamed `dist-info-metadata`, which is not written: pips of 2022 and 2023 crash on it.
     if (metadata := core_metadata(file)) is not None:

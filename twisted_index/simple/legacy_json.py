@@ -17,7 +17,7 @@ from twisted_index.simple.formatting import (
     core_metadata,
     offered_files,
     offered_versions,
-    quote_filename,
+    relative_url,
     yank_reason,
 )
 from twisted_index.simple.model import Sidecar
@@ -31,7 +31,7 @@ from twisted_index.simple.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from twisted_index.simple._versions import VersionKey
     from twisted_index.simple.model import File, ProjectPage
@@ -112,8 +112,18 @@ def _all_yanked(files: list[File]) -> bool:
     return bool(files) and all(file.yanked is not None for file in files)
 
 
+def metadata_file(page: ProjectPage, version: str) -> File | None:
+    """Return the file whose core metadata describes a release: only wheels have some."""
+    return next((file for file in release_files(page, version) if core_metadata(file) is not None), None)
+
+
 def write_project(
-    page: ProjectPage, metadata: bytes | None, version: str | None = None, *, base_url: str | None = None
+    page: ProjectPage,
+    metadata: bytes | None,
+    version: str | None = None,
+    *,
+    base_url: str | None = None,
+    file_url: Callable[[File], str] | None = None,
 ) -> bytes:
     """
     Write a project, or one release of it.
@@ -125,23 +135,25 @@ def write_project(
         version: From `find_version`; None for the latest, together with all `releases`.
         base_url: URL of the index; None makes all URLs relative to that of the document,
             `pypi/PROJECT/json` or `pypi/PROJECT/VERSION/json`.
+        file_url: Returns the absolute URL of a file; None if it lies below `base_url`.
     """
     depth = 2 if version is None else 3
     base = "../" * depth if base_url is None else f"{base_url.rstrip('/')}/"
     selected = version if version is not None else latest_version(page) or ""
     folder = f"{base}simple/{page.name}/"
+    url_of = file_url or (lambda file: folder + relative_url(file))
     files = release_files(page, selected)
     document: dict[str, Any] = {
         "info": _info(page, selected, files, parse_core_metadata(metadata), base),
         "last_serial": 0,
         "ownership": {"organization": None, "roles": []},
-        "urls": [_file(file, folder) for file in files],
+        "urls": [_file(file, url_of(file)) for file in files],
         "vulnerabilities": [],
     }
     if version is None:
         releases = _releases(page)
         document["releases"] = {
-            item: [_file(file, folder) for file in releases.get(canonical_version(item), ())]
+            item: [_file(file, url_of(file)) for file in releases.get(canonical_version(item), ())]
             for item in offered_versions(page)
         }
     # Not sorted: the releases are in the order of their versions.
@@ -217,7 +229,7 @@ def _joined(values: Any) -> str | None:
     return ",".join(values) if values else None
 
 
-def _file(file: File, folder: str) -> dict[str, Any]:
+def _file(file: File, url: str) -> dict[str, Any]:
     kind, python = _kind(file)
     metadata = core_metadata(file)
     digests = {name: file.hashes[name] for name in ("blake2b_256", "md5", "sha256") if name in file.hashes}
@@ -235,7 +247,7 @@ def _file(file: File, folder: str) -> dict[str, Any]:
         "size": file.size,
         "upload_time": None if moment is None else moment.isoformat(timespec="seconds"),
         "upload_time_iso_8601": None if moment is None else moment.isoformat(timespec="microseconds") + "Z",
-        "url": folder + quote_filename(file.filename),
+        "url": url,
         "yanked": file.yanked is not None,
         "yanked_reason": yank_reason(file) or None,
     }

@@ -14,6 +14,8 @@ _CALLS = (
     "pwrite",
     "link",
     "rename",
+    "replace",
+    "symlink",
     "unlink",
     "mkdir",
     "rmdir",

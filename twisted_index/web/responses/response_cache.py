@@ -6,13 +6,13 @@ Rendered at the first request, and cached while the page is the same object.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from twisted_index.concurrency.lru import LRU
+from twisted_index.http_semantics.content_coding import gzip_smaller
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.metrics.wanted import Askers
 from twisted_index.simple import html_writer, json_writer
@@ -55,8 +55,6 @@ def representation_as(content_format: Format, accept_encoding: bytes | None) -> 
     return _FORMS[content_format, accepts_gzip(accept_encoding)]
 
 
-#: Above level 6 pages hardly shrink, and some grow.
-_GZIP_LEVEL = 6
 _VARY = ((b"Vary", b"Accept, Accept-Encoding"),)
 
 
@@ -103,9 +101,8 @@ def _finish(body: bytes, form: Representation, caching: Headers = NO_CACHE) -> R
     if content_format is not Format.JSON:
         headers = (*headers, *NO_SCRIPTS)
     if form.compressed:
-        # Without a time, so that equal pages are equal bytes.
-        packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        if len(packed) < len(body):
+        packed = gzip_smaller(body)
+        if packed is not None:
             body, headers = packed, (*headers, (b"Content-Encoding", b"gzip"))
     return Response(headers=headers, body=body, etag=strong_etag(body, content_format.content_type))
 

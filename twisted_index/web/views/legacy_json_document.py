@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.interfaces import StreamingContent
 from twisted_index.simple.archives.limits import MAX_METADATA
-from twisted_index.simple.formatting import core_metadata
-from twisted_index.simple.legacy_json import find_version, latest_version, release_files, write_project
+from twisted_index.simple.legacy_json import find_version, latest_version, metadata_file, write_project
 from twisted_index.simple.model import Sidecar
 
 if TYPE_CHECKING:
@@ -61,12 +60,11 @@ async def legacy_document(
 
 async def _metadata(source: ISource, page: ProjectPage, version: str) -> bytes | None:
     """Read the core metadata of a release from one of its wheels: only wheels have a metadata file."""
-    wheels = [file for file in release_files(page, version) if core_metadata(file) is not None]
-    for file in wheels[:1]:
-        body = await result_of(source.open_file, page.name, file.filename, Sidecar.METADATA)
-        if body is not None:
-            return await _read(body)
-    return None
+    file = metadata_file(page, version)
+    if file is None:
+        return None
+    body = await result_of(source.open_file, page.name, file.filename, Sidecar.METADATA)
+    return None if body is None else await _read(body)
 
 
 async def _read(body: FileBody) -> bytes:
