@@ -94,6 +94,11 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "twisted-index check --path packages": "mkdir -p packages"
         " && cp {made}/acme-1.0* {made}/demo-1.0* packages/",
     },
+    "docs/export.md": {
+        "twisted-index export site --path packages": "mkdir packages"
+        " && cp {made}/acme-* {made}/demo-1.0-* packages/",
+        "twisted-index export site --path dist": "cp -r packages dist",
+    },
     "docs/publishing.md": {
         "printf": "mkdir packages",
         "twine upload": (

@@ -15,6 +15,7 @@ from twisted_index.testing import make_sdist, make_wheel
 from .conftest import Site
 
 WHEEL = make_wheel("demo", "1.0", requires_python=">=3.9")
+WHEEL_2 = make_wheel("demo", "2.0")
 FILES = f"simple/demo/{WHEEL.filename}"
 
 
@@ -111,7 +112,7 @@ def test_an_export_after_a_line_that_was_cut_off_goes_on(site: Site):
         file.write(b"0" * 64 + b"  simple/de")
     make_wheel("demo", "2.0").write_to(site.root / "demo")
     assert site.export().written == ["demo"]
-    assert b"00  simple/de" not in (site.target / ".export").read_bytes()
+    assert b"0" * 64 not in (site.target / ".export").read_bytes()
 
 
 def test_two_exports_into_one_folder_are_not_written_at_once(site: Site):
@@ -134,6 +135,16 @@ def test_what_was_put_in_the_place_of_an_exported_file_is_not_removed(site: Site
     result = site.export()
     assert result.notes == [f"{FILES} is not as an export wrote it, and stays as it is."]
     assert (site.target / FILES).read_bytes() == b"mine"
+
+
+def test_a_file_for_web_servers_that_was_changed_by_hand_stays(site: Site):
+    site.export()
+    (site.target / "nginx.conf").write_bytes(b"mine")
+    WHEEL_2.write_to(site.root / "demo")
+    result = site.export()
+    assert result.notes == ["nginx.conf is not as an export wrote it, and stays as it is."]
+    assert result.written == ["demo"]
+    assert (site.target / "nginx.conf").read_bytes() == b"mine"
 
 
 def test_links_lead_to_the_files_of_the_folder(site: Site):

@@ -34,6 +34,7 @@ _PLACES = {
     "cli/test_console.py": "wire",
     "events/test_webhooks.py": "wire",
     "export/test_export_properties.py": "slow",
+    "export/test_web_servers.py": "wire",
     "test_imports.py": "wire",
     "test_windows.py": "wire",
     "cli/test_download.py": "clients",

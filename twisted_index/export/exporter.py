@@ -127,6 +127,7 @@ class Exporter:
         reader, pages = ProjectReader(self._find_folders(), cache, self._validator), ExportPages(self._layout)
         self._named_before, self._exported_before = self._memory.named, self._memory.exported
         parts, roots = reader.parts_by_project()
+        self._write_server_files()
         projects = sorted(filter(self._may_read, parts))
         for project in projects:
             self._export_project(reader, pages, project, parts[project])
@@ -138,6 +139,17 @@ class Exporter:
             for path, data in pages.of_list(sorted(self._named)):
                 self._target.put(path, data)
         return roots
+
+    def _write_server_files(self) -> None:
+        """Write the files for web servers; those that were changed by hand stay."""
+        from twisted_index.export.server_files import server_files
+
+        for name, data in server_files(self._layout):
+            if self._target.is_own(name):
+                self._target.put(name, data)
+            else:
+                self._target.recorded.pop(name, None)
+                self._result.notes.append(f"{name} is not as an export wrote it, and stays as it is.")
 
     def _export_project(self, reader: ProjectReader, pages: ExportPages, project: str, parts: Parts) -> None:
         memory, result = self._memory, self._result
