@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
     from datetime import datetime
     from typing import TypeAlias
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.files.reload_status import ReloadedFile
+    from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus, Sidecar
 
 T = TypeVar("T")
@@ -45,12 +46,15 @@ class Snapshot(Generic[T]):
         cache_status: One member of a Cache-Status field (RFC 9211) without the name of the cache, such
             as `hit; ttl=540` or `fwd=stale; detail=slow`; empty where no cache is involved.
         absence: Why there is no value: one public sentence; empty if there is nothing to say.
+        serial: That of the project whose page this is (`IChangeSource`): another page has a greater one. None
+            where nothing counts changes, as for what an upstream answers.
     """
 
     value: T
     is_current: Callable[[], bool]
     cache_status: str = ""
     absence: str = ""
+    serial: int | None = None
 
     @classmethod
     def valid_for(cls, value: T, seconds: float, clock: IReactorTime) -> Snapshot[T]:
@@ -212,6 +216,43 @@ class IProblemSource(Interface):
         """Return the number of problems that are known now: no file and no folder is read for it."""
 
 
+class IChangeSource(Interface):
+    """A source that gives each change of a project a serial (`events.serials`)."""
+
+    serials: Any = Attribute("The `events.serials.Serials` of its projects.")
+    clock: IReactorTime = Attribute("The clock of those seconds: the reactor.")
+    rescan: float = Attribute("Seconds for which a sweep holds: a float.")
+
+    def sweep(owns: Callable[[str], bool]) -> MaybeAwaitable[Set[str]]:
+        """
+        Look whether any project has changed, and give those that have a new serial.
+
+        Args:
+            owns: Whether this is the source that answers for a normalized name; others are left alone.
+
+        Returns:
+            The projects that there are, or may be.
+
+        Raises:
+            Unavailable: That is unknown right now.
+        """
+
+    def tree(project: str) -> MaybeAwaitable[tuple[ManifestLine, ...]]:
+        """
+        List all that counts of a project: files, also unlisted ones, sidecars, statuses, tombstones.
+
+        Args:
+            project: A normalized name.
+
+        Returns:
+            Ordered by name. The note of a sidecar or a status is its text; that of a tombstone begins with
+            `deleted`. A digest is missing where none is known.
+
+        Raises:
+            Unavailable: It cannot be read right now.
+        """
+
+
 class IReloadsFiles(Interface):
     """A component with files that are read again when they change."""
 
@@ -236,8 +277,8 @@ class Action(enum.Enum):
     """
     An action that rights allow.
 
-    YANK covers everything reversible: yanking, unyanking and the project status. OPERATE is about the
-    whole index: its audit log, its problems, its metrics.
+    YANK covers everything reversible: yanking, unyanking and the project status. OPERATE and FOLLOW are about
+    the whole index: its audit log, its problems, its metrics; the changes of its projects, for mirrors.
     """
 
     READ = "read"
@@ -246,6 +287,11 @@ class Action(enum.Enum):
     DELETE = "delete"
     YANK = "yank"
     OPERATE = "operate"
+    FOLLOW = "follow"
+
+
+#: The actions that are about no single project.
+WHOLE_INDEX = frozenset({Action.OPERATE, Action.FOLLOW})
 
 
 class ProxyUser(NamedTuple):
@@ -342,7 +388,7 @@ class IAccessControl(Interface):
         Args:
             identity: From `authenticate`.
             action: The action.
-            project: A normalized name; empty for OPERATE, and for "with any project at all".
+            project: A normalized name; empty for OPERATE and FOLLOW, and for "with any project at all".
             index: The name of the index in this server; empty for the only one.
         """
 

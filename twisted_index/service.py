@@ -252,6 +252,7 @@ class SimpleIndexService(MultiService):
         self._unwatch_signal()
         ports, self._open = self._open, []
         await gatherResults([maybeDeferred(port.stopListening) for _endpoint, port in ports])
+        self._resource.stop_waiting()
         await self._site.drain(self.settings.limits.stop_timeout)
         if self._access_log is not None:
             self._access_log.close()

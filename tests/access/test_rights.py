@@ -265,6 +265,7 @@ def test_anonymous_upload_does_not_mean_that_anyone_may_destroy():
             '[[rule]]\nprojects = "*"\nallow = "operate"\nto = "users"',
             "r: rule 1: 'operate' applies to the whole",
         ),
+        ('[[rule]]\nallow = ["follow", "read"]\nto = "users"', "r: rule 1: 'follow' applies to the whole"),
         ('[[rule]]\nallow = ["operate", "read"]\nto = "users"', "r: rule 1: 'operate' applies to the whole"),
     ],
 )

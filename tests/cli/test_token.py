@@ -55,6 +55,7 @@ def test_standard_error_says_how_to_use_it(told, state):
     ("permission", "named", "not_named"),
     [
         (("--operate",), ["/-/history"], ["twine", "uv publish", "index-url"]),
+        (("--follow",), ["/-/changes"], ["twine", "uv publish", "index-url", "/-/history"]),
         (("--read", "*"), ["index-url"], ["twine", "uv publish", "/-/history"]),
         (("--yank", "*"), [], ["twine", "uv publish", "index-url", "/-/history"]),
     ],
@@ -74,6 +75,7 @@ def test_the_token_works_with_what_was_asked_for(told, state):
         "--read",
         "*",
         "--operate",
+        "--follow",
         "--yank",
         "a",
         "--delete",
@@ -88,6 +90,7 @@ def test_the_token_works_with_what_was_asked_for(told, state):
         "create": ("acme-*", "other"),
         "read": ("*", "acme-*", "other"),
         "operate": ("*",),
+        "follow": ("*",),
         "yank": ("a",),
         "delete": ("b",),
     }

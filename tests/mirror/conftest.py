@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.kit.hostile_upstream import HostileUpstream
-from tests.kit.mounts import mounted
 from tests.kit.pulls import Pulls
 from twisted_index.testing import RunningIndex
 
@@ -31,6 +30,3 @@ def hostile() -> Iterator[HostileUpstream]:
     made = HostileUpstream()
     yield made
     made.close()
-
-
-__all__ = ["mounted"]

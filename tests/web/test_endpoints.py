@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit.rights import SECRET, GuardedIndex, as_user
 from tests.kit.uploads import CONTENT_TYPE, MemoryStore, upload_form
-from twisted_index.interfaces import Action
+from twisted_index.interfaces import WHOLE_INDEX, Action
 from twisted_index.testing import IndexInMemory, MemorySource
 from twisted_index.web.endpoints import ENDPOINTS, Subject
 from twisted_index.web.requests.routes import Endpoint, match_route
@@ -51,10 +51,11 @@ def test_a_url_of_the_table_names_its_endpoint(endpoint: Endpoint, url: str):
 def test_a_method_needs_the_right_of_the_table_and_no_other(
     tmp_path: Path, of: Subject, url: str, method: bytes, action: Action
 ):
-    """Alice has every right but this one, Bob has this one alone."""
+    """Alice has every right but this one, Bob has this one alone; who follows a project reads it too."""
+    bobs = {action, *({Action.READ} if action is Action.FOLLOW else ())}
     rights = "".join(
-        f'[[rule]]\nallow = ["{each.value}"]\nto = "{"bob" if each is action else "alice"}"\n'
-        + ("" if each is Action.OPERATE else 'projects = "*"\n')
+        f'[[rule]]\nallow = ["{each.value}"]\nto = "{"bob" if each in bobs else "alice"}"\n'
+        + ("" if each in WHOLE_INDEX else 'projects = "*"\n')
         for each in Action
     )
     store = MemoryStore() if of is Subject.UPLOAD else None

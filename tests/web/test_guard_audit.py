@@ -22,6 +22,7 @@ from tests.kit.uploads import CONTENT_TYPE, upload_form
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.events.audit_log import AuditLog
+from twisted_index.events.serials import Change, Serials
 from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import BuiltFile, SynchronousRunner, make_sdist, make_wheel
 from twisted_index.web.endpoints import ENDPOINTS
@@ -53,6 +54,15 @@ def put(file: BuiltFile, folder: Path) -> None:
     os.utime(file.write_to(folder), (MODIFIED, MODIFIED))
 
 
+class OneSerial(Serials):
+    """Gives all projects the same serial: that of the moment differs between the twins."""
+
+    def _give(self, project: str, imprint: str) -> Change:
+        change = self._changes[project] = Change(1, imprint)
+        self._last, self._listed = 1, None
+        return change
+
+
 class Twin(GuardedIndex):
     """One of the two: a folder with everything behind it."""
 
@@ -77,6 +87,7 @@ class Twin(GuardedIndex):
             reader=SynchronousRunner(),
             cache_thread=SynchronousRunner(),
             validator=StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
+            serials=OneSerial(),
         )
         history = AuditLog(None, SynchronousRunner())
         store = FolderStore(source, worker=SynchronousRunner(), audit_log=history, reactor=clock)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
 from tests.kit.rights import SHARED, GuardedIndex, as_user
-from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
+from twisted_index.testing import IndexInMemory, MemorySource, make_sdist, make_wheel
 
 
 @pytest.fixture
@@ -34,11 +34,24 @@ def test_the_legacy_documents_are_there_for_whoever_may_read(index: GuardedIndex
     reply = index.get(path)
     assert reply.headers["Content-Type"] == "application/json"
     (file,) = json.loads(reply.body)["urls"]
-    assert file["url"] == f"http://index.test/simple/shared-lib/{SHARED.filename}"
+    assert file["url"] == f"http://index.test/packages/shared-lib/{SHARED.filename}"
     assert file["digests"]["sha256"] == SHARED.sha256
     head = index.head(path)
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == reply.headers["Content-Length"]
+
+
+def test_a_link_leads_to_the_file_also_if_its_name_alone_could_be_of_another_project():
+    """bandersnatch takes no links but those below `/packages`."""
+    sdist = make_sdist("demo-1", "2.0", extension=".zip")
+    index = IndexInMemory(MemorySource(sdist, SHARED))
+    for project, made in (("demo-1", sdist), ("shared-lib", SHARED)):
+        (file,) = json.loads(index.get(f"/pypi/{project}/json").body)["urls"]
+        url = urlsplit(file["url"]).path
+        assert url.startswith("/packages/")
+        reply = index.get(url)
+        assert reply.status == 302
+        assert index.get(urljoin(url, reply.headers["Location"])).body == made.content
 
 
 @pytest.mark.parametrize(

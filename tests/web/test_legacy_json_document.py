@@ -15,7 +15,7 @@ from twisted_index.interfaces import FileBody
 from twisted_index.simple.model import Sidecar, Status
 from twisted_index.testing import MemorySource, make_sdist, make_wheel
 from twisted_index.testing.in_memory import SynchronousRunner
-from twisted_index.web.views.legacy_json_document import legacy_document
+from twisted_index.web.views.legacy_json_document import LegacyDocument, legacy_document
 
 WHEEL = make_wheel("demo", "1.0", requires=["attrs"])
 NEWER = make_sdist("demo", "2.0", requires_python=">=3.9")
@@ -26,7 +26,7 @@ def ask(source: Any, *about: Any, **more: Any) -> dict[str, Any] | None:
     Deferred.fromCoroutine(legacy_document(source, *about, **more)).addBoth(outcome.append)
     if isinstance(outcome[0], Failure):
         outcome[0].raiseException()
-    document: dict[str, Any] | None = None if outcome[0] is None else json.loads(outcome[0])
+    document: dict[str, Any] | None = None if outcome[0] is None else json.loads(outcome[0].body)
     return document
 
 
@@ -50,7 +50,7 @@ def test_a_release_is_found_in_any_spelling():
     assert document is not None
     assert document["info"]["version"] == "1.0"
     assert document["info"]["requires_dist"] == ["attrs"]
-    assert document["urls"][0]["url"] == f"https://index.test/simple/demo/{WHEEL.filename}"
+    assert document["urls"][0]["url"] == f"https://index.test/packages/demo/{WHEEL.filename}"
 
 
 def test_what_is_not_there_is_nothing():
@@ -113,12 +113,12 @@ def test_metadata_in_an_open_file_is_read_and_closed():
 def test_metadata_that_is_still_coming_is_waited_for_and_closed():
     source = Elsewhere(WHEEL)
     source.content = waiting = Waiting(WHEEL.metadata)
-    outcome: list[bytes | None] = []
+    outcome: list[LegacyDocument | None] = []
     Deferred.fromCoroutine(legacy_document(source, "demo")).addCallback(outcome.append)
     assert outcome == []
     waiting.arrived.callback(None)
     assert outcome[0] is not None
-    assert json.loads(outcome[0])["info"]["requires_dist"] == ["attrs"]
+    assert json.loads(outcome[0].body)["info"]["requires_dist"] == ["attrs"]
     assert waiting.closed
 
 

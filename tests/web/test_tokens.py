@@ -179,6 +179,7 @@ def test_a_page_of_another_site_makes_and_revokes_none(index: GuardedIndex):
         ({"yank": ["s?cret-lib"]}, "No rule allows alice to yank s?cret-lib,"),
         ({"delete": ["open-lib"]}, "No rule allows alice to delete open-lib,"),
         ({"operate": True}, "No rule allows alice to operate, so"),
+        ({"follow": True}, "No rule allows alice to follow, so"),
     ],
 )
 def test_a_token_is_not_made_wider_than_its_maker(index: GuardedIndex, wanted: dict[str, Any], sentence: str):
@@ -236,6 +237,7 @@ def test_a_token_shrinks_with_the_rights_of_its_maker_at_once(index: GuardedInde
         ({"name": "ci", "upload": ["a" * 101]}, 400, "upload: a pattern has at most 100 characters."),
         ({"name": "ci", "upload": [f"a{n}" for n in range(101)]}, 400, "A token has at most 100 patterns."),
         ({"name": "ci", "operate": 1}, 400, "operate must be true or false."),
+        ({"name": "ci", "follow": "*"}, 400, "follow must be true or false."),
         ({**OURS, "create": ["secret-*"]}, 400, "'create' is not a key here; use name, upload, read"),
         ({**OURS, "expires": 90}, 400, "expires must be a string"),
         ({**OURS, "expires": None}, 400, "expires must be a string"),

@@ -17,7 +17,7 @@ from zope.interface import Attribute, Interface
 from twisted_index.access.token_terms import parse_expires
 from twisted_index.access.tokens import limited
 from twisted_index.errors import BadRequest, ConfigurationError, Forbidden, Unavailable
-from twisted_index.interfaces import Action
+from twisted_index.interfaces import WHOLE_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,7 +115,7 @@ class OwnTokens:
         for action, patterns in wanted.permissions.items():
             for pattern in patterns:
                 if not rights.covers(user, action, pattern):
-                    what = "" if action is Action.OPERATE else f" {pattern}"
+                    what = "" if action in WHOLE_INDEX else f" {pattern}"
                     raise Forbidden(
                         f"No rule allows {user} to {action.value}{what}, so no token of {user} may.{why}"
                     )

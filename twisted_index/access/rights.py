@@ -22,13 +22,14 @@ The rights file is TOML with groups and rules::
     to = "@developers"
 
     [[rule]]                             # about the whole index, so without projects
-    allow = ["operate"]
+    allow = ["operate", "follow"]
     to = ["alice"]
 
 - `projects`: patterns, with `*` and `?`, normalized like names: `Acme_*` is `acme-*`.
 - `allow`: `read`; `upload`: new files of an existing project; `create`: a new project, by uploading to
   it (which needs `upload` too); `yank`: yank, unyank, set the project's status; `delete`; `operate`: see
-  the history, the problems, the wanted names and the metrics of the whole index.
+  the history, the problems, the wanted names and the metrics of the whole index; `follow`: see the changes
+  and the contents of all projects that the client may read, as mirrors need them.
 - `to`: names of users, `@group`, `users` for all authenticated users, `everyone`.
 
 A group has the members of `[groups]`, and the users whose trusted proxy states it. Where proxies state
@@ -56,7 +57,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.interfaces import Action, Identity
+from twisted_index.interfaces import WHOLE_INDEX, Action, Identity
 from twisted_index.simple.name_patterns import (
     ANY_PROJECT,
     matches_any,
@@ -260,11 +261,13 @@ def _rule(
 
 
 def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str) -> tuple[str, ...]:
-    """Parse the patterns of a rule: required, except for `operate`, which must have none."""
-    if Action.OPERATE in actions:
-        if len(actions) > 1 or "projects" in raw:
+    """Parse the patterns of a rule: required, except for `operate` and `follow`, which must have none."""
+    whole = sorted(action.value for action in actions & WHOLE_INDEX)
+    if whole:
+        if actions - WHOLE_INDEX or "projects" in raw:
             raise ConfigurationError(
-                f"{place}: 'operate' applies to the whole index; give it a rule of its own, without projects."
+                f"{place}: {whole[0]!r} applies to the whole index;"
+                " give it a rule of its own, without projects."
             )
         return (ANY_PROJECT,)
     if "projects" not in raw:

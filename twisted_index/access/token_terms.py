@@ -22,6 +22,11 @@ _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)?)?", re.A
 )
 _NEVER = "never"
+#: What a token may do that is about no single project.
+_WHOLE = {
+    Action.OPERATE: "see history, problems, wanted names and metrics",
+    Action.FOLLOW: "see changes",
+}
 #: What the calendar of Python ends with.
 _LAST = datetime.max.replace(microsecond=0, tzinfo=UTC)
 
@@ -109,9 +114,7 @@ def format_moment(moment: datetime | None) -> str:
 def format_permissions(permissions: TokenPermissions) -> str:
     """Format the permissions of a token as one line."""
     parts = [
-        "see history, problems, wanted names and metrics"
-        if action is Action.OPERATE
-        else f"{action.value} {' '.join(patterns)}"
+        _WHOLE.get(action) or f"{action.value} {' '.join(patterns)}"
         for action, patterns in permissions.items()
     ]
     return ", ".join(parts)

@@ -30,6 +30,8 @@ _HINTS = {
   pip     index-url = http://__token__:<token>@HOST/simple/""",
     Action.OPERATE: """
   curl    curl -u __token__:<token> URL/-/history URL/-/problems URL/-/metrics""",
+    Action.FOLLOW: """
+  curl    curl -u __token__:<token> URL/-/changes""",
 }
 
 
@@ -82,7 +84,10 @@ class _Create(_StateOptions):
         "PATTERN is a project name, optionally with * and ?; '*' matches all projects. Repeat an option for"
         " more. The token is printed once, and used as the password of the user __token__."
     )
-    optFlags = [["operate", None, "See the history, the problems, what is wanted, the metrics."]]  # noqa: RUF012
+    optFlags = [  # noqa: RUF012
+        ["operate", None, "See the history, the problems, what is wanted, the metrics."],
+        ["follow", None, "See the changes of the projects that it may read, as mirrors need them."],
+    ]
     optParameters = [  # noqa: RUF012
         ["expires", None, None, "When it ends: 90d, 12w, 2027-01-31, a time, or never. [default: never]"],
     ]
@@ -116,8 +121,9 @@ class _Create(_StateOptions):
     def permissions(self) -> TokenPermissions:
         """Return the permissions of the new token."""
         found = {action: tuple(dict.fromkeys(patterns)) for action, patterns in self._patterns.items()}
-        if self["operate"]:
-            found[Action.OPERATE] = (ANY_PROJECT,)
+        for action in (Action.OPERATE, Action.FOLLOW):
+            if self[action.value]:
+                found[action] = (ANY_PROJECT,)
         if not found:
             raise ConfigurationError("Give at least one permission, such as --upload 'acme-*'.")
         return found

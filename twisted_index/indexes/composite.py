@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
-from twisted_index.interfaces import ILifecycle, IProblemSource, ProblemReport, Snapshot
+from twisted_index.interfaces import IChangeSource, ILifecycle, IProblemSource, ProblemReport, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = Logger()
+
+
+class ChangePart(NamedTuple):
+    """
+    A source whose changes count, and for which projects.
+
+    Attributes:
+        source: The source.
+        owns: Whether it answers for a normalized name.
+    """
+
+    source: IChangeSource
+    owns: Callable[[str], bool]
 
 
 @implementer(ILifecycle, IProblemSource)
@@ -66,9 +79,21 @@ class CompositeSource:
         sources = (IProblemSource(source, None) for source in _innermost(self.members))
         return sum(source.known_problems() for source in sources if source is not None)
 
+    def change_parts(self) -> list[ChangePart]:
+        """Return the sources whose changes are those of this source: none, for what others answer."""
+        return []
+
     def held_back(self) -> Iterable[Problem]:
         """Return problems for the files that this source itself hides for now."""
         return ()
+
+
+def change_parts(source: ISource) -> list[ChangePart]:
+    """Return the sources whose changes are those of a source."""
+    if isinstance(source, CompositeSource):
+        return source.change_parts()
+    counted = IChangeSource(source, None)
+    return [] if counted is None else [ChangePart(counted, lambda _name: True)]
 
 
 async def snapshot_of(pending: MaybeAwaitable[Snapshot[T]]) -> Snapshot[T]:

@@ -24,7 +24,14 @@ from twisted_index.errors import (
     Unavailable,
     UnreadableFolder,
 )
-from twisted_index.indexes.composite import CompositeSource, close_body, only_while, snapshot_of
+from twisted_index.indexes.composite import (
+    ChangePart,
+    CompositeSource,
+    change_parts,
+    close_body,
+    only_while,
+    snapshot_of,
+)
 from twisted_index.indexes.joined_page import JoinedPage, add_copies, file_of, merge_pages, offers
 from twisted_index.interfaces import FileBody, ISource, Snapshot
 from twisted_index.simple.name_patterns import name_matcher
@@ -102,6 +109,10 @@ class NameOwnershipSource(CompositeSource):
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """Return the folder's project list."""
         return self._folder.project_list()
+
+    def change_parts(self) -> list[ChangePart]:
+        """Return those of the folder: what an upstream answers has no serials."""
+        return change_parts(self._folder)
 
     # -- Pages
 
@@ -208,6 +219,7 @@ class NameOwnershipSource(CompositeSource):
             is_current=_all_current(own.is_current, upstream_snapshot.is_current),
             cache_status=upstream_snapshot.cache_status,
             absence=upstream_snapshot.absence,
+            serial=folder_snapshot.serial,
         )
         return _Answer(snapshot, folder_snapshot, joined)
 

@@ -10,15 +10,15 @@ from zope.interface import implementer
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
-from twisted_index.indexes.composite import CompositeSource
+from twisted_index.indexes.composite import ChangePart, CompositeSource, change_parts
 from twisted_index.interfaces import ISource, Snapshot
 from twisted_index.simple.model import ProjectList
 from twisted_index.simple.name_patterns import name_matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from twisted_index.interfaces import FileBody, MaybeAwaitable
+    from twisted_index.interfaces import FileBody, IChangeSource, MaybeAwaitable
     from twisted_index.simple.model import ProjectPage, Sidecar
 
 
@@ -59,7 +59,7 @@ class RoutedSource(CompositeSource):
         Raises:
             Unavailable: No source is available.
         """
-        sources = {id(source): source for source in (self._otherwise, *self._rule_sources())}.values()
+        sources = self._sources()
         listed: list[tuple[ISource, Snapshot[ProjectList]]] = []
         errors: list[Unavailable] = []
         for source in sources:
@@ -93,8 +93,25 @@ class RoutedSource(CompositeSource):
             return None
         return source.open_file(project, filename, sidecar)
 
+    def change_parts(self) -> list[ChangePart]:
+        """Return those of each source for the names that are routed to it."""
+        found: dict[int, tuple[IChangeSource, list[Callable[[str], bool]]]] = {}
+        for source in self._sources():
+            for part in change_parts(source):
+                found.setdefault(id(part.source), (part.source, []))[1].append(
+                    self._routed(source, part.owns)
+                )
+        return [ChangePart(source, _any_of(owners)) for source, owners in found.values()]
+
+    def _routed(self, source: ISource, owns: Callable[[str], bool]) -> Callable[[str], bool]:
+        return lambda name: self._source_of(name) is source and owns(name)
+
     def _source_of(self, project: str) -> ISource | None:
         return next((source for matches, source in self._rules if matches(project)), self._otherwise)
+
+    def _sources(self) -> Collection[ISource]:
+        """Return all sources, each once."""
+        return {id(source): source for source in (self._otherwise, *self._rule_sources())}.values()
 
     def _rule_sources(self) -> list[ISource]:
         return [source for _matches, source in self._rules if source is not None]
@@ -107,6 +124,10 @@ class RoutedSource(CompositeSource):
             if self._source_of(name) is source
         }
         return ProjectList(names=tuple(sorted(names)), complete=complete)
+
+
+def _any_of(owners: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
+    return lambda name: any(owns(name) for owns in owners)
 
 
 def _always() -> bool:

@@ -123,7 +123,6 @@ class Puller:
         Marks that hide files are written first; then files come; then marks are removed.
         """
         project = selection.project
-        await self._worker.run(_nothing)
         if self.stopped:
             return ProjectResult(project=project, refused=self.stopped)
         try:
@@ -177,8 +176,6 @@ class Puller:
         self._progress.failed(name, failure.reason)
 
     async def _transfer(self, work: _Work, remote: RemoteFile) -> str:
-        # The next one begins within the end of the one before; thousands that end at once are too deep.
-        await self._worker.run(_nothing)
         if self.stopped:
             return self.stopped
         transfer = Transfer(
@@ -280,10 +277,13 @@ class _Work:
         )
 
 
-async def _all(work: Iterable[Coroutine[Deferred[Any], Any, T]]) -> Sequence[T]:
+async def _all(work: Iterable[Deferred[T] | Coroutine[Deferred[Any], Any, T]]) -> Sequence[T]:
     """Run coroutines at once, and wait for all of them; the first error ends the wait."""
     try:
-        return await gatherResults([Deferred.fromCoroutine(one) for one in work], consumeErrors=True)
+        return await gatherResults(
+            [one if isinstance(one, Deferred) else Deferred.fromCoroutine(one) for one in work],
+            consumeErrors=True,
+        )
     except FirstError as error:
         error.subFailure.raiseException()
 
@@ -292,15 +292,5 @@ async def at_once(
     number: int, work: Callable[[K], Coroutine[Deferred[Any], Any, T]], items: Iterable[K]
 ) -> Sequence[T]:
     """Do some work for each item, for so many of them at once; results are in the order of the items."""
-    waiting, results = enumerate(items), dict[int, T]()
-
-    async def work_on() -> None:
-        for at, item in waiting:
-            results[at] = await work(item)
-
-    await _all(work_on() for _ in range(number))
-    return [results[at] for at in sorted(results)]
-
-
-def _nothing() -> None:
-    """Do nothing, in a thread: the reactor has its turn meanwhile."""
+    slots = DeferredSemaphore(number)
+    return await _all(slots.run(lambda one: Deferred.fromCoroutine(work(one)), item) for item in items)

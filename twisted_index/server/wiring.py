@@ -6,6 +6,7 @@ Out of scope: start and stop (see `service`), which source owns a name (see `ind
 
 from __future__ import annotations
 
+import os
 import secrets
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from twisted_index.errors import SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.refusals import Refusals
+from twisted_index.events.serials import Serials
 from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.interfaces import AuditAction, AuditEvent
@@ -116,6 +118,7 @@ class _Builder:
         self._throttle = LoginThrottle(reactor)
         self._audit_log: AuditLog | None = None
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
+        self._serials = Serials(_serials_path(settings.state))
 
     def build_read_only(self, source: ISource, folder: FolderSource | None = None) -> Components:
         # What was done here at other times, and what is done at the console, is shown by any server.
@@ -241,6 +244,7 @@ class _Builder:
             rescan=settings.rescan,
             response_timeout=settings.limits.response_timeout,
             observer=None if self._observer is None else Observers(self._observer),
+            serials=self._serials,
         )
 
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
@@ -324,3 +328,7 @@ def _own_folders(settings: Settings) -> list[str]:
     """Return the folders whose file systems the server writes to or reads from."""
     cache = cache_folder(settings) if settings.upstreams.all_upstreams else None
     return [path for path in (*settings.paths, settings.state, cache) if path is not None]
+
+
+def _serials_path(state: str | None) -> str | None:
+    return None if state is None else os.path.join(state, "keep", "serials")

@@ -37,13 +37,19 @@ _VERSION_WITHOUT_SIZES = "1.0"
 
 
 def write_json_list(project_list: ProjectList) -> bytes:
-    """Write the list of projects."""
+    """Write the list of projects, with their serials as PyPI has them if they are known."""
     return _encode(
         {
-            "meta": {"api-version": API_VERSION},
-            "projects": [{"name": name} for name in project_list.names],
+            "meta": {**_serial(project_list.last_serial), "api-version": API_VERSION},
+            "projects": [
+                {**_serial(project_list.serials.get(name)), "name": name} for name in project_list.names
+            ],
         }
     )
+
+
+def _serial(serial: int | None) -> dict[str, int]:
+    return {} if serial is None else {"_last-serial": serial}
 
 
 def write_json_page(

@@ -115,7 +115,11 @@ class ProjectList:
     Attributes:
         names: Normalized, ascending, each once.
         complete: False while an unreadable folder may contain further, unknown names.
+        serials: The last serials of projects by name; empty unless they were asked for.
+        last_serial: The highest of all, also of projects that are gone; None unless it was asked for.
     """
 
     names: tuple[str, ...] = ()
     complete: bool = True
+    serials: Mapping[str, int] = field(default_factory=dict)
+    last_serial: int | None = None

@@ -24,6 +24,8 @@ from twisted_index.errors import (
 )
 from twisted_index.events.origin import remember_origin
 from twisted_index.http_semantics.via import remember_via
+from twisted_index.indexes.change_feed import ChangeFeed
+from twisted_index.indexes.composite import change_parts
 from twisted_index.interfaces import ANONYMOUS, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.requests import cors as cross_origin
@@ -47,6 +49,7 @@ from twisted_index.web.responses.xml_rpc import is_xml_rpc, xml_rpc_fault
 from twisted_index.web.uploads.responses import rejected
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
+from twisted_index.web.views.changes import ChangesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
@@ -149,6 +152,7 @@ class Dispatcher:
         self._read_only = env.store is None
         guard = self._authorizer = Authorizer(access, env.client_info)
         self._recorder = RefusalRecorder(env.refusals, env.client_info)
+        feed = self._feed = _feed_of(source, env)
         simple_api = SimpleApiViews(
             source,
             authorizer=guard,
@@ -160,6 +164,7 @@ class Dispatcher:
             page_cache=env.page_cache,
             wanted=env.counters.wanted,
             accepts_uploads=not self._read_only and upload_settings.upload,
+            feed=feed,
         )
         self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files, guard)
         self.uploads = UploadView(
@@ -190,8 +195,14 @@ class Dispatcher:
         manage = () if env.store is None else (ManageViews(env.store, guard),)
         owners = ITokenOwners(access, None)
         tokens = TokenViews(None if owners is None else owners.own_tokens, env.audit_log, guard)
-        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens)
+        changes = ChangesViews(feed, guard, env.worker)
+        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens, changes)
         self._views = bind_views(*views, *manage)
+
+    def stop_waiting(self) -> None:
+        """Respond to the clients that wait for changes."""
+        if self._feed is not None:
+            self._feed.stop()
 
     def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
         """See `IndexResource`."""
@@ -317,6 +328,9 @@ class Dispatcher:
             private = not guard.is_open
             if private:
                 identity = await guard.require(request, action)
+        elif subject is Subject.INDEX:
+            private = True
+            identity = await guard.require(request, action)
         elif subject is Subject.CLIENT:
             private = not guard.is_open
             identity = await guard.authenticate(request) if private else ANONYMOUS
@@ -337,6 +351,12 @@ class Dispatcher:
             identity = await guard.require(request, action, route.project)
             private = identity.is_authenticated
         return RequestContext(request=request, route=route, identity=identity, private=private)
+
+
+def _feed_of(source: ISource, environment: Environment) -> ChangeFeed | None:
+    """Return the changes of a source; None if it counts none."""
+    parts = change_parts(source)
+    return ChangeFeed(parts, environment.worker) if parts else None
 
 
 def _files_of(access: IAccessControl | None) -> Sequence[ReloadedFile]:

@@ -15,6 +15,7 @@ from twisted_index.interfaces import Action
 from twisted_index.web.requests.routes import Endpoint
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
+from twisted_index.web.views.changes import ChangesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
@@ -44,6 +45,8 @@ class Subject(enum.Enum):
     PROJECTS = enum.auto()
     #: The server as a whole. Open where everyone may read everything and there are no users.
     SERVER = enum.auto()
+    #: The index as a whole, also where everyone may read everything: no visitor has its rights by default.
+    INDEX = enum.auto()
     #: What the client may see of the server: the view leaves out the rest.
     CLIENT = enum.auto()
     #: The client itself: a user who has logged in, and no token. The view checks what else is needed.
@@ -86,7 +89,7 @@ def _post(view: EndpointView, action: Action) -> Methods:
 
 _FILE = {**_get(SimpleApiViews.file), b"DELETE": (Action.DELETE, ManageViews.delete)}
 _FILES = ("/simple/NAME/FILE", "/simple/NAME/FILE.metadata", "/NAME/FILE")
-_REDIRECTS = ("/simple", "/simple/NAME", "/project/NAME/", "/pypi/NAME", "/-", "/-/health/")
+_REDIRECTS = ("/simple", "/simple/NAME", "/project/NAME/", "/pypi/NAME", "/-", "/-/health/", "/-/tree/")
 
 #: Every endpoint. A POST to an upload path is for UPLOAD, whatever GET finds there (`routes.is_upload_path`).
 ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
@@ -130,6 +133,9 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
         ("/-/wanted",), Subject.SERVER, _get(OperationsViews.wanted, Action.OPERATE)
     ),
     Endpoint.OPERATIONS: EndpointRule(("/-/",), Subject.CLIENT, _get(OperationsViews.operations)),
+    # For mirrors.
+    Endpoint.CHANGES: EndpointRule(("/-/changes",), Subject.INDEX, _get(ChangesViews.changes, Action.FOLLOW)),
+    Endpoint.TREE: EndpointRule(("/-/tree/NAME",), Subject.INDEX, _get(ChangesViews.tree, Action.FOLLOW)),
     # Tokens that users make for themselves: no wider than their makers.
     Endpoint.TOKENS: EndpointRule(
         ("/-/tokens",),

@@ -130,7 +130,7 @@ class IndexResource(Resource):
             on_rejected=on_rejected,
             instance=instance.encode("ascii") if instance is not None else None,
         )
-        self.serve(source, access, upload_settings or UploadSettings())
+        self._dispatcher = Dispatcher(self._environment, source, access, upload_settings or UploadSettings())
 
     def serve(self, source: ISource, access: IAccessControl | None, upload_settings: UploadSettings) -> None:
         """
@@ -141,7 +141,16 @@ class IndexResource(Resource):
             access: Who may do what.
             upload_settings: What may be uploaded.
         """
-        self._dispatcher = Dispatcher(self._environment, source, access, upload_settings)
+        previous, self._dispatcher = (
+            self._dispatcher,
+            Dispatcher(self._environment, source, access, upload_settings),
+        )
+        # Clients that wait ask again, and get what holds now.
+        previous.stop_waiting()
+
+    def stop_waiting(self) -> None:
+        """Respond to the clients that wait for changes, so that they do not hold up a stop."""
+        self._dispatcher.stop_waiting()
 
     def start(self) -> None:
         """Start the source, once; without a service the first request does it."""

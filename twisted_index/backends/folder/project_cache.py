@@ -148,6 +148,8 @@ class ProjectState:
             project.
         listed_files: The listed files, by file name.
         settled: False while a file is so young that it has to be inspected again.
+        serial: Given for what was scanned.
+        last_serial: That of the previous page.
     """
 
     scan: ProjectScan
@@ -160,6 +162,8 @@ class ProjectState:
     snapshot: Snapshot[ProjectPage | None] | None = None
     listed_files: dict[str, ListedFile] = field(default_factory=dict)
     settled: bool = False
+    serial: int | None = None
+    last_serial: int | None = None
 
     def files_are_current(self) -> bool:
         """Return whether every file is unchanged: one `stat` each, so call it in a thread for many files."""

@@ -9,6 +9,8 @@ the page (`page_builder`). Nothing is scanned without a request; `files.stamps` 
 from __future__ import annotations
 
 import os
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint
 from twisted_index.backends.folder.inspection_cache import (
     CachedInspection,
     FileFacts,
@@ -38,26 +41,37 @@ from twisted_index.backends.folder.project_list import ProjectListBuilder
 from twisted_index.backends.folder.project_scan import scan_project
 from twisted_index.backends.folder.root_scan import entries_of
 from twisted_index.backends.folder.root_set import RootSet
+from twisted_index.backends.folder.tree import read_tree
 from twisted_index.backends.folder.verification import BackgroundVerification
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import Unavailable, UnreadableFolder
 from twisted_index.events.observers import diff_pages
+from twisted_index.events.serials import REMOVED, Serials
 from twisted_index.files.filesystems import has_coarse_folders, is_remote
 from twisted_index.files.stamps import RACY_SECONDS, StatValidator
-from twisted_index.interfaces import ILifecycle, IProblemSource, ISource, ProblemReport, Snapshot
+from twisted_index.interfaces import (
+    IChangeSource,
+    ILifecycle,
+    IProblemSource,
+    ISource,
+    ProblemReport,
+    Snapshot,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence, Set
 
     from prometheus_client import Metric
 
     from twisted_index.backends.folder.inspection_cache import StatKey
     from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.backends.folder.root_scan import ProjectEntries
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import FileBody, IIndexObserver, MaybeAwaitable, Problem
+    from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
 
 T = TypeVar("T")
@@ -70,7 +84,7 @@ _MAX_FILES_WITHOUT_THREAD = 64
 _ATTEMPTS = 3
 
 
-@implementer(ISource, IProblemSource, ILifecycle)
+@implementer(ISource, IProblemSource, IChangeSource, ILifecycle)
 class FolderSource:
     """
     A source that reads folders.
@@ -86,6 +100,7 @@ class FolderSource:
         response_timeout: Seconds that a request waits for files to be read.
         validator: Replaces the clock and `stat` in tests.
         observer: Provides `IIndexObserver`; None without one.
+        serials: Those of the projects; by default its own, in memory.
     """
 
     def __init__(
@@ -99,6 +114,7 @@ class FolderSource:
         response_timeout: float = 10.0,
         validator: StatValidator | None = None,
         observer: IIndexObserver | None = None,
+        serials: Serials | None = None,
     ) -> None:
         if reactor is None:
             from twisted.internet import reactor
@@ -107,7 +123,7 @@ class FolderSource:
         self._reader: IThreadRunner = reader or ThreadPool(reactor, name="index-reader")
         self._cache_thread: IThreadRunner = cache_thread or ThreadPool(reactor, threads=1, name="index-cache")
         self._cache = cache or InspectionCache()
-        self._rescan = rescan
+        self.clock, self.rescan = reactor, rescan
         self._response_timeout = response_timeout
         # One for all roots: a root with coarse times is rare, and then all are read each time.
         self._validator = validator or StatValidator(
@@ -130,6 +146,8 @@ class FolderSource:
         self._verification = BackgroundVerification(reactor, self._verify)
         self._states = project_cache()
         self._observer = observer
+        self.serials = serials or Serials()
+        self._sweep = Sweep(self.serials, self._validator)
 
     def start(self) -> None:
         """Log which roots are on network file systems. Nothing is read before a request."""
@@ -239,6 +257,58 @@ class FolderSource:
         text = "Files known to be left out; see /-/problems for the reasons."
         yield GaugeMetricFamily("twisted_index_problems", text, self._problem_scan.known_count)
 
+    # -- IChangeSource
+
+    async def sweep(self, owns: Callable[[str], bool]) -> Set[str]:
+        """See `IChangeSource`."""
+        await self._roots.refresh()
+        lost = self._roots.lost_projects()
+        swept = await self._reader.run(
+            self._sweep.run, self._roots.readings, lambda name: name not in lost and owns(name)
+        )
+        for project in swept.changed:
+            self._drop_outdated(project)
+        return swept.present | {name for name in lost if owns(name)}
+
+    async def tree(self, project: str) -> tuple[ManifestLine, ...]:
+        """See `IChangeSource`."""
+        await self._load(project)
+        state = self._states.get(project)
+        if state is None:
+            return ()
+        try:
+            return await self._reader.run(read_tree, state)
+        except OSError as error:
+            raise Unavailable("The names of deleted files cannot be read right now.") from error
+
+    async def note_change(self, project: str) -> None:
+        """Give a project that this server has just changed its serial."""
+        await self._roots.refresh()
+        await self._note(project, entries_of(project, self._roots.readings))
+
+    async def _note(self, project: str, parts: Sequence[tuple[bytes, ProjectEntries]]) -> None:
+        """Note what a project is like; one that never was is none."""
+        if parts:
+            # What cannot be read is noted when it can be.
+            with suppress(OSError):
+                await self._reader.run(lambda: self.serials.note(project, imprint(parts)))
+        elif self.serials.serial_of(project) is not None:
+            await self._reader.run(self.serials.note, project, REMOVED)
+        self.serials.announce()
+
+    def _scan(
+        self, project: str, parts: Sequence[tuple[bytes, ProjectEntries]], before: ProjectScan | None
+    ) -> tuple[ProjectScan, int]:
+        """Scan a project and give it its serial; called in a thread."""
+        scan, taken = stable_imprint(parts, lambda: scan_project(project, parts, self._validator, before))
+        return scan, self.serials.note(project, taken)
+
+    def _drop_outdated(self, project: str) -> None:
+        """Let a page be built anew whose project has another serial by now."""
+        state = self._states.get(project)
+        if state is not None and state.serial != self.serials.serial_of(project):
+            state.validity.invalidate()
+
     # -- Validity
 
     def _absence(self, project: str) -> Snapshot[ProjectPage | None]:
@@ -308,13 +378,14 @@ class FolderSource:
         self._roots.new_projects.discard(project)
         if not parts:
             self._remove_project(project, before)
+            await self._note(project, parts)
             return None
         if before is not None and await self._files_are_current(before):
             before.validity.checked_at = started_at
             return before
         try:
-            scan = await self._reader.run(
-                scan_project, project, parts, self._validator, None if before is None else before.scan
+            scan, serial = await self._reader.run(
+                self._scan, project, parts, None if before is None else before.scan
             )
         except UnreadableFolder as error:
             self._problem_scan.set_unreadable(project, error)
@@ -326,9 +397,10 @@ class FolderSource:
             self._validator,
             scan.folders,
             checked_at=started_at,
-            lifetime=self._rescan,
+            lifetime=self.rescan,
         )
-        state = ProjectState(scan, {}, validity, has_baseline=is_new_project)
+        state = ProjectState(scan, {}, validity, has_baseline=is_new_project, serial=serial)
+        self.serials.announce()
         if before is not None:
             self._carry_over(before, state)
         self._states.put(project, state)
@@ -359,7 +431,9 @@ class FolderSource:
     def _carry_over(self, before: ProjectState, state: ProjectState) -> None:
         """Copy what is still valid from the last state."""
         state.known_files = before.known_files
-        state.previous = before.previous if before.snapshot is None else before.snapshot.value
+        complete = before.snapshot is not None
+        state.previous = before.snapshot.value if before.snapshot is not None else before.previous
+        state.last_serial = before.serial if complete else before.last_serial
         state.has_baseline = before.has_baseline or before.snapshot is not None
         state.problems = before.problems
         paths = {entry.path for entry in state.scan.entries}
@@ -384,7 +458,7 @@ class FolderSource:
             # No folder stamp changes when a file becomes whole, or a disk recovers.
             state.validity.lifetime = 0
         elif not state.settled:
-            state.validity.lifetime = min(self._rescan, RACY_SECONDS)
+            state.validity.lifetime = min(self.rescan, RACY_SECONDS)
         value = state.previous if state.previous == page else page
         problems = problems_of(scan, state.listed_files, known_files)
         # A file that is still being copied is not reported: it may be whole at the next inspection.
@@ -392,7 +466,13 @@ class FolderSource:
         if state.has_baseline:
             self._notify_observer(project, state, page, reported)
         state.problems = reported
-        state.snapshot = Snapshot(value=value, is_current=state.validity)
+        if value is not state.previous and state.serial == state.last_serial:
+            # A file was found to be whole, or damaged, without a change of its own.
+            state.serial = self.serials.note_unseen(project)
+            self._reader.run(self.serials.flush).addErrback(lambda gone: gone.trap(CancelledError))
+        serial = None if value is None else state.serial
+        state.snapshot = Snapshot(value=value, is_current=state.validity, serial=serial)
+        self._drop_outdated(project)
         self._problem_scan.set_problems(project, problems)
         if not all(listed_file.facts.verified for listed_file in state.listed_files.values()):
             self._verification.request(project)

@@ -276,7 +276,16 @@ class FolderStore:
             result = await self._retry_while_locked(change)
             for event in result.events:
                 await self._record(event)
+            if result.events:
+                await self._note_change(project)
         return result
+
+    async def _note_change(self, project: str) -> None:
+        """Let clients that wait for changes learn of one; it is made, whether it can be noted or not."""
+        try:
+            await self._source.note_change(project)
+        except SimpleIndexError as error:
+            _log.warn("A change of {project} was not noted: {error}", project=project, error=error.message)
 
     async def _record(self, event: AuditEvent) -> None:
         await result_of(self._audit_log.record, stamp_origin(event))

@@ -7,11 +7,12 @@ there or are to come, and nothing of it is kept in memory. The lines are those o
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.manifest_file import Appending, open_manifest, read_blocks
-from twisted_index.simple.manifest import find_names
+from twisted_index.simple.manifest import InvalidLine, find_names, parse_line
 from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
@@ -77,6 +78,19 @@ def has_equivalent(path: bytes, distribution: Distribution) -> bool:
         if number in block and (likely := set(similar.findall(block)))
         for name in likely.intersection(find_names(block))
     )
+
+
+def tombstones_in(path: bytes) -> Iterator[ManifestLine]:
+    """
+    Read all lines that are tombstones.
+
+    Raises:
+        OSError: See `open_tombstones`.
+    """
+    for block in _blocks(path):
+        for line in block.splitlines():
+            with contextlib.suppress(InvalidLine):
+                yield parse_line(line)
 
 
 def unknown_lines(path: bytes) -> tuple[int, int]:

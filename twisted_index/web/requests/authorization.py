@@ -30,6 +30,7 @@ _VERBS = {
     Action.DELETE: ("delete files of", "Deleting files of"),
     Action.YANK: ("yank files of", "Yanking files of"),
     Action.OPERATE: ("operate", "Operating"),
+    Action.FOLLOW: ("follow", "Following"),
 }
 
 

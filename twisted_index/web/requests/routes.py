@@ -40,6 +40,8 @@ class Endpoint(enum.Enum):
     METRICS = enum.auto()
     WANTED = enum.auto()
     OPERATIONS = enum.auto()
+    CHANGES = enum.auto()
+    TREE = enum.auto()
     TOKENS = enum.auto()
     TOKEN = enum.auto()
     REDIRECT = enum.auto()
@@ -89,6 +91,7 @@ _KINDS: Mapping[Endpoint, Kind] = {
 
 #: Below "-", which is no valid project name.
 _RESERVED = {
+    "changes": Endpoint.CHANGES,
     "health": Endpoint.HEALTH,
     "history": Endpoint.AUDIT_LOG,
     "metrics": Endpoint.METRICS,
@@ -243,15 +246,18 @@ def _packages(rest: list[str]) -> Route:
         case [""]:
             return Route(Endpoint.ALL_FILES)
         case [*folders, filename]:
-            # Links in lock files made with other servers: pypiserver's name folders, PyPI's digests.
-            return _find_file(filename, "../" * (len(folders) + 1))
+            # In `/pypi/NAME/json` below the project's name; in lock files made with other servers below
+            # pypiserver's name folders, or PyPI's digests.
+            project = normalize(folders[-1]) if folders and is_valid_name(folders[-1]) else ""
+            return _find_file(filename, project, "../" * (len(folders) + 1))
     return NO_ROUTE
 
 
-def _find_file(name: str, up: str) -> Route:
+def _find_file(name: str, project: str, up: str) -> Route:
+    """Match a file; the project, if it is known, says where its name ends in that of the file."""
     file = _file("", name)
     try:
-        project = parse_filename(file.filename).project
+        project = parse_filename(file.filename, project).project
     except InvalidFilename:
         return NO_ROUTE
     return Route(Endpoint.FIND_FILE, project, file.filename, file.sidecar, location=f"{up}simple/{project}/")
@@ -298,6 +304,12 @@ def _operations(rest: list[str]) -> Route:
             return Route(_RESERVED[name])
         case [name, ""] if name in _RESERVED:
             return Route(Endpoint.REDIRECT, location=f"../{name}")
+        case ["tree"]:
+            return Route(Endpoint.REDIRECT, location="changes", permanent=False)
+        case ["tree", ""]:
+            return Route(Endpoint.REDIRECT, location="../changes", permanent=False)
+        case ["tree", project] if is_valid_name(project):
+            return _at_normalized_name(project, Route(Endpoint.TREE, normalize(project)), "{}")
         case ["tokens", token]:
             return Route(Endpoint.TOKEN, token=token)
     return NO_ROUTE

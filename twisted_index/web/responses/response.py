@@ -30,8 +30,12 @@ NO_SCRIPTS: Headers = (
     ),
 )
 
-#: Fields that a 304 repeats (RFC 9110 section 15.4.5); the others describe the body, which is not sent.
-HEADERS_OF_304 = frozenset({b"Cache-Control", b"Vary", b"Content-Location", b"Expires"})
+#: PyPI's field with the serial of a project, or the highest one; spelled as Twisted writes it.
+SERIAL_FIELD = b"X-Pypi-Last-Serial"
+
+#: Fields that a 304 repeats (RFC 9110 section 15.4.5), and the serial, which may be higher though the page is
+#: the same; the others describe the body, which is not sent.
+HEADERS_OF_304 = frozenset({b"Cache-Control", b"Vary", b"Content-Location", b"Expires", SERIAL_FIELD})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,13 @@ class Response:
     etag: bytes | None = None
     modified: float | None = None
     reason: bytes | None = None
+
+
+def with_serial(response: Response, serial: int | None) -> Response:
+    """Add a serial to a response; not to its body, since equal folders have equal pages."""
+    if serial is None:
+        return response
+    return replace(response, headers=(*response.headers, (SERIAL_FIELD, b"%d" % serial)))
 
 
 def keep_private(response: Response) -> Response:

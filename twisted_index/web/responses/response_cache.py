@@ -118,6 +118,11 @@ def strong_etag(body: bytes, label: bytes = b"") -> bytes:
     return b'"%s"' % hashlib.blake2b(body, digest_size=16, person=label[-16:]).hexdigest().encode("ascii")
 
 
+def list_key(content_format: Format, index: str = "") -> str:
+    """Return the cache key of the project list: in JSON it has serials, which change more often."""
+    return f"{page_key('', index)}+json" if content_format is Format.JSON else page_key("", index)
+
+
 def page_key(project: str, index: str = "") -> str:
     """
     Return the cache key of responses about a project.
@@ -125,7 +130,7 @@ def page_key(project: str, index: str = "") -> str:
     It is a string, whose hash Python caches: a tuple would be hashed anew at each request.
 
     Args:
-        project: A normalized name; empty for the project list.
+        project: A normalized name; empty for the project list, but see `list_key`.
         index: The name of the index; empty for the only one. Project names contain no `+` and no `/`.
     """
     return f"+{index}/{project}" if index else project
@@ -154,14 +159,20 @@ class _Entry:
         page: A weak reference: a page takes more memory than its bytes, and is only needed to compare
             its identity with that of a later one. Returns None for an absent page.
         is_current: See `Snapshot`.
+        serial: See `Snapshot`; the responses have it too.
         askers: The installers that asked for it.
         forms: The cached responses, by representation.
     """
 
     page: Callable[[], object]
     is_current: Callable[[], bool]
+    serial: int | None
     askers: Askers
     forms: dict[Hashable, CachedResponse] = field(default_factory=dict)
+
+    def is_of(self, snapshot: Snapshot[Any]) -> bool:
+        """Return whether these are responses about this very page, and its serial."""
+        return self.page() is snapshot.value and self.serial == snapshot.serial
 
 
 class ResponseCache:
@@ -191,7 +202,7 @@ class ResponseCache:
     def revalidate(self, key: str, snapshot: Snapshot[Any], form: Hashable) -> Response | None:
         """Return a response rendered from this very page, and adopt the validity of its new snapshot."""
         entry = self._entries.peek(key)
-        if entry is None or entry.page() is not snapshot.value:
+        if entry is None or not entry.is_of(snapshot):
             return None
         entry.is_current = snapshot.is_current
         cached = entry.forms.get(form)
@@ -216,9 +227,9 @@ class ResponseCache:
             offers: What a project page has for installers.
         """
         entry = self._entries.peek(key)
-        if entry is None or entry.page() is not snapshot.value:
+        if entry is None or not entry.is_of(snapshot):
             page = _no_page if snapshot.value is None else ref(snapshot.value)
-            entry = _Entry(page, snapshot.is_current, Askers(offers))
+            entry = _Entry(page, snapshot.is_current, snapshot.serial, Askers(offers))
         entry.is_current = snapshot.is_current
         assert isinstance(response.body, bytes)
         forms = SerializedForms(response, self._common_headers, len(response.body), response.body)

@@ -16,7 +16,7 @@ from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
 from twisted_index.web.requests.routes import Endpoint, match_route
 from twisted_index.web.requests.user_agent import interpreter_of
-from twisted_index.web.responses.response_cache import negotiate_representation, page_key
+from twisted_index.web.responses.response_cache import list_key, negotiate_representation, page_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -166,6 +166,8 @@ class HeadParser:
         project = _project_of(match[2]) if page is None else page
         kind: Kind = "file" if page is None else "page" if page else "list"
         interpreter = fields.interpreter if page else None
+        if kind == "list":
+            page = list_key(fields.representation.format)
         return RequestHead(match[1], match[2], page, project, fields, kind, logged, is_plain_get, interpreter)
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from twisted_index.errors import Found
 from twisted_index.simple.legacy_json import LEGACY_CONTENT_TYPE, NOT_FOUND
 from twisted_index.web.requests.context import JSON
-from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, UNSHARED, Response
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, UNSHARED, Response, with_serial
 from twisted_index.web.responses.response_cache import strong_etag
 from twisted_index.web.views.legacy_json_document import legacy_document
 
@@ -60,4 +60,5 @@ class LegacyJsonViews:
             document = None
         if document is None:
             return Response(status=404, headers=JSON, body=NOT_FOUND)
-        return Response(headers=self._headers, body=document, etag=strong_etag(document))
+        response = Response(headers=self._headers, body=document.body, etag=strong_etag(document.body))
+        return with_serial(response, document.serial)

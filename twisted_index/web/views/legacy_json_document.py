@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.interfaces import StreamingContent
@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 _MANY = 500
 
 
+class LegacyDocument(NamedTuple):
+    """
+    A document.
+
+    Attributes:
+        body: Its bytes.
+        serial: That of the project; None if it has none.
+    """
+
+    body: bytes
+    serial: int | None = None
+
+
 async def legacy_document(
     source: ISource,
     project: str,
@@ -26,7 +39,7 @@ async def legacy_document(
     *,
     base_url: str | None = None,
     worker: IThreadRunner | None = None,
-) -> bytes | None:
+) -> LegacyDocument | None:
     """
     Return the document of a project or of one release.
 
@@ -53,9 +66,12 @@ async def legacy_document(
     metadata = await _metadata(source, page, selected)
 
     def write() -> bytes:
-        return write_project(page, metadata, None if version is None else selected, base_url=base_url)
+        return write_project(
+            page, metadata, None if version is None else selected, base_url=base_url, folder="packages"
+        )
 
-    return await worker.run(write) if worker is not None and len(page.files) > _MANY else write()
+    body = await worker.run(write) if worker is not None and len(page.files) > _MANY else write()
+    return LegacyDocument(body, snapshot.serial)
 
 
 async def _metadata(source: ISource, page: ProjectPage, version: str) -> bytes | None:

@@ -122,8 +122,10 @@ class OperationsViews:
     async def operations(self, context: RequestContext) -> Response:
         """Respond with the list of these pages that the client may see."""
         may_operate = not context.private or self._authorizer.permits(context.identity, Action.OPERATE)
+        follows = self._authorizer.permits(context.identity, Action.FOLLOW)
         is_user = context.identity.user is not None
-        return negotiate_document(context, *write_operations(everything=may_operate, is_user=is_user))
+        pages = write_operations(everything=may_operate, follows=follows, is_user=is_user)
+        return negotiate_document(context, *pages)
 
     async def _read_files(self) -> list[ReloadStatus]:
         """Read the files that have changed, and return the status of each."""

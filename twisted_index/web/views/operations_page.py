@@ -6,7 +6,7 @@ import json
 
 from twisted_index.web.responses.html_layout import render_page
 
-#: The pages for everyone, those for clients that may operate the index, and those for users.
+#: The pages for everyone, those for clients that may operate or follow the index, and those for users.
 PUBLIC_PAGES = {"health": "whether every package folder can be read"}
 OPERATOR_PAGES = {
     "problems": "files that are left out, why, and what to do",
@@ -14,22 +14,29 @@ OPERATOR_PAGES = {
     "history": "who uploaded, yanked and deleted what",
     "metrics": "numbers for Prometheus",
 }
+FOLLOWER_PAGES = {"changes": "the serial of each project, for mirrors"}
 USER_PAGES = {"tokens": "the tokens that you have made"}
 _LOG_IN, _AS = "Log in", " as a user or token that may operate this index to see more."
 
 
-def write_operations(*, everything: bool, is_user: bool) -> tuple[bytes, bytes, bytes]:
+def write_operations(*, everything: bool, follows: bool, is_user: bool) -> tuple[bytes, bytes, bytes]:
     """
     Write the list.
 
     Args:
         everything: Whether the client may operate the index.
+        follows: Whether it may follow the index.
         is_user: Whether it is a user who has logged in.
 
     Returns:
         JSON, HTML and text.
     """
-    pages = {**PUBLIC_PAGES, **(OPERATOR_PAGES if everything else {}), **(USER_PAGES if is_user else {})}
+    pages = {
+        **PUBLIC_PAGES,
+        **(OPERATOR_PAGES if everything else {}),
+        **(FOLLOWER_PAGES if follows else {}),
+        **(USER_PAGES if is_user else {}),
+    }
     as_json = json.dumps({"pages": pages}).encode("ascii") + b"\n"
     items = "\n".join(
         f'<tr><td><a href="{name}">{name}</a></td><td>{what}</td></tr>' for name, what in pages.items()

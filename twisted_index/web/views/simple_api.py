@@ -9,10 +9,12 @@ from urllib.parse import quote
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import NotFound, NotReady, OutOfResources, Unavailable
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, document_format, simple_format
+from twisted_index.indexes.change_feed import add_serials
 from twisted_index.interfaces import Action, IProblemSource, StreamingContent
 from twisted_index.metrics.wanted import Askers
 from twisted_index.simple.html_writer import write_file_list
@@ -22,9 +24,17 @@ from twisted_index.web.requests.context import redirect
 from twisted_index.web.requests.user_agent import interpreter_of
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.in_progress import cache_status_field, wait_until_sendable
-from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, UNSHARED, Response
+from twisted_index.web.responses.response import (
+    NO_CACHE,
+    NO_SCRIPTS,
+    NOSNIFF,
+    UNSHARED,
+    Response,
+    with_serial,
+)
 from twisted_index.web.responses.response_cache import (
     ResponseCache,
+    list_key,
     page_key,
     render_html,
     render_list,
@@ -41,6 +51,7 @@ if TYPE_CHECKING:
     from twisted.web.http import Request
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.indexes.change_feed import ChangeFeed
     from twisted_index.interfaces import ISource, Snapshot
     from twisted_index.metrics.wanted import WantedProjects
     from twisted_index.simple.interpreters import Offers
@@ -77,6 +88,7 @@ class SimpleApiViews:
         wanted: Remembers what installers could not get.
         clock: Measures how long a client has waited; the site's by default.
         accepts_uploads: Whether files can be published.
+        feed: The serials of the projects; None if the source has none.
     """
 
     def __init__(
@@ -93,9 +105,12 @@ class SimpleApiViews:
         wanted: WantedProjects,
         clock: IReactorTime | None = None,
         accepts_uploads: bool = False,
+        feed: ChangeFeed | None = None,
     ) -> None:
         self._source = source
         self._accepts_uploads = accepts_uploads
+        self._feed = feed
+        self._lists: IdentityMemo[ProjectList] = IdentityMemo()
         self._clock = clock
         self._wanted = wanted
         self._authorizer = authorizer
@@ -128,16 +143,37 @@ class SimpleApiViews:
 
     async def project_list(self, context: RequestContext) -> Response:
         """Respond with the list of all projects."""
-        form, key = context.representation, page_key("", context.index)
+        form = context.representation
+        key = list_key(form.format, context.index)
         if not context.private and (ready := self.pages.get(key, form)) is not None:
             return ready.response
         snapshot = await self._read_names(context)
+        if form.format is Format.JSON and self._feed is not None:
+            snapshot = await self._with_serials(snapshot, self._feed, private=context.private)
         size = len(snapshot.value.names)
         if context.private:
             # Of the names that this client may read: nothing to be shared.
             response = await self._render(lambda: render_list(snapshot.value, form), size)
-            return _with_cache_status(response, snapshot.cache_status)
+            return _with_cache_status(with_serial(response, snapshot.serial), snapshot.cache_status)
         return await self._prepare(form, key, snapshot, render_list, size)
+
+    async def _with_serials(
+        self, names: Snapshot[ProjectList], feed: ChangeFeed, *, private: bool
+    ) -> Snapshot[ProjectList]:
+        """Add the serials of its projects to a list."""
+        changes = await feed.changes(names.value.names)
+
+        def add() -> ProjectList:
+            return add_serials(names.value, changes.value, private=private)
+
+        # That of one client is of no use to others.
+        value = add() if private else self._lists.get("", (names.value, changes.value), add)
+        return replace(
+            names,
+            value=value,
+            is_current=lambda: names.is_current() and changes.is_current(),
+            serial=value.last_serial,
+        )
 
     async def project_page(self, context: RequestContext) -> Response:
         """Respond with the page of one project."""
@@ -154,7 +190,8 @@ class SimpleApiViews:
         if self._absolute_urls and self._public_url is None and form.format is Format.JSON:
             write = self._write_for(context, snapshot.value)
             self._notice(context, Askers(offers_of(snapshot.value)))
-            return _with_cache_status(await self._render(write, size), snapshot.cache_status)
+            response = with_serial(await self._render(write, size), snapshot.serial)
+            return _with_cache_status(response, snapshot.cache_status)
         response = await self._prepare(form, key, snapshot, self._write_page, size)
         self._notice(context, self.pages.askers(key))
         return response
@@ -209,6 +246,7 @@ class SimpleApiViews:
                 (key, form, id(page)),
                 lambda: self._render(lambda: (write(page, form), offers(page)), size),
             )
+            response = with_serial(response, snapshot.serial)
             # Whatever the Cache-Status of this response, the next one is a hit.
             cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
             self.pages.put(key, snapshot, form, cached, offered)

@@ -10,7 +10,7 @@ from twisted_index.access.token_terms import token_event, token_name
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import BadRequest, NotFound, UnsupportedMediaType
 from twisted_index.events.origin import stamp_origin
-from twisted_index.interfaces import Action
+from twisted_index.interfaces import WHOLE_INDEX, Action
 from twisted_index.simple.formatting import format_upload_time
 from twisted_index.simple.name_patterns import ANY_PROJECT, project_pattern
 from twisted_index.web.requests.context import JSON, read_small_body
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 #: The keys that hold patterns. CREATE is no word of its own: it comes with UPLOAD.
 _PATTERNS = {action.value: action for action in (Action.UPLOAD, Action.READ, Action.YANK, Action.DELETE)}
-_KEYS = ("name", *_PATTERNS, Action.OPERATE.value, "expires")
+_FLAGS = {action.value: action for action in (Action.OPERATE, Action.FOLLOW)}
+_KEYS = ("name", *_PATTERNS, *_FLAGS, "expires")
 
 #: Patterns of one token, and characters of one of them: a name of PyPI has at most 80 or so.
 _MOST_PATTERNS = 100
@@ -124,11 +125,12 @@ def parse_token_request(document: object) -> TokenRequest:
 
 def _permissions(document: dict[str, Any]) -> TokenPermissions:
     found = {action: _patterns(key, document.get(key, [])) for key, action in _PATTERNS.items()}
-    operate = document.get("operate", False)
-    if not isinstance(operate, bool):
-        raise BadRequest("operate must be true or false.")
-    if operate:
-        found[Action.OPERATE] = (ANY_PROJECT,)
+    for key, action in _FLAGS.items():
+        granted = document.get(key, False)
+        if not isinstance(granted, bool):
+            raise BadRequest(f"{key} must be true or false.")
+        if granted:
+            found[action] = (ANY_PROJECT,)
     permissions = {action: patterns for action, patterns in found.items() if patterns}
     if not permissions:
         raise BadRequest('Give at least one permission, such as "upload": ["acme-*"].')
@@ -181,7 +183,7 @@ def _write_list(rows: Iterator[TokenUse]) -> bytes:
 
 def _row(token: Token, used: datetime | None) -> dict[str, Any]:
     granted = token.permissions.items()
-    words = {action.value: action is Action.OPERATE or list(patterns) for action, patterns in granted}
+    words = {action.value: action in WHOLE_INDEX or list(patterns) for action, patterns in granted}
     return {
         "name": token.name,
         "by": token.by,

@@ -1,0 +1,153 @@
+"""Serials grow, whatever happens to the clock, to the file and to the process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from twisted_index.events.serials import REMOVED, Serials
+
+NOW = 1_800_000_000_000
+ONE, TWO = "1" * 32, "2" * 32
+
+
+class ClockOnTheWall:
+    """A clock that can be set."""
+
+    def __init__(self) -> None:
+        self.milliseconds = NOW
+
+    def __call__(self) -> int:
+        return self.milliseconds
+
+
+@pytest.fixture
+def now() -> ClockOnTheWall:
+    return ClockOnTheWall()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "keep" / "serials"
+
+
+def opened(path: Path, now: ClockOnTheWall) -> Serials:
+    return Serials(str(path), now=now)
+
+
+def test_a_first_serial_is_the_time_and_a_second_at_once_is_one_more(now: ClockOnTheWall):
+    serials = Serials(now=now)
+    assert [serials.note("demo", ONE), serials.note("other", ONE)] == [NOW, NOW + 1]
+
+
+def test_a_project_that_is_the_same_keeps_its_serial(now: ClockOnTheWall):
+    serials = Serials(now=now)
+    serials.note("demo", ONE)
+    now.milliseconds += 5
+    assert serials.note("demo", ONE) == NOW
+    assert serials.note("demo", TWO) == NOW + 5
+
+
+def test_a_clock_that_is_set_back_does_not_lower_them(now: ClockOnTheWall):
+    serials = Serials(now=now)
+    serials.note("demo", ONE)
+    now.milliseconds = 1000
+    assert serials.note("demo", TWO) == NOW + 1
+
+
+def test_a_removed_project_keeps_a_serial_and_one_that_comes_back_gets_a_higher_one(now: ClockOnTheWall):
+    serials = Serials(now=now)
+    serials.note("demo", ONE)
+    assert serials.note("demo", REMOVED) == NOW + 1
+    assert serials.read().changes["demo"].imprint == REMOVED
+    assert serials.note("demo", ONE) == NOW + 2
+
+
+def test_they_are_the_same_after_a_restart_and_so_is_the_instance(path: Path, now: ClockOnTheWall):
+    first = opened(path, now)
+    first.note("demo", ONE)
+    first.note("other", REMOVED)
+    now.milliseconds = 1000
+    again = opened(path, now)
+    assert again.read() == first.read()
+    assert again.note("demo", TWO) > first.read().highest
+
+
+def test_the_file_is_rewritten_at_the_start_if_it_has_old_lines(path: Path, now: ClockOnTheWall):
+    first = opened(path, now)
+    for imprint in (ONE, TWO, ONE, TWO):
+        first.note("demo", imprint)
+    assert len(path.read_text().splitlines()) == 5
+    assert opened(path, now).read() == first.read()
+    assert path.read_text().splitlines()[1:] == [f"{NOW + 3} {TWO} demo"]
+
+
+@pytest.mark.parametrize("kept", range(1, 60, 7))
+def test_a_torn_tail_costs_a_higher_serial(path: Path, now: ClockOnTheWall, kept: int):
+    first = opened(path, now)
+    first.note("demo", ONE)
+    first.note("other", ONE)
+    data = path.read_bytes()
+    path.write_bytes(data[: -len(data.splitlines()[-1]) - 1] + data.splitlines()[-1][:kept] + b"")
+    now.milliseconds += 1000
+    again = opened(path, now)
+    assert again.note("demo", ONE) == NOW
+    assert again.note("other", ONE) == NOW + 1000
+    assert again.read().instance == first.read().instance
+    assert opened(path, now).read() == again.read()
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\0" * 100, b"instance ", b"\xff\xfe", b"12 34 56\n" * 3])
+def test_garbage_is_a_new_instance_with_higher_serials(path: Path, now: ClockOnTheWall, garbage: bytes):
+    first = opened(path, now)
+    first.note("demo", ONE)
+    path.write_bytes(garbage)
+    now.milliseconds += 1000
+    again = opened(path, now)
+    assert again.note("demo", ONE) == NOW + 1000
+    assert again.read().instance != first.read().instance
+
+
+def test_lost_lines_and_a_clock_that_is_set_back_are_a_new_instance(path: Path, now: ClockOnTheWall):
+    first = opened(path, now)
+    first.note("demo", ONE)
+    first.note("other", ONE)
+    path.write_bytes(path.read_bytes()[:-5])
+    now.milliseconds = 1000
+    assert opened(path, now).read().instance != first.read().instance
+
+
+def test_a_lost_file_is_a_new_instance_with_higher_serials(path: Path, now: ClockOnTheWall):
+    first = opened(path, now)
+    first.note("demo", ONE)
+    path.unlink()
+    now.milliseconds += 1
+    again = opened(path, now)
+    assert again.note("demo", ONE) == NOW + 1
+    assert again.read().instance != first.read().instance
+
+
+def test_a_file_that_cannot_be_written_leaves_them_in_memory(path: Path, now: ClockOnTheWall):
+    path.parent.parent.mkdir()
+    path.parent.write_text("not a folder")
+    serials = opened(path, now)
+    assert serials.note("demo", ONE) == NOW
+    assert serials.note("demo", TWO) == NOW + 1
+
+
+def test_only_its_owner_may_read_the_file(path: Path, now: ClockOnTheWall):
+    """It names projects that not everyone may know."""
+    opened(path, now).note("demo", ONE)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_listeners_learn_of_a_change_once(now: ClockOnTheWall):
+    serials, heard = Serials(now=now), []
+    serials.listeners.add(lambda: heard.append("changed"))
+    serials.note("demo", ONE)
+    serials.announce()
+    serials.announce()
+    serials.note("demo", ONE)
+    serials.announce()
+    assert heard == ["changed"]

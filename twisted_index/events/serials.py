@@ -1,0 +1,242 @@
+"""
+Serials: a number for each project that grows with each of its changes, and never falls.
+
+A serial is the time in milliseconds, or one more than the last serial, whichever is greater. So it grows
+although the clock is set back, and although the file of serials is lost. It fits into a JSON number.
+
+Whether a project has changed is decided by a *imprint* that its source takes of it. A needless change of
+that costs those who mirror from here a comparison; it never gives them wrong data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted.logger import Logger
+
+from twisted_index.files.private_files import (
+    make_private_folder,
+    open_private,
+    remove_private,
+    replace_private,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_log = Logger()
+
+#: The imprint of a project of which nothing is left.
+REMOVED = "-"
+_HEAD = re.compile(rb"instance ([0-9a-f]{32})")
+_LINE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9a-f]{32}|-) ([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)")
+
+
+class Change(NamedTuple):
+    """
+    The last change of a project.
+
+    Attributes:
+        serial: Greater than that of every earlier change of any project.
+        imprint: Differs whenever the project does; `-` for a removed one.
+    """
+
+    serial: int
+    imprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
+class ChangeList:
+    """
+    The last change of every project.
+
+    Attributes:
+        instance: Names these serials; another one says that they may have begun anew.
+        highest: The highest serial; 0 if there is none.
+        changes: By project, the removed ones too.
+    """
+
+    instance: str
+    highest: int = 0
+    changes: Mapping[str, Change] = field(default_factory=dict)
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Serials:
+    """
+    The serials of all projects of a server, in memory and in a file.
+
+    Blocking, and safe in any thread; only `serial_of`, `announce` and `listeners` are for the reactor's.
+
+    The file is text: a line with the instance, then `serial imprint project` for each change, of which
+    the greatest counts. It is read at the first use, and then rewritten if it has more lines than projects.
+    What is damaged is left out: that project gets a higher serial at the next look. Only if the clock is
+    behind the file as well, that could be too low a one; then the instance is new.
+
+    Args:
+        path: The file, in a folder that is made if need be; None keeps everything in memory.
+        now: Returns milliseconds since the epoch.
+
+    Attributes:
+        listeners: Called by `announce` after changes.
+    """
+
+    def __init__(self, path: str | None = None, *, now: Callable[[], int] = _milliseconds) -> None:
+        self._path = path
+        self._now = now
+        self._lock = threading.Lock()
+        self._is_loaded = False
+        self._instance = secrets.token_hex(16)
+        self._last = 0
+        self._changes: dict[str, Change] = {}
+        self._listed: ChangeList | None = None
+        self._pending: list[bytes] = []
+        self._announced = 0
+        self.listeners: set[Callable[[], None]] = set()
+
+    def note(self, project: str, imprint: str, *, flush: bool = True) -> int:
+        """
+        Note what a project is like now.
+
+        Args:
+            project: A normalized name.
+            imprint: 32 hex digits, or `REMOVED`.
+            flush: Whether to write the change to the file; without it, call `flush` later.
+
+        Returns:
+            Its serial: a new one if the imprint is.
+        """
+        with self._lock:
+            self._load()
+            known = self._changes.get(project)
+            if known is None or known.imprint != imprint:
+                known = self._give(project, imprint)
+            if flush:
+                self._flush()
+            return known.serial
+
+    def note_unseen(self, project: str) -> int:
+        """
+        Note that a project has changed in a way that its imprint does not show.
+
+        Returns:
+            Its new serial, which is not in the file before the next `flush`.
+        """
+        with self._lock:
+            known = self._changes.get(project)
+            same = secrets.token_hex(16) if known is None else known.imprint
+            return self._give(project, same).serial
+
+    def flush(self) -> None:
+        """Write what is not in the file yet."""
+        with self._lock:
+            self._flush()
+
+    def read(self) -> ChangeList:
+        """Return the last change of every project: the same object until there is another change."""
+        with self._lock:
+            self._load()
+            if self._listed is None:
+                self._listed = ChangeList(
+                    instance=self._instance, highest=self._last, changes=dict(self._changes)
+                )
+            return self._listed
+
+    def serial_of(self, project: str) -> int | None:
+        """Return the serial of a project; None if it has none, or the file has not been read."""
+        known = self._changes.get(project)
+        return None if known is None else known.serial
+
+    def is_current(self, listed: ChangeList) -> bool:
+        """Return whether nothing has changed since a list was read."""
+        return listed is self._listed
+
+    def announce(self) -> None:
+        """Call the listeners if there was a change since the last call."""
+        if self._last > self._announced:
+            self._announced = self._last
+            for listener in tuple(self.listeners):
+                listener()
+
+    # -- With the lock held
+
+    def _give(self, project: str, imprint: str) -> Change:
+        self._last = max(self._last + 1, self._now())
+        change = self._changes[project] = Change(self._last, imprint)
+        self._listed = None
+        if self._path is not None:
+            self._pending.append(_line(project, change))
+        return change
+
+    def _load(self) -> None:
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        if self._path is None:
+            return
+        try:
+            make_private_folder(os.path.dirname(self._path))
+            with (
+                open_private(self._path, os.O_RDONLY | os.O_CREAT) as descriptor,
+                open(descriptor, "rb", closefd=False) as file,
+            ):
+                lines = file.read().split(b"\n")
+        except OSError as error:
+            self._fail(error)
+            return
+        if not self._adopt(lines):
+            self._rewrite()
+
+    def _adopt(self, lines: list[bytes]) -> bool:
+        """Take what a file says, and return whether it needs no rewriting."""
+        head, matches = _HEAD.fullmatch(lines[0]), [_LINE.fullmatch(line) for line in lines[1:-1]]
+        for match in filter(None, matches):
+            project, change = match[3].decode("ascii"), Change(int(match[1]), match[2].decode("ascii"))
+            if change.serial > self._changes.get(project, (0, ""))[0]:
+                self._changes[project] = change
+                self._last = max(self._last, change.serial)
+        is_whole = head is not None and lines[-1] == b"" and all(matches)
+        if head is not None and (is_whole or self._now() > self._last):
+            self._instance = head[1].decode("ascii")
+        return is_whole and len(matches) == len(self._changes)
+
+    def _rewrite(self) -> None:
+        assert self._path is not None
+        rows = [_line(project, change) for project, change in self._changes.items()]
+        try:
+            replace_private(self._path, b"instance %s\n%s" % (self._instance.encode(), b"".join(rows)))
+        except OSError as error:
+            self._fail(error)
+
+    def _flush(self) -> None:
+        if not self._pending or self._path is None:
+            return
+        lines, self._pending = self._pending, []
+        try:
+            with (
+                open_private(self._path, os.O_WRONLY | os.O_APPEND) as descriptor,
+                open(descriptor, "ab", closefd=False) as file,
+            ):
+                file.write(b"".join(lines))
+        except OSError as error:
+            # What is missing in it could give too low serials later; without it the instance is new.
+            remove_private(self._path)
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """Go on in memory: after a restart the same imprints get higher serials."""
+        self._path, self._pending = None, []
+        _log.warn("Serials are not kept: {path}: {error}", path=error.filename, error=error.strerror)
+
+
+def _line(project: str, change: Change) -> bytes:
+    return f"{change.serial} {change.imprint} {project}\n".encode("ascii")
