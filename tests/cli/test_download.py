@@ -243,6 +243,15 @@ def test_what_builds_an_sdist_and_cannot_be_had_is_a_failure(index, download):
     assert "missing for Python 3.12 on win_amd64: absent, needed by the build of demo 1.0" in err
 
 
+def test_an_sdist_that_does_not_say_clearly_what_builds_it_is_a_failure(index, download):
+    index.add(sdist("demo", "1.0", "5"))
+
+    code, _out, err = download(*WINDOWS, "demo")
+
+    assert code == 1
+    assert "demo-1.0.tar.gz: Its pyproject.toml does not say what builds it." in err
+
+
 def test_a_project_with_files_of_its_own_is_left_alone_unless_joined(index, download):
     index.add_wheel("demo", "2.0")
     Path("packages/demo").mkdir(parents=True)

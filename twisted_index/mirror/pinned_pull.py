@@ -168,7 +168,11 @@ class PinnedPull:
         """Choose what builds sdists, for each target that builds them."""
         needs: dict[tuple[tuple[str, ...], Target], str] = {}
         for project, name, targets in sdists:
-            lines = await self._run.worker.run(self._build_lines, project, name)
+            try:
+                lines = await self._run.worker.run(self._build_lines, project, name)
+            except UnknownNeeds as error:
+                self._fail(name, error.reason)
+                continue
             needs |= {(lines, target): name for target in targets if lines}
 
         async def choose(need: tuple[tuple[str, ...], Target]) -> tuple[Pin, ...]:
@@ -184,14 +188,16 @@ class PinnedPull:
         return merged({target: dict.fromkeys(pins) for target, pins in chosen.items()})
 
     def _build_lines(self, project: str, name: str) -> tuple[str, ...]:
-        """Read what builds an sdist of the folder; nothing if it is not there, which has been said."""
+        """
+        Read what builds an sdist of the folder; nothing if it is not there, which has been said.
+
+        Raises:
+            UnknownNeeds: It does not say so.
+        """
         projects = LocalProjects([self._run.folder.root])
         for local in projects.files(project):
             if local.file.filename == name:
-                try:
-                    return tuple(map(str, projects.needs(local).build))
-                except UnknownNeeds as error:
-                    self._found.failures.append(Failure(name=name, reason=error.reason))
+                return tuple(map(str, projects.needs(local).build))
         return ()
 
     def _fail(self, name: str, reason: str) -> None:
