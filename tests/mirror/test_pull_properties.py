@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.kit.properties import examples
@@ -132,6 +132,16 @@ ANY = st.builds(State, files=_files(whole=st.booleans()), statuses=_STATUSES, ab
 SOUND = st.builds(State, files=_files(whole=st.just(True)), statuses=_STATUSES, absent=_SOME)
 
 
+# What random examples meet too rarely.
+_TWO_SPELLINGS = Listed(0, None, True, True, TIMES[0], signed=False, attested=False, twice=True, whole=True)
+_UNPROMISED = replace(_TWO_SPELLINGS, promise=False, twice=False)
+_YANKED = replace(_UNPROMISED, yanked="one")
+_NOTHING, _ONE, _YANK, _TWICE = (
+    State(files=files, statuses=(ProjectStatus(), ProjectStatus()))
+    for files in ((), (_UNPROMISED,), (_YANKED,), (_TWO_SPELLINGS,))
+)
+
+
 @contextmanager
 def _bench() -> Iterator[PullBench]:
     path = Path(tempfile.mkdtemp())
@@ -156,6 +166,7 @@ def _pull(bench: PullBench, target: str, state: State, mortal: Mortal | None = N
 
 @examples(40)
 @given(before=st.lists(ANY, max_size=3), last=SOUND)
+@example(before=[_YANK], last=_TWICE)
 def test_an_exact_run_equals_a_run_into_an_empty_folder(before: list[State], last: State):
     """M2: whatever earlier runs left, contents, names, times and marks are those of the last page."""
     with _bench() as bench:
@@ -174,6 +185,7 @@ def _without_spelling(found: dict[str, object]) -> dict[str, object]:
 
 @examples(15)
 @given(first=SOUND, second=ANY)
+@example(first=_NOTHING, second=_ONE)
 def test_a_run_after_one_that_died_equals_an_undisturbed_one(first: State, second: State):
     """M3: at every step. M4: at no moment has a file a name that was not verified."""
     with _bench() as bench:
@@ -202,6 +214,7 @@ def _check_names(folder: Path) -> None:
 
 @examples(25)
 @given(before=ANY, last=ANY, seed=st.integers(1, 1000))
+@example(before=_NOTHING, last=_TWICE, seed=1)
 def test_the_order_of_pages_and_projects_changes_nothing(before: State, last: State, seed: int):
     """M5."""
     with _bench() as bench:
