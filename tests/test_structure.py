@@ -27,6 +27,7 @@ ROWS = {
         ["access"],
         ["backends"],
         ["indexes"],
+        ["resolution"],
         ["mirror"],
         ["export"],
         ["web"],

@@ -147,7 +147,7 @@ NO_UV = "uv is not installed, so versions that contradict each other are not fou
 
 @pytest.fixture
 def no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("twisted_index.mirror.uv.find_uv", lambda: None)
+    monkeypatch.setattr("twisted_index.resolution.uv.find_uv", lambda: None)
 
 
 def test_what_is_missing_is_one_line_and_status_1(console: Console, no_uv: None):

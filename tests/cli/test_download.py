@@ -171,8 +171,8 @@ def test_requirements_constraints_and_locks_are_files(index, download):
 
 
 def test_without_uv_this_machine_is_served_and_another_is_refused(index, download, monkeypatch):
-    for module in ("uv", "resolution", "completeness"):
-        monkeypatch.setattr(f"twisted_index.mirror.{module}.find_uv", lambda: None)
+    for module in ("uv", "resolver", "completeness"):
+        monkeypatch.setattr(f"twisted_index.resolution.{module}.find_uv", lambda: None)
     index.add_wheel("demo", "1.0", requires=["needed"])
     index.add_wheel("needed", "1.0")
 

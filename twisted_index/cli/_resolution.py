@@ -6,22 +6,22 @@ import sys
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import ConfigurationError, SimpleIndexError
-from twisted_index.mirror.completeness import unmet
-from twisted_index.mirror.pinned_files import Formats
 from twisted_index.mirror.pinned_pull import merged
 from twisted_index.mirror.puller import at_once
-from twisted_index.mirror.resolution import check_resolver, read_wanted, resolve
-from twisted_index.mirror.targets import targets
-from twisted_index.mirror.uv import Unresolvable
+from twisted_index.resolution.completeness import unmet
+from twisted_index.resolution.pinned_files import Formats
+from twisted_index.resolution.resolver import check_resolver, read_wanted, resolve
+from twisted_index.resolution.targets import targets
+from twisted_index.resolution.uv import Unresolvable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.mirror.pins import Pin
-    from twisted_index.mirror.targets import Target
-    from twisted_index.mirror.uv import IndexAccess
+    from twisted_index.resolution.pins import Pin
+    from twisted_index.resolution.targets import Target
+    from twisted_index.resolution.uv import IndexAccess
 
 #: Resolvers that run at once: each uses all processors.
 _RESOLVERS = 2

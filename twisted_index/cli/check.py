@@ -202,11 +202,11 @@ def _print_report(reports: Sequence[CheckReport], absent: list[str], *, as_json:
 def _check_dependencies(settings: Settings, options: CheckOptions, words: Sequence[str]) -> int:
     from packaging.requirements import InvalidRequirement, Requirement
 
-    from twisted_index.mirror.contradictions import find_contradictions
-    from twisted_index.mirror.dependencies import find_missing
-    from twisted_index.mirror.local_projects import LocalProjects
-    from twisted_index.mirror.targets import targets
-    from twisted_index.mirror.uv import find_uv
+    from twisted_index.resolution.contradictions import find_contradictions
+    from twisted_index.resolution.dependencies import find_missing
+    from twisted_index.resolution.local_projects import LocalProjects
+    from twisted_index.resolution.targets import targets
+    from twisted_index.resolution.uv import find_uv
 
     try:
         wanted = [Requirement(word) for word in words] or None

@@ -20,14 +20,14 @@ from twisted_index.config.layers import default_state
 from twisted_index.errors import ConfigurationError
 from twisted_index.mirror.pinned_pull import PinnedPull
 from twisted_index.mirror.pull_run import PullRun
-from twisted_index.mirror.uv import index_access
+from twisted_index.resolution.uv import index_access
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
     from twisted_index.mirror.pinned_pull import Pins, PulledPins
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.targets import Target
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -23,10 +23,10 @@ from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config import layers
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
-from twisted_index.mirror.pinned_files import choose_files
 from twisted_index.mirror.puller import at_once
 from twisted_index.mirror.source_index import SourceIndex
-from twisted_index.mirror.uv import IndexAccess
+from twisted_index.resolution.pinned_files import choose_files
+from twisted_index.resolution.uv import IndexAccess
 from twisted_index.server.upstreams import cache_folder
 from twisted_index.service import SimpleIndexService
 from twisted_index.simple.names import version_sort_key
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.upstream.remote import RemoteFile, RemotePage
     from twisted_index.config.settings import Settings
-    from twisted_index.mirror.pins import Pin
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.pins import Pin
+    from twisted_index.resolution.targets import Target
     from twisted_index.simple.model import File
 
 _LOOPBACK = "tcp:0:interface=127.0.0.1"

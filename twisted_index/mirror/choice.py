@@ -1,7 +1,7 @@
 """
 Which files of a page the rules of a mirror take, and why. Pure: of the page, the rules and the time.
 
-The order of a page changes nothing. Out of scope: placing the files (see `backends.folder`).
+The order of a page changes nothing. Out of scope: placing the files (see `puller`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from twisted_index.mirror.wheel_fit import fits_platforms, fits_pythons
+from twisted_index.resolution.wheel_fit import fits_platforms, fits_pythons
 from twisted_index.simple.names import DistributionType, is_prerelease, parse_filename, version_sort_key
 from twisted_index.simple.retention import StoredFile, superseded
 

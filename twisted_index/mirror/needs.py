@@ -16,21 +16,21 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror.lock_files import is_lock_file, read_lock_file
-from twisted_index.mirror.requirements_files import read_requirements
 from twisted_index.mirror.rules import Need
-from twisted_index.mirror.targets import environment, targets
-from twisted_index.mirror.uv import compile_pins, index_access, require_uv
-from twisted_index.mirror.wheel_fit import ANY_PLATFORM
+from twisted_index.resolution.lock_files import is_lock_file, read_lock_file
+from twisted_index.resolution.requirements_files import read_requirements
+from twisted_index.resolution.targets import environment, targets
+from twisted_index.resolution.uv import compile_pins, index_access, require_uv
+from twisted_index.resolution.wheel_fit import ANY_PLATFORM
 from twisted_index.simple.names import DistributionType, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from twisted_index.mirror.pins import Pin
-    from twisted_index.mirror.requirements_files import Requirements
     from twisted_index.mirror.rules import RuleSet, SelectRule
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.pins import Pin
+    from twisted_index.resolution.requirements_files import Requirements
+    from twisted_index.resolution.targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """
 Places the files that pins stand for, and what builds those that are sdists, until nothing more is needed.
 
-Out of scope: choosing the first pins (see `resolution`).
+Out of scope: choosing the first pins (see `resolution.resolver`).
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from twisted_index.errors import SimpleIndexError
-from twisted_index.mirror.local_projects import LocalProjects
-from twisted_index.mirror.pinned_files import Formats, choose_files
 from twisted_index.mirror.plan import Failure, Selection
 from twisted_index.mirror.puller import ProjectResult, at_once
-from twisted_index.mirror.requirements import UnknownNeeds
-from twisted_index.mirror.resolution import choose_build
+from twisted_index.resolution.file_needs import UnknownNeeds
+from twisted_index.resolution.local_projects import LocalProjects
+from twisted_index.resolution.pinned_files import Formats, choose_files
+from twisted_index.resolution.resolver import choose_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from twisted_index.mirror.pinned_files import PinnedFiles
-    from twisted_index.mirror.pins import Pin
     from twisted_index.mirror.plan import ProjectPlan
     from twisted_index.mirror.progress import IProgress
     from twisted_index.mirror.pull_run import PullRun
-    from twisted_index.mirror.targets import Target
-    from twisted_index.mirror.uv import IndexAccess
+    from twisted_index.resolution.pinned_files import PinnedFiles
+    from twisted_index.resolution.pins import Pin
+    from twisted_index.resolution.targets import Target
+    from twisted_index.resolution.uv import IndexAccess
 
 #: Projects that are worked on at once.
 _PROJECTS = 16

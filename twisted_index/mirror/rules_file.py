@@ -18,7 +18,7 @@ from twisted_index.config import parsers
 from twisted_index.config.tables import TableKey, read_table, read_toml
 from twisted_index.errors import ConfigurationError
 from twisted_index.mirror.rules import RuleSet, SelectRule
-from twisted_index.mirror.wheel_fit import platform_word, python_word
+from twisted_index.resolution.wheel_fit import platform_word, python_word
 from twisted_index.simple.name_patterns import ANY_PROJECT, normalized_pattern, pattern_covers
 from twisted_index.simple.names import DistributionType
 from twisted_index.simple.retention import DeletionLimit

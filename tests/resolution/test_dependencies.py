@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from twisted_index.mirror.dependencies import Missing, find_missing
-from twisted_index.mirror.local_projects import LocalProjects
-from twisted_index.mirror.targets import Target
+from twisted_index.resolution.dependencies import Missing, find_missing
+from twisted_index.resolution.local_projects import LocalProjects
+from twisted_index.resolution.targets import Target
 from twisted_index.testing import make_sdist, make_wheel
 
 LINUX = Target(python="3.12", platform="manylinux_2_28_x86_64")

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from twisted_index.mirror.targets import best_wheel, fits
+from twisted_index.resolution.targets import best_wheel, fits
 from twisted_index.simple.names import normalize, version_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from twisted_index.backends.upstream.remote import RemoteFile, RemotePage
-    from twisted_index.mirror.pins import Pin
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.pins import Pin
+    from twisted_index.resolution.targets import Target
 
 _ONLY, _NO = "--only-binary", "--no-binary"
 _ALL, _NONE = ":all:", ":none:"

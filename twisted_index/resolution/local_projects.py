@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inventory import InventoryReader
-from twisted_index.mirror.requirements import Needs, read_needs
+from twisted_index.resolution.file_needs import Needs, read_needs
 from twisted_index.simple.model import File, Status, Yanked
 
 if TYPE_CHECKING:

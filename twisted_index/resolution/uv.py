@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 from twisted_index.config.pip_index import cached_pip_index
 from twisted_index.errors import ConfigurationError, SimpleIndexError
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.targets import uv_words
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.targets import uv_words
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.targets import Target
 
 #: Of uv's settings, those about this machine and not about what is resolved.
 _KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_CONCURRENT_DOWNLOADS", "UV_CONCURRENT_BUILDS")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from twisted_index.mirror.contradictions import find_contradictions
-from twisted_index.mirror.dependencies import Missing
-from twisted_index.mirror.local_projects import LocalProjects
-from twisted_index.mirror.targets import target
-from twisted_index.mirror.uv import find_uv
+from twisted_index.resolution.contradictions import find_contradictions
+from twisted_index.resolution.dependencies import Missing
+from twisted_index.resolution.local_projects import LocalProjects
+from twisted_index.resolution.targets import target
+from twisted_index.resolution.uv import find_uv
 from twisted_index.testing import make_sdist, make_wheel
 
 WINDOWS = target("3.12", "win_amd64")

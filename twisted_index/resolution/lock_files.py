@@ -24,8 +24,8 @@ from packaging.pylock import (
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.targets import environment, tags_of
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.targets import environment, tags_of
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import normalize
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from packaging.pylock import Package
 
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.targets import Target
 
 #: The versions of the format of uv.lock.
 _UV_VERSION = 1

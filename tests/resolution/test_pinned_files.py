@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from twisted_index.backends.upstream.remote import RemoteFile, RemotePage
-from twisted_index.mirror.pinned_files import Formats, PinnedFiles, choose_files
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.targets import target
+from twisted_index.resolution.pinned_files import Formats, PinnedFiles, choose_files
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.targets import target
 from twisted_index.simple.model import File
 
 WINDOWS, LINUX = target("3.12", "win_amd64"), target("3.12", "manylinux_2_28_x86_64")

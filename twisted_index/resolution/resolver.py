@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from twisted_index.mirror.lock_files import is_lock_file, read_lock_file
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.pip_resolver import pip_pins
-from twisted_index.mirror.requirements_files import Requirements, read_requirements
-from twisted_index.mirror.targets import environment
-from twisted_index.mirror.uv import compile_pins, find_uv, require_uv
+from twisted_index.resolution.lock_files import is_lock_file, read_lock_file
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.pip_resolver import pip_pins
+from twisted_index.resolution.requirements_files import Requirements, read_requirements
+from twisted_index.resolution.targets import environment
+from twisted_index.resolution.uv import compile_pins, find_uv, require_uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from twisted_index.mirror.lock_files import LockFile
-    from twisted_index.mirror.targets import Target
-    from twisted_index.mirror.uv import IndexAccess
+    from twisted_index.resolution.lock_files import LockFile
+    from twisted_index.resolution.targets import Target
+    from twisted_index.resolution.uv import IndexAccess
 
 #: Up to which setuptools builds wheels by the project `wheel`, without saying so in any file.
 _SETUPTOOLS_WITHOUT_WHEEL = Version("70.1")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror import uv as module
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.targets import target
-from twisted_index.mirror.uv import (
+from twisted_index.resolution import uv as module
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.targets import target
+from twisted_index.resolution.uv import (
     IndexAccess,
     Unresolvable,
     compile_pins,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twisted_index.mirror.wheel_fit import fits_platforms, fits_pythons, platform_word, python_word
+from twisted_index.resolution.wheel_fit import fits_platforms, fits_pythons, platform_word, python_word
 from twisted_index.simple.names import parse_filename
 
 

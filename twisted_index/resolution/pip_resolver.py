@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.uv import Unresolvable, printable_lines, written
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.uv import Unresolvable, printable_lines, written
 from twisted_index.simple.names import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_index.mirror.uv import IndexAccess
+    from twisted_index.resolution.uv import IndexAccess
 
 
 def pip_pins(

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from twisted_index.mirror.dependencies import find_missing
-from twisted_index.mirror.local_projects import LocalProjects
-from twisted_index.mirror.targets import best_wheel
-from twisted_index.mirror.uv import IndexAccess, Unresolvable, compile_pins, find_uv
+from twisted_index.resolution.dependencies import find_missing
+from twisted_index.resolution.local_projects import LocalProjects
+from twisted_index.resolution.targets import best_wheel
+from twisted_index.resolution.uv import IndexAccess, Unresolvable, compile_pins, find_uv
 from twisted_index.simple.names import version_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from twisted_index.mirror.pins import Pin
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.pins import Pin
+    from twisted_index.resolution.targets import Target
 
 
 def unmet(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from twisted_index.mirror import completeness
-from twisted_index.mirror.completeness import unmet
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.targets import target
+from twisted_index.resolution import completeness
+from twisted_index.resolution.completeness import unmet
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.targets import target
 from twisted_index.testing import make_sdist, make_wheel
 
 WINDOWS, LINUX = target("3.12", "win_amd64"), target("3.12", "manylinux_2_28_x86_64")

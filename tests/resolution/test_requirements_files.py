@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror.requirements_files import Requirements, read_requirements
+from twisted_index.resolution.requirements_files import Requirements, read_requirements
 
 SHA = "sha256:" + "a" * 64
 

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from twisted_index.mirror.dependencies import Missing, find_missing, in_order, is_pinned
-from twisted_index.mirror.requirements import UnknownNeeds
-from twisted_index.mirror.uv import IndexAccess, Unresolvable, compile_pins
+from twisted_index.resolution.dependencies import Missing, find_missing, in_order, is_pinned
+from twisted_index.resolution.file_needs import UnknownNeeds
+from twisted_index.resolution.uv import IndexAccess, Unresolvable, compile_pins
 from twisted_index.simple.names import DistributionType, canonical_version, normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from twisted_index.mirror.local_projects import LocalFile, LocalProjects
-    from twisted_index.mirror.requirements import Needs
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.file_needs import Needs
+    from twisted_index.resolution.local_projects import LocalFile, LocalProjects
+    from twisted_index.resolution.targets import Target
 
 
 def find_contradictions(

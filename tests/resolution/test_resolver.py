@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror import resolution
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.resolution import check_resolver, choose_build, read_wanted, resolve
-from twisted_index.mirror.targets import target, targets
-from twisted_index.mirror.uv import IndexAccess, Unresolvable
+from twisted_index.resolution import resolver
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.resolver import check_resolver, choose_build, read_wanted, resolve
+from twisted_index.resolution.targets import target, targets
+from twisted_index.resolution.uv import IndexAccess, Unresolvable
 from twisted_index.testing import RunningIndex
 
 WINDOWS, LINUX = target("3.12", "win_amd64"), target("3.12", "manylinux_2_28_x86_64")
@@ -29,11 +29,11 @@ def index(monkeypatch, tmp_path):
 
 @pytest.fixture
 def without_uv(monkeypatch, tmp_path):
-    monkeypatch.setattr(resolution, "find_uv", lambda: None)
+    monkeypatch.setattr(resolver, "find_uv", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "uv", None)
     monkeypatch.setattr(sys, "base_prefix", sys.base_prefix)
-    monkeypatch.setattr("twisted_index.mirror.uv.find_uv", lambda: None)
+    monkeypatch.setattr("twisted_index.resolution.uv.find_uv", lambda: None)
 
 
 def test_hashed_requirements_are_pins_without_a_resolution(tmp_path):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror.lock_files import LockFile, is_lock_file, read_lock_file
-from twisted_index.mirror.pins import Pin
-from twisted_index.mirror.targets import target
-from twisted_index.mirror.uv import index_access, require_uv
+from twisted_index.resolution.lock_files import LockFile, is_lock_file, read_lock_file
+from twisted_index.resolution.pins import Pin
+from twisted_index.resolution.targets import target
+from twisted_index.resolution.uv import index_access, require_uv
 from twisted_index.testing import RunningIndex
 
 WINDOWS, LINUX = target("3.12", "win_amd64"), target("3.12", "manylinux_2_28_x86_64")

@@ -10,7 +10,7 @@ from packaging.markers import Marker
 from packaging.tags import sys_tags
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.mirror.targets import (
+from twisted_index.resolution.targets import (
     Target,
     best_wheel,
     environment,
@@ -20,7 +20,7 @@ from twisted_index.mirror.targets import (
     targets,
     uv_words,
 )
-from twisted_index.mirror.uv import find_uv
+from twisted_index.resolution.uv import find_uv
 from twisted_index.simple.model import File
 
 WORDS = [

@@ -17,17 +17,17 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from twisted_index.errors import SimpleIndexError
-from twisted_index.mirror.requirements import UnknownNeeds
-from twisted_index.mirror.targets import best_wheel, environment, fits
+from twisted_index.resolution.file_needs import UnknownNeeds
+from twisted_index.resolution.targets import best_wheel, environment, fits
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import normalize, sorted_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from twisted_index.mirror.local_projects import LocalFile, LocalProjects
-    from twisted_index.mirror.requirements import Needs
-    from twisted_index.mirror.targets import Target
+    from twisted_index.resolution.file_needs import Needs
+    from twisted_index.resolution.local_projects import LocalFile, LocalProjects
+    from twisted_index.resolution.targets import Target
 
 #: Versions to name in a sentence.
 _NAMED_VERSIONS = 3

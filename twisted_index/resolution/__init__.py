@@ -1,0 +1,1 @@
+"""What requirements need, for a Python and a platform: read, resolved, chosen of pages, missing here."""
