@@ -212,6 +212,37 @@ def test_without_the_list_of_projects_nothing_changes(mirror: Mirror, hostile: H
     mirror.write(f"{hostile.origin}/simple/", 'exact = true\nmax-delete = "100%"\n')
     code, out, _err = mirror.told()
     assert (code, out) == (1, "")
+    code, out, err = mirror.told("--json")
+    assert (code, json.loads(out)["error"]) == (1, "The upstream is temporarily unavailable (500).")
+    assert json.loads(out)["error"] in err
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_copies_that_cannot_be_read_stop_no_other_project(
+    mirror: Mirror, source: RunningIndex, dry: tuple[str, ...]
+):
+    wheels = [source.add_wheel(name, "1.0") for name in ("bad", "good")]
+    mirror.write(source.url, 'exact = true\nmax-delete = "100%"\n')
+    mirror.run()
+    (mirror.into / "bad" / ".copies").unlink()
+    (mirror.into / "bad" / ".copies").mkdir()
+    code, out, err = mirror.told(*dry)
+    assert code == 1
+    assert "bad/.copies in the folder cannot be read: Is a directory." in err
+    assert "1 unchanged" in out
+    assert mirror.files() == [wheel.filename for wheel in wheels]
+
+
+def test_a_dry_run_says_what_would_fail(mirror: Mirror, hostile: HostileUpstream):
+    offer(hostile, make_wheel("demo", "1.0"))
+    mirror.write(f"{hostile.origin}/simple/", '[[select]]\nprojects = "demo"\n')
+    mirror.run()
+    offer(hostile, make_wheel("demo", "1.0", files={"other.py": b"1"}))
+    cells = entry("demo") | {"size": 5}
+    hostile.on("/simple/demo/", page(page_of("demo", cells)))
+    code, _out, err = mirror.told("--dry-run")
+    assert code == 1
+    assert "The index has changed content under the name demo-1.0-py3-none-any.whl" in err
 
 
 def test_a_project_with_files_of_its_own_is_left_alone(mirror: Mirror, source: RunningIndex):

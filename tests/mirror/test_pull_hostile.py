@@ -189,6 +189,15 @@ def test_a_clock_that_is_wrong_places_nothing_twice(pulls: Pulls, hostile: Hosti
     assert (pulls.folder / "bad" / BAD.filename).stat().st_mtime_ns == time
 
 
+def test_a_time_that_the_file_system_cannot_hold_is_recorded_once(pulls: Pulls, hostile: HostileUpstream):
+    _offer(hostile, BAD, **{"upload-time": "0001-01-01T00:00:00Z"})
+    pulls.pull(f"{hostile.origin}/simple/", "bad")
+    os.utime(pulls.folder / "bad" / BAD.filename, (0, 0))
+    for _run in range(2):
+        pulls.pull(f"{hostile.origin}/simple/", "bad")
+    assert (pulls.folder / "bad" / ".copies").read_text().count("\n") == 1
+
+
 def test_without_an_upload_time_a_file_has_that_of_its_response(pulls: Pulls, hostile: HostileUpstream):
     _offer(hostile, BAD)
     sent = answer(200, BAD.content, Last_Modified="Wed, 01 Jan 2020 00:00:00 GMT")

@@ -17,7 +17,7 @@ from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.config.layers import default_state
 from twisted_index.config.parsers import path
-from twisted_index.errors import ConfigurationError
+from twisted_index.errors import ConfigurationError, SimpleIndexError
 from twisted_index.mirror.mirror_run import MirrorRun
 from twisted_index.mirror.needs import NeedsReader
 from twisted_index.mirror.pull_run import PullRun
@@ -92,6 +92,10 @@ async def _mirror(reactor: Any, options: argparse.Namespace, settings: MirrorSet
                 await mirror.run()
             except CancelledError:
                 mirror.report.interrupted = True
+            except SimpleIndexError as error:
+                if not options.json:
+                    raise
+                mirror.report.error = error.message
     return _print_report(mirror.report, options)
 
 
@@ -130,7 +134,7 @@ async def _explain(mirror: MirrorRun, project: str) -> int:
 
 def _print_report(report: MirrorReport, options: argparse.Namespace) -> int:
     is_complete = report.is_complete and not report.interrupted
-    for sentence in _problems(report):
+    for sentence in _problems(report, options.dry_run):
         print(f"twisted-index: {sentence}", file=sys.stderr)
     if options.dry_run and not options.quiet and not options.json:
         for line in _plan(report):
@@ -142,15 +146,17 @@ def _print_report(report: MirrorReport, options: argparse.Namespace) -> int:
     return 0 if is_complete else 1
 
 
-def _problems(report: MirrorReport) -> Iterator[str]:
-    """Yield a sentence for each project that is not as the rules say; those of files were shown before."""
+def _problems(report: MirrorReport, is_dry: bool) -> Iterator[str]:
+    """Yield a sentence for each project that is not as the rules say; a run has shown those of files."""
+    if report.error:
+        yield report.error
     for project, reason in sorted(report.unread.items()):
         yield f"{project} could not be read, and keeps its files: {reason}"
     for project, reason in report.refused.items():
         yield f"{project} was left alone: {reason}"
     for project, needs in sorted(report.unmet.items()):
         yield f"{project}: {needs}, and no file fits; --why {project} says why."
-    for failure in report.failures:
+    for failure in report.all_failures if is_dry else report.failures:
         yield f"{failure.name}: {failure.reason}"
     if report.withheld:
         yield report.withheld
@@ -202,6 +208,7 @@ def _as_json(report: MirrorReport, is_dry: bool) -> dict[str, Any]:
     return {
         "dry_run": is_dry,
         "interrupted": report.interrupted,
+        "error": report.error,
         "placed": sorted(name for one in results.values() for name in one.placed),
         "size": sum(one.size for one in results.values()),
         "adopted": sorted(name for one in results.values() for name in one.adopted),

@@ -161,14 +161,11 @@ class TargetFolder:
         Return the number of recorded files that are there, of each project that has any.
 
         Raises:
-            OSError: The folder, or that of a project, cannot be read.
+            OSError: The folder cannot be read.
         """
         counts: Counter[str] = Counter()
         for folder in self._folders():
-            names = copies.read(folder).keys()
-            there = names and names & set(os.listdir(os.fsdecode(folder)))
-            files = sum(not name.startswith(".") and not name.endswith(_SUFFIXES) for name in there)
-            if files:
+            if files := _count_copies(folder):
                 counts[normalize(os.fsdecode(os.path.basename(folder)))] += files
         return dict(counts)
 
@@ -194,7 +191,9 @@ class TargetFolder:
         lines = {**lines, **{line.name: line for line in adopted}}
         times = {name: time for name, time in plan.retime.items() if name in lines}
         if times:
-            self._record(folder, [replace(lines[name], time=time) for name, time in times.items()])
+            # Some file systems cannot hold every time; a line that says it already is not added each run.
+            late = [name for name, time in times.items() if not _says(lines[name], time)]
+            self._record(folder, [replace(lines[name], time=times[name]) for name in late])
         for name, time in times.items():
             self._step(set_time, os.path.join(folder, os.fsencode(name)), time)
         for name, content in plan.write.items():
@@ -337,6 +336,16 @@ class TargetFolder:
         return ManifestLine(name=file.name, sha256=file.sha256, size=file.size, time=time, note=note)
 
 
+def _count_copies(folder: bytes) -> int:
+    """Count the recorded files that are there; none if what is recorded cannot be read, as for a server."""
+    try:
+        names = copies.read(folder).keys()
+        there = names and names & set(os.listdir(os.fsdecode(folder)))
+    except OSError:
+        return 0
+    return sum(not name.startswith(".") and not name.endswith(_SUFFIXES) for name in there)
+
+
 def line_of_arrival(
     file: AnonymousFile, distribution: Distribution, *, sha256: str, url: str, time: datetime
 ) -> ManifestLine:
@@ -368,6 +377,11 @@ def _nanoseconds(time: datetime) -> int:
 
 def _is_at(line: ManifestLine, time: float) -> bool:
     return abs(line.time.timestamp() - time) < TICK
+
+
+def _says(line: ManifestLine, time: datetime) -> bool:
+    """Return whether a line has a time, to the second, as it is written."""
+    return line.time == time.replace(microsecond=0)
 
 
 def _note(url: str) -> str:

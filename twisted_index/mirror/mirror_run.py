@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import DeferredSemaphore, FirstError, gatherResults
 
 from twisted_index.errors import SimpleIndexError
-from twisted_index.files.os_errors import error_text
 from twisted_index.mirror.choice import Learned, choose
 from twisted_index.mirror.plan import Failure, Selection
 from twisted_index.mirror.puller import ProjectResult
@@ -49,6 +48,7 @@ class MirrorReport:
         withheld: Why nothing was removed; empty otherwise.
         failures: Removals that failed.
         interrupted: Whether there was more to do.
+        error: Why nothing could be done at all; empty otherwise.
     """
 
     results: dict[str, ProjectResult] = field(default_factory=dict)
@@ -60,6 +60,7 @@ class MirrorReport:
     withheld: str = ""
     failures: list[Failure] = field(default_factory=list)
     interrupted: bool = False
+    error: str = ""
 
     @property
     def refused(self) -> dict[str, str]:
@@ -75,7 +76,7 @@ class MirrorReport:
     @property
     def is_complete(self) -> bool:
         """Whether the folder is what the rules say, as far as the source has it."""
-        problems = (self.unread, self.unmet, self.refused, self.all_failures, self.withheld)
+        problems = (self.unread, self.unmet, self.refused, self.all_failures, self.withheld, self.error)
         return not any(problems)
 
 
@@ -157,8 +158,6 @@ class MirrorRun:
                 self.report.results[project] = await self._puller.pull(selection)
         except SimpleIndexError as error:
             self.report.unread[project] = error.message
-        except OSError as error:  # of planning alone
-            self.report.unread[project] = f"Its folder cannot be read: {error_text(error)}."
 
     async def _select(self, project: str) -> Selection:
         if not self._rules.concerning(project):

@@ -159,7 +159,10 @@ class PinnedPull:
         files = {file.file.filename: file for one in chosen for file in one.files}
         selection = Selection(project=project, files=tuple(files.values()), page=page)
         if self._dry:
-            self._found.plans.append(await self._run.puller.plan(selection))
+            try:
+                self._found.plans.append(await self._run.puller.plan(selection))
+            except SimpleIndexError as error:
+                self._fail(project, error.message)
         else:
             self._found.add(await self._run.puller.pull(selection))
         return chosen

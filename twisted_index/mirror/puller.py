@@ -7,13 +7,14 @@ One project's failure never stops another; only a full disk stops all. Out of sc
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, FirstError, gatherResults
 
-from twisted_index.errors import SimpleIndexError
+from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
 from twisted_index.mirror.plan import Failure, plan_project
 from twisted_index.mirror.progress import Silence
@@ -109,11 +110,16 @@ class Puller:
         self.stopped = ""
 
     def plan(self, selection: Selection) -> Deferred[ProjectPlan]:
-        """Plan what to do about a project, and change nothing; fails if the folder cannot be read."""
+        """Plan what to do about a project, and change nothing; `Unavailable` if the folder cannot be read."""
         return self._worker.run(self._plan, selection)
 
     def _plan(self, selection: Selection) -> ProjectPlan:
-        held = self._folder.survey(selection)
+        try:
+            held = self._folder.survey(selection)
+        except OSError as error:
+            path = os.path.relpath(error.filename or self._folder.root, self._folder.root)
+            shown = printable(path.decode("utf-8", "backslashreplace"))
+            raise Unavailable(f"{shown} in the folder cannot be read: {error_text(error)}.") from error
         return plan_project(selection, held, self._now().timestamp(), exact=self._exact, join=self._join)
 
     async def pull(self, selection: Selection) -> ProjectResult:
@@ -131,7 +137,9 @@ class Puller:
                 return ProjectResult(project=project, refused=plan.refused)
             return await self._carry_out(plan)
         except (OSError, SimpleIndexError) as error:
-            return ProjectResult(project=project, failures=(self._failure(project, error),))
+            failure = self._failure(project, error)
+            self._progress.failed(failure.name, failure.reason)
+            return ProjectResult(project=project, failures=(failure,))
 
     async def remove(self, project: str, names: Iterable[str]) -> tuple[Failure, ...]:
         """
