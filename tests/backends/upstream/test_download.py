@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from tests.kit.descriptors import open_files
 from tests.kit.properties import examples
 from tests.kit.scripted_remote import Bench, ScriptedRemote, Sending, read_body, remote_file
+from twisted_index.backends.upstream import download
 from twisted_index.backends.upstream.download_buffer import DownloadBuffer
 from twisted_index.errors import BadGateway, NotImplementedHere, Unavailable
 from twisted_index.interfaces import FileBody, StreamingContent
@@ -322,6 +323,14 @@ def test_a_digest_proves_what_only_the_connection_ended(tmp_path: Path):
     bench.remote.says_length = bench.remote.tells_end = False
 
     assert bench.read() == b"x" * 1000
+
+
+def test_a_response_without_an_end_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(download, "MAX_UNSIZED", 999)
+    bench = unproven(tmp_path, WHEEL, b"x" * 1000)
+
+    with pytest.raises(BadGateway, match="differs from what it promised"):
+        bench.read(WHEEL.filename)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 
 from twisted_index.backends.upstream.download_buffer import DownloadBuffer
 from twisted_index.errors import BadGateway, NotImplementedHere, SimpleIndexError, Unavailable
+from twisted_index.simple.archives.limits import MAX_UNPACKED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+#: Bytes of a file whose size the upstream does not state: a response without an end would fill the disk.
+MAX_UNSIZED = MAX_UNPACKED
 #: Bytes that are withheld until the whole file is verified.
 WITHHELD_TAIL = 64 << 10
 #: Bytes in memory at which the upstream response is paused, and at which it is resumed.
@@ -361,8 +364,9 @@ class Download:
         skipped = min(self._skip, len(data))
         self._skip -= skipped
         self.received += len(data) - skipped
-        if self.total is not None and self.received > self.total:
-            self.abort(self._refusal(f"has more than {self.total} bytes"))
+        limit = MAX_UNSIZED if self.total is None else self.total
+        if self.received > limit:
+            self.abort(self._refusal(f"has more than {limit} bytes"))
         elif skipped < len(data):
             self._buffer.feed(data[skipped:])
             self._pace()
