@@ -229,6 +229,17 @@ class TestRights:
         assert (again.body, again.headers["ETag"]) == (first.body, first.headers["ETag"])
         assert again.headers["X-PyPI-Last-Serial"] == first.headers["X-PyPI-Last-Serial"]
 
+    def test_no_serial_tells_when_a_closed_project_changed(self, index: Index):
+        """Above what the client may know of, every number is one that never was."""
+        highest = index.changes(user="bob")[1]
+        index.clock.advance(3)
+        make_wheel("secret-lib", "2.0").write_to(index.root / "secret-lib")
+        newest = index.changes()[1]
+        assert newest > highest
+        for since in (highest + 1, newest, newest + 1):
+            assert index.ask(f"/-/changes?since={since}", "bob").status == 410
+        assert index.ask(f"/-/changes?since={highest}&wait=0", "bob").status == 200
+
     def test_a_token_follows_if_it_was_made_for_that(self, index: Index):
         for name, permissions, status in (
             ("ci", {Action.READ: ("*",)}, 403),

@@ -62,11 +62,13 @@ class ChangesViews:
         since, wait = _number(request, b"since"), min(_number(request, b"wait") or 0, _MAX_WAIT)
         instance = _argument(request, b"instance")
         until = feed.seconds() + wait
+        is_known = not since
         while True:
             listed = (await feed.changes()).value
-            if (since or 0) > listed.highest or instance not in (None, listed.instance):
-                raise Gone("The serials have begun anew here; compare all projects with the whole list.")
             found = await self._visible(context, listed, since or 0)
+            is_known = is_known or bool(found) or (since or 0) <= await self._highest(context, listed)
+            if not is_known or instance not in (None, listed.instance):
+                raise Gone("The serials have begun anew here; compare all projects with the whole list.")
             seconds = until - feed.seconds()
             if found or since is None or not wait:
                 return await self._text(request, partial(_write, listed, found, since or 0), len(found))
@@ -88,6 +90,22 @@ class ChangesViews:
         if self._authorizer.public_read:
             return changed
         return [row for row in changed if may(identity, Action.READ, row[0], index=context.index)]
+
+    async def _highest(self, context: RequestContext, listed: ChangeList) -> int:
+        """
+        Return the highest serial that the client may know of.
+
+        By 410 for what is above that of all projects, it could tell when closed ones change.
+        """
+        if self._authorizer.public_read:
+            return listed.highest
+        may, identity = self._authorizer.permits, context.identity
+        newest = await self._run(
+            lambda: sorted(listed.changes.items(), key=lambda row: row[1].serial, reverse=True),
+            len(listed.changes),
+        )
+        readable = (row for row in newest if may(identity, Action.READ, row[0], index=context.index))
+        return next((change.serial for _project, change in readable), 0)
 
     async def tree(self, context: RequestContext) -> Response:
         """Respond with the files, sidecars, statuses and tombstones of a project."""
