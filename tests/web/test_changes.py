@@ -171,6 +171,18 @@ class TestWaiting:
         index.advance(2)
         assert len(index.clock.getDelayedCalls()) == planned
 
+    def test_a_client_that_sends_no_more_is_answered_at_once_and_keeps_no_place(
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
+    ):
+        """One that has closed its connection, directly or behind a proxy, looks like that."""
+        monkeypatch.setattr(changes, "MAX_WAITING", 1)
+        highest = index.changes()[1]
+        connection = index.wait(highest)
+        connection.half_close()
+        assert connection.responses()[0].status == 304
+        assert connection.closed
+        assert index.wait(highest).received == b""
+
     def test_one_sweep_serves_all_who_wait(self, index: Index, monkeypatch: pytest.MonkeyPatch):
         highest = index.changes()[1]
         sweeps: list[float] = []

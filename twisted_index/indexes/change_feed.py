@@ -127,11 +127,16 @@ class ChangeFeed:
     def wait(self, seconds: float) -> Deferred[None]:
         """Wait until there may be a change, or for so many seconds; may be cancelled."""
         waiter: Deferred[None] = Deferred(self._forget)
-        self._waiters[waiter] = self._clock.callLater(seconds, self._release, waiter)
+        self._waiters[waiter] = self._clock.callLater(seconds, self.release, waiter)
         self._serials.listeners.add(self._release_all)
         if self._next_sweep is None:
             self._plan_sweep()
         return waiter
+
+    def release(self, waiter: Deferred[None]) -> None:
+        """End the waiting of a client; no-op if it has ended."""
+        self._forget(waiter)
+        fire(waiter, None)
 
     def stop(self) -> None:
         """Let no client wait any more."""
@@ -151,11 +156,7 @@ class ChangeFeed:
 
     def _release_all(self) -> None:
         for waiter in tuple(self._waiters):
-            self._release(waiter)
-
-    def _release(self, waiter: Deferred[None]) -> None:
-        self._forget(waiter)
-        fire(waiter, None)
+            self.release(waiter)
 
     def _forget(self, waiter: Deferred[None]) -> None:
         timer = self._waiters.pop(waiter, None)

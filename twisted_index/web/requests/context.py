@@ -90,6 +90,22 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         raise ConnectionDone from None
 
 
+def may_have_left(request: Request) -> bool:
+    """
+    Return whether a client sends no more while it waits.
+
+    One that has closed its connection looks like one that still reads, until something is written. So a
+    response that may take a minute should come at once then. HTTP/2 and other servers say who has left.
+    """
+    return getattr(request.channel, "half_closed", False)
+
+
+def when_it_may_have_left(request: Request, call: Callable[[], object]) -> None:
+    """Call something when `may_have_left` becomes true."""
+    if hasattr(request.channel, "on_half_close"):
+        request.channel.on_half_close = call
+
+
 def read_small_body(request: Request) -> bytes:
     """
     Read the body of a request that is not an upload.

@@ -65,10 +65,12 @@ class IndexChannel(TwistedHTTPChannel):
     factory: ChannelSite
     transport: Any
     timeOut: Any
+    #: Called when the client sends no more, although it waits for a response: it may have left.
+    on_half_close: Callable[[], object] | None = None
+    half_closed = False
     _deadline: IDelayedCall | None = None
     #: Whether the last bytes took the fast path, and nothing has happened since.
     _takes_fast_path = False
-    _half_closed = False
     _closing = False
     _lingering = False
     _linger_until = 0.0
@@ -108,7 +110,7 @@ class IndexChannel(TwistedHTTPChannel):
             self._deadline = self.callLater(limit, self._header_timed_out)
 
     def _may_take_fast_path(self) -> bool:
-        return self.awaits_request and not self._half_closed and not self._lingering
+        return self.awaits_request and not self.half_closed and not self._lingering
 
     def _in_header(self) -> bool:
         """Whether a part of a request header has arrived, but not its end."""
@@ -308,13 +310,15 @@ class IndexChannel(TwistedHTTPChannel):
 
     def readConnectionLost(self) -> None:
         """Note that the client sends no more requests; those it has sent still get their responses."""
-        self._half_closed = True
+        self.half_closed = True
+        if self.on_half_close is not None:
+            self.on_half_close()
         self.close_when_idle()
 
     def close_when_idle(self) -> None:
         """Close after the last response, if no further request will be served."""
         # A client that has closed its half will not send the rest of a body.
-        closing = self._half_closed or (self.factory.stopping and not self._uploading)
+        closing = self.half_closed or (self.factory.stopping and not self._uploading)
         if closing and not self.handles_request:
             self.loseConnection()
 

@@ -14,7 +14,12 @@ from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
 from twisted_index.http_semantics.negotiation import accepts_gzip
 from twisted_index.interfaces import Action
 from twisted_index.simple.manifest import format_line
-from twisted_index.web.requests.context import TEXT, while_connected
+from twisted_index.web.requests.context import (
+    TEXT,
+    may_have_left,
+    when_it_may_have_left,
+    while_connected,
+)
 from twisted_index.web.responses.response import NO_CACHE, Response
 from twisted_index.web.responses.response_cache import strong_etag
 from twisted_index.web.responses.send import header
@@ -22,7 +27,7 @@ from twisted_index.web.responses.send import header
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted.web.http import Request
+    from twisted.web.server import Request
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import Change, ChangeList
@@ -72,11 +77,11 @@ class ChangesViews:
             seconds = until - feed.seconds()
             if found or since is None or not wait:
                 return await self._text(request, partial(_write, listed, found, since or 0), len(found))
-            if seconds <= 0 or feed.stopped:
+            if seconds <= 0 or feed.stopped or may_have_left(request):
                 return Response(status=304, headers=NO_CACHE)
             if feed.waiting >= MAX_WAITING:
                 raise Unavailable("Too many clients wait for changes; ask without waiting.", retry_after=30)
-            await while_connected(request, _wait(feed, seconds))
+            await while_connected(request, _wait(request, feed, seconds))
 
     async def _visible(
         self, context: RequestContext, listed: ChangeList, since: int
@@ -140,8 +145,10 @@ class ChangesViews:
         return await self._worker.run(work) if self._worker is not None and size > _MANY else work()
 
 
-async def _wait(feed: ChangeFeed, seconds: float) -> None:
-    await feed.wait(seconds)
+async def _wait(request: Request, feed: ChangeFeed, seconds: float) -> None:
+    waiter = feed.wait(seconds)
+    when_it_may_have_left(request, partial(feed.release, waiter))
+    await waiter
 
 
 def _write(listed: ChangeList, changes: Sequence[tuple[str, Change]], since: int) -> bytes:
