@@ -207,6 +207,17 @@ def test_a_project_that_cannot_be_read_keeps_its_files_and_stops_no_other(
     assert mirror.files() == [wheel.filename, other.filename]
 
 
+def test_a_circle_of_links_stops_no_mirror(mirror: Mirror, source: RunningIndex):
+    source.add_wheel("demo", "1.0")
+    mirror.write(source.url)
+    mirror.into.mkdir()
+    (mirror.into / "circle").symlink_to("circle")
+
+    mirror.run()
+
+    assert mirror.files() == ["demo-1.0-py3-none-any.whl"]
+
+
 def test_without_the_list_of_projects_nothing_changes(mirror: Mirror, hostile: HostileUpstream):
     hostile.on("/simple/", answer(500))
     mirror.write(f"{hostile.origin}/simple/", 'exact = true\nmax-delete = "100%"\n')

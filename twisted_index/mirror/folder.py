@@ -172,9 +172,9 @@ class TargetFolder:
     def _folders(self) -> list[bytes]:
         """Return the folders of projects."""
         with os.scandir(self.root) as entries:
-            return [
-                entry.path for entry in entries if is_valid_name(os.fsdecode(entry.name)) and entry.is_dir()
-            ]
+            paths = [entry.path for entry in entries if is_valid_name(os.fsdecode(entry.name))]
+        # Not `entry.is_dir()`: it raises for links that lead in a circle.
+        return list(filter(os.path.isdir, paths))
 
     # -- Changing
 
