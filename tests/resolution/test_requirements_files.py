@@ -149,7 +149,12 @@ def test_options_that_matter_to_the_resolver_are_passed_on(read):
     "line",
     [
         *("demo >= nonsense", "[project]", "demo -- other", "--frobnicate", "demo --hash", "--only-binary"),
-        *("demo; python_version >", "-r 'unfinished", "-r https://example.org/requirements.txt"),
+        *(
+            "demo; python_version >",
+            "-r 'unfinished",
+            'demo --hash "sha256:ab',
+            "-r https://example.org/requirements.txt",
+        ),
     ],
 )
 def test_a_line_that_is_no_requirement_is_named_with_its_number(read, line):
@@ -183,3 +188,14 @@ def test_words_are_read_like_lines():
 
     assert names(found) == ["demo[extra]>=1"]
     assert found.left_out[0].startswith("the command line: ./local is a project")
+
+
+def test_settings_of_builds_are_passed_over_in_each_of_their_forms(read):
+    found = read(
+        'demo==1.0 --config-settings="a=b"\nother -C a=b\nthird --config-settings a=b --hash=sha256:AB\n'
+    )
+    assert [(one.project, one.hashes) for one in found.wanted] == [
+        ("demo", frozenset()),
+        ("other", frozenset()),
+        ("third", {"sha256:ab"}),
+    ]

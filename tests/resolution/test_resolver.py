@@ -63,6 +63,14 @@ def test_lock_files_are_pins_beside_what_is_resolved(index, tmp_path):
     assert wanted.lines(pins) == ["demo", "locked==1.0", "demo==1.0"]
 
 
+def test_a_marker_that_compares_what_cannot_be_compared_leaves_nothing_out(tmp_path):
+    (tmp_path / "requirements.txt").write_text(f"demo==1.0; os_name ~= 'nt' --hash={SHA}\n")
+    wanted = read_wanted([], [str(tmp_path / "requirements.txt")], [])
+
+    (demo,) = resolve(wanted, WINDOWS, IndexAccess(urls=()))
+    assert demo.project == "demo"
+
+
 def test_hashes_of_some_requirements_bind_their_files(index, tmp_path):
     index.add_wheel("demo", "1.0", requires=["needed"])
     index.add_wheel("needed", "1.0")

@@ -19,13 +19,13 @@ from twisted_index.errors import ConfigurationError
 from twisted_index.mirror.rules import Need
 from twisted_index.resolution.lock_files import is_lock_file, read_lock_file
 from twisted_index.resolution.requirements_files import read_requirements
-from twisted_index.resolution.targets import environment, targets
+from twisted_index.resolution.targets import holds, targets
 from twisted_index.resolution.uv import compile_pins, index_access, require_uv
 from twisted_index.resolution.wheel_fit import ANY_PLATFORM
 from twisted_index.simple.names import DistributionType, normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from twisted_index.mirror.rules import RuleSet, SelectRule
     from twisted_index.resolution.pins import Pin
@@ -124,14 +124,8 @@ def _listed(requirements: Requirements, wanted: Sequence[Target]) -> Iterator[tu
         constraint = Requirement(line)
         constraints[normalize(constraint.name)] &= constraint.specifier
     for one in requirements.wanted:
-        if _holds(one.requirement, wanted):
+        if not wanted or any(holds(one.requirement.marker, each) for each in wanted):
             versions = one.requirement.specifier & constraints[one.project]
             if "--pre" in requirements.options:
                 versions = SpecifierSet(str(versions), prereleases=True)
             yield one.project, Need(versions=versions, hashes=one.hashes)
-
-
-def _holds(requirement: Requirement, wanted: Iterable[Target]) -> bool:
-    marker = requirement.marker
-    environments = [dict(environment(each)) for each in wanted]
-    return marker is None or not environments or any(map(marker.evaluate, environments))

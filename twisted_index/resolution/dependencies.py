@@ -11,14 +11,13 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from twisted_index.errors import SimpleIndexError
 from twisted_index.resolution.file_needs import UnknownNeeds
-from twisted_index.resolution.targets import best_wheel, environment, fits
+from twisted_index.resolution.targets import best_wheel, fits, holds
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import normalize, sorted_versions
 
@@ -114,7 +113,6 @@ class _Walk:
     def __init__(self, projects: LocalProjects, target: Target) -> None:
         self._projects = projects
         self._target = target
-        self._environment = dict(environment(target))
         self._queue: deque[tuple[Requirement, str]] = deque()
         self._seen: set[tuple[bytes, str]] = set()
         self._missing: dict[tuple[str, str], Missing] = {}
@@ -152,16 +150,9 @@ class _Walk:
     def _need(self, requirements: Iterable[Requirement], extra: str, needed_by: str) -> None:
         for requirement in requirements:
             # What is needed without any extra is followed without one.
-            if self._holds(requirement, extra) and not (extra and self._holds(requirement, "")):
+            marker = requirement.marker
+            if holds(marker, self._target, extra) and not (extra and holds(marker, self._target)):
                 self._queue.append((requirement, needed_by))
-
-    def _holds(self, requirement: Requirement, extra: str) -> bool:
-        marker = requirement.marker
-        try:
-            return marker is None or marker.evaluate({**self._environment, "extra": extra})
-        except (ValueError, UndefinedEnvironmentName):
-            # It compares what cannot be compared: installers refuse the file, or take what it guards.
-            return True
 
     def _note(self, requirement: Requirement, needed_by: str, reason: str) -> None:
         project, text = normalize(requirement.name), printable(str(requirement))

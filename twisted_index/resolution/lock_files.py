@@ -25,7 +25,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from twisted_index.errors import ConfigurationError
 from twisted_index.resolution.pins import Pin
-from twisted_index.resolution.targets import environment, tags_of
+from twisted_index.resolution.targets import environment, holds, tags_of
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import normalize
 
@@ -221,7 +221,7 @@ class _UvLock:
                 yield _uv_pin(package)
             seen.add((id(package), extra))
             for edge in _edges(package, extra, is_root=package in roots):
-                if _holds(edge.get("marker"), target):
+                if holds(_marker(edge), target):
                     found = self._found(edge)
                     queue += [(one, each) for one in found for each in (None, *edge.get("extra", ()))]
 
@@ -246,8 +246,9 @@ def _edges(package: Mapping[str, Any], extra: str | None, *, is_root: bool) -> I
         yield from (edge for group in groups for edge in group)
 
 
-def _holds(marker: str | None, target: Target) -> bool:
-    return not marker or Marker(_OF_AN_EXTRA.sub("os_name != ''", marker)).evaluate(dict(environment(target)))
+def _marker(edge: Mapping[str, Any]) -> Marker | None:
+    text = edge.get("marker")
+    return Marker(_OF_AN_EXTRA.sub("os_name != ''", text)) if text else None
 
 
 def _uv_pin(package: Mapping[str, Any]) -> Pin:

@@ -37,6 +37,9 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
 
 _INCLUDES = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c"}
+#: Options behind a requirement.
+_OF_A_LINE = ("--hash", "--config-settings", "-C")
+_EQUALS = re.compile(r"(?<!\S)(--hash|--config-settings)=")
 _EDITABLE = ("-e", "--editable")
 _INDEXES = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
 #: Those that uv understands as well, and how many words follow.
@@ -216,9 +219,9 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _split_hashes(line: str, place: str) -> tuple[str, frozenset[str]]:
     """Return a requirement without its options, and the hashes among them."""
-    text, *options = re.split(r"\s(?=--?[a-z])", line, maxsplit=1)
-    words = shlex.split(options[0].replace("--hash=", "--hash ")) if options else []
-    if len(words) % 2 or any(word not in ("--hash", "--config-settings", "-C") for word in words[::2]):
+    text, *options = re.split(r"\s(?=--?[A-Za-z])", line, maxsplit=1)
+    words = _shell_words(_EQUALS.sub(r"\1 ", options[0]), place) if options else []
+    if len(words) % 2 or any(word not in _OF_A_LINE for word in words[::2]):
         raise ConfigurationError(f"{place}: {_shown(line)} has an option that is not known here.")
     hashes = [value.lower() for name, value in zip(words[::2], words[1::2], strict=True) if name == "--hash"]
     return text.strip(), frozenset(hashes)
@@ -226,14 +229,18 @@ def _split_hashes(line: str, place: str) -> tuple[str, frozenset[str]]:
 
 def _option_words(line: str, place: str) -> tuple[str, list[str]]:
     """Split `-r FILE`, `-rFILE` and `--requirement=FILE` alike."""
-    try:
-        first, *more = shlex.split(line)
-    except ValueError:
-        raise ConfigurationError(f"{place}: {_shown(line)} has a quote without its end.") from None
+    first, *more = _shell_words(line, place)
     if first.startswith("--"):
         option, equals, value = first.partition("=")
         return option, [value, *more] if equals else more
     return first[:2], [first[2:], *more] if first[2:] else more
+
+
+def _shell_words(text: str, place: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise ConfigurationError(f"{place}: {_shown(text)} has a quote without its end.") from None
 
 
 # -- What no index can serve

@@ -15,7 +15,7 @@ from twisted_index.resolution.lock_files import is_lock_file, read_lock_file
 from twisted_index.resolution.pins import Pin
 from twisted_index.resolution.pip_resolver import pip_pins
 from twisted_index.resolution.requirements_files import Requirements, read_requirements
-from twisted_index.resolution.targets import environment
+from twisted_index.resolution.targets import holds
 from twisted_index.resolution.uv import compile_pins, find_uv, require_uv
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ def choose_build(lines: Sequence[str], target: Target, index: IndexAccess) -> tu
 
 def _hashed_pins(requirements: Requirements, target: Target) -> Iterator[Pin]:
     for one in requirements.wanted:
-        marker = one.requirement.marker
-        if one.pinned_version is not None and (marker is None or marker.evaluate(dict(environment(target)))):
+        if one.pinned_version is not None and holds(one.requirement.marker, target):
             yield Pin(project=one.project, version=one.pinned_version, hashes=one.hashes)
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from packaging import tags
-from packaging.markers import default_environment
+from packaging.markers import UndefinedEnvironmentName, default_environment
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from twisted_index.errors import ConfigurationError
@@ -21,6 +21,8 @@ from twisted_index.simple.names import DistributionType, InvalidFilename, parse_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from packaging.markers import Marker
 
     from twisted_index.simple.model import File
 
@@ -219,6 +221,22 @@ def environment(wanted: Target) -> Mapping[str, str]:
         "python_full_version": wanted.full_python,
         "python_version": ".".join(wanted.python.split(".")[:2]),
     }
+
+
+def holds(marker: Marker | None, wanted: Target, extra: str = "") -> bool:
+    """
+    Whether an environment marker (PEP 508) holds for a target.
+
+    Args:
+        marker: The marker; None holds everywhere.
+        wanted: The target.
+        extra: The extra that is installed; empty for none.
+    """
+    try:
+        return marker is None or marker.evaluate({**environment(wanted), "extra": extra})
+    except (ValueError, UndefinedEnvironmentName):
+        # It compares what cannot be compared: installers refuse the file, or take what it guards.
+        return True
 
 
 # -- Which files fit
