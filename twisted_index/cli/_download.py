@@ -10,8 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import DeferredSemaphore, gatherResults
-
+from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import NotFound, SimpleIndexError
 from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import retrying
@@ -81,8 +80,7 @@ async def download_all(
             progress.done(file.name, size)
 
     progress.expect(len(files), sum(file.size or 0 for file in files))
-    slots = DeferredSemaphore(jobs)
-    await gatherResults([slots.run(fetch, file) for file in files], consumeErrors=True)
+    await at_once(jobs, fetch, files)
     return failures, received
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import ConfigurationError, SimpleIndexError
 from twisted_index.mirror.pinned_pull import merged
-from twisted_index.mirror.puller import at_once
 from twisted_index.resolution.completeness import unmet
 from twisted_index.resolution.pinned_files import Formats
 from twisted_index.resolution.resolver import check_resolver, read_wanted, resolve

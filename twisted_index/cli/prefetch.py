@@ -19,11 +19,11 @@ from twisted_index.cli._download import PATIENCE, DownloadItem, download_all
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._resolution import Resolution
+from twisted_index.concurrency.parallel import at_once
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config import layers
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
-from twisted_index.mirror.puller import at_once
 from twisted_index.mirror.source_index import SourceIndex
 from twisted_index.resolution.pinned_files import choose_files
 from twisted_index.resolution.uv import IndexAccess

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import DeferredSemaphore, FirstError, gatherResults
-
+from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import SimpleIndexError
 from twisted_index.mirror.choice import Learned, choose
 from twisted_index.mirror.plan import Failure, Selection
@@ -127,13 +126,7 @@ class MirrorRun:
         """
         listed = await self._index.projects() if self._rules.needs_list else {}
         projects = self._rules.matching(listed) | self._copies.keys()
-        slots = DeferredSemaphore(_PROJECTS)
-        try:
-            await gatherResults(
-                [slots.run(self._mirror, project) for project in sorted(projects)], consumeErrors=True
-            )
-        except FirstError as error:
-            raise _cause(error) from None
+        await at_once(_PROJECTS, self._mirror, sorted(projects))
         await self._remove()
 
     async def choice(self, project: str) -> Choice | None:
@@ -208,13 +201,6 @@ class MirrorRun:
             failed = {failure.name for failure in failures}
             self.report.failures += failures
             self.report.removed += (name for name in names if name not in failed)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Return what has ended the work that several others waited for together."""
-    while isinstance(error, FirstError):
-        error = error.subFailure.value or error
-    return error
 
 
 def _as_planned(plan: ProjectPlan) -> ProjectResult:

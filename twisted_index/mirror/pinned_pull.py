@@ -10,9 +10,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import SimpleIndexError
 from twisted_index.mirror.plan import Failure, Selection
-from twisted_index.mirror.puller import ProjectResult, at_once
 from twisted_index.resolution.file_needs import UnknownNeeds
 from twisted_index.resolution.local_projects import LocalProjects
 from twisted_index.resolution.pinned_files import Formats, choose_files
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted_index.mirror.plan import ProjectPlan
     from twisted_index.mirror.progress import IProgress
     from twisted_index.mirror.pull_run import PullRun
+    from twisted_index.mirror.puller import ProjectResult
     from twisted_index.resolution.pinned_files import PinnedFiles
     from twisted_index.resolution.pins import Pin
     from twisted_index.resolution.targets import Target

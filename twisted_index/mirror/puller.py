@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 
+from twisted_index.concurrency.parallel import all_of
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
 from twisted_index.mirror.plan import Failure, plan_project
@@ -23,7 +24,7 @@ from twisted_index.simple.archives.limits import MAX_DOCUMENT
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from twisted_index.backends.upstream.remote import RemoteFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from twisted_index.mirror.plan import Document, ProjectPlan, Selection
     from twisted_index.mirror.progress import IProgress
     from twisted_index.mirror.source_index import SourceIndex
-
-T = TypeVar("T")
-K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +162,8 @@ class Puller:
         self._progress.expect(len(plan.place), sum(sizes))
         for failure in plan.failures:
             self._progress.failed(failure.name, failure.reason)
-        await _all(self._fetch(work, remote) for remote in plan.place)
-        await _all(self._fetch_document(work, document) for document in plan.documents)
+        await all_of(Deferred.fromCoroutine(self._fetch(work, remote)) for remote in plan.place)
+        await all_of(Deferred.fromCoroutine(self._fetch_document(work, one)) for one in plan.documents)
         await self._worker.run(self._folder.finish, plan)
         return work.result()
 
@@ -283,22 +281,3 @@ class _Work:
             failures=(*plan.failures, *self.failures),
             warnings=tuple(self.warnings),
         )
-
-
-async def _all(work: Iterable[Deferred[T] | Coroutine[Deferred[Any], Any, T]]) -> Sequence[T]:
-    """Run coroutines at once, and wait for all of them; the first error ends the wait."""
-    try:
-        return await gatherResults(
-            [one if isinstance(one, Deferred) else Deferred.fromCoroutine(one) for one in work],
-            consumeErrors=True,
-        )
-    except FirstError as error:
-        error.subFailure.raiseException()
-
-
-async def at_once(
-    number: int, work: Callable[[K], Coroutine[Deferred[Any], Any, T]], items: Iterable[K]
-) -> Sequence[T]:
-    """Do some work for each item, for so many of them at once; results are in the order of the items."""
-    slots = DeferredSemaphore(number)
-    return await _all(slots.run(lambda one: Deferred.fromCoroutine(work(one)), item) for item in items)
