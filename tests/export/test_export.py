@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,47 @@ def test_without_its_memory_an_export_mends_what_was_damaged(site: Site):
     (site.target / "simple/demo/index.html").unlink()
     assert site.export(remember=False).written == ["demo"]
     assert (site.target / "simple/demo/index.html").is_file()
+
+
+def _fifo(path: Path, _data: bytes) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _line(line: bytes) -> Callable[[Path, bytes], None]:
+    return lambda path, data: path.write_bytes(data[: data.index(b"demo\0")] + line + b"\n") and None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _fifo,
+        lambda path, data: path.write_bytes(data[:-1]),
+        lambda path, _data: path.write_bytes(b""),
+        lambda path, _data: os.truncate(path, 1 << 30),
+        _line(b"demo"),
+        _line(b"demo\0+\0x"),
+        _line(b"d\xff\0+\0x\0y"),
+        _line(b"demo\0+\0x\0y\0folder"),
+    ],
+)
+def test_a_damaged_memory_remembers_nothing(site: Site, damage: Callable[[Path, bytes], None]):
+    site.export()
+    assert site.memory is not None
+    damage(site.memory, site.memory.read_bytes())
+    (site.target / "simple/demo/index.html").unlink()
+    assert site.export().written == ["demo"]
+    assert site.memory.is_file()
+
+
+def test_a_memory_is_not_written_through_a_link(site: Site):
+    assert site.memory is not None
+    victim = site.root / "victim"
+    victim.write_text("mine")
+    for place in (site.memory, site.memory.with_name(f"{site.memory.name}.tmp")):
+        place.symlink_to(victim)
+    site.export()
+    assert victim.read_text() == "mine"
 
 
 def test_a_check_writes_nothing_and_tells_whether_there_is_anything_to_write(site: Site):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.pulls import Pulls, contents
-from twisted_index.errors import Conflict
+from twisted_index.errors import Conflict, Unavailable
 from twisted_index.testing import RunningIndex, make_wheel
 
 
@@ -154,6 +154,12 @@ def test_a_missing_folder_is_made(pulls: Pulls, source: RunningIndex, tmp_path: 
     source.add_wheel("demo", "1.0")
     pulls.pull(source.url, "demo", target=tmp_path / "a" / "b")
     assert contents(tmp_path / "a" / "b").keys() == {"demo/demo-1.0-py3-none-any.whl"}
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_sentence(pulls: Pulls, source: RunningIndex, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="file cannot be used: Not a directory"):
+        pulls.pull(source.url, "demo", target=tmp_path / "file")
 
 
 def test_nothing_is_left_behind(pulls: Pulls, source: RunningIndex):

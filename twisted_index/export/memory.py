@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import twisted_index
 from twisted_index.files.ownership import make_folders
+from twisted_index.files.safe_open import open_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Incremented when exported bytes change other than by their input.
 _FORMAT = b"export 1"
+#: A hundred times what 10,000 projects take.
+_MAX_BYTES = 1 << 29
 #: What the first byte of a line says: named by the list of projects, with a page only, without a page.
 _NAMED, _UNNAMED, _ABSENT = b"+", b"-", b"0"
 
@@ -83,16 +86,16 @@ class ExportMemory:
         if self._path is None:
             return
         try:
-            with open(self._path, "rb") as file:
-                head, roots, *lines = file.read().split(b"\n")
+            head, roots, *lines = _content(self._path).split(b"\n")
+            # The last line is empty in a file that is whole.
+            projects = dict(map(_name_and_rest, lines[:-1]))
         except (OSError, ValueError):
             return
-        # The last line is empty in a file that is whole.
-        if head != self._shape + b" " + manifest or not lines or lines.pop():
+        if head != self._shape + b" " + manifest or lines[-1:] != [b""]:
             return
         self.is_valid = True
         self.has_same_roots = _are_same(roots)
-        self._projects = dict(line.split(b"\0", 1) for line in lines)
+        self._projects = projects
 
     @property
     def projects(self) -> set[str]:
@@ -159,9 +162,34 @@ class ExportMemory:
         # Only time is lost without it.
         with contextlib.suppress(OSError):
             make_folders(os.path.dirname(self._path), 0o700)
-            with open(f"{self._path}.tmp", "wb") as file:
+            temporary = f"{self._path}.tmp"
+            # What an interrupted export left, or anything else: nothing is written through a link.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            with open(temporary, "xb") as file:
                 file.write(b"\n".join((head, _roots_text(roots), *lines, b"")))
-            os.replace(f"{self._path}.tmp", self._path)
+            os.replace(temporary, self._path)
+
+
+def _content(path: str) -> bytes:
+    file = open_regular_file(os.fsencode(path), follow_links=False)
+    if file is None:
+        return b""
+    with file:
+        return file.readall() if os.fstat(file.fileno()).st_size <= _MAX_BYTES else b""
+
+
+def _name_and_rest(line: bytes) -> tuple[bytes, bytes]:
+    """
+    Split what is remembered of a project.
+
+    Raises:
+        ValueError: It is not as `remember` writes it: three fields, and pairs of a folder and names.
+    """
+    name, rest = line.split(b"\0", 1)
+    if not name.isascii() or rest.count(b"\0") % 2 or b"\0" not in rest:
+        raise ValueError("a damaged line")
+    return name, rest
 
 
 def _parse(line: bytes) -> _Line:

@@ -108,6 +108,7 @@ class PullRun:
         """
         try:
             make_folders(self._target)
+            os.scandir(self._target).close()
             self._take_lock()
             sweep(self.folder.root)
             self._cache.sweep()
