@@ -34,19 +34,21 @@ def test_the_legacy_documents_are_there_for_whoever_may_read(index: GuardedIndex
     reply = index.get(path)
     assert reply.headers["Content-Type"] == "application/json"
     (file,) = json.loads(reply.body)["urls"]
-    assert file["url"] == f"http://index.test/packages/shared-lib/{SHARED.filename}"
+    assert file["url"] == f"http://index.test/simple/shared-lib/{SHARED.filename}"
     assert file["digests"]["sha256"] == SHARED.sha256
     head = index.head(path)
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Length"] == reply.headers["Content-Length"]
 
 
-def test_a_link_leads_to_the_file_also_if_its_name_alone_could_be_of_another_project():
-    """bandersnatch takes no links but those below `/packages`."""
+def test_bandersnatch_finds_links_below_packages_that_lead_to_the_files_of_their_projects():
+    """It takes no others. The name of one of these files alone could be that of another project."""
     sdist = make_sdist("demo-1", "2.0", extension=".zip")
     index = IndexInMemory(MemorySource(sdist, SHARED))
     for project, made in (("demo-1", sdist), ("shared-lib", SHARED)):
-        (file,) = json.loads(index.get(f"/pypi/{project}/json").body)["urls"]
+        document = index.get(f"/pypi/{project}/json", headers={"User-Agent": "bandersnatch/8.2.0"})
+        assert document.headers["Vary"] == "User-Agent"
+        (file,) = json.loads(document.body)["urls"]
         url = urlsplit(file["url"]).path
         assert url.startswith("/packages/")
         reply = index.get(url)

@@ -50,7 +50,7 @@ def test_a_release_is_found_in_any_spelling():
     assert document is not None
     assert document["info"]["version"] == "1.0"
     assert document["info"]["requires_dist"] == ["attrs"]
-    assert document["urls"][0]["url"] == f"https://index.test/packages/demo/{WHEEL.filename}"
+    assert document["urls"][0]["url"] == f"https://index.test/simple/demo/{WHEEL.filename}"
 
 
 def test_what_is_not_there_is_nothing():

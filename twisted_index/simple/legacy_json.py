@@ -136,7 +136,7 @@ def write_project(
         version: From `find_version`; None for the latest, together with all `releases`.
         base_url: URL of the index; None makes all URLs relative to that of the document,
             `pypi/PROJECT/json` or `pypi/PROJECT/VERSION/json`.
-        folder: Below which the index has the files: bandersnatch expects `packages`, as on PyPI.
+        folder: Below which the index has the files: bandersnatch takes none but `packages`, as on PyPI.
         file_url: Returns the absolute URL of a file; None if it lies below `base_url`.
     """
     depth = 2 if version is None else 3

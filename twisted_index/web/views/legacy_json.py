@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.responses.response import Headers
 
+_VARY = (b"Vary", b"User-Agent")
+
 
 class LegacyJsonViews:
     """
@@ -43,7 +45,7 @@ class LegacyJsonViews:
         self._public_url = public_url
         self._worker = worker
         caching = NO_CACHE if public_url else UNSHARED
-        self._headers: Headers = ((b"Content-Type", LEGACY_CONTENT_TYPE), *caching, *NOSNIFF)
+        self._headers: Headers = ((b"Content-Type", LEGACY_CONTENT_TYPE), _VARY, *caching, *NOSNIFF)
 
     async def document(self, context: RequestContext) -> Response:
         """Respond with the JSON document of a project or of one release."""
@@ -53,6 +55,7 @@ class LegacyJsonViews:
                 context.route.project,
                 context.route.version or None,
                 base_url=self._public_url or self._client_info.url(context.request),
+                folder=_folder_of_links(context.request.getHeader(b"User-Agent")),
                 worker=self._worker,
             )
         except Found:
@@ -62,3 +65,13 @@ class LegacyJsonViews:
             return Response(status=404, headers=JSON, body=NOT_FOUND)
         response = Response(headers=self._headers, body=document.body, etag=strong_etag(document.body))
         return with_serial(response, document.serial)
+
+
+def _folder_of_links(user_agent: bytes | None) -> str:
+    """
+    Return the folder that the files of a document are linked in.
+
+    bandersnatch refuses links that are not below `/packages/`, and redirects lead it to the file. pip-compile
+    takes the digests of the links that the project's page has too.
+    """
+    return "packages" if (user_agent or b"").startswith(b"bandersnatch") else "simple"

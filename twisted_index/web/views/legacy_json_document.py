@@ -38,6 +38,7 @@ async def legacy_document(
     version: str | None = None,
     *,
     base_url: str | None = None,
+    folder: str = "simple",
     worker: IThreadRunner | None = None,
 ) -> LegacyDocument | None:
     """
@@ -48,6 +49,7 @@ async def legacy_document(
         project: A normalized name.
         version: In any spelling; None for the project.
         base_url: As for `write_project`.
+        folder: As for `write_project`.
         worker: Threads that write large documents; without it the reactor thread writes them.
 
     Returns:
@@ -66,9 +68,8 @@ async def legacy_document(
     metadata = await _metadata(source, page, selected)
 
     def write() -> bytes:
-        return write_project(
-            page, metadata, None if version is None else selected, base_url=base_url, folder="packages"
-        )
+        release = None if version is None else selected
+        return write_project(page, metadata, release, base_url=base_url, folder=folder)
 
     body = await worker.run(write) if worker is not None and len(page.files) > _MANY else write()
     return LegacyDocument(body, snapshot.serial)
