@@ -307,8 +307,6 @@ class TargetFolder:
         self._step(copies.forget, self.root, folder, (*marks, *lines))
         with contextlib.suppress(OSError):
             self._step(os.rmdir, folder)
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
 
     # -- Steps
 
