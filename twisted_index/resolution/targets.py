@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from twisted_index.errors import ConfigurationError
 from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename
+from twisted_index.simple.platform_tags import platform_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from packaging.markers import Marker
 
@@ -36,9 +37,6 @@ _WINDOWS = {
 _GLIBC = (17, 28, *range(31, 41))
 _LINUX_MACHINES = ("x86_64", "aarch64")
 _MACOS = {"arm64": "aarch64-apple-darwin", "x86_64": "x86_64-apple-darwin"}
-#: Of glibc, for each machine the oldest with a tag, and the names before PEP 600.
-_OLDEST_GLIBC = {"x86_64": 5}
-_OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 _PLATFORM = re.compile(
     r"(?P<windows>win32|win_amd64|win_arm64)"
@@ -124,12 +122,11 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Platform:
-    """A platform: its word for uv and what the environment adds to it; its tags, best first; its markers."""
+    """A platform: its word for uv and what the environment adds to it; its markers."""
 
     uv: str
-    environ: Mapping[str, str]
-    tags: tuple[str, ...]
     markers: Mapping[str, str]
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @lru_cache(64)
@@ -143,20 +140,16 @@ def _described(platform: str) -> _Platform:
     match = _PLATFORM.fullmatch(platform)
     if match is not None and match["windows"]:
         uv, machine = _WINDOWS[platform]
-        return _Platform(
-            uv=uv, environ={}, tags=(platform,), markers=_markers("nt", "win32", "Windows", machine)
-        )
+        return _Platform(uv=uv, markers=_markers("nt", "win32", "Windows", machine))
     if match is not None and (machine := match["macos_machine"]) in _MACOS:
         return _macos(machine, (int(match["macos"]), int(match["macos_minor"])))
     if match is not None and (machine := match["glibc_machine"]) in _LINUX_MACHINES:
         minor = int(match["glibc"] or 17)
         if minor in _GLIBC:
-            found = tuple(_glibc_tags(minor, machine))
-            return _linux(f"{machine}-manylinux_2_{minor}", found, machine)
+            return _linux(f"{machine}-manylinux_2_{minor}", machine)
     if match is not None and (machine := match["musl_machine"]) in _LINUX_MACHINES and match["musl"] == "2":
         # uv's musl is musllinux_1_2.
-        found = tuple(f"musllinux_1_{minor}_{machine}" for minor in (2, 1, 0))
-        return _linux(f"{machine}-unknown-linux-musl", found, machine)
+        return _linux(f"{machine}-unknown-linux-musl", machine)
     raise ConfigurationError(
         f"--platform {platform}: uv resolves for no such platform; it does for {_WORDS}."
     )
@@ -177,26 +170,12 @@ def _macos(machine: str, version: tuple[int, int]) -> _Platform:
     return _Platform(
         uv=_MACOS[machine],
         environ={"MACOSX_DEPLOYMENT_TARGET": ".".join(map(str, version))},
-        tags=tuple(tags.mac_platforms(version, machine)),
         markers=_markers("posix", "darwin", "Darwin", machine),
     )
 
 
-def _linux(uv: str, platforms: tuple[str, ...], machine: str) -> _Platform:
-    return _Platform(
-        uv=uv,
-        environ={},
-        tags=(*platforms, f"linux_{machine}"),
-        markers=_markers("posix", "linux", "Linux", machine),
-    )
-
-
-def _glibc_tags(newest: int, machine: str) -> Iterator[str]:
-    """Yield the tags of glibc 2.n and all before it (PEP 600)."""
-    for minor in range(newest, _OLDEST_GLIBC.get(machine, 17) - 1, -1):
-        yield f"manylinux_2_{minor}_{machine}"
-        if minor in _OLD_NAMES:
-            yield f"{_OLD_NAMES[minor]}_{machine}"
+def _linux(uv: str, machine: str) -> _Platform:
+    return _Platform(uv=uv, markers=_markers("posix", "linux", "Linux", machine))
 
 
 def uv_words(wanted: Target) -> tuple[list[str], Mapping[str, str]]:
@@ -247,7 +226,7 @@ def tags_of(wanted: Target) -> tuple[tags.Tag, ...]:
     """Return the tags that a target supports, best first (PEP 425), with CPython."""
     version = _numbers(wanted.python)[:2]
     name = f"cp{version[0]}{version[1]}"
-    platforms = list(_described(wanted.platform).tags if wanted.platform else tags.platform_tags())
+    platforms = list(platform_tags(wanted.platform) if wanted.platform else tags.platform_tags())
     return (
         *tags.cpython_tags(version, [name], platforms),
         *tags.compatible_tags(version, name, platforms),

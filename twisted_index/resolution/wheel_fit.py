@@ -16,9 +16,10 @@ from packaging import tags
 from packaging.specifiers import SpecifierSet
 
 from twisted_index.simple.names import DistributionType
+from twisted_index.simple.platform_tags import platform_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from twisted_index.simple.names import Distribution
 
@@ -27,10 +28,6 @@ ANY_PLATFORM = "any"
 
 _PYTHON = re.compile(r"(?P<major>\d)\.(?P<minor>\d{1,3})(?:\.(?P<micro>\d{1,3}))?(?P<threads>t?)")
 _PLATFORM = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
-_LIBC = re.compile(r"(?P<name>manylinux|musllinux)_(?P<major>\d+)_(?P<minor>\d+)_(?P<machine>\w+)")
-_MACOS = re.compile(r"macosx_(?P<major>\d+)_(?P<minor>\d+)_(?P<machine>\w+)")
-#: The names before PEP 600, and their versions of glibc.
-_OLD_GLIBC = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17}
 #: Of a release series of Python, more than there will be (3.9 had 25).
 _MICROS = range(60)
 
@@ -81,7 +78,7 @@ def fits_platforms(distribution: Distribution, platforms: Sequence[str]) -> bool
     if distribution.kind is not DistributionType.WHEEL:
         return True
     found = set(distribution.tags.rpartition("-")[2].split("."))
-    return any(not found.isdisjoint(_platform_tags(platform)) for platform in platforms)
+    return any(not found.isdisjoint((ANY_PLATFORM, *platform_tags(one))) for one in platforms)
 
 
 def _python_pairs(compressed: str) -> set[tuple[str, str]]:
@@ -108,24 +105,3 @@ def _allows(requires_python: str, python: str) -> bool:
     if version.count(".") == 2:
         return specifiers.contains(version, prereleases=True)
     return any(specifiers.contains(f"{version}.{micro}", prereleases=True) for micro in _MICROS)
-
-
-@lru_cache(64)
-def _platform_tags(platform: str) -> frozenset[str]:
-    """Return the platform tags that a machine can use, `any` included."""
-    for old, glibc in _OLD_GLIBC.items():
-        platform = platform.replace(f"{old}_", f"manylinux_2_{glibc}_")
-    if (libc := _LIBC.fullmatch(platform)) is not None:
-        return frozenset({ANY_PLATFORM, f"linux_{libc['machine']}", *_libc_tags(**libc.groupdict())})
-    if (macos := _MACOS.fullmatch(platform)) is not None:
-        version = (int(macos["major"]), int(macos["minor"]))
-        return frozenset({ANY_PLATFORM, *tags.mac_platforms(version, macos["machine"])})
-    return frozenset({ANY_PLATFORM, platform})
-
-
-def _libc_tags(name: str, major: str, minor: str, machine: str) -> Iterator[str]:
-    """Yield the tags of a version of a libc and all before it (PEP 600, PEP 656)."""
-    for earlier in range(int(minor) + 1):
-        yield f"{name}_{major}_{earlier}_{machine}"
-    if name == "manylinux":
-        yield from (f"{old}_{machine}" for old, glibc in _OLD_GLIBC.items() if glibc <= int(minor))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from twisted_index.simple._filenames import WHEEL_EXTENSION
+from twisted_index.simple.platform_tags import OLD_GLIBC
 
 if TYPE_CHECKING:
     from twisted_index.simple.model import ProjectPage
@@ -142,8 +143,6 @@ def _may_run(tag: str, is_stable: bool, interpreter: Interpreter) -> bool:
 # -- Platform tags
 
 _LINUX = re.compile(r"(?:(many)linux(?:1|2010|2014|_(\d+)_(\d+))|(musl)linux_(\d+)_(\d+)|linux)_(\w+)")
-#: The glibc of the names before PEP 600.
-_OLD_GLIBC = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _MACOS = re.compile(r"macosx_(\d+)_(\d+)_(\w+)")
 _WINDOWS = {"win32": "i686", "win_amd64": "x86_64", "win_arm64": "aarch64"}
 _SYSTEMS = {"manylinux": "linux", "musllinux": "linux", "linux": "linux", "macosx": "macos", "win": "windows"}
@@ -191,7 +190,7 @@ def _may_load_linux(tag: str, interpreter: Interpreter) -> bool:
         return True
     if musl:
         return libc == "musl" and (not have or (int(musl_major), int(musl_minor)) <= have)
-    need = (int(glibc_major), int(glibc_minor)) if glibc_major else _OLD_GLIBC[tag.partition("_")[0]]
+    need = (int(glibc_major), int(glibc_minor)) if glibc_major else (2, OLD_GLIBC[tag.partition("_")[0]])
     return libc == "glibc" and (not have or need <= have)
 
 
