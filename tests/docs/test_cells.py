@@ -46,6 +46,10 @@ NO_COMMANDS = {
     "-d yanked=false": "belongs to a command of another cell",
     "twisted-index unyank ...": "another cell has it in full",
     "twisted-index prefetch": "another cell has it in full",
+    "twisted-index mirror mirror.toml": "docs/mirror.md has the file, and both are tried there",
+    "twisted-index download --path packages -r requirements.txt --python-version 3.13 --platform win_amd64": (
+        "docs/download.md has the same with an index that is there"
+    ),
     'micropip.install("acme", index_urls="https://HOST/simple/")': "tests/clients/test_client_browser.py",
     'root.putChild(b"python", IndexResource(FolderSource("packages")))': "test_files.py",
     "simple_index": "test_files.py",
