@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.hostile_upstream import HostileUpstream
+from tests.kit.mounts import mounted
 from tests.kit.pulls import Pulls
 from twisted_index.testing import RunningIndex
 
@@ -30,3 +31,6 @@ def hostile() -> Iterator[HostileUpstream]:
     made = HostileUpstream()
     yield made
     made.close()
+
+
+__all__ = ["mounted"]

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -220,3 +222,19 @@ def test_users_and_queries_of_urls_are_not_recorded(pulls: Pulls, hostile: Hosti
     recorded = (pulls.folder / "bad" / ".copies").read_text()
     assert f"/files/{BAD.filename}" in recorded
     assert not {"secret", "password"} & set(recorded.replace("=", " ").split())
+
+
+def test_a_full_disk_fails_its_project_and_stops_the_rest(
+    pulls: Pulls, hostile: HostileUpstream, mounted: Callable[[str], Path]
+):
+    disk = mounted("tmpfs small")
+    large = make_wheel("bad", "1.0", files={"data": os.urandom(4 << 20)}, compress=False)
+    _offer(hostile, large)
+    names = (large.filename, *(f"bad-{number}.tar.gz" for number in range(2, 1000)))
+    cells = [{"filename": name, "url": f"/files/{large.filename}", "hashes": {}} for name in names]
+    hostile.on("/simple/bad/", page(json.dumps({"files": cells}).encode()))
+    _offer(hostile, GOOD)
+    bad, good = pulls.pull(f"{hostile.origin}/simple/", "bad", "good", target=disk, jobs=1)
+    assert {failure.reason for failure in bad.failures} == {good.refused}
+    assert "is full" in good.refused
+    assert os.listdir(disk) == []

@@ -85,7 +85,7 @@ def test_a_project_with_files_of_its_own_is_refused_unless_joined(pulls: Pulls, 
     make_wheel("demo", "0.1").write_to(pulls.folder)
     (result,) = pulls.pull(source.url, "demo")
     assert "demo-0.1-py3-none-any.whl" in result.refused
-    assert "with join" in result.refused
+    assert "--join" in result.refused
     (result,) = pulls.pull(source.url, "demo", join=True)
     assert result.placed == (wheel.filename,)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -30,8 +30,16 @@ async def at_once(
     Raises:
         BaseException: The first error of any of the work; it ends the wait for the rest.
     """
-    slots = DeferredSemaphore(number)
-    return await all_of(slots.run(lambda one: Deferred.fromCoroutine(work(one)), item) for item in items)
+    waiting, results = enumerate(items), dict[int, T]()
+
+    # Not by a semaphore: the next work would begin within the end of the one before, and thousands that end
+    # at once, as on a full disk, are deeper than Python's stack.
+    async def work_on() -> None:
+        for at, item in waiting:
+            results[at] = await work(item)
+
+    await all_of(Deferred.fromCoroutine(work_on()) for _ in range(number))
+    return [results[at] for at in sorted(results)]
 
 
 async def all_of(work: Iterable[Deferred[T]]) -> Sequence[T]:

@@ -182,7 +182,7 @@ def plan_project(
         write=marks.to_write(),
         place=tuple(planning.place),
         documents=tuple(marks.documents()),
-        erase=tuple(marks.to_erase()),
+        erase=tuple(marks.to_erase(exact=exact)),
         forget=tuple(sorted(held.lines.keys() - known - {file.file.filename for file in planning.place})),
         is_empty=held.is_empty and exact,
         unchanged=tuple(sorted(planning.unchanged)),
@@ -203,8 +203,8 @@ def by_identity(project: str, files: Iterable[RemoteFile]) -> dict[Hashable, Rem
 def _refusal(project: str, own: list[HeldFile]) -> str:
     if own:
         names = ", ".join(sorted(file.name for file in own)[:3])
-        return f"The project {project} holds files of its own ({names}); copies come beside them with join."
-    return f"The name {project} is claimed in the folder; copies are added to it with join."
+        return f"The project {project} holds files of its own ({names}); --join (join = true) adds copies."
+    return f"The name {project} is claimed in the folder; --join (join = true) adds copies to it."
 
 
 class _Planning:
@@ -326,16 +326,18 @@ class _Marks:
         """Yield the documents that are not there."""
         return (document for name, document in sorted(self._urls.items()) if name not in self._held.marks)
 
-    def to_erase(self) -> Iterator[str]:
+    def to_erase(self, *, exact: bool) -> Iterator[str]:
         """Yield the names of recorded marks that the page has no more, or whose file is gone."""
         there = {file.name for file in self._held.files}
+        # The last file of a project that is gone takes the status along, unless the run dies in between.
+        follows = self._page is not None or (exact and not there and not self._files)
         for name, digest in sorted(self._held.marks.items()):
             line = self._held.lines.get(name)
             if line is None or line.sha256 != digest or name in self.names:
                 continue
             owner = name.rpartition(".")[0]
             if name in STATUS_MARKS:
-                if self._page is not None:
+                if follows:
                     yield name
             elif owner not in there or (owner in self._files and self._page is not None):
                 yield name
