@@ -197,6 +197,16 @@ def test_a_dry_run_changes_nothing(index, download):
     assert placed() == set()
 
 
+def test_the_report_in_json_says_why_nothing_could_be_chosen(index, download):
+    code, out, err = download(*WINDOWS, "--json", "--quiet", "absent")
+
+    report = json.loads(out)
+    assert code == 1
+    assert "absent" in report["error"]
+    assert report["placed"] == []
+    assert report["error"].splitlines()[0] in err
+
+
 def test_the_report_in_json_holds_pins_and_what_is_missing(index, download):
     index.add_wheel("demo", "1.0", tag="cp312-cp312-win_amd64")
 
@@ -259,7 +269,7 @@ def test_a_project_with_files_of_its_own_is_left_alone_unless_joined(index, down
 
     code, out, _err = download(*WINDOWS, "--json", "demo")
     assert code == 1
-    assert "--join" in json.loads(out)["failures"][0]["reason"]
+    assert "with join" in json.loads(out)["failures"][0]["reason"]
     assert placed() == {"demo-1.0-py3-none-any.whl"}
     assert download(*WINDOWS, "--join", "demo")[0] == 0
     assert placed() == {"demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,22 @@ def test_listeners_learn_of_a_change_once(now: ClockOnTheWall):
     serials.note("demo", ONE)
     serials.announce()
     assert heard == ["changed"]
+
+
+def test_what_is_no_file_keeps_nothing_and_blocks_nothing(tmp_path: Path):
+    path = tmp_path / "keep" / "serials"
+    path.parent.mkdir(mode=0o700)
+    os.mkfifo(path)
+    serials = Serials(str(path), now=lambda: 5000)
+    assert serials.note("demo", "a" * 32) == 5000
+    assert serials.read().highest == 5000
+
+
+def test_a_serial_that_was_not_given_here_is_passed_over(tmp_path: Path):
+    path = tmp_path / "keep" / "serials"
+    path.parent.mkdir(mode=0o700)
+    imprint = "a" * 32
+    path.write_text(f"instance {imprint}\n{10**16 - 1} {imprint} demo\n4000 {imprint} other\n")
+    serials = Serials(str(path), now=lambda: 5000)
+    assert serials.read().highest == 4000
+    assert serials.note("demo", imprint) == 5000

@@ -17,8 +17,8 @@ from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._resolution import Resolution
 from twisted_index.config.layers import default_state
-from twisted_index.errors import ConfigurationError
-from twisted_index.mirror.pinned_pull import PinnedPull
+from twisted_index.errors import ConfigurationError, SimpleIndexError
+from twisted_index.mirror.pinned_pull import PinnedPull, PulledPins
 from twisted_index.mirror.pull_run import PullRun
 from twisted_index.resolution.uv import index_access
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from twisted_index.mirror.pinned_pull import Pins, PulledPins
+    from twisted_index.mirror.pinned_pull import Pins
     from twisted_index.resolution.targets import Target
 
 
@@ -88,7 +88,12 @@ async def _download(source: str, options: argparse.Namespace, resolution: Resolu
                 sdists=options.sdists,
                 dry=options.dry_run,
             )
-            pins = await resolution.resolve(access, pull_run.worker)
+            try:
+                pins = await resolution.resolve(access, pull_run.worker)
+            except SimpleIndexError as error:
+                if options.json:
+                    _Report(resolution, {}, PulledPins(), lacking, error.message).show(options)
+                raise
             pulled = await pull.pull(pins)
             if not options.dry_run:
                 lacking = await resolution.unmet(pull_run.folder.root, pins, pull_run.worker)
@@ -106,11 +111,13 @@ class _Report:
         pins: Pins,
         pulled: PulledPins,
         lacking: Mapping[Target, tuple[str, ...]],
+        error: str = "",
     ) -> None:
         self._resolution = resolution
         self._pins = pins
         self._pulled = pulled
         self._lacking = lacking
+        self._error = error
 
     @property
     def has_failures(self) -> bool:
@@ -132,6 +139,7 @@ class _Report:
     def _document(self) -> dict[str, Any]:
         pulled = self._pulled
         return {
+            "error": self._error,
             "placed": sorted(pulled.placed),
             "planned": sorted(file.file.filename for plan in pulled.plans for file in plan.place),
             "unchanged": pulled.unchanged,

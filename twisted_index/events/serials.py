@@ -10,9 +10,11 @@ that costs those who mirror from here a comparison; it never gives them wrong da
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+import stat
 import threading
 import time
 from dataclasses import dataclass, field
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
+#: Not for the other end of a FIFO.
+_NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
+#: In the year 144,680. A greater one was not given here, and those after it would fit into no JSON number.
+_MAX_SERIAL = 1 << 52
 #: The imprint of a project of which nothing is left.
 REMOVED = "-"
 _HEAD = re.compile(rb"instance ([0-9a-f]{32})")
@@ -186,9 +192,11 @@ class Serials:
         try:
             make_private_folder(os.path.dirname(self._path))
             with (
-                open_private(self._path, os.O_RDONLY | os.O_CREAT) as descriptor,
+                open_private(self._path, os.O_RDONLY | os.O_CREAT | _NO_WAIT) as descriptor,
                 open(descriptor, "rb", closefd=False) as file,
             ):
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(errno.EISDIR, "It is no regular file", self._path)
                 lines = file.read().split(b"\n")
         except OSError as error:
             self._fail(error)
@@ -201,7 +209,7 @@ class Serials:
         head, matches = _HEAD.fullmatch(lines[0]), [_LINE.fullmatch(line) for line in lines[1:-1]]
         for match in filter(None, matches):
             project, change = match[3].decode("ascii"), Change(int(match[1]), match[2].decode("ascii"))
-            if change.serial > self._changes.get(project, (0, ""))[0]:
+            if _MAX_SERIAL >= change.serial > self._changes.get(project, (0, ""))[0]:
                 self._changes[project] = change
                 self._last = max(self._last, change.serial)
         is_whole = head is not None and lines[-1] == b"" and all(matches)
