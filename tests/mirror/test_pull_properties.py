@@ -140,6 +140,8 @@ _NOTHING, _ONE, _YANK, _TWICE = (
     State(files=files, statuses=(ProjectStatus(), ProjectStatus()))
     for files in ((), (_UNPROMISED,), (_YANKED,), (_TWO_SPELLINGS,))
 )
+_ARCHIVED = replace(_ONE, statuses=(STATUSES[1], ProjectStatus()))
+_GONE = replace(_NOTHING, absent=frozenset({"alpha"}))
 
 
 @contextmanager
@@ -186,6 +188,7 @@ def _without_spelling(found: dict[str, object]) -> dict[str, object]:
 @examples(15)
 @given(first=SOUND, second=ANY)
 @example(first=_NOTHING, second=_ONE)
+@example(first=_ARCHIVED, second=_GONE)
 def test_a_run_after_one_that_died_equals_an_undisturbed_one(first: State, second: State):
     """M3: at every step. M4: at no moment has a file a name that was not verified."""
     with _bench() as bench:
