@@ -52,7 +52,7 @@ class Arrival:
     A verified file that has no name yet.
 
     Attributes:
-        file: Whole and on disk, with its modification time.
+        file: Whole, with its modification time; on disk before it is placed.
         distribution: Its parsed name.
         line: What is recorded of it.
     """

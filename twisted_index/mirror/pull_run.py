@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Bytes: a tenth is for pages, so that those of a large mirror stay.
 _CACHE_SIZE = 100 << 30
+#: Most of the time they wait for the disk.
+_THREADS = 16
 
 
 class PullRun:
@@ -82,7 +84,7 @@ class PullRun:
         self._target = os.path.realpath(target)
         self._cache = DiskCache(os.path.join(state, "cache", "mirror"), _CACHE_SIZE)
         self._lock = -1
-        self.worker = ThreadPool(reactor, threads=max(4, jobs), name="index-mirror")
+        self.worker = ThreadPool(reactor, threads=max(_THREADS, jobs), name="index-mirror")
         self._remotes = _remotes(source, reactor, self.worker, allow_addresses, environ)
         self.index = SourceIndex(self._remotes, self._cache, self.worker, wall=lambda: now().timestamp())
         self.folder = TargetFolder(os.fsencode(self._target), now=now)

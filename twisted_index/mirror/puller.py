@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 from twisted_index.concurrency.parallel import all_of
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
+from twisted_index.mirror.batch import Batch
 from twisted_index.mirror.plan import Failure, plan_project
 from twisted_index.mirror.progress import Silence
 from twisted_index.mirror.transfer import Transfer
@@ -24,7 +25,7 @@ from twisted_index.simple.archives.limits import MAX_DOCUMENT
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from twisted_index.backends.upstream.remote import RemoteFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from twisted_index.mirror.plan import Document, ProjectPlan, Selection
     from twisted_index.mirror.progress import IProgress
     from twisted_index.mirror.source_index import SourceIndex
+
+#: Batches at once, and files in each: what may be open.
+_BATCHES, _FILES = 8, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,7 @@ class Puller:
         self._progress: IProgress = progress or Silence()
         self._now = now
         self._jobs = DeferredSemaphore(jobs)
+        self._batches = DeferredSemaphore(_BATCHES)
         self.stopped = ""
 
     def plan(self, selection: Selection) -> Deferred[ProjectPlan]:
@@ -162,34 +167,49 @@ class Puller:
         self._progress.expect(len(plan.place), sum(sizes))
         for failure in plan.failures:
             self._progress.failed(failure.name, failure.reason)
-        await all_of(Deferred.fromCoroutine(self._fetch(work, remote)) for remote in plan.place)
+        parts = (plan.place[start : start + _FILES] for start in range(0, len(plan.place), _FILES))
+        await all_of(self._batches.run(self._fetch_all, work, part) for part in parts)
         await all_of(Deferred.fromCoroutine(self._fetch_document(work, one)) for one in plan.documents)
         await self._worker.run(self._folder.finish, plan)
         return work.result()
 
-    async def _fetch(self, work: _Work, remote: RemoteFile) -> None:
+    def _fetch_all(self, work: _Work, part: Sequence[RemoteFile]) -> Deferred[Sequence[None]]:
+        names = (remote.file.filename for remote in part)
+        batch = Batch(names, lambda arrived: self._give_names(work, arrived))
+        return Deferred.fromCoroutine(
+            all_of(Deferred.fromCoroutine(self._fetch(work, batch, remote)) for remote in part)
+        )
+
+    async def _fetch(self, work: _Work, batch: Batch, remote: RemoteFile) -> None:
         """Fetch and place a file."""
         name = remote.file.filename
+        await self._jobs.acquire()
+        slot = _Slot(self._jobs)
         try:
-            reason = await self._jobs.run(lambda: Deferred.fromCoroutine(self._transfer(work, remote)))
+            reason = self.stopped or await self._transfer(work, batch, remote, slot)
         except (OSError, SimpleIndexError) as error:
             reason = self._failure(name, error).reason
-        if not reason and name not in work.taken:
+        finally:
+            slot.release()
+            batch.end(name)
+        if reason:
+            work.failures.append(Failure(name=name, reason=reason))
+            self._progress.failed(name, reason)
+        else:
             work.placed.append(name)
-            return
-        failure = work.taken.get(name) or Failure(name=name, reason=reason)
-        work.failures.append(failure)
-        self._progress.failed(name, failure.reason)
 
-    async def _transfer(self, work: _Work, remote: RemoteFile) -> str:
-        if self.stopped:
-            return self.stopped
+    async def _transfer(self, work: _Work, batch: Batch, remote: RemoteFile, slot: _Slot) -> str:
+        async def place(arrival: Arrival) -> str:
+            # Others are received while this one waits for its name.
+            slot.release()
+            return await batch.place(arrival)
+
         transfer = Transfer(
             self._index,
             self._folder.root,
             work.plan.project,
             remote,
-            place=lambda arrival: self._place(work, arrival),
+            place=place,
             worker=self._worker,
             reactor=self._reactor,
             progress=self._progress,
@@ -203,23 +223,32 @@ class Puller:
             self._progress.done(remote.file.filename, transfer.size)
         return reason
 
-    async def _place(self, work: _Work, arrival: Arrival) -> None:
-        """Give a file its name, with all that have arrived meanwhile: they share the wait for the disk."""
-        work.arrived.append(arrival)
+    async def _give_names(self, work: _Work, arrived: Sequence[Arrival]) -> dict[str, str]:
+        """
+        Give files their names.
+
+        Returns:
+            Why files have none, by name.
+        """
+        synced = await all_of(Deferred.fromCoroutine(self._sync(arrival)) for arrival in arrived)
+        reasons = {arrival.line.name: reason for arrival, reason in zip(arrived, synced, strict=True)}
+        sound = [arrival for arrival in arrived if not reasons[arrival.line.name]]
         await work.placing.acquire()
         try:
-            arrived, work.arrived = work.arrived, []
-            if arrived:
-                taken = await self._give_names(work.plan.project, arrived)
-                work.taken |= {failure.name: failure for failure in taken}
+            taken = await self._worker.run(self._folder.place, work.plan.project, sound)
+        except (OSError, SimpleIndexError) as error:
+            taken = [self._failure(arrival.line.name, error) for arrival in sound]
         finally:
             work.placing.release()
+        return reasons | {failure.name: failure.reason for failure in taken}
 
-    async def _give_names(self, project: str, arrived: list[Arrival]) -> list[Failure]:
+    async def _sync(self, arrival: Arrival) -> str:
+        """Wait until a file is on disk; return why it is not. Many threads wait hardly longer than one."""
         try:
-            return await self._worker.run(self._folder.place, project, arrived)
-        except (OSError, SimpleIndexError) as error:
-            return [self._failure(arrival.line.name, error) for arrival in arrived]
+            await self._worker.run(arrival.file.sync)
+        except OSError as error:
+            return self._failure(arrival.line.name, error).reason
+        return ""
 
     async def _fetch_document(self, work: _Work, document: Document) -> None:
         """Fetch a sidecar of a file that is there; without it, the file is of use too."""
@@ -254,6 +283,18 @@ class Puller:
             self._progress.say(self.stopped)
 
 
+class _Slot:
+    """A place among the files that are received at once; released once."""
+
+    def __init__(self, slots: DeferredSemaphore) -> None:
+        self._slots: DeferredSemaphore | None = slots
+
+    def release(self) -> None:
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release()
+
+
 @dataclass(slots=True)
 class _Work:
     """The work on one project."""
@@ -263,8 +304,6 @@ class _Work:
     failures: list[Failure] = field(default_factory=list)
     warnings: list[Failure] = field(default_factory=list)
     size: int = 0
-    arrived: list[Arrival] = field(default_factory=list)
-    taken: dict[str, Failure] = field(default_factory=dict)
     placing: DeferredLock = field(default_factory=DeferredLock)
 
     def result(self) -> ProjectResult:

@@ -1,5 +1,5 @@
 """
-One file on its way from the index into the folder: received in threads, checked, synced, not yet named.
+One file on its way from the index into the folder: received in threads, checked, then named.
 
 A connection that breaks is continued by a range; the digest of the whole decides.
 """
@@ -41,7 +41,7 @@ class Transfer:
         root: The folder on whose file system it is to stay.
         project: The project of the file.
         remote: The file.
-        place: Gives the file its name, once it is verified.
+        place: Gives the file its name, once it is verified; returns why it has none.
         worker: Threads.
         reactor: Twisted's reactor.
         progress: Sees the bytes arrive.
@@ -59,7 +59,7 @@ class Transfer:
         project: str,
         remote: RemoteFile,
         *,
-        place: Callable[[Arrival], Awaitable[None]],
+        place: Callable[[Arrival], Awaitable[str]],
         worker: IThreadRunner,
         reactor: Any,
         progress: IProgress,
@@ -168,7 +168,6 @@ class Transfer:
         if isinstance(result, Rejection):
             self._rejection = f"It is no usable file: {result.reason}"
             return
-        file.sync()
         self._arrival = Arrival(file=file, distribution=self._distribution, line=line)
 
     def _time(self) -> datetime:
@@ -181,7 +180,7 @@ class Transfer:
         if self._arrival is None:
             return
         try:
-            await self._place(self._arrival)
+            self._rejection = await self._place(self._arrival)
         except BaseException as error:
             # The download would only log it; `run` raises it.
             self._error = error
