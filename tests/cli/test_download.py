@@ -134,12 +134,13 @@ def test_what_builds_an_sdist_is_placed_and_what_builds_that(index, download):
     }
 
 
-def test_an_sdist_that_does_not_say_it_is_built_by_setuptools(index, download):
+def test_an_sdist_that_does_not_say_it_is_built_by_setuptools_and_wheel(index, download):
     index.add(sdist("demo", "1.0", None))
     index.add_wheel("setuptools", "80.0")
+    index.add_wheel("wheel", "0.45")
 
     assert download(*WINDOWS, "demo")[0] == 0
-    assert placed() == {"demo-1.0.tar.gz", "setuptools-80.0-py3-none-any.whl"}
+    assert placed() == {"demo-1.0.tar.gz", "setuptools-80.0-py3-none-any.whl", "wheel-0.45-py3-none-any.whl"}
 
 
 def test_sdists_can_be_placed_beside_wheels(index, download):
@@ -240,7 +241,7 @@ def test_all_targets_that_cannot_be_resolved_are_named(index, download):
 
     assert (code, out, placed()) == (1, "", set())
     assert "for Python 3.12 on win_amd64" in err
-    assert "for Python 3.12 on macosx_14_0_arm64" in err
+    assert "Python 3.12 on macosx_14_0_arm64" in err
 
 
 def test_what_builds_an_sdist_and_cannot_be_had_is_a_failure(index, download):
@@ -250,7 +251,7 @@ def test_what_builds_an_sdist_and_cannot_be_had_is_a_failure(index, download):
 
     assert code == 1
     assert "demo-1.0.tar.gz: What builds it for Python 3.12 on win_amd64 cannot be had" in err
-    assert "missing for Python 3.12 on win_amd64: absent, needed by the build of demo 1.0" in err
+    assert "missing: absent, needed by the build of demo 1.0, for Python 3.12 on win_amd64: " in err
 
 
 def test_an_sdist_that_does_not_say_clearly_what_builds_it_is_a_failure(index, download):
@@ -275,6 +276,54 @@ def test_a_project_with_files_of_its_own_is_left_alone_unless_joined(index, down
     assert placed() == {"demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"}
 
 
+def test_targets_that_lack_the_same_are_named_in_one_sentence(download):
+    code, _out, err = download(*WINDOWS, "--platform", "win32", "absent")
+
+    assert code == 1
+    assert err.count("absent was not found") == 1
+    assert "Python 3.12 on win_amd64" in err
+    assert "Python 3.12 on win32" in err
+
+
+def test_pre_releases_come_if_a_file_or_an_option_allows_them(index, download):
+    index.add_wheel("demo", "1.0")
+    index.add_wheel("demo", "2.0a1")
+    Path("requirements.txt").write_text("--pre\ndemo\n")
+
+    assert download(*WINDOWS, "-r", "requirements.txt")[0] == 0
+    assert placed() == {"demo-2.0a1-py3-none-any.whl"}
+    assert "1 file already there" in download(*WINDOWS, "--pre", "demo")[1]
+
+
+def test_the_summary_counts_what_no_index_can_serve(index, download):
+    index.add_wheel("demo", "1.0")
+    Path("requirements.txt").write_text("-e .\ndemo\n")
+
+    code, out, _err = download(*WINDOWS, "-r", "requirements.txt")
+
+    assert code == 1
+    assert out.endswith(
+        "1 of 1 target can be installed from the folder, but for 1 requirement that no index can serve.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words", "part"),
+    [
+        (b"[project]\n", "pyproject.toml", ("-r", "pyproject.toml"), "is not a file of requirements"),
+        (b"demo\n", "requirements.txt", ("requirements.txt",), "is a file; put -r before it"),
+        ("demo\n".encode("utf-16-le"), "u.txt", ("-r", "u.txt"), "is not text in utf-8"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_with_the_cure(download, content, name, words, part):
+    Path(name).write_bytes(content)
+
+    code, out, err = download(*words)
+
+    assert (code, out, err.count("\n")) == (64, "", 1)
+    assert part in err
+
+
 def test_a_password_of_the_index_is_written_nowhere(index, command):
     index.add_wheel("demo", "1.0")
     url = index.url.replace("://", "://me:s3cret@")
@@ -294,6 +343,8 @@ def test_a_password_of_the_index_is_written_nowhere(index, command):
     [
         ((), "There is nothing to download"),
         (("./local",), "is a project on this machine"),
+        (("-e", "."), "is a project on this machine"),
+        (("--no-deps", "demo"), "twisted-index download --help lists the options"),
         (("--platform", "beos", "demo"), "uv resolves for no such platform"),
         (("--python-version", "2", "demo"), "write it as 3.12"),
         (("--jobs", "0", "demo"), "--jobs must be from 1 to 16"),

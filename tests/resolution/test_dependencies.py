@@ -220,9 +220,9 @@ def test_what_builds_an_sdist_is_needed_where_only_the_sdist_fits(tmp_path: Path
     assert missing(tmp_path, target=WINDOWS) == []
 
 
-def test_an_sdist_that_does_not_say_what_builds_it_needs_setuptools(tmp_path: Path):
+def test_an_sdist_that_does_not_say_what_builds_it_needs_setuptools_and_wheel(tmp_path: Path):
     with_build(tmp_path, "acme", "[project]\n")
-    assert [one.requirement for one in missing(tmp_path)] == ["setuptools>=40.8.0"]
+    assert [one.requirement for one in missing(tmp_path)] == ["setuptools>=40.8.0", "wheel"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ class RequirementsParser(CommandParser):
             "--only-binary", dest="formats", action=_InOrder, metavar="NAMES", help="as for pip"
         )
         self.add_argument("--no-binary", dest="formats", action=_InOrder, metavar="NAMES", help="as for pip")
+        self.add_argument("--pre", action="store_true", help="pre-releases too")
+        # Not served by any index, which is said as for a line of a file.
+        self._add_list("-e", "--editable", metavar="PATH", help=argparse.SUPPRESS)
 
     def add_progress(self) -> None:
         """Add the options for jobs and progress."""

@@ -34,5 +34,6 @@ class CommandParser(argparse.ArgumentParser):
     """A parser with pip's forms of options, which reports errors like all subcommands."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message as a ConfigurationError."""
-        raise ConfigurationError(f"{message[:1].upper()}{message[1:].rstrip('.')}.")
+        """Raise the message as a ConfigurationError, with where to look if an option is unknown."""
+        more = f"; {self.prog} --help lists the options" if message.startswith("unrecognized") else ""
+        raise ConfigurationError(f"{message[:1].upper()}{message[1:]}{more}.")

@@ -11,7 +11,7 @@ from twisted_index.mirror.pinned_pull import merged
 from twisted_index.resolution.completeness import unmet
 from twisted_index.resolution.pinned_files import Formats
 from twisted_index.resolution.resolver import check_resolver, read_wanted, resolve
-from twisted_index.resolution.targets import targets
+from twisted_index.resolution.targets import folded, targets
 from twisted_index.resolution.uv import Unresolvable
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class Resolution:
     """
 
     def __init__(self, options: argparse.Namespace, verb: str) -> None:
-        self._wanted = read_wanted(options.requirements, options.requirement, options.constraint)
+        words = [*options.requirements, *(f"--editable={path}" for path in options.editable)]
+        self._wanted = read_wanted(words, options.requirement, options.constraint)
         self.left_out = self._wanted.left_out
         if self._wanted.is_empty:
             raise ConfigurationError(
@@ -56,7 +57,7 @@ class Resolution:
         check_resolver(self._wanted, self.targets)
         given = [*self._wanted.requirements.options, *(options.formats or [])]
         self.formats = Formats(given)
-        self._pre = ["--pre"] if "--pre" in given else []
+        self._pre = ["--pre"] if options.pre or "--pre" in given else []
 
     def say_remarks(self) -> None:
         """Write what is left out, and what has no effect, to standard error."""
@@ -78,18 +79,18 @@ class Resolution:
             Unresolvable: There are none for a target; the message is about all these.
         """
         words = [*self.formats.words(), *self._pre]
-        unresolved: list[str] = []
+        unresolved: list[tuple[Target, str]] = []
 
         async def work(target: Target) -> tuple[Pin, ...]:
             try:
                 return await worker.run(resolve, self._wanted, target, index, words)
             except SimpleIndexError as error:
-                unresolved.append(error.message)
+                unresolved.append((target, error.message))
                 return ()
 
         found = await at_once(_RESOLVERS, work, self.targets)
         if unresolved:
-            raise Unresolvable("\n".join(unresolved))
+            raise Unresolvable("\n".join(folded(unresolved)))
         return merged(dict(zip(self.targets, found, strict=True)))
 
     async def unmet(

@@ -20,6 +20,7 @@ from twisted_index.config.layers import default_state
 from twisted_index.errors import ConfigurationError, SimpleIndexError
 from twisted_index.mirror.pinned_pull import PinnedPull, PulledPins
 from twisted_index.mirror.pull_run import PullRun
+from twisted_index.resolution.targets import folded
 from twisted_index.resolution.uv import index_access
 
 if TYPE_CHECKING:
@@ -47,9 +48,11 @@ def _parser() -> RequirementsParser:
         allow_abbrev=False,
     )
     parser.add_requirements()
-    parser.add_argument("--path", required=True, metavar="DIR", help="the folder; made if it is not there")
     parser.add_argument(
-        "--index-url", metavar="URL", help="of the simple API to download from [default: pip's]"
+        "--path", "-d", "--dest", required=True, metavar="DIR", help="the folder; made if it is not there"
+    )
+    parser.add_argument(
+        "--index-url", "-i", metavar="URL", help="of the simple API to download from [default: pip's]"
     )
     parser.add_argument(
         "--sdists", action="store_true", help="sdists too, with what builds them, not only in place of wheels"
@@ -126,9 +129,9 @@ class _Report:
 
     def show(self, options: argparse.Namespace) -> None:
         """Write what is missing to standard error, and the rest to standard output."""
-        for target, sentences in self._lacking.items():
-            for sentence in sentences:
-                print(f"twisted-index: missing for {target}: {sentence}", file=sys.stderr)
+        lacking = ((target, each) for target, sentences in self._lacking.items() for each in sentences)
+        for sentence in folded(lacking):
+            print(f"twisted-index: missing: {sentence}", file=sys.stderr)
         if options.json:
             print(json.dumps(self._document(), indent=2))
         elif options.dry_run:
@@ -178,8 +181,13 @@ class _Report:
         return (
             f"{number(len(pulled.placed), 'file')} downloaded ({format_size(pulled.size)}),"
             f" {number(pulled.unchanged, 'file')} already there, {number(len(pulled.failures), 'failure')};"
-            f" {complete} of {number(len(lacking), 'target')} can be installed from the folder."
+            f" {complete} of {number(len(lacking), 'target')} can be installed from the folder"
+            f"{self._but_for()}."
         )
+
+    def _but_for(self) -> str:
+        count = len(self._resolution.left_out)
+        return f", but for {number(count, 'requirement')} that no index can serve" if count else ""
 
 
 def _state(given: str | None) -> str:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
     from twisted_index.simple.names import Distribution
 
-#: What builds an sdist that does not say it (PEP 517, PEP 518), as pip has it.
-_DEFAULT_BUILD = ["setuptools>=40.8.0"]
+#: What builds an sdist that does not say it (PEP 517, PEP 518): as pip has it up to the one that comes with
+#: Python 3.12, which asks for `wheel`, and later ones do not.
+_DEFAULT_BUILD = ["setuptools>=40.8.0", "wheel"]
 
 
 class UnknownNeeds(Exception):

@@ -71,7 +71,7 @@ class PinnedFiles:
     Attributes:
         wheels: Wheels, each once.
         sdists: Sdists, each with the targets that build it.
-        missing: A sentence for each target that has no file.
+        missing: A sentence about the targets that have no file.
     """
 
     wheels: tuple[RemoteFile, ...] = ()
@@ -108,7 +108,7 @@ def choose_files(
         return PinnedFiles(missing=(str(error),))
     wheels: dict[str, RemoteFile] = {}
     built: dict[str, tuple[RemoteFile, list[Target]]] = {}
-    missing = []
+    unfit = []
     for target in targets:
         wheel = _wheel(found, target) if formats.allow_wheel(pin.project) else None
         if wheel is not None:
@@ -117,11 +117,11 @@ def choose_files(
         if sdist is not None and (sdists or wheel is None):
             built.setdefault(sdist.file.filename, (sdist, []))[1].append(target)
         if wheel is None and sdist is None:
-            missing.append(f"{_name(pin)}: no file that may be taken fits {target}.")
+            unfit.append(str(target))
     return PinnedFiles(
         wheels=tuple(wheels.values()),
         sdists=tuple((sdist, tuple(for_targets)) for sdist, for_targets in built.values()),
-        missing=tuple(missing),
+        missing=(f"{_name(pin)}: no file that may be taken fits {', '.join(unfit)}.",) if unfit else (),
     )
 
 

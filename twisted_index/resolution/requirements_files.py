@@ -34,6 +34,9 @@ _COMMENT = re.compile(r"(^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]*:(//|[^ ]*/)")
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar")
+#: How files of requirements and lock files are called, and other files that hold requirements.
+_FILES = (".txt", ".in", ".lock", ".toml")
+_OTHER_FILES = (".toml", ".lock", ".json", "Pipfile", "setup.cfg", "setup.py")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
 
 _INCLUDES = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c"}
@@ -115,6 +118,8 @@ def read_requirements(
     """
     reader = _Reader()
     for word in words:
+        if word.endswith(_FILES) and os.path.isfile(word):
+            raise ConfigurationError(f"{printable(word)} is a file; put -r before it.")
         reader.read_line(word, "the command line", os.curdir, is_constraint=False)
     for path in files:
         reader.read_file(path, is_constraint=False)
@@ -136,6 +141,11 @@ class _Reader:
         if key in self._seen:
             return
         self._seen.add(key)
+        if path.endswith(_OTHER_FILES):
+            raise ConfigurationError(
+                f"{printable(path)} is not a file of requirements; make a uv.lock, a pylock.toml or a"
+                " requirements.txt of it, by uv lock, poetry export or the like."
+            )
         for number, line in _logical_lines(_text(path)):
             place = f"{printable(path)}, line {number}"
             self.read_line(line, place, os.path.dirname(path), is_constraint=is_constraint)
@@ -197,9 +207,13 @@ def _text(path: str) -> str:
         named = next(filter(None, map(_CODING.match, content.split(b"\n")[:2])), None)
         encoding = named[1].decode() if named else "utf-8"
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except (UnicodeError, LookupError):
-        raise ConfigurationError(f"{printable(path)} is not text in {encoding}; save it in UTF-8.") from None
+        text = "\0"
+    # Of UTF-16 without a mark, too.
+    if "\0" in text:
+        raise ConfigurationError(f"{printable(path)} is not text in {encoding}; save it in UTF-8.")
+    return text
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -117,9 +117,7 @@ def resolve(
     if not requirements.wanted:
         return tuple(dict.fromkeys(locked))
     lines = [str(one.requirement) for one in requirements.wanted]
-    chosen = choose_versions(
-        lines, target, index, requirements.constraints, [*requirements.options, *options]
-    )
+    chosen = choose_versions(lines, target, index, requirements.constraints, options)
     return tuple(dict.fromkeys([*locked, *_with_hashes(chosen, requirements)]))
 
 

@@ -21,7 +21,7 @@ from twisted_index.simple.names import DistributionType, InvalidFilename, parse_
 from twisted_index.simple.platform_tags import platform_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from packaging.markers import Marker
 
@@ -93,7 +93,9 @@ def target(python: str, platform: str) -> Target:
     """
     match = _PYTHON.fullmatch(python)
     if python and match is None:
-        raise ConfigurationError(f"--python-version {python}: write it as 3.12 or 3.12.4.")
+        raise ConfigurationError(
+            f"--python-version {python}: only a CPython 3 can be asked for; write it as 3.12 or 3.12.4."
+        )
     if platform:
         _described(platform)
     version = ".".join(("3", *filter(None, match.groups()))) if match else _this_python()
@@ -107,6 +109,15 @@ def targets(pythons: Sequence[str], platforms: Sequence[str]) -> tuple[Target, .
             target(python, platform) for python in pythons or [""] for platform in platforms or [""]
         )
     )
+
+
+def folded(sentences: Iterable[tuple[Target, str]]) -> Iterator[str]:
+    """Yield sentences that name their targets; those that differ in that alone as one, with all targets."""
+    found: dict[str, list[str]] = {}
+    for target, sentence in sentences:
+        found.setdefault(sentence.replace(str(target), "\0"), []).append(str(target))
+    for sentence, names in found.items():
+        yield sentence.replace("\0", ", ".join(names))
 
 
 def _this_python() -> str:
