@@ -77,7 +77,20 @@ def test_what_is_no_python_is_refused(word: object):
         python_word(word)
 
 
-@pytest.mark.parametrize("word", ["", "Windows 11", "win-amd64", 7])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("any", "win32", "win_arm64", "linux_x86_64", "manylinux1_i686", "manylinux2014_x86_64"),
+        *("manylinux_2_28_x86_64", "musllinux_1_2_aarch64", "macosx_14_0_arm64", "android_21_x86_64"),
+    ],
+)
+def test_platforms_are_words_of_pip(word: str):
+    assert platform_word(word) == word
+
+
+@pytest.mark.parametrize(
+    "word", ["", "Windows 11", "win-amd64", "windows", "linux", "macosx_arm64", "manylinux_x86_64", 7]
+)
 def test_what_is_no_platform_is_refused(word: object):
     with pytest.raises(ValueError, match="is not a platform"):
         platform_word(word)

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 ANY_PLATFORM = "any"
 
 _PYTHON = re.compile(r"(?P<major>\d)\.(?P<minor>\d{1,3})(?:\.(?P<micro>\d{1,3}))?(?P<threads>t?)")
-_PLATFORM = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
+#: Words without a machine, such as `windows` and `linux`, are no platform, and would fit no wheel.
+_PLATFORM = re.compile(
+    r"any|win32|win_[a-z0-9]+|(?:manylinux1|manylinux20\d\d|linux)_\w+|[a-z]+_\d+_[a-z0-9_]+"
+)
 #: Of a release series of Python, more than there will be (3.9 had 25).
 _MICROS = range(60)
 
