@@ -270,7 +270,7 @@ def test_a_project_with_files_of_its_own_is_left_alone_unless_joined(index, down
 
     code, out, _err = download(*WINDOWS, "--json", "demo")
     assert code == 1
-    assert "with join" in json.loads(out)["failures"][0]["reason"]
+    assert "--join" in json.loads(out)["failures"][0]["reason"]
     assert placed() == {"demo-1.0-py3-none-any.whl"}
     assert download(*WINDOWS, "--join", "demo")[0] == 0
     assert placed() == {"demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"}
