@@ -228,9 +228,6 @@ class Exporter:
                 result.notes.append(f"{path} is not as an export wrote it, and stays as it is.")
 
     def _remember(self, roots: Sequence[RootScan]) -> None:
-        if self._target.is_changed and hasattr(os, "sync"):
-            # Else a loss of power could leave remembered as written what is not.
-            os.sync()
         self._memory.save(self._target.stamp(), roots if self._is_complete else ())
 
 

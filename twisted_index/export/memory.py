@@ -76,7 +76,7 @@ class ExportMemory:
 
     def __init__(self, path: str | None, shape: bytes) -> None:
         self._path = path
-        self._shape = b" ".join((_FORMAT, shape, _own_stamp()))
+        self._shape = b" ".join((_FORMAT, shape, _own_stamp(), _boot()))
         self._projects: dict[bytes, bytes] = {}
         self.is_valid = False
         self.has_same_roots = False
@@ -226,6 +226,20 @@ def _are_same(text: bytes) -> bool:
         )
     except (OSError, ValueError):
         return False
+
+
+def _boot() -> bytes:
+    """
+    Return what changes when the machine starts anew; nothing where no file says it.
+
+    A loss of power may take what was written and not what is remembered of it. To flush the export instead
+    would wait for all that others have written: minutes on a busy disk.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read().strip()
+    except OSError:
+        return b""
 
 
 def _own_stamp() -> bytes:
