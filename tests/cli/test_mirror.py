@@ -12,13 +12,16 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import TypeAlias
 
 import pytest
 
 from tests.kit.front import entry, page_of
 from tests.kit.hostile_upstream import Asked, HostileUpstream, answer, page
+from twisted_index.backends.folder import copies
 from twisted_index.testing import BuiltFile, RunningIndex, make_wheel
 
 #: Runs a subcommand; gives exit code, standard output and standard error.
@@ -76,6 +79,23 @@ def offer(hostile: HostileUpstream, wheel: BuiltFile) -> None:
     """Let an upstream serve a project with one wheel."""
     hostile.on(f"/simple/{wheel.project}/", page(page_of(wheel.project, entry(wheel.project))))
     hostile.on(f"/simple/{wheel.project}/{wheel.filename}", answer(200, wheel.content))
+
+
+@contextmanager
+def running(mirror: Mirror) -> Iterator[subprocess.Popen[str]]:
+    """A run in a process of its own, killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twisted_index", "mirror", str(mirror.file)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_files_are_placed_and_the_second_run_fetches_nothing(mirror: Mirror, source: RunningIndex):
@@ -355,23 +375,64 @@ def test_an_interrupt_ends_it_with_the_report_of_what_was_done(mirror: Mirror, h
     mirror.run()
     hostile.on(f"/simple/slow/{slow.filename}", silent)
     mirror.write(f"{hostile.origin}/simple/", '[[select]]\nprojects = ["demo", "slow"]\n')
-    process = subprocess.Popen(
-        [sys.executable, "-m", "twisted_index", "mirror", str(mirror.file)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    with running(mirror) as process:
         assert asked.wait(60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait()
     assert process.returncode == 1
     assert out.startswith("Interrupted: placed 0 files")
     assert "Traceback" not in err
     hostile.on(f"/simple/slow/{slow.filename}", answer(200, slow.content))
     mirror.run()
     assert mirror.files() == [done.filename, slow.filename]
+
+
+def test_a_run_that_is_killed_five_times_is_one_run(mirror: Mirror, hostile: HostileUpstream):
+    """At random moments, by SIGKILL. What has a name is whole and recorded; nothing else is left behind."""
+    random, sent = Random(1), threading.Semaphore(0)
+    projects = [f"p{number}" for number in range(6)]
+    wheels = [make_wheel(project, f"{number}.0") for project in projects for number in range(10)]
+    whole = {wheel.filename: wheel.content for wheel in wheels}
+
+    def sending(content: bytes) -> Callable[[socket.socket, Asked], None]:
+        def send(client: socket.socket, _asked: Asked) -> None:
+            client.sendall(answer(200, content))
+            sent.release()
+
+        return send
+
+    for wheel in wheels:
+        hostile.on(f"/simple/{wheel.project}/{wheel.filename}", sending(wheel.content))
+    for project in projects:
+        entries = [entry(project, f"{number}.0") for number in range(10)]
+        hostile.on(f"/simple/{project}/", page(page_of(project, *entries)))
+    mirror.write(f"{hostile.origin}/simple/", f"[[select]]\nprojects = {projects}\n")
+    for _life in range(5):
+        with running(mirror):
+            for _file in range(random.randint(1, 6)):
+                assert sent.acquire(timeout=60)
+        for folder in mirror.into.iterdir():
+            lines = copies.read(os.fsencode(folder))
+            for path in folder.glob("*.whl"):
+                assert path.read_bytes() == whole[path.name]
+                assert path.name in lines
+    mirror.run()
+    assert mirror.files() == sorted(whole)
+    assert mirror.run().startswith("Placed 0 files")
+
+
+def test_a_second_run_at_once_is_refused(mirror: Mirror, hostile: HostileUpstream):
+    wheel, asked = make_wheel("slow", "1.0"), threading.Event()
+    offer(hostile, wheel)
+
+    def silent(_client: socket.socket, _asked: Asked) -> None:
+        asked.set()
+        hostile.wait()
+
+    hostile.on(f"/simple/slow/{wheel.filename}", silent)
+    mirror.write(f"{hostile.origin}/simple/", '[[select]]\nprojects = "slow"\n')
+    with running(mirror):
+        assert asked.wait(60)
+        code, _out, err = mirror.told()
+    assert code == 1
+    assert err == f"twisted-index: Another run fills {mirror.into} right now; wait for its end.\n"
