@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from twisted_index.cli._options import CommandParser
 from twisted_index.config.parsers import remote_url
 from twisted_index.errors import ConfigurationError
+from twisted_index.mirror.rules_file import MAX_JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-#: More parallel downloads burden an index, and are not faster.
-_MAX_JOBS = 16
 
 
 class RequirementsParser(CommandParser):
@@ -67,8 +65,8 @@ class _InOrder(argparse.Action):
 
 def check_jobs(jobs: int) -> None:
     """Refuse a number of jobs that is out of bounds."""
-    if not 1 <= jobs <= _MAX_JOBS:
-        raise ConfigurationError(f"--jobs must be from 1 to {_MAX_JOBS}.")
+    if not 1 <= jobs <= MAX_JOBS:
+        raise ConfigurationError(f"--jobs must be from 1 to {MAX_JOBS}.")
 
 
 def index_url(raw: str) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import NoReturn
 
 from twisted.python import usage
 
+from twisted_index.config.layers import default_state
+from twisted_index.config.parsers import path
 from twisted_index.errors import ConfigurationError
+from twisted_index.simple.retention import DeletionLimit
 
 
 class SubcommandOptions(usage.Options):
@@ -37,3 +41,32 @@ class CommandParser(argparse.ArgumentParser):
         """Raise the message as a ConfigurationError, with where to look if an option is unknown."""
         more = f"; {self.prog} --help lists the options" if message.startswith("unrecognized") else ""
         raise ConfigurationError(f"{message[:1].upper()}{message[1:]}{more}.")
+
+
+def deletion_limit(text: str) -> DeletionLimit:
+    """
+    Read the value of `--max-delete`.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    try:
+        return DeletionLimit.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--max-delete: {error}.") from None
+
+
+def state_folder(given: str | None) -> str:
+    """
+    Return the absolute path of the folder in which pages of other indexes are remembered.
+
+    Args:
+        given: That of the option or the file; None or empty for the default.
+
+    Raises:
+        ConfigurationError: There is no default here.
+    """
+    state = given or default_state(os.environ)
+    if state is None:
+        raise ConfigurationError("There is no folder to remember pages in; give one with --state.")
+    return path(os.getcwd(), state)

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.cli._arguments import RequirementsParser, check_jobs, index_url
+from twisted_index.cli._options import state_folder
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._resolution import Resolution
-from twisted_index.config.layers import default_state
-from twisted_index.errors import ConfigurationError, SimpleIndexError
+from twisted_index.errors import SimpleIndexError
 from twisted_index.mirror.pinned_pull import PinnedPull, PulledPins
 from twisted_index.mirror.pull_run import PullRun
 from twisted_index.resolution.targets import folded
@@ -76,7 +76,7 @@ async def _download(source: str, options: argparse.Namespace, resolution: Resolu
         pull_run = PullRun(
             source,
             options.path,
-            _state(options.state),
+            state_folder(options.state),
             reactor=reactor,
             jobs=options.jobs,
             join=options.join,
@@ -188,10 +188,3 @@ class _Report:
     def _but_for(self) -> str:
         count = len(self._resolution.left_out)
         return f", but for {number(count, 'requirement')} that no index can serve" if count else ""
-
-
-def _state(given: str | None) -> str:
-    state = given or default_state(os.environ)
-    if state is None:
-        raise ConfigurationError("There is no folder to remember pages in; give one with --state.")
-    return os.path.abspath(state)

@@ -54,7 +54,7 @@ class ExportOptions(SubcommandOptions):
         ["as", None, None, "Export what this user may read."],
     ]
     optFlags = [  # noqa: RUF012
-        ["all-projects", None, "Export all projects, whoever may read them."],
+        ["all-projects", None, "Export all projects, also those that not everyone may read."],
         ["json-only", None, "Write JSON pages only, at the URLs of the directories."],
         ["link", None, "Make symbolic links to the files instead of copies."],
         ["check", None, "Write nothing; exit with 1 if the export is not current."],

@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError
 
 from twisted_index.cli._edit import parse_project
-from twisted_index.cli._options import CommandParser
+from twisted_index.cli._options import CommandParser, deletion_limit, state_folder
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
-from twisted_index.config.layers import default_state
-from twisted_index.config.parsers import path
-from twisted_index.errors import ConfigurationError, SimpleIndexError
+from twisted_index.errors import SimpleIndexError
 from twisted_index.mirror.mirror_run import MirrorRun
 from twisted_index.mirror.needs import NeedsReader
 from twisted_index.mirror.pull_run import PullRun
 from twisted_index.mirror.rules_file import read_mirror_file
-from twisted_index.simple.retention import DeletionLimit
 
 if TYPE_CHECKING:
     import argparse
@@ -38,10 +35,8 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     settings = read_mirror_file(options.file)
     if options.max_delete is not None:
-        settings = replace(settings, max_delete=_limit(options.max_delete))
-    state = path(os.getcwd(), options.state) if options.state else settings.state or default_state(os.environ)
-    if state is None:
-        raise ConfigurationError("There is no folder for the state; give one with --state.")
+        settings = replace(settings, max_delete=deletion_limit(options.max_delete))
+    state = state_folder(options.state or settings.state)
     if options.why is not None:
         options.why = parse_project(options.why)
     return run_in_reactor(lambda reactor: _mirror(reactor, options, settings, state))
@@ -53,23 +48,16 @@ def _parser() -> CommandParser:
         description="Make a folder equal to an index, or to what the rules of FILE choose of it.",
         allow_abbrev=False,
     )
-    parser.add_argument("file", metavar="FILE", help="TOML: from, into, and rules")
+    parser.add_argument("file", metavar="FILE", help="TOML: from, into, and rules; see docs/mirror.md")
     parser.add_argument("--dry-run", action="store_true", help="print what would be placed and removed")
     parser.add_argument("--why", metavar="PROJECT", help="print which rule takes or leaves each file of it")
     parser.add_argument(
         "--max-delete", metavar="N", help="number or percentage of copies that this run may remove"
     )
-    parser.add_argument("--state", metavar="DIR", help="folder for what is remembered of pages")
+    parser.add_argument("--state", metavar="DIR", help="where pages are remembered [default: per user]")
     parser.add_argument("--json", action="store_true", help="print the report as JSON on standard output")
-    parser.add_argument("--quiet", action="store_true", help="print what failed, and nothing else")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print what failed, and nothing else")
     return parser
-
-
-def _limit(text: str) -> DeletionLimit:
-    try:
-        return DeletionLimit.parse(text)
-    except ValueError as error:
-        raise ConfigurationError(f"--max-delete: {error}.") from None
 
 
 async def _mirror(reactor: Any, options: argparse.Namespace, settings: MirrorSettings, state: str) -> int:

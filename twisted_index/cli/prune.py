@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from twisted_index.backends.folder.inspection import inspect
 from twisted_index.backends.folder.inspection_cache import FileFacts
 from twisted_index.cli._edit import ChangeOptions, OfflineEdit
+from twisted_index.cli._options import deletion_limit
 from twisted_index.cli.delete import delete_files
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.parsers import duration
 from twisted_index.errors import ConfigurationError, NotFound, UnreadableFolder
 from twisted_index.simple.names import is_prerelease, normalize
-from twisted_index.simple.retention import DeletionLimit, StoredFile, superseded
+from twisted_index.simple.retention import StoredFile, superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     if patterns is None:
         return 0
     keep, older = _keep(options["keep"]), _older(options["older"])
-    limit, change = _limit(options["max-delete"]), OfflineEdit(options)
+    limit, change = deletion_limit(options["max-delete"]), OfflineEdit(options)
     projects, failures = _read(change, patterns)
     matched = {project: _matching(patterns, project, files) for project, files in projects.items()}
     old = [
@@ -189,10 +190,3 @@ def _older(text: str) -> float:
         return duration(text)
     except ValueError as error:
         raise ConfigurationError(f"--older: {error}.") from error
-
-
-def _limit(text: str) -> DeletionLimit:
-    try:
-        return DeletionLimit.parse(text)
-    except ValueError as error:
-        raise ConfigurationError(f"--max-delete: {error}.") from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 
 from twisted_index.errors import ConfigurationError
-from twisted_index.simple.formatting import printable
+from twisted_index.simple.formatting import printable, without_users
 from twisted_index.simple.names import normalize
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar")
 #: How files of requirements and lock files are called, and other files that hold requirements.
 _FILES = (".txt", ".in", ".lock", ".toml")
 _OTHER_FILES = (".toml", ".lock", ".json", "Pipfile", "setup.cfg", "setup.py")
-_USER = re.compile(r"(?<=://)[^/@\s]*@")
 
 _INCLUDES = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c"}
 #: Options behind a requirement.
@@ -285,4 +284,4 @@ def _why_not_served(text: str) -> str | None:
 
 
 def _shown(text: str) -> str:
-    return printable(_USER.sub("", text))
+    return printable(without_users(text))

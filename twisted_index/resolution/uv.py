@@ -19,7 +19,7 @@ from twisted_index.config.pip_index import cached_pip_index
 from twisted_index.errors import ConfigurationError, SimpleIndexError
 from twisted_index.resolution.pins import Pin
 from twisted_index.resolution.targets import uv_words
-from twisted_index.simple.formatting import printable
+from twisted_index.simple.formatting import printable, without_users
 from twisted_index.simple.names import normalize
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 #: Of uv's settings, those about this machine and not about what is resolved.
 _KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_CONCURRENT_DOWNLOADS", "UV_CONCURRENT_BUILDS")
 _PIN = re.compile(r"([A-Za-z0-9._-]+)==(\S+)")
-_USER = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 class Unresolvable(SimpleIndexError):
@@ -165,7 +164,7 @@ def compile_pins(
 
 def printable_lines(output: bytes) -> str:
     """Return what a resolver has written, without users and passwords."""
-    text = _USER.sub("", output.decode(errors="replace")).strip()
+    text = without_users(output.decode(errors="replace")).strip()
     return "\n".join(map(printable, text.splitlines()))
 
 

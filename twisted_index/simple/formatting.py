@@ -20,6 +20,13 @@ API_VERSION = "1.4"
 # RFC 3986 section 2.3: unreserved characters, without a leading dot (`..` would be the parent folder).
 _UNRESERVED = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def without_users(text: str) -> str:
+    """Remove users and passwords from the URLs in a text."""
+    return _USER.sub("", text)
+
 
 def quote_filename(filename: str) -> str:
     """
