@@ -55,7 +55,7 @@ class MirrorSettings:
     exact: bool = False
     max_delete: DeletionLimit = _MAX_DELETE
     join: bool = False
-    jobs: int = 4
+    jobs: int = 8
     state: str | None = None
 
 
