@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -25,6 +27,7 @@ def run_in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
             """Cancel the work, so that it closes its resources before the reactor stops."""
             if not outcome:
                 outcome.append(1)
+                _interrupted()
                 working.cancel()
             return working
 
@@ -37,3 +40,11 @@ def run_in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
         outcome[0].raiseException()
     code: int = outcome[0]
     return code
+
+
+def _interrupted() -> None:
+    """Say so, and let a second Ctrl-C end the process at once: what is in place is whole at each moment."""
+    sys.stderr.write("twisted-index: interrupted; what is done stays. Ctrl-C again ends it at once.\n")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # timeout(1) sends it twice.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
