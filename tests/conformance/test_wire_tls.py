@@ -7,6 +7,7 @@ import ctypes
 import ctypes.util
 import random
 import re
+import shutil
 import socket
 import ssl
 import struct
@@ -146,13 +147,18 @@ def both_ways(
     }
     ordinary = joined.with_suffix(".toml")
     ordinary.write_text("fast-path = false")
+    # Serials are of one server, unless the other begins with its state.
+    states = [joined.with_name("short"), joined.with_name("ordinary")]
     ports, servers = [], []
-    for options in ([], ["--config", str(ordinary)]):
+    for options in (["--state", str(states[0])], ["--config", str(ordinary), "--state", str(states[1])]):
         chosen = {kind: free_port() for kind in kinds}
         for kind, listener in kinds.items():
             options = [*options, "--listen", listener.format(chosen[kind])]
         servers.append(server_factory(packages, options=options))
         ports.append(chosen)
+        if not states[1].exists():
+            say("tcp", chosen["tcp"], [request("/simple/", "Connection: close")])
+            shutil.copytree(states[0], states[1])
     yield {kind: (ports[0][kind], ports[1][kind]) for kind in kinds}
     for server in servers:
         server.stop()

@@ -8,8 +8,10 @@ import http.client
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -99,8 +101,8 @@ def server(request, tmp_path_factory) -> str:
 def served(server: str, site: Path, work: Path) -> Iterator[int]:
     """Serve an export by a web server; give its port."""
     work.mkdir()
-    for folder in (work, *work.parents[:3]):
-        # Apache reads as another user than root.
+    # Apache reads as another user than root.
+    for folder in takewhile(lambda above: above != Path(tempfile.gettempdir()), (work, *work.parents)):
         folder.chmod(folder.stat().st_mode | 0o011)
     port = free_port()
     process = subprocess.Popen(

@@ -43,8 +43,8 @@ def run_in_reactor(work: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
 
 
 def _interrupted() -> None:
-    """Say so, and let a second Ctrl-C end the process at once: what is in place is whole at each moment."""
-    sys.stderr.write("twisted-index: interrupted; what is done stays. Ctrl-C again ends it at once.\n")
+    """Let a second Ctrl-C end the process at once, and say so: what is in place is whole at each moment."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     # timeout(1) sends it twice.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.stderr.write("twisted-index: interrupted; what is done stays. Ctrl-C again ends it at once.\n")
