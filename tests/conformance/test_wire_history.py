@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from tests.kit.front import eventually
 from tests.kit.uploads import CONTENT_TYPE, upload_form
 from twisted_index.config.settings import AccessSettings, Settings, UploadSettings
 from twisted_index.events.audit_log import AuditFile
@@ -90,6 +91,8 @@ def test_changed_rights_and_users_are_recorded_with_what_is_wrong_with_them(tmp_
             read(index)
         users.write_text(users.read_text() + "emil:{SHA}NWoZK3kTsExUV00Ywo1G5jlUKKs=\n")
         urlopen(index.url.removesuffix("simple/") + "-/problems").close()
+        # A server that stops drops what waits to be recorded.
+        assert eventually(lambda: b"The file of users took effect" in read(index))
     events = AuditFile(str(tmp_path / "state")).search(AuditQuery(actions=frozenset({"reload"}))).events
     assert {(event.by, event.address) for event in events} == {("", "")}
     details = {event.detail for event in events}
