@@ -210,7 +210,7 @@ def test_a_damaged_file_is_passed_over_for_an_older_version(tmp_path: Path):
 
 def test_a_requirement_by_url_is_no_index_business(tmp_path: Path):
     make_wheel("acme", "1.0", requires=["demo @ https://example.com/demo-1.0.tar.gz"]).write_to(tmp_path)
-    assert [one.reason for one in missing(tmp_path)] == ["It names a URL, and no index is asked for it."]
+    assert [one.reason for one in missing(tmp_path)] == ["It names a URL, which no index serves."]
 
 
 def test_what_builds_an_sdist_is_needed_where_only_the_sdist_fits(tmp_path: Path):

@@ -53,7 +53,7 @@ version = "1.0"
 source = {{ registry = "https://example.org/simple" }}
 [package.optional-dependencies]
 more = [{{ name = "behind-extra" }}]
-unused = [{{ name = "from-nobody" }}]
+unused = [{{ name = "unneeded" }}]
 """
 REGISTRY = """
 [[package]]
@@ -64,7 +64,7 @@ source = {{ registry = "https://example.org/simple" }}
 PACKAGES = [
     ("windows-only", "1.0"),
     ("behind-extra", "1.0"),
-    ("from-nobody", "1.0"),
+    ("unneeded", "1.0"),
     ("for-cpu", "1.0"),
     ("tester", "1.0"),
     ("fork", "1.0"),

@@ -1,4 +1,4 @@
-"""What `download` and `prefetch` share: what is asked for on the command line, resolved for each target."""
+"""What `download` and `prefetch` share: what the command line requests, resolved for each target."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RESOLVERS = 2
 
 class Resolution:
     """
-    What is asked for.
+    What is requested.
 
     Args:
         options: With the options of `RequirementsParser.add_requirements`.
@@ -41,7 +41,7 @@ class Resolution:
         left_out: A sentence for each thing asked for that no index can serve.
 
     Raises:
-        ConfigurationError: Nothing is asked for, or it cannot be read, or resolved here.
+        ConfigurationError: Nothing is requested, or it cannot be read, or resolved here.
     """
 
     def __init__(self, options: argparse.Namespace, verb: str) -> None:

@@ -1,7 +1,7 @@
 """
 Which names of folders an upstream has too.
 
-The upstream is asked for its whole list of projects, and the names are compared here: none of them is sent.
+The upstream sends its whole list of projects, and the names are compared here: none of them is sent.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class CheckOptions(ChangeOptions):
         [
             "upstream-names",
             None,
-            "Find names of the folders that an upstream has too. It is asked for its list.",
+            "Find names of the folders that an upstream has too. It sends its whole list.",
         ],
         ["json", None, "Print one JSON object."],
         ["quiet", "q", "Print only what is found."],

@@ -172,7 +172,7 @@ class _Walk:
             _NotHere: There is none.
         """
         if requirement.url is not None:
-            raise _NotHere("It names a URL, and no index is asked for it.")
+            raise _NotHere("It names a URL, which no index serves.")
         try:
             files, faults = self._matching(requirement), []
         except ValueError:

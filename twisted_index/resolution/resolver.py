@@ -32,7 +32,7 @@ _SETUPTOOLS_WITHOUT_WHEEL = Version("70.1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """
-    What is asked for.
+    What is requested.
 
     Attributes:
         requirements: Of words and files of requirements.
@@ -44,7 +44,7 @@ class Wanted:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Whether nothing is requested."""
         return not self.requirements.wanted and not self.locks
 
     @property
@@ -64,7 +64,7 @@ class Wanted:
 
 def read_wanted(words: Sequence[str], files: Sequence[str], constraint_files: Sequence[str]) -> Wanted:
     """
-    Read what is asked for.
+    Read what is requested.
 
     Args:
         words: Requirements.
@@ -101,7 +101,7 @@ def resolve(
     Choose versions for a target.
 
     Args:
-        wanted: What is asked for.
+        wanted: What is requested.
         target: For which markers and tags are evaluated.
         index: The only index that is read.
         options: Of pip that uv has too: `--only-binary`, `--no-binary`, `--pre`; those of files included.

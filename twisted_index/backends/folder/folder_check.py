@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.full_reading import contradicted, judge, read_fully, superfluous
 from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts
-from twisted_index.backends.folder.inspection_scheduler import KnownFile
+from twisted_index.backends.folder.inspection_scheduler import KnownFile, batches_of
 from twisted_index.backends.folder.misplaced import find_misplaced
 from twisted_index.backends.folder.page_builder import claims_name, problems_of, select_files
 from twisted_index.backends.folder.problem_scan import unreadable_problem
@@ -31,7 +31,7 @@ from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import RACY_SECONDS, StatValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from concurrent.futures import Future
 
     from twisted_index.backends.folder.inspection_cache import InspectionCache, InspectionResult, StatKey
@@ -231,9 +231,8 @@ class FolderCheck:
             for name, one in self._cache.get(folder, keys).items()
         }
         self._expect(len(scan.entries), sum(entry.key.size for entry in scan.entries))
-        return _Look(
-            scan, cached, [(batch, pool.submit(read_fully, batch)) for batch in _batches(scan.entries)]
-        )
+        batches = batches_of(scan.entries, _BATCH_FILES, _BATCH_BYTES)
+        return _Look(scan, cached, [(batch, pool.submit(read_fully, batch)) for batch in batches])
 
     def _finish(self, name: str, look: _Look) -> list[Problem]:
         """Wait for the files of a project, and return what is wrong with it."""
@@ -290,16 +289,3 @@ def _only(reading: RootScan, wanted: Collection[str]) -> RootScan:
 
 def _stamps(scan: ProjectScan) -> list[object]:
     return [(path, stamp.stamp) for path, stamp in scan.folders]
-
-
-def _batches(entries: Iterable[ScannedFile]) -> Iterator[list[ScannedFile]]:
-    batch: list[ScannedFile] = []
-    size = 0
-    for entry in entries:
-        batch.append(entry)
-        size += entry.key.size
-        if len(batch) == _BATCH_FILES or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

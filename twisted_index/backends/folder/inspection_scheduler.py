@@ -130,7 +130,8 @@ class InspectionScheduler:
         if not missing:
             return
         await self._recall(missing, known_files)
-        batches = list(_batches(entry for entry in missing if self.needs_inspection(entry, known_files)))
+        due = (entry for entry in missing if self.needs_inspection(entry, known_files))
+        batches = list(batches_of(due, _BATCH_FILES, _BATCH_BYTES))
         are_small = all(entry.key.size <= SMALL for batch in batches for entry in batch)
         rest = iter(batches)
         fresh: list[tuple[ScannedFile, KnownFile]] = []
@@ -268,13 +269,14 @@ class InspectionScheduler:
             self._cache_thread.run(self._cache.put, folder, results).addErrback(_ignore)
 
 
-def _batches(entries: Iterable[ScannedFile]) -> Iterator[list[ScannedFile]]:
+def batches_of(entries: Iterable[ScannedFile], files: int, size_limit: int) -> Iterator[list[ScannedFile]]:
+    """Split entries into batches that end with so many files, or once they have so many bytes."""
     batch: list[ScannedFile] = []
     size = 0
     for entry in entries:
         batch.append(entry)
         size += entry.key.size
-        if len(batch) == _BATCH_FILES or size >= _BATCH_BYTES:
+        if len(batch) == files or size >= size_limit:
             yield batch
             batch, size = [], 0
     if batch:
