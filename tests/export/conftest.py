@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.export.exporter import Exporter, ExportResult
 from twisted_index.export.layout import ExportLayout
 from twisted_index.export.memory import ExportMemory
-from twisted_index.export.project_reader import PackageFolders
+from twisted_index.export.project_reader import PackageFolders, ProjectReader
 from twisted_index.export.target import ExportTarget
 from twisted_index.files.filesystems import file_clock
 from twisted_index.files.stamps import StatValidator
@@ -52,17 +54,21 @@ class Site:
         made = ExportLayout(**layout)
         shape = hashlib.sha256(repr(made).encode()).hexdigest().encode()
         exporter = Exporter(
-            lambda: [PackageFolders((os.fsencode(self.root),), lambda _project: True)],
+            self._opened,
             made,
             ExportTarget(str(target or self.target), dry=dry),
             ExportMemory(str(self.memory) if remember and self.memory is not None else None, shape),
-            InspectionCache,
             may_read,
-            StatValidator(wall=lambda: file_clock() + 10),
         )
         result = exporter.run()
         tick()
         return result
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[ProjectReader]:
+        folders = [PackageFolders((os.fsencode(self.root),), lambda _project: True)]
+        with contextlib.closing(InspectionCache()) as cache:
+            yield ProjectReader(folders, cache, StatValidator(wall=lambda: file_clock() + 10))
 
     def files(self, target: Path | None = None) -> dict[str, bytes]:
         """Give the content of every file of an export, by path; links count as what they lead to."""

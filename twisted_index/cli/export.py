@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,12 +20,12 @@ from twisted_index.export.memory import ExportMemory
 from twisted_index.export.target import ExportTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from twisted_index.backends.folder.inspection_cache import InspectionCache
     from twisted_index.config.settings import Settings
     from twisted_index.export.exporter import ExportResult
-    from twisted_index.export.project_reader import PackageFolders
+    from twisted_index.export.project_reader import PackageFolders, ProjectReader
 
 
 class ExportOptions(SubcommandOptions):
@@ -100,11 +101,10 @@ def _exporter(options: ExportOptions, settings: Settings, target: str) -> Export
     rights = _rights(options, settings)
     shape = repr((layout, settings.paths, settings.upstreams.routes, options["as"], rights))
     return Exporter(
-        lambda: _folders(settings),
+        lambda: _open_folders(settings),
         layout,
         ExportTarget(target, dry=bool(options["check"])),
         ExportMemory(_memory_path(settings, target), hashlib.sha256(shape.encode()).hexdigest().encode()),
-        lambda: _open_cache(settings.state),
         _may_read(options["as"], rights, settings),
     )
 
@@ -149,6 +149,15 @@ def _may_read(user: str | None, rights: bytes | None, settings: Settings) -> Cal
     has_groups = settings.access.groups_header is not None
     permits = rights_from_bytes(rights, settings.access.rights or "", proxy_groups=has_groups).permits
     return lambda project: permits(identity, Action.READ, project)
+
+
+@contextlib.contextmanager
+def _open_folders(settings: Settings) -> Iterator[ProjectReader]:
+    """Open the folders, and what inspections of them found."""
+    from twisted_index.export.project_reader import ProjectReader
+
+    with contextlib.closing(_open_cache(settings.state)) as cache:
+        yield ProjectReader(_folders(settings), cache)
 
 
 def _folders(settings: Settings) -> list[PackageFolders]:

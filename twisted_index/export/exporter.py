@@ -7,10 +7,9 @@ leaves the list first, then its pages go, and its files last.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from twisted_index.errors import Unavailable
 from twisted_index.export.manifest import paths_by_project
@@ -18,15 +17,14 @@ from twisted_index.export.target import changing_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
-    from twisted_index.backends.folder.inspection_cache import InspectionCache
     from twisted_index.backends.folder.root_scan import RootScan
     from twisted_index.export.layout import ExportLayout
     from twisted_index.export.memory import ExportMemory
     from twisted_index.export.pages import ExportPages
-    from twisted_index.export.project_reader import PackageFolders, Parts, ProjectReader, ReadProject
+    from twisted_index.export.project_reader import Parts, ReadProject
     from twisted_index.export.target import ExportTarget
-    from twisted_index.files.stamps import StatValidator
     from twisted_index.simple.model import Sidecar
 
 
@@ -52,37 +50,46 @@ class ExportResult:
     is_changed: bool = False
 
 
+class IReader(Protocol):
+    """Where the projects of an export come from: folders, or the releases of a repository."""
+
+    def parts_by_project(self) -> tuple[dict[str, Parts], list[RootScan]]:
+        """Return what the roots have for each project, and the readings of the roots."""
+
+    def read(self, project: str, parts: Parts) -> ReadProject:
+        """
+        Read a project.
+
+        Raises:
+            Unavailable: It cannot be read just now.
+        """
+
+
 class Exporter:
     """
     Exports an index, once.
 
     Args:
-        find_folders: Returns where the packages are.
+        open_reader: Opens what reads the projects; not called if nothing changed.
         layout: What is written.
         target: Where to.
         memory: What is remembered of the last time.
-        open_cache: Opens what inspections found.
         may_read: Returns whether a project, by its normalized name, is exported.
-        validator: As for `ProjectReader`.
     """
 
     def __init__(
         self,
-        find_folders: Callable[[], Sequence[PackageFolders]],
+        open_reader: Callable[[], AbstractContextManager[IReader]],
         layout: ExportLayout,
         target: ExportTarget,
         memory: ExportMemory,
-        open_cache: Callable[[], InspectionCache],
         may_read: Callable[[str], bool] = lambda _project: True,
-        validator: StatValidator | None = None,
     ) -> None:
-        self._find_folders = find_folders
+        self._open_reader = open_reader
         self._layout = layout
         self._target = target
         self._memory = memory
-        self._open_cache = open_cache
         self._may_read = may_read
-        self._validator = validator
         self._result = ExportResult()
         self._before: dict[str, list[str]] = {}
         self._current: set[str] = set()
@@ -109,8 +116,8 @@ class Exporter:
                 return result
             target.read_manifest()
             self._before = paths_by_project(target.recorded)
-            with contextlib.closing(self._open_cache()) as cache:
-                roots = self._write(cache)
+            with self._open_reader() as reader:
+                roots = self._write(reader)
             self._remove()
             target.finish()
             result.is_changed = target.is_changed
@@ -118,13 +125,12 @@ class Exporter:
                 self._remember(roots)
         return result
 
-    def _write(self, cache: InspectionCache) -> Sequence[RootScan]:
+    def _write(self, reader: IReader) -> Sequence[RootScan]:
         """Write what came and what changed; return how the roots were read."""
         # Imported here, since that takes longer than an export without changes.
         from twisted_index.export.pages import ExportPages
-        from twisted_index.export.project_reader import ProjectReader
 
-        reader, pages = ProjectReader(self._find_folders(), cache, self._validator), ExportPages(self._layout)
+        pages = ExportPages(self._layout)
         self._named_before, self._exported_before = self._memory.named, self._memory.exported
         parts, roots = reader.parts_by_project()
         self._write_server_files()
@@ -151,7 +157,7 @@ class Exporter:
                 self._target.recorded.pop(name, None)
                 self._result.notes.append(f"{name} is not as an export wrote it, and stays as it is.")
 
-    def _export_project(self, reader: ProjectReader, pages: ExportPages, project: str, parts: Parts) -> None:
+    def _export_project(self, reader: IReader, pages: ExportPages, project: str, parts: Parts) -> None:
         memory, result = self._memory, self._result
         if project in self._current and memory.has_parts(project, parts):
             self._keep(self._before.get(project, ()))

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from twisted_index.errors import ConfigurationError
 from twisted_index.simple.formatting import quote_filename
+from twisted_index.simple.model import Sidecar
 
 if TYPE_CHECKING:
     from twisted_index.simple.model import File
 
 _FIELDS = ("project", "version", "filename")
 _FIELD = re.compile(r"\{([^{}]*)\}")
+
+
+class IFilesURL(Protocol):
+    """The URLs of files that are elsewhere."""
+
+    def of(self, project: str, file: File) -> str:
+        """Return the absolute URL of a file of a project."""
+
+    def promised(self, file: File) -> File:
+        """Take from a file what clients would look for at its URL plus a suffix, and not find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,14 @@ class FilesUrl:
         """Return the URL of a file of a project."""
         values = {"project": project, "version": file.version, "filename": file.filename}
         return _FIELD.sub(lambda match: quote_filename(values[match[1]]), self.template)
+
+    def promised(self, file: File) -> File:
+        """
+        Take core metadata (PEP 658) and signature (PEP 503) from a file; see `IFilesURL`.
+
+        The URL of a provenance is on the page (PEP 740).
+        """
+        return replace(file, core_metadata=None, sidecars=file.sidecars & {Sidecar.PROVENANCE})
 
 
 def _is_public(text: str) -> bool:

@@ -122,6 +122,8 @@ class ExportMemory:
 
     def remember(self, project: str, parts: Parts, read: ReadProject) -> bool:
         """Remember a project as it was read; return False if a later change might not show."""
+        if read.scan is None:
+            return False
         folders: dict[bytes, list[bytes]] = {path: [] for path, _stamp in read.scan.folders}
         stamps = {path: stamped.stamp for path, stamped in read.scan.folders}
         times: dict[bytes, list[int]] = {path: [] for path in folders}

@@ -54,16 +54,20 @@ class ExportPages:
             page: Of the folders.
             metadata: The core metadata of the release that represents the project.
         """
-        page = self._promised(page)
-        url = relative_url if self._layout.files_url is None else self._file_url(page.name)
+        elsewhere = self._layout.files_url
+        url: Callable[[File], str] = relative_url
+        if elsewhere is not None:
+            # What a page promises has to be there, too.
+            page = replace(page, files=tuple(map(elsewhere.promised, page.files)))
+            url = partial(elsewhere.of, page.name)
         yield from self._forms(
             f"simple/{page.name}/",
             lambda: write_html_page(page, public_url=self._layout.public_url, file_url=url),
             lambda: write_json_page(page, public_url=self._layout.public_url, file_url=url),
         )
         if page.files:
-            elsewhere = None if self._layout.files_url is None else url
-            document = write_project(page, metadata, base_url=self._layout.public_url, file_url=elsewhere)
+            absolute = None if elsewhere is None else url
+            document = write_project(page, metadata, base_url=self._layout.public_url, file_url=absolute)
             yield f"pypi/{page.name}/json", document
 
     def sidecars(self, file: File) -> list[Sidecar]:
@@ -73,26 +77,6 @@ class ExportPages:
             return [*embedded, *sorted(file.sidecars, key=lambda sidecar: sidecar.value)]
         # Clients find this one by a URL of its own.
         return [Sidecar.PROVENANCE] if Sidecar.PROVENANCE in file.sidecars else []
-
-    def _promised(self, page: ProjectPage) -> ProjectPage:
-        """
-        Take from a page what clients would look for at the URL of a file plus a suffix, and not find.
-
-        That is the core metadata (PEP 658) and the signature (PEP 503); the URL of a provenance is on the
-        page (PEP 740).
-        """
-        if self._layout.has_files:
-            return page
-        files = (
-            replace(file, core_metadata=None, sidecars=file.sidecars & {Sidecar.PROVENANCE})
-            for file in page.files
-        )
-        return replace(page, files=tuple(files))
-
-    def _file_url(self, project: str) -> Callable[[File], str]:
-        template = self._layout.files_url
-        assert template is not None
-        return lambda file: template.of(project, file)
 
     def _forms(
         self, folder: str, html: Callable[[], bytes], json: Callable[[], bytes]

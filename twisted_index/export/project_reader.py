@@ -55,19 +55,19 @@ class PackageFolders:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadProject:
     """
-    What the folders have for a project.
+    What there is for a project.
 
     Attributes:
-        page: None if they have no such project.
-        listed: Its files, by name.
-        scan: What was read.
+        page: None if there is no such project.
+        listed: Its files in the folders, by name.
+        scan: What was read of the folders; None if it comes from elsewhere.
         is_named: Whether the list of projects names it.
         is_final: Whether the same stamps will mean the same page.
     """
 
     page: ProjectPage | None
     listed: dict[str, ListedFile]
-    scan: ProjectScan
+    scan: ProjectScan | None
     is_named: bool
     is_final: bool
 
@@ -84,7 +84,9 @@ class ReadProject:
 
     def document(self, filename: str, sidecar: Sidecar) -> bytes | None:
         """Read a document of a file; None if it is gone."""
-        listed = self.listed[filename]
+        listed = self.listed.get(filename)
+        if listed is None or self.scan is None:
+            return None
         if sidecar is Sidecar.METADATA:
             digest = listed.facts.metadata_sha256 or ""
             body = read_core_metadata(listed.entry.path, listed.entry.key, digest, lambda: False)
