@@ -52,6 +52,7 @@ _PLACES = {
     "testing/test_kit_fixture.py": "wire",
     "testing/test_kit_running.py": "wire",
     "trust/": "slow",
+    "github/test_local_server.py": "wire",
     "web/test_free_space.py": "wire",
     "backends/upstream/test_client": "wire",
     "backends/upstream/test_two_servers.py": "wire",
