@@ -91,6 +91,7 @@ class ScriptedRemote:
         coding: Which coding it says that a body has.
         to_ranges: What it answers to a request for a part instead: an error, or None if it says that
             there is no such file.
+        is_immutable: Whether its files never change.
         asked: All questions, as (what, which).
         sendings: The bodies that were asked for, in order.
     """
@@ -108,6 +109,7 @@ class ScriptedRemote:
     to_ranges: Any = ()
     knows_ranges: bool = True
     piece: int = 10_000
+    is_immutable: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
     conditions: list[str | None] = field(default_factory=list)
     waiting: list[tuple[str, Deferred[Any]]] = field(default_factory=list)

@@ -75,6 +75,8 @@ class HTTPUpstream:
         ConfigurationError: The URL, an address or the environment cannot be used.
     """
 
+    is_immutable = False
+
     def __init__(
         self,
         url: str,

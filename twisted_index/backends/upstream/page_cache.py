@@ -19,6 +19,7 @@ from twisted_index.backends.upstream import page_record
 from twisted_index.backends.upstream.back_off import BackOff
 from twisted_index.backends.upstream.page_store import ForgottenPage, OfflinePageStore, PageStore
 from twisted_index.backends.upstream.remote import NOT_MODIFIED, RemotePage
+from twisted_index.backends.upstream.replaced_file import log_replaced_files, replaced_file_problem
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import BadGateway, NotReady, SimpleIndexError
@@ -69,8 +70,8 @@ class PageCache:
         reactor: Schedules timeouts.
         times: Lifetimes and clocks.
         counters: Counters to update.
-        rebuilds: Whether the upstream may replace a file for which it promises no digest; its pinned
-            digest then lives as long as the page.
+        rebuilds: Whether the upstream may replace a file for which it promises no digest, whose pinned
+            digest then lives as long as the page, or one that is immutable otherwise.
     """
 
     _store_class = PageStore
@@ -196,8 +197,13 @@ class PageCache:
         # The record may have been evicted during the request; its pins still hold.
         state = await self._store.change(
             project,
-            lambda record: page_record.merge_page(record or known, page, now, rebuilds=self._rebuilds),
+            lambda record: page_record.merge_page(
+                record or known, page, now, rebuilds=self._rebuilds, immutable=self.remote.is_immutable
+            ),
         )
+        assert state.record is not None
+        refused = state.record.refused - (known.refused if known is not None else frozenset())
+        log_replaced_files(self.remote.url, sorted(refused))
         if page.left_out and (known is None or known.page.left_out != page.left_out):
             self._log_left_out(page)
         status = "fwd=miss" if known is None else "fwd=stale; fwd-status=200"
@@ -247,8 +253,10 @@ class PageCache:
         )
 
     def problems(self) -> Iterator[Problem]:
-        """Report the files that pages in memory left out."""
+        """Report the files that pages in memory left out, and those that were replaced."""
         for record in self._store.records():
+            for filename in record.refused:
+                yield replaced_file_problem(record.page.project, filename)
             for reason, number in record.page.left_out.items():
                 files = "1 file is" if number == 1 else f"{number} files are"
                 yield Problem(

@@ -41,11 +41,14 @@ class RememberedFile:
         sha256: Pinned digest where the upstream promises none: that of the first download, or the last
             promised one.
         size: Pinned size in bytes, under the same conditions.
+        entry: The page's last entry for a removed file, where files are immutable: should other content
+            return under the name, this is listed.
     """
 
     first_seen: float
     sha256: str | None = None
     size: int | None = None
+    entry: RemoteFile | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +57,13 @@ class PageRecord:
     A page, and what is recorded of its files.
 
     Attributes:
-        page: The upstream's last page.
+        page: The upstream's last page, with the previous entries of refused files.
         fetched_at: When the upstream last confirmed it, in seconds since the epoch.
         known: By file name, for every file of the page.
         removed: By file name, for files that the page no longer lists, with their digests; the first
             removed comes first. A page may be wrong for a moment: when its files return, they keep
             their age, and other bytes are refused.
+        refused: Names of files that the upstream has replaced although they are immutable.
         is_absent: Whether the upstream has since reported that the project does not exist.
     """
 
@@ -67,46 +71,96 @@ class PageRecord:
     fetched_at: float
     known: Mapping[str, RememberedFile] = field(default_factory=dict)
     removed: Mapping[str, RememberedFile] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
     is_absent: bool = False
 
 
 def merge_page(
-    before: PageRecord | None, page: RemotePage, now: float, *, rebuilds: bool = False
+    before: PageRecord | None,
+    page: RemotePage,
+    now: float,
+    *,
+    rebuilds: bool = False,
+    immutable: bool = False,
 ) -> PageRecord:
     """
     Make the record of a new page, with what still holds of the previous record.
 
-    A file with another digest is a new file, first seen now. A file that returns to the page keeps its
-    age and digest.
+    A file with another digest is a new file, first seen now; where files are immutable, it is refused, and
+    the previous entry stays. A file that returns to the page keeps its age and digest.
 
     Args:
         before: The previous record; None if there is none.
         page: The new page.
         now: Seconds since the epoch.
-        rebuilds: Whether the upstream may replace a file for which it promises no digest.
+        rebuilds: Whether the upstream may replace a file for which it promises no digest, or an immutable
+            one.
+        immutable: Whether files are immutable, so that one with another digest was replaced by mistake or
+            by an attacker. A URL then names one content.
     """
-    remembered = {} if before is None else _remembered(before)
+    remembered = {} if before is None else _remembered(before, with_entries=immutable)
     if rebuilds:
-        promised = {entry.file.filename for entry in page.files if "sha256" in entry.file.hashes}
-        remembered = {
-            name: old if name in promised else RememberedFile(first_seen=old.first_seen)
-            for name, old in remembered.items()
-        }
-    known = {
-        entry.file.filename: _known(entry, remembered.pop(entry.file.filename, None), now)
-        for entry in page.files
-    }
-    return PageRecord(page=page, fetched_at=now, known=known, removed=_bounded(remembered))
+        _forget_pins(remembered, page)
+    files: list[RemoteFile] = []
+    known: dict[str, RememberedFile] = {}
+    refused: set[str] = set()
+    for entry in page.files:
+        filename, listed = entry.file.filename, entry
+        old = remembered.pop(filename, None)
+        if old is not None and old.entry is not None:
+            if not rebuilds and _is_replaced(old, entry):
+                listed = old.entry
+                refused.add(filename)
+            old = replace(old, entry=None)
+        files.append(listed)
+        known[filename] = _known(listed, old, now)
+    return PageRecord(
+        page=replace(page, files=tuple(files)) if refused else page,
+        fetched_at=now,
+        known=known,
+        removed=_bounded(remembered),
+        refused=frozenset(refused),
+    )
 
 
-def _remembered(record: PageRecord) -> dict[str, RememberedFile]:
+def _remembered(record: PageRecord, *, with_entries: bool) -> dict[str, RememberedFile]:
     """Return what is recorded of all files, listed or removed, with their digests."""
     remembered = dict(record.removed)
     for entry in record.page.files:
         filename, sha256 = entry.file.filename, entry.file.hashes.get("sha256")
         known = record.known[filename]
-        remembered[filename] = known if sha256 in (None, known.sha256) else replace(known, sha256=sha256)
+        known = known if sha256 in (None, known.sha256) else replace(known, sha256=sha256)
+        remembered[filename] = replace(known, entry=entry) if with_entries else known
     return remembered
+
+
+def _forget_pins(remembered: dict[str, RememberedFile], page: RemotePage) -> None:
+    """Forget the digests of files that an upstream may have rebuilt since they were pinned."""
+    entries = {entry.file.filename: entry for entry in page.files}
+    for filename, old in remembered.items():
+        if not _is_pin_valid(old, entries.get(filename)):
+            remembered[filename] = RememberedFile(first_seen=old.first_seen, entry=old.entry)
+
+
+def _is_pin_valid(old: RememberedFile, entry: RemoteFile | None) -> bool:
+    if entry is not None and "sha256" in entry.file.hashes:
+        return True
+    return old.entry is not None and (entry is None or _identity(entry) == _identity(old.entry))
+
+
+def _identity(entry: RemoteFile) -> tuple[str, int | None]:
+    return entry.url, entry.file.size
+
+
+def _is_replaced(old: RememberedFile, entry: RemoteFile) -> bool:
+    """Return whether an entry promises other content than was listed; without a digest, the size tells."""
+    assert old.entry is not None
+    if old.sha256 is None:
+        return False
+    if (sha256 := entry.file.hashes.get("sha256")) is not None:
+        return sha256 != old.sha256
+    before = old.size if old.entry.file.size is None else old.entry.file.size
+    return None not in (before, entry.file.size) and before != entry.file.size
 
 
 def _known(remote_file: RemoteFile, old: RememberedFile | None, now: float) -> RememberedFile:
@@ -208,14 +262,12 @@ def encode(record: PageRecord, upstream: str) -> list[bytes]:
         "gone": record.is_absent,
         "left_out": dict(page.left_out),
         "left": len(record.removed),
+        "refused": sorted(record.refused),
     }
     lines = [
         _line(head),
         *(_line(_file_cells(entry, record.known[entry.file.filename])) for entry in page.files),
-        *(
-            _line([filename, known.first_seen, known.sha256, known.size])
-            for filename, known in record.removed.items()
-        ),
+        *(_line(_removed_cells(filename, known)) for filename, known in record.removed.items()),
     ]
     return [format_fetched_at(record.fetched_at), _digest(lines), *lines]
 
@@ -285,7 +337,14 @@ def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
     except (ValueError, KeyError, TypeError, IndexError):
         return None
     known = {entry.file.filename: known for entry, known in pairs}
-    return PageRecord(page=page, fetched_at=fetched, known=known, removed=removed, is_absent=head["gone"])
+    return PageRecord(
+        page=page,
+        fetched_at=fetched,
+        known=known,
+        removed=removed,
+        refused=frozenset(head.get("refused", ())),
+        is_absent=head["gone"],
+    )
 
 
 def _digest(lines: Iterable[bytes]) -> bytes:
@@ -342,7 +401,16 @@ def _read_file(cells: dict[str, Any]) -> tuple[RemoteFile, RememberedFile]:
     return remote, known
 
 
-def _read_removed(cells: list[Any]) -> tuple[str, RememberedFile]:
+def _removed_cells(filename: str, known: RememberedFile) -> list[Any] | dict[str, Any]:
+    if known.entry is not None:
+        return _file_cells(known.entry, known)
+    return [filename, known.first_seen, known.sha256, known.size]
+
+
+def _read_removed(cells: list[Any] | dict[str, Any]) -> tuple[str, RememberedFile]:
+    if isinstance(cells, dict):
+        entry, known = _read_file(cells)
+        return entry.file.filename, replace(known, entry=entry)
     filename, since, sha256, size = cells
     return filename, RememberedFile(first_seen=since, sha256=sha256, size=size)
 

@@ -121,9 +121,12 @@ class IUpstreamClient(Protocol):
 
     Attributes:
         url: URL of its simple API, with a trailing slash and without user; the key in caches.
+        is_immutable: Whether other content under a listed name is refused, since its files never change;
+            the URL of a file then names its content.
     """
 
     url: str
+    is_immutable: bool
 
     def page(
         self, project: str, *, etag: str | None = None, modified: str | None = None

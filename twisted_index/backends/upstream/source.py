@@ -19,6 +19,7 @@ from twisted_index.backends.upstream.counters import UpstreamCounters
 from twisted_index.backends.upstream.file_cache import FileCache, FileRequest
 from twisted_index.backends.upstream.page_cache import OfflinePageCache, PageCache
 from twisted_index.backends.upstream.page_freshness import CacheTimes
+from twisted_index.backends.upstream.replaced_file import ReplacedFileClient
 from twisted_index.backends.upstream.sidecars import UpstreamSidecars
 from twisted_index.concurrency.deadline import FILE_DEADLINE
 from twisted_index.concurrency.thread_pool import ThreadPool
@@ -303,8 +304,9 @@ class UpstreamSource:
         remote_file = state.files[filename]
         assert state.record is not None
         uploaded = remote_file.file.upload_time
+        is_replaced = filename in state.record.refused
         return FileRequest(
-            remote=pages.remote,
+            remote=ReplacedFileClient(pages.remote, filename) if is_replaced else pages.remote,
             remote_file=remote_file,
             modified=state.record.known[filename].first_seen if uploaded is None else uploaded.timestamp(),
             is_listed=found.snapshot.is_current,
