@@ -82,7 +82,7 @@ class API:
     """Answers requests at the API's and the uploads' listener."""
 
     needs_user_agent = True
-    versions = ("2022-11-28",)
+    versions = ("2022-11-28", "2026-03-10")
 
     def __init__(
         self, forge: Forge, views: GitHubViews, storage: Storage, limits: Limits, prefix: str

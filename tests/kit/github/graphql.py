@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from tests.kit.github.views import stamp
@@ -13,19 +14,25 @@ if TYPE_CHECKING:
 
 
 def answer_query(visit: Visit, document: dict[str, Any]) -> Answer:
-    """Answer the list of releases; all else is an error that names the query."""
+    """Answer what `gh` asks about releases; all else is an error that names the query."""
     variables, query = document.get("variables", {}), document.get("query", "")
-    if "releases(" not in query:
+    if "releases(" not in query and "release(" not in query:
         return as_json({"errors": [{"message": f"no answer to {query!r}"}]})
     repo = visit.readable(visit.api.forge.named(f"{variables['owner']}/{variables['name']}"))
     seen = repo.releases if visit.can_write(repo) else repo.published
-    nodes = [_node(release) for release in sorted(seen, key=lambda release: release.id, reverse=True)]
+    if "release(" in query:
+        found = next((release for release in seen if release.tag == variables["tagName"]), None)
+        return as_json({"data": {"repository": {"release": found and _node(found, query)}}})
+    newest = sorted(seen, key=lambda release: release.id, reverse=True)
+    nodes = [_node(release, query) for release in newest]
     page = {"hasNextPage": False, "endCursor": ""}
     return as_json({"data": {"repository": {"releases": {"nodes": nodes, "pageInfo": page}}}})
 
 
-def _node(release: Release) -> dict[str, Any]:
-    return {
+def _node(release: Release, query: str) -> dict[str, Any]:
+    """Give the fields that the query names, as `gh` takes no other."""
+    fields = {
+        "databaseId": release.id,
         "name": release.name,
         "tagName": release.tag,
         "isDraft": release.is_draft,
@@ -34,3 +41,5 @@ def _node(release: Release) -> dict[str, Any]:
         "createdAt": stamp(release.created),
         "publishedAt": stamp(release.published),
     }
+    selection = re.split(r"releases?\([^)]*\)", query)[1]
+    return {name: value for name, value in fields.items() if re.search(rf"\b{name}\b", selection)}

@@ -36,13 +36,26 @@ class GitHubViews:
         return f"{self.api}/repos/{repo.full_name}"
 
     def user(self, login: str) -> dict[str, Any]:
+        url = f"{self.api}/users/{login}"
         return {
             "login": login,
             "id": 1,
             "node_id": "MDQ6VXNlcjE=",
-            "url": f"{self.api}/users/{login}",
+            "avatar_url": f"{self.web}/images/error/{login}_happy.gif",
+            "gravatar_id": "",
+            "url": url,
             "html_url": f"{self.web}/{login}",
+            "followers_url": f"{url}/followers",
+            "following_url": f"{url}/following{{/other_user}}",
+            "gists_url": f"{url}/gists{{/gist_id}}",
+            "starred_url": f"{url}/starred{{/owner}}{{/repo}}",
+            "subscriptions_url": f"{url}/subscriptions",
+            "organizations_url": f"{url}/orgs",
+            "repos_url": f"{url}/repos",
+            "events_url": f"{url}/events{{/privacy}}",
+            "received_events_url": f"{url}/received_events",
             "type": "User",
+            "user_view_type": "public",
             "site_admin": False,
         }
 
