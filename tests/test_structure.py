@@ -20,6 +20,7 @@ ROWS = {
         ["files"],
         ["tls"],
         ["http_client"],
+        ["github"],
         ["interfaces"],
         ["metrics"],
         ["config"],

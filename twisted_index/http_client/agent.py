@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from twisted.web.client import URI
     from twisted.web.iweb import IBodyProducer, IResponse
 
-    from twisted_index.http_client.credentials import BasicCredentials, NetrcCredentials
+    from twisted_index.http_client.credentials import ICredentials
 
 #: Idle connections kept per origin, and for how many seconds. Servers close theirs after 5 to 75 seconds;
 #: a connection closed in the meantime costs a retry.
@@ -83,7 +83,7 @@ class BoundedAgent:
         peer: str,
         idle: float,
         limit: int,
-        credentials: Mapping[Origin, BasicCredentials | NetrcCredentials] | None = None,
+        credentials: Mapping[Origin, ICredentials] | None = None,
         via: bytes | None = None,
     ) -> None:
         self._agent = agent
@@ -119,7 +119,7 @@ class BoundedAgent:
         credentials = self._credentials.get(origin_of(url))
         current = None if credentials is None else credentials.current()
         if current is not None:
-            headers.setRawHeaders(b"Authorization", [current.basic])
+            headers.setRawHeaders(b"Authorization", [current.authorization])
         requesting: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
         return requesting.addCallback(self._bounded, coding == b"gzip", method == b"GET")
 
@@ -221,7 +221,7 @@ class UpstreamAgent:
             agent = self._proxy_agent(proxy)
             if proxy.credentials is not None:
                 headers = Headers() if headers is None else headers.copy()
-                headers.setRawHeaders(b"Proxy-Authorization", [proxy.credentials.basic])
+                headers.setRawHeaders(b"Proxy-Authorization", [proxy.credentials.authorization])
         requesting: Deferred[IResponse] = agent.request(method, uri, headers, bodyProducer)
         return requesting
 

@@ -10,7 +10,7 @@ import base64
 import netrc
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.logger import Logger
@@ -22,6 +22,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _log = Logger()
+
+
+class IAuthorization(Protocol):
+    """Credentials of one moment."""
+
+    @property
+    def authorization(self) -> bytes:
+        """The value of an Authorization field."""
+
+
+class ICredentials(Protocol):
+    """Credentials for a server, which may change."""
+
+    def current(self) -> IAuthorization | None:
+        """Return those of now; None without any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +53,7 @@ class BasicCredentials:
     password: bytes = field(repr=False)
 
     @property
-    def basic(self) -> bytes:
+    def authorization(self) -> bytes:
         """The value of an Authorization field (RFC 7617)."""
         return b"Basic " + base64.b64encode(self.user + b":" + self.password)
 

@@ -156,7 +156,7 @@ class ConnectTunnelEndpoint:
         target = f"{host}:{self._origin.port}".encode()
         lines = [b"CONNECT " + target + b" HTTP/1.1", b"Host: " + target]
         if self._proxy.credentials is not None:
-            lines.append(b"Proxy-Authorization: " + self._proxy.credentials.basic)
+            lines.append(b"Proxy-Authorization: " + self._proxy.credentials.authorization)
         return b"\r\n".join((*lines, b"", b""))
 
 

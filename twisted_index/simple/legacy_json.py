@@ -95,7 +95,7 @@ def find_version(page: ProjectPage, version: str) -> str | None:
     return next((item for item in offered_versions(page) if canonical_version(item) == canonical), None)
 
 
-def release_files(page: ProjectPage, version: str) -> list[File]:
+def _version_files(page: ProjectPage, version: str) -> list[File]:
     """Return the files of a version, in any of its spellings."""
     return _releases(page).get(canonical_version(version), [])
 
@@ -114,7 +114,7 @@ def _all_yanked(files: list[File]) -> bool:
 
 def metadata_file(page: ProjectPage, version: str) -> File | None:
     """Return the file whose core metadata describes a release: only wheels have some."""
-    return next((file for file in release_files(page, version) if core_metadata(file) is not None), None)
+    return next((file for file in _version_files(page, version) if core_metadata(file) is not None), None)
 
 
 def write_project(
@@ -144,7 +144,7 @@ def write_project(
     selected = version if version is not None else latest_version(page) or ""
     below = f"{base}{folder}/{page.name}/"
     url_of = file_url or (lambda file: below + relative_url(file))
-    files = release_files(page, selected)
+    files = _version_files(page, selected)
     document: dict[str, Any] = {
         "info": _info(page, selected, files, parse_core_metadata(metadata), base),
         "last_serial": 0,
