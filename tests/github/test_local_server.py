@@ -233,3 +233,18 @@ def test_forgejo_gives_bytes_at_the_browsers_url_and_takes_forms():
         assert ask(asset["browser_download_url"])[0] == 404
         assert len(json.loads(ask(f"{url}/assets", "writer")[2])) == 61
         assert server.errors == []
+
+
+def test_what_carries_a_secret_elsewhere_is_found(server, repo, releases):
+    asset = repo.release("v1", {WHEEL: b"x"}).find(WHEEL)
+    ask(releases, "reader")
+    assert server.leaks("reader") == []
+    ask(f"{releases}?token=reader", "reader")
+    ask(server.storage.url(asset), "reader")
+    assert [request.at for request in server.leaks("reader")] == ["api", "storage"]
+
+
+def test_a_rule_edits_a_body(server, repo, releases):
+    repo.release("v1")
+    server.rule("GET", edit=lambda body: body.replace(b"v1", b"v2"))
+    assert json.loads(ask(releases, "reader")[2])[0]["tag_name"] == "v2"

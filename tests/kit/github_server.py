@@ -113,6 +113,15 @@ class GitHubServer:
         """Give "METHOD /target" of all requests, at one listener or (None) at all."""
         return [request.line for request in list(self.requests) if at in (None, request.at)]
 
+    def leaks(self, secret: str) -> list[Request]:
+        """Give the requests that carry a secret elsewhere than in a field for the API or for uploads."""
+        return [
+            request
+            for request in list(self.requests)
+            if secret in f"{request.target}\n{request.body!r}"
+            or (request.at in ("storage", "web") and secret in str(request.headers))
+        ]
+
     def forget(self) -> None:
         """Forget all requests and rules."""
         self.requests.clear()

@@ -24,6 +24,7 @@ KINDS = ("clients", "slow", "wire", "unit")
 _PLACES = {
     "clients/": "clients",
     "conformance/": "wire",
+    "conformance/test_github_properties.py": "slow",
     "docs/": "clients",
     "packaging/": "slow",
     "backends/folder/test_crash.py": "slow",

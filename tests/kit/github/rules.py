@@ -23,6 +23,7 @@ class Rule:
         status: Answer this instead.
         headers: Added to the answer.
         body: Instead of the answer's own body.
+        edit: Changes the answer's body.
         without: Names of fields that are left out ("Link", "ETag").
         keep: Only so many items of a list in JSON, or of each release's assets with `keep_assets`.
         send: Only so many bytes of the body; then the connection is closed.
@@ -38,6 +39,7 @@ class Rule:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    edit: Callable[[bytes], bytes] | None = None
     without: tuple[str, ...] = ()
     keep: int | None = None
     keep_assets: int | None = None
@@ -76,6 +78,8 @@ class Rule:
             answer.body = self._cut(answer.body)
         if self.body is not None:
             answer.body = self.body
+        if self.edit is not None:
+            answer.body = self.edit(answer.body)
         for name in self.without:
             answer.headers.pop(name, None)
         answer.headers |= self.headers
