@@ -92,6 +92,7 @@ class ScriptedRemote:
         to_ranges: What it answers to a request for a part instead: an error, or None if it says that
             there is no such file.
         is_immutable: Whether its files never change.
+        lists_digests: Whether files without a digest are fetched before they are listed.
         asked: All questions, as (what, which).
         sendings: The bodies that were asked for, in order.
     """
@@ -110,6 +111,7 @@ class ScriptedRemote:
     knows_ranges: bool = True
     piece: int = 10_000
     is_immutable: bool = False
+    lists_digests: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
     conditions: list[str | None] = field(default_factory=list)
     waiting: list[tuple[str, Deferred[Any]]] = field(default_factory=list)

@@ -76,6 +76,7 @@ class HTTPUpstream:
     """
 
     is_immutable = False
+    lists_digests = False
 
     def __init__(
         self,

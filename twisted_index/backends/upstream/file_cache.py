@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from twisted_index.backends.upstream.download import Download, DownloadTarget
+from twisted_index.backends.upstream.download import Download, DownloadReader, DownloadTarget
 from twisted_index.backends.upstream.eviction import LruEviction
 from twisted_index.backends.upstream.expected_file import ExpectedFile
 from twisted_index.concurrency.deadline import wait_at_most
-from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.errors import NotImplementedHere, SimpleIndexError, Unavailable
 from twisted_index.files.anonymous_file import AnonymousFile, open_scratch
 from twisted_index.http_client.retry import Denied
 from twisted_index.interfaces import SMALL_CONTENT, FileBody
@@ -271,6 +271,31 @@ class FileCache:
         finally:
             reader.close()
 
+    async def fetch_digest(self, request: FileRequest) -> tuple[str, int]:
+        """
+        Download a file, and return its SHA-256 digest and size; no time limit.
+
+        The file is in the cache then; without a cache it is read as it comes.
+
+        Raises:
+            Unavailable: The file cannot be fetched now.
+        """
+        download, _joined = self._download(request)
+        reader = download.join()
+        try:
+            try:
+                await download.wait_complete()
+            except NotImplementedHere:
+                await _discard_all(reader)
+            await download.wait_finished()
+        finally:
+            reader.close()
+        if download.error is not None:
+            raise download.error
+        assert download.sha256 is not None
+        assert download.total is not None
+        return download.sha256, download.total
+
     def read_cached(self, request: FileRequest, read: Callable[[io.BufferedReader], T]) -> Deferred[T] | None:
         """Read a cached file in a thread; None if it is not in the cache."""
         body = self.cached(request)
@@ -394,6 +419,14 @@ def _digest(file: io.FileIO) -> tuple[int, str]:
         size += len(chunk)
     file.seek(0)
     return size, digest.hexdigest()
+
+
+async def _discard_all(reader: DownloadReader) -> None:
+    """Read a download to its end, so that its digest is known."""
+    position = 0
+    while (end := await reader.wait_for(position)) > position:
+        while data := reader.read(position, end - position):
+            position += len(data)
 
 
 def _read(descriptor: int, read: Callable[[io.BufferedReader], T]) -> T:

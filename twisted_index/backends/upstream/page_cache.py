@@ -27,14 +27,15 @@ from twisted_index.interfaces import Problem
 from twisted_index.simple.model import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from twisted_index.backends.upstream.counters import UpstreamCounters
     from twisted_index.backends.upstream.disk_cache import DiskCache
+    from twisted_index.backends.upstream.page_digests import PageDigests
     from twisted_index.backends.upstream.page_freshness import CacheTimes
-    from twisted_index.backends.upstream.page_record import PageRecord
+    from twisted_index.backends.upstream.page_record import FileDigest, PageRecord
     from twisted_index.backends.upstream.page_store import PageState
-    from twisted_index.backends.upstream.remote import IUpstreamClient, NotModified
+    from twisted_index.backends.upstream.remote import IUpstreamClient, NotModified, RemoteFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
 _log = Logger()
@@ -72,6 +73,7 @@ class PageCache:
         counters: Counters to update.
         rebuilds: Whether the upstream may replace a file for which it promises no digest, whose pinned
             digest then lives as long as the page, or one that is immutable otherwise.
+        digests: Fetches files without a digest before they are listed; None to list them as they are.
     """
 
     _store_class = PageStore
@@ -86,8 +88,11 @@ class PageCache:
         times: CacheTimes,
         counters: UpstreamCounters,
         rebuilds: bool = False,
+        digests: PageDigests | None = None,
     ) -> None:
         self.remote = remote
+        self._worker = worker
+        self._digests = digests
         self._store = self._store_class(remote.url, cache, worker, times)
         self._stored_suffix = "" if cache is None else "; stored"
         self._reactor = reactor
@@ -109,7 +114,7 @@ class PageCache:
 
     def recent(self, project: str, seconds: float) -> PageState | None:
         """Return the state in memory if the upstream confirmed it within so many seconds."""
-        state = self._store.peek(project)
+        state = _confirmed(self._store.peek(project))
         return state if state is not None and state.freshness.age < seconds else None
 
     def hit(self, state: PageState) -> PageResult:
@@ -119,7 +124,12 @@ class PageCache:
 
     async def stored(self, project: str) -> PageState | None:
         """Return the stored state, however old; None if there is none."""
-        return await self._store.read(project)
+        return _confirmed(await self._store.read(project))
+
+    def stop(self) -> None:
+        """Begin no other work in the background."""
+        if self._digests is not None:
+            self._digests.stop()
 
     async def get(self, project: str, *, accept_stale_absence: bool = False) -> PageResult:
         """
@@ -134,7 +144,7 @@ class PageCache:
         """
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
-        old = await self._store.read(project)
+        old = await self.stored(project)
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
         if old is not None and old.page is None and not accept_stale_absence:
@@ -163,18 +173,32 @@ class PageCache:
         return answer.state
 
     async def _refresh(self, project: str, old: PageState | None) -> PageResult:
-        budget = self._times.response_timeout if old is None else self._times.revalidate_timeout
-        # Clients that join a running request share its deadline.
-        remaining = max(0.0, budget - self._fetching.age(project))
         fetching = self._fetching.run(project, lambda: self._fetch(project))
         try:
-            return await wait_at_most(self._reactor, remaining, fetching, lambda: "The upstream is slow.")
+            return await wait_at_most(
+                self._reactor,
+                self._patience(project, old),
+                fetching,
+                lambda: self._fetched_files(project) or "The upstream is slow.",
+            )
         except SimpleIndexError as error:
             error.from_upstream = True
             if old is None:
                 raise
             self._counters.page_stale += 1
             return PageResult(old, f"fwd=stale; detail={_detail(error)}", is_stale=True)
+
+    def _patience(self, project: str, old: PageState | None) -> float:
+        """Return for how many seconds a client waits for a request that may be running."""
+        budget = self._times.response_timeout if old is None else self._times.revalidate_timeout
+        if old is None and self._fetched_files(project) is not None:
+            # That may take minutes: an installer that waits each time lasts until the end.
+            return budget
+        # Clients that join a running request share its deadline.
+        return max(0.0, budget - self._fetching.age(project))
+
+    def _fetched_files(self, project: str) -> str | None:
+        return None if self._digests is None else self._digests.progress(project)
 
     # -- Fetching
 
@@ -194,20 +218,55 @@ class PageCache:
         if page is None:
             return PageResult(await self._record_absence(project, known), "fwd=miss; fwd-status=404")
         now = self._times.wall()
-        # The record may have been evicted during the request; its pins still hold.
-        state = await self._store.change(
-            project,
-            lambda record: page_record.merge_page(
-                record or known, page, now, rebuilds=self._rebuilds, immutable=self.remote.is_immutable
-            ),
-        )
+        hashed = await self._fetch_digests(known, page, now)
+
+        def merge(record: PageRecord | None) -> PageRecord:
+            # The record may have been evicted or forgotten during the requests; its pins still hold.
+            return self._merge(page_record.with_hashed(record or known, project, hashed), page, now)
+
+        state = await self._store.change(project, merge)
         assert state.record is not None
         refused = state.record.refused - (known.refused if known is not None else frozenset())
         log_replaced_files(self.remote.url, sorted(refused))
         if page.left_out and (known is None or known.page.left_out != page.left_out):
             self._log_left_out(page)
-        status = "fwd=miss" if known is None else "fwd=stale; fwd-status=200"
+        status = "fwd=miss" if _confirmed(before) is None else "fwd=stale; fwd-status=200"
         return PageResult(state, status + self._stored_suffix)
+
+    def _merge(self, record: PageRecord | None, page: RemotePage, now: float) -> PageRecord:
+        return page_record.merge_page(
+            record, page, now, rebuilds=self._rebuilds, immutable=self.remote.is_immutable
+        )
+
+    async def _fetch_digests(
+        self, known: PageRecord | None, page: RemotePage, now: float
+    ) -> Mapping[str, FileDigest]:
+        """Fetch the files of a new page that cannot be listed without; return their digests by URL."""
+        hashed: dict[str, FileDigest] = {}
+        if self._digests is None:
+            return hashed
+        merged = await self._worker.run(self._merge, known, page, now)
+        missing = page_record.files_without_digest(merged)
+
+        async def record(entry: RemoteFile, digest: FileDigest) -> None:
+            hashed[entry.url] = digest
+            with contextlib.suppress(ForgottenPage):
+                await self._store.change(
+                    page.project,
+                    lambda record: page_record.with_hashed(record or known, page.project, hashed),
+                    renewed=False,
+                )
+
+        try:
+            await self._digests.fetch(page.project, missing, record)
+        except SimpleIndexError:
+            self._record_failure(self._store.peek(page.project))
+            raise
+        return hashed
+
+    def _record_failure(self, state: PageState | None) -> None:
+        if state is not None:
+            state.failed_at, state.first_404_at = self._times.monotonic(), None
 
     async def _page(
         self, project: str, before: PageState | None, *, anew: bool
@@ -229,8 +288,7 @@ class PageCache:
                 project=project,
                 error=error.message,
             )
-            if before is not None:
-                before.failed_at, before.first_404_at = self._times.monotonic(), None
+            self._record_failure(before)
             raise
 
     async def _record_absence(self, project: str, known: PageRecord | None) -> PageState:
@@ -297,7 +355,7 @@ class PageCache:
         return now - state.first_404_at < self._times.absent_ttl
 
     async def _record_unchanged(self, project: str, before: PageState | None) -> PageResult:
-        if before is None or before.record is None:
+        if before is None or before.record is None or before.record.is_absent:
             raise BadGateway("The upstream sent 304 to an unconditional request.")
         self._counters.page_revalidated += 1
         await self._store.renew(project, before, self._times.wall())
@@ -337,6 +395,13 @@ class OfflinePageCache(PageCache):
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
         return PageResult(await self._store.read(project) or self._store.set_absent(project), "hit")
+
+
+def _confirmed(state: PageState | None) -> PageState | None:
+    """Return None for a state of a page that has not been listed yet."""
+    if state is None or state.record is None or state.record.is_confirmed:
+        return state
+    return None
 
 
 def _drops_all_files(page: RemotePage | None, before: PageState) -> bool:

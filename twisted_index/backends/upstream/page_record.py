@@ -12,7 +12,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted_index.backends.upstream.remote import RemoteFile, RemotePage
 from twisted_index.simple.model import File, ProjectPage, ProjectStatus, Sidecar, Status, Yanked
@@ -51,6 +51,13 @@ class RememberedFile:
     entry: RemoteFile | None = None
 
 
+class FileDigest(NamedTuple):
+    """The SHA-256 digest of a file in lower-case hex, and its size in bytes."""
+
+    sha256: str
+    size: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRecord:
     """
@@ -63,6 +70,7 @@ class PageRecord:
         removed: By file name, for files that the page no longer lists, with their digests; the first
             removed comes first. A page may be wrong for a moment: when its files return, they keep
             their age, and other bytes are refused.
+        hashed: By URL, for files that were fetched before they could be listed.
         refused: Names of files that the upstream has replaced although they are immutable.
         is_absent: Whether the upstream has since reported that the project does not exist.
     """
@@ -71,8 +79,14 @@ class PageRecord:
     fetched_at: float
     known: Mapping[str, RememberedFile] = field(default_factory=dict)
     removed: Mapping[str, RememberedFile] = field(default_factory=dict)
+    hashed: Mapping[str, FileDigest] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     is_absent: bool = False
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the upstream's page has been recorded, or its absence; otherwise only `hashed` is."""
+        return self.fetched_at > 0
 
 
 def merge_page(
@@ -99,6 +113,7 @@ def merge_page(
             by an attacker. A URL then names one content.
     """
     remembered = {} if before is None else _remembered(before, with_entries=immutable)
+    hashed = {} if before is None else dict(before.hashed)
     if rebuilds:
         _forget_pins(remembered, page)
     files: list[RemoteFile] = []
@@ -113,12 +128,13 @@ def merge_page(
                 refused.add(filename)
             old = replace(old, entry=None)
         files.append(listed)
-        known[filename] = _known(listed, old, now)
+        known[filename] = _with_hashed(listed, _known(listed, old, now), hashed)
     return PageRecord(
         page=replace(page, files=tuple(files)) if refused else page,
         fetched_at=now,
         known=known,
         removed=_bounded(remembered),
+        hashed=hashed,
         refused=frozenset(refused),
     )
 
@@ -171,6 +187,34 @@ def _known(remote_file: RemoteFile, old: RememberedFile | None, now: float) -> R
         # A promised digest still holds when the upstream promises none any more.
         return old
     return replace(old, sha256=None) if old.sha256 in (None, sha256) else RememberedFile(first_seen=now)
+
+
+def _with_hashed(entry: RemoteFile, known: RememberedFile, hashed: dict[str, FileDigest]) -> RememberedFile:
+    """Pin what was fetched for this, where no digest is promised or pinned."""
+    if known.sha256 is not None or "sha256" in entry.file.hashes or entry.url not in hashed:
+        return known
+    sha256, size = hashed.pop(entry.url)
+    return replace(known, sha256=sha256, size=size)
+
+
+def with_hashed(record: PageRecord | None, project: str, hashed: Mapping[str, FileDigest]) -> PageRecord:
+    """
+    Make a record with the digests of files that are not listed yet, by URL.
+
+    Returns:
+        The same record if they are already recorded.
+    """
+    if record is None:
+        record = PageRecord(page=RemotePage(project=project), fetched_at=0.0, is_absent=True)
+    if hashed.items() <= record.hashed.items():
+        return record
+    merged = {**record.hashed, **hashed}
+    return replace(record, hashed=dict(list(merged.items())[-_MAX_REMOVED:]))
+
+
+def files_without_digest(record: PageRecord) -> tuple[RemoteFile, ...]:
+    """Return the files of a page for which no SHA-256 digest is known."""
+    return tuple(entry for entry in listed_files(record).values() if "sha256" not in entry.file.hashes)
 
 
 def _bounded(removed: dict[str, RememberedFile]) -> dict[str, RememberedFile]:
@@ -263,6 +307,7 @@ def encode(record: PageRecord, upstream: str) -> list[bytes]:
         "left_out": dict(page.left_out),
         "left": len(record.removed),
         "refused": sorted(record.refused),
+        "hashed": record.hashed,
     }
     lines = [
         _line(head),
@@ -300,7 +345,8 @@ def file_digests(document: bytes) -> set[str]:
         return set()
     listed = (entry.file.hashes.get("sha256") for entry in record.page.files)
     remembered = (file.sha256 for file in (*record.known.values(), *record.removed.values()))
-    return {digest for digest in (*listed, *remembered) if digest is not None}
+    hashed = (file.sha256 for file in record.hashed.values())
+    return {digest for digest in (*listed, *remembered, *hashed) if digest is not None}
 
 
 def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
@@ -333,6 +379,7 @@ def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
             modified=head["modified"],
             serial=head.get("serial"),
         )
+        hashed = {url: FileDigest(*cells) for url, cells in head.get("hashed", {}).items()}
         fetched = int(first) / 1e9
     except (ValueError, KeyError, TypeError, IndexError):
         return None
@@ -342,6 +389,7 @@ def decode(document: bytes, upstream: str, project: str) -> PageRecord | None:
         fetched_at=fetched,
         known=known,
         removed=removed,
+        hashed=hashed,
         refused=frozenset(head.get("refused", ())),
         is_absent=head["gone"],
     )

@@ -363,7 +363,8 @@ def _weight(state: PageState) -> int:
     record = state.record
     if record is None:
         return 1
-    return 1 + len(record.page.files) + len(record.removed) // 20 + len(record.page.versions) // 100
+    remembered = len(record.removed) + len(record.hashed)
+    return 1 + len(record.page.files) + remembered // 20 + len(record.page.versions) // 100
 
 
 def _write_time(path: str, now: float, known: FileStamp) -> FileStamp | None:

@@ -123,10 +123,13 @@ class IUpstreamClient(Protocol):
         url: URL of its simple API, with a trailing slash and without user; the key in caches.
         is_immutable: Whether other content under a listed name is refused, since its files never change;
             the URL of a file then names its content.
+        lists_digests: Whether every file has to be listed with a SHA-256 digest; those for which the
+            upstream promises none are fetched first.
     """
 
     url: str
     is_immutable: bool
+    lists_digests: bool
 
     def page(
         self, project: str, *, etag: str | None = None, modified: str | None = None

@@ -43,6 +43,7 @@ class ReplacedFileClient:
     def __init__(self, remote: IUpstreamClient, filename: str) -> None:
         self.url = remote.url
         self.is_immutable = remote.is_immutable
+        self.lists_digests = remote.lists_digests
         self._filename = filename
 
     def page(

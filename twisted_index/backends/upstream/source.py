@@ -18,6 +18,7 @@ from zope.interface import implementer
 from twisted_index.backends.upstream.counters import UpstreamCounters
 from twisted_index.backends.upstream.file_cache import FileCache, FileRequest
 from twisted_index.backends.upstream.page_cache import OfflinePageCache, PageCache
+from twisted_index.backends.upstream.page_digests import PageDigests
 from twisted_index.backends.upstream.page_freshness import CacheTimes
 from twisted_index.backends.upstream.replaced_file import ReplacedFileClient
 from twisted_index.backends.upstream.sidecars import UpstreamSidecars
@@ -100,19 +101,6 @@ class UpstreamSource:
         times = times or CacheTimes()
         if not self._has_cache:
             times = replace(times, ttl=0.0, absent_ttl=0.0)
-        pages = OfflinePageCache if offline else PageCache
-        self._pages = [
-            pages(
-                remote,
-                cache=cache,
-                worker=runner,
-                reactor=reactor,
-                times=times,
-                counters=self.counters,
-                rebuilds=remote.url in rebuilds,
-            )
-            for remote in self._remotes
-        ]
         file_deadline = max(times.response_timeout, FILE_DEADLINE)
         self._files = FileCache(
             cache=cache,
@@ -124,6 +112,20 @@ class UpstreamSource:
             offline=offline,
             on_cached=lambda request, sha256: self._sidecars.verify_provisional(request, sha256),
         )
+        pages = OfflinePageCache if offline else PageCache
+        self._pages = [
+            pages(
+                remote,
+                cache=cache,
+                worker=runner,
+                reactor=reactor,
+                times=times,
+                counters=self.counters,
+                rebuilds=remote.url in rebuilds,
+                digests=PageDigests(remote, self._files) if remote.lists_digests else None,
+            )
+            for remote in self._remotes
+        ]
         self._sidecars = UpstreamSidecars(
             cache=cache,
             files=self._files,
@@ -145,6 +147,8 @@ class UpstreamSource:
 
     async def stop(self) -> None:
         """See `ILifecycle`. Aborts running downloads."""
+        for pages in self._pages:
+            pages.stop()
         await self._files.stop()
         for remote in self._remotes:
             if ILifecycle.providedBy(remote):
