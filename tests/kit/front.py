@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.kit.hostile_upstream import JSON, HostileUpstream
-from twisted_index.backends.upstream import page_record
+from twisted_index.backends.upstream import page_format
 from twisted_index.testing import make_wheel
 
 HTML = "text/html; charset=utf-8"
@@ -44,7 +44,7 @@ def whole_cache(state: Path, url: str) -> dict[str, int]:
             assert hashlib.sha256(content).hexdigest() == path.parent.name + path.name
         elif kind == "pages":
             project = json.loads(content.split(b"\n")[2])["project"]
-            assert page_record.decode(content, url, project) is not None, content[:500]
+            assert page_format.decode(content, url, project) is not None, content[:500]
         elif kind == "metadata":
             digest, _, document = content.partition(b"\n")
             assert digest.decode() == hashlib.sha256(document).hexdigest()

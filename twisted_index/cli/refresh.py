@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.upstream import page_record
+from twisted_index.backends.upstream import page_format
 from twisted_index.backends.upstream.disk_cache import DiskCache
 from twisted_index.cli._edit import parse_project
 from twisted_index.cli._options import SubcommandOptions
@@ -67,7 +67,7 @@ def _forget(cache: DiskCache, project: str, *, files: int) -> int:
     # Before the pages, which are all that knows them.
     removed = sum(_remove_files(cache, path) for path in paths) if files else 0
     for path in paths:
-        if cache.replace(path, page_record.encode_forgotten(project, time.time())) is None:
+        if cache.replace(path, page_format.encode_forgotten(project, time.time())) is None:
             raise Unavailable(f"{project} cannot be forgotten: {cache.path} cannot be written.")
     if paths:
         also = f", and removed {removed} file{'s' * (removed != 1)}" if files else ""
@@ -76,5 +76,5 @@ def _forget(cache: DiskCache, project: str, *, files: int) -> int:
 
 
 def _remove_files(cache: DiskCache, page: str) -> int:
-    digests = page_record.file_digests(cache.read(page, page_record.MAX_RECORD_BYTES) or b"")
+    digests = page_format.file_digests(cache.read(page, page_format.MAX_RECORD_BYTES) or b"")
     return sum(cache.remove_file(digest) for digest in digests)

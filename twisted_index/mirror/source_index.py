@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import DeferredSemaphore
 
-from twisted_index.backends.upstream import page_record
+from twisted_index.backends.upstream import page_format
+from twisted_index.backends.upstream.page_merge import merge_page
 from twisted_index.backends.upstream.remote import NOT_MODIFIED, IUpstreamClient
 from twisted_index.errors import BadGateway
 
@@ -138,7 +139,7 @@ class SourceIndex:
             if before is not None and not before.is_absent:
                 await self._worker.run(self._store, remote.url, replace(before, is_absent=True))
             return None
-        after = page_record.merge_page(before, page, self._wall())
+        after = merge_page(before, page, self._wall())
         await self._worker.run(self._store, remote.url, after)
         return after
 
@@ -151,10 +152,10 @@ class SourceIndex:
     def _load(self, url: str, project: str) -> PageRecord | None:
         if self._cache is None:
             return None
-        document = self._cache.read(self._cache.page_path(url, project), page_record.MAX_RECORD_BYTES)
-        return None if document is None else page_record.decode(document, url, project)
+        document = self._cache.read(self._cache.page_path(url, project), page_format.MAX_RECORD_BYTES)
+        return None if document is None else page_format.decode(document, url, project)
 
     def _store(self, url: str, record: PageRecord) -> None:
         if self._cache is not None:
             path = self._cache.page_path(url, record.page.project)
-            self._cache.replace_page(path, page_record.encode(record, url))
+            self._cache.replace_page(path, page_format.encode(record, url))

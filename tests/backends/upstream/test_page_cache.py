@@ -17,8 +17,8 @@ from tests.kit.scripted_remote import Bench, ScriptedRemote, read_body, remote_f
 from twisted_index import cli
 from twisted_index.backends.upstream.counters import UpstreamCounters
 from twisted_index.backends.upstream.page_cache import PageCache
+from twisted_index.backends.upstream.page_format import encode_forgotten
 from twisted_index.backends.upstream.page_freshness import CacheTimes
-from twisted_index.backends.upstream.page_record import encode_forgotten
 from twisted_index.backends.upstream.remote import NOT_MODIFIED, RemotePage
 from twisted_index.errors import BadGateway, NotReady, Unavailable
 from twisted_index.http_client.retry import TemporaryFailure
@@ -499,7 +499,7 @@ def test_a_digest_that_was_promised_holds_for_a_file_that_comes_back_without_it(
 def test_what_left_a_page_is_remembered_within_bounds_and_what_was_fetched_longest(
     pinned: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("twisted_index.backends.upstream.page_record._MAX_REMOVED", 3)
+    monkeypatch.setattr("twisted_index.backends.upstream.page_merge.MAX_REMEMBERED", 3)
     for version in range(2, 9):
         name = f"demo-{version}.0.tar.gz"
         pinned.remote.offer(remote_file(b"more", name, version=f"{version}.0"), etag=None)

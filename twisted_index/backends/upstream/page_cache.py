@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from twisted_index.backends.upstream import page_record
 from twisted_index.backends.upstream.back_off import BackOff
+from twisted_index.backends.upstream.page_merge import merge_page
 from twisted_index.backends.upstream.page_store import ForgottenPage, OfflinePageStore, PageStore
 from twisted_index.backends.upstream.remote import NOT_MODIFIED, RemotePage
 from twisted_index.backends.upstream.replaced_file import log_replaced_files, replaced_file_problem
@@ -234,9 +235,7 @@ class PageCache:
         return PageResult(state, status + self._stored_suffix)
 
     def _merge(self, record: PageRecord | None, page: RemotePage, now: float) -> PageRecord:
-        return page_record.merge_page(
-            record, page, now, rebuilds=self._rebuilds, immutable=self.remote.is_immutable
-        )
+        return merge_page(record, page, now, rebuilds=self._rebuilds, immutable=self.remote.is_immutable)
 
     async def _fetch_digests(
         self, known: PageRecord | None, page: RemotePage, now: float

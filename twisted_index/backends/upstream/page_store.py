@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import DeferredLock
 
-from twisted_index.backends.upstream import page_record
+from twisted_index.backends.upstream import page_format, page_record
 from twisted_index.backends.upstream.page_freshness import PageFreshness
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import SingleFlight
@@ -192,10 +192,10 @@ class PageStore:
         stamp = FileStamp.of_path(path)
         if stamp is None or (known is not None and stamp == known.stamp):
             return None
-        document = self._cache.read(path, page_record.MAX_RECORD_BYTES)
-        if document is not None and page_record.is_forgotten(document):
+        document = self._cache.read(path, page_format.MAX_RECORD_BYTES)
+        if document is not None and page_format.is_forgotten(document):
             raise ForgottenPage
-        record = None if document is None else page_record.decode(document, self._upstream, project)
+        record = None if document is None else page_format.decode(document, self._upstream, project)
         if record is None:
             return None
         if known is not None and known.record is not None and known.record.fetched_at > record.fetched_at:
@@ -296,7 +296,7 @@ class PageStore:
     def _write(self, project: str, record: PageRecord) -> FileStamp | None:
         if self._cache is None:
             return None
-        status = self._cache.replace_page(self._path(project), page_record.encode(record, self._upstream))
+        status = self._cache.replace_page(self._path(project), page_format.encode(record, self._upstream))
         return None if status is None else FileStamp.from_stat(status)
 
     # -- Pages from records
@@ -384,7 +384,7 @@ def _write_time(path: str, now: float, known: FileStamp) -> FileStamp | None:
     try:
         if FileStamp.from_stat(os.fstat(descriptor)) != known:
             return known
-        os.write(descriptor, page_record.format_fetched_at(now))
+        os.write(descriptor, page_format.format_fetched_at(now))
         return FileStamp.from_stat(os.fstat(descriptor))
     except OSError:
         return known
