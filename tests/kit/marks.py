@@ -36,6 +36,8 @@ _PLACES = {
     "events/test_webhooks.py": "wire",
     "export/test_export_properties.py": "slow",
     "export/test_web_servers.py": "wire",
+    "github/test_api.py": "wire",
+    "github/test_listing.py": "wire",
     "test_imports.py": "wire",
     "test_windows.py": "wire",
     "cli/test_download.py": "clients",

@@ -85,7 +85,7 @@ def parse_releases(content: bytes, repository: Repository) -> tuple[Release, ...
     Raises:
         BadGateway: It is no such list.
     """
-    return tuple(read_release(item, repository) for item in _items(parse_json(content)))
+    return tuple(read_release(item, repository) for item in parse_items(content))
 
 
 def parse_assets(content: bytes, repository: Repository, release_id: int) -> tuple[Asset | None, ...]:
@@ -98,7 +98,7 @@ def parse_assets(content: bytes, repository: Repository, release_id: int) -> tup
     Raises:
         BadGateway: It is no such list.
     """
-    return tuple(read_asset(item, repository, release_id) for item in _items(parse_json(content)))
+    return tuple(read_asset(item, repository, release_id) for item in parse_items(content))
 
 
 def parse_json(content: bytes) -> Any:
@@ -112,6 +112,16 @@ def parse_json(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         raise BadGateway("The releases API sent something other than JSON.") from None
+
+
+def parse_items(content: bytes) -> tuple[Any, ...]:
+    """
+    Parse a list of anything.
+
+    Raises:
+        BadGateway: It is no list.
+    """
+    return tuple(_items(parse_json(content)))
 
 
 def read_release(value: object, repository: Repository) -> Release:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from twisted_index.http_client.urls import InvalidURL, normalize_url
+from twisted_index.http_client.urls import InvalidURL, Origin, normalize_url, origin_of
 
 #: The API of GitHub itself.
 PUBLIC_API = "https://api.github.com"
@@ -55,6 +55,16 @@ class Repository:
         """The word for it in settings."""
         server = "" if self.api == PUBLIC_API else f"+{self.api}"
         return f"{self.forge.value}{server}:{self.owner}/{self.name}"
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The origins that get the token: the API's first, then GitHub's own for uploads."""
+        own = origin_of(f"{self.api}/")
+        name = own.host.removeprefix("api.")
+        is_official = name == "github.com" or (name.endswith(".ghe.com") and name.count(".") == 2)
+        if own != Origin("https", f"api.{name}", 443) or not is_official:
+            return (own,)
+        return own, Origin("https", f"uploads.{name}", 443)
 
     @property
     def url(self) -> str:

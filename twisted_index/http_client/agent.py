@@ -128,7 +128,7 @@ class BoundedAgent:
         for name in (b"Content-Encoding", b"Set-Cookie"):
             response.headers.removeHeader(name)
         is_content = is_read and response.code in (200, 203, 206)
-        gzipped = is_content and takes_gzip and coding in ("gzip", "x-gzip")
+        gzipped = (is_content or response.code >= 400) and takes_gzip and coding in ("gzip", "x-gzip")
         body = BoundedBody(
             response, self._clock, peer=self._peer, idle=self._idle, limit=self._limit, gzipped=gzipped
         )

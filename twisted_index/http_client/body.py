@@ -42,6 +42,10 @@ class TruncatedBody(TemporaryFailure):
     """A body that ended early, or was aborted."""
 
 
+class TooLarge(BadGateway):
+    """A body that exceeds its limit."""
+
+
 @implementer(IPushProducer)
 class BoundedBody(Protocol, TimeoutMixin):
     """
@@ -372,5 +376,5 @@ class BoundedGunzip:
         return data.startswith(_GZIP_MAGIC)
 
 
-def _too_large(peer: str, limit: int) -> BadGateway:
-    return BadGateway(f"The {peer}'s response has more than {limit:,} bytes.")
+def _too_large(peer: str, limit: int) -> TooLarge:
+    return TooLarge(f"The {peer}'s response has more than {limit:,} bytes.")

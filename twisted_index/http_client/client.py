@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 
     from twisted.web.http_headers import Headers
+    from twisted.web.iweb import IBodyProducer
 
     from twisted_index.http_client.body import BoundedBody
-    from twisted_index.http_client.credentials import BasicCredentials, NetrcCredentials
+    from twisted_index.http_client.credentials import ICredentials
     from twisted_index.http_client.egress import EgressPolicy
     from twisted_index.http_client.limits import ClientLimits
     from twisted_index.http_client.urls import Origin
@@ -70,12 +71,14 @@ class HTTPClient:
         environ: Environment variables that name proxies and certificates.
         egress_policy: Decides which addresses may be connected to; None allows all.
         credentials: Credentials for the server's origin.
+        own_too: Further origins of the same server, which get the credentials.
         via: This server's entry in Via; None if it is not acting as a proxy.
         limits: See `ClientLimits`.
         persistent: Whether connections are reused.
         jitter: Returns a number from 0 to 1 to vary a delay.
         wall: Returns seconds since the epoch.
         tls: See `TLSOptions`.
+        refusal: Makes the error for an error status, in place of `refusal`; it has to read or drain the body.
 
     Attributes:
         outcomes: What became of its requests.
@@ -92,15 +95,18 @@ class HTTPClient:
         *,
         environ: Mapping[str, str],
         egress_policy: EgressPolicy | None,
-        credentials: BasicCredentials | NetrcCredentials | None = None,
+        credentials: ICredentials | None = None,
+        own_too: Collection[Origin] = (),
         via: bytes | None = None,
         limits: ClientLimits,
         persistent: bool = True,
         jitter: Callable[[], float] = random.random,
         wall: Callable[[], float] = time.time,
         tls: TLSOptions = CHECKED,
+        refusal: Callable[[HTTPResponse], Awaitable[Exception]] | None = None,
     ) -> None:
         self._own = own_origin
+        self._refuse = refusal or self._drained_refusal
         self._wall = wall
         self._reactor = reactor
         self._peer = peer
@@ -122,7 +128,7 @@ class HTTPClient:
             peer=peer,
             idle=limits.idle,
             limit=limits.max_body,
-            credentials={} if credentials is None else {own_origin: credentials},
+            credentials={} if credentials is None else dict.fromkeys((own_origin, *own_too), credentials),
             via=via,
         )
         self.outcomes = Outcomes()
@@ -221,27 +227,26 @@ class HTTPClient:
             response = await self.request("GET", url, headers, head=head)
             if response.status in (200, 206, 304):
                 return self._require_uncoded(response, coded)
-            response.body.drain()
             if response.status not in _REDIRECTS:
                 break
+            response.body.drain()
             url = self._target(response)
             if url in seen:
                 raise BadGateway(f"The {self._peer} redirects in a loop.")
             if len(seen) > _MAX_REDIRECTS:
                 raise BadGateway(f"The {self._peer} redirects more than {_MAX_REDIRECTS} times.")
             seen.add(url)
-        if response.status in answers:
-            return response
-        if response.status in ABSENT_STATUSES:
-            return None
-        raise self._refusal(response)
+        if response.status in answers or response.status in ABSENT_STATUSES:
+            response.body.drain()
+            return response if response.status in answers else None
+        raise await self._refuse(response)
 
     async def request(
         self,
         method: str,
         url: str,
         headers: Headers,
-        content: bytes | None = None,
+        content: bytes | IBodyProducer | None = None,
         *,
         head: float | None = None,
     ) -> HTTPResponse:
@@ -335,8 +340,12 @@ class HTTPClient:
             raise BadGateway(f"The {self._peer} redirects from https to http.")
         return target
 
-    def _refusal(self, response: HTTPResponse) -> Exception:
-        """Return the error for an error status."""
+    async def _drained_refusal(self, response: HTTPResponse) -> Exception:
+        response.body.drain()
+        return self.refusal(response)
+
+    def refusal(self, response: HTTPResponse) -> Exception:
+        """Return the error for an error status, of which the body tells nothing."""
         code, peer = response.status, self._peer
         if code in BUSY_STATUSES:
             now = response.header(b"Date") or formatdate(self._wall(), usegmt=True)

@@ -71,4 +71,8 @@ class RequestBody:
 def client_over(agent: IAgent) -> Any:
     """Return a treq client that keeps no cookies."""
     jar = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
-    return HTTPClient(agent, jar, RequestBody)
+    return HTTPClient(agent, jar, _producer)
+
+
+def _producer(body: bytes | IBodyProducer) -> IBodyProducer:
+    return RequestBody(body) if isinstance(body, bytes) else body

@@ -1,0 +1,65 @@
+"""The pages of a list: `Link` fields (RFC 8288), and the number of a page in its URL. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from twisted_index.errors import BadGateway
+from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from twisted_index.http_client.urls import Origin
+
+_LINK = re.compile(r"<([^>]*)>((?:\s*;[^,<]*)*)")
+_RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
+_MAX_NUMBER = 9  # digits
+
+
+def parse_links(values: Iterable[str], base: str, origins: Collection[Origin]) -> dict[str, str]:
+    """
+    Parse Link fields.
+
+    Args:
+        values: The fields.
+        base: The URL of the response.
+        origins: Where its links may lead.
+
+    Returns:
+        Normalized URLs of the next and the last page, by relation.
+
+    Raises:
+        BadGateway: A page cannot be requested, or is somewhere else.
+    """
+    links: dict[str, str] = {}
+    for target, parameters in _LINK.findall(",".join(values)):
+        relation = _RELATION.search(parameters)
+        names = (relation[1] or relation[2] or "").lower().split() if relation else []
+        links.update((name, target) for name in ("next", "last") if name in names and name not in links)
+    return {name: _resolve(target, base, origins) for name, target in links.items()}
+
+
+def _resolve(target: str, base: str, origins: Collection[Origin]) -> str:
+    try:
+        url = normalize_url(target, base=base)
+    except InvalidURL as error:
+        raise BadGateway(f"The releases API links to a page that cannot be requested: {error}.") from None
+    if origin_of(url) not in origins:
+        raise BadGateway("The releases API links to a page at another server.")
+    return url
+
+
+def page_number(url: str) -> int | None:
+    """Return the number of a page; None if its URL has none."""
+    value = dict(parse_qsl(urlsplit(url).query)).get("page", "")
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= _MAX_NUMBER else None
+
+
+def numbered(url: str, number: int) -> str:
+    """Return the URL of another page of the same list."""
+    parts = urlsplit(url)
+    query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "page"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("page", number)])))

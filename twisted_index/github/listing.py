@@ -1,0 +1,264 @@
+"""
+All releases of a repository with all their assets: polled by one request, consistent or an error.
+
+What was listed and is not any more is gone only if the API says so for each: a shorter list alone is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.concurrency.single_flight import SingleFlight
+from twisted_index.errors import BadGateway
+from twisted_index.github.api import PAGE_SIZE
+from twisted_index.github.model import parse_assets, parse_json, parse_releases
+from twisted_index.github.paging import (
+    MAX_REQUESTS,
+    SMALLEST_PAGE,
+    ListChanged,
+    Page,
+    PagedList,
+    may_be_cut,
+    until_steady,
+)
+from twisted_index.github.refusals import APIBusy
+from twisted_index.http_client.body import TooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from twisted.internet.defer import Deferred
+
+    from twisted_index.github.api import GitHubAPI
+    from twisted_index.github.model import Asset, Release
+
+#: Seconds after which all pages are requested again, as the first one does not show each change.
+_ALL_PAGES = 600.0
+#: GitHub answers so if it takes too long to make a page of releases with many assets.
+_TOO_HEAVY = (502, 504)
+_SMALL_SIZE = 20
+#: Things that were listed and are not any more, of which the API is asked whether they are gone.
+_MAX_QUESTIONS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """
+    What was read.
+
+    Attributes:
+        first: The first page of releases.
+        pages: All pages, by URL.
+        releases: Those that are published, with all their assets.
+        is_first_only: Whether the first page shows each change.
+        read_at: When all pages were read, in monotonic seconds.
+        checked_at: When the first page was.
+    """
+
+    first: Page[Release]
+    pages: Mapping[str, Page[Any]]
+    releases: tuple[Release, ...]
+    is_first_only: bool
+    read_at: float
+    checked_at: float
+
+
+class ReleaseListing:
+    """
+    The published releases of a repository.
+
+    Args:
+        api: The repository's API.
+        reuse: Seconds for which they are not requested again.
+    """
+
+    def __init__(self, api: GitHubAPI, *, reuse: float) -> None:
+        self._api = api
+        self._url = f"{api.repository.url}/releases"
+        self._now = api.seconds
+        self._reuse = reuse
+        self._size = PAGE_SIZE
+        self._listed: _Listed | None = None
+        self._flight = SingleFlight[None, tuple["Release", ...]](self._now)
+
+    def current(self) -> Deferred[tuple[Release, ...]]:
+        """
+        Return the releases, all with all their assets.
+
+        Returns:
+            The very same object while nothing changed.
+
+        Raises:
+            BadGateway: The API does not have the repository, sent something that cannot be used, or left out
+                what it still has.
+            Unavailable: The API is unreachable or wants no requests now, or the releases changed each time
+                that they were read.
+        """
+        return self._flight.run(None, self._current)
+
+    async def _current(self) -> tuple[Release, ...]:
+        listed = self._listed
+        if listed is None or self._now() - listed.checked_at >= self._reuse:
+            try:
+                listed = await self._poll()
+            except (APIBusy, TooLarge) as error:
+                is_heavy = isinstance(error, TooLarge) or error.code in _TOO_HEAVY
+                if self._size == _SMALL_SIZE or not is_heavy:
+                    raise
+                listed = await self._poll_small()
+            self._listed = listed
+        return listed.releases
+
+    async def _poll_small(self) -> _Listed:
+        self._size = _SMALL_SIZE
+        try:
+            return await self._poll()
+        except BaseException:
+            self._size = PAGE_SIZE
+            raise
+
+    async def _poll(self) -> _Listed:
+        """Request the first page, and the others only if they may have changed."""
+        known, now = self._listed, self._now()
+        first = await self._first_page(known.pages if known else {})
+        if known is not None and self._is_unchanged(first, known, now):
+            return replace(known, first=first, checked_at=now, pages={**known.pages, first.url: first})
+        reading = _Reading(self._api, known.pages if known else {})
+
+        async def read() -> tuple[PagedList[Release], tuple[Release, ...]]:
+            page = first if not reading.pages else await self._first_page(reading.pages)
+            return await reading.read(page)
+
+        pages, releases = await until_steady(read)
+        if known is not None:
+            await self._require_gone(known.releases, releases)
+            releases = known.releases if releases == known.releases else releases
+        listed = pages.pages
+        return _Listed(
+            first=listed[0],
+            pages=reading.pages,
+            releases=releases,
+            is_first_only=len(reading.pages) == 1 and not may_be_cut(len(listed[0].items)),
+            read_at=now,
+            checked_at=now,
+        )
+
+    async def _first_page(self, known: Mapping[str, Page[Any]]) -> Page[Release]:
+        url = self._api.list_url(self._url, size=self._size)
+        page = await self._api.page(
+            url, partial(parse_releases, repository=self._api.repository), known.get(url)
+        )
+        if page is None:
+            raise self._api.absent()
+        return page
+
+    def _is_unchanged(self, first: Page[Release], known: _Listed, now: float) -> bool:
+        """Without an ETag, or with one that changes with each download, the releases themselves count."""
+        is_same = first.url == known.first.url and first.items == known.first.items
+        is_recent = known.is_first_only or now - known.read_at < _ALL_PAGES
+        return is_same and first.links == known.first.links and is_recent
+
+    async def _require_gone(self, before: tuple[Release, ...], after: tuple[Release, ...]) -> None:
+        """
+        Check that what is not listed any more is gone.
+
+        Raises:
+            BadGateway: It is not.
+        """
+        for url in _missing(before, after)[-_MAX_QUESTIONS:]:
+            if _is_published(await self._api.get(url, parse_json)):
+                raise BadGateway("The releases API left out releases or files that it still has.")
+
+
+class _Reading:
+    """
+    One reading of all pages.
+
+    Args:
+        api: The repository's API.
+        known: Pages of an earlier reading, by URL.
+
+    Attributes:
+        pages: Those that were read, by URL.
+    """
+
+    def __init__(self, api: GitHubAPI, known: Mapping[str, Page[Any]]) -> None:
+        self._api = api
+        self._known = known
+        self.pages: dict[str, Page[Any]] = {}
+
+    async def read(self, first: Page[Release]) -> tuple[PagedList[Release], tuple[Release, ...]]:
+        """
+        Read all releases with all their assets.
+
+        Raises:
+            ListChanged: They changed meanwhile.
+            SimpleIndexError: They cannot be read.
+        """
+        self._known = {**self._known, **self.pages}
+        self.pages = {first.url: first}
+        listed = PagedList(partial(self._page, parse_releases), first, _key)
+        await listed.read()
+        longest = max((release.listed or 0 for release in listed.items), default=0)
+        is_confirmed, releases = False, []
+        for release in listed.items:
+            if release.is_draft:
+                continue
+            # A server that cuts such lists cuts all of them at the same length.
+            if release.listed is None or (release.listed >= SMALLEST_PAGE and release.listed == longest):
+                assets = await self._assets(release)
+                is_confirmed |= assets is None
+                release = release if assets is None else replace(release, assets=assets)
+            releases.append(release)
+        if is_confirmed or not listed.is_certain:
+            await listed.verify(MAX_REQUESTS - len(self.pages))
+        return listed, tuple(releases)
+
+    async def _assets(self, release: Release) -> tuple[Asset, ...] | None:
+        """Return the assets of a release; None if they are those that are listed with it."""
+        number = (release.listed or 0) // PAGE_SIZE + 1
+        read = partial(self._page, partial(parse_assets, release_id=release.id))
+        first = await read(self._api.list_url(f"{release.url}/assets", number=number))
+        if first is None:
+            raise ListChanged
+        if number > 1 and not first.items:
+            return None
+        listed = PagedList(read, first, _key, number)
+        await listed.read()
+        if not listed.is_certain:
+            await listed.verify(MAX_REQUESTS - 1 - len(listed.pages))
+        return tuple(asset for asset in listed.items if asset is not None)
+
+    async def _page(self, parse: Callable[..., tuple[Any, ...]], url: str) -> Page[Any] | None:
+        known = self.pages.get(url) or self._known.get(url)
+        page = await self._api.page(url, partial(parse, repository=self._api.repository), known)
+        if page is not None:
+            self.pages[url] = page
+        return page
+
+
+def _missing(before: Iterable[Release], after: Iterable[Release]) -> list[str]:
+    """Return the URLs of releases and assets that were listed, and are not any more."""
+    there = {release.id: release for release in after}
+    urls = [release.url for release in before if release.id not in there]
+    for release in before:
+        now = there.get(release.id, release)
+        if now.assets is not release.assets:
+            ids = {asset.id for asset in now.assets}
+            urls += [asset.url for asset in release.assets if asset.id not in ids]
+    return urls
+
+
+def _key(item: Asset | Release | None) -> int | None:
+    return None if item is None else item.id
+
+
+def _is_published(document: object) -> bool:
+    """Return whether a release or an asset is there, and would be listed."""
+    return (
+        isinstance(document, dict)
+        and document.get("draft") is not True
+        and document.get("state") in (None, "uploaded")
+    )
