@@ -33,7 +33,7 @@ from twisted_index.server.file_limits import connections_for_nofile_limit, raise
 from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.server.network import lan_addresses
 from twisted_index.server.state_folder import make_state_folder
-from twisted_index.server.upstreams import cache_folder
+from twisted_index.server.upstreams import cache_folder, describe_repositories, requested_urls
 from twisted_index.server.wiring import build_components
 from twisted_index.web.server.access_log import STANDARD_OUTPUT, AccessLog
 from twisted_index.web.server.log_formats import FORMATS, TerminalFormat
@@ -185,10 +185,9 @@ class SimpleIndexService(MultiService):
         if not words:
             return
         from twisted_index.backends.upstream.loop_check import refuse_self_upstream
-        from twisted_index.config.pip_index import resolve_upstream
 
         refuse_self_upstream(
-            (url for word in words for url in resolve_upstream(word, os.environ)),
+            (url for word in words for url in requested_urls(word)),
             self.addresses,
             host_name=socket.gethostname(),
             own_addresses=lan_addresses(),
@@ -238,7 +237,7 @@ class SimpleIndexService(MultiService):
             from twisted_index.config.pip_index import cached_pip_index
 
             lines += cached_pip_index(os.environ).describe()
-        return lines
+        return lines if upstreams.offline else lines + describe_repositories(upstreams)
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; see the module."""

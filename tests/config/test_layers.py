@@ -58,6 +58,7 @@ cache-ttl = "5m"
 upstream-page-timeout = 40
 upstream-file-timeout = "5m"
 offline = true
+github-token-file = "token"
 upstream-allow-address = "192.168.0.0/16"
 upstream-rebuilds = "pip"
 upstream-403-absent = ["https://example.org/simple/", "https://example.org/whl"]
@@ -76,6 +77,10 @@ folder = "acme"
 [[route]]
 pattern = "torch*"
 upstream = "https://example.org/whl"
+
+[[route]]
+pattern = "flash-*"
+upstream = "github:acme/tools"
 
 [[route]]
 pattern = "evil-*"
@@ -181,6 +186,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             page_timeout=40.0,
             file_timeout=300.0,
             offline=True,
+            github_token_file=f"{tmp_path}/token",
             allow_addresses=("192.168.0.0/16",),
             rebuilds=("pip",),
             absent_on_403=("https://example.org/simple/", "https://example.org/whl"),
@@ -200,6 +206,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             routes=(
                 RoutingRule(pattern="acme-*", folder=f"{tmp_path}/acme"),
                 RoutingRule(pattern="torch*", upstream="https://example.org/whl"),
+                RoutingRule(pattern="flash-*", upstream="github:acme/tools"),
                 RoutingRule(pattern="evil-*"),
             ),
         ),

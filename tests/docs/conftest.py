@@ -13,6 +13,7 @@ import pytest
 
 from tests.docs.blocks import ROOT
 from tests.kit.environments import Environment, libraries_in, make_environment
+from tests.kit.github_server import GitHubServer
 from twisted_index.testing import RunningIndex, make_sdist, make_wheel
 
 SECONDS = 300
@@ -73,6 +74,18 @@ def upstream(made: Path) -> Iterator[RunningIndex]:
         for path in made.iterdir():
             shutil.copy2(path, index.folder)
         yield index
+
+
+@pytest.fixture
+def forge() -> Iterator[GitHubServer]:
+    """A public repository and a private one."""
+    with GitHubServer() as server:
+        for name, project in (("acme/tools", "acme-tools"), ("acme/private", "acme-secrets")):
+            built = make_wheel(project, "1.0")
+            repository = server.repository(name, private=name == "acme/private")
+            repository.release("v1.0", {built.filename: built.content})
+        server.token("github_pat_docs", read=("acme/private",))
+        yield server
 
 
 @pytest.fixture(scope="session")

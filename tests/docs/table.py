@@ -3,7 +3,8 @@ Where a test of the documents differs from what a reader does, all in one place.
 
 Names are those of documents; a command is named by its beginning. What is in {braces} is known when the test
 runs: `{port}` and `{tls}` are ports, `{root}` stands for `/`, `{made}` is a folder of small distributions,
-`{upstream}` is an index of them at another port.
+`{upstream}` is an index of them at another port, `{forge}:acme/tools` and `{forge}:acme/private` are
+repositories, the latter with `{token}`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ INSTEAD = {
         " URL": " {upstream}",
     },
     "docs/publishing.md": {"@FILE": "@dist/acme-1.0.tar.gz"},
+    "docs/github.md": {
+        " github:acme/": " {forge}:acme/",
+        "read -rs GITHUB_TOKEN": "read -r GITHUB_TOKEN <<<{token}",  # at a terminal, without showing it
+    },
 }
 
 #: How pip introduces itself on other machines.
@@ -137,6 +142,11 @@ _LISTED = "curl --fail http://127.0.0.1:{port}/simple/acme/ | grep acme-1.0.tar.
 
 #: What has to work once a command was typed.
 AFTER = {
+    "docs/github.md": {
+        "TWISTED_INDEX_UPSTREAM_ONLY='acme-*' twisted-index serve packages --upstream github:acme/private": (
+            "pip download --no-deps --index-url http://127.0.0.1:{port}/simple/ acme-secrets"
+        ),
+    },
     "docs/upstream.md": {
         "zgrep": "sed -i '/upstream-deny/,$d' {root}/etc/twisted-index.toml &&"
         " until curl http://127.0.0.1:{port}/simple/demo/ | grep demo-1.1; do sleep 0.1; done",

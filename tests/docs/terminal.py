@@ -22,12 +22,14 @@ SERVERS = re.compile(r"\b(?:twistd -n|twisted-index serve|pypi-server run|devpi-
 
 # Variables, such as those of `activate`, and functions stay from one command to the next, as in a shell.
 # With a trap, it waits for its server to end.
-_TYPE = """
+_SERVE = """
 trap : TERM
 [ ! -e "$KEPT" ] || . "$KEPT"
 eval "$1"
+"""
+_TYPE = f"""{_SERVE}
 code=$?
-{ export -p; declare -f; } >"$KEPT"
+{{ export -p; declare -f; }} >"$KEPT"
 exit $code
 """
 
@@ -86,7 +88,8 @@ class Terminal:
         self.stop()
         with self._log.open("wb") as log:
             self._server = subprocess.Popen(
-                ["bash", "-c", _TYPE, "bash", command],
+                # What came between its start and its end stays.
+                ["bash", "-c", _SERVE, "bash", command],
                 cwd=self.folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

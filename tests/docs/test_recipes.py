@@ -28,6 +28,8 @@ T = TypeVar("T")
 _INSTALLING = ("README.md",)
 #: Documents that copy from another index; the index that pip is configured with has too much.
 _ASKING = ("docs/classroom.md", "docs/download.md", "docs/mirror.md", "docs/moving.md", "docs/upstream.md")
+#: Documents that read releases.
+_RELEASING = ("docs/github.md",)
 _ROOT = re.compile(r"(?<![\w}./:])/(?=(?:opt|srv|etc|var|backup)/)")
 
 
@@ -114,6 +116,9 @@ def reader(
         }
         if document in _ASKING:
             known["{upstream}"] = request.getfixturevalue("upstream").url
+        if document in _RELEASING:
+            known["{forge}"] = f"github+{request.getfixturevalue('forge').url}"
+            known["{token}"] = "github_pat_docs"
         if document in ("docs/classroom.md", "docs/download.md", "docs/mirror.md", "docs/upstream.md"):
             env |= {"PIP_INDEX_URL": known["{upstream}"], "UV_DEFAULT_INDEX": known["{upstream}"]}
             env |= {"PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull, "UV_PYTHON_DOWNLOADS": "never"}

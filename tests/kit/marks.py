@@ -58,6 +58,7 @@ _PLACES = {
     "github/test_local_server.py": "wire",
     "web/test_free_space.py": "wire",
     "backends/upstream/test_client": "wire",
+    "backends/upstream/test_github": "wire",
     "backends/upstream/test_two_servers.py": "wire",
     "mirror/test_pull_properties.py": "slow",
     "mirror/test_pull_hostile.py": "wire",

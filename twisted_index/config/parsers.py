@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from twisted_index.github.repository import is_repository, parse_repository
 from twisted_index.simple.name_patterns import normalized_pattern
 
 #: Parses a raw value; raises a ValueError with the reason.
@@ -183,9 +184,11 @@ def remote_url(raw: object) -> str:
 
 
 def upstream(raw: object) -> str:
-    """Read the URL of a simple API, or the word `pip`."""
+    """Read the URL of a simple API, the word `pip`, or a repository such as `github:OWNER/REPO`."""
     if raw == "pip":
         return "pip"
+    if isinstance(raw, str) and is_repository(raw.strip()):
+        return parse_repository(_secret_text(raw).strip()).word
     value = remote_url(raw)
     if "?" in value or "#" in value:
         raise ValueError("the URL of an upstream has no query or fragment; leave that out")

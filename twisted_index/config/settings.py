@@ -219,7 +219,7 @@ class RoutingRule:
     Attributes:
         pattern: A pattern (`fnmatch`) of normalized names.
         folder: An absolute path; or None.
-        upstream: A URL; or None. Without either, matching projects do not exist.
+        upstream: A URL, or a repository; or None. Without either, matching projects do not exist.
     """
 
     pattern: str
@@ -268,7 +268,8 @@ class UpstreamSettings:
     The upstreams for projects that the folders do not have.
 
     Attributes:
-        urls: URLs of simple APIs, requested in order; `pip` for those that pip is configured to use.
+        urls: URLs of simple APIs, and repositories, requested in order; `pip` for the indexes that pip is
+            configured to use.
         mode: `cache`, `proxy` or `redirect`.
         cache: Absolute folder of the cache; None places it below the state. Without a state
             there is no cache.
@@ -280,6 +281,7 @@ class UpstreamSettings:
         allow_addresses: Non-public addresses and networks that links of a public upstream may lead to.
         rebuilds: The upstreams whose files without a digest on their page may be overwritten.
         absent_on_403: The upstreams that respond with 403 for projects that they do not have.
+        github_token_file: Absolute path of the file with a token for repositories; None without one.
         policy: Which projects and files are visible.
         routes: First match wins, before `urls`.
     """
@@ -323,11 +325,12 @@ class UpstreamSettings:
     absent_on_403: tuple[str, ...] = setting(
         (), parsers.upstream, name="upstream-403-absent", split=str.split
     )
+    github_token_file: str | None = setting(None, parsers.path, relative=True)
     routes: tuple[RoutingRule, ...] = ()
 
     @property
     def all_upstreams(self) -> tuple[str, ...]:
-        """All upstreams, including those of routing rules: URLs and `pip`."""
+        """All upstreams, including those of routing rules: URLs, repositories and `pip`."""
         return (*self.urls, *(rule.upstream for rule in self.routes if rule.upstream is not None))
 
 

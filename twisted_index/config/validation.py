@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.config.settings import AccessSettings, UploadSettings, UpstreamPolicy, UpstreamSettings
 from twisted_index.errors import ConfigurationError
+from twisted_index.github.repository import is_repository
 from twisted_index.simple.name_patterns import VersionRule
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def _check_upstreams(settings: Settings) -> None:
     _require_upstream(upstreams)
     _check_named(upstreams, "upstream-rebuilds", upstreams.rebuilds)
     _check_named(upstreams, "upstream-403-absent", upstreams.absent_on_403)
+    _check_repositories(upstreams)
     if upstreams.mode == "redirect":
         _check_redirect(upstreams)
     if upstreams.mode != "cache":
@@ -85,6 +87,7 @@ def _require_upstream(upstreams: UpstreamSettings) -> None:
             "allow_addresses",
             "rebuilds",
             "absent_on_403",
+            "github_token_file",
         ),
     )
     # local-only is valid without an upstream: it is kept anyway.
@@ -95,6 +98,31 @@ def _require_upstream(upstreams: UpstreamSettings) -> None:
     )
     if names:
         raise ConfigurationError(f"{names[0]} has no effect without an upstream.")
+
+
+def _check_repositories(upstreams: UpstreamSettings) -> None:
+    """Check that repositories get only the names that are theirs, and can be read by this server."""
+    repositories = [word for word in upstreams.all_upstreams if is_repository(word)]
+    if not repositories:
+        if upstreams.github_token_file is not None:
+            raise ConfigurationError(
+                "github-token-file has no effect without an upstream such as github:OWNER/REPO."
+            )
+        return
+    if upstreams.mode == "redirect":
+        raise ConfigurationError(
+            f"{repositories[0]} cannot be used with upstream-mode redirect: it is no index, so its pages are"
+            " made here."
+        )
+    if upstreams.policy.upstream_only:
+        return
+    for word in upstreams.urls:
+        if is_repository(word):
+            raise ConfigurationError(
+                f"{word} is an upstream for every name, so its releases could replace any package. Say which"
+                f' names are its own: upstream-only = ["NAME"], or, beside other upstreams, a [[route]] with'
+                f' pattern = "NAME" and upstream = "{word}".'
+            )
 
 
 def _check_named(upstreams: UpstreamSettings, name: str, urls: Iterable[str]) -> None:

@@ -28,8 +28,8 @@ _log = Logger()
 _TOKEN = re.compile(rb"[!-~]+")
 _MAX_FILE = 4096  # bytes; tokens of GitHub Apps, the longest ones, have some hundred
 
-#: Variables of GitHub's own command line, and of its workflows.
-_COMMON = ("GH_TOKEN", "GITHUB_TOKEN")
+#: Variables of GitHub's own command line, and of its workflows: for one API only.
+COMMON_VARIABLES = ("GH_TOKEN", "GITHUB_TOKEN")
 _OWN = {
     Forge.GITHUB: ("GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"),
     Forge.FORGEJO: ("FORGEJO_TOKEN", "GITEA_TOKEN"),
@@ -65,6 +65,7 @@ class TokenSource:
         file: A file that holds the token and nothing else; None without one.
         fixed: The token of the environment; None without one.
         netrc: Entries whose password is the token; the first that exists counts.
+        variable: The name of the variable with `fixed`.
     """
 
     def __init__(
@@ -72,11 +73,22 @@ class TokenSource:
         file: WatchedFile[TokenCredentials] | None,
         fixed: TokenCredentials | None,
         netrc: Sequence[NetrcCredentials],
+        variable: str = "",
     ) -> None:
         self._file = file
         self._last: TokenCredentials | None = None
         self._fixed = fixed
         self._netrc = netrc
+        self._variable = variable
+
+    @property
+    def place(self) -> str:
+        """Where the token comes from, for the operator; empty without one."""
+        if self._file is not None:
+            return self._file.path
+        if self._fixed is not None:
+            return self._variable
+        return "" if self.current() is None else "netrc"
 
     def current(self) -> TokenCredentials | None:
         """Return the token; None without one. A file that cannot be read keeps its last token."""
@@ -129,15 +141,11 @@ def token_source(
         except OSError as error:
             raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
     own = () if repository.api == PUBLIC_API else _OWN[repository.forge]
-    names = (*own, *(_COMMON if has_common else ()))
-    return TokenSource(watched, _from_environment(names, environ), _netrc(repository, environ))
-
-
-def _from_environment(names: Sequence[str], environ: Mapping[str, str]) -> TokenCredentials | None:
-    for name in names:
-        if text := environ.get(name, "").strip():
-            return _parse(text.encode("utf-8", "surrogateescape"), name)
-    return None
+    names = (*own, *(COMMON_VARIABLES if has_common else ()))
+    variable = next((name for name in names if environ.get(name, "").strip()), "")
+    text = environ.get(variable, "").strip()
+    fixed = _parse(text.encode("utf-8", "surrogateescape"), variable) if text else None
+    return TokenSource(watched, fixed, _netrc(repository, environ), variable)
 
 
 def _netrc(repository: Repository, environ: Mapping[str, str]) -> list[NetrcCredentials]:

@@ -12,8 +12,8 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from twisted_index.backends.upstream.client import HTTPUpstream
 from twisted_index.backends.upstream.disk_cache import DiskCache
+from twisted_index.backends.upstream.kinds import RepositoryOptions, common_origin, make_client
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config.pip_index import cached_pip_index
 from twisted_index.errors import Conflict, Unavailable
@@ -31,6 +31,7 @@ from twisted_index.simple.formatting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from twisted_index.backends.upstream.kinds import UpstreamClient
     from twisted_index.mirror.progress import IProgress
 
 #: Bytes: a tenth is for pages, so that those of a large mirror stay.
@@ -44,7 +45,8 @@ class PullRun:
     A run; to be used as an asynchronous context.
 
     Args:
-        source: The URL of a simple API, or `pip` for the indexes that pip is configured to use here.
+        source: The URL of a simple API, `pip` for the indexes that pip is configured to use here, or a
+            repository such as `github:OWNER/REPO`.
         target: The folder to fill; made if it is not there.
         state: The state folder, for what is remembered of pages, and for the lock.
         reactor: Twisted's reactor.
@@ -144,16 +146,17 @@ def _remotes(
     worker: ThreadPool,
     allow_addresses: Sequence[str],
     environ: Mapping[str, str],
-) -> list[HTTPUpstream]:
+) -> list[UpstreamClient]:
     urls: tuple[str, ...] = (source,)
     tls = CHECKED
     if source == "pip":
         pip = cached_pip_index(environ)
         urls, environ, tls = pip.urls, pip.environ(environ), pip.tls
     return [
-        HTTPUpstream(
+        make_client(
             url.rstrip("/") + "/",
             reactor,
+            options=RepositoryOptions(common=common_origin(urls)),
             worker=worker,
             instance=f"mirror-{secrets.token_hex(8)}",
             allow_addresses=allow_addresses,

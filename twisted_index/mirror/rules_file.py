@@ -39,7 +39,7 @@ class MirrorSettings:
     What the file says.
 
     Attributes:
-        source: The URL of a simple API, possibly with a user and a password, or `pip`.
+        source: The URL of a simple API, possibly with a user and a password, `pip`, or a repository.
         into: Absolute path of the folder.
         rules: With the cool-down.
         exact: Whether copies go that the source or the rules no longer have.

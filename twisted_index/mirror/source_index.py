@@ -33,7 +33,7 @@ _PAGES = 16
 
 
 class IListingClient(IUpstreamClient, Protocol):
-    """An upstream that can list its projects too; see `HTTPUpstream`."""
+    """An upstream that can list its projects too; see `HTTPUpstream` and `GitHubUpstream`."""
 
     def projects(self) -> Deferred[Mapping[str, int | None]]:
         """Request the list of all projects."""

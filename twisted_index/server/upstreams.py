@@ -10,16 +10,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from twisted_index.github.repository import PUBLIC_API, is_repository, parse_repository
+from twisted_index.simple.formatting import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from prometheus_client.registry import Collector
 
-    from twisted_index.backends.upstream.client import HTTPUpstream
     from twisted_index.backends.upstream.disk_cache import DiskCache
+    from twisted_index.backends.upstream.kinds import RepositoryOptions, UpstreamClient
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.concurrency.thread_pool import ThreadPool
     from twisted_index.config.settings import Settings, UpstreamSettings
+
+#: What GitHub grants to an address.
+_LIMIT = ", and 60 requests an hour"
 
 
 def cache_folder(settings: Settings) -> str | None:
@@ -36,7 +42,7 @@ def build_upstream(
     Build the source of one upstream setting.
 
     Args:
-        urls: Of simple APIs, in order.
+        urls: Of simple APIs, and repositories, in order, each with a trailing slash.
         settings: All settings.
         reactor: Twisted's reactor.
         worker: Reads and writes the cache.
@@ -65,17 +71,18 @@ def build_upstream(
 
 def build_remotes(
     urls: Sequence[str], settings: Settings, *, reactor: Any, worker: ThreadPool, instance: str
-) -> list[HTTPUpstream]:
+) -> list[UpstreamClient]:
     """Build the clients of upstreams; for the arguments see `build_upstream`."""
-    from twisted_index.backends.upstream.client import HTTPUpstream
+    from twisted_index.backends.upstream.kinds import make_client
     from twisted_index.http_client.limits import ClientLimits
 
     upstreams = settings.upstreams
     absent_on_403 = _urls(upstreams.absent_on_403)
     return [
-        HTTPUpstream(
+        make_client(
             url,
             reactor,
+            options=_repository_options(upstreams),
             worker=worker,
             instance=instance,
             allow_addresses=upstreams.allow_addresses,
@@ -85,6 +92,17 @@ def build_remotes(
         )
         for url in urls
     ]
+
+
+def _repository_options(upstreams: UpstreamSettings) -> RepositoryOptions:
+    from twisted_index.backends.upstream.kinds import RepositoryOptions, common_origin
+
+    return RepositoryOptions(
+        token_file=upstreams.github_token_file,
+        common=common_origin(upstreams.all_upstreams),
+        # All projects are read together, so a page is as fresh as its neighbours' requests let it be.
+        reuse=min(upstreams.cache_ttl / 10, 60.0),
+    )
 
 
 def _cache(settings: Settings) -> DiskCache | None:
@@ -101,6 +119,34 @@ def upstream_urls(word: str) -> tuple[str, ...]:
     from twisted_index.config.pip_index import resolve_upstream
 
     return resolve_upstream(word, os.environ)
+
+
+def requested_urls(word: str) -> tuple[str, ...]:
+    """Return the URLs to which the requests of an upstream setting go first."""
+    return (parse_repository(word).api,) if is_repository(word) else upstream_urls(word)
+
+
+def describe_repositories(upstreams: UpstreamSettings) -> list[str]:
+    """Describe with which token each repository is read; reads the environment and files."""
+    words = dict.fromkeys(filter(is_repository, upstreams.all_upstreams))
+    if not words:
+        return []
+    from twisted_index.backends.upstream.kinds import repository_token
+    from twisted_index.github.token import COMMON_VARIABLES
+
+    options = _repository_options(upstreams)
+    lines = []
+    for repository in map(parse_repository, words):
+        place = repository_token(repository, os.environ, options).place
+        without = f"without a token: public ones only{_LIMIT if repository.api == PUBLIC_API else ''}"
+        how = f"with the token in {printable(place)}" if place else without
+        lines.append(f"Releases of {repository.word} are read {how}")
+    if options.common is None and (options.token_file or any(map(os.environ.get, COMMON_VARIABLES))):
+        lines.append(
+            "github-token-file, GH_TOKEN and GITHUB_TOKEN are not used: they are for one API, and the"
+            " upstreams are at several"
+        )
+    return lines
 
 
 def _urls(words: Iterable[str]) -> frozenset[str]:

@@ -16,6 +16,13 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from twisted_index.backends.upstream.api_check import MAX_ROOT, APICheck, is_not_project_list
+from twisted_index.backends.upstream.file_response import (
+    file_body,
+    file_headers,
+    request_metrics,
+    require_complete,
+    whole_document,
+)
 from twisted_index.backends.upstream.lazy_wheel import read_remote_metadata
 from twisted_index.backends.upstream.page_parser import ACCEPT, parse_page
 from twisted_index.backends.upstream.project_list_parser import MAX_LIST, parse_project_list
@@ -30,11 +37,6 @@ from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import Denied
 from twisted_index.http_client.tls import CHECKED, TLSOptions
 from twisted_index.http_client.urls import origin_of
-from twisted_index.http_semantics.ranges import (
-    format_range,
-    parse_content_range,
-    satisfies,
-)
 from twisted_index.interfaces import ILifecycle
 
 if TYPE_CHECKING:
@@ -151,21 +153,8 @@ class HTTPUpstream:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, see `prometheus_client.registry.Collector`."""
-        from prometheus_client.core import CounterMetricFamily
-
         # The path of a URL may contain a secret, as the user part does.
-        name, outcomes = origin_of(self.url).authority, self._client.outcomes
-        text = "Responses of upstreams, also those to repeated requests and redirects."
-        responses = CounterMetricFamily(
-            "twisted_index_upstream_responses", text, labels=["upstream", "status"]
-        )
-        text = "Requests to upstreams without a response, or without the whole of it."
-        failures = CounterMetricFamily("twisted_index_upstream_failures", text, labels=["upstream", "reason"])
-        for status, number in outcomes.responses.items():
-            responses.add_metric([name, status], number)
-        for reason, number in outcomes.failures.items():
-            failures.add_metric([name, reason], number)
-        yield from (responses, failures)
+        return request_metrics(origin_of(self.url).authority, self._client.outcomes)
 
     # -- ILifecycle
 
@@ -203,7 +192,7 @@ class HTTPUpstream:
             if etag is None and modified is None:
                 raise BadGateway("The upstream sent 304 to an unconditional request.")
             return NOT_MODIFIED
-        page = await self._read_page(project, self._require_complete(response))
+        page = await self._read_page(project, require_complete(response))
         self._api_check.record_page(project)
         return page
 
@@ -211,7 +200,7 @@ class HTTPUpstream:
         response = await self._client.get(self.url, _page_headers())
         if response is None:
             return None
-        body = self._require_complete(response).body
+        body = require_complete(response).body
         if body.length is not None and body.length > MAX_ROOT:
             body.abort()
             return False
@@ -223,7 +212,7 @@ class HTTPUpstream:
         response = await self._client.get(self.url, _page_headers())
         if response is None:
             raise BadGateway("The upstream has no list of projects.")
-        body = self._require_complete(response).body
+        body = require_complete(response).body
         body.limit = MAX_LIST
         content = await body.read()
         return await self._worker.run(
@@ -250,67 +239,16 @@ class HTTPUpstream:
             )
 
     async def _document(self, url: str, limit: int) -> bytes | None:
-        response = await self._client.get(url, _identity_headers())
-        if response is None:
-            return None
-        body = self._require_complete(response).body
-        body.limit = limit
-        document = await body.read()
-        if not body.is_delimited:
-            raise BadGateway("The upstream does not delimit this document, so it may be incomplete.")
-        return document
-
-    def _require_complete(self, response: HTTPResponse) -> HTTPResponse:
-        """Refuse a response without the complete content (any status but 200)."""
-        if response.status != 200:
-            response.body.abort()
-            raise self._client.unexpected_status(response)
-        return response
-
-    # -- Files
+        response = await self._client.get(url, file_headers())
+        return None if response is None else await whole_document(response, limit)
 
     async def _fetch(self, url: str, first: int | None, last: int | None) -> BoundedBody | None:
-        headers = _identity_headers()
-        byte_range = format_range(first, last)
-        if byte_range is not None:
-            headers.setRawHeaders(b"Range", [byte_range])
-        response = await self._client.stream(url, headers)
-        if response is None:
-            return None
-        response.body.modified = response.header(b"Last-Modified")
-        try:
-            response.body.total = self._check_file(response, first, last)
-        except BadGateway:
-            response.body.abort()
-            raise
-        return response.body
-
-    def _check_file(self, response: HTTPResponse, first: int | None, last: int | None) -> int | None:
-        """
-        Check the response head of a file.
-
-        Returns:
-            The size of the whole file in bytes; None if unknown.
-        """
-        length = response.body.length
-        if response.status == 200:
-            return length
-        if response.status != 206:
-            raise self._client.unexpected_status(response)
-        content_range = parse_content_range(response.header(b"Content-Range"))
-        if content_range is None or not satisfies(content_range, first, last):
-            raise BadGateway("The upstream sent a different part of the file than requested.")
-        if length is not None and length != content_range.last - content_range.first + 1:
-            raise BadGateway("The upstream sent contradictory lengths for its response.")
-        return content_range.total
+        response = await self._client.stream(url, file_headers(first, last))
+        return None if response is None else file_body(response, first, last)
 
 
 def _page_headers() -> Headers:
     return Headers({b"Accept": [ACCEPT], b"Accept-Encoding": [b"gzip"], b"User-Agent": [_USER_AGENT]})
-
-
-def _identity_headers() -> Headers:
-    return Headers({b"Accept": [b"*/*"], b"Accept-Encoding": [b"identity"]})
 
 
 def _serial(value: str) -> int | None:

@@ -9,6 +9,7 @@ from twisted_index.backends.upstream.download_buffer import ALGORITHMS
 from twisted_index.simple.core_metadata import (
     BadArchive,
     ZipArchive,
+    check_consistency,
     check_encoding,
     check_identity,
     parse_headers,
@@ -58,6 +59,16 @@ def is_believable(remote_file: RemoteFile, document: bytes) -> bool:
     except BadArchive:
         return False
     return True
+
+
+def contradicts_name(remote_file: RemoteFile, document: bytes) -> bool:
+    """Return whether core metadata states another name or version than a file's."""
+    project = remote_file.file.filename.partition("-")[0]
+    try:
+        check_consistency(parse_headers(document), project=project, version=remote_file.file.version)
+    except BadArchive:
+        return True
+    return False
 
 
 def _digests(remote_file: RemoteFile) -> dict[str, str]:

@@ -115,7 +115,7 @@ class _NoRange(Exception):
 
 
 async def read_remote_metadata(
-    fetch: RangeFetch, file: RemoteFile, limit: int, worker: IThreadRunner
+    fetch: RangeFetch, file: RemoteFile, limit: int, worker: IThreadRunner, *, may_fail: bool = False
 ) -> bytes | None:
     """
     Read the METADATA of a remote wheel.
@@ -125,6 +125,7 @@ async def read_remote_metadata(
         file: The wheel.
         limit: Largest METADATA in bytes.
         worker: Threads that unpack it.
+        may_fail: Whether a temporary failure is raised; otherwise it counts as a lack of ranges.
 
     Returns:
         The document, unchecked; None if the upstream sends no consistent ranges, or too many would be
@@ -132,6 +133,7 @@ async def read_remote_metadata(
 
     Raises:
         BadGateway: The file is not a wheel.
+        Unavailable: See `may_fail`.
     """
     fetcher = _RangeFetcher(fetch, file, limit)
     try:
@@ -143,7 +145,9 @@ async def read_remote_metadata(
             if not fetcher.may_fetch(result):
                 return None
             await fetcher.fetch_part(result)
-    except _NoRange:
+    except _NoRange as error:
+        if may_fail and isinstance(error.__cause__, Unavailable) and error.__cause__.status == 503:
+            raise error.__cause__ from None
         return None
     except BadArchive as error:
         raise BadGateway(f"{file.file.filename} of the upstream cannot be read: {error.reason}") from None
@@ -209,8 +213,8 @@ class _RangeFetcher:
         """
         try:
             data = await self._request(first, last)
-        except Unavailable:
-            raise _NoRange from None
+        except Unavailable as error:
+            raise _NoRange from error
         assert self._size is not None
         self._parts += ((self._size - len(data) if first is None else first, data),)
 

@@ -1,0 +1,42 @@
+"""The name of a wheel that was changed at upload, as its METADATA tells it."""
+
+from __future__ import annotations
+
+import pytest
+
+from twisted_index.backends.upstream.wheel_name import name_inside
+
+
+def metadata(name: str = "demo", version: str = "1.0+cu118") -> bytes:
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("shown", "version", "name"),
+    [
+        ("demo-1.0.cu118-py3-none-any.whl", "1.0+cu118", "demo-1.0+cu118-py3-none-any.whl"),
+        ("demo-1.0.1-py3-none-any.whl", "1.0+1", "demo-1.0+1-py3-none-any.whl"),
+        ("demo-1.0-py3-none-any.whl", "1.0", "demo-1.0-py3-none-any.whl"),
+        ("demo-1.0.cu118-2-py3-none-any.whl", "1.0+cu118", "demo-1.0+cu118-2-py3-none-any.whl"),
+        ("Demo-1.0.cu118-py3-none-any.whl", "1.0+cu118", "Demo-1.0+cu118-py3-none-any.whl"),
+        ("demo-1.2.0-py3-none-any.whl", "1!2.0", "demo-1!2.0-py3-none-any.whl"),
+        ("demo-1.0.cu.118-py3-none-any.whl", "1.0+cu-118", "demo-1.0+cu.118-py3-none-any.whl"),
+    ],
+)
+def test_the_version_inside_replaces_the_one_that_is_shown(shown, version, name):
+    assert name_inside(shown, metadata(version=version)) == name
+
+
+@pytest.mark.parametrize(
+    ("shown", "document"),
+    [
+        ("demo-1.0-py3-none-any.whl", metadata(version="2.0")),
+        ("demo-1.0.cu118-py3-none-any.whl", metadata(name="other")),
+        ("demo-1.0.cu118-py3-none-any.whl", b"<html>"),
+        ("demo-1.0.cu118-py3-none-any.whl", b""),
+        ("demo-1.0.x-py3-none-any.whl", metadata(version="1.0 x")),
+        ("wheel.whl", metadata()),
+    ],
+)
+def test_a_wheel_that_was_named_otherwise_has_no_name(shown, document):
+    assert name_inside(shown, document) is None

@@ -1,0 +1,318 @@
+"""
+The releases of a repository as an upstream: its projects are those that its files are named for.
+
+Out of scope: requests and their errors (see `github.api`), which releases there are (see `listing`), which
+asset is which file (see `release_files`), digests of files for which the API has none (see `page_cache`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from twisted_index.backends.upstream.core_metadata import contradicts_name
+from twisted_index.backends.upstream.file_response import (
+    file_body,
+    file_headers,
+    request_metrics,
+    whole_document,
+)
+from twisted_index.backends.upstream.lazy_wheel import read_remote_metadata
+from twisted_index.backends.upstream.release_page import release_page, sidecar_of
+from twisted_index.backends.upstream.remote import NOT_MODIFIED
+from twisted_index.backends.upstream.wheel_name import WheelNames, project_of
+from twisted_index.concurrency.parallel import at_once
+from twisted_index.errors import ContradictingMetadata, Unavailable
+from twisted_index.github.api import GitHubAPI
+from twisted_index.github.listing import ReleaseListing
+from twisted_index.github.release_files import ReleaseFile, release_files
+from twisted_index.github.repository import Forge
+from twisted_index.http_client.tls import CHECKED, TLSOptions
+from twisted_index.http_client.urls import is_downgrade
+from twisted_index.interfaces import ILifecycle
+from twisted_index.simple.names import parse_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+    from twisted.web.http_headers import Headers
+
+    from twisted_index.backends.upstream.remote import (
+        NotModified,
+        RemoteFile,
+        RemotePage,
+        ResponseStream,
+    )
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.github.model import Asset, Release
+    from twisted_index.github.release_files import ReleaseFiles
+    from twisted_index.github.repository import Repository
+    from twisted_index.github.token import TokenSource
+    from twisted_index.http_client.body import BoundedBody
+    from twisted_index.http_client.client import HTTPResponse
+    from twisted_index.http_client.limits import ClientLimits
+
+#: Without it, GitHub's API describes an asset instead of sending it.
+_BYTES = b"application/octet-stream"
+#: Wheels of one project that are read at once for their names.
+_WHEELS = 8
+_NO_NAME = "their names are not those of the wheels in them, and no label tells the right ones"
+
+
+class _Released(NamedTuple):
+    """The releases, the files in them, and these by the URL of their asset."""
+
+    releases: tuple[Release, ...]
+    files: ReleaseFiles
+    by_url: Mapping[str, ReleaseFile]
+    assets: Mapping[str, Asset]
+
+
+@implementer(ILifecycle)
+class GitHubUpstream:
+    """
+    The releases of a repository at GitHub, or at a Forgejo; provides `IListingClient`.
+
+    Args:
+        repository: Where they are.
+        reactor: Twisted's reactor.
+        token: The token; None without one.
+        reuse: Seconds for which the releases that were read for one project serve others.
+        worker: Threads.
+        environ: Environment variables that name tokens, proxies, certificates and the netrc file.
+        instance: This server's pseudonym in Via.
+        allow_addresses: As for `HTTPUpstream`.
+        limits: See `ClientLimits`.
+        jitter: Returns a number from 0 to 1 to vary a delay.
+        tls: See `TLSOptions`.
+
+    Attributes:
+        url: The word of the repository and a slash; the key in caches.
+        is_immutable: True: a file of a release means the same bytes for ever.
+        lists_digests: True: no file is listed without one.
+
+    Raises:
+        ConfigurationError: An address or the environment cannot be used.
+    """
+
+    is_immutable = True
+    lists_digests = True
+
+    def __init__(
+        self,
+        repository: Repository,
+        reactor: Any,
+        *,
+        token: TokenSource,
+        reuse: float,
+        worker: IThreadRunner,
+        environ: Mapping[str, str],
+        instance: str,
+        allow_addresses: Sequence[str] = (),
+        limits: ClientLimits | None = None,
+        jitter: Callable[[], float] = random.random,
+        tls: TLSOptions = CHECKED,
+    ) -> None:
+        self.url = f"{repository.word}/"
+        self._repository = repository
+        self._token = token
+        self._api = GitHubAPI(
+            repository,
+            reactor,
+            environ=environ,
+            token=token,
+            worker=worker,
+            instance=instance,
+            allow_addresses=allow_addresses,
+            limits=limits,
+            jitter=jitter,
+            tls=tls,
+        )
+        self._listing = ReleaseListing(self._api, reuse=reuse)
+        self._worker = worker
+        self._released: _Released | None = None
+        self._names = WheelNames(self.fetch, worker)
+
+    # -- IUpstreamClient
+
+    def page(
+        self, project: str, *, etag: str | None = None, modified: str | None = None
+    ) -> Deferred[RemotePage | NotModified | None]:
+        """Make a project's page of the releases; see `IUpstreamClient`. Its ETag is our own."""
+        return Deferred.fromCoroutine(self._page(project, etag))
+
+    def projects(self) -> Deferred[Mapping[str, int | None]]:
+        """
+        List the projects that files are named for.
+
+        Returns:
+            Normalized names, each with None, as there are no serials.
+        """
+        return Deferred.fromCoroutine(self._projects())
+
+    def document(self, url: str, limit: int) -> Deferred[bytes | None]:
+        """Fetch the asset that belongs to a file; see `IUpstreamClient`."""
+        return Deferred.fromCoroutine(self._document(url, limit))
+
+    def fetch(
+        self, url: str, *, first: int | None = None, last: int | None = None
+    ) -> Deferred[ResponseStream | None]:
+        """Request the bytes of an asset, by its URL in the API; see `IUpstreamClient`."""
+        return Deferred.fromCoroutine(self._fetch(url, first, last))
+
+    def metadata(self, file: RemoteFile, limit: int) -> Deferred[bytes | None]:
+        """
+        Read the metadata of a remote wheel; see `IUpstreamClient`.
+
+        Raises:
+            ContradictingMetadata: The wheel is not the one that its asset is named for. From now on it has
+                the name that fits, or is left out.
+        """
+        return Deferred.fromCoroutine(self._metadata(file, limit))
+
+    # -- Collector
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, see `prometheus_client.registry.Collector`."""
+        return request_metrics(self._repository.word, self._api.outcomes)
+
+    # -- ILifecycle
+
+    def start(self) -> None:
+        """Do nothing: the first request opens a connection."""
+
+    def stop(self) -> Deferred[None]:
+        """Close persistent connections."""
+        return self._api.close()
+
+    # -- Pages
+
+    async def _current(self) -> _Released:
+        releases = await self._listing.current()
+        if self._released is None or self._released.releases is not releases:
+            self._released = await self._worker.run(_read_releases, releases)
+        return self._released
+
+    async def _projects(self) -> Mapping[str, int | None]:
+        files = (await self._current()).files
+        return dict.fromkeys((*files.projects, *filter(None, map(project_of, files.unnamed))))
+
+    async def _page(self, project: str, etag: str | None) -> RemotePage | NotModified | None:
+        released = await self._current()
+        files, left_out = await self._files(project, released.files)
+        if not files and not left_out:
+            return None
+        page = await self._worker.run(release_page, project, files, left_out)
+        return NOT_MODIFIED if etag is not None and page.etag == etag else page
+
+    async def _files(
+        self, project: str, released: ReleaseFiles
+    ) -> tuple[list[ReleaseFile], Mapping[str, int]]:
+        """Return a project's files, and the number of those left out, by reason."""
+        left_out = Counter(released.left_out.get(project, {}))
+        files, doubtful = [], [asset for asset in released.unnamed if project_of(asset) == project]
+        for file in released.projects.get(project, ()):
+            if self._names.known(file.asset) in (None, file.filename):
+                files.append(file)
+            else:
+                doubtful.append(file.asset)
+        names = await at_once(_WHEELS, self._names.read, doubtful)
+        for asset, name in zip(doubtful, names, strict=True):
+            if name:
+                files.append(_named(asset, name))
+            else:
+                left_out[_NO_NAME] += 1
+        return files, left_out
+
+    async def _document(self, url: str, limit: int) -> bytes | None:
+        stem, dot, suffix = url.rpartition(".")
+        released = self._released
+        if released is None or stem not in released.by_url:
+            released = await self._current()
+        file = released.by_url.get(stem)
+        asset = None if file is None else sidecar_of(file, dot + suffix)
+        if asset is None:
+            return None
+        response = await self._first_of(asset.url, file_headers(accept=_BYTES))
+        return None if response is None else await whole_document(response, limit)
+
+    # -- Files
+
+    async def _fetch(self, url: str, first: int | None, last: int | None) -> BoundedBody | None:
+        response = await self._first_of(url, file_headers(first, last, _BYTES))
+        return None if response is None else file_body(response, first, last)
+
+    async def _first_of(self, url: str, headers: Headers) -> HTTPResponse | None:
+        """Request an asset where it can be had; only if all fail, raise the first error."""
+        failure: Unavailable | None = None
+        for place in await self._places(url):
+            try:
+                response = await self._api.stream(place, headers)
+            except Unavailable as error:
+                failure = failure or error
+            else:
+                if response is not None and not (place == url and _is_description(response, url)):
+                    return response
+        if failure is not None:
+            raise failure
+        return None
+
+    async def _places(self, url: str) -> list[str]:
+        """
+        Return the URLs of an asset's bytes, the best one first.
+
+        The API's URL serves private repositories too, but costs a request of the rate limit, which is low
+        without a token. Forgejo's API describes assets, and has no bytes of them.
+        """
+        is_forgejo = self._repository.forge is Forge.FORGEJO
+        asset = None if self._released is None else self._released.assets.get(url)
+        if asset is None and is_forgejo:
+            asset = (await self._current()).assets.get(url)
+        download = "" if asset is None else asset.download_url
+        if is_downgrade(url, download):
+            download = ""
+        places = [url, download] if self._token.current() is not None else [download, url]
+        return [place for place in places if place and (place != url or not is_forgejo)]
+
+    async def _metadata(self, file: RemoteFile, limit: int) -> bytes | None:
+        document = await read_remote_metadata(self.fetch, file, limit, self._worker)
+        entry = None if self._released is None else self._released.by_url.get(file.url)
+        if document is None or entry is None or not contradicts_name(file, document):
+            return document
+        await self._names.learn(entry.asset, document)
+        raise ContradictingMetadata(
+            f"By its own metadata, {file.file.filename} is another project or version, so it is not listed"
+            " any more; its name was probably changed at upload."
+        )
+
+
+def _read_releases(releases: tuple[Release, ...]) -> _Released:
+    """Read all releases; in a thread."""
+    files = release_files(releases)
+    by_url = {file.asset.url: file for named in files.projects.values() for file in named}
+    assets = {asset.url: asset for release in releases for asset in release.assets}
+    return _Released(releases, files, by_url, assets)
+
+
+def _named(asset: Asset, filename: str) -> ReleaseFile:
+    distribution = parse_filename(filename)
+    return ReleaseFile(
+        filename=distribution.filename,
+        project=distribution.project,
+        version=distribution.version,
+        asset=asset,
+    )
+
+
+def _is_description(response: HTTPResponse, url: str) -> bool:
+    """Tell what an API says of an asset, as if no bytes were requested, from its bytes; drop the former."""
+    media_type = response.header(b"Content-Type").partition(";")[0].strip().lower()
+    is_description = response.url == url and media_type == "application/json"
+    if is_description:
+        response.body.abort()
+    return is_description
