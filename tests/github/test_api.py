@@ -136,6 +136,15 @@ def test_the_token_is_for_the_api_and_githubs_own_server_of_uploads(word: str, o
     assert [str(origin) for origin in parse_repository(word).origins] == origins
 
 
+def test_the_words_of_a_refusal_are_read_though_they_are_compressed(
+    server: GitHubServer, repo: Repo, connect: Connect
+):
+    message = "Resource protected by organization SAML enforcement. " * 4
+    server.rule("/releases", status=403, body=b'{"message": "%s"}' % message.encode())
+    with pytest.raises(APIRefusal, match="SAML enforcement"):
+        connect(server.word(repo), ENVIRON).releases()
+
+
 # -- Rate limits
 
 

@@ -84,14 +84,10 @@ def test_every_way_to_page_gives_the_same(
     server.api.paging.largest = 30 if paging == "30 at most" else 100
     client = connect(server.word(repo))
 
-    assert (
-        client.names()
-        == {
-            f"v{number}": [f"demo-{number}.{asset}.tar.gz" for asset in range(assets)]
-            for number in reversed(range(releases))
-        }
-        or count(client) == releases * assets
-    )
+    assert client.names() == {
+        f"v{number}": [f"demo-{number}.{asset}.tar.gz" for asset in range(assets)]
+        for number in range(releases)
+    }
 
 
 @pytest.mark.parametrize(("releases", "assets"), [(3, 2), (60, 1), (1, 50), (1, 100)])

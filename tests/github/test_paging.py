@@ -182,6 +182,22 @@ def test_deletions_and_later_additions_hide_nothing_with_one_more_request(
     assert set(range(number)) - gone <= set(found)
 
 
+def test_a_page_after_which_none_comes_is_read_again():
+    """An item has moved into it, meanwhile."""
+    requests = iter(range(1000))
+    server = Server(list(range(31)), lambda items: next(requests) == 1 and items.pop(0), has_links=False)
+    assert read(server) == tuple(range(1, 31))
+
+
+def test_pages_beyond_the_last_one_are_read_if_there_are_some_by_now():
+    """A page that has not changed may come without its links, as they were."""
+    server = Server(list(range(95)))
+    first = Page(url=URL, items=tuple(range(30)), links={"last": numbered(URL, 2)}, is_linked=True)
+    pages = PagedList(server.read, first, lambda item: item)
+    finish(pages.read())
+    assert pages.items == tuple(range(95))
+
+
 def test_a_thousand_items_take_eleven_requests():
     server = Server(list(range(1000)), size=100)
     read(server, 1)

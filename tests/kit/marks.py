@@ -38,6 +38,7 @@ _PLACES = {
     "export/test_web_servers.py": "wire",
     "github/test_api.py": "wire",
     "github/test_listing.py": "wire",
+    "github/test_listing_properties.py": "slow",
     "test_imports.py": "wire",
     "test_windows.py": "wire",
     "cli/test_download.py": "clients",

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 _ALL_PAGES = 600.0
 #: GitHub answers so if it takes too long to make a page of releases with many assets.
 _TOO_HEAVY = (502, 504)
-_SMALL_SIZE = 20
+#: The default size, which is a round number that `may_be_cut` knows.
+_SMALL_SIZE = 30
 #: Things that were listed and are not any more, of which the API is asked whether they are gone.
 _MAX_QUESTIONS = 10
 
