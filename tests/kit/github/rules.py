@@ -88,6 +88,9 @@ class Rule:
             self.after()
 
     def _cut(self, body: bytes) -> bytes:
+        """Cut a list; what is none stays."""
+        if not body.startswith(b"[{"):
+            return body
         items = json.loads(body)
         items = items if self.keep is None else items[: self.keep]
         for item in items if self.keep_assets is not None else ():

@@ -76,10 +76,14 @@ class GitHubViews:
             "permissions": {"admin": False, "push": can_write, "pull": True},
         }
 
+    def web_tag(self, release: Release) -> str:
+        """What the pages of a release are called: a draft has no tag yet."""
+        return release.web_tag
+
     def download_url(self, asset: Asset) -> str:
         release = asset.release
-        path = f"{release.repo.full_name}/releases/download/{quoted(release.web_tag)}/{quoted(asset.name)}"
-        return f"{self.web}/{path}"
+        tag = quoted(self.web_tag(release))
+        return f"{self.web}/{release.repo.full_name}/releases/download/{tag}/{quoted(asset.name)}"
 
     def asset(self, asset: Asset) -> dict[str, Any]:
         view: dict[str, Any] = {
@@ -110,7 +114,7 @@ class GitHubViews:
             "assets_url": f"{url}/assets",
             "upload_url": f"{self.uploads}/repos/{release.repo.full_name}/releases/{release.id}"
             "/assets{?name,label}",
-            "html_url": f"{web}/releases/tag/{quoted(release.web_tag)}",
+            "html_url": f"{web}/releases/tag/{quoted(self.web_tag(release))}",
             "id": release.id,
             "author": self.user(release.author),
             "node_id": f"RE_{release.id}",
@@ -132,6 +136,9 @@ class GitHubViews:
 
 class ForgejoViews(GitHubViews):
     """Forgejo's spelling: no label, digest, state or API URL of an asset; `uploads` is the API."""
+
+    def web_tag(self, release: Release) -> str:
+        return release.tag
 
     def asset(self, asset: Asset) -> dict[str, Any]:
         return {
