@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from twisted.internet import task
 
+from tests.kit.github_server import GitHubServer
 from twisted_index.testing import RunningIndex, make_wheel
 from twisted_index.testing.reactor_thread import _dispose, _make_reactor
 
@@ -56,6 +57,21 @@ def test_a_name_that_the_upstream_has_too_is_found_and_no_name_is_sent(
     upstream.add_wheel("acme-tool", "999")
     assert found(console, upstream) == (1, ["acme-tool/"])
     assert {request.path for request in upstream.requests} == {"/simple/"}
+
+
+def test_a_name_in_the_releases_of_a_repository_is_found(console: Console):
+    made = make_wheel("acme", "1.0")
+    for wheel in (made, make_wheel("other", "1.0")):
+        wheel.write_to(console.path)
+    config = console.path.parent / "index.toml"
+    with GitHubServer() as forge:
+        word = forge.word(forge.repository("octo/wheels"))
+        forge.forge.named("octo/wheels").release("v1", {made.filename: made.content})
+        config.write_text(
+            f'path = "{console.path}"\nstate = "{console.state}"\nupstream = "{word}"\nupstream-only = "*"\n'
+        )
+        code, out, _err = console.told("check", f"--config={config}", "--upstream-names", "-q")
+    assert (code, out.partition(":")[0]) == (1, "acme/")
 
 
 def test_nothing_is_asked_without_the_option(console: Console, upstream: RunningIndex):

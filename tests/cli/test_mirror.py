@@ -20,6 +20,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.kit.front import entry, page_of
+from tests.kit.github_server import GitHubServer
 from tests.kit.hostile_upstream import Asked, HostileUpstream, answer, page
 from twisted_index.backends.folder import copies
 from twisted_index.testing import BuiltFile, RunningIndex, make_wheel
@@ -436,3 +437,32 @@ def test_a_second_run_at_once_is_refused(mirror: Mirror, hostile: HostileUpstrea
         code, _out, err = mirror.told()
     assert code == 1
     assert err == f"twisted-index: Another run fills {mirror.into} right now; wait for its end.\n"
+
+
+def test_the_releases_of_a_private_repository_are_mirrored(mirror: Mirror, monkeypatch: pytest.MonkeyPatch):
+    with GitHubServer() as forge:
+        monkeypatch.setenv("GH_TOKEN", forge.token("s3cret", read=("octo/private",)))
+        made = [make_wheel("acme", version) for version in ("1.0", "2.0")]
+        release = forge.repository("octo/private", private=True).release("v1")
+        for wheel in made:
+            release.add(wheel.filename, wheel.content, digest=wheel.version == "2.0")
+        mirror.write(forge.word("octo/private"))
+
+        assert mirror.run().startswith("Placed 2 files")
+        forge.forget()
+        assert mirror.run().startswith("Placed 0 files")
+
+        assert mirror.files() == [wheel.filename for wheel in made]
+        assert forge.asked("storage") == []
+        kept = [path.read_bytes() for path in mirror.file.parent.rglob("*") if path.is_file()]
+        assert not any(b"s3cret" in content for content in kept)
+    assert forge.errors == []
+
+
+def test_a_repository_that_cannot_be_read_ends_a_mirror_with_a_sentence(mirror: Mirror):
+    with GitHubServer() as forge:
+        mirror.write(forge.word("octo/nothing"))
+        code, _out, err = mirror.told()
+    assert code == 1
+    assert "no such repository" in err
+    assert err.count("\n") == 1

@@ -46,6 +46,7 @@ NO_COMMANDS = {
     "-d yanked=false": "belongs to a command of another cell",
     "twisted-index unyank ...": "another cell has it in full",
     "twisted-index prefetch": "another cell has it in full",
+    "--upstream github:OWNER/REPO": "docs/github.md has the same with a repository that is there",
     "twisted-index mirror mirror.toml": "docs/mirror.md has the file, and both are tried there",
     "twisted-index download --path packages -r requirements.txt --python-version 3.13 --platform win_amd64": (
         "docs/download.md has the same with an index that is there"

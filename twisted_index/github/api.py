@@ -24,7 +24,7 @@ from twisted_index.github.repository import Forge
 from twisted_index.http_client.client import HTTPClient
 from twisted_index.http_client.egress import EgressPolicy
 from twisted_index.http_client.limits import ClientLimits
-from twisted_index.http_client.retry import TemporaryFailure
+from twisted_index.http_client.retry import Denied, TemporaryFailure
 from twisted_index.http_client.tls import CHECKED, TLSOptions
 from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
 
@@ -350,6 +350,11 @@ class GitHubAPI:
         """Return the error for an error status; the API's own says more than that of a storage."""
         if origin_of(response.url) not in self.repository.origins:
             response.body.drain()
+            if response.status in (401, 403):
+                # Its signed URLs expire, and our token is not for it.
+                return Denied(
+                    f"The server with the files of the releases refused the request ({response.status})."
+                )
             return self._client.refusal(response)
         if 300 <= response.status < 400:
             response.body.drain()

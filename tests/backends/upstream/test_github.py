@@ -442,3 +442,13 @@ def test_an_api_that_only_describes_a_file_leaves_its_other_url(forge, repo, mak
     forge.rule("^GET .*/releases/assets/", status=200, times=None)
 
     assert make_index(repo).content(WHEEL) == wheel()
+
+
+def test_a_storage_that_refuses_is_told_apart_from_the_api(forge: GitHubServer, private: Repo, make_index):
+    private.release("v1.0", {WHEEL: wheel()})
+    index = make_index(private)
+    index.files()
+    forge.rule("release-asset", status=403, times=None)
+
+    sentence = "The server with the files of the releases refused the request (403)."
+    assert index.refusal(f"/simple/demo/{WHEEL}") == (502, sentence)

@@ -319,7 +319,7 @@ class PageCache:
                 yield Problem(
                     path=f"{record.page.project}/",
                     reason=f"{files} on the upstream's page but not listed, because {reason}.",
-                    advice="Ask the operator of the upstream to fix its links.",
+                    advice="Ask the operator of the upstream to correct them.",
                 )
 
     async def store_absence(self, project: str) -> None:
