@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from tests.kit.github.model import Repo
 from tests.kit.github_api import ReleasesClient
 from tests.kit.github_server import GitHubServer
-from twisted_index.errors import BadGateway, Unavailable
+from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.github.refusals import APIRefusal
 from twisted_index.github.repository import parse_repository
 
@@ -142,6 +142,15 @@ def test_the_words_of_a_refusal_are_read_though_they_are_compressed(
     message = "Resource protected by organization SAML enforcement. " * 4
     server.rule("/releases", status=403, body=b'{"message": "%s"}' % message.encode())
     with pytest.raises(APIRefusal, match="SAML enforcement"):
+        connect(server.word(repo), ENVIRON).releases()
+
+
+@pytest.mark.parametrize(("status", "clause"), [(407, "proxy"), (508, "looped")])
+def test_what_the_way_to_the_api_refuses_is_said_so(
+    server: GitHubServer, repo: Repo, connect: Connect, status: int, clause: str
+):
+    server.rule("/releases", status=status)
+    with pytest.raises(SimpleIndexError, match=clause):
         connect(server.word(repo), ENVIRON).releases()
 
 

@@ -47,6 +47,12 @@ def test_a_page_elsewhere_is_an_error(target: str, relation: str):
         parse_links([f'<{target}>; rel="{relation}"'], BASE, OWN)
 
 
+def test_a_field_without_sense_takes_no_time():
+    """Reading it would take minutes if each character were the begin of another search."""
+    for field in ("<" * 1_000_000, "<>;" * 300_000, "<a>" + ";rel" * 250_000, "<a>" + "; " * 500_000):
+        assert parse_links([field], BASE, OWN) == {}
+
+
 def test_the_number_of_a_page_is_replaced_and_nothing_else():
     assert numbered("https://a/r?page=1&per_page=20&x=", 7) == "https://a/r?per_page=20&x=&page=7"
     assert page_number("https://a/r?page=-1") is None

@@ -243,6 +243,13 @@ def test_a_last_page_far_away_is_an_error(last: int):
     assert server.requests == []
 
 
+def test_a_last_page_before_the_first_one_is_none():
+    first = Page(url=URL, items=(1,), links={"last": numbered(URL, 0)}, is_linked=True)
+    pages = PagedList(Server([1]).read, first, lambda item: item)
+    finish(pages.read())
+    assert pages.items == (1,)
+
+
 def test_a_list_that_always_changes_is_unavailable():
     tries = []
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Statuses that come of the way to the API: a proxy's (RFC 9110 section 15.5.8), and a loop's (RFC 5842).
+_NOT_OF_THE_API = (407, 508)
 #: Bytes of an error document.
 _MAX_REFUSAL = 64 * 1024
 #: Seconds for the response to an upload: it comes after the last byte of the body.
@@ -348,7 +350,7 @@ class GitHubAPI:
 
     async def _refusal(self, response: HTTPResponse) -> Exception:
         """Return the error for an error status; the API's own says more than that of a storage."""
-        if origin_of(response.url) not in self.repository.origins:
+        if origin_of(response.url) not in self.repository.origins or response.status in _NOT_OF_THE_API:
             response.body.drain()
             if response.status in (401, 403):
                 # Its signed URLs expire, and our token is not for it.

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from twisted_index.http_client.urls import Origin
 
-_LINK = re.compile(r"<([^>]*)>((?:\s*;[^,<]*)*)")
+# Without `<` in a target, so that a field of many of them takes no quadratic time.
+_LINK = re.compile(r"<([^<>]*)>([^,<]*)")
 _RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 _MAX_NUMBER = 9  # digits
 

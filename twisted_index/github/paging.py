@@ -109,7 +109,7 @@ class PagedList(Generic[T]):
         """
         last = self._first.links.get("last")
         number = None if last is None else page_number(last)
-        if last is None or number is None:
+        if last is None or not number:
             await self._read_forward()
             return
         if number > _MAX_PAGES:
