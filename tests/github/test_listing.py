@@ -147,6 +147,24 @@ def test_within_its_time_nothing_is_requested(server: GitHubServer, repo: Repo, 
     assert server.asked() == []
 
 
+def test_what_the_first_page_does_not_show_is_seen_after_ten_minutes(
+    server: GitHubServer, repo: Repo, connect: Connect, monkeypatch: pytest.MonkeyPatch
+):
+    """All pages are requested then; those that have not changed cost nothing of the limit."""
+    server.token("secret", read=("octo/wheels",))
+    fill(repo, 130, 1)
+    client = connect(server.word(repo), {"GH_TOKEN": "secret"})
+    found, began = client.releases(), client.api.seconds()
+    repo.releases[0].assets[0].delete()
+    used = server.limits.of("secret").used
+    monkeypatch.setattr(client.listing, "_now", lambda: began + 500)
+    assert client.releases() is found
+
+    monkeypatch.setattr(client.listing, "_now", lambda: began + 601)
+    assert count(client) == 129
+    assert server.limits.of("secret").used == used + 2  # the changed page, and whether the asset is gone
+
+
 def test_a_page_that_is_too_heavy_is_requested_in_smaller_ones(
     server: GitHubServer, repo: Repo, connect: Connect
 ):
