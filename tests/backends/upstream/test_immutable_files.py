@@ -151,6 +151,7 @@ def test_a_replacement_is_a_problem_and_one_line_in_the_log(bench: Bench, errors
     assert "under a new version" in problem.advice
     assert "upstream-rebuilds" in problem.advice
     assert [event["filename"] for event in errors] == [NAME]
+    assert bench.source.counters.files_refused == 1
 
 
 def test_a_file_that_is_restored_is_no_problem_any_more(bench: Bench):

@@ -241,6 +241,18 @@ def test_a_file_that_cannot_be_fetched_leaves_the_old_page(bench: Bench):
     assert len(bench.remote.asked) == asked
 
 
+def test_a_file_that_cannot_be_fetched_is_a_problem_until_it_can(bench: Bench):
+    bench.remote.bodies[TWO.url] = None
+    with pytest.raises(BadGateway):
+        bench.page()
+    (problem,) = bench.ask(bench.source.problems).problems
+    assert problem.path == f"demo/{NAMES[1]}"
+    bench.remote.offer(ONE, THREE, etag='"2"')
+    bench.page()
+
+    assert bench.ask(bench.source.problems).problems == ()
+
+
 def test_a_page_of_html_in_place_of_a_file_gets_no_digest(bench: Bench):
     bench.remote.offer(unpromised(NAMES[0], sized=False))
     bench.remote.bodies[ONE.url] = b"<html>Log in</html>"

@@ -18,7 +18,7 @@ _COUNTERS = {
     "file_hits": "Upstream files and documents that were in the cache.",
     "file_misses": "Upstream files and documents that had to be fetched.",
     "file_joined": "Upstream files that another request was already fetching.",
-    "files_refused": "Upstream files that differed from what the upstream had promised.",
+    "files_refused": "Upstream files that differed from what the upstream had promised or listed.",
     "bytes_from_upstream": "Bytes of files that came from upstreams.",
 }
 

@@ -228,6 +228,7 @@ class PageCache:
         state = await self._store.change(project, merge)
         assert state.record is not None
         refused = state.record.refused - (known.refused if known is not None else frozenset())
+        self._counters.files_refused += len(refused)
         log_replaced_files(self.remote.url, sorted(refused))
         if page.left_out and (known is None or known.page.left_out != page.left_out):
             self._log_left_out(page)
@@ -310,7 +311,9 @@ class PageCache:
         )
 
     def problems(self) -> Iterator[Problem]:
-        """Report the files that pages in memory left out, and those that were replaced."""
+        """Report the files that pages in memory left out, those that were replaced, and those not fetched."""
+        if self._digests is not None:
+            yield from self._digests.problems()
         for record in self._store.records():
             for filename in record.refused:
                 yield replaced_file_problem(record.page.project, filename)

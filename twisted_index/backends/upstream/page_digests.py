@@ -19,9 +19,10 @@ from twisted_index.backends.upstream.page_record import FileDigest
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.concurrency.single_flight import fire
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
+from twisted_index.interfaces import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from twisted_index.backends.upstream.file_cache import FileCache
     from twisted_index.backends.upstream.remote import IUpstreamClient, RemoteFile
@@ -48,7 +49,13 @@ class PageDigests:
         self._turns = _Turns[FileDigest](_FILES)
         #: Numbers of fetched files and of all, by project.
         self._progress: dict[str, tuple[int, int]] = {}
+        #: The first file that could not be fetched, by project.
+        self._failures: dict[str, Problem] = {}
         self._is_stopping = False
+
+    def problems(self) -> Iterable[Problem]:
+        """Report a file of each project that keeps its page from being listed."""
+        return self._failures.values()
 
     def progress(self, project: str) -> str | None:
         """Say in a sentence how many files of a project have been fetched; None if none is being fetched."""
@@ -78,14 +85,25 @@ class PageDigests:
         Raises:
             Unavailable: A file cannot be had now; the message names the first one.
         """
-        errors: list[Unavailable] = []
+        failed: list[tuple[str, SimpleIndexError]] = []
+        if not entries:
+            self._failures.pop(project, None)
+            return
         self._progress[project] = (0, len(entries))
+        _log.info(
+            "Fetching files of {project} before they are listed, since {upstream} states no digest of them:"
+            " {number} in all.",
+            upstream=self._remote.url,
+            number=len(entries),
+            project=project,
+        )
 
         async def work(entry: RemoteFile) -> None:
             try:
                 await on_digest(entry, await self._turns.run(lambda: self._fetch(entry)))
             except SimpleIndexError as error:
-                errors.append(self._named(entry, error))
+                self._log_failure(entry, error)
+                failed.append((entry.file.filename, error))
             else:
                 done, total = self._progress[project]
                 self._progress[project] = (done + 1, total)
@@ -94,8 +112,10 @@ class PageDigests:
             await at_once(_FILES_OF_PROJECT, work, entries)
         finally:
             del self._progress[project]
-        if errors:
-            raise errors[0]
+        self._failures.pop(project, None)
+        if failed:
+            self._failures[project] = _problem(project, *failed[0])
+            raise _page_error(*failed[0])
 
     async def _fetch(self, entry: RemoteFile) -> FileDigest:
         if self._is_stopping:
@@ -111,18 +131,29 @@ class PageDigests:
         )
         return FileDigest(*await self._files.fetch_digest(request))
 
-    def _named(self, entry: RemoteFile, error: SimpleIndexError) -> Unavailable:
-        filename = entry.file.filename
+    def _log_failure(self, entry: RemoteFile, error: SimpleIndexError) -> None:
         if not self._is_stopping:
             _log.warn(
-                "{upstream} states no digest of {filename}, which cannot be fetched either: {error}",
+                "{upstream} states no digest of {filename}, and it cannot be fetched: {error}",
                 upstream=self._remote.url,
-                filename=filename,
+                filename=entry.file.filename,
                 error=error.message,
             )
-        kind = BadGateway if error.status == BadGateway.status else Unavailable
-        message = f"The upstream states no digest of {filename}, and it cannot be fetched: {error.message}"
-        return kind(message, error.retry_after if isinstance(error, Unavailable) else 5)
+
+
+def _page_error(filename: str, error: SimpleIndexError) -> Unavailable:
+    kind = BadGateway if error.status == BadGateway.status else Unavailable
+    message = f"The upstream states no digest of {filename}, and it cannot be fetched: {error.message}"
+    return kind(message, error.retry_after if isinstance(error, Unavailable) else 5)
+
+
+def _problem(project: str, filename: str, error: SimpleIndexError) -> Problem:
+    return Problem(
+        path=f"{project}/{filename}",
+        reason="The upstream states no digest of this file, and it cannot be fetched, so the new page of the"
+        f" project is not listed: {error.message}",
+        advice="It is fetched again at the next request. If it stays away, remove it from the upstream.",
+    )
 
 
 async def _pin_nothing(sha256: str, size: int) -> None:
