@@ -162,19 +162,24 @@ class GitHubServer:
     def _decided(self, request: Request, rules: list[Rule]) -> Answer:
         for rule in rules:
             if rule.starter:
-                self.api.start_upload(request)
+                self.api.start_upload(self._at_api(request))
             if (instead := rule.instead) is not None:
                 return instead
         if request.at == "storage":
             return self.storage.answer(request)
         if "/releases/download/" in request.path:
             return self.web.answer(Visit(self.api, request))
+        return self.api.answer(self._at_api(request))
+
+    def _at_api(self, request: Request) -> Request:
+        """Give an upload the path that it has below the API's."""
         if request.path.startswith("/api/uploads/"):
             target = request.target.removeprefix("/api/uploads")
-            request = dataclasses.replace(request, target=f"{self.prefix}{target}")
         elif request.at == "uploads":
-            request = dataclasses.replace(request, target=f"{self.prefix}{request.target}")
-        return self.api.answer(request)
+            target = request.target
+        else:
+            return request
+        return dataclasses.replace(request, target=f"{self.prefix}{target}")
 
 
 def main() -> None:

@@ -82,8 +82,8 @@ class Release:
 
     @property
     def web_tag(self) -> str:
-        """What its pages are called: a draft has no tag yet."""
-        if not self.is_draft:
+        """What its pages are called: a draft of GitHub's has no tag yet."""
+        if not self.is_draft or self.repo.forge.keeps_names:
             return self.tag
         return f"untagged-{hashlib.sha256(str(self.id).encode()).hexdigest()[:20]}"
 

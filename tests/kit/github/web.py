@@ -25,7 +25,7 @@ class Web:
 
     def answer(self, visit: Visit) -> Answer:
         request = visit.request
-        asset = self._find(request.path)
+        asset = self._find(visit)
         if asset is None or not self._may_read(visit, asset.release.repo):
             return Answer(404, {"Content-Type": "text/plain; charset=utf-8"}, b"Not Found")
         asset.downloads += request.method == "GET"
@@ -38,10 +38,13 @@ class Web:
             return visit.can_read(repo)
         return not repo.is_private or COOKIE in visit.request.headers.get("cookie", "")
 
-    def _find(self, path: str) -> Asset | None:
-        match = re.fullmatch(r"/([^/]+/[^/]+)/releases/download/(.+)/([^/]+)", path)
+    def _find(self, visit: Visit) -> Asset | None:
+        match = re.fullmatch(r"/([^/]+/[^/]+)/releases/download/(.+)/([^/]+)", visit.request.path)
         repo = match and (self._forge.named(match[1]) or self._forge.moved.get(match[1].lower()))
         if not match or not repo:
             return None
-        assets = [asset for release in repo.published if release.tag == match[2] for asset in release.assets]
+        # Those who may write get what is at a draft of Forgejo's, too.
+        every = self._takes_tokens and visit.can_write(repo)
+        releases = repo.releases if every else repo.published
+        assets = [asset for release in releases if release.tag == match[2] for asset in release.assets]
         return next((asset for asset in assets if asset.name == match[3]), None)
