@@ -84,7 +84,7 @@ def forge() -> Iterator[GitHubServer]:
             built = make_wheel(project, "1.0")
             repository = server.repository(name, private=name == "acme/private")
             repository.release("v1.0", {built.filename: built.content})
-        server.token("github_pat_docs", read=("acme/private",))
+        server.token("github_pat_docs", read=("acme/private",), write=("acme/tools",))
         yield server
 
 

@@ -104,6 +104,9 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         " && cp {made}/acme-* {made}/demo-1.0-* packages/",
         "twisted-index export site --path dist": "cp -r packages dist",
     },
+    "docs/github.md": {
+        "twisted-index release": "mkdir dist && cp {made}/acme-1.0* dist/",
+    },
     "docs/publishing.md": {
         "printf": "mkdir packages",
         "twine upload": (

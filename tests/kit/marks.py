@@ -57,6 +57,8 @@ _PLACES = {
     "testing/test_kit_running.py": "wire",
     "trust/": "slow",
     "github/test_local_server.py": "wire",
+    "github/test_publisher.py": "wire",
+    "cli/test_release.py": "wire",
     "web/test_free_space.py": "wire",
     "backends/upstream/test_client": "wire",
     "backends/upstream/test_github": "wire",

@@ -38,6 +38,7 @@ SUBCOMMANDS = {
     "prefetch": "Fetch what requirements need into the cache of an index.",
     "mirror": "Make a folder equal to an index, or to what rules choose of it.",
     "refresh": "Forget the cached pages and digests of an upstream's project.",
+    "release": "Make a release at GitHub or Forgejo of wheels and sdists.",
     "export": "Write a static copy of an index, which any web server serves.",
     "version": "Display the version and exit.",
 }

@@ -63,7 +63,7 @@ class Release:
             of them.
         url: The API's URL of it.
         upload_url: Where assets are posted to; empty if not stated.
-        html_url: Its page; empty if not stated.
+        html_url: Its page, normalized; empty without a valid one.
     """
 
     id: int
@@ -145,7 +145,7 @@ def read_release(value: object, repository: Repository) -> Release:
         listed=None if inline is None else len(assets),
         url=f"{repository.url}/releases/{number}",
         upload_url=_TEMPLATE.sub("", _text(item, "upload_url")),
-        html_url=_text(item, "html_url"),
+        html_url=_url(_text(item, "html_url")),
     )
 
 
