@@ -45,6 +45,26 @@ def test_common_tokens_are_kept_from_other_apis(word: str, own: str, tmp_path: P
     assert authorization(word, {**environ, own: "own"}, **more) == b"Bearer own"
 
 
+@pytest.mark.parametrize(
+    ("word", "server", "is_sent"),
+    [
+        (GITHUB, "https://api.github.com", True),
+        (GITHUB, "https://ghe.example/api/v3", False),
+        (GITHUB, "https://code.example/api/v1", False),
+        (GHE, "https://ghe.example/api/v3", True),
+        (GHE, "https://api.github.com", False),
+        (FORGEJO, "https://code.example/api/v1/", True),
+        (GITHUB, "", True),
+        (GITHUB, "no URL", True),
+    ],
+)
+def test_the_token_of_a_workflow_is_for_the_server_that_runs_it(word: str, server: str, is_sent: bool):
+    environ = {"GITHUB_TOKEN": "workflow", "GITHUB_API_URL": server}
+
+    assert authorization(word, environ) == (b"Bearer workflow" if is_sent else None)
+    assert authorization(word, {**environ, "GH_TOKEN": "own"}) == b"Bearer own"
+
+
 def test_the_file_comes_before_the_environment(tmp_path: Path):
     (tmp_path / "token").write_text("file\n")
 

@@ -16,6 +16,7 @@ from twisted_index.errors import ConfigurationError
 from twisted_index.files.watched_file import WatchedFile
 from twisted_index.github.repository import PUBLIC_API, Forge
 from twisted_index.http_client.credentials import NetrcCredentials
+from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,11 +142,28 @@ def token_source(
         except OSError as error:
             raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
     own = () if repository.api == PUBLIC_API else _OWN[repository.forge]
-    names = (*own, *(COMMON_VARIABLES if has_common else ()))
+    names = (*own, *(_common(repository, environ) if has_common else ()))
     variable = next((name for name in names if environ.get(name, "").strip()), "")
     text = environ.get(variable, "").strip()
     fixed = _parse(text.encode("utf-8", "surrogateescape"), variable) if text else None
     return TokenSource(watched, fixed, _netrc(repository, environ), variable)
+
+
+def _common(repository: Repository, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the variables for any API; in a workflow GITHUB_TOKEN is for the server that runs it."""
+    try:
+        server = origin_of(normalize_url(environ.get("GITHUB_API_URL", "")))
+    except InvalidURL:
+        return COMMON_VARIABLES
+    if server == origin_of(repository.api):
+        return COMMON_VARIABLES
+    if environ.get("GITHUB_TOKEN", "").strip():
+        _log.warn(
+            "GITHUB_TOKEN is for {server}, as GITHUB_API_URL says, and is not sent to {api}",
+            server=server,
+            api=repository.api,
+        )
+    return tuple(name for name in COMMON_VARIABLES if name != "GITHUB_TOKEN")
 
 
 def _netrc(repository: Repository, environ: Mapping[str, str]) -> list[NetrcCredentials]:
