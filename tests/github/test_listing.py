@@ -101,6 +101,18 @@ def test_forgejo_gives_the_same(connect: Connect, releases: int, assets: int):
         assert client.releases()[0].assets[0].sha256 is None
 
 
+def test_a_total_tells_of_pages_that_nothing_links_to(connect: Connect):
+    with GitHubServer(forgejo=True) as server:
+        server.api.paging.largest, server.api.paging.has_links = 20, False
+        repo = server.repository("octo/wheels")
+        fill(repo, 53, 1)
+        client = connect(server.word(repo))
+        assert count(client) == 53
+
+        repo.releases[0].delete()  # from the last page
+        assert count(client) == 52
+
+
 def test_drafts_are_left_out_and_prereleases_are_not(server: GitHubServer, repo: Repo, connect: Connect):
     server.token("secret", write=("octo/wheels",))
     repo.release("v1", {"a.whl": b""}, draft=True)

@@ -308,7 +308,8 @@ class GitHubAPI:
         content = await response.body.read()
         items = await self._worker.run(_parse, content, parse, None if known is None else known.items)
         etag = _validator(response.header(b"ETag"))
-        return self._with_links(Page(url=url, items=items, etag=etag, links={}), response)
+        total = _total(response.header(b"X-Total-Count"))
+        return self._with_links(Page(url=url, items=items, etag=etag, links={}, total=total), response)
 
     def _with_links(self, page: Page[T], response: HTTPResponse) -> Page[T]:
         """Return a page with the links of a response; a 304 may have none, and then they are as they were."""
@@ -404,6 +405,11 @@ async def _read_refusal_body(response: HTTPResponse) -> bytes:
         return await response.body.read()
     except SimpleIndexError:
         return b""
+
+
+def _total(value: str) -> int | None:
+    """Read the number of items of a list, which Forgejo states."""
+    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
 def _validator(value: str) -> str | None:

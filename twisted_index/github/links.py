@@ -49,7 +49,7 @@ def _resolve(target: str, base: str, origins: Collection[Origin]) -> str:
     except InvalidURL as error:
         raise BadGateway(f"The releases API links to a page that cannot be requested: {error}.") from None
     if origin_of(url) not in origins:
-        raise BadGateway("The releases API links to a page at another server.")
+        raise BadGateway(f"The releases API links to a page at another server, {origin_of(url)}.")
     return url
 
 

@@ -157,9 +157,10 @@ class ReleaseListing:
 
     def _is_unchanged(self, first: Page[Release], known: _Listed, now: float) -> bool:
         """Without an ETag, or with one that changes with each download, the releases themselves count."""
-        is_same = first.url == known.first.url and first.items == known.first.items
+        before = known.first
+        is_same = (first.url, first.total) == (before.url, before.total) and first.items == before.items
         is_recent = known.is_first_only or now - known.read_at < _ALL_PAGES
-        return is_same and first.links == known.first.links and is_recent
+        return is_same and first.links == before.links and is_recent
 
     async def _require_gone(self, before: tuple[Release, ...], after: tuple[Release, ...]) -> None:
         """

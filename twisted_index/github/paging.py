@@ -39,6 +39,7 @@ class Page(Generic[T]):
         etag: The ETag field, to be sent back unchanged; None without one.
         links: URLs of the next and the last page, by relation; empty if the server names neither.
         is_linked: Whether the response has a Link field.
+        total: Number of items of the whole list; None if the server does not say it.
     """
 
     url: str
@@ -46,6 +47,7 @@ class Page(Generic[T]):
     etag: str | None = None
     links: Mapping[str, str]
     is_linked: bool = False
+    total: int | None = None
 
 
 class ListChanged(Exception):
@@ -174,9 +176,10 @@ class PagedList(Generic[T]):
 
     def _next(self, page: Page[T], number: int) -> str | None:
         """Return the URL of the next page; a page without any link may be one of a server that sends none."""
-        if page.is_linked or not may_be_cut(len(page.items)):
+        if page.is_linked:
             return page.links.get("next")
-        return numbered(page.url, number + 1)
+        is_cut = page.total is not None and len(self.items) < page.total
+        return numbered(page.url, number + 1) if is_cut or may_be_cut(len(page.items)) else None
 
     async def _read_number(self, template: str, number: int) -> None:
         if number not in self._pages:
