@@ -55,6 +55,10 @@ _MAX_VALIDATOR = 512  # bytes of an ETag; longer ones are ignored
 PAGE_SIZE = 100
 
 
+class StorageRefusal(Denied):
+    """The server that the API redirects to refuses a request."""
+
+
 class _Rest(NamedTuple):
     """The time in which the API wants no requests, and for which token."""
 
@@ -224,7 +228,10 @@ class GitHubAPI:
             headers: As for `HTTPClient.stream`; `Accept: application/octet-stream` makes GitHub's API send
                 bytes in place of a description.
         """
-        return await self._client.retrying(lambda: self._stream(url, headers))
+        try:
+            return await self._client.retrying(lambda: self._stream(url, headers))
+        except StorageRefusal:  # its signed URLs expire; the API makes a new one
+            return await self._client.retrying(lambda: self._stream(url, headers))
 
     def absent(self) -> BadGateway:
         """Return the error for a repository that the API does not have, or not for us."""
@@ -354,8 +361,8 @@ class GitHubAPI:
         if origin_of(response.url) not in self.repository.origins or response.status in _NOT_OF_THE_API:
             response.body.drain()
             if response.status in (401, 403):
-                # Its signed URLs expire, and our token is not for it.
-                return Denied(
+                # Our token is not for it.
+                return StorageRefusal(
                     f"The server with the files of the releases refused the request ({response.status})."
                 )
             return self._client.refusal(response)

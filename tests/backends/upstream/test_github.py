@@ -38,6 +38,27 @@ def forge() -> Iterator[GitHubServer]:
 
 
 @pytest.fixture
+def forgejo() -> Iterator[GitHubServer]:
+    with GitHubServer(forgejo=True) as server:
+        yield server
+    assert server.errors == []
+
+
+@pytest.fixture
+def make_forgejo_index(forgejo: GitHubServer, tmp_path: Path) -> Iterator:
+    made = []
+
+    def make() -> ReleasedIndex:
+        made.append(ReleasedIndex(tmp_path, forgejo.word("octo/wheels")))
+        made[-1].begin()
+        return made[-1]
+
+    yield make
+    for index in made:
+        index.stop()
+
+
+@pytest.fixture
 def repo(forge: GitHubServer) -> Repo:
     """A public repository."""
     return forge.repository("octo/wheels")
@@ -382,6 +403,47 @@ def test_a_forgejo_has_no_digests_and_its_files_are_hashed_once(tmp_path: Path, 
         finally:
             index.stop()
     assert forge.errors == []
+
+
+def test_a_page_to_sign_in_is_no_file(forgejo: GitHubServer, make_forgejo_index):
+    forgejo.repository("octo/wheels").release("v1.0", {WHEEL: wheel()})
+    forgejo.rule("GET .*/releases/download/", times=None, status=303, headers={"Location": "/user/login"})
+    page = {"status": 200, "headers": {"Content-Type": "text/html"}, "body": b"<html>Sign in</html>"}
+    forgejo.rule("GET /user/login", times=None, **page)
+
+    status, sentence = make_forgejo_index().refusal("/simple/demo/")
+
+    assert status == 502
+    assert "sent a page in place of this file; it may require a sign-in" in sentence
+
+
+def test_a_file_whose_url_is_elsewhere_is_refused_with_both_places(forgejo, make_forgejo_index, monkeypatch):
+    repo = forgejo.repository("octo/wheels", private=True)
+    forgejo.token(TOKEN, read=("octo/wheels",))
+    monkeypatch.setenv("FORGEJO_TOKEN", TOKEN)
+    repo.release("v1.0", {WHEEL: wheel()})
+    elsewhere = forgejo.views.web = forgejo.views.web.replace("127.0.0.1", "localhost")
+
+    status, sentence = make_forgejo_index().refusal("/simple/demo/")
+
+    assert status == 502
+    assert f"{elsewhere} for this file, which is not {forgejo.origin}" in sentence
+    assert forgejo.leaks(TOKEN) == []
+
+
+@pytest.mark.parametrize("has_token", [True, False])
+def test_a_storage_that_refuses_its_own_url_is_given_a_new_one(
+    forge: GitHubServer, repo: Repo, make_index, monkeypatch, has_token: bool
+):
+    if has_token:
+        monkeypatch.setenv("GITHUB_TOKEN", forge.token(TOKEN, read=("octo/wheels",)))
+    repo.release("v1.0", {WHEEL: wheel()})
+    index = make_index(repo)
+    index.files()
+    forge.rule("GET /release-asset/", status=403)
+
+    assert index.content(WHEEL) == wheel()
+    assert len(set(forge.asked("storage"))) == 2
 
 
 # -- Changes

@@ -26,13 +26,13 @@ from twisted_index.backends.upstream.release_page import release_page, sidecar_o
 from twisted_index.backends.upstream.remote import NOT_MODIFIED
 from twisted_index.backends.upstream.wheel_name import WheelNames, project_of
 from twisted_index.concurrency.parallel import at_once
-from twisted_index.errors import ContradictingMetadata, Unavailable
+from twisted_index.errors import BadGateway, ContradictingMetadata, Unavailable
 from twisted_index.github.api import GitHubAPI
 from twisted_index.github.listing import ReleaseListing
 from twisted_index.github.release_files import ReleaseFile, release_files
 from twisted_index.github.repository import Forge
 from twisted_index.http_client.tls import CHECKED, TLSOptions
-from twisted_index.http_client.urls import is_downgrade
+from twisted_index.http_client.urls import is_downgrade, origin_of
 from twisted_index.interfaces import ILifecycle
 from twisted_index.simple.names import parse_filename
 
@@ -250,17 +250,39 @@ class GitHubUpstream:
     async def _first_of(self, url: str, headers: Headers) -> HTTPResponse | None:
         """Request an asset where it can be had; only if all fail, raise the first error."""
         failure: Unavailable | None = None
-        for place in await self._places(url):
+        places = await self._places(url)
+        for place in places:
             try:
-                response = await self._api.stream(place, headers)
+                response = await self._request(place, url, headers)
             except Unavailable as error:
                 failure = failure or error
             else:
-                if response is not None and not (place == url and _is_description(response, url)):
+                if response is not None:
                     return response
-        if failure is not None:
+        if failure := failure or self._without_token(places):
             raise failure
         return None
+
+    async def _request(self, place: str, url: str, headers: Headers) -> HTTPResponse | None:
+        response = await self._api.stream(place, headers)
+        if response is None or (place == url and _is_description(response, url)):
+            return None
+        asset = None if self._released is None else self._released.assets.get(url)
+        if asset is not None and _is_page(response, asset):
+            response.body.abort()
+            raise BadGateway("The releases API sent a page in place of this file; it may require a sign-in.")
+        return response
+
+    def _without_token(self, places: Sequence[str]) -> BadGateway | None:
+        """Return why a file cannot be had if it is at another server than Forgejo's API."""
+        own, *_ = self._repository.origins
+        other = [origin_of(place) for place in places if origin_of(place) != own]
+        if self._repository.forge is not Forge.FORGEJO or not other or self._token.current() is None:
+            return None
+        return BadGateway(
+            f"The releases API names {other[0]} for this file, which is not {own}: the token is not sent"
+            " there."
+        )
 
     async def _places(self, url: str) -> list[str]:
         """
@@ -307,6 +329,13 @@ def _named(asset: Asset, filename: str) -> ReleaseFile:
         version=distribution.version,
         asset=asset,
     )
+
+
+def _is_page(response: HTTPResponse, asset: Asset) -> bool:
+    """Tell a page, such as that of a sign-in, from an asset, which some servers call HTML too."""
+    is_html = response.header(b"Content-Type").lower().startswith("text/html")
+    length = response.body.length if response.status == 200 else None
+    return is_html and None not in (length, asset.size) and length != asset.size
 
 
 def _is_description(response: HTTPResponse, url: str) -> bool:
