@@ -32,6 +32,7 @@ INSTEAD = {
         " URL": " {upstream}",
     },
     "docs/publishing.md": {"@FILE": "@dist/acme-1.0.tar.gz"},
+    "docs/export.md": {" github:acme/": " {forge}:acme/"},
     "docs/github.md": {
         " github:acme/": " {forge}:acme/",
         "read -rs GITHUB_TOKEN": "read -r GITHUB_TOKEN <<<{token}",  # at a terminal, without showing it
@@ -145,6 +146,10 @@ _LISTED = "curl --fail http://127.0.0.1:{port}/simple/acme/ | grep acme-1.0.tar.
 
 #: What has to work once a command was typed.
 AFTER = {
+    "docs/export.md": {
+        "twisted-index export site --source": "grep '/acme/tools/releases/download/v1.0/acme_tools-1.0'"
+        " site/simple/acme-tools/index.v1.json",
+    },
     "docs/github.md": {
         "TWISTED_INDEX_UPSTREAM_ONLY='acme-*' twisted-index serve packages --upstream github:acme/private": (
             "pip download --no-deps --index-url http://127.0.0.1:{port}/simple/ acme-secrets"

@@ -77,6 +77,14 @@ def check_toml(block: Block, folder: Path) -> None:
 
 
 def check_yaml(block: Block, folder: Path) -> None:
+    if "\njobs:\n" in block.text:
+        run(
+            "check-jsonschema",
+            "--builtin-schema",
+            "vendor.github-workflows",
+            written(block, folder, "index.yml"),
+        )
+        return
     kind = "rules" if block.text.startswith("groups:") else "config"
     run("promtool", "check", kind, *(["--syntax-only"] if kind == "config" else []), written(block, folder))
 

@@ -29,7 +29,7 @@ _INSTALLING = ("README.md",)
 #: Documents that copy from another index; the index that pip is configured with has too much.
 _ASKING = ("docs/classroom.md", "docs/download.md", "docs/mirror.md", "docs/moving.md", "docs/upstream.md")
 #: Documents that read releases.
-_RELEASING = ("docs/github.md",)
+_RELEASING = ("docs/export.md", "docs/github.md")
 _ROOT = re.compile(r"(?<![\w}./:])/(?=(?:opt|srv|etc|var|backup)/)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -297,3 +298,54 @@ def test_a_link_to_another_server_is_an_error(server: GitHubServer, repo: Repo, 
     with pytest.raises(SimpleIndexError, match="another server"):
         connect(server.word(repo)).releases()
     assert server.asked("storage") == []
+
+
+def filled(client: ReleasesClient) -> ReleasesClient:
+    client.releases()
+    return client
+
+
+def handed_over(client: ReleasesClient, other: ReleasesClient) -> ReleasesClient:
+    """Let another process go on with what was read."""
+    other.listing.restore(json.loads(json.dumps(client.listing.record())))
+    return other
+
+
+def test_another_process_goes_on_with_what_was_read_by_one_request(
+    server: GitHubServer, repo: Repo, connect: Connect
+):
+    fill(repo, 3, 3)
+    client = connect(server.word(repo))
+    found = client.releases()
+    server.forget()
+    other = handed_over(client, connect(server.word(repo)))
+    assert other.releases() == found
+    assert len(server.asked()) == 1
+
+
+def test_another_process_sees_at_once_what_the_first_page_does_not_show(
+    server: GitHubServer, repo: Repo, connect: Connect
+):
+    server.views.inline_limit = 30
+    fill(repo, 1, 40)
+    client = connect(server.word(repo))
+    client.releases()
+    repo.releases[0].add("demo-9.tar.gz", b"x")
+    assert count(handed_over(client, connect(server.word(repo)))) == 41
+
+
+def test_another_process_takes_no_shorter_list_either(server: GitHubServer, repo: Repo, connect: Connect):
+    fill(repo, 3, 3)
+    other = handed_over(filled(connect(server.word(repo))), connect(server.word(repo)))
+    repo.release("new")
+    server.rule(r"/releases\?", times=None, keep=1)
+    with pytest.raises(BadGateway, match="left out"):
+        other.releases()
+
+
+@pytest.mark.parametrize("record", [None, {}, [], {"pages": [{}]}, {"pages": [], "first": "x"}])
+def test_a_damaged_record_is_refused(server: GitHubServer, repo: Repo, connect: Connect, record: Any):
+    client = connect(server.word(repo))
+    with pytest.raises(ValueError, match="damaged"):
+        client.listing.restore(record)
+    assert client.releases() == ()

@@ -43,6 +43,7 @@ _PLACES = {
     "test_windows.py": "wire",
     "cli/test_download.py": "clients",
     "cli/test_mirror.py": "wire",
+    "cli/test_export_source.py": "wire",
     "cli/test_prefetch.py": "clients",
     "cli/test_reactor.py": "wire",
     "config/test_reload.py": "wire",

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Settings
     from twisted_index.export.exporter import ExportResult
     from twisted_index.export.project_reader import PackageFolders, ProjectReader
+
+
+_REFUSED = "its release has other content under this name now. Give that a new version, or add --rebuilds."
 
 
 class ExportOptions(SubcommandOptions):
@@ -52,11 +56,13 @@ class ExportOptions(SubcommandOptions):
             None,
             "Link to files elsewhere: https://host/v{version}/{filename}.",
         ],
+        ["source", None, None, "Export the releases of a repository, github:OWNER/REPO, and no folders."],
         ["as", None, None, "Export what this user may read."],
     ]
     optFlags = [  # noqa: RUF012
         ["all-projects", None, "Export all projects, also those that not everyone may read."],
         ["json-only", None, "Write JSON pages only, at the URLs of the directories."],
+        ["rebuilds", None, "Accept other content at a release under the name of an exported file."],
         ["link", None, "Make symbolic links to the files instead of copies."],
         ["check", None, "Write nothing; exit with 1 if the export is not current."],
         ["json", None, "Print the result as JSON."],
@@ -66,10 +72,15 @@ class ExportOptions(SubcommandOptions):
     def __init__(self) -> None:
         SubcommandOptions.__init__(self)
         self["path"] = []
+        self["project"] = []
 
     def opt_path(self, folder: str) -> None:
         """Folder of packages; repeat it for more, in the server's order. [default: the current folder]"""
         self["path"].append(folder)
+
+    def opt_project(self, pattern: str) -> None:
+        """Name or pattern of projects; repeat it for more. [default: all]"""
+        self["project"].append(pattern)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -81,8 +92,12 @@ def run(arguments: Sequence[str]) -> int:
     given = {name: options[name] for name in ("path", "state", "config", "public-url")}
     settings = ConfigSources(given=given, environ=os.environ, folder=os.getcwd()).load()
     target = os.path.abspath(words[0])
-    _check_folders(settings, target)
-    result = _exporter(options, settings, target).run()
+    if options["source"] is None:
+        result = _exporter(options, settings, target).run()
+    elif (exported := _export_source(options, settings, target)) is None:
+        return 1
+    else:
+        result = exported
     _report(result, options)
     return 1 if result.failures or (options["check"] and result.is_changed) else 0
 
@@ -97,16 +112,53 @@ def _check_folders(settings: Settings, target: str) -> None:
 
 
 def _exporter(options: ExportOptions, settings: Settings, target: str) -> Exporter:
+    _check_folders(settings, target)
     layout = _layout(options, settings)
     rights = _rights(options, settings)
-    shape = repr((layout, settings.paths, settings.upstreams.routes, options["as"], rights))
+    shape = repr(
+        (layout, settings.paths, settings.upstreams.routes, options["as"], rights, options["project"])
+    )
     return Exporter(
         lambda: _open_folders(settings),
         layout,
         ExportTarget(target, dry=bool(options["check"])),
-        ExportMemory(_memory_path(settings, target), hashlib.sha256(shape.encode()).hexdigest().encode()),
-        _may_read(options["as"], rights, settings),
+        ExportMemory(
+            _memory_path(settings, "export", os.fsencode(os.path.realpath(target))),
+            hashlib.sha256(shape.encode()).hexdigest().encode(),
+        ),
+        _may_read(options, rights, settings),
     )
+
+
+def _export_source(options: ExportOptions, settings: Settings, target: str) -> ExportResult | None:
+    """Export the releases of a repository; None if that was interrupted."""
+    for name in ("path", "files-url", "link"):
+        if options[name]:
+            raise ConfigurationError(f"--source and --{name} contradict each other: give one of them.")
+    from twisted_index.cli._export_source import parse_source, read_source
+    from twisted_index.export.release_memory import ReleaseMemory
+
+    may_read = _may_read(options, _rights(options, settings), settings)
+    repository = parse_source(options["source"])
+    memory = ReleaseMemory(_memory_path(settings, "releases", os.fsencode(repository.word)), repository.word)
+    memory.load()
+    accepts_rebuilds = bool(options["rebuilds"])
+    reader = read_source(repository, settings, memory, may_read, accepts_rebuilds=accepts_rebuilds)
+    if reader is None:
+        return None
+    result = Exporter(
+        lambda: contextlib.nullcontext(reader),
+        replace(_layout(options, settings), files_url=reader.urls),
+        ExportTarget(target, dry=bool(options["check"])),
+        # Pages are compared with what is there, which takes less than to find out what has changed.
+        ExportMemory(None, b""),
+    ).run()
+    result.notes[:0] = reader.notes
+    result.failures |= dict.fromkeys(reader.refused, _REFUSED)
+    if not options["check"]:
+        memory.listed.update(reader.listed)
+        memory.save()
+    return result
 
 
 def _layout(options: ExportOptions, settings: Settings) -> ExportLayout:
@@ -139,7 +191,21 @@ def _rights(options: ExportOptions, settings: Settings) -> bytes | None:
         raise ConfigurationError(f"{path}: the rights cannot be read: {error.strerror}.") from error
 
 
-def _may_read(user: str | None, rights: bytes | None, settings: Settings) -> Callable[[str], bool]:
+def _may_read(options: ExportOptions, rights: bytes | None, settings: Settings) -> Callable[[str], bool]:
+    """Return what tells whether a project, by its normalized name, is exported."""
+    is_permitted = _permitted(options["as"], rights, settings)
+    if not options["project"]:
+        return is_permitted
+    from twisted_index.simple.name_patterns import name_matcher
+
+    try:
+        is_named = name_matcher(options["project"])
+    except ValueError as error:
+        raise ConfigurationError(f"--project: {error}.") from None
+    return lambda project: is_named(project) and is_permitted(project)
+
+
+def _permitted(user: str | None, rights: bytes | None, settings: Settings) -> Callable[[str], bool]:
     if rights is None:
         return lambda _project: True
     from twisted_index.access.rights_file import rights_from_bytes
@@ -186,11 +252,10 @@ def _encoded(paths: Iterable[str | None]) -> tuple[bytes, ...]:
     return tuple(os.path.abspath(os.fsencode(path)) for path in paths if path is not None)
 
 
-def _memory_path(settings: Settings, target: str) -> str | None:
+def _memory_path(settings: Settings, kind: str, name: bytes) -> str | None:
     if settings.state is None:
         return None
-    name = hashlib.sha256(os.fsencode(os.path.realpath(target))).hexdigest()[:16]
-    return os.path.join(settings.state, "cache", f"export-{name}")
+    return os.path.join(settings.state, "cache", f"{kind}-{hashlib.sha256(name).hexdigest()[:16]}")
 
 
 def _open_cache(state: str | None) -> InspectionCache:

@@ -18,7 +18,7 @@ _FIELDS = ("project", "version", "filename")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
 
-class IFilesURL(Protocol):
+class IFilesUrl(Protocol):
     """The URLs of files that are elsewhere."""
 
     def of(self, project: str, file: File) -> str:
@@ -65,7 +65,7 @@ class FilesUrl:
 
     def promised(self, file: File) -> File:
         """
-        Take core metadata (PEP 658) and signature (PEP 503) from a file; see `IFilesURL`.
+        Take core metadata (PEP 658) and signature (PEP 503) from a file; see `IFilesUrl`.
 
         The URL of a provenance is on the page (PEP 740).
         """

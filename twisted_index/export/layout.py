@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from twisted_index.export.files_url import IFilesURL
+    from twisted_index.export.files_url import IFilesUrl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class ExportLayout:
     """
 
     json_only: bool = False
-    files_url: IFilesURL | None = None
+    files_url: IFilesUrl | None = None
     public_url: str | None = None
     links: bool = False
 

@@ -6,6 +6,7 @@ What was listed and is not any more is gone only if the API says so for each: a 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import BadGateway
 from twisted_index.github.api import PAGE_SIZE
+from twisted_index.github.listing_record import read_page, read_releases, write_page, write_releases
 from twisted_index.github.model import parse_assets, parse_json, parse_releases
 from twisted_index.github.paging import (
     MAX_REQUESTS,
@@ -98,6 +100,50 @@ class ReleaseListing:
                 that they were read.
         """
         return self._flight.run(None, self._current)
+
+    @property
+    def releases(self) -> tuple[Release, ...] | None:
+        """What was read last; None before."""
+        return None if self._listed is None else self._listed.releases
+
+    def record(self) -> dict[str, Any] | None:
+        """Return what was read, as JSON with which another process may go on; None if nothing was."""
+        listed = self._listed
+        if listed is None:
+            return None
+        return {
+            "size": self._size,
+            "first": listed.first.url,
+            "pages": [write_page(page) for page in listed.pages.values()],
+            "releases": write_releases(listed.releases),
+            "is_first_only": listed.is_first_only,
+        }
+
+    def restore(self, record: Any) -> None:
+        """
+        Go on with what another process has read; all that may have changed is requested, conditionally.
+
+        Args:
+            record: From `record`.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        try:
+            pages = [read_page(page, self._api.repository) for page in record["pages"]]
+            by_url = {page.url: page for page in pages}
+            listed = _Listed(
+                first=by_url[record["first"]],
+                pages=by_url,
+                releases=read_releases(record["releases"], self._api.repository),
+                is_first_only=bool(record["is_first_only"]),
+                read_at=-math.inf,
+                checked_at=-math.inf,
+            )
+            size = int(record["size"])
+        except (LookupError, TypeError, ValueError, AttributeError, BadGateway):
+            raise ValueError("a damaged record") from None
+        self._listed, self._size = listed, size
 
     async def _current(self) -> tuple[Release, ...]:
         listed = self._listed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from twisted_index.backends.upstream.wheel_name import name_inside
+from twisted_index.simple.core_metadata import parse_headers
 
 
 def metadata(name: str = "demo", version: str = "1.0+cu118") -> bytes:
@@ -24,7 +25,7 @@ def metadata(name: str = "demo", version: str = "1.0+cu118") -> bytes:
     ],
 )
 def test_the_version_inside_replaces_the_one_that_is_shown(shown, version, name):
-    assert name_inside(shown, metadata(version=version)) == name
+    assert name_inside(shown, parse_headers(metadata(version=version))) == name
 
 
 @pytest.mark.parametrize(
@@ -39,4 +40,4 @@ def test_the_version_inside_replaces_the_one_that_is_shown(shown, version, name)
     ],
 )
 def test_a_wheel_that_was_named_otherwise_has_no_name(shown, document):
-    assert name_inside(shown, document) is None
+    assert name_inside(shown, parse_headers(document)) is None

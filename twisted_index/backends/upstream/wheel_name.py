@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.upstream.lazy_wheel import RangeFetch
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.github.model import Asset
+    from twisted_index.simple.core_metadata import CoreMetadata
 
 #: As many wheels are remembered; a release has at most 1,000 files.
 _MAX_NAMES = 10_000
@@ -72,7 +73,7 @@ class WheelNames:
 
     async def learn(self, asset: Asset, metadata: bytes) -> str:
         """Derive the name of a wheel from its METADATA, and remember it."""
-        name = await self._worker.run(name_inside, asset.name, metadata) or ""
+        name = name_inside(asset.name, await self._worker.run(parse_headers, metadata)) or ""
         self._names.put(_key(asset), name)
         return name
 
@@ -88,18 +89,18 @@ def project_of(asset: Asset) -> str | None:
     return normalize(stem) if is_wheel else None
 
 
-def name_inside(shown: str, metadata: bytes) -> str | None:
+def name_inside(shown: str, headers: CoreMetadata) -> str | None:
     """
     Return the name of a wheel whose name was changed at upload.
 
     Args:
         shown: The name of the asset.
-        metadata: The METADATA in the wheel, unchecked.
+        headers: Those of the METADATA in the wheel, unchecked.
 
     Returns:
-        The name that `shown` was made of; None if METADATA gives none.
+        The name that `shown` was made of; None if they give none.
     """
-    headers, (project, *rest) = parse_headers(metadata), shown.split("-")
+    project, *rest = shown.split("-")
     if len(rest) < 4 or headers.version is None or not _is_same(headers.name or "", project):
         return None
     for version in (headers.version, normal_form(headers.version)):
