@@ -329,6 +329,18 @@ def test_a_draft_whose_creation_was_reported_as_failed_is_found(release, server,
     assert [made.is_draft for made in repo.releases] == [False]
 
 
+def test_a_release_that_only_a_late_list_calls_a_draft_is_not_changed(release, server, repo):
+    published = repo.release("v1.0", {WHEEL.filename: b"other"})
+    late = {"edit": lambda body: body.replace(b'"draft": false', b'"draft": true')}
+    server.rule(r"GET [^ ]*/releases\?", times=None, **late)
+
+    code, _out, err = release(WHEEL.filename)
+
+    assert code == 1
+    assert "The release v1.0 is published" in err
+    assert contents(published) == {WHEEL.filename: b"other"}
+
+
 def test_a_failed_run_leaves_a_draft_and_says_how_to_go_on(release, server, repo):
     server.rule("POST .*/assets", status=403, times=None)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.kit.github_server import GitHubServer
 from twisted_index.concurrency.thread_pool import ThreadPool
-from twisted_index.errors import SimpleIndexError
+from twisted_index.errors import Conflict, SimpleIndexError
 from twisted_index.github import publisher, upload
 from twisted_index.github.api import GitHubAPI
 from twisted_index.github.comparison import Comparison
@@ -141,6 +142,23 @@ def test_a_release_is_never_published_incomplete_and_the_next_run_completes_it(
             break
     assert not ended
     assert number > 7
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ([replace(FILES[0], size=(2 << 30) + 1)], "no file of more than 2 GiB: demo-1.0.tar.gz"),
+        ([replace(FILES[0], name=f"demo-{n}.tar.gz") for n in range(1001)], "at most 1000 files"),
+    ],
+)
+def test_nothing_is_sent_of_what_github_does_not_take(publish, files, sentence: str):
+    with GitHubServer() as server:
+        word = server.word(server.repository("octo/wheels"))
+
+        with pytest.raises(Conflict, match=sentence):
+            publish(word, files)
+
+        assert server.asked(None) == []
 
 
 def test_the_files_are_sent_in_pieces(publish):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted_index.errors import Conflict
 from twisted_index.github.attached import digest_of, read_attached
-from twisted_index.github.model import read_release
+from twisted_index.github.model import parse_json, read_release
 from twisted_index.github.release_files import mangled
 from twisted_index.github.release_plan import FilePlan, ReleasePlan
 from twisted_index.github.repository import Forge
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from twisted_index.github.attached import AttachedFile
     from twisted_index.github.model import Release
     from twisted_index.github.release_plan import OutgoingFile
+
+
+#: Limits of GitHub (https://docs.github.com/repositories/releasing-projects-on-github/about-releases).
+_MAX_SIZE, _MAX_FILES = 2 << 30, 1000
 
 
 class Comparison:
@@ -46,11 +50,12 @@ class Comparison:
 
         Raises:
             Conflict: It is published, and lacks a file or has other content; or it has several drafts; or two
-                of the files would get the same name.
+                of the files would get the same name, or GitHub does not take files so large, or so many.
             SimpleIndexError: The API cannot be asked.
         """
         if self._api.repository.forge is Forge.GITHUB:
             _require_distinct(self._files)
+            _require_limits(self._files)
         release = await self.find()
         if release is None:
             new = (FilePlan(file=file, same=None, others=()) for file in self._files)
@@ -77,7 +82,13 @@ class Comparison:
         if len(found) > 1 and not published:
             pages = " ".join(release.html_url for release in found)
             raise Conflict(f"There are {len(found)} drafts of {self._tag}; delete all but one: {pages}")
-        return next(iter(published or found), None)
+        release = next(iter(published or found), None)
+        return await self._current(release) if release is not None and release.is_draft else release
+
+    async def _current(self, draft: Release) -> Release | None:
+        """Read a draft itself: lists are late, and a release that is published by now must not be changed."""
+        document = await self._api.get(draft.url, parse_json)
+        return None if document is None else read_release(document, self._api.repository)
 
     async def of_release(self, release: Release) -> ReleasePlan:
         """Compare a release with all files."""
@@ -114,6 +125,16 @@ class Comparison:
         if asset.url not in self._digests:
             self._digests[asset.url] = await digest_of(self._api, asset, self._reactor)
         return self._digests[asset.url] == file.sha256
+
+
+def _require_limits(files: Sequence[OutgoingFile]) -> None:
+    if large := [file.name for file in files if file.size > _MAX_SIZE]:
+        raise Conflict(f"GitHub takes no file of more than 2 GiB: {', '.join(large)}.")
+    if len(files) > _MAX_FILES:
+        raise Conflict(
+            f"A release at GitHub has at most {_MAX_FILES} files, and these are {len(files)}, with the"
+            " metadata of wheels, which --no-metadata leaves out: make several releases."
+        )
 
 
 def _require_distinct(files: Sequence[OutgoingFile]) -> None:
