@@ -41,6 +41,7 @@ def count(client: ReleasesClient) -> int:
         (1, 1000, 30, 12),
         (1, 1000, 100, 12),
         (10, 100, None, 12),
+        (10, 100, 30, 12),
         (100, 10, None, 3),
         (500, 2, None, 10),
         (1000, 1, None, 12),
@@ -196,6 +197,27 @@ def test_an_error_in_the_middle_is_no_shorter_list(
     with pytest.raises(Unavailable) as error:
         connect(server.word(repo)).releases()
     assert error.value.status in (502, 503)
+
+
+@pytest.mark.parametrize("has_last", [True, False])
+def test_an_empty_page_to_which_another_one_links_is_no_end(
+    server: GitHubServer, repo: Repo, connect: Connect, has_last: bool
+):
+    fill(repo, 250, 1)
+    server.api.paging.has_last = has_last
+    server.rule(r"/releases\?.*page=2", times=None, body=b"[]")
+    with pytest.raises(Unavailable, match="missing"):
+        connect(server.word(repo)).releases()
+
+
+def test_a_thousand_assets_take_at_most_twelve_requests_without_a_link_to_the_last_page(
+    server: GitHubServer, repo: Repo, connect: Connect
+):
+    fill(repo, 1, 1000)
+    server.api.paging.has_last, server.views.inline_limit = False, 30
+
+    assert count(connect(server.word(repo))) == 1000
+    assert len(server.asked()) <= 12
 
 
 def test_an_asset_that_is_deleted_in_the_middle_hides_no_other(

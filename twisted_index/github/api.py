@@ -87,6 +87,7 @@ class GitHubAPI:
     Attributes:
         repository: The repository.
         outcomes: What became of its requests.
+        sends_links: Whether a response had a Link field, so that a page without one is the last.
 
     Raises:
         ConfigurationError: An address or the environment cannot be used.
@@ -129,6 +130,7 @@ class GitHubAPI:
             refusal=self._refusal,
         )
         self._rest: _Rest | None = None
+        self.sends_links = False
 
     @property
     def outcomes(self) -> Outcomes:
@@ -323,6 +325,7 @@ class GitHubAPI:
         values = [value.decode("latin-1") for value in response.headers.getRawHeaders(b"Link", [])]
         if not values:
             return page
+        self.sends_links = True
         links = parse_links(values, response.url, self.repository.origins)
         return replace(page, links=links, is_linked=True)
 

@@ -273,7 +273,7 @@ class _Reading:
             raise ListChanged
         if number > 1 and not first.items:
             return None
-        listed = PagedList(read, first, _key, number)
+        listed = PagedList(read, first, _key, number, self._api.sends_links)
         await listed.read()
         if not listed.is_certain:
             await listed.verify(MAX_REQUESTS - 1 - len(listed.pages))

@@ -67,6 +67,7 @@ class PagedList(Generic[T]):
         first: The page that has been read.
         key: Returns the identity of an item; None for one that has none.
         number: The number of that page.
+        sends_links: Whether the server is known to link pages, so that one without a Link field is the last.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class PagedList(Generic[T]):
         first: Page[T],
         key: Callable[[T], Hashable],
         number: int = 1,
+        sends_links: bool = False,
     ) -> None:
         self._read_page = read
         self._first = first
@@ -84,6 +86,7 @@ class PagedList(Generic[T]):
         self._keys: set[Hashable] = set()
         self._is_backward = False
         self._is_guessed = False
+        self._sends_links = sends_links
 
     @property
     def pages(self) -> list[Page[T]]:
@@ -118,10 +121,12 @@ class PagedList(Generic[T]):
             raise _too_many_pages()
         self._is_backward = True
         self._add(self._number, self._first)
-        await self._read_number(last, number)
-        await self._follow(self._pages[number], number)  # it may have grown
+        end = _with_items(await self._read_number(last, number))
+        await self._follow(end, number)  # it may have grown
         for earlier in range(number - 1, 0, -1):
-            await self._read_number(last, earlier)
+            page = _with_items(await self._read_number(last, earlier))
+            if "next" in self._first.links and "next" not in page.links:
+                raise ListChanged
 
     async def verify(self, requests: int) -> None:
         """
@@ -133,18 +138,17 @@ class PagedList(Generic[T]):
         of them would have come twice.
 
         Args:
-            requests: The most that it may take; one is always made. Not kept if the server does not name the
-                last page, as the list was then read in the order in which items are missed.
+            requests: The most that it may take; one is always made. If it is less than there are pages and
+                the server does not name the last one, an item may be missed: one behind another that was
+                deleted from neither of those pages, meanwhile.
 
         Raises:
             ListChanged: It did.
             SimpleIndexError: A page cannot be read.
         """
-        numbers = sorted(self._pages, reverse=True)
-        if self._is_backward:
-            others = [number for number in numbers if number != self._number]
-            numbers = sorted([self._number, *others][: max(1, requests)], reverse=True)
-        for number in numbers:
+        first = self._number if self._is_backward else 1
+        others = sorted(self._pages.keys() - {first}, reverse=True)
+        for number in sorted([first, *others][: max(1, requests)], reverse=True):
             page = self._pages[number]
             if (await self._read_again(page.url)).items != page.items:
                 raise ListChanged
@@ -168,6 +172,10 @@ class PagedList(Generic[T]):
             urls.add(url)
             is_guess = "next" not in page.links
             page, number = await self._read_again(url), number + 1
+            if not is_guess:
+                page = _with_items(page)
+            elif page.is_linked and not page.items:
+                return  # the server links pages, so the one before was the last
             self._is_guessed |= is_guess
             # Some servers give the whole list, whichever page is requested.
             if is_guess and all(self._key(item) in self._keys for item in page.items):
@@ -179,11 +187,13 @@ class PagedList(Generic[T]):
         if page.is_linked:
             return page.links.get("next")
         is_cut = page.total is not None and len(self.items) < page.total
-        return numbered(page.url, number + 1) if is_cut or may_be_cut(len(page.items)) else None
+        may_go_on = not self._sends_links and may_be_cut(len(page.items))
+        return numbered(page.url, number + 1) if is_cut or may_go_on else None
 
-    async def _read_number(self, template: str, number: int) -> None:
+    async def _read_number(self, template: str, number: int) -> Page[T]:
         if number not in self._pages:
             self._add(number, await self._read_again(numbered(template, number)))
+        return self._pages[number]
 
     async def _read_again(self, url: str) -> Page[T]:
         page = await self._read_page(url)
@@ -199,6 +209,13 @@ class PagedList(Generic[T]):
         if len(self._keys.union(keys)) != len(self._keys) + len(keys):
             raise ListChanged
         self._keys.update(keys)
+
+
+def _with_items(page: Page[T]) -> Page[T]:
+    """Return a page to which the server has linked; an empty one was cut, or its items are gone."""
+    if not page.items:
+        raise ListChanged
+    return page
 
 
 def may_be_cut(number: int) -> bool:
@@ -219,7 +236,7 @@ async def until_steady(read: Callable[[], Awaitable[R]]) -> R:
             return await read()
         except ListChanged:
             continue
-    raise Unavailable("The releases change while they are read.")
+    raise Unavailable("The releases change while they are read, or pages of them are missing.")
 
 
 def _too_many_pages() -> BadGateway:
