@@ -169,6 +169,47 @@ def test_a_file_is_given_once(release, server):
     assert server.requests == []
 
 
+def test_a_signature_and_a_provenance_go_with_their_file(release, repo):
+    for suffix in (".asc", ".provenance"):
+        Path(f"{SDIST.filename}{suffix}").write_bytes(suffix.encode())
+
+    assert release(SDIST.filename, f"{SDIST.filename}.asc", f"{SDIST.filename}.provenance")[0] == 0
+
+    assert contents(repo.find("v1.0")) == {
+        SDIST.filename: SDIST.content,
+        f"{SDIST.filename}.asc": b".asc",
+        f"{SDIST.filename}.provenance": b".provenance",
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ([f"{SDIST.filename}.asc"], f"belongs to {SDIST.filename}; give that file, too."),
+        ([SDIST.filename, f"{SDIST.filename}.asc", f"more/{SDIST.filename}.asc"], "are given for one file"),
+    ],
+)
+def test_a_signature_has_one_file_and_a_file_one_signature(release, server, names, sentence):
+    Path("more").mkdir()
+    for name in names:
+        if name.endswith(".asc"):
+            Path(name).write_bytes(b"signature")
+
+    code, _out, err = release(*names)
+
+    assert (code, sentence in err) == (64, True)
+    assert server.requests == []
+
+
+def test_an_empty_signature_is_refused(release, server):
+    Path(f"{SDIST.filename}.asc").touch()
+
+    code, _out, err = release(SDIST.filename, f"{SDIST.filename}.asc")
+
+    assert (code, ".asc is empty, or has more than 1,048,576 bytes." in err) == (1, True)
+    assert server.requests == []
+
+
 def test_a_file_that_is_not_there_is_named(release):
     code, _out, err = release("absent-1.0.tar.gz")
     assert code == 1

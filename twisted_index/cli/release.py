@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted_index.cli._options import CommandParser
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
-from twisted_index.cli._release_files import distributions, read_files
+from twisted_index.cli._release_files import given_files, read_files
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import ConfigurationError, SimpleIndexError
 from twisted_index.files.os_errors import error_text
@@ -48,9 +48,9 @@ def run(arguments: Sequence[str]) -> int:
             " (or GH_TOKEN), or give --token-file."
         )
     terms = _terms(options)
-    parsed = distributions(options.files)
+    given = given_files(options.files)
     with Progress(quiet=options.quiet) as progress:
-        files = read_files(parsed, with_metadata=not options.no_metadata, failed=progress.failed)
+        files = read_files(given, with_metadata=not options.no_metadata, failed=progress.failed)
         return run_in_reactor(
             lambda reactor: _release(reactor, repository, token, terms, files, options, progress)
         )
@@ -63,7 +63,9 @@ def _parser() -> CommandParser:
         " them, and is published last. The same command continues an interrupted run.",
         allow_abbrev=False,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="wheels and sdists")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="wheels and sdists, with their .asc and .provenance"
+    )
     parser.add_argument(
         "--to",
         required=True,
