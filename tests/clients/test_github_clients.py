@@ -76,11 +76,14 @@ def test_install_goes_on_when_the_releases_cannot_be_asked(forge, start, install
     assert installer.install("--no-cache-dir", "--index-url", server.simple, "demo") == wanted
 
 
-def test_poetry_locks_and_installs(forge, start, shell, find_program, read_installed):
-    poetry, server = find_program("poetry"), start()
-    home = shell.home / "project"
-    home.mkdir()
-    (home / "pyproject.toml").write_text(f"""
+def test_poetry_locks_and_installs_cold_warm_and_offline(forge, start, shell, find_program, read_installed):
+    poetry = find_program("poetry")
+
+    def lock_and_install(server, name):
+        """With a project, a cache and an environment of its own."""
+        home = shell.home / name
+        home.mkdir()
+        (home / "pyproject.toml").write_text(f"""
 [project]
 name = "project"
 version = "1"
@@ -95,12 +98,21 @@ name = "ours"
 url = "{server.simple}"
 priority = "primary"
 """)
-    shell.must(poetry, "lock", cwd=home)
-    lock = (home / "poetry.lock").read_text()
-    shell.must(poetry, "sync", "--no-root", cwd=home)
-    assert read_installed(home / ".venv") >= {"demo-1.0", "demo_base-2.0", "demo_local-1.0+cu121"}
-    for file in (FILES[0], FILES[3], FILES[4]):
-        assert f"sha256:{file.sha256}" in lock
+        env = {"POETRY_CACHE_DIR": str(home / "cache")}
+        shell.must(poetry, "lock", cwd=home, env=env)
+        shell.must(poetry, "sync", "--no-root", cwd=home, env=env)
+        assert read_installed(home / ".venv") >= {"demo-1.0", "demo_base-2.0", "demo_local-1.0+cu121"}
+        lock = (home / "poetry.lock").read_text()
+        assert all(f"sha256:{file.sha256}" in lock for file in (FILES[0], FILES[3], FILES[4]))
+
+    server = start()
+    lock_and_install(server, "cold")
+    forge.forget()
+    lock_and_install(server, "warm")
+    assert forge.asked("storage") == []
+    server.stop()
+    forge.close()
+    lock_and_install(start("--offline"), "offline")
 
 
 def test_uv_installs_from_its_lock_file(forge, start, shell, find_program, read_installed):
