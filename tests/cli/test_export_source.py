@@ -204,7 +204,7 @@ def test_a_check_says_whether_the_export_is_current(export: Export, repo: Repo):
         ("GET .*/releases\\?", {"keep_assets": 1}),
         ("GET .*/releases", {"send": 100}),
         ("GET .*/releases", {"body": b"<html>"}),
-        ("GET .*/download/", {"status": 503}),
+        ("GET .*/(download|assets)/", {"status": 503}),
     ],
 )
 def test_an_error_leaves_the_export_as_it_was(
@@ -348,11 +348,16 @@ def test_what_was_read_before_an_error_is_not_read_again(export: Export, repo: R
         made = make_wheel("demo", f"{number}.0")
         repo.release(f"v{number}.0").add(made.filename, made.content, digest=False)
     last = "demo-5.0-py3-none-any.whl"
-    rule = export.forge.rule(f"GET .*/{last}", times=None, status=503)
+    rule = export.forge.rule(f"GET .*/({last}|assets/[0-9]+)", times=None, status=503)
     assert export.run(repo)[0] == 1
     export.forge.rules.remove(rule)
     export.must(repo)
     assert len([line for line in export.forge.asked("web") if last not in line]) == 0
+
+
+def test_a_file_that_cannot_be_downloaded_is_read_through_the_api(export: Export, repo: Repo):
+    export.forge.rule("GET .*/download/", times=None, status=503)
+    assert export.must(repo) == "1 written, 0 removed, 0 unchanged\n"
 
 
 def test_pages_of_forgejo_have_the_digests_of_files_that_were_fetched(command, tmp_path, export: Export):

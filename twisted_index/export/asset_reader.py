@@ -20,6 +20,7 @@ from twisted_index.backends.upstream.remote import RemoteFile
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.export.release_pages import ReadAsset, named_file
+from twisted_index.github.asset_bytes import request_asset
 from twisted_index.simple.archives.limits import MAX_METADATA
 from twisted_index.simple.core_metadata import CoreMetadata, parse_headers
 from twisted_index.simple.model import File
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 _FILES = 8
 #: What a file has that is no wheel.
 _NO_HEADERS = CoreMetadata(name=None, version=None, requires_python=None)
-#: Without it, GitHub's API describes an asset instead of sending it.
-_BYTES = b"application/octet-stream"
 
 
 class AssetReader:
@@ -166,25 +165,6 @@ class AssetReader:
     async def _open(
         self, asset: Asset, first: int | None = None, last: int | None = None
     ) -> ResponseStream | None:
-        """
-        Request an asset where installers do, which counts for no rate limit, else of the API.
-
-        The first URL has nothing for clients without a cookie if the repository is private.
-        """
-        failure: BadGateway | None = None
-        for url in (asset.download_url, asset.url):
-            try:
-                response = await self._api.stream(url, file_headers(first, last, _BYTES))
-                stream = None if response is None else file_body(response, first, last)
-            except BadGateway as error:
-                failure = failure or error
-                continue
-            if stream is None:
-                continue
-            if (stream.length if stream.status == 200 else stream.total) in (None, asset.size):
-                return stream
-            # A page on which one may log in, or what the API says of the asset.
-            stream.abort()
-        if failure is not None:
-            raise failure
-        return None
+        """Request an asset, first where installers do."""
+        response = await request_asset(self._api, asset, file_headers(first, last), spares_limit=True)
+        return None if response is None else file_body(response, first, last)

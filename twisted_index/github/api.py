@@ -137,6 +137,11 @@ class GitHubAPI:
         """What became of its requests."""
         return self._client.outcomes
 
+    @property
+    def has_token(self) -> bool:
+        """Whether requests have a token now."""
+        return self._token.current() is not None
+
     def seconds(self) -> float:
         """Return monotonic seconds."""
         return float(self._reactor.seconds())
@@ -223,12 +228,11 @@ class GitHubAPI:
 
     async def stream(self, url: str, headers: Headers) -> HTTPResponse | None:
         """
-        Request the bytes of an asset, and follow redirects; see `HTTPClient.stream`.
+        Request the bytes of a file, and follow redirects; see `HTTPClient.stream`, and `asset_bytes`.
 
         Args:
             url: Any URL; the token is sent to the API's own origins only.
-            headers: As for `HTTPClient.stream`; `Accept: application/octet-stream` makes GitHub's API send
-                bytes in place of a description.
+            headers: As for `HTTPClient.stream`.
         """
         try:
             return await self._client.retrying(lambda: self._stream(url, headers))
@@ -238,9 +242,7 @@ class GitHubAPI:
     def absent(self) -> BadGateway:
         """Return the error for a repository that the API does not have, or not for us."""
         api, forge = self.repository.api, self.repository.forge
-        reason = (
-            "the token may not read it" if self._has_token else "it is private and no token is configured"
-        )
+        reason = "the token may not read it" if self.has_token else "it is private and no token is configured"
         usual = "/api/v1" if forge is Forge.FORGEJO else "/api/v3"
         is_unusual = len(self.repository.origins) == 1 and not api.endswith(usual)
         advice = f" The API's path is usually {usual}." if is_unusual else ""
@@ -354,10 +356,6 @@ class GitHubAPI:
             return False
 
     # -- Refusals
-
-    @property
-    def _has_token(self) -> bool:
-        return self._token.current() is not None
 
     async def _refusal(self, response: HTTPResponse) -> Exception:
         """Return the error for an error status; the API's own says more than that of a storage."""

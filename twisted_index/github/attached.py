@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.web.http_headers import Headers
 
 from twisted_index.errors import BadGateway
+from twisted_index.github.asset_bytes import request_asset
 from twisted_index.github.model import read_asset
 from twisted_index.github.release_files import mangled
-from twisted_index.github.repository import Forge
 from twisted_index.http_client.retry import retrying
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ async def digest_of(api: GitHubAPI, asset: Asset, reactor: Any) -> str:
 
 
 async def _hash(api: GitHubAPI, asset: Asset) -> str:
-    is_forgejo = api.repository.forge is Forge.FORGEJO
-    response = await api.stream(
-        asset.download_url if is_forgejo else asset.url, Headers({b"Accept": [b"application/octet-stream"]})
-    )
+    response = await request_asset(api, asset, Headers())
     if response is None:
         raise BadGateway(f"The releases API lists {asset.name}, which cannot be fetched.")
     digest = hashlib.sha256()

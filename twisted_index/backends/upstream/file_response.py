@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from twisted_index.http_client.outcomes import Outcomes
 
 
-def file_headers(first: int | None = None, last: int | None = None, accept: bytes = b"*/*") -> Headers:
+def file_headers(first: int | None = None, last: int | None = None) -> Headers:
     """Return the header fields of a request for a file or a range of it, without a content coding."""
-    headers = Headers({b"Accept": [accept], b"Accept-Encoding": [b"identity"]})
+    headers = Headers({b"Accept": [b"*/*"], b"Accept-Encoding": [b"identity"]})
     byte_range = format_range(first, last)
     if byte_range is not None:
         headers.setRawHeaders(b"Range", [byte_range])

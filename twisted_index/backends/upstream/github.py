@@ -2,14 +2,14 @@
 The releases of a repository as an upstream: its projects are those that its files are named for.
 
 Out of scope: requests and their errors (see `github.api`), which releases there are (see `listing`), which
-asset is which file (see `release_files`), digests of files for which the API has none (see `page_cache`).
+asset is which file (see `release_files`), where its bytes are (see `asset_bytes`), digests of files for which
+the API has none (see `page_cache`).
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -26,18 +26,17 @@ from twisted_index.backends.upstream.release_page import release_page, sidecar_o
 from twisted_index.backends.upstream.remote import NOT_MODIFIED
 from twisted_index.backends.upstream.wheel_name import WheelNames, project_of
 from twisted_index.concurrency.parallel import at_once
-from twisted_index.errors import BadGateway, ContradictingMetadata, Unavailable
-from twisted_index.github.api import GitHubAPI
+from twisted_index.errors import ContradictingMetadata
+from twisted_index.github.asset_bytes import request_asset
 from twisted_index.github.listing import ReleaseListing
+from twisted_index.github.model import Asset
 from twisted_index.github.release_files import ReleaseFile, release_files
 from twisted_index.github.repository import Forge
-from twisted_index.http_client.tls import CHECKED, TLSOptions
-from twisted_index.http_client.urls import is_downgrade, origin_of
 from twisted_index.interfaces import ILifecycle
 from twisted_index.simple.names import parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from prometheus_client import Metric
     from twisted.web.http_headers import Headers
@@ -49,16 +48,12 @@ if TYPE_CHECKING:
         ResponseStream,
     )
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.github.model import Asset, Release
+    from twisted_index.github.api import GitHubAPI
+    from twisted_index.github.model import Release
     from twisted_index.github.release_files import ReleaseFiles
-    from twisted_index.github.repository import Repository
-    from twisted_index.github.token import TokenSource
     from twisted_index.http_client.body import BoundedBody
     from twisted_index.http_client.client import HTTPResponse
-    from twisted_index.http_client.limits import ClientLimits
 
-#: Without it, GitHub's API describes an asset instead of sending it.
-_BYTES = b"application/octet-stream"
 #: Wheels of one project that are read at once for their names.
 _WHEELS = 8
 _NO_NAME = "their names are not those of the wheels in them, and no label tells the right ones"
@@ -79,61 +74,23 @@ class GitHubUpstream:
     The releases of a repository at GitHub, or at a Forgejo; provides `IListingClient`.
 
     Args:
-        repository: Where they are.
-        reactor: Twisted's reactor.
-        token: The token; None without one.
+        api: The API of the repository; is closed at the stop.
         reuse: Seconds for which the releases that were read for one project serve others.
         worker: Threads.
-        environ: Environment variables that name tokens, proxies, certificates and the netrc file.
-        instance: This server's pseudonym in Via.
-        allow_addresses: As for `HTTPUpstream`.
-        limits: See `ClientLimits`.
-        jitter: Returns a number from 0 to 1 to vary a delay.
-        tls: See `TLSOptions`.
 
     Attributes:
         url: The word of the repository and a slash; the key in caches.
         is_immutable: True: a file of a release means the same bytes for ever.
         lists_digests: True: no file is listed without one.
-
-    Raises:
-        ConfigurationError: An address or the environment cannot be used.
     """
 
     is_immutable = True
     lists_digests = True
 
-    def __init__(
-        self,
-        repository: Repository,
-        reactor: Any,
-        *,
-        token: TokenSource,
-        reuse: float,
-        worker: IThreadRunner,
-        environ: Mapping[str, str],
-        instance: str,
-        allow_addresses: Sequence[str] = (),
-        limits: ClientLimits | None = None,
-        jitter: Callable[[], float] = random.random,
-        tls: TLSOptions = CHECKED,
-    ) -> None:
-        self.url = f"{repository.word}/"
-        self._repository = repository
-        self._token = token
-        self._api = GitHubAPI(
-            repository,
-            reactor,
-            environ=environ,
-            token=token,
-            worker=worker,
-            instance=instance,
-            allow_addresses=allow_addresses,
-            limits=limits,
-            jitter=jitter,
-            tls=tls,
-        )
-        self._listing = ReleaseListing(self._api, reuse=reuse)
+    def __init__(self, api: GitHubAPI, *, reuse: float, worker: IThreadRunner) -> None:
+        self.url = f"{api.repository.word}/"
+        self._api = api
+        self._listing = ReleaseListing(api, reuse=reuse)
         self._worker = worker
         self._released: _Released | None = None
         self._names = WheelNames(self.fetch, worker)
@@ -179,7 +136,7 @@ class GitHubUpstream:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, see `prometheus_client.registry.Collector`."""
-        return request_metrics(self._repository.word, self._api.outcomes)
+        return request_metrics(self._api.repository.word, self._api.outcomes)
 
     # -- ILifecycle
 
@@ -238,68 +195,26 @@ class GitHubUpstream:
         asset = None if file is None else sidecar_of(file, dot + suffix)
         if asset is None:
             return None
-        response = await self._first_of(asset.url, file_headers(accept=_BYTES))
+        response = await self._request(asset, file_headers())
         return None if response is None else await whole_document(response, limit)
 
     # -- Files
 
     async def _fetch(self, url: str, first: int | None, last: int | None) -> BoundedBody | None:
-        response = await self._first_of(url, file_headers(first, last, _BYTES))
+        response = await self._request(await self._asset(url), file_headers(first, last))
         return None if response is None else file_body(response, first, last)
 
-    async def _first_of(self, url: str, headers: Headers) -> HTTPResponse | None:
-        """Request an asset where it can be had; only if all fail, raise the first error."""
-        failure: Unavailable | None = None
-        places = await self._places(url)
-        for place in places:
-            try:
-                response = await self._request(place, url, headers)
-            except Unavailable as error:
-                failure = failure or error
-            else:
-                if response is not None:
-                    return response
-        if failure := failure or self._without_token(places):
-            raise failure
-        return None
+    async def _request(self, asset: Asset, headers: Headers) -> HTTPResponse | None:
+        # Without a token, the limit is low; and what is read without one is public.
+        return await request_asset(self._api, asset, headers, spares_limit=not self._api.has_token)
 
-    async def _request(self, place: str, url: str, headers: Headers) -> HTTPResponse | None:
-        response = await self._api.stream(place, headers)
-        if response is None or (place == url and _is_description(response, url)):
-            return None
-        asset = None if self._released is None else self._released.assets.get(url)
-        if asset is not None and _is_page(response, asset):
-            response.body.abort()
-            raise BadGateway("The releases API sent a page in place of this file; it may require a sign-in.")
-        return response
-
-    def _without_token(self, places: Sequence[str]) -> BadGateway | None:
-        """Return why a file cannot be had if it is at another server than Forgejo's API."""
-        own, *_ = self._repository.origins
-        other = [origin_of(place) for place in places if origin_of(place) != own]
-        if self._repository.forge is not Forge.FORGEJO or not other or self._token.current() is None:
-            return None
-        return BadGateway(
-            f"The releases API names {other[0]} for this file, which is not {own}: the token is not sent"
-            " there."
-        )
-
-    async def _places(self, url: str) -> list[str]:
-        """
-        Return the URLs of an asset's bytes, the best one first.
-
-        The API's URL serves private repositories too, but costs a request of the rate limit, which is low
-        without a token. Forgejo's API describes assets, and has no bytes of them.
-        """
-        is_forgejo = self._repository.forge is Forge.FORGEJO
-        asset = None if self._released is None else self._released.assets.get(url)
-        if asset is None and is_forgejo:
-            asset = (await self._current()).assets.get(url)
-        download = "" if asset is None else asset.download_url
-        if is_downgrade(url, download):
-            download = ""
-        places = [url, download] if self._token.current() is not None else [download, url]
-        return [place for place in places if place and (place != url or not is_forgejo)]
+    async def _asset(self, url: str) -> Asset:
+        """Return the asset with a URL; of one that is not among the releases, the URL is all that counts."""
+        released = self._released
+        if self._api.repository.forge is Forge.FORGEJO and (released is None or url not in released.assets):
+            released = await self._current()
+        asset = None if released is None else released.assets.get(url)
+        return asset or Asset(id=0, name="", url=url)
 
     async def _metadata(self, file: RemoteFile, limit: int) -> bytes | None:
         document = await read_remote_metadata(self.fetch, file, limit, self._worker)
@@ -329,19 +244,3 @@ def _named(asset: Asset, filename: str) -> ReleaseFile:
         version=distribution.version,
         asset=asset,
     )
-
-
-def _is_page(response: HTTPResponse, asset: Asset) -> bool:
-    """Tell a page, such as that of a sign-in, from an asset, which some servers call HTML too."""
-    is_html = response.header(b"Content-Type").lower().startswith("text/html")
-    length = response.body.length if response.status == 200 else None
-    return is_html and None not in (length, asset.size) and length != asset.size
-
-
-def _is_description(response: HTTPResponse, url: str) -> bool:
-    """Tell what an API says of an asset, as if no bytes were requested, from its bytes; drop the former."""
-    media_type = response.header(b"Content-Type").partition(";")[0].strip().lower()
-    is_description = response.url == url and media_type == "application/json"
-    if is_description:
-        response.body.abort()
-    return is_description

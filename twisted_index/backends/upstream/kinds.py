@@ -61,13 +61,15 @@ def make_client(
         return HTTPUpstream(word, reactor, absent_on_403=absent_on_403, **common)
     # A server without such an upstream is to start without this.
     from twisted_index.backends.upstream.github import GitHubUpstream
+    from twisted_index.github.api import GitHubAPI
 
     try:
         repository = parse_repository(word)
     except ValueError as error:
         raise ConfigurationError(f"An upstream cannot be used: {error}.") from None
     token = repository_token(repository, common["environ"], options)
-    return GitHubUpstream(repository, reactor, token=token, reuse=options.reuse, **common)
+    api = GitHubAPI(repository, reactor, token=token, **common)
+    return GitHubUpstream(api, reuse=options.reuse, worker=common["worker"])
 
 
 def repository_token(
