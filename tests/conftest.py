@@ -31,6 +31,9 @@ settings.register_profile(
 )
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+# In a workflow it says that GITHUB_TOKEN is for GitHub, and the tokens of tests are for local servers.
+os.environ.pop("GITHUB_API_URL", None)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by where it stands, and begin with those that take longest."""

@@ -224,6 +224,16 @@ def test_a_release_needs_a_token(release, monkeypatch, server):
     assert server.requests == []
 
 
+def test_the_token_of_a_workflow_at_another_server_is_none(release, monkeypatch, server):
+    monkeypatch.setenv("GITHUB_API_URL", "https://ghe.example/api/v3")
+
+    code, _out, err = release(WHEEL.filename)
+
+    assert code == 64
+    assert "GITHUB_TOKEN is that of https://ghe.example (GITHUB_API_URL)." in err
+    assert server.asked(None) == []
+
+
 def test_the_token_may_be_in_a_file(release, monkeypatch, repo):
     monkeypatch.delenv("GITHUB_TOKEN")
     Path("token").write_text("secret\n")

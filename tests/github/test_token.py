@@ -63,6 +63,8 @@ def test_the_token_of_a_workflow_is_for_the_server_that_runs_it(word: str, serve
 
     assert authorization(word, environ) == (b"Bearer workflow" if is_sent else None)
     assert authorization(word, {**environ, "GH_TOKEN": "own"}) == b"Bearer own"
+    unused = token_source(parse_repository(word), environ).unused
+    assert unused.startswith(f"GITHUB_TOKEN is that of {server[:16]}") is not is_sent
 
 
 def test_the_file_comes_before_the_environment(tmp_path: Path):

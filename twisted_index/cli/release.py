@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     if token.current() is None:
         raise ConfigurationError(
             "A release needs a token with the right to write to the repository: set GITHUB_TOKEN"
-            " (or GH_TOKEN), or give --token-file."
+            f" (or GH_TOKEN), or give --token-file.{token.unused and f' {token.unused}.'}"
         )
     terms = _terms(options)
     given = given_files(options.files)

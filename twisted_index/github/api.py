@@ -242,7 +242,9 @@ class GitHubAPI:
     def absent(self) -> BadGateway:
         """Return the error for a repository that the API does not have, or not for us."""
         api, forge = self.repository.api, self.repository.forge
-        reason = "the token may not read it" if self.has_token else "it is private and no token is configured"
+        unused = self._token.unused
+        without = f"it is private and no token is configured{unused and f', as {unused}'}"
+        reason = "the token may not read it" if self.has_token else without
         usual = "/api/v1" if forge is Forge.FORGEJO else "/api/v3"
         is_unusual = len(self.repository.origins) == 1 and not api.endswith(usual)
         advice = f" The API's path is usually {usual}." if is_unusual else ""

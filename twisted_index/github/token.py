@@ -67,6 +67,7 @@ class TokenSource:
         fixed: The token of the environment; None without one.
         netrc: Entries whose password is the token; the first that exists counts.
         variable: The name of the variable with `fixed`.
+        unused: Why a token of the environment is not used, as a clause; empty if none is left out.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class TokenSource:
         fixed: TokenCredentials | None,
         netrc: Sequence[NetrcCredentials],
         variable: str = "",
+        unused: str = "",
     ) -> None:
+        self._unused = unused
         self._file = file
         self._last: TokenCredentials | None = None
         self._fixed = fixed
@@ -90,6 +93,11 @@ class TokenSource:
         if self._fixed is not None:
             return self._variable
         return "" if self.current() is None else "netrc"
+
+    @property
+    def unused(self) -> str:
+        """Why there is no token although the environment has one, as a clause; empty if that is not so."""
+        return self._unused if self.current() is None else ""
 
     def current(self) -> TokenCredentials | None:
         """Return the token; None without one. A file that cannot be read keeps its last token."""
@@ -142,28 +150,24 @@ def token_source(
         except OSError as error:
             raise ConfigurationError(f"{file} cannot be read: {error.strerror}.") from None
     own = () if repository.api == PUBLIC_API else _OWN[repository.forge]
-    names = (*own, *(_common(repository, environ) if has_common else ()))
+    names = (*own, *(COMMON_VARIABLES if has_common else ()))
+    unused = ""
+    if (server := _other_server(repository, environ)) and environ.get("GITHUB_TOKEN", "").strip():
+        names = tuple(name for name in names if name != "GITHUB_TOKEN")
+        unused = f"GITHUB_TOKEN is that of {server} (GITHUB_API_URL)"
     variable = next((name for name in names if environ.get(name, "").strip()), "")
     text = environ.get(variable, "").strip()
     fixed = _parse(text.encode("utf-8", "surrogateescape"), variable) if text else None
-    return TokenSource(watched, fixed, _netrc(repository, environ), variable)
+    return TokenSource(watched, fixed, _netrc(repository, environ), variable, unused)
 
 
-def _common(repository: Repository, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the variables for any API; in a workflow GITHUB_TOKEN is for the server that runs it."""
+def _other_server(repository: Repository, environ: Mapping[str, str]) -> str:
+    """Return the server that GITHUB_TOKEN is for, if a workflow runs at another than the repository's."""
     try:
         server = origin_of(normalize_url(environ.get("GITHUB_API_URL", "")))
     except InvalidURL:
-        return COMMON_VARIABLES
-    if server == origin_of(repository.api):
-        return COMMON_VARIABLES
-    if environ.get("GITHUB_TOKEN", "").strip():
-        _log.warn(
-            "GITHUB_TOKEN is for {server}, as GITHUB_API_URL says, and is not sent to {api}",
-            server=server,
-            api=repository.api,
-        )
-    return tuple(name for name in COMMON_VARIABLES if name != "GITHUB_TOKEN")
+        return ""
+    return "" if server == origin_of(repository.api) else str(server)
 
 
 def _netrc(repository: Repository, environ: Mapping[str, str]) -> list[NetrcCredentials]:

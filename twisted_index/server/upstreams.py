@@ -137,10 +137,11 @@ def describe_repositories(upstreams: UpstreamSettings) -> list[str]:
     options = _repository_options(upstreams)
     lines = []
     for repository in map(parse_repository, words):
-        place = repository_token(repository, os.environ, options).place
+        token = repository_token(repository, os.environ, options)
+        place = token.place
         without = f"without a token: public ones only{_LIMIT if repository.api == PUBLIC_API else ''}"
         how = f"with the token in {printable(place)}" if place else without
-        lines.append(f"Releases of {repository.word} are read {how}")
+        lines.append(f"Releases of {repository.word} are read {how}{token.unused and f'; {token.unused}'}")
     if options.common is None and (options.token_file or any(map(os.environ.get, COMMON_VARIABLES))):
         lines.append(
             "github-token-file, GH_TOKEN and GITHUB_TOKEN are not used: they are for one API, and the"

@@ -264,6 +264,16 @@ def test_a_repository_that_is_not_there_or_not_ours_is_an_error(
     assert ("the token may not read it" if has_token else "no token is configured") in sentence
 
 
+def test_the_token_of_a_workflow_at_another_server_is_not_sent(forge, private: Repo, make_index, monkeypatch):
+    monkeypatch.setenv("GITHUB_API_URL", "https://ghe.example/api/v3")
+
+    status, sentence = make_index(private).refusal("/simple/demo/")
+
+    assert status == 502
+    assert "as GITHUB_TOKEN is that of https://ghe.example (GITHUB_API_URL)" in sentence
+    assert all("authorization" not in request.headers for request in forge.requests)
+
+
 def test_a_token_that_is_not_valid_is_an_error(repo: Repo, make_index, monkeypatch):
     monkeypatch.setenv("GH_TOKEN", TOKEN)
     status, sentence = make_index(repo).refusal("/simple/demo/")

@@ -87,6 +87,11 @@ def test_the_start_says_where_each_token_comes_from(no_tokens, monkeypatch, tmp_
         f"Releases of {PUBLIC} are read with the token in GITHUB_TOKEN",
         f"Releases of {FORGEJO} are read with the token in FORGEJO_TOKEN",
     ]
+    monkeypatch.setenv("GITHUB_API_URL", "https://ghe.example/api/v3")
+    assert describe_repositories(UpstreamSettings(urls=both))[0] == (
+        f"Releases of {PUBLIC} are read without a token: public ones only, and 60 requests an hour;"
+        " GITHUB_TOKEN is that of https://ghe.example (GITHUB_API_URL)"
+    )
     of_file = UpstreamSettings(urls=both, github_token_file=str(tmp_path / "token"))
     assert describe_repositories(of_file)[0].endswith(f"with the token in {tmp_path}/token")
 
