@@ -318,6 +318,15 @@ def test_a_wheel_that_contradicts_its_name_is_left_out(export: Export, repo: Rep
     assert "3.0" not in export.page()["versions"]
 
 
+def test_an_api_that_states_no_sizes_is_enough(export: Export, forge: GitHubServer, repo: Repo):
+    repo.releases[0].find(SDIST.filename).has_digest = False
+    forge.rule(r"/releases\?", times=None, edit=lambda body: body.replace(b'"size": ', b'"length": '))
+
+    export.must(repo)
+
+    assert export.files()[SDIST.filename]["hashes"] == {"sha256": hashlib.sha256(SDIST.content).hexdigest()}
+
+
 def test_a_storage_without_ranges_sends_wheels_whole(export: Export, repo: Repo):
     export.forge.storage.has_ranges = False
     export.must(repo)

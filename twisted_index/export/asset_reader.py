@@ -157,7 +157,7 @@ class AssetReader:
             file.write(data)
 
         await stream.deliver(take)
-        if file.tell() != asset.size or asset.sha256 not in (None, digest.hexdigest()):
+        if asset.size not in (None, file.tell()) or asset.sha256 not in (None, digest.hexdigest()):
             raise BadGateway(f"{asset.name} does not have the size and the digest that the API states.")
         file.seek(0)
         self._memory.learn_digest(asset, digest.hexdigest())
