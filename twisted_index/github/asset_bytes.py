@@ -41,8 +41,7 @@ async def request_asset(
     """
     headers.setRawHeaders(b"Accept", [_BYTES])
     failure: Unavailable | None = None
-    places = _places(api, asset, spares_limit=spares_limit)
-    for place in places:
+    for place in _places(api, asset, spares_limit=spares_limit):
         try:
             response = await _request(api, asset, place, headers)
         except Unavailable as error:
@@ -50,7 +49,7 @@ async def request_asset(
         else:
             if response is not None:
                 return response
-    if failure := failure or _without_token(api, places):
+    if failure := failure or _without_token(api, asset):
         raise failure
     return None
 
@@ -88,12 +87,13 @@ def _is_page(response: HTTPResponse, asset: Asset) -> bool:
     return is_html and None not in (length, asset.size) and length != asset.size
 
 
-def _without_token(api: GitHubAPI, places: list[str]) -> BadGateway | None:
-    """Return why a file cannot be had if it is at another server than Forgejo's API."""
-    own, *_ = api.repository.origins
-    other = [origin_of(place) for place in places if origin_of(place) != own]
-    if api.repository.forge is not Forge.FORGEJO or not other or not api.has_token:
+def _without_token(api: GitHubAPI, asset: Asset) -> BadGateway | None:
+    """Return why a file cannot be had if Forgejo names another server than that of its API."""
+    if api.repository.forge is not Forge.FORGEJO or not asset.download_url:
+        return None
+    own, other = api.repository.origins[0], origin_of(asset.download_url)
+    if own == other or not (api.has_token or is_downgrade(asset.url, asset.download_url)):
         return None
     return BadGateway(
-        f"The releases API names {other[0]} for this file, which is not {own}: the token is not sent there."
+        f"The releases API names {other} for this file, which is not {own}: the token is not sent there."
     )
