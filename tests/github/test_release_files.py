@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from twisted_index.github.model import Asset, Release
-from twisted_index.github.release_files import OTHER_CONTENT, is_renamed, mangled, release_files
+from twisted_index.github.release_files import OTHER_CONTENT, release_files
 
 OTHER = {"demo": {OTHER_CONTENT: 1}}
 WHEEL = "demo-1.0+cu12-py3-none-any.whl"
@@ -61,7 +61,7 @@ def test_a_label_counts_if_the_name_may_have_been_made_of_it(name: str, label: s
 
 def test_a_wheel_without_a_valid_name_is_left_to_its_content():
     found = release_files([release(asset(1, "demo-1.0.cu12-py3-none-any.whl", "CUDA"))])
-    assert (found.projects, [wheel.id for wheel in found.unnamed]) == ({}, [1])
+    assert (found.projects, [wheel.id for wheel in found.unnamed["demo"]]) == ({}, [1])
 
 
 def test_sidecars_belong_to_the_file_of_the_same_release():
@@ -97,18 +97,3 @@ def test_of_files_with_one_name_the_oldest_counts(older: str | None, newer: str 
 
     assert [file.asset.id for file in found.projects["demo"]] == [1]
     assert found.left_out == problems
-
-
-@pytest.mark.parametrize(
-    ("name", "uploaded"),
-    [
-        ("a-1.0~rc1.tar.gz", "a-1.0.rc1.tar.gz"),
-        ("a b (1).whl", "a.b.1.whl"),
-        (WHEEL, WHEEL),
-        (".hidden.", "hidden"),
-        ("a=-,b", "a.-.b"),
-    ],
-)
-def test_a_name_is_changed_as_github_does(name: str, uploaded: str):
-    assert mangled(name) == uploaded
-    assert is_renamed(uploaded, name)

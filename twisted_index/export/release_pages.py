@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from twisted_index.backends.upstream.wheel_name import name_inside
 from twisted_index.errors import BadGateway
 from twisted_index.export.project_reader import ReadProject
-from twisted_index.github.release_files import ReleaseFile
+from twisted_index.github.asset_names import name_inside
+from twisted_index.github.release_files import ReleaseFile, renamed_file
 from twisted_index.simple.core_metadata import BadArchive, CoreMetadata, check_identity
 from twisted_index.simple.model import File, ProjectPage, Sidecar
-from twisted_index.simple.names import parse_filename, sorted_files, sorted_versions
+from twisted_index.simple.names import sorted_files, sorted_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,10 +42,7 @@ def named_file(asset: Asset, file: ReleaseFile | None, headers: CoreMetadata | N
     if headers is None or (file is not None and _is_of(file, headers)):
         return file
     name = name_inside(asset.name, headers)
-    if name is None:
-        return None
-    distribution = parse_filename(name)
-    return ReleaseFile(filename=name, project=distribution.project, version=distribution.version, asset=asset)
+    return None if name is None else renamed_file(asset, name)
 
 
 def _is_of(file: ReleaseFile, headers: CoreMetadata) -> bool:

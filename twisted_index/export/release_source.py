@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.upstream.wheel_name import project_of
 from twisted_index.errors import SimpleIndexError
 from twisted_index.export.asset_reader import AssetReader
 from twisted_index.export.release_pages import ReleaseReader
@@ -66,13 +65,14 @@ class ReleaseSource:
         found = await self._worker.run(release_files, await self._releases())
         memory = self._memory
         files = [file for project, files in found.projects.items() if is_wanted(project) for file in files]
-        unnamed = [asset for asset in found.unnamed if is_wanted(project_of(asset) or "")]
+        unnamed = [
+            asset for project, wheels in found.unnamed.items() if is_wanted(project) for asset in wheels
+        ]
         assets = await AssetReader(self._api, self._worker, memory).read(files, unnamed)
         reader = ReleaseReader(assets, {} if accepts_rebuilds else memory.listed)
         every = [file for files in found.projects.values() for file in files]
-        memory.keep_only(
-            [*found.unnamed, *(file.asset for file in every), *(file.metadata for file in every)]
-        )
+        wheels = [asset for wheels in found.unnamed.values() for asset in wheels]
+        memory.keep_only([*wheels, *(file.asset for file in every), *(file.metadata for file in every)])
         self._add_notes(reader, found, is_wanted)
         return reader
 

@@ -10,8 +10,8 @@ from twisted.web.http_headers import Headers
 
 from twisted_index.errors import BadGateway
 from twisted_index.github.asset_bytes import request_asset
+from twisted_index.github.asset_names import mangled
 from twisted_index.github.model import read_asset
-from twisted_index.github.release_files import mangled
 from twisted_index.http_client.retry import retrying
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.errors import Conflict
+from twisted_index.github.asset_names import mangled
 from twisted_index.github.attached import digest_of, read_attached
 from twisted_index.github.model import parse_json, read_release
-from twisted_index.github.release_files import mangled
 from twisted_index.github.release_plan import FilePlan, ReleasePlan
 from twisted_index.github.repository import Forge
 

@@ -26,7 +26,7 @@ class Asset:
 
     Attributes:
         id: Never used again for another file, not even under the same name.
-        name: As the server renamed it at upload (see `release_files.mangled`).
+        name: As the server renamed it at upload (see `asset_names.mangled`).
         label: What its page shows in place of the name; empty without one.
         size: In bytes; None if not stated.
         sha256: 64 hexadecimal digits in lower case; None for assets from before June 2025, and at Forgejo.

@@ -1,14 +1,14 @@
-"""From releases to distributions by project: names, labels, sidecars, duplicates. Pure."""
+"""From releases to distributions by project: sidecars, duplicates. Pure; for names see `asset_names`."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from twisted_index.simple.names import InvalidFilename, parse_filename
+from twisted_index.github.asset_names import is_renamed, parse_asset_name, project_of
+from twisted_index.simple.names import parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from twisted_index.simple.names import Distribution
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
-_CHANGED = re.compile(r"[^A-Za-z0-9_+-]+")
 
 #: Why a file is left out, as a clause.
 OTHER_CONTENT = "a release has other content under the name of an older one's file"
@@ -54,12 +53,13 @@ class ReleaseFiles:
 
     Attributes:
         projects: By normalized name; the names of a project's files are unique, the oldest file comes first.
-        unnamed: Wheels whose name is not valid, and whose label does not help: only what is in them can.
+        unnamed: By project, wheels whose name is not valid, and whose label does not help: only what is in
+            them can.
         left_out: By project, number of files that are left out, by reason (a clause).
     """
 
     projects: Mapping[str, tuple[ReleaseFile, ...]]
-    unnamed: tuple[Asset, ...]
+    unnamed: Mapping[str, tuple[Asset, ...]]
     left_out: Mapping[str, Mapping[str, int]]
 
 
@@ -72,10 +72,11 @@ def release_files(releases: Iterable[Release]) -> ReleaseFiles:
     found = sorted(_found(releases), key=lambda pair: _age(pair[0]))
     files: dict[str, ReleaseFile] = {}
     left_out: dict[str, Counter[str]] = {}
-    unnamed = []
+    unnamed: dict[str, list[Asset]] = {}
     for asset, file in found:
         if file is None:
-            unnamed.append(asset)
+            if (project := project_of(asset)) is not None:
+                unnamed.setdefault(project, []).append(asset)
             continue
         older = files.setdefault(file.filename, file)
         if older is not file and not _is_same(older.asset, asset):
@@ -85,48 +86,25 @@ def release_files(releases: Iterable[Release]) -> ReleaseFiles:
         projects.setdefault(file.project, []).append(file)
     return ReleaseFiles(
         projects={name: tuple(members) for name, members in projects.items()},
-        unnamed=tuple(unnamed),
+        unnamed={name: tuple(assets) for name, assets in unnamed.items()},
         left_out=left_out,
     )
 
 
-def mangled(name: str) -> str:
-    """
-    Return what GitHub makes of a file name at upload: other characters become dots, one for a run of them.
-
-    `+` stays if the client escaped it in the URL; `is_renamed` allows for those that did not.
-    """
-    return _CHANGED.sub(".", name).strip(".")
-
-
-def is_renamed(asset_name: str, filename: str) -> bool:
-    """Return whether an asset may have got its name from a file name, at upload."""
-    return mangled(asset_name.replace("+", ".")) == mangled(filename.replace("+", "."))
-
-
-def parse_asset_name(asset: Asset) -> Distribution | None:
-    """
-    Parse the file name of an asset.
-
-    The label counts if the name may have been made from it: `demo-1.0+2.tar.gz` becomes
-    `demo-1.0.2.tar.gz`, which is another version.
-
-    Returns:
-        None if it is no distribution, or its name cannot be known without its content.
-    """
-    by_label = _parse(asset.label) if is_renamed(asset.name, asset.label) else None
-    return by_label or _parse(asset.name)
+def renamed_file(asset: Asset, filename: str) -> ReleaseFile:
+    """Return a wheel under the name that is in it."""
+    return _file(parse_filename(filename), asset, {})
 
 
 def _found(releases: Iterable[Release]) -> Iterator[tuple[Asset, ReleaseFile | None]]:
-    """Yield the distributions of all releases, and None with wheels whose name is unknown."""
+    """Yield all assets, each with the distribution that its name says, or None."""
     for release in releases:
         siblings = _siblings(release)
         for asset in release.assets:
             distribution = parse_asset_name(asset)
             if distribution is not None:
                 yield asset, _file(distribution, asset, siblings)
-            elif asset.name.endswith(".whl"):
+            else:
                 yield asset, None
 
 
@@ -150,13 +128,6 @@ def _file(distribution: Distribution, asset: Asset, siblings: Mapping[str, Asset
         signature=sidecar(".asc"),
         provenance=sidecar(".provenance"),
     )
-
-
-def _parse(name: str) -> Distribution | None:
-    try:
-        return parse_filename(name)
-    except InvalidFilename:
-        return None
 
 
 def _age(asset: Asset) -> tuple[datetime, int]:

@@ -24,16 +24,15 @@ from twisted_index.backends.upstream.file_response import (
 from twisted_index.backends.upstream.lazy_wheel import read_remote_metadata
 from twisted_index.backends.upstream.release_page import release_page, sidecar_of
 from twisted_index.backends.upstream.remote import NOT_MODIFIED
-from twisted_index.backends.upstream.wheel_name import WheelNames, project_of
+from twisted_index.backends.upstream.wheel_name import WheelNames
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import ContradictingMetadata
 from twisted_index.github.asset_bytes import request_asset
 from twisted_index.github.listing import ReleaseListing
 from twisted_index.github.model import Asset
-from twisted_index.github.release_files import ReleaseFile, release_files
+from twisted_index.github.release_files import ReleaseFile, release_files, renamed_file
 from twisted_index.github.repository import Forge
 from twisted_index.interfaces import ILifecycle
-from twisted_index.simple.names import parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -157,7 +156,7 @@ class GitHubUpstream:
 
     async def _projects(self) -> Mapping[str, int | None]:
         files = (await self._current()).files
-        return dict.fromkeys((*files.projects, *filter(None, map(project_of, files.unnamed))))
+        return dict.fromkeys((*files.projects, *files.unnamed))
 
     async def _page(self, project: str, etag: str | None) -> RemotePage | NotModified | None:
         released = await self._current()
@@ -172,7 +171,7 @@ class GitHubUpstream:
     ) -> tuple[list[ReleaseFile], Mapping[str, int]]:
         """Return a project's files, and the number of those left out, by reason."""
         left_out = Counter(released.left_out.get(project, {}))
-        files, doubtful = [], [asset for asset in released.unnamed if project_of(asset) == project]
+        files, doubtful = [], list(released.unnamed.get(project, ()))
         for file in released.projects.get(project, ()):
             if self._names.known(file.asset) in (None, file.filename):
                 files.append(file)
@@ -181,7 +180,7 @@ class GitHubUpstream:
         names = await at_once(_WHEELS, self._names.read, doubtful)
         for asset, name in zip(doubtful, names, strict=True):
             if name:
-                files.append(_named(asset, name))
+                files.append(renamed_file(asset, name))
             else:
                 left_out[_NO_NAME] += 1
         return files, left_out
@@ -234,13 +233,3 @@ def _read_releases(releases: tuple[Release, ...]) -> _Released:
     by_url = {file.asset.url: file for named in files.projects.values() for file in named}
     assets = {asset.url: asset for release in releases for asset in release.assets}
     return _Released(releases, files, by_url, assets)
-
-
-def _named(asset: Asset, filename: str) -> ReleaseFile:
-    distribution = parse_filename(filename)
-    return ReleaseFile(
-        filename=distribution.filename,
-        project=distribution.project,
-        version=distribution.version,
-        asset=asset,
-    )

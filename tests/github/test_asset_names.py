@@ -1,10 +1,10 @@
-"""The name of a wheel that was changed at upload, as its METADATA tells it."""
+"""The names of files that were changed at upload."""
 
 from __future__ import annotations
 
 import pytest
 
-from twisted_index.backends.upstream.wheel_name import name_inside
+from twisted_index.github.asset_names import is_renamed, mangled, name_inside
 from twisted_index.simple.core_metadata import parse_headers
 
 
@@ -41,3 +41,18 @@ def test_the_version_inside_replaces_the_one_that_is_shown(shown, version, name)
 )
 def test_a_wheel_that_was_named_otherwise_has_no_name(shown, document):
     assert name_inside(shown, parse_headers(document)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "uploaded"),
+    [
+        ("a-1.0~rc1.tar.gz", "a-1.0.rc1.tar.gz"),
+        ("a b (1).whl", "a.b.1.whl"),
+        ("demo-1.0-py3-none-any.whl", "demo-1.0-py3-none-any.whl"),
+        (".hidden.", "hidden"),
+        ("a=-,b", "a.-.b"),
+    ],
+)
+def test_a_name_is_changed_as_github_does(name: str, uploaded: str):
+    assert mangled(name) == uploaded
+    assert is_renamed(uploaded, name)
