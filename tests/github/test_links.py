@@ -6,10 +6,10 @@ import pytest
 
 from twisted_index.errors import BadGateway
 from twisted_index.github.links import numbered, page_number, parse_links
-from twisted_index.http_client.urls import origin_of
+from twisted_index.github.repository import parse_repository
 
 BASE = "https://api.example/repositories/1/releases?per_page=100"
-OWN = [origin_of(BASE)]
+OWN = parse_repository("github+https://api.example:o/r")
 
 
 @pytest.mark.parametrize(

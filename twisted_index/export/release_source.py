@@ -9,7 +9,6 @@ from twisted_index.errors import SimpleIndexError
 from twisted_index.export.asset_reader import AssetReader
 from twisted_index.export.release_pages import ReleaseReader
 from twisted_index.github.listing import ReleaseListing
-from twisted_index.github.model import parse_json
 from twisted_index.github.release_files import release_files
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class ReleaseSource:
 
     async def _is_private(self) -> bool:
         try:
-            repository = await self._api.get(self._api.repository.url, parse_json)
+            repository = await self._api.get(self._api.repository.url)
         except SimpleIndexError:
             return False
         return isinstance(repository, dict) and repository.get("private") is True

@@ -152,22 +152,22 @@ class GitHubAPI:
 
     # -- Reading
 
-    async def get(self, url: str, parse: Callable[[bytes], T] = parse_json) -> T | None:
+    async def get(self, url: str) -> Any:
         """
         Request a document.
 
         Args:
             url: Its URL at the API.
-            parse: Makes a value of its bytes, in a thread.
 
         Returns:
-            None if there is none (404 and 410), or if the token has no right to read it.
+            The document, as JSON; None if there is none (404 and 410), or if the token has no right to read
+            it.
 
         Raises:
             BadGateway: The response cannot be used; `APIRefusal` if the API says so.
             Unavailable: The API is unreachable or too slow, or wants no requests now.
         """
-        page = await self.page(url, lambda content: (parse(content),))
+        page = await self.page(url, lambda content: (parse_json(content),))
         return None if page is None else page.items[0]
 
     async def page(
@@ -188,7 +188,7 @@ class GitHubAPI:
             BadGateway: As for `get`, or the page links to another server.
             Unavailable: As for `get`.
         """
-        url = self._own_url(url)
+        url = self.repository.own_url(url)
         return await self._client.call(lambda: self._page(url, parse, known))
 
     async def walk(self, url: str) -> tuple[Any, ...]:
@@ -279,7 +279,7 @@ class GitHubAPI:
             BadGateway: The URL is at another server, or the response cannot be used.
             Unavailable: As for `get`; the change may have been made.
         """
-        url, fields = self._own_url(url), self._fields()
+        url, fields = self.repository.own_url(url), self._fields()
         for name, values in (headers or Headers()).getAllRawHeaders():
             fields.setRawHeaders(name, values)
         content: bytes | IBodyProducer | None = body
@@ -330,11 +330,11 @@ class GitHubAPI:
         if not values:
             return page
         self.sends_links = True
-        links = parse_links(values, response.url, self.repository.origins)
+        links = parse_links(values, response.url, self.repository)
         return replace(page, links=links, is_linked=True)
 
     async def _stream(self, url: str, headers: Headers) -> HTTPResponse | None:
-        if self._is_own(url):
+        if self._is_own(url):  # others have no such limit
             self._require_no_rest()
         return await self._client.stream(url, headers)
 
@@ -344,12 +344,6 @@ class GitHubAPI:
             fields.setRawHeaders(b"Accept", [b"application/vnd.github+json"])
             fields.setRawHeaders(b"X-GitHub-Api-Version", [_VERSION])
         return fields
-
-    def _own_url(self, url: str) -> str:
-        """Normalize a URL, and refuse one that is not at the API."""
-        if not self._is_own(url):
-            raise BadGateway("The releases API names a URL at another server, which must not get the token.")
-        return normalize_url(url)
 
     def _is_own(self, url: str) -> bool:
         try:

@@ -1,22 +1,26 @@
-"""The bytes of an asset: where they can be had, and what some servers send in their place."""
+"""The bytes of an asset: where they can be had, what some servers send in their place, their digest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from twisted.web.http_headers import Headers
 
 from twisted_index.errors import BadGateway, Unavailable
 from twisted_index.github.repository import Forge
+from twisted_index.http_client.retry import retrying
 from twisted_index.http_client.urls import is_downgrade, origin_of
 
 if TYPE_CHECKING:
-    from twisted.web.http_headers import Headers
-
     from twisted_index.github.api import GitHubAPI
     from twisted_index.github.model import Asset
     from twisted_index.http_client.client import HTTPResponse
 
 #: Without it, GitHub's API describes an asset instead of sending it.
 _BYTES = b"application/octet-stream"
+#: Tries of a download that breaks off, and seconds before the second.
+_TRIES, _BACK_OFF = 3, 1.0
 
 
 async def request_asset(
@@ -52,6 +56,27 @@ async def request_asset(
     if failure := failure or _without_token(api, asset):
         raise failure
     return None
+
+
+async def digest_of(api: GitHubAPI, asset: Asset, reactor: Any) -> str:
+    """
+    Return the SHA-256 of an asset: the API's, or else that of its bytes, which are fetched and discarded.
+
+    Raises:
+        BadGateway: They cannot be fetched.
+    """
+    if asset.sha256 is not None:
+        return asset.sha256
+    return await retrying(lambda: _hash(api, asset), reactor, tries=_TRIES, back_off=_BACK_OFF)
+
+
+async def _hash(api: GitHubAPI, asset: Asset) -> str:
+    response = await request_asset(api, asset, Headers())
+    if response is None:
+        raise BadGateway(f"The releases API lists {asset.name}, which cannot be fetched.")
+    digest = hashlib.sha256()
+    await response.body.deliver(digest.update)
+    return digest.hexdigest()
 
 
 def _places(api: GitHubAPI, asset: Asset, *, spares_limit: bool) -> list[str]:

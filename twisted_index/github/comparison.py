@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.errors import Conflict
+from twisted_index.github.asset_bytes import digest_of
 from twisted_index.github.asset_names import mangled
-from twisted_index.github.attached import digest_of, read_attached
-from twisted_index.github.model import parse_json, read_release
+from twisted_index.github.model import read_asset, read_release
 from twisted_index.github.release_plan import FilePlan, ReleasePlan
 from twisted_index.github.repository import Forge
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted_index.github.api import GitHubAPI
-    from twisted_index.github.attached import AttachedFile
-    from twisted_index.github.model import Release
+    from twisted_index.github.model import Asset, Release
     from twisted_index.github.release_plan import OutgoingFile
 
 
@@ -87,7 +86,7 @@ class Comparison:
 
     async def _current(self, draft: Release) -> Release | None:
         """Read a draft itself: lists are late, and a release that is published by now must not be changed."""
-        document = await self._api.get(draft.url, parse_json)
+        document = await self._api.get(draft.url)
         return None if document is None else read_release(document, self._api.repository)
 
     async def of_release(self, release: Release) -> ReleasePlan:
@@ -102,14 +101,14 @@ class Comparison:
         """Compare a release with one of the files."""
         return await self._of_file(file, await self._attached(release))
 
-    async def _attached(self, release: Release) -> list[AttachedFile]:
+    async def _attached(self, release: Release) -> list[Asset]:
         listed = await self._api.walk(f"{release.url}/assets")
-        return [read_attached(one, self._api.repository, release.id) for one in listed]
+        return [read_asset(one, self._api.repository, release.id) for one in listed]
 
-    async def _of_file(self, file: OutgoingFile, assets: Sequence[AttachedFile]) -> FilePlan:
+    async def _of_file(self, file: OutgoingFile, assets: Sequence[Asset]) -> FilePlan:
         same, others = None, []
         for asset in assets:
-            if not asset.is_for(file.name, self._names):
+            if not self._is_for(asset, file.name):
                 continue
             if same is None and await self._is_equal(asset, file):
                 same = asset
@@ -117,9 +116,14 @@ class Comparison:
                 others.append(asset)
         return FilePlan(file=file, same=same, others=tuple(others))
 
-    async def _is_equal(self, attached: AttachedFile, file: OutgoingFile) -> bool:
-        asset = attached.asset
-        if asset is None or asset.size not in (None, file.size):
+    def _is_for(self, asset: Asset, name: str) -> bool:
+        """Return whether an asset has the place of a file, among the others."""
+        if asset.name == name:
+            return True
+        return asset.name not in self._names and (asset.label == name or asset.name == mangled(name))
+
+    async def _is_equal(self, asset: Asset, file: OutgoingFile) -> bool:
+        if not asset.is_whole or asset.size not in (None, file.size):
             return False
         # The bytes under an asset's URL never change.
         if asset.url not in self._digests:

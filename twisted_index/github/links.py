@@ -6,13 +6,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from twisted_index.errors import BadGateway
-from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
-
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
-    from twisted_index.http_client.urls import Origin
+    from twisted_index.github.repository import Repository
 
 # Without `<` in a target, so that a field of many of them takes no quadratic time.
 _LINK = re.compile(r"<([^<>]*)>([^,<]*)")
@@ -20,14 +17,14 @@ _RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORE
 _MAX_NUMBER = 9  # digits
 
 
-def parse_links(values: Iterable[str], base: str, origins: Collection[Origin]) -> dict[str, str]:
+def parse_links(values: Iterable[str], base: str, repository: Repository) -> dict[str, str]:
     """
     Parse Link fields.
 
     Args:
         values: The fields.
         base: The URL of the response.
-        origins: Where its links may lead.
+        repository: At whose API its links have to lead.
 
     Returns:
         Normalized URLs of the next and the last page, by relation.
@@ -40,17 +37,7 @@ def parse_links(values: Iterable[str], base: str, origins: Collection[Origin]) -
         relation = _RELATION.search(parameters)
         names = (relation[1] or relation[2] or "").lower().split() if relation else []
         links.update((name, target) for name in ("next", "last") if name in names and name not in links)
-    return {name: _resolve(target, base, origins) for name, target in links.items()}
-
-
-def _resolve(target: str, base: str, origins: Collection[Origin]) -> str:
-    try:
-        url = normalize_url(target, base=base)
-    except InvalidURL as error:
-        raise BadGateway(f"The releases API links to a page that cannot be requested: {error}.") from None
-    if origin_of(url) not in origins:
-        raise BadGateway(f"The releases API links to a page at another server, {origin_of(url)}.")
-    return url
+    return {name: repository.own_url(target, base) for name, target in links.items()}
 
 
 def page_number(url: str) -> int | None:

@@ -15,7 +15,7 @@ from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import BadGateway
 from twisted_index.github.api import PAGE_SIZE
 from twisted_index.github.listing_record import read_page, read_releases, write_page, write_releases
-from twisted_index.github.model import parse_assets, parse_json, parse_releases
+from twisted_index.github.model import parse_assets, parse_releases
 from twisted_index.github.paging import (
     MAX_REQUESTS,
     SMALLEST_PAGE,
@@ -216,7 +216,7 @@ class ReleaseListing:
             BadGateway: It is not.
         """
         for url in _missing(before, after)[-_MAX_QUESTIONS:]:
-            if _is_published(await self._api.get(url, parse_json)):
+            if _is_published(await self._api.get(url)):
                 raise BadGateway("The releases API left out releases or files that it still has.")
 
 
@@ -277,7 +277,7 @@ class _Reading:
         await listed.read()
         if not listed.is_certain:
             await listed.verify(MAX_REQUESTS - 1 - len(listed.pages))
-        return tuple(asset for asset in listed.items if asset is not None)
+        return tuple(asset for asset in listed.items if asset.is_whole)
 
     async def _page(self, parse: Callable[..., tuple[Any, ...]], url: str) -> Page[Any] | None:
         known = self.pages.get(url) or self._known.get(url)
@@ -299,8 +299,8 @@ def _missing(before: Iterable[Release], after: Iterable[Release]) -> list[str]:
     return urls
 
 
-def _key(item: Asset | Release | None) -> int | None:
-    return None if item is None else item.id
+def _key(item: Asset | Release) -> int:
+    return item.id
 
 
 def _is_published(document: object) -> bool:

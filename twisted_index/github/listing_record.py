@@ -89,13 +89,12 @@ def _release(release: Release) -> dict[str, Any]:
     }
 
 
-def _asset(asset: Asset | None) -> dict[str, Any]:
-    if asset is None:
-        return _UNFINISHED
+def _asset(asset: Asset) -> dict[str, Any]:
     return {
         "id": asset.id,
         "name": asset.name,
         "label": asset.label,
+        "state": "uploaded" if asset.is_whole else "starter",
         "size": asset.size,
         "digest": None if asset.sha256 is None else f"sha256:{asset.sha256}",
         "created_at": None if asset.created_at is None else asset.created_at.isoformat(),

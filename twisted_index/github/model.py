@@ -22,7 +22,7 @@ _TEMPLATE = re.compile(r"\{[^}]*\}")  # RFC 6570, which GitHub uses for `upload_
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asset:
     """
-    A file of a release, uploaded whole.
+    A file of a release.
 
     Attributes:
         id: Never used again for another file, not even under the same name.
@@ -34,6 +34,7 @@ class Asset:
         updated_at: Changes with the asset's content and name; unparsed, empty if not stated.
         url: The API's URL of it, which names it for ever.
         download_url: The URL for browsers, normalized; empty without a valid one.
+        is_whole: Whether its upload has ended; an upload that failed leaves it so.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Asset:
     updated_at: str = ""
     url: str
     download_url: str = ""
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class Release:
         listed: Number of assets in the answer, with those whose upload has not ended; None if it has no list
             of them.
         url: The API's URL of it.
-        upload_url: Where assets are posted to; empty if not stated.
+        upload_url: Where assets are posted to, as stated; empty if it is not.
         html_url: Its page, normalized; empty without a valid one.
     """
 
@@ -88,12 +90,9 @@ def parse_releases(content: bytes, repository: Repository) -> tuple[Release, ...
     return tuple(read_release(item, repository) for item in parse_items(content))
 
 
-def parse_assets(content: bytes, repository: Repository, release_id: int) -> tuple[Asset | None, ...]:
+def parse_assets(content: bytes, repository: Repository, release_id: int) -> tuple[Asset, ...]:
     """
     Parse a list of the assets of a release.
-
-    Returns:
-        None in place of an asset whose upload has not ended.
 
     Raises:
         BadGateway: It is no such list.
@@ -141,7 +140,7 @@ def read_release(value: object, repository: Repository) -> Release:
         name=_text(item, "name"),
         is_draft=item.get("draft") is True,
         is_prerelease=item.get("prerelease") is True,
-        assets=tuple(asset for asset in assets if asset is not None),
+        assets=tuple(asset for asset in assets if asset.is_whole),
         listed=None if inline is None else len(assets),
         url=f"{repository.url}/releases/{number}",
         upload_url=_TEMPLATE.sub("", _text(item, "upload_url")),
@@ -149,23 +148,19 @@ def read_release(value: object, repository: Repository) -> Release:
     )
 
 
-def read_asset(value: object, repository: Repository, release_id: int) -> Asset | None:
+def read_asset(value: object, repository: Repository, release_id: int) -> Asset:
     """
     Read an asset of a release.
 
     Its URL is made, not taken from the answer: the token is sent there.
-
-    Returns:
-        None if its upload has not ended.
 
     Raises:
         BadGateway: It is none.
     """
     item = _object(value)
     number, name, size = _id(item), _text(item, "name"), item.get("size")
-    if item.get("state") not in (None, "uploaded"):
-        return None
-    if not name:
+    is_whole = item.get("state") in (None, "uploaded")
+    if is_whole and not name:
         raise BadGateway("The releases API sent an asset without a name.")
     digest = _SHA256.fullmatch(_text(item, "digest"))
     parent = f"/{release_id}" if repository.forge is Forge.FORGEJO else ""
@@ -179,6 +174,7 @@ def read_asset(value: object, repository: Repository, release_id: int) -> Asset 
         updated_at=_text(item, "updated_at"),
         url=f"{repository.url}/releases{parent}/assets/{number}",
         download_url=_url(_text(item, "browser_download_url")),
+        is_whole=is_whole,
     )
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import BadGateway, Conflict
-from twisted_index.github.attached import read_attached
-from twisted_index.github.model import read_release
+from twisted_index.github.model import read_asset, read_release
 from twisted_index.github.refusals import APIRefusal
 from twisted_index.github.repository import Forge
 from twisted_index.github.upload import upload, upload_url
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from twisted_index.github.api import GitHubAPI
-    from twisted_index.github.attached import AttachedFile
     from twisted_index.github.comparison import Comparison
-    from twisted_index.github.model import Release
+    from twisted_index.github.model import Asset, Release
     from twisted_index.github.release_plan import FilePlan, OutgoingFile, ReleasePlan, ReleaseTerms
 
 T = TypeVar("T")
@@ -129,7 +127,7 @@ class Publisher:
     # -- Files
 
     async def _put(self, draft: Release, url: str, file: OutgoingFile) -> None:
-        async def look() -> AttachedFile | None:
+        async def look() -> Asset | None:
             plan = await self._comparison.of_file(file, draft)
             await self._clear(plan)
             return plan.same
@@ -138,7 +136,7 @@ class Publisher:
         await self._name(asset, file)
         self._progress.done(file.name, file.size)
 
-    async def _upload(self, draft: Release, url: str, file: OutgoingFile) -> AttachedFile:
+    async def _upload(self, draft: Release, url: str, file: OutgoingFile) -> Asset:
         label = "" if self._keeps_names or _is_plain(file.name) else file.name
         try:
             answer = await upload(
@@ -150,7 +148,7 @@ class Publisher:
             if error.code == 400 or is_taken:
                 raise TemporaryFailure(error.message) from None
             raise
-        return read_attached(answer, self._api.repository, draft.id)
+        return read_asset(answer, self._api.repository, draft.id)
 
     async def _clear(self, plan: FilePlan) -> None:
         """Delete what is in the place of a file: what is left of a failed upload, or other content."""
@@ -164,7 +162,7 @@ class Publisher:
             if error.code not in ABSENT_STATUSES:  # an earlier try may have done it
                 raise
 
-    async def _name(self, asset: AttachedFile, file: OutgoingFile) -> None:
+    async def _name(self, asset: Asset, file: OutgoingFile) -> None:
         """Let the label say the name of a file if the server has changed it."""
         if file.name not in (asset.name, asset.label) and not self._keeps_names:
             await self._repeat(lambda: self._send("PATCH", asset.url, {"label": file.name}))

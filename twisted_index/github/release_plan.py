@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_index.github.attached import AttachedFile
-    from twisted_index.github.model import Release
+    from twisted_index.github.model import Asset, Release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +71,11 @@ class FilePlan:
     """
 
     file: OutgoingFile
-    same: AttachedFile | None
-    others: tuple[AttachedFile, ...]
+    same: Asset | None
+    others: tuple[Asset, ...]
 
     @property
-    def assets(self) -> tuple[AttachedFile, ...]:
+    def assets(self) -> tuple[Asset, ...]:
         """All of them."""
         return (*self.others, self.same) if self.same is not None else self.others
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from twisted_index.errors import BadGateway
 from twisted_index.http_client.urls import InvalidURL, Origin, normalize_url, origin_of
 
 #: The API of GitHub itself.
@@ -70,6 +71,28 @@ class Repository:
     def url(self) -> str:
         """The API's URL of it."""
         return f"{self.api}/repos/{self.owner}/{self.name}"
+
+    def own_url(self, url: str, base: str | None = None) -> str:
+        """
+        Normalize a URL that the API has named, at which a request has the token.
+
+        Args:
+            url: The URL.
+            base: What it is relative to.
+
+        Raises:
+            BadGateway: It cannot be requested, or is at another server.
+        """
+        try:
+            clean = normalize_url(url, base=base)
+        except InvalidURL as error:
+            raise BadGateway(f"The releases API names a URL that cannot be requested: {error}.") from None
+        if origin_of(clean) not in self.origins:
+            raise BadGateway(
+                f"The releases API names a URL at {origin_of(clean)}, which is not {self.origins[0]}: the"
+                " token is not sent there."
+            )
+        return clean
 
 
 def is_repository(word: str) -> bool:

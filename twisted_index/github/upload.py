@@ -14,11 +14,10 @@ from urllib.parse import urlencode
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 
-from twisted_index.errors import BadGateway, Conflict
+from twisted_index.errors import Conflict
 from twisted_index.github.repository import Forge
 from twisted_index.http_client.file_body import FileRequestBody
 from twisted_index.http_client.retry import TemporaryFailure
-from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,16 +42,7 @@ def upload_url(repository: Repository, release: Release) -> str:
     """
     if repository.forge is Forge.FORGEJO or not release.upload_url:
         return f"{repository.url}/releases/{release.id}/assets"
-    try:
-        url = normalize_url(release.upload_url.partition("{")[0])  # a template, RFC 6570
-    except InvalidURL as error:
-        raise BadGateway(f"The API names a URL for uploads that cannot be requested: {error}.") from None
-    if origin_of(url) not in repository.origins:
-        raise BadGateway(
-            f"The API names {origin_of(url)} for uploads, which is not {repository.origins[0]}: the token is"
-            " not sent there."
-        )
-    return url
+    return repository.own_url(release.upload_url)
 
 
 async def upload(
