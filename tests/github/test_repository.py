@@ -54,6 +54,8 @@ def test_a_word_names_a_repository_at_an_api(word: str, url: str, canonical: str
         ("https://github.com/o/r.git/", "write github:o/r"),
         ("http://www.github.com/o/r/releases/tag/v1.0", "write github:o/r"),
         ("git@github.com:o/r.git", "write github:o/r"),
+        ("https://s3cret@github.com/o/r", "write github:o/r"),
+        ("https://user:s3cret@github.com/o/r.git", "write github:o/r"),
         ("https://github.com/", "write github:OWNER/REPO"),
         ("github:o/r.git", "no .git"),
         ("github:o", "names no repository"),
@@ -85,6 +87,7 @@ def test_what_people_write_instead_is_refused_with_what_to_write(word: str, advi
         "github+https://s3cret@ghe.example:o/r",
         "github:s3cret@o/r",
         "https://github.com/s3cret@o/r",
+        "https://s3cret@github.com/o/r",
         "github+https://ghe.example:s3cret@o/r",
     ],
 )

@@ -14,9 +14,10 @@ from twisted_index.http_client.urls import InvalidURL, Origin, normalize_url, or
 PUBLIC_API = "https://api.github.com"
 
 _SCHEME = re.compile(r"(github|forgejo)([:+])(.*)", re.IGNORECASE | re.DOTALL)
-#: A repository as browsers show it, with what people copy along: `.git`, its pages.
+#: A repository as browsers show it, with what people copy along: a token, `.git`, its pages.
 _WEB = re.compile(
-    r"(?:https?://)?(?:www\.)?github\.com(?:[/:]+([^/\s]+)(?:/+([^/\s]+?))?(?:\.git)?(?:/.*)?)?/*"
+    r"(?:https?://)?(?:[^/@\s]*@)?(?:www\.)?github\.com"
+    r"(?:[/:]+([^/\s]+)(?:/+([^/\s]+?))?(?:\.git)?(?:/.*)?)?/*"
 )
 #: The characters of owners and repositories: GitHub's, and the dots and underscores of Forgejo's owners.
 _NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
@@ -161,7 +162,7 @@ def _parse_api(forge: Forge, api: str, path: str) -> str:
 
 def _web_name(word: str) -> tuple[str, str] | None:
     """Return owner and name, maybe empty, of a repository's page at GitHub; None for other words."""
-    match = _WEB.fullmatch(word.removeprefix("git+").removeprefix("ssh://").removeprefix("git@"))
+    match = _WEB.fullmatch(word.removeprefix("git+").removeprefix("ssh://"))
     return None if match is None else (match[1] or "", match[2] or "")
 
 
