@@ -47,6 +47,7 @@ NO_COMMANDS = {
     "twisted-index unyank ...": "another cell has it in full",
     "twisted-index prefetch": "another cell has it in full",
     "--upstream github:OWNER/REPO": "docs/github.md has the same with a repository that is there",
+    "twisted-index release --to github:acme/tools --tag v1.0 dist/*": "docs/github.md has it, too",
     "twisted-index mirror mirror.toml": "docs/mirror.md has the file, and both are tried there",
     "twisted-index download --path packages -r requirements.txt --python-version 3.13 --platform win_amd64": (
         "docs/download.md has the same with an index that is there"
