@@ -76,6 +76,15 @@ def test_what_servers_leave_out_is_not_needed():
     assert (asset.size, asset.sha256, asset.created_at, asset.download_url) == (None, None, None, "")
 
 
+def test_the_size_of_a_file_that_is_only_linked_to_is_unknown():
+    linked = ASSET | {"type": "external", "size": 0, "browser_download_url": "https://files.example/a.whl"}
+    ((asset,),) = (
+        release.assets for release in parse_releases(dump(RELEASE | {"assets": [linked]}), FORGEJO)
+    )
+
+    assert (asset.size, asset.download_url) == (None, "https://files.example/a.whl")
+
+
 def test_an_unfinished_upload_is_no_asset_but_counts():
     (release,) = parse_releases(dump({**RELEASE, "assets": [{**ASSET, "state": "starter"}, ASSET]}), GITHUB)
     assert (len(release.assets), release.listed) == (1, 2)

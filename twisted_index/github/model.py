@@ -158,7 +158,9 @@ def read_asset(value: object, repository: Repository, release_id: int) -> Asset:
         BadGateway: It is none.
     """
     item = _object(value)
-    number, name, size = _id(item), _text(item, "name"), item.get("size")
+    # Of a file at another server, which Forgejo only links to, it states 0 bytes.
+    size = None if item.get("type") == "external" else item.get("size")
+    number, name = _id(item), _text(item, "name")
     is_whole = item.get("state") in (None, "uploaded")
     if is_whole and not name:
         raise BadGateway("The releases API sent an asset without a name.")

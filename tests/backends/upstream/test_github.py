@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -438,6 +439,25 @@ def test_a_file_whose_url_is_elsewhere_is_refused_with_both_places(forgejo, make
 
     assert status == 502
     assert f"{elsewhere} for this file, which is not {forgejo.origin}" in sentence
+    assert forgejo.leaks(TOKEN) == []
+
+
+def test_a_file_that_a_forgejo_only_links_to_is_listed_and_gets_no_token(
+    forgejo, make_forgejo_index, monkeypatch
+):
+    monkeypatch.setenv("FORGEJO_TOKEN", forgejo.token(TOKEN, read=("octo/wheels",)))
+    asset = forgejo.repository("octo/wheels", private=True).release("v1.0").add(WHEEL, wheel())
+    linked = {"type": "external", "size": 0, "browser_download_url": forgejo.storage.url(asset)}
+
+    def link(body: bytes) -> bytes:
+        (release,) = json.loads(body)
+        return json.dumps([release | {"assets": [release["assets"][0] | linked]}]).encode()
+
+    forgejo.rule(r"/releases\?", times=None, edit=link)
+    index = make_forgejo_index()
+
+    assert index.files()[WHEEL]["hashes"] == {"sha256": asset.sha256}
+    assert index.content(WHEEL) == wheel()
     assert forgejo.leaks(TOKEN) == []
 
 
