@@ -48,13 +48,16 @@ def loaded(program: str, folder: Path, *names: str) -> set[str]:
         ([], set()),
         (["--upload", "--anonymous-upload", "--on-upload", "http://127.0.0.1:9/"], set()),
         (["--upstream", "http://127.0.0.1:9/"], {"twisted.web.client"}),
+        (["--upstream", "github:o/r"], {"twisted.web.client", "twisted_index.github.api"}),
     ],
-    ids=["alone", "webhook", "upstream"],
+    ids=["alone", "webhook", "upstream", "repository"],
 )
 def test_an_idle_server_has_imported_no_client_and_no_exposition(
-    more: list[str], found: set[str], tmp_path: Path
+    more: list[str], found: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    wanted = ("treq", "twisted.web.client", "prometheus_client", "passlib")
+    if "github:o/r" in more:
+        monkeypatch.setenv("TWISTED_INDEX_UPSTREAM_ONLY", "acme-*")
+    wanted = ("treq", "twisted.web.client", "prometheus_client", "passlib", "twisted_index.github.api")
     assert loaded(IDLE.format(more=more), tmp_path, *wanted) == found
 
 

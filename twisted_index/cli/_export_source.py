@@ -74,7 +74,7 @@ def read_source(
             instance=f"export-{secrets.token_hex(8)}",
             allow_addresses=settings.upstreams.allow_addresses,
         )
-        source = ReleaseSource(api, worker, memory, has_token=token.current() is not None)
+        source = ReleaseSource(api, worker, memory)
         try:
             readers.append(await source.open(is_wanted, accepts_rebuilds=accepts_rebuilds))
         finally:

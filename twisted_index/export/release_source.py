@@ -34,21 +34,12 @@ class ReleaseSource:
         api: Sends the requests.
         worker: Threads.
         memory: What is known of the repository; is added to.
-        has_token: Whether requests have a token: what can be read without one is public.
     """
 
-    def __init__(
-        self,
-        api: GitHubAPI,
-        worker: IThreadRunner,
-        memory: ReleaseMemory,
-        *,
-        has_token: bool,
-    ) -> None:
+    def __init__(self, api: GitHubAPI, worker: IThreadRunner, memory: ReleaseMemory) -> None:
         self._api = api
         self._worker = worker
         self._memory = memory
-        self._has_token = has_token
 
     async def open(self, is_wanted: Callable[[str], bool], *, accepts_rebuilds: bool) -> ReleaseReader:
         """
@@ -83,7 +74,8 @@ class ReleaseSource:
         before = listing.releases
         releases = await listing.current()
         if releases is not before:
-            memory.is_private = self._has_token and await self._is_private()
+            # What can be read without a token is public.
+            memory.is_private = self._api.has_token and await self._is_private()
         memory.listing = listing.record()
         return releases
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Required, TypeAlias, TypedDict, Unpack
 
 from twisted_index.backends.upstream.client import HTTPUpstream
 from twisted_index.errors import ConfigurationError
@@ -12,17 +12,32 @@ from twisted_index.github.token import token_source
 from twisted_index.http_client.urls import origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from twisted_index.backends.upstream.github import GitHubUpstream
+    from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.github.repository import Repository
     from twisted_index.github.token import TokenSource
+    from twisted_index.http_client.limits import ClientLimits
+    from twisted_index.http_client.tls import TLSOptions
     from twisted_index.http_client.urls import Origin
 
     #: A client of each kind; all provide `IListingClient`.
     UpstreamClient: TypeAlias = HTTPUpstream | GitHubUpstream
 
 _GITHUB = origin_of(PUBLIC_API)
+
+
+class ClientArguments(TypedDict, total=False):
+    """The arguments that clients of each kind take, see `HTTPUpstream`."""
+
+    worker: Required[IThreadRunner]
+    environ: Required[Mapping[str, str]]
+    instance: Required[str]
+    allow_addresses: Sequence[str]
+    limits: ClientLimits | None
+    jitter: Callable[[], float]
+    tls: TLSOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +57,12 @@ class RepositoryOptions:
 
 
 def make_client(
-    word: str, reactor: Any, *, options: RepositoryOptions, absent_on_403: bool = False, **common: Any
+    word: str,
+    reactor: Any,
+    *,
+    options: RepositoryOptions,
+    absent_on_403: bool = False,
+    **common: Unpack[ClientArguments],
 ) -> UpstreamClient:
     """
     Make the client of an upstream.
@@ -52,7 +72,7 @@ def make_client(
         reactor: Twisted's reactor.
         options: For repositories.
         absent_on_403: See `HTTPUpstream`; of no meaning for repositories.
-        **common: The other arguments of `HTTPUpstream`.
+        **common: See `ClientArguments`.
 
     Raises:
         ConfigurationError: It cannot be used.
