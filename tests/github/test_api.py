@@ -102,6 +102,18 @@ def test_nothing_is_sent_to_an_url_elsewhere(server: GitHubServer, repo: Repo, c
     assert server.asked("storage") == []
 
 
+def test_no_request_begins_after_the_end(server: GitHubServer, repo: Repo, connect: Connect):
+    client = connect(server.word(repo))
+
+    async def read() -> None:
+        await client.api.close()
+        await client.listing.current()
+
+    with pytest.raises(Unavailable, match="stopping"):
+        client.run(read)
+    assert server.asked() == []
+
+
 def test_an_error_and_the_log_are_without_the_token(server: GitHubServer, repo: Repo, connect: Connect):
     events: list[Any] = []
     globalLogPublisher.addObserver(events.append)

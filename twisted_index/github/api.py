@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from twisted.web.http_headers import Headers
 
-from twisted_index.errors import BadGateway, SimpleIndexError
+from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.github.links import parse_links
 from twisted_index.github.model import parse_items, parse_json
 from twisted_index.github.paging import MAX_REQUESTS, Page, PagedList, until_steady
@@ -130,6 +130,7 @@ class GitHubAPI:
             refusal=self._refusal,
         )
         self._rest: _Rest | None = None
+        self._is_closed = False
         self.sends_links = False
 
     @property
@@ -147,7 +148,8 @@ class GitHubAPI:
         return float(self._reactor.seconds())
 
     def close(self) -> Deferred[None]:
-        """Close persistent connections."""
+        """Close persistent connections; no request begins any more, also none of a list half read."""
+        self._is_closed = True
         return self._client.close()
 
     # -- Reading
@@ -385,7 +387,10 @@ class GitHubAPI:
 
         Raises:
             TemporaryFailure: They are not.
+            Unavailable: The server is stopping.
         """
+        if self._is_closed:
+            raise Unavailable("The server is stopping.")
         token = self._token.current()
         if self._rest is None or self._rest.token != (None if token is None else token.token):
             return
