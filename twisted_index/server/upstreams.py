@@ -82,7 +82,7 @@ def build_remotes(
         make_client(
             url,
             reactor,
-            options=_repository_options(upstreams),
+            options=_repository_options(upstreams, _cache(settings)),
             worker=worker,
             instance=instance,
             allow_addresses=upstreams.allow_addresses,
@@ -94,7 +94,7 @@ def build_remotes(
     ]
 
 
-def _repository_options(upstreams: UpstreamSettings) -> RepositoryOptions:
+def _repository_options(upstreams: UpstreamSettings, cache: DiskCache | None = None) -> RepositoryOptions:
     from twisted_index.backends.upstream.kinds import RepositoryOptions, common_origin
 
     return RepositoryOptions(
@@ -102,6 +102,7 @@ def _repository_options(upstreams: UpstreamSettings) -> RepositoryOptions:
         common=common_origin(upstreams.all_upstreams),
         # All projects are read together, so a page is as fresh as its neighbours' requests let it be.
         reuse=min(upstreams.cache_ttl / 10, 60.0),
+        cache=cache,
     )
 
 

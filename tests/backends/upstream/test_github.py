@@ -396,6 +396,35 @@ def test_a_restart_needs_no_request_while_the_page_is_fresh(forge, private: Repo
     assert index.content(WHEEL) == wheel()
 
 
+@pytest.mark.parametrize("change", [{"keep": 1}, {"keep_assets": 1}, {"keep": 0}])
+def test_a_list_that_is_cut_after_a_restart_makes_no_page_shorter(forge, repo: Repo, make_index, change):
+    for version in ("1.0", "2.0"):
+        more = (version, f"{version}.1")
+        repo.release(f"v{version}", {f"demo-{v}-py3-none-any.whl": wheel(v) for v in more})
+    index = make_index(repo)
+    files = list(index.files())
+    forge.api.has_etags = False
+    forge.rule(r"/releases\?", times=None, **change)
+
+    index.restart()
+
+    assert list(index.files()) == files
+
+
+def test_releases_that_are_remembered_with_damage_are_read_again(forge, repo: Repo, make_index, tmp_path):
+    repo.release("v1.0", {WHEEL: wheel()})
+    index = make_index(repo)
+    index.files()
+    (folder,) = (tmp_path / "state" / "cache" / "upstream" / "pages").iterdir()
+    for path in folder.glob("*/*"):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+
+    index.restart()
+
+    assert list(index.files()) == [WHEEL]
+
+
 # -- Other forges
 
 

@@ -22,10 +22,12 @@ from twisted_index.backends.upstream.file_response import (
     whole_document,
 )
 from twisted_index.backends.upstream.lazy_wheel import read_remote_metadata
+from twisted_index.backends.upstream.listing_memory import ListingMemory
 from twisted_index.backends.upstream.release_page import release_page, sidecar_of
 from twisted_index.backends.upstream.remote import NOT_MODIFIED
 from twisted_index.backends.upstream.wheel_name import WheelNames
 from twisted_index.concurrency.parallel import at_once
+from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import ContradictingMetadata
 from twisted_index.github.asset_bytes import request_asset
 from twisted_index.github.listing import ReleaseListing
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
     from twisted.web.http_headers import Headers
 
+    from twisted_index.backends.upstream.disk_cache import DiskCache
     from twisted_index.backends.upstream.remote import (
         NotModified,
         RemoteFile,
@@ -76,6 +79,7 @@ class GitHubUpstream:
         api: The API of the repository; is closed at the stop.
         reuse: Seconds for which the releases that were read for one project serve others.
         worker: Threads.
+        cache: Where the releases are remembered, over a restart too; None remembers nothing.
 
     Attributes:
         url: The word of the repository and a slash; the key in caches.
@@ -86,10 +90,15 @@ class GitHubUpstream:
     is_immutable = True
     lists_digests = True
 
-    def __init__(self, api: GitHubAPI, *, reuse: float, worker: IThreadRunner) -> None:
+    def __init__(
+        self, api: GitHubAPI, *, reuse: float, worker: IThreadRunner, cache: DiskCache | None = None
+    ) -> None:
         self.url = f"{api.repository.word}/"
         self._api = api
         self._listing = ReleaseListing(api, reuse=reuse)
+        self._memory = ListingMemory(cache, self.url)
+        self._loading = SingleFlight[None, None](api.seconds)
+        self._is_loaded = False
         self._worker = worker
         self._released: _Released | None = None
         self._names = WheelNames(self.fetch, worker)
@@ -149,10 +158,19 @@ class GitHubUpstream:
     # -- Pages
 
     async def _current(self) -> _Released:
+        if not self._is_loaded:
+            await self._loading.run(None, self._load)
+        before = self._listing.releases
         releases = await self._listing.current()
+        if releases is not before:
+            await self._worker.run(self._memory.save, self._listing)
         if self._released is None or self._released.releases is not releases:
             self._released = await self._worker.run(_read_releases, releases)
         return self._released
+
+    async def _load(self) -> None:
+        await self._worker.run(self._memory.load, self._listing)
+        self._is_loaded = True
 
     async def _projects(self) -> Mapping[str, int | None]:
         files = (await self._current()).files

@@ -14,6 +14,7 @@ from twisted_index.http_client.urls import origin_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from twisted_index.backends.upstream.disk_cache import DiskCache
     from twisted_index.backends.upstream.github import GitHubUpstream
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.github.repository import Repository
@@ -49,11 +50,13 @@ class RepositoryOptions:
         token_file: Absolute path of a file with a token; None without one.
         common: Origin of the API that gets the token that names no API, see `common_origin`.
         reuse: Seconds for which the releases that were read for one project serve others.
+        cache: Where the releases are remembered, see `GitHubUpstream`.
     """
 
     token_file: str | None = None
     common: Origin | None = None
     reuse: float = 60.0
+    cache: DiskCache | None = None
 
 
 def make_client(
@@ -89,7 +92,7 @@ def make_client(
         raise ConfigurationError(f"An upstream cannot be used: {error}.") from None
     token = repository_token(repository, common["environ"], options)
     api = GitHubAPI(repository, reactor, token=token, **common)
-    return GitHubUpstream(api, reuse=options.reuse, worker=common["worker"])
+    return GitHubUpstream(api, reuse=options.reuse, worker=common["worker"], cache=options.cache)
 
 
 def repository_token(
