@@ -161,6 +161,26 @@ def test_within_its_time_nothing_is_requested(server: GitHubServer, repo: Repo, 
     assert server.asked() == []
 
 
+@pytest.mark.parametrize(("environ", "requests"), [({}, 30), ({"GH_TOKEN": "secret"}, 60)])
+def test_polls_without_a_token_leave_half_of_the_limit(
+    server: GitHubServer,
+    repo: Repo,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    requests: int,
+):
+    server.token("secret", read=("octo/wheels",))
+    fill(repo, 1, 1)
+    client = connect(server.word(repo), environ, reuse=60.0)
+    began = client.api.seconds()
+    for minute in range(60):
+        monkeypatch.setattr(client.listing, "_now", lambda minute=minute: began + 60.0 * minute)
+        client.releases()
+
+    assert len(server.asked()) == requests
+
+
 def test_what_the_first_page_does_not_show_is_seen_after_ten_minutes(
     server: GitHubServer, repo: Repo, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ):
