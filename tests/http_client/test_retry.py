@@ -78,6 +78,11 @@ def test_a_server_that_asks_for_too_long_a_rest_is_left_alone():
     assert refused.value.retry_after == 120
 
 
+def test_a_rest_that_outlasts_all_retries_of_a_client_does_not_make_it_wait():
+    assert TemporaryFailure("a", 600).retry_after == 120
+    assert TemporaryFailure("a", 601).retry_after == 5
+
+
 def test_waits_are_varied():
     attempts = Attempts(TemporaryFailure("a"), jitter=lambda: 1.5)
     attempts.wait()

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MAX_RETRY_AFTER = 120  # seconds passed on to clients; installers sleep that long silently
+_RETRIES = 5  # of pip; a rest that outlasts them would only make it silent for ten minutes before it fails
+_SHORT_RETRY_AFTER = 5
 
 
 #: Statuses of temporary failures: one failing node of many (500), a connection idle for too long (408,
@@ -33,8 +35,15 @@ class TemporaryFailure(Unavailable):
     """
 
     def __init__(self, message: str, requested_delay: int | None = None) -> None:
-        super().__init__(message, 5 if requested_delay is None else min(requested_delay, _MAX_RETRY_AFTER))
+        super().__init__(message, _passed_on(requested_delay))
         self.requested_delay = requested_delay or 0
+
+
+def _passed_on(delay: int | None) -> int:
+    """Return the seconds of Retry-After for clients."""
+    if delay is None or delay > _RETRIES * _MAX_RETRY_AFTER:
+        return _SHORT_RETRY_AFTER
+    return min(delay, _MAX_RETRY_AFTER)
 
 
 class Denied(BadGateway):

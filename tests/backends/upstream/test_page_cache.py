@@ -535,6 +535,16 @@ def test_a_rest_that_was_asked_for_is_kept_to_by_all_who_come(bench: Bench):
     assert bench.names() == [WHEEL.file.filename]
 
 
+def test_a_long_rest_is_kept_to_though_no_client_waits_for_it(bench: Bench):
+    bench.remote.pages["demo"] = busy(3600)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="temporarily unavailable") as told:
+            bench.snapshot()
+        assert told.value.retry_after == 5
+        bench.clock.advance(20)
+    assert bench.remote.count("page") == 1
+
+
 def test_what_was_known_before_is_given_during_a_rest(bench: Bench):
     before = bench.page()
     bench.clock.advance(600)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import Unavailable
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 #: Number of projects with a remembered back-off.
 _MAX_PROJECTS = 1000
+_MAX_DELAY = 120  # seconds
+
+
+class _Rest(NamedTuple):
+    until: float
+    message: str
+    retry_after: int  # for clients, which wait no longer than that
 
 
 class BackOff:
@@ -29,7 +36,7 @@ class BackOff:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._until = LRU[str, float](_MAX_PROJECTS)
+        self._rests = LRU[str, _Rest](_MAX_PROJECTS)
 
     def check(self, project: str) -> None:
         """
@@ -38,11 +45,14 @@ class BackOff:
         Raises:
             Unavailable: Its Retry-After has not passed.
         """
-        left = math.ceil((self._until.peek(project) or 0.0) - self._now())
-        if left > 0:
-            raise Unavailable(f"The upstream requested no retry for {left} seconds.", left)
+        rest = self._rests.peek(project)
+        left = 0 if rest is None else math.ceil(rest.until - self._now())
+        if rest is not None and left > 0:
+            message = f"{rest.message} The upstream requested no retry for {left} seconds."
+            raise Unavailable(message, min(left, rest.retry_after))
 
     def record(self, project: str, error: Exception) -> None:
-        """Record the delay that an error requests; `TemporaryFailure` bounds it."""
+        """Record the delay that an error requests, within bounds."""
         if isinstance(error, TemporaryFailure) and error.requested_delay:
-            self._until.put(project, self._now() + error.retry_after)
+            until = self._now() + min(error.requested_delay, _MAX_DELAY)
+            self._rests.put(project, _Rest(until, error.message, error.retry_after))
