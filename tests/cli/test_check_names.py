@@ -74,6 +74,19 @@ def test_a_name_in_the_releases_of_a_repository_is_found(console: Console):
     assert (code, out.partition(":")[0]) == (1, "acme/")
 
 
+def test_a_repository_may_be_named_by_the_option(console: Console):
+    made = make_wheel("acme", "1.0")
+    made.write_to(console.path)
+    with GitHubServer() as forge:
+        repo = forge.repository("octo/wheels")
+        repo.release("v1", {made.filename: made.content})
+        code, out, _err = console.told(
+            *("check", f"--path={console.path}", f"--state={console.state}", "-q"),
+            *("--upstream-names", f"--upstream={forge.word(repo)}"),
+        )
+    assert (code, out.partition(":")[0]) == (1, "acme/")
+
+
 def test_nothing_is_asked_without_the_option(console: Console, upstream: RunningIndex):
     make_wheel("acme", "1.0").write_to(console.path)
     upstream.add_wheel("acme", "999")

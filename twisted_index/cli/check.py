@@ -15,6 +15,7 @@ from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._server_state import settings_of_server
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, SimpleIndexError
+from twisted_index.github.repository import is_repository
 from twisted_index.server.state_folder import inspection_cache_path, make_state_folder
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigurationError("--python-version and --platform are for --dependencies.")
     if options["upstream"] and not options["upstream-names"]:
         raise ConfigurationError("--upstream is for --upstream-names.")
-    given = {name: options[name] for name in ("path", "state", "config")}
-    settings = settings_of_server({**given, "upstream": [options["upstream"]] if options["upstream"] else []})
+    settings = settings_of_server(_given(options))
     for group in _groups(settings):
         for path in group:
             if not os.path.isdir(path):
@@ -97,6 +97,15 @@ def run(arguments: Sequence[str]) -> int:
     except SimpleIndexError as error:
         print(f"twisted-index: {error.message}", file=sys.stderr)
         return EXIT_INCOMPLETE
+
+
+def _given(options: CheckOptions) -> dict[str, object]:
+    given: dict[str, object] = {name: options[name] for name in ("path", "state", "config")}
+    upstream = options["upstream"]
+    given["upstream"] = [upstream] if upstream else []
+    if upstream and is_repository(upstream):
+        given["upstream-only"] = ["*"]  # it says which names a server gets from there; nothing is served here
+    return given
 
 
 def _groups(settings: Settings) -> list[tuple[str, ...]]:
