@@ -150,6 +150,10 @@ def test_a_file_has_to_be_what_its_name_says(release, server):
     assert server.requests == []
 
 
+def test_a_pattern_that_matches_nothing_is_no_such_file(release):
+    assert release("dist/*") == (64, "", "twisted-index: dist/*: There is no such file.\n")
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "demo-1.0.egg"])
 def test_other_files_are_refused(release, server, name):
     Path(name).write_bytes(b"x")

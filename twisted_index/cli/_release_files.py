@@ -91,6 +91,8 @@ def _distribution(path: str) -> Distribution:
     try:
         return parse_filename(os.path.basename(path))
     except InvalidFilename as error:
+        if not os.path.lexists(path):  # a shell passes a pattern on that matches nothing
+            raise ConfigurationError(f"{path}: There is no such file.") from None
         raise ConfigurationError(f"{path}: {error.reason} {error.advice}") from None
 
 
