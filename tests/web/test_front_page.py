@@ -45,7 +45,7 @@ def test_nothing_is_scanned_for_the_front_page():
     index = IndexInMemory(source)
     source.calls.clear()
     page = index.get("/", headers=HTML).text
-    assert "put a wheel into the folder, or see" in page
+    assert "put a wheel into it, or see" in page
     assert [call.method for call in source.calls] == ["project_list"]
 
 

@@ -47,10 +47,10 @@ def front_page(
 
 def _no_project(left_out: int | None) -> str:
     if left_out:
-        return "<p>No project yet.</p>\n"
+        return "<p>No project in the folder yet.</p>\n"
     # Files without a project's name are found by the list of problems alone.
     see = "" if left_out is None else ', or see <a href="-/problems">why one that is there is left out</a>'
-    return f"<p>No project yet: put a wheel into the folder{see}.</p>\n"
+    return f"<p>No project in the folder yet: put a wheel into it{see}.</p>\n"
 
 
 def _left_out(number: int) -> str:
