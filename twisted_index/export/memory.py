@@ -14,8 +14,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import twisted_index
-from twisted_index.files.ownership import make_folders
-from twisted_index.files.safe_open import open_regular_file
+from twisted_index.export.memory_file import read_memory, write_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Incremented when exported bytes change other than by their input.
 _FORMAT = b"export 1"
-#: A hundred times what 10,000 projects take.
-_MAX_BYTES = 1 << 29
 #: What the first byte of a line says: named by the list of projects, with a page only, without a page.
 _NAMED, _UNNAMED, _ABSENT = b"+", b"-", b"0"
 
@@ -86,7 +83,7 @@ class ExportMemory:
         if self._path is None:
             return
         try:
-            head, roots, *lines = _content(self._path).split(b"\n")
+            head, roots, *lines = read_memory(self._path).split(b"\n")
             # The last line is empty in a file that is whole.
             projects = dict(map(_name_and_rest, lines[:-1]))
         except (OSError, ValueError):
@@ -161,24 +158,7 @@ class ExportMemory:
             return
         head = self._shape + b" " + manifest
         lines = (name + b"\0" + line for name, line in self._projects.items())
-        # Only time is lost without it.
-        with contextlib.suppress(OSError):
-            make_folders(os.path.dirname(self._path), 0o700)
-            temporary = f"{self._path}.tmp"
-            # What an interrupted export left, or anything else: nothing is written through a link.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            with open(temporary, "xb") as file:
-                file.write(b"\n".join((head, _roots_text(roots), *lines, b"")))
-            os.replace(temporary, self._path)
-
-
-def _content(path: str) -> bytes:
-    file = open_regular_file(os.fsencode(path), follow_links=False)
-    if file is None:
-        return b""
-    with file:
-        return file.readall() if os.fstat(file.fileno()).st_size <= _MAX_BYTES else b""
+        write_memory(self._path, b"\n".join((head, _roots_text(roots), *lines, b"")))
 
 
 def _name_and_rest(line: bytes) -> tuple[bytes, bytes]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from twisted_index.export.memory_file import read_memory, write_memory
 from twisted_index.export.release_pages import Content
-from twisted_index.files.ownership import make_folders
-from twisted_index.files.safe_open import open_regular_file
 from twisted_index.simple.core_metadata import CoreMetadata
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 
 #: Incremented when the file means something else.
 _FORMAT = 1
-#: A thousand times what 1,000 assets take.
-_MAX_BYTES = 1 << 30
 _is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
@@ -59,7 +55,7 @@ class ReleaseMemory:
         if self._path is None:
             return
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            document = json.loads(_content(self._path))
+            document = json.loads(read_memory(self._path))
             if (document["format"], document["repository"]) != (_FORMAT, self._repository):
                 return
             digests = {key: digest for key, digest in document["digests"].items() if _is_sha256(digest)}
@@ -109,15 +105,7 @@ class ReleaseMemory:
             "listing": self.listing,
             "is_private": self.is_private,
         }
-        # Only time is lost without it.
-        with contextlib.suppress(OSError):
-            make_folders(os.path.dirname(self._path), 0o700)
-            temporary = f"{self._path}.tmp"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            with open(temporary, "x", encoding="utf-8") as file:
-                json.dump(document, file, sort_keys=True)
-            os.replace(temporary, self._path)
+        write_memory(self._path, json.dumps(document, sort_keys=True).encode())
 
 
 def _key(asset: Asset) -> str:
@@ -136,11 +124,3 @@ def _listed(sha256: Any, size: Any) -> Content:
     if not _is_sha256(sha256) or not (size is None or isinstance(size, int)):
         raise ValueError("a damaged entry")
     return Content(sha256, size)
-
-
-def _content(path: str) -> bytes:
-    file = open_regular_file(os.fsencode(path), follow_links=False)
-    if file is None:
-        return b""
-    with file:
-        return file.readall() if os.fstat(file.fileno()).st_size <= _MAX_BYTES else b""

@@ -15,27 +15,21 @@ from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import BadGateway
 from twisted_index.github.api import PAGE_SIZE
 from twisted_index.github.listing_record import read_page, read_releases, write_page, write_releases
-from twisted_index.github.model import parse_assets, parse_releases
-from twisted_index.github.paging import (
-    MAX_REQUESTS,
-    SMALLEST_PAGE,
-    ListChanged,
-    Page,
-    PagedList,
-    may_be_cut,
-    until_steady,
-)
+from twisted_index.github.model import parse_releases
+from twisted_index.github.paging import may_be_cut, until_steady
+from twisted_index.github.reading import Reading
 from twisted_index.github.refusals import APIBusy
 from twisted_index.github.repository import Forge
 from twisted_index.http_client.body import TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from twisted.internet.defer import Deferred
 
     from twisted_index.github.api import GitHubAPI
-    from twisted_index.github.model import Asset, Release
+    from twisted_index.github.model import Release
+    from twisted_index.github.paging import Page, PagedList
 
 #: Seconds after which all pages are requested again, as the first one does not show each change.
 _ALL_PAGES = 600.0
@@ -43,7 +37,7 @@ _ALL_PAGES = 600.0
 _TOO_HEAVY = (502, 504)
 #: The default size, which is a round number that `may_be_cut` knows.
 _SMALL_SIZE = 30
-#: Things that were listed and are not any more, of which the API is asked whether they are gone.
+#: Things that were listed and are not any more, each of which costs a request: is it gone?
 _MAX_QUESTIONS = 10
 
 
@@ -179,7 +173,7 @@ class ReleaseListing:
         first = await self._first_page(known.pages if known else {})
         if known is not None and self._is_unchanged(first, known, now):
             return replace(known, first=first, checked_at=now, pages={**known.pages, first.url: first})
-        reading = _Reading(self._api, known.pages if known else {})
+        reading = Reading(self._api, known.pages if known else {})
 
         async def read() -> tuple[PagedList[Release], tuple[Release, ...]]:
             page = first if not reading.pages else await self._first_page(reading.pages)
@@ -227,73 +221,6 @@ class ReleaseListing:
                 raise BadGateway("The releases API left out releases or files that it still has.")
 
 
-class _Reading:
-    """
-    One reading of all pages.
-
-    Args:
-        api: The repository's API.
-        known: Pages of an earlier reading, by URL.
-
-    Attributes:
-        pages: Those that were read, by URL.
-    """
-
-    def __init__(self, api: GitHubAPI, known: Mapping[str, Page[Any]]) -> None:
-        self._api = api
-        self._known = known
-        self.pages: dict[str, Page[Any]] = {}
-
-    async def read(self, first: Page[Release]) -> tuple[PagedList[Release], tuple[Release, ...]]:
-        """
-        Read all releases with all their assets.
-
-        Raises:
-            ListChanged: They changed meanwhile.
-            SimpleIndexError: They cannot be read.
-        """
-        self._known = {**self._known, **self.pages}
-        self.pages = {first.url: first}
-        listed = PagedList(partial(self._page, parse_releases), first, _key)
-        await listed.read()
-        longest = max((release.listed or 0 for release in listed.items), default=0)
-        is_confirmed, releases = False, []
-        for release in listed.items:
-            if release.is_draft:
-                continue
-            # A server that cuts such lists cuts all of them at the same length.
-            if release.listed is None or (release.listed >= SMALLEST_PAGE and release.listed == longest):
-                assets = await self._assets(release)
-                is_confirmed |= assets is None
-                release = release if assets is None else replace(release, assets=assets)
-            releases.append(release)
-        if is_confirmed or not listed.is_certain:
-            await listed.verify(MAX_REQUESTS - len(self.pages))
-        return listed, tuple(releases)
-
-    async def _assets(self, release: Release) -> tuple[Asset, ...] | None:
-        """Return the assets of a release; None if they are those that are listed with it."""
-        number = (release.listed or 0) // PAGE_SIZE + 1
-        read = partial(self._page, partial(parse_assets, release_id=release.id))
-        first = await read(self._api.list_url(f"{release.url}/assets", number=number))
-        if first is None:
-            raise ListChanged
-        if number > 1 and not first.items:
-            return None
-        listed = PagedList(read, first, _key, number, self._api.sends_links)
-        await listed.read()
-        if not listed.is_certain:
-            await listed.verify(MAX_REQUESTS - 1 - len(listed.pages))
-        return tuple(asset for asset in listed.items if asset.is_whole)
-
-    async def _page(self, parse: Callable[..., tuple[Any, ...]], url: str) -> Page[Any] | None:
-        known = self.pages.get(url) or self._known.get(url)
-        page = await self._api.page(url, partial(parse, repository=self._api.repository), known)
-        if page is not None:
-            self.pages[url] = page
-        return page
-
-
 def _missing(before: Iterable[Release], after: Iterable[Release]) -> list[str]:
     """Return the URLs of releases and assets that were listed, and are not any more."""
     there = {release.id: release for release in after}
@@ -304,10 +231,6 @@ def _missing(before: Iterable[Release], after: Iterable[Release]) -> list[str]:
             ids = {asset.id for asset in now.assets}
             urls += [asset.url for asset in release.assets if asset.id not in ids]
     return urls
-
-
-def _key(item: Asset | Release) -> int:
-    return item.id
 
 
 def _is_published(document: object) -> bool:

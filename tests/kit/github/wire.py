@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-PIECE = 65536
-
 
 @dataclass
 class Request:
