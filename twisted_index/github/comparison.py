@@ -50,7 +50,7 @@ class Comparison:
         Raises:
             Conflict: It is published, and lacks a file or has other content; or it has several drafts; or two
                 of the files would get the same name, or GitHub does not take files so large, or so many.
-            SimpleIndexError: The API cannot be asked.
+            SimpleIndexError: The API cannot be read.
         """
         if self._api.repository.forge is Forge.GITHUB:
             _require_distinct(self._files)
@@ -73,7 +73,7 @@ class Comparison:
 
         Raises:
             Conflict: It has several drafts.
-            SimpleIndexError: The API cannot be asked.
+            SimpleIndexError: The API cannot be read.
         """
         listed = [read_release(one, self._api.repository) for one in await self._api.walk(self._url)]
         found = [release for release in listed if release.tag == self._tag]

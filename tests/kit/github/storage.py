@@ -24,7 +24,7 @@ def _refused(status: int, code: str) -> Answer:
 
 
 class Storage:
-    """Gives bytes to those who hold a signed URL, and to nobody who sends `Authorization`."""
+    """Gives bytes for signed URLs, and refuses requests with `Authorization`."""
 
     def __init__(self, forge: Forge) -> None:
         self._forge = forge

@@ -1,4 +1,4 @@
-"""A server of HTTP/1.1 in threads, which records what it is asked and answers as a function says."""
+"""A server of HTTP/1.1 in threads, which records its requests and answers as a function says."""
 
 from __future__ import annotations
 
