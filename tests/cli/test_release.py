@@ -161,6 +161,22 @@ def test_other_files_are_refused(release, server, name):
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    "tag", ["", " ", "v 1", "../v1", "v1..2", "v1.", "a//b", "v1.lock", "v1:2", "v~1", "v1\n", "@{1}", "/v1"]
+)
+def test_what_is_no_tag_is_refused(release, server, tag):
+    code, _out, err = release(WHEEL.filename, tag=tag)
+
+    assert (code, "such as v1.0" in err) == (64, True)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("tag", ["1", "release/1.0", "demo-1.0+cu118", "v1.0-rc.1", "@acme/demo@1", "für-1"])
+def test_a_tag_may_be_any_of_git(release, repo, tag):
+    assert release(SDIST.filename, tag=tag)[0] == 0
+    assert not repo.find(tag).is_draft
+
+
 def test_a_file_is_given_once(release, server):
     Path("more").mkdir()
     twin = Path("more") / WHEEL.filename.replace("demo-1.0", "Demo-1.0.0")

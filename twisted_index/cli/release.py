@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.cli._options import CommandParser
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from twisted_index.github.release_plan import OutgoingFile, ReleasePlan
     from twisted_index.github.repository import Repository
     from twisted_index.github.token import TokenSource
+
+#: What git takes as the name of a tag (git-check-ref-format): else the draft could never be published.
+_TAG = re.compile(r"(?![-./])(?!.*(\.\.|//|/\.|@\{|\.lock(/|$)|[./]$))[^\s\0-\x1f\x7f~^:?*\[\\]+")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -90,8 +94,8 @@ def _parser() -> CommandParser:
 
 
 def _terms(options: argparse.Namespace) -> ReleaseTerms:
-    if not options.tag.strip():
-        raise ConfigurationError("--tag is empty.")
+    if _TAG.fullmatch(options.tag) is None:
+        raise ConfigurationError("--tag is not the name of a tag in git, such as v1.0.")
     notes = None
     if options.notes is not None:
         try:
