@@ -264,6 +264,21 @@ def test_a_list_that_is_cut_is_an_error_and_the_old_one_stays_true(
     assert count(client) == 6
 
 
+@pytest.mark.parametrize("body", [b"null", b"[]", b'""'])
+def test_what_is_no_answer_to_the_question_does_not_mean_that_it_is_gone(
+    server: GitHubServer, repo: Repo, connect: Connect, body: bytes
+):
+    fill(repo, 3, 2)
+    server.api.has_etags = False
+    client = connect(server.word(repo))
+    client.releases()
+    server.rule(r"/releases\?", times=None, keep=1)
+    server.rule(r"/releases/\d+$|/assets/\d+$", times=None, body=body)
+
+    with pytest.raises(BadGateway, match="other than an object"):
+        client.releases()
+
+
 def test_what_is_deleted_is_gone_and_what_becomes_a_draft_too(
     server: GitHubServer, repo: Repo, connect: Connect
 ):

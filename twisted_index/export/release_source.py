@@ -84,7 +84,7 @@ class ReleaseSource:
             repository = await self._api.get(self._api.repository.url)
         except SimpleIndexError:
             return False
-        return isinstance(repository, dict) and repository.get("private") is True
+        return repository is not None and repository.get("private") is True
 
     def _add_notes(
         self, reader: ReleaseReader, found: ReleaseFiles, is_wanted: Callable[[str], bool]

@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.github.links import parse_links
-from twisted_index.github.model import parse_items, parse_json
+from twisted_index.github.model import parse_items, parse_json, parse_object
 from twisted_index.github.paging import MAX_REQUESTS, Page, PagedList, until_steady
 from twisted_index.github.refusals import APIBusy, read_refusal
 from twisted_index.github.repository import Forge
@@ -154,7 +154,7 @@ class GitHubAPI:
 
     # -- Reading
 
-    async def get(self, url: str) -> Any:
+    async def get(self, url: str) -> dict[str, Any] | None:
         """
         Request a document.
 
@@ -162,14 +162,13 @@ class GitHubAPI:
             url: Its URL at the API.
 
         Returns:
-            The document, as JSON; None if there is none (404 and 410), or if the token has no right to read
-            it.
+            The JSON object; None if there is none (404 and 410), or if the token has no right to read it.
 
         Raises:
             BadGateway: The response cannot be used; `APIRefusal` if the API says so.
             Unavailable: The API is unreachable or too slow, or wants no requests now.
         """
-        page = await self.page(url, lambda content: (parse_json(content),))
+        page = await self.page(url, lambda content: (parse_object(content),))
         return None if page is None else page.items[0]
 
     async def page(

@@ -217,7 +217,8 @@ class ReleaseListing:
             BadGateway: It is not.
         """
         for url in _missing(before, after)[-_MAX_QUESTIONS:]:
-            if _is_published(await self._api.get(url)):
+            document = await self._api.get(url)
+            if document is not None and _is_published(document):
                 raise BadGateway("The releases API left out releases or files that it still has.")
 
 
@@ -233,10 +234,6 @@ def _missing(before: Iterable[Release], after: Iterable[Release]) -> list[str]:
     return urls
 
 
-def _is_published(document: object) -> bool:
-    """Return whether a release or an asset is there, and would be listed."""
-    return (
-        isinstance(document, dict)
-        and document.get("draft") is not True
-        and document.get("state") in (None, "uploaded")
-    )
+def _is_published(document: Mapping[str, Any]) -> bool:
+    """Return whether a release or an asset would be listed."""
+    return document.get("draft") is not True and document.get("state") in (None, "uploaded")

@@ -113,6 +113,16 @@ def parse_json(content: bytes) -> Any:
         raise BadGateway("The releases API sent something other than JSON.") from None
 
 
+def parse_object(content: bytes) -> dict[str, Any]:
+    """
+    Parse an object of anything.
+
+    Raises:
+        BadGateway: It is no object.
+    """
+    return _object(parse_json(content))
+
+
 def parse_items(content: bytes) -> tuple[Any, ...]:
     """
     Parse a list of anything.
@@ -188,7 +198,7 @@ def _items(value: object) -> list[object]:
 
 def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise BadGateway("The releases API sent a list with something other than an object.")
+        raise BadGateway("The releases API sent something other than an object.")
     return value
 
 
