@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +99,11 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     make_clean(site.root)
-    return site
+    yield site
+    site.cache.close()
 
 
 def _write(path: Path, content: bytes) -> None:
