@@ -56,10 +56,11 @@ def build_upstream(
 
     upstreams = settings.upstreams
     rebuilds = _urls(upstreams.rebuilds)
-    remotes = build_remotes(urls, settings, reactor=reactor, worker=worker, instance=instance)
+    cache = _cache(settings)
+    remotes = build_remotes(urls, settings, reactor=reactor, worker=worker, instance=instance, cache=cache)
     source = UpstreamSource(
         remotes,
-        _cache(settings),
+        cache,
         reactor=reactor,
         worker=worker,
         times=CacheTimes(ttl=upstreams.cache_ttl, response_timeout=settings.limits.response_timeout),
@@ -70,19 +71,26 @@ def build_upstream(
 
 
 def build_remotes(
-    urls: Sequence[str], settings: Settings, *, reactor: Any, worker: ThreadPool, instance: str
+    urls: Sequence[str],
+    settings: Settings,
+    *,
+    reactor: Any,
+    worker: ThreadPool,
+    instance: str,
+    cache: DiskCache | None = None,
 ) -> list[UpstreamClient]:
-    """Build the clients of upstreams; for the arguments see `build_upstream`."""
+    """Build the clients of upstreams, which may remember in a cache; see `build_upstream`."""
     from twisted_index.backends.upstream.kinds import make_client
     from twisted_index.http_client.limits import ClientLimits
 
     upstreams = settings.upstreams
     absent_on_403 = _urls(upstreams.absent_on_403)
+    options = _repository_options(upstreams, cache)
     return [
         make_client(
             url,
             reactor,
-            options=_repository_options(upstreams, _cache(settings)),
+            options=options,
             worker=worker,
             instance=instance,
             allow_addresses=upstreams.allow_addresses,
