@@ -24,13 +24,6 @@ ROOT = "/simple/"
 ABSENT = answer(404)
 
 
-@pytest.fixture(scope="module")
-def background() -> Iterator[BackgroundReactor]:
-    background = BackgroundReactor()
-    yield background
-    background.stop(10)
-
-
 @pytest.fixture
 def asking(background: BackgroundReactor) -> Iterator[Asking]:
     asking = Asking(background)

@@ -30,13 +30,6 @@ LIMITS = ClientLimits(connect=2.0, head=0.3, idle=0.3, total=5.0, back_off=0.01,
 DEMO = "/simple/demo/"
 
 
-@pytest.fixture(scope="module")
-def background() -> Iterator[BackgroundReactor]:
-    background = BackgroundReactor()
-    yield background
-    background.stop(10)
-
-
 class Asking:
     """An upstream, and our side of it."""
 

@@ -97,13 +97,6 @@ class Mirrored:
         self._background.call(self._worker.stop, 10)
 
 
-@pytest.fixture(scope="module")
-def background() -> Iterator[BackgroundReactor]:
-    background = BackgroundReactor()
-    yield background
-    background.stop(10)
-
-
 @pytest.fixture
 def upstream() -> Iterator[HostileUpstream]:
     upstream = HostileUpstream()

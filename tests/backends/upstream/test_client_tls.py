@@ -22,13 +22,6 @@ from twisted_index.testing.reactor_thread import BackgroundReactor
 from .test_client import DEMO, Asking, redirect
 
 
-@pytest.fixture(scope="module")
-def background() -> Iterator[BackgroundReactor]:
-    background = BackgroundReactor()
-    yield background
-    background.stop(10)
-
-
 @pytest.fixture
 def asking(background: BackgroundReactor) -> Iterator[Asking]:
     asking = Asking(background)
