@@ -71,6 +71,8 @@ class File:
         yanked: None unless yanked.
         sidecars: Which of `.asc` and `.provenance` exist beside the file.
         provenance_url: An absolute https URL given by an upstream; None for a local file.
+        owner: The name of the index that has the file and that its URL leads to, empty for the one without a
+            name; None for the index of the page.
     """
 
     filename: str
@@ -83,6 +85,7 @@ class File:
     yanked: Yanked | None = None
     sidecars: frozenset[Sidecar] = frozenset()
     provenance_url: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)

@@ -1,0 +1,102 @@
+"""
+Scopes: which index of the server, at which moment, or which draft a URL is about. Pure.
+
+A segment that begins with `+` opens a scope: `/+NAME/` an index, `/+at/TIME/` a moment, `/+draft/TOKEN/` a
+draft. Below it the whole tree of URLs is there again. Scopes compose in any order, each kind once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: What the first segments of scopes mean besides names of indexes; hatch requests `+simple` (see `routes`).
+RESERVED = frozenset({"at", "draft", "simple"})
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: Characters of the longest name, and of the longest moment and token.
+_MAX_NAME, _MAX_WORD = 100, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """
+    What a URL is about.
+
+    Attributes:
+        index: The name of an index; empty for the one without a name.
+        as_of: A date, a time or the name of a snapshot, as the URL has it; empty for now.
+        draft: The digest by which a draft is kept (`draft_digest`), never its token; empty for none.
+    """
+
+    index: str = ""
+    as_of: str = ""
+    draft: str = ""
+
+    @property
+    def depth(self) -> int:
+        """The number of segments that the scope takes in a URL."""
+        return bool(self.index) + 2 * bool(self.as_of) + 2 * bool(self.draft)
+
+    @property
+    def key(self) -> str:
+        """A prefix for cache keys; empty for the plain index. Names of projects contain no `+` and no `/`."""
+        parts = (self.index, self.as_of and f"at/{self.as_of}", self.draft and f"draft/{self.draft}")
+        return "".join(f"+{part}/" for part in parts if part)
+
+
+#: The index without a name, now.
+PLAIN = Scope()
+
+
+class ScopedPath(NamedTuple):
+    """
+    A path, split into its scope and the rest.
+
+    Attributes:
+        scope: What it is about.
+        taken: The number of segments that name the scope.
+        is_known: False if the segments look like a scope and can be none: then nothing is there.
+    """
+
+    scope: Scope
+    taken: int
+    is_known: bool = True
+
+
+def split_scope(segments: Sequence[bytes]) -> ScopedPath:
+    """
+    Split a path below the mount point.
+
+    Args:
+        segments: Percent-decoded, so that `%2B` is the same as `+`.
+    """
+    scope, taken = PLAIN, 0
+    while taken < len(segments) and segments[taken].startswith(b"+"):
+        word = segments[taken][1:].decode("utf-8", "replace")
+        argument = segments[taken + 1].decode("utf-8", "replace") if taken + 1 < len(segments) else ""
+        if word == "simple":
+            break
+        if word == "at" and not scope.as_of and 0 < len(argument) <= _MAX_WORD:
+            scope, taken = replace(scope, as_of=argument), taken + 2
+        elif word == "draft" and not scope.draft and 0 < len(argument) <= _MAX_WORD:
+            scope, taken = replace(scope, draft=draft_digest(argument)), taken + 2
+        elif word not in RESERVED and not scope.index and is_index_name(word):
+            scope, taken = replace(scope, index=word), taken + 1
+        else:
+            return ScopedPath(scope, taken, is_known=False)
+    return ScopedPath(scope, taken)
+
+
+def is_index_name(name: str) -> bool:
+    """Return whether an index may have this name: letters and digits, with `-`, `.` and `_` inside."""
+    return len(name) <= _MAX_NAME and name not in RESERVED and _NAME.fullmatch(name) is not None
+
+
+def draft_digest(token: str) -> str:
+    """Return the name of the folder of a draft: nothing else of its token is kept."""
+    return hashlib.sha256(token.encode()).hexdigest()

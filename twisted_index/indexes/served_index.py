@@ -1,0 +1,68 @@
+"""What a scope serves, and the contract by which the web part gets it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from zope.interface import Interface
+
+from twisted_index.config.settings import UploadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted_index.indexes.scope import Scope
+    from twisted_index.interfaces import ISource, IStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ServedIndex:
+    """
+    What answers in one scope. While nothing changes it is the same object, so that caches can hold on to it.
+
+    Attributes:
+        scope: With `default-index`, that of the named index also for the index without a name.
+        line: The names of the indexes whose folders are one pile, its own first: to read a project here, a
+            client has to have `read` for it in each of them.
+        source: The projects.
+        store: Publishes and changes files; None where nothing can be changed, as in the past.
+        uploads: What may be uploaded.
+        title: For people; empty if it has none.
+    """
+
+    scope: Scope
+    line: tuple[str, ...]
+    source: ISource
+    store: IStore | None = None
+    uploads: UploadSettings = field(default_factory=UploadSettings)
+    title: str = ""
+
+
+class IIndexes(Interface):
+    """The indexes of a server. Its methods are for the reactor thread: they read small files at most."""
+
+    def find(scope: Scope) -> ServedIndex:
+        """
+        Return what a scope serves now.
+
+        Raises:
+            NotFound: There is no such index, draft or snapshot.
+            BadRequest: The moment is in the future.
+            Unavailable: Its settings or those of its bases cannot be read or contradict each other.
+        """
+
+    def recent(scope: Scope) -> ServedIndex | None:
+        """
+        Return what `find` has returned, if that was looked at within the rescan time.
+
+        A cached response that is current besides may be sent: stamps of its folders show what came or went.
+        """
+
+    def names() -> Sequence[str]:
+        """
+        List the names of all indexes, without the one that has none.
+
+        Raises:
+            Unavailable: The folder of indexes cannot be read.
+        """
