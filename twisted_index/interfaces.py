@@ -511,7 +511,8 @@ class IStore(Interface):
 
         Raises:
             BadRequest: The archive is unreadable, or contradicts the file name.
-            Conflict: Other bytes exist under that name ("File already exists"), or a tombstone has it.
+            Conflict: Other bytes exist under that name ("File already exists"), or a tombstone of others
+                has it.
             Forbidden: The project is archived or quarantined, or new and may not be created.
             NotFound: There is no index of that name.
             InsufficientStorage, Unavailable: The file cannot be stored.
@@ -519,7 +520,7 @@ class IStore(Interface):
 
     def delete(project: str, filename: str, *, by: str) -> MaybeAwaitable[None]:
         """
-        Delete a file with its sidecars. Its name stays taken.
+        Delete a file with its sidecars. Its name stays taken; only the same bytes may return.
 
         Raises:
             NotFound: It is not listed.

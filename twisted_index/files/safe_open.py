@@ -1,7 +1,9 @@
-"""Opens regular files, and refuses anything else that has taken their name."""
+"""Opens and reads regular files, and refuses anything else that has taken their name."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import stat as stat_module
 from typing import TYPE_CHECKING
@@ -38,4 +40,14 @@ def open_regular_file(path: bytes, *, follow_links: bool = True) -> io.FileIO | 
         os.close(descriptor)
         raise
     os.close(descriptor)
+    return None
+
+
+def sha256_of(path: bytes) -> str | None:
+    """Return the digest of a file, as lower-case hex; None if it cannot be read, or is not a regular file."""
+    with contextlib.suppress(OSError):
+        file = open_regular_file(path)
+        if file is not None:
+            with file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
     return None

@@ -107,7 +107,7 @@ class MemoryStore:
         self.audit_log: IAuditLog = AuditLog(None, SynchronousRunner()) if audit_log is None else audit_log
         self._source = source
         self._now = now
-        self._deleted: dict[str, set[Hashable]] = {}
+        self._deleted: dict[str, dict[Hashable, str]] = {}
 
     def spool(self) -> MemorySpool:
         """See `IStore`."""
@@ -128,6 +128,7 @@ class MemoryStore:
         sha256 = hashlib.sha256(content).hexdigest()
         if self._is_there(distribution, sha256, may_create=upload.may_create):
             return False
+        self._deleted.get(distribution.project, {}).pop(distribution.identity, None)
         built = BuiltFile(
             project=distribution.project,
             version=distribution.version,
@@ -146,7 +147,7 @@ class MemoryStore:
             raise Forbidden(f"The project {project} is {status.value} and accepts no new files.")
         if not may_create and not self._exists(project):
             raise Forbidden(f"There is no project {project}, and you may not create projects.")
-        if distribution.identity in self._deleted.get(project, ()):
+        if self._deleted.get(project, {}).get(distribution.identity, sha256) != sha256:
             raise Conflict(
                 f"File already exists: {distribution.filename} was deleted, and its name stays taken."
             )
@@ -161,7 +162,8 @@ class MemoryStore:
     async def delete(self, project: str, filename: str, *, by: str) -> None:
         """See `IStore`."""
         (file,) = self._find(project, None, filename)
-        self._deleted.setdefault(project, set()).add(parse_filename(file.filename, project).identity)
+        identity = parse_filename(file.filename, project).identity
+        self._deleted.setdefault(project, {})[identity] = file.hashes["sha256"]
         self._source.discard(project, file.filename)
         await self._note("delete", project, [file.filename], "", by)
 

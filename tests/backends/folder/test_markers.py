@@ -110,7 +110,7 @@ def test_a_deleted_file_is_gone_with_all_that_spoke_of_it(shop: Shop):
     line = parse_line((shop.path / "demo" / ".deleted").read_bytes())
     assert (line.name, line.size, line.note) == (WHEEL.filename, WHEEL.size, "by alice")
     with pytest.raises(Conflict, match="stays taken"):
-        shop.publish(WHEEL)
+        shop.publish(make_wheel("demo", "1.0", files={"demo/other.py": ""}))
 
 
 def test_it_is_deleted_in_every_root_and_spelling(tmp_path: Path, open_shop):

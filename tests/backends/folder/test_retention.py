@@ -50,7 +50,7 @@ def test_the_newest_stay_and_the_names_of_the_others_are_taken(keeping):
         shop.publish(make_wheel("demo", nightly(day)))
     assert versions(shop) == ["0.8", "0.9", nightly(4), nightly(5)]
     with pytest.raises(Conflict, match="stays taken"):
-        shop.publish(make_wheel("demo", nightly(1)))
+        shop.publish(make_wheel("demo", nightly(1), files={"demo/other.py": ""}))
 
 
 def test_it_is_in_the_history_with_its_rule(keeping):

@@ -24,7 +24,7 @@ from tests.kit.properties import examples
 from twisted_index.backends.folder import manifest_file, project_scan, tombstones
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.inventory import InventoryReader
-from twisted_index.backends.folder.tombstones import find_exact, has_equivalent, unknown_lines
+from twisted_index.backends.folder.tombstones import equivalents, find_exact, unknown_lines
 from twisted_index.errors import Conflict, InsufficientStorage, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, try_lock
 from twisted_index.files.portability import optional_module, write_at
@@ -301,7 +301,7 @@ def test_of_a_flat_project_a_folder_keeps_the_tombstones_and_uploads_stay_flat(s
     assert shop.tree() == [WHEEL.filename, later.filename, "demo/.deleted", "demo/.deprecated"]
     assert set(shop.files()) == {WHEEL.filename, later.filename}
     with pytest.raises(Conflict, match="stays taken"):
-        shop.publish(SDIST)
+        shop.publish(make_sdist("demo", "1.0", files={"other.py": ""}))
 
 
 def test_every_process_finds_room_for_its_line(tmp_path: Path):
@@ -486,7 +486,7 @@ filenames = wheels | sdists
 )
 def test_two_spellings_of_a_distribution_are_one_name(tmp_path: Path, name: str, other: str):
     path = bury(tmp_path, line("foo_bar-0.1.tar.gz"), line(other))
-    assert has_equivalent(os.fsencode(path), parse_filename(name, "foo-bar"))
+    assert [line.name for line in equivalents(os.fsencode(path), parse_filename(name, "foo-bar"))] == [other]
 
 
 @examples(300)
@@ -505,9 +505,73 @@ def test_a_name_is_taken_if_and_only_if_a_line_names_the_same_distribution(names
 
     with tempfile.TemporaryDirectory() as folder:
         path = bury(Path(folder), *map(line, names))
-        assert has_equivalent(os.fsencode(path), distribution) is any(map(same, names))
+        found = [line.name for line in equivalents(os.fsencode(path), distribution)]
+        assert sorted(found) == sorted(filter(same, names))
         for few in (frozenset({asked}), frozenset({asked, *(f"x{number}" for number in range(20))})):
             assert find_exact(os.fsencode(path), few) == few & set(names)
+
+
+# -- What returns
+
+CHANGED = make_wheel("demo", "1.0", files={"demo/other.py": ""})
+
+
+def test_the_very_file_that_was_deleted_may_return_and_its_line_goes(shop: Shop):
+    for made in (WHEEL, SDIST):
+        shop.publish(made)
+        shop.do("delete", "demo", made.filename)
+    assert shop.publish(WHEEL) is True
+    assert shop.files() == {WHEEL.filename: WHEEL.sha256}
+    assert taken(shop.path / "demo") == [SDIST.filename]
+
+
+def test_the_refusal_of_other_bytes_says_which_file_may_return(shop: Shop):
+    shop.publish(WHEEL)
+    shop.do("delete", "demo", WHEEL.filename)
+    with pytest.raises(Conflict, match=f"stays taken, except for the very file .*{WHEEL.sha256}"):
+        shop.publish(CHANGED)
+
+
+def test_of_two_lines_about_other_bytes_none_may_return(shop: Shop):
+    text = [f"{made.sha256}  -  {SINCE}  {WHEEL.filename}\n" for made in (WHEEL, CHANGED)]
+    bury(shop.path / "demo", *text)
+    for made in (WHEEL, CHANGED):
+        with pytest.raises(Conflict, match="stays taken;"):
+            shop.publish(made)
+
+
+def test_comments_and_the_lines_of_others_stay(shop: Shop):
+    bury(
+        shop.path / "demo",
+        "# ours\r\n",
+        f"{WHEEL.sha256}  -  {SINCE}  {WHEEL.filename}\r\n",
+        line("demo-0.1.zip"),
+    )
+    assert shop.publish(WHEEL) is True
+    assert (shop.path / "demo" / ".deleted").read_text() == "# ours\n" + line("demo-0.1.zip")
+
+
+def test_the_digest_is_taken_at_the_deletion_if_it_is_not_known(tmp_path: Path):
+    WHEEL.write_to(tmp_path / "demo")
+    BlockingStore([os.fsencode(tmp_path)]).delete("demo", WHEEL.filename, by="alice")
+    assert parse_line((tmp_path / "demo" / ".deleted").read_bytes()).sha256 == WHEEL.sha256
+
+
+def test_an_upload_that_brings_a_file_back_may_be_cut_off_anywhere(tmp_path: Path, open_shop):
+    """Until its line has gone the file is hidden and its name taken; the same upload goes on from there."""
+    for calls in range(40):
+        shop = open_shop(tmp_path / str(calls))
+        shop.publish(WHEEL)
+        shop.do("delete", "demo", WHEEL.filename)
+        with cut_after(calls):
+            shop.publish(WHEEL)
+        again = open_shop(tmp_path / str(calls))
+        if not again.files():
+            assert taken(again.path / "demo") == [WHEEL.filename]
+        with pytest.raises(Conflict):
+            again.publish(CHANGED)
+        again.publish(WHEEL)
+        assert again.files() == {WHEEL.filename: WHEEL.sha256}
 
 
 # -- All of it together

@@ -13,16 +13,24 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted_index.backends.folder.inventory import InventoryReader
-from twisted_index.backends.folder.markers import plan_delete, plan_status, plan_unyank, plan_yank
+from twisted_index.backends.folder.markers import (
+    find_equivalents,
+    plan_delete,
+    plan_status,
+    plan_unyank,
+    plan_yank,
+)
 from twisted_index.backends.folder.publish import (
     Publication,
     add_signature,
     check_publishable,
     own_copies,
+    revive,
 )
 from twisted_index.errors import Forbidden, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors
+from twisted_index.files.safe_open import sha256_of
 from twisted_index.interfaces import AuditEvent
 
 if TYPE_CHECKING:
@@ -176,7 +184,8 @@ class BlockingStore:
         """
         Complete a file that is there with the same bytes; may raise LockHeld.
 
-        Its signature is added if it has none. If it is recorded as a copy, it no longer is one.
+        Its signature is added if it has none. If it is recorded as a copy, it no longer is one; nor is it
+        deleted if an upload that brought it back died before it said so.
         """
         distribution = candidate.distribution
         project = distribution.project
@@ -188,6 +197,9 @@ class BlockingStore:
             for step in own_copies(candidate, inventory):
                 step()
                 done.append("no longer a copy")
+            for step in revive(candidate, inventory):
+                step()
+                done.append("no longer deleted")
         events = (self._event(by, "upload", project, distribution.filename, detail) for detail in done)
         return ChangeResult(names=(distribution.filename,) * bool(done), events=tuple(events))
 
@@ -202,15 +214,26 @@ class BlockingStore:
     ) -> ChangeResult:
         """See `IStore.delete`; `digest_of` returns what is known of a file. May raise LockHeld."""
         when = self._now()
+        # Before the lock: the digest of a large file takes seconds.
+        known = self._digests(project, filename, digest_of)
         return self._change(
             project,
             lambda inventory: plan_delete(
-                inventory, filename, by=by, when=when, reason=reason, digest_of=digest_of
+                inventory, filename, by=by, when=when, reason=reason, digest_of=known.get
             ),
             by,
             "delete",
             reason,
         )
+
+    def _digests(
+        self, project: str, filename: str, digest_of: Callable[[ScannedFile], str | None]
+    ) -> dict[ScannedFile, str]:
+        """Return the digests of the files that installers treat as one, by which they may return."""
+        with translate_os_errors():
+            entries = find_equivalents(self._reader.read(project), filename)
+            digests = {entry: digest_of(entry) or sha256_of(entry.path) for entry in entries}
+        return {entry: digest for entry, digest in digests.items() if digest is not None}
 
     def yank(
         self, project: str, *, version: str | None = None, filename: str | None = None, reason: str, by: str

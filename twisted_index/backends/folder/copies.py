@@ -12,8 +12,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.manifest_file import Appending, read_blocks
-from twisted_index.files.anonymous_file import remove, sync_folder, write_atomically
+from twisted_index.backends.folder.manifest_file import Appending, read_blocks, remove_lines
 from twisted_index.simple.manifest import InvalidLine, parse_line
 
 if TYPE_CHECKING:
@@ -86,19 +85,7 @@ def forget(root: bytes, folder: bytes, names: Container[str]) -> None:
     Raises:
         OSError: The file is unreadable, or was not changed.
     """
-    path = os.path.join(folder, COPIES)
-    try:
-        texts = list(_lines(folder))
-    except FileNotFoundError:
-        return
-    kept = [text for text, line in texts if line is None or line.name not in names]
-    if len(kept) == len(texts):
-        return
-    if any(map(bytes.strip, kept)):
-        write_atomically(root, path, b"".join(kept))
-        return
-    remove(path)
-    sync_folder(folder)
+    remove_lines(root, os.path.join(folder, COPIES), MAX_COPIES, lambda text: _name_of(text) in names)
 
 
 def damaged_lines(folder: bytes) -> tuple[int, int]:
@@ -127,3 +114,11 @@ def _lines(folder: bytes) -> Iterator[tuple[bytes, ManifestLine | None]]:
                 yield text, parse_line(text)
             except InvalidLine:
                 yield text, None
+
+
+def _name_of(text: bytes) -> str:
+    """Return the name that a line has; empty if it records nothing."""
+    try:
+        return parse_line(text).name
+    except InvalidLine:
+        return ""

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder import copies
+from twisted_index.backends.folder import copies, tombstones
 from twisted_index.backends.folder.copies import COPIES
-from twisted_index.backends.folder.project_scan import scan_project
+from twisted_index.backends.folder.project_scan import DELETED, scan_project
 from twisted_index.backends.folder.root_scan import entries_of, read_root
-from twisted_index.backends.folder.tombstones import has_equivalent, is_equivalent
+from twisted_index.backends.folder.tombstones import TakenName, equivalents, is_equivalent
 from twisted_index.errors import Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import StatValidator
@@ -119,9 +119,35 @@ class Inventory:
         Raises:
             OSError: The tombstones cannot be read.
         """
-        if any(is_equivalent(name, distribution) for name in self.scan.deleted):
-            return True
-        return any(has_equivalent(path, distribution) for path in self.scan.tombstones)
+        return bool(self.tombstones_of(distribution))
+
+    def tombstones_of(self, distribution: Distribution) -> list[TakenName]:
+        """
+        Return the tombstones that occupy the file name, in any spelling.
+
+        Raises:
+            OSError: The tombstones cannot be read.
+        """
+        lines = [line for path in self.scan.tombstones for line in equivalents(path, distribution)]
+        # What `FILE.deleted` says of the file is a reason, and no digest.
+        return lines + [
+            TakenName(path, name)
+            for path in sorted(self.scan.sidecars)
+            if (name := os.fsdecode(os.path.basename(path)).removesuffix(DELETED)) in self.scan.deleted
+            and path.endswith(DELETED.encode())
+            and is_equivalent(name, distribution)
+        ]
+
+    def revive(self, distribution: Distribution) -> list[Step]:
+        """Return the steps that remove a distribution's tombstones, once the same bytes lie there again."""
+        names: dict[bytes, list[str]] = {}
+        for line in self.tombstones_of(distribution):
+            if line.sha256 is not None:
+                names.setdefault(line.path, []).append(line.name)
+        return [
+            partial(tombstones.exhume, os.path.dirname(os.path.dirname(path)), path, names[path])
+            for path in names
+        ]
 
     def is_hidden(self, entry: ScannedFile) -> bool:
         """Return whether a tombstone names just this file."""

@@ -19,7 +19,7 @@ from twisted_index.simple.manifest import MAX_NOTE, format_line
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from twisted_index.simple.manifest import ManifestLine
 
@@ -68,6 +68,33 @@ def read_blocks(path: bytes, limit: int) -> Iterator[bytes]:
                 rest += chunk
         if rest:
             yield rest
+
+
+def remove_lines(root: bytes, path: bytes, limit: int, goes: Callable[[bytes], bool]) -> None:
+    """
+    Remove lines, and with the last one the file; nothing is written if there are none of them.
+
+    Args:
+        root: The root that the file lies in.
+        path: The file; the caller holds the lock of the project.
+        limit: Bytes that it may have.
+        goes: Returns whether a line, with its end, is to be removed.
+
+    Raises:
+        OSError: The file is unreadable, or was not changed.
+    """
+    try:
+        lines = [line for block in read_blocks(path, limit) for line in block.splitlines(keepends=True)]
+    except FileNotFoundError:
+        return
+    kept = [line for line in lines if not goes(line)]
+    if len(kept) == len(lines):
+        return
+    if any(map(bytes.strip, kept)):
+        write_atomically(root, path, b"".join(kept))
+        return
+    remove(path)
+    sync_folder(os.path.dirname(path))
 
 
 class Appending:

@@ -123,7 +123,7 @@ def plan_delete(
         Unavailable: A folder is read-only.
         OSError: The tombstones cannot be read.
     """
-    entries = _equivalents(inventory, filename)
+    entries = find_equivalents(inventory, filename)
     if not entries:
         raise _not_found(filename)
     note = f"by {by}" + (f": {reason}" if reason else "")
@@ -211,7 +211,7 @@ def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
 def _select(inventory: Inventory, version: str | None, filename: str | None) -> dict[str, ScannedFile]:
     """Return the files with this version or name; of equal names the entry that is served."""
     if filename is not None:
-        entries = _equivalents(inventory, filename)
+        entries = find_equivalents(inventory, filename)
     elif version is not None:
         entries = inventory.of_version(version)
     else:
@@ -225,7 +225,8 @@ def _select(inventory: Inventory, version: str | None, filename: str | None) -> 
     return files
 
 
-def _equivalents(inventory: Inventory, filename: str) -> list[ScannedFile]:
+def find_equivalents(inventory: Inventory, filename: str) -> list[ScannedFile]:
+    """Return the files that installers treat as the one of this name; none if it is no file's name."""
     try:
         return inventory.equivalents_of(parse_filename(filename, inventory.project))
     except InvalidFilename:

@@ -11,22 +11,26 @@ import contextlib
 import errno
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import inspect
 from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection, StatKey
 from twisted_index.backends.folder.inventory import YANKED
+from twisted_index.backends.folder.tombstones import Tombstone
 from twisted_index.errors import BadRequest, Conflict, Forbidden, Unavailable
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.safe_open import open_regular_file
+from twisted_index.simple.manifest import ManifestLine
 from twisted_index.simple.model import Sidecar, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from twisted_index.backends.folder.inventory import Inventory, Step
     from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.folder.tombstones import TakenName
     from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.simple.names import Distribution
 
@@ -82,11 +86,7 @@ def check_publishable(
     if not inventory.is_owned and not candidate.may_create:
         what = "are only copies of" if inventory.exists else "is no project"
         raise Forbidden(f"There {what} {distribution.project}, and you may not create projects.")
-    if inventory.was_deleted(distribution):
-        raise Conflict(
-            f"File already exists: {distribution.filename} was deleted, and its name stays taken;"
-            " upload a new version."
-        )
+    check_deleted(distribution.filename, inventory.tombstones_of(distribution), candidate.sha256)
     existing = inventory.equivalents_of(distribution)
     if not existing:
         return []
@@ -100,6 +100,33 @@ def check_publishable(
             " new version."
         )
     return existing
+
+
+def check_deleted(filename: str, tombstones: Iterable[TakenName], sha256: str) -> None:
+    """
+    Check that nothing else was deleted under a name: the very same bytes may return, others never.
+
+    Args:
+        filename: The name.
+        tombstones: Those that occupy it.
+        sha256: Lower-case hex digest of the file that is to have it.
+
+    Raises:
+        Conflict: Other bytes were deleted, or bytes whose digest is not known.
+    """
+    digests = {line.sha256 for line in tombstones}
+    if not digests - {sha256}:
+        return
+    known = sorted(digest for digest in digests if digest is not None)
+    may_return = (
+        f", except for the very file that was deleted (sha256={known[0]})"
+        if len(digests) == len(known) == 1
+        else ""
+    )
+    raise Conflict(
+        f"File already exists: {filename} was deleted, and its name stays taken{may_return};"
+        " upload a new version."
+    )
 
 
 def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
@@ -129,6 +156,14 @@ def own_copies(candidate: Candidate, inventory: Inventory) -> list[Step]:
     if not existing or not inventory.is_recorded(existing[0]) or not _has_bytes(existing[0], candidate):
         return []
     return inventory.forget([existing[0].path])
+
+
+def revive(candidate: Candidate, inventory: Inventory) -> list[Step]:
+    """Return the steps by which a candidate's equal in the folder is no longer deleted, if it was."""
+    existing = inventory.equivalents_of(candidate.distribution)[:1]
+    if not existing or not _has_bytes(existing[0], candidate):
+        return []
+    return inventory.revive(candidate.distribution)
 
 
 def _already_exists_error(filename: str) -> Conflict:
@@ -237,6 +272,9 @@ class Publication:
             for path in {self.path, *(entry.path for entry in self._replaced)}
             for suffix in ("", *_BYTE_DEPENDENT)
         )
+        self._tombstones = inventory.tombstones_of(candidate.distribution)
+        self._revive = inventory.revive(candidate.distribution)
+        self._is_revived = False
         self.key: StatKey | None = None
         self.steps: tuple[Step, ...] = (
             self.make_folder,
@@ -246,6 +284,7 @@ class Publication:
             self.drop_old_spellings,
             self.sync_folder,
             self.put_signature,
+            self.revive,
         )
 
     @property
@@ -305,12 +344,27 @@ class Publication:
         if self._signature is not None:
             write_atomically(self._root, self.path + Sidecar.SIGNATURE.value.encode(), self._signature)
 
+    def revive(self) -> None:
+        """Remove the tombstones of the same bytes, which hide the file; before it, they kept its name."""
+        for step in self._revive:
+            self._is_revived = True
+            step()
+
+    def _bury(self) -> None:
+        """Write the tombstones again that were removed."""
+        for line in self._tombstones if self._is_revived else ():
+            again = ManifestLine(
+                name=line.name, sha256=line.sha256, time=datetime.now(UTC), note="it could not be listed"
+            )
+            Tombstone(self._root, line.path, again).write()
+
     def withdraw(self) -> None:
         """Remove a newly published file, unless another one has taken its name."""
         with contextlib.suppress(FileNotFoundError):
             if not self.overwrites and os.path.samestat(
                 os.stat(self.path, follow_symlinks=False), os.fstat(self._file.descriptor)
             ):
+                self._bury()
                 remove(self.path)
                 remove(self.path + Sidecar.SIGNATURE.value.encode())
                 sync_folder(self._folder)

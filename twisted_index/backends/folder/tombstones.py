@@ -7,17 +7,18 @@ there or are to come, and nothing of it is kept in memory. The lines are those o
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.folder.manifest_file import Appending, open_manifest, read_blocks
+from twisted_index.backends.folder.manifest_file import Appending, open_manifest, read_blocks, remove_lines
 from twisted_index.simple.manifest import InvalidLine, find_names, parse_line
 from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator, Set
+    from collections.abc import Container, Iterator, Set
 
     from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.names import Distribution
@@ -64,19 +65,38 @@ def _likely_names(block: bytes, wanted: set[bytes]) -> set[bytes]:
     return wanted.intersection(_AFTER_TIME.findall(block))
 
 
-def has_equivalent(path: bytes, distribution: Distribution) -> bool:
+def equivalents(path: bytes, distribution: Distribution) -> list[TakenName]:
     """
-    Return whether a line names a file that installers treat as this distribution, in any spelling.
+    Return the lines that name a file that installers treat as this distribution, in any spelling.
 
     Raises:
         OSError: See `open_tombstones`.
     """
     similar, number = _similar_names(distribution), _longest_number(distribution.version)
-    return any(
-        is_equivalent(name.decode(), distribution)
+    return [
+        TakenName(path, name.decode(), _digest_of(line))
         for block in _blocks(path)
         if number in block and (likely := set(similar.findall(block)))
-        for name in likely.intersection(find_names(block))
+        for line in block.split(b"\n")
+        for name in likely.intersection(find_names(line))
+        if is_equivalent(name.decode(), distribution)
+    ]
+
+
+def exhume(root: bytes, path: bytes, names: Container[str]) -> None:
+    """
+    Remove the lines of files that have returned, once these lie there.
+
+    Args:
+        root: The root that the file lies in.
+        path: The `.deleted` file; the caller holds the lock of the project.
+        names: As the lines have them.
+
+    Raises:
+        OSError: The file is unreadable, or was not changed.
+    """
+    remove_lines(
+        root, path, MAX_TOMBSTONES, lambda line: any(name.decode() in names for name in find_names(line))
     )
 
 
@@ -115,6 +135,21 @@ def unknown_lines(path: bytes) -> tuple[int, int]:
     return unknown, first
 
 
+class TakenName(NamedTuple):
+    """
+    A name that a deleted file has taken.
+
+    Attributes:
+        path: The file that says so.
+        name: The name as it is written there.
+        sha256: Lower-case hex digest of the deleted file; None if it is not known.
+    """
+
+    path: bytes
+    name: str
+    sha256: str | None = None
+
+
 class Tombstone(Appending):
     """
     A line that is appended, under the lock of the project.
@@ -127,6 +162,12 @@ class Tombstone(Appending):
 
     def __init__(self, root: bytes, path: bytes, line: ManifestLine) -> None:
         super().__init__(root, path, [line], MAX_TOMBSTONES)
+
+
+def _digest_of(line: bytes) -> str | None:
+    """Return the digest of a line that has a name; its time may be none."""
+    digest = line.removeprefix(codecs.BOM_UTF8).split(None, 1)[0].decode()
+    return None if digest == "-" else digest.lower()
 
 
 def _is_unknown(line: bytes) -> bool:

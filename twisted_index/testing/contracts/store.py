@@ -209,14 +209,24 @@ class StoreContract:
                 assert world.open("demo", STORED_WHEEL.filename, sidecar) is None
 
     def test_the_name_of_a_deleted_file_stays_taken(self) -> None:
-        """Not even the same bytes can be published again: a withdrawn file stays withdrawn."""
+        """Other bytes are never published under it, in any spelling."""
         with self.harness() as world:
             world.publish(STORED_WHEEL)
             world.answer(world.store.delete, "demo", STORED_WHEEL.filename, by="alice")
-            for again in (STORED_WHEEL, CHANGED, RESPELLED):
+            for again in (CHANGED, RESPELLED):
                 self._fails(Conflict, world.publish, again)
             assert world.files_of("demo") == {}
             assert world.publish(STORED_NEWER) is True
+
+    def test_the_very_file_that_was_deleted_may_return(self) -> None:
+        """The same bytes are published again, and can be deleted again."""
+        with self.harness() as world:
+            for _time in range(2):
+                assert world.publish(STORED_WHEEL) is True
+                assert set(world.files_of("demo")) == {STORED_WHEEL.filename}
+                world.answer(world.store.delete, "demo", STORED_WHEEL.filename, by="alice")
+                assert world.files_of("demo") == {}
+            self._fails(Conflict, world.publish, CHANGED)
 
     def test_what_is_not_listed_cannot_be_deleted(self) -> None:
         """An unknown name is NotFound, for projects, files, and texts that are neither."""
