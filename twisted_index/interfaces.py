@@ -277,8 +277,9 @@ class Action(enum.Enum):
     """
     An action that rights allow.
 
-    YANK covers everything reversible: yanking, unyanking and the project status. OPERATE and FOLLOW are about
-    the whole index: its audit log, its problems, its metrics; the changes of its projects, for mirrors.
+    YANK covers everything reversible: yanking, unyanking and the project status. PROMOTE is checked in the
+    index that takes the releases. OPERATE, FOLLOW and MANAGE are about the whole index: its audit log, its
+    problems, its metrics; the changes of its projects, for mirrors; making and removing it.
     """
 
     READ = "read"
@@ -286,12 +287,14 @@ class Action(enum.Enum):
     UPLOAD = "upload"
     DELETE = "delete"
     YANK = "yank"
+    PROMOTE = "promote"
     OPERATE = "operate"
     FOLLOW = "follow"
+    MANAGE = "manage"
 
 
 #: The actions that are about no single project.
-WHOLE_INDEX = frozenset({Action.OPERATE, Action.FOLLOW})
+WHOLE_INDEX = frozenset({Action.OPERATE, Action.FOLLOW, Action.MANAGE})
 
 
 class ProxyUser(NamedTuple):
@@ -336,6 +339,7 @@ class Identity:
         token: The name of the token; None without.
         token_owner: The user whose rights bound those of the token; None without such a user.
         token_permissions: A token's rights: patterns of project names by action.
+        token_indexes: Where it has them: patterns of index names.
     """
 
     user: str | None = None
@@ -344,6 +348,7 @@ class Identity:
     token: str | None = None
     token_owner: str | None = None
     token_permissions: Mapping[Action, tuple[str, ...]] | None = None
+    token_indexes: tuple[str, ...] = ("",)
 
     @property
     def is_authenticated(self) -> bool:
@@ -365,7 +370,8 @@ class IAccessControl(Interface):
     """Who may do what, decided by names alone, before the source checks whether a project exists."""
 
     public_read: bool = Attribute(
-        "Whether everyone may read every project now: a bool, cheap enough for every request."
+        "Whether everyone may read every project of every index now: a bool, cheap enough for every request."
+        " False may be conservative."
     )
     has_users: bool = Attribute("Whether any user or token can authenticate: a bool.")
 
@@ -388,15 +394,18 @@ class IAccessControl(Interface):
         Args:
             identity: From `authenticate`.
             action: The action.
-            project: A normalized name; empty for OPERATE and FOLLOW, and for "with any project at all".
-            index: The name of the index in this server; empty for the only one.
+            project: A normalized name; empty for what is about the whole index (`WHOLE_INDEX`), and for
+                "with any project at all".
+            index: The name of the index; empty for the one without a name.
         """
 
 
 class IKnownReaders(Interface):
     """Access control that knows clients again, and decides at once whether they may read a project."""
 
-    def reader(project: str, key: bytes | None, user: ProxyUser | None) -> Identity | None:
+    def reader(
+        project: str, key: bytes | None, user: ProxyUser | None, indexes: tuple[str, ...] = ("",)
+    ) -> Identity | None:
         """
         Return the client of a request to read a project, if it may and that is known without waiting.
 
@@ -404,6 +413,7 @@ class IKnownReaders(Interface):
             project: A normalized name; empty for all projects.
             key: The fingerprint of the Authorization field (`access.fingerprint`); None without one.
             user: The user that a trusted proxy has authenticated; None otherwise.
+            indexes: The names of the indexes whose files the answer shows: it has to be readable in all.
 
         Returns:
             ANONYMOUS if everyone may read it; else the identity that `authenticate` would return and

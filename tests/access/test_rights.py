@@ -12,7 +12,7 @@ from twisted_index.access.rights import Rights, Rule, default_rights, parse_righ
 from twisted_index.access.tokens import with_implied_permissions
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import ANONYMOUS, Action, Identity
-from twisted_index.simple.name_patterns import project_pattern
+from twisted_index.simple.name_patterns import index_pattern, matches_index, project_pattern
 from twisted_index.simple.names import normalize
 
 ALICE, CAROL, EVE = (Identity(user=name) for name in ("alice", "carol", "eve"))
@@ -144,7 +144,149 @@ def test_the_groups_of_a_user_are_told(rights):
     ],
 )
 def test_whether_everyone_may_read_all_is_known_without_asking_for_each(rule, all_may):
-    assert parse_rights(rule, "r").public_read is all_may
+    assert parse_rights(rule, "r").is_public("") is all_may
+
+
+# -- Several indexes
+
+BY_INDEX = """
+[[rule]]
+projects = "acme-*"
+allow = ["upload", "promote"]
+indexes = ["staging", "pr-*"]
+to = "alice"
+
+[[rule]]
+projects = "secret-*"
+allow = "read"
+indexes = "staging"
+to = "alice"
+
+[[rule]]
+projects = "numpy"
+allow = "yank"
+indexes = ["", "prod"]
+to = "alice"
+
+[[rule]]
+projects = "scipy"
+allow = "yank"
+to = "alice"
+
+[[rule]]
+projects = "everywhere"
+allow = "yank"
+indexes = "*"
+to = "alice"
+
+[[rule]]
+allow = "manage"
+indexes = "pr-*"
+to = "alice"
+"""
+INDEXES = ["", "prod", "staging", "pr-7", "Staging", "pr"]
+
+
+@pytest.fixture(scope="module")
+def by_index() -> Rights:
+    return parse_rights(BY_INDEX, "r")
+
+
+@pytest.mark.parametrize(
+    ("action", "project", "where"),
+    [
+        (Action.UPLOAD, "acme-core", ["staging", "pr-7"]),
+        (Action.PROMOTE, "acme-core", ["staging", "pr-7"]),
+        (Action.YANK, "numpy", ["", "prod"]),
+        (Action.YANK, "scipy", [""]),
+        (Action.YANK, "everywhere", INDEXES),
+        (Action.MANAGE, "", ["pr-7"]),
+        (Action.READ, "secret-plan", ["staging"]),
+        (Action.READ, "acme-core", INDEXES),
+    ],
+)
+def test_a_rule_grants_in_its_indexes_and_without_them_in_the_one_without_a_name(
+    by_index, action, project, where
+):
+    assert [index for index in INDEXES if by_index.permits(ALICE, action, project, index)] == where
+
+
+def test_a_project_that_one_index_closes_is_closed_in_all(by_index):
+    assert not any(by_index.permits(CAROL, Action.READ, "secret-plan", index) for index in INDEXES)
+    assert not by_index.permits(ALICE, Action.READ, "secret-plan")
+
+
+def test_the_default_index_and_the_one_without_a_name_are_one():
+    rights = parse_rights(BY_INDEX, "r", default_index="staging")
+    for index in ("", "staging"):
+        for action, project in ((Action.UPLOAD, "acme-core"), (Action.READ, "secret-plan")):
+            assert rights.permits(ALICE, action, project, index)
+        for project in ("scipy", "numpy", "everywhere"):
+            assert rights.permits(ALICE, Action.YANK, project, index)
+    assert not rights.permits(ALICE, Action.YANK, "scipy", "prod")
+
+
+def test_a_token_holds_in_its_indexes_and_without_them_in_the_one_without_a_name():
+    rights, granted = parse_rights(BY_INDEX, "r"), {Action.DELETE: ("*",)}
+    plain = Identity(token="ci", token_permissions=granted)
+    named = Identity(token="ci", token_permissions=granted, token_indexes=("pr-*", "prod"))
+    for token, where in ((plain, [""]), (named, ["prod", "pr-7"])):
+        assert [index for index in INDEXES if rights.permits(token, Action.DELETE, "numpy", index)] == where
+
+
+def test_a_token_of_a_user_may_do_what_both_may_in_that_index(by_index):
+    granted = {Action.UPLOAD: ("*",)}
+    own = Identity(token="own", token_owner="alice", token_permissions=granted, token_indexes=("staging", ""))
+    assert [index for index in INDEXES if by_index.permits(own, Action.UPLOAD, "acme-a", index)] == [
+        "staging"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "pattern", "index", "covered"),
+    [
+        (Action.UPLOAD, "acme-*", "staging", True),
+        (Action.UPLOAD, "acme-*", "pr-*", True),
+        (Action.UPLOAD, "acme-*", "pr-1*", True),
+        (Action.UPLOAD, "acme-*", "*", False),
+        (Action.UPLOAD, "acme-*", "", False),
+        (Action.UPLOAD, "acme-*", "prod", False),
+        (Action.YANK, "everywhere", "*", True),
+        (Action.YANK, "everywhere", "", True),
+        (Action.MANAGE, "*", "pr-*", True),
+        (Action.MANAGE, "*", "p*", False),
+        (Action.READ, "secret-plan", "staging", True),
+        (Action.READ, "secret-plan", "pr-*", False),
+        (Action.READ, "numpy", "*", True),
+        (Action.READ, "*", "*", False),
+        (Action.READ, "*", "staging", True),
+    ],
+)
+def test_rights_cover_a_pattern_of_indexes_where_they_cover_every_index_of_it(
+    by_index, action, pattern, index, covered
+):
+    assert by_index.covers("alice", action, pattern, index) is covered
+
+
+def test_all_is_public_only_if_everyone_reads_it_in_every_index():
+    rule = '[[rule]]\nprojects = "a"\nallow = "read"\nto = "everyone"\n'
+    for indexes, everywhere, here in (("", False, True), ("prod", False, False), ("*", True, True)):
+        rights = parse_rights(f'{rule}indexes = "{indexes}"', "r")
+        assert (rights.public_read, rights.is_public("")) == (everywhere, here)
+
+
+@pytest.mark.parametrize("indexes", ['"a b"', '"-a"', '"[ab]"', '"a/b"', '"+a"', '["ok", ".."]'])
+def test_a_pattern_that_stands_for_no_index_is_an_error(indexes):
+    rule = f'[[rule]]\nprojects = "*"\nallow = "read"\nto = "users"\nindexes = {indexes}'
+    with pytest.raises(ConfigurationError, match=r"r: rule 1: indexes: .* is not a pattern of index names"):
+        parse_rights(rule, "r")
+
+
+@pytest.mark.parametrize("indexes", ["[]", "1", "[1]"])
+def test_indexes_are_strings(indexes):
+    rule = f'[[rule]]\nprojects = "*"\nallow = "read"\nto = "users"\nindexes = {indexes}'
+    with pytest.raises(ConfigurationError, match="r: rule 1: indexes: write a non-empty list of strings"):
+        parse_rights(rule, "r")
 
 
 # -- Groups of a proxy
@@ -202,15 +344,18 @@ def test_without_a_file_everyone_reads_and_users_do_all_else():
     rights = default_rights()
 
     assert rights.public_read
-    assert all(rights.permits(EVE, action, "numpy") for action in Action)
-    assert [action for action in Action if rights.permits(ANONYMOUS, action, "numpy")] == [Action.READ]
+    for index in ("", "prod"):
+        assert all(rights.permits(EVE, action, "numpy", index) for action in Action)
+        anyones = [action for action in Action if rights.permits(ANONYMOUS, action, "numpy", index)]
+        assert anyones == [Action.READ]
 
 
 def test_anonymous_upload_does_not_mean_that_anyone_may_destroy():
     rights = default_rights(anonymous_upload=True)
 
-    allowed = {action for action in Action if rights.permits(ANONYMOUS, action, "numpy")}
-    assert allowed == {Action.READ, Action.CREATE, Action.UPLOAD}
+    for index in ("", "prod"):
+        allowed = {action for action in Action if rights.permits(ANONYMOUS, action, "numpy", index)}
+        assert allowed == {Action.READ, Action.CREATE, Action.UPLOAD}
 
 
 # -- What is wrong in a file
@@ -284,10 +429,14 @@ patterns = st.sampled_from(["*", "**", "acme-*", "acme*", "Secret_*", "a", "n?mp
 )
 actions = st.sampled_from(Action)
 groups = st.sampled_from(["devs", "admins"])
+indexes = st.sampled_from(["", "prod", "pr-7"])
+index_patterns = st.sampled_from(["", "*", "prod", "pr-*", "p*"]).map(index_pattern)
+where = st.lists(index_patterns, min_size=1, max_size=2).map(tuple)
 rules = st.builds(
     Rule,
     actions=st.frozensets(actions, min_size=1),
     projects=st.lists(patterns, min_size=1, max_size=2).map(tuple),
+    indexes=where,
     users=st.frozensets(names, max_size=2),
     groups=st.frozensets(groups, max_size=2),
     authenticated=st.booleans(),
@@ -301,27 +450,51 @@ def stands_for(rule: Rule, action: Action, project: str) -> bool:
     return action in rule.actions and any(fnmatchcase(project, pattern) for pattern in rule.projects)
 
 
-@given(all_rights, st.none() | names, st.frozensets(groups), actions, projects)
-def test_nobody_may_do_anything_that_no_rule_allows(held, user, member_of, action, project):
+@given(all_rights, st.none() | names, st.frozensets(groups), actions, projects, indexes)
+def test_nobody_may_do_anything_that_no_rule_allows(held, user, member_of, action, project, index):
     matching = [rule for rule in held if stands_for(rule, action, project)]
     named = any(
         rule.everyone
         or (user is not None and (rule.authenticated or user in rule.users or rule.groups & member_of))
         for rule in matching
+        if any(fnmatchcase(index, pattern) for pattern in rule.indexes)
     )
     untouched = action is Action.READ and not matching
     identity = Identity(user=user, proxy_groups=member_of)
 
-    assert Rights(held).permits(identity, action, project) is (named or untouched)
+    assert Rights(held).permits(identity, action, project, index) is (named or untouched)
 
 
-@given(all_rights, scopes, actions, projects)
-def test_a_token_never_may_do_more_than_its_scope_and_what_everyone_may(held, scope, action, project):
-    token = Identity(token="ci", token_permissions=with_implied_permissions(scope))
+@given(all_rights, scopes, where, actions, projects, indexes)
+def test_a_token_never_may_do_more_than_its_scope_and_what_everyone_may(
+    held, scope, places, action, project, index
+):
+    granted = with_implied_permissions(scope)
+    token = Identity(token="ci", token_permissions=granted, token_indexes=places)
     rights = Rights(held)
-    within = any(fnmatchcase(project, pattern) for pattern in with_implied_permissions(scope).get(action, ()))
+    within = any(fnmatchcase(project, pattern) for pattern in granted.get(action, ()))
+    within = within and matches_index(index, places)
+    anyones = rights.permits(ANONYMOUS, action, project, index)
 
-    assert rights.permits(token, action, project) is (within or rights.permits(ANONYMOUS, action, project))
+    assert rights.permits(token, action, project, index) is (within or anyones)
+
+
+@given(all_rights, st.none() | names, actions, patterns, projects, index_patterns, indexes)
+def test_what_is_covered_is_permitted_for_every_project_and_index(
+    held, user, action, pattern, project, where, index
+):
+    if fnmatchcase(project, pattern) and fnmatchcase(index, where):
+        rights = Rights(held)
+        if rights.covers(user, action, pattern, where):
+            assert rights.permits(Identity(user=user), action, project, index)
+
+
+@given(all_rights, st.none() | names, actions, projects)
+def test_with_a_default_index_its_two_names_have_the_rights_of_both(held, user, action, project):
+    one, apart, identity = Rights(held, default_index="prod"), Rights(held), Identity(user=user)
+    either = any(apart.permits(identity, action, project, index) for index in ("", "prod"))
+    assert {one.permits(identity, action, project, index) for index in ("", "prod")} == {either}
+    assert one.permits(identity, action, project, "pr-7") is apart.permits(identity, action, project, "pr-7")
 
 
 @given(all_rights, scopes, actions, projects, names)
@@ -340,10 +513,10 @@ def test_what_may_be_done_with_one_project_may_be_done_with_any(held, user, acti
         assert rights.permits(Identity(user=user), action)
 
 
-@given(all_rights, projects)
-def test_where_all_may_read_nobody_is_kept_from_any_project(held, project):
-    if Rights(held).public_read:
-        assert Rights(held).permits(ANONYMOUS, Action.READ, project)
+@given(all_rights, projects, indexes)
+def test_where_all_may_read_nobody_is_kept_from_any_project(held, project, index):
+    if Rights(held).public_read or Rights(held).is_public(index):
+        assert Rights(held).permits(ANONYMOUS, Action.READ, project, index)
 
 
 @given(all_rights, st.none() | names, actions, projects)

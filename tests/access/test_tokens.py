@@ -181,6 +181,26 @@ def test_a_file_of_the_first_version_is_read_and_written_anew(store):
     assert json.loads(Path(store.path).read_text())["version"] == 2
 
 
+def test_a_token_keeps_the_indexes_that_it_is_for(store):
+    where = ("staging", "pr-*", "")
+    _, named = store.create("named", UPLOAD, indexes=where)
+    _, plain = store.create("plain", UPLOAD)
+    table = store.read()
+    assert (store.find(table, named.encode()).indexes, table.named("named").indexes) == (where, where)
+    assert store.find(table, plain.encode()).indexes == ("",)
+    rows = Path(store.path).read_text().splitlines()[1:3]
+    assert ['"indexes"' in row for row in rows] == [True, False]
+
+
+@pytest.mark.parametrize("indexes", ['"indexes":[]', '"indexes":["a/b"]', '"indexes":"*"', '"indexes":[1]'])
+def test_indexes_that_are_none_are_damage_and_not_all(store, indexes):
+    _, secret = store.create("named", UPLOAD, indexes=("staging",))
+    written = Path(store.path).read_text()
+    Path(store.path).write_text(written.replace('"indexes":["staging"]', indexes))
+    with pytest.raises(ConfigurationError, match="the tokens are damaged"):
+        store.find(store.read(), secret.encode())
+
+
 def test_a_damaged_line_is_damage_of_the_file_or_of_its_token_alone(store):
     _, secret = store.create("ci", UPLOAD)
     _, other = store.create("other", UPLOAD)

@@ -114,6 +114,30 @@ def test_the_list_shows_names_and_scopes_and_no_secrets(told, state):
     assert secret.strip()[-20:] not in out
 
 
+def test_a_token_is_good_in_the_indexes_that_are_named(told, state):
+    where = ("--index", "staging", "--index", "pr-*")
+    _, out, err = told("create", *where, "--promote", "acme-*", "--manage", "ci", f"--state={state}")
+
+    store = TokenStore(str(state))
+    token = store.find(store.read(), out.strip().encode())
+    assert token.indexes == ("staging", "pr-*")
+    assert {action.value for action in token.permissions} == {"promote", "manage"}
+    shown = "promote acme-*, make and remove indexes (indexes: staging pr-*)"
+    assert f"It may {shown}." in err
+    assert told("list", f"--state={state}")[1].rstrip().endswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("words", "indexes"),
+    [((), ("",)), (("--index", "*"), ("*",)), (("--index", "", "--index", "prod"), ("", "prod"))],
+)
+def test_a_token_without_an_index_is_good_in_the_one_without_a_name(told, state, words, indexes):
+    told("create", *words, "--read", "*", "ci", f"--state={state}")
+
+    (token,) = TokenStore(str(state)).read().values()
+    assert token.indexes == indexes
+
+
 def test_a_revoked_token_is_gone(told, state):
     told("create", "ci", "--upload", "acme-*", "--state", str(state))
 
@@ -136,6 +160,10 @@ def test_the_state_folder_is_found_as_the_server_finds_it(told, state, monkeypat
         (("create", "--upload", "*"), "Usage: twisted-index token create [options] NAME."),
         (("create", "a b", "--read", "*"), "'a b' is not a valid token name"),
         (("create", "ci", "--upload", "a/b"), "--upload: 'a/b' is not a pattern of project names"),
+        (
+            ("create", "ci", "--upload", "*", "--index", "a/b"),
+            "--index: 'a/b' is not a pattern of index names",
+        ),
         (("create", "ci", "--upload", "[a.z]"), "--upload: '[a.z]' is not a pattern for rights"),
         (("create", "ci", "--read", "*", "--expires", "soon"), "--expires: 'soon' is not a time"),
         (

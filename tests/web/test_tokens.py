@@ -98,6 +98,13 @@ def test_the_list_has_the_own_tokens_in_the_words_of_the_request_and_no_secrets(
     }
 
 
+def test_the_list_says_where_a_token_is_good(tmp_path: Path):
+    index = GuardedIndex(tmp_path, RIGHTS.replace('to = ["a', 'indexes = ["", "dev", "pr-*"]\nto = ["a'))
+    for name, indexes in (("one", "dev"), ("two", ["", "pr-7"])):
+        made(index, {**OURS, "name": name, "indexes": indexes})
+    assert [row["indexes"] for row in listed(index, "alice")] == [["dev"], ["", "pr-7"]]
+
+
 def test_the_list_shows_the_last_use(index: GuardedIndex):
     token = made(index)
     index.advance(90)
@@ -188,6 +195,19 @@ def test_a_token_is_not_made_wider_than_its_maker(index: GuardedIndex, wanted: d
     assert not index.tokens.exists()
 
 
+@pytest.mark.parametrize(
+    ("indexes", "where"), [(["dev", "prod"], " in the index prod"), ("*", " in the index *"), ([""], "")]
+)
+def test_a_token_is_not_made_for_an_index_in_which_its_maker_has_no_right(
+    tmp_path: Path, indexes: Any, where: str
+):
+    index = GuardedIndex(tmp_path, RIGHTS.replace('to = ["a', 'indexes = "dev"\nto = ["a'))
+    reply = post(index, {**OURS, "indexes": indexes})
+    assert reply.status == 403
+    assert f"No rule allows alice to upload secret-*{where}, so no token of alice may." in reply.text
+    assert not index.tokens.exists()
+
+
 @pytest.mark.parametrize("pattern", ["*", "s*", "secret-lib", "?ecret-lib"])
 def test_what_is_closed_to_a_user_is_not_read_by_its_tokens(index: GuardedIndex, pattern: str):
     assert post(index, {"name": "peek", "read": [pattern]}, as_user("carol")).status == 403
@@ -236,6 +256,13 @@ def test_a_token_shrinks_with_the_rights_of_its_maker_at_once(index: GuardedInde
         ({"name": "ci", "upload": ["\ud800"]}, 400, "is not a pattern"),
         ({"name": "ci", "upload": ["a" * 101]}, 400, "upload: a pattern has at most 100 characters."),
         ({"name": "ci", "upload": [f"a{n}" for n in range(101)]}, 400, "A token has at most 100 patterns."),
+        ({**OURS, "indexes": []}, 400, "indexes must be a list of names of indexes"),
+        ({**OURS, "indexes": None}, 400, "indexes must be a list of names of indexes"),
+        ({**OURS, "indexes": [1]}, 400, "indexes must be a list of names of indexes"),
+        ({**OURS, "indexes": "a/b"}, 400, "indexes: 'a/b' is not a pattern of index names"),
+        ({**OURS, "indexes": "a" * 101}, 400, "indexes: a pattern has at most 100 characters."),
+        ({**OURS, "indexes": [f"a{n}" for n in range(100)]}, 400, "A token has at most 100 patterns."),
+        ({"name": "ci", "manage": 1}, 400, "manage must be true or false."),
         ({"name": "ci", "operate": 1}, 400, "operate must be true or false."),
         ({"name": "ci", "follow": "*"}, 400, "follow must be true or false."),
         ({**OURS, "create": ["secret-*"]}, 400, "'create' is not a key here; use name, upload, read"),

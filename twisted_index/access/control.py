@@ -130,7 +130,7 @@ class AccessControl:
 
     @property
     def public_read(self) -> bool:
-        """Whether everyone may read every project now."""
+        """Whether everyone may read every project of every index now."""
         return self._rights.current().public_read
 
     @property
@@ -139,8 +139,8 @@ class AccessControl:
         return self._always_users or self._has_tokens()
 
     def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
-        """Return whether an identity may perform an action. Rights apply to every index."""
-        return self._rights.current().permits(identity, action, project)
+        """Return whether an identity may perform an action."""
+        return self._rights.current().permits(identity, action, project, index)
 
     async def authenticate(self, credentials: Credentials) -> Identity:
         """
@@ -217,7 +217,12 @@ class AccessControl:
             unchanged = _both(unchanged, self._chain.validity())
             if not await self._chain.may_have(token.owner):
                 raise Unauthorized(f"The token {token.name} was made by {token.owner}, who is no user here.")
-        identity = Identity(token=token.name, token_owner=token.owner, token_permissions=token.permissions)
+        identity = Identity(
+            token=token.name,
+            token_owner=token.owner,
+            token_permissions=token.permissions,
+            token_indexes=token.indexes,
+        )
         self._known.remember(attempt.key, identity, _until(token, tokens.now, unchanged))
         self._token_file.note_use(token)
         return identity
@@ -273,4 +278,4 @@ class AnonymousAccess:
 
     def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
         """Return whether everyone may perform an action."""
-        return self._rights.permits(ANONYMOUS, action, project)
+        return self._rights.permits(ANONYMOUS, action, project, index)

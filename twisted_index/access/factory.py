@@ -53,6 +53,8 @@ def make_access(
     worker: IThreadRunner,
     throttle: LoginThrottle | None = None,
     report: Callable[[str], None] | None = None,
+    *,
+    default_index: str = "",
 ) -> IAccessControl:
     """
     Build access control.
@@ -67,6 +69,7 @@ def make_access(
         worker: Hashes passwords.
         throttle: Counts failed logins; the same when settings are reloaded. None for a new one.
         report: See `AccessControl`.
+        default_index: See `Rights`.
 
     Raises:
         ConfigurationError: A setting cannot work.
@@ -87,7 +90,7 @@ def make_access(
     return AccessControl(
         checkers=checkers,
         tokens=tokens,
-        rights=_rights(guarding, publishing),
+        rights=_rights(guarding, publishing, default_index),
         throttle=throttle,
         worker=worker,
         clock=reactor,
@@ -107,9 +110,10 @@ def make_proxies(guarding: AccessSettings) -> TrustedProxies:
     )
 
 
-def _rights(guarding: AccessSettings, publishing: UploadSettings) -> IRightsProvider:
+def _rights(guarding: AccessSettings, publishing: UploadSettings, default_index: str) -> IRightsProvider:
     if guarding.rights is not None:
-        return RightsFile.at(guarding.rights, proxy_groups=guarding.groups_header is not None)
+        proxy_groups = guarding.groups_header is not None
+        return RightsFile.at(guarding.rights, proxy_groups=proxy_groups, default_index=default_index)
     return FixedRights(default_rights(anonymous_upload=publishing.anonymous_upload))
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Logins and users that are remembered, and decisions about one identity and one project.
 _MOST_KNOWN = 4096
 _MOST_DECISIONS = 16_384
+#: Lines of indexes that are public or not.
+_MOST_LINES = 1024
 
 
 class IWatchedUsers(Interface):
@@ -64,7 +66,8 @@ class _Decisions:
     def __init__(self, rights: Rights) -> None:
         self.rights = rights
         self._users = LRU[ProxyUser, Identity](_MOST_KNOWN)
-        self._may_read = LRU[tuple[int, str], tuple[Identity, bool]](_MOST_DECISIONS)
+        self._may_read = LRU[tuple[int, str, tuple[str, ...]], tuple[Identity, bool]](_MOST_DECISIONS)
+        self._public = LRU[tuple[str, ...], bool](_MOST_LINES)
 
     def user(self, user: ProxyUser) -> Identity:
         """Return the identity of a user with the groups of a proxy, the very same each time."""
@@ -82,14 +85,23 @@ class _Decisions:
         """Return whether the identity of a user is remembered."""
         return self._users.peek(ProxyUser(name)) is not None
 
-    def may_read(self, identity: Identity, project: str) -> bool:
-        """Return whether an identity may read a project."""
+    def is_public(self, indexes: tuple[str, ...]) -> bool:
+        """Return whether everyone may read everything in each of some indexes."""
+        found = self._public.peek(indexes)
+        if found is None:
+            found = all(map(self.rights.is_public, indexes))
+            self._public.put(indexes, found)
+        return found
+
+    def may_read(self, identity: Identity, project: str, indexes: tuple[str, ...]) -> bool:
+        """Return whether an identity may read a project in each of some indexes."""
         # By the object, as a token that is made again may have the same name and other permissions. The entry
         # keeps the object, so that no other one gets its number.
-        key = (id(identity), project)
+        key = (id(identity), project, indexes)
         found = self._may_read.peek(key)
         if found is None:
-            found = (identity, self.rights.permits(identity, Action.READ, project))
+            permits = self.rights.permits
+            found = (identity, all(permits(identity, Action.READ, project, index) for index in indexes))
             self._may_read.put(key, found)
         return found[1]
 
@@ -130,17 +142,19 @@ class KnownIdentities:
         """Return whether a user of that name has logged in lately."""
         return self._current().has_user(name)
 
-    def reader(self, project: str, key: bytes | None, user: ProxyUser | None) -> Identity | None:
+    def reader(
+        self, project: str, key: bytes | None, user: ProxyUser | None, indexes: tuple[str, ...] = ("",)
+    ) -> Identity | None:
         """See `IKnownReaders`."""
         decisions = self._current()
         if decisions.rights.public_read:
             return ANONYMOUS
         if not project:
-            return None
-        if decisions.may_read(ANONYMOUS, project):
+            return ANONYMOUS if decisions.is_public(indexes) else None
+        if decisions.may_read(ANONYMOUS, project, indexes):
             return ANONYMOUS
         identity = decisions.user(user) if user is not None else self._find(decisions, key)
-        return identity if identity is not None and decisions.may_read(identity, project) else None
+        return identity if identity is not None and decisions.may_read(identity, project, indexes) else None
 
     def _current(self) -> _Decisions:
         rights = self._rights.current()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from twisted.logger import Logger
@@ -18,6 +19,7 @@ from twisted_index.access.token_terms import parse_expires
 from twisted_index.access.tokens import limited
 from twisted_index.errors import BadRequest, ConfigurationError, Forbidden, Unavailable
 from twisted_index.interfaces import WHOLE_INDEX
+from twisted_index.simple.name_patterns import NO_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,11 +52,13 @@ class TokenRequest:
     Attributes:
         name: From `token_name`.
         permissions: Patterns from `project_pattern`; at least one.
+        indexes: Patterns from `index_pattern`; at least one.
         expires: See `parse_expires`.
     """
 
     name: str
     permissions: TokenPermissions
+    indexes: tuple[str, ...] = (NO_NAME,)
     expires: str | None = None
 
 
@@ -113,13 +117,16 @@ class OwnTokens:
         self, user: str, wanted: TokenRequest, rights: Rights, expires: datetime | None, why: str
     ) -> tuple[Token, str]:
         for action, patterns in wanted.permissions.items():
-            for pattern in patterns:
-                if not rights.covers(user, action, pattern):
+            for pattern, index in product(patterns, wanted.indexes):
+                if not rights.covers(user, action, pattern, index):
                     what = "" if action in WHOLE_INDEX else f" {pattern}"
+                    what += f" in the index {index}" if index else ""
                     raise Forbidden(
                         f"No rule allows {user} to {action.value}{what}, so no token of {user} may.{why}"
                     )
-        return self._store.create(wanted.name, wanted.permissions, expires=expires, by=user, bound=True)
+        return self._store.create(
+            wanted.name, wanted.permissions, indexes=wanted.indexes, expires=expires, by=user, bound=True
+        )
 
     async def revoke(self, name: str, *, owner: str | None) -> Token:
         """

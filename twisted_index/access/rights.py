@@ -21,16 +21,25 @@ The rights file is TOML with groups and rules::
     allow = ["read", "upload"]
     to = "@developers"
 
+    [[rule]]                             # in the indexes staging and pr-…, not in the one without a name
+    projects = "*"
+    allow = ["upload", "create"]
+    indexes = ["staging", "pr-*"]
+    to = "@developers"
+
     [[rule]]                             # about the whole index, so without projects
     allow = ["operate", "follow"]
     to = ["alice"]
 
 - `projects`: patterns, with `*` and `?`, normalized like names: `Acme_*` is `acme-*`.
 - `allow`: `read`; `upload`: new files of an existing project; `create`: a new project, by uploading to
-  it (which needs `upload` too); `yank`: yank, unyank, set the project's status; `delete`; `operate`: see
-  the history, the problems, the wanted names and the metrics of the whole index; `follow`: see the changes
-  and the contents of all projects that the client may read, as mirrors need them.
+  it (which needs `upload` too); `yank`: yank, unyank, set the project's status; `delete`; `promote`: take
+  its releases from another index; `operate`: see the history, the problems, the wanted names and the
+  metrics of the whole index; `follow`: see the changes and the contents of all projects that the client may
+  read, as mirrors need them; `manage`: make and remove the index.
 - `to`: names of users, `@group`, `users` for all authenticated users, `everyone`.
+- `indexes`: the indexes in which the rule grants: exact names, with `*` and `?`; `""` is the index without a
+  name, for which `*` stands too. Without the key, the index without a name only.
 
 A group has the members of `[groups]`, and the users whose trusted proxy states it. Where proxies state
 groups, a rule may name one that is not in the file.
@@ -39,15 +48,18 @@ Semantics:
 
 - The order of rules does not matter: a rule only adds, and any rule that allows an action suffices.
 - A project is readable by everyone unless a rule with `read` matches it; then only those rules grant
-  `read`.
+  `read`. This holds for the name in every index: a rule closes it everywhere, to all whom no rule admits
+  there.
+- With `default_index`, that index and the one without a name are one: a rule for either grants in both.
 - Every other action is forbidden unless a rule allows it. No action implies another: uploading to a
   closed project and installing from it needs `read` too.
 - A string stands for a list of one.
 - Tokens carry their own permissions: a token has these and the rights of `everyone`; no rule, not even one
-  to `users`, grants it more. A token that belongs to a user has of these only what that user may do.
+  to `users`, grants it more. A token that belongs to a user has of these only what that user may do. Its
+  permissions hold in the indexes that it names, as those of rules do.
 
-Without a file everyone may read, and every user may perform all actions. With `--anonymous-upload`
-everyone may create and upload too.
+Without a file everyone may read, and every user may perform all actions, in every index. With
+`--anonymous-upload` everyone may create and upload too.
 """
 
 from __future__ import annotations
@@ -59,8 +71,12 @@ from typing import TYPE_CHECKING
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import WHOLE_INDEX, Action, Identity
 from twisted_index.simple.name_patterns import (
+    ANY_INDEX,
     ANY_PROJECT,
+    NO_NAME,
+    index_pattern,
     matches_any,
+    matches_index,
     may_overlap,
     pattern_covers,
     project_pattern,
@@ -71,7 +87,7 @@ if TYPE_CHECKING:
 
 _EVERYONE = "everyone"
 _USERS = "users"
-_KEYS = ("projects", "allow", "to")
+_KEYS = ("projects", "allow", "indexes", "to")
 _ACTIONS = tuple(action.value for action in Action)
 
 
@@ -83,6 +99,7 @@ class Rule:
     Attributes:
         actions: The allowed actions.
         projects: Patterns from `project_pattern`; `*` for the whole index.
+        indexes: Patterns from `index_pattern`.
         users: Names of users, including members of groups.
         groups: Names of groups, whose further members a trusted proxy states.
         authenticated: Whether the rule applies to all authenticated users.
@@ -91,6 +108,7 @@ class Rule:
 
     actions: frozenset[Action]
     projects: tuple[str, ...] = (ANY_PROJECT,)
+    indexes: tuple[str, ...] = (NO_NAME,)
     users: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     authenticated: bool = False
@@ -110,26 +128,36 @@ class Rights:
     Args:
         rules: The rules, in any order.
         groups: Members by group name.
+        default_index: The name of the index that the one without a name is too; empty for none.
     """
 
-    def __init__(self, rules: Iterable[Rule], groups: Mapping[str, frozenset[str]] | None = None) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        groups: Mapping[str, frozenset[str]] | None = None,
+        *,
+        default_index: str = "",
+    ) -> None:
         rules = tuple(rules)
         self._rules = {action: tuple(rule for rule in rules if action in rule.actions) for action in Action}
         #: The groups that rules name.
         self.named_groups = frozenset[str]().union(*(rule.groups for rule in rules))
         self._groups = dict(groups or {})
-        read_rules = self._rules[Action.READ]
-        #: Whether everyone may read every project. False may be conservative: then each request is
-        #: checked, with the same result.
-        self.public_read = all(rule.everyone for rule in read_rules) or any(
-            rule.everyone and ANY_PROJECT in rule.projects for rule in read_rules
-        )
+        #: The names of one and the same index.
+        self._default = tuple(dict.fromkeys((NO_NAME, default_index)))
+        #: Whether everyone may read every project of every index. False may be conservative: then each
+        #: request is checked, with the same result.
+        self.public_read = self.is_public(ANY_INDEX)
+
+    def is_public(self, index: str) -> bool:
+        """Return whether everyone may read every project of an index, or of all that a pattern stands for."""
+        return self.covers(None, Action.READ, ANY_PROJECT, index)
 
     def groups_of(self, user: str) -> frozenset[str]:
         """Return the groups that have a user as a member here."""
         return frozenset(name for name, members in self._groups.items() if user in members)
 
-    def permits(self, identity: Identity, action: Action, project: str = "") -> bool:
+    def permits(self, identity: Identity, action: Action, project: str = "", index: str = "") -> bool:
         """
         Return whether an identity may perform an action.
 
@@ -137,43 +165,62 @@ class Rights:
             identity: The identity; see the module for tokens.
             action: The action.
             project: A normalized name; empty for "with any project at all".
+            index: The name of the index; empty for the one without a name.
         """
         if identity.token is not None:
             owner = identity.token_owner
             granted = matches_any(project, (identity.token_permissions or {}).get(action, ()))
-            granted = granted and (owner is None or self._user_may(owner, action, project))
-            return granted or self._user_may(None, action, project)
-        return self._user_may(identity.user, action, project, identity.proxy_groups)
+            granted = granted and self._holds_in(index, identity.token_indexes)
+            granted = granted and (owner is None or self._user_may(owner, action, project, index))
+            return granted or self._user_may(None, action, project, index)
+        return self._user_may(identity.user, action, project, index, identity.proxy_groups)
 
-    def covers(self, user: str, action: Action, pattern: str) -> bool:
+    def covers(self, user: str | None, action: Action, pattern: str, index: str = "") -> bool:
         """
         Return whether a user may perform an action on every project that a pattern stands for.
 
         False may be conservative: a pattern that only several rules together cover is not looked into.
 
         Args:
-            user: The name of a user.
+            user: The name of a user; None for everyone.
             action: The action.
             pattern: From `project_pattern`.
+            index: From `index_pattern`: all indexes in which it has to be so.
         """
-        rules = self._rules[action]
-        if any(
-            pattern_covers(each, pattern) for rule in rules if rule.applies_to(user) for each in rule.projects
-        ):
+        granting: list[str] = []
+        closing: list[str] = []
+        for rule in self._rules[action]:
+            grants = rule.applies_to(user) and self._covers_index(index, rule.indexes)
+            (granting if grants else closing).extend(rule.projects)
+        if any(pattern_covers(each, pattern) for each in granting):
             return True
-        closed = (each for rule in rules for each in rule.projects)
-        return action is Action.READ and not any(may_overlap(each, pattern) for each in closed)
+        return action is Action.READ and not any(may_overlap(each, pattern) for each in closing)
+
+    def _holds_in(self, index: str, patterns: tuple[str, ...]) -> bool:
+        return any(matches_index(name, patterns) for name in self._names_of(index))
+
+    def _covers_index(self, index: str, patterns: tuple[str, ...]) -> bool:
+        return any(pattern_covers(each, name) for name in self._names_of(index) for each in patterns)
+
+    def _names_of(self, index: str) -> tuple[str, ...]:
+        return self._default if index in self._default else (index,)
 
     def _user_may(
-        self, user: str | None, action: Action, project: str, proxy_groups: frozenset[str] = frozenset()
+        self,
+        user: str | None,
+        action: Action,
+        project: str,
+        index: str,
+        proxy_groups: frozenset[str] = frozenset(),
     ) -> bool:
         for rule in self._rules[action]:
-            if rule.applies_to(user, proxy_groups) and matches_any(project, rule.projects):
+            grants = rule.applies_to(user, proxy_groups) and matches_any(project, rule.projects)
+            if grants and self._holds_in(index, rule.indexes):
                 return True
         return action is Action.READ and not self._is_restricted(project)
 
     def _is_restricted(self, project: str) -> bool:
-        """Return whether reading a project is restricted; for an empty name, reading all projects."""
+        """Return whether reading a project is restricted, in any index; for an empty name, all projects."""
         rules = self._rules[Action.READ]
         if project:
             return any(matches_any(project, rule.projects) for rule in rules)
@@ -181,15 +228,16 @@ class Rights:
 
 
 def default_rights(*, anonymous_upload: bool = False) -> Rights:
-    """Return the rights that apply without a rights file."""
-    changes = frozenset(Action) - {Action.READ}
-    rules = [Rule(actions=changes, authenticated=True)]
+    """Return the rights that apply without a rights file, in every index."""
+    changes, everywhere = frozenset(Action) - {Action.READ}, (ANY_INDEX,)
+    rules = [Rule(actions=changes, indexes=everywhere, authenticated=True)]
     if anonymous_upload:
-        rules.append(Rule(actions=frozenset({Action.CREATE, Action.UPLOAD}), everyone=True))
+        uploads = frozenset({Action.CREATE, Action.UPLOAD})
+        rules.append(Rule(actions=uploads, indexes=everywhere, everyone=True))
     return Rights(rules)
 
 
-def parse_rights(text: str, place: str, *, proxy_groups: bool = False) -> Rights:
+def parse_rights(text: str, place: str, *, proxy_groups: bool = False, default_index: str = "") -> Rights:
     """
     Parse a rights file.
 
@@ -197,6 +245,7 @@ def parse_rights(text: str, place: str, *, proxy_groups: bool = False) -> Rights
         text: The content of the file.
         place: Name of the file in errors.
         proxy_groups: Whether trusted proxies state groups, so that rules may name any.
+        default_index: See `Rights`.
 
     Raises:
         ConfigurationError: The file is invalid. No part is ever ignored: a rule that differs from what its
@@ -215,6 +264,7 @@ def parse_rights(text: str, place: str, *, proxy_groups: bool = False) -> Rights
     return Rights(
         [_rule(rule, groups, known, f"{place}: rule {number}") for number, rule in enumerate(rules, 1)],
         groups,
+        default_index=default_index,
     )
 
 
@@ -253,6 +303,7 @@ def _rule(
     return Rule(
         actions=actions,
         projects=projects,
+        indexes=_indexes(raw, place),
         users=_users(to).union(*members),
         groups=named,
         authenticated=_USERS in to,
@@ -261,7 +312,7 @@ def _rule(
 
 
 def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str) -> tuple[str, ...]:
-    """Parse the patterns of a rule: required, except for `operate` and `follow`, which must have none."""
+    """Parse the patterns of a rule: required, except for what is about the whole index, which has none."""
     whole = sorted(action.value for action in actions & WHOLE_INDEX)
     if whole:
         if actions - WHOLE_INDEX or "projects" in raw:
@@ -279,6 +330,16 @@ def _projects(raw: Mapping[str, object], actions: frozenset[Action], place: str)
         raise ConfigurationError(f"{place}: projects: {error}.") from error
 
 
+def _indexes(raw: Mapping[str, object], place: str) -> tuple[str, ...]:
+    """Parse the patterns of the indexes of a rule."""
+    where = f"{place}: indexes"
+    patterns = _parse_texts(raw["indexes"], where, empty=True) if "indexes" in raw else (NO_NAME,)
+    try:
+        return tuple(map(index_pattern, patterns))
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: {error}.") from error
+
+
 def _users(words: Iterable[str]) -> frozenset[str]:
     """Return the users that a rule names directly."""
     return frozenset(word for word in words if word not in (_EVERYONE, _USERS) and word[0] != "@")
@@ -294,10 +355,14 @@ def _named_groups(words: Iterable[str], known: frozenset[str] | None, place: str
     return frozenset(word[1:] for word in named)
 
 
-def _parse_texts(raw: object, place: str) -> tuple[str, ...]:
-    """Parse a non-empty list of strings; a string stands for a list of one."""
+def _parse_texts(raw: object, place: str, *, empty: bool = False) -> tuple[str, ...]:
+    """Parse a non-empty list of strings, which may be empty themselves or not; a string is a list of one."""
     words = [raw] if isinstance(raw, str) else raw
-    if not isinstance(words, list) or not words or not all(isinstance(w, str) and w for w in words):
+    if (
+        not isinstance(words, list)
+        or not words
+        or not all(isinstance(w, str) and (w or empty) for w in words)
+    ):
         raise ConfigurationError(f"{place}: write a non-empty list of strings.")
     return tuple(words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -61,9 +62,10 @@ class RightsFile:
             raise ConfigurationError(_unreadable(file.path, error)) from error
 
     @classmethod
-    def at(cls, path: str, *, proxy_groups: bool = False) -> RightsFile:
+    def at(cls, path: str, *, proxy_groups: bool = False, default_index: str = "") -> RightsFile:
         """Create it for the absolute path of a file; see `parse_rights`."""
-        return cls(WatchedFile(path, lambda data: rights_from_bytes(data, path, proxy_groups=proxy_groups)))
+        read = partial(rights_from_bytes, place=path, proxy_groups=proxy_groups, default_index=default_index)
+        return cls(WatchedFile(path, read))
 
     def current(self) -> Rights:
         """Return the current rights."""
@@ -91,7 +93,9 @@ class RightsFile:
                 self.status.take_effect()
 
 
-def rights_from_bytes(data: bytes, place: str, *, proxy_groups: bool = False) -> Rights:
+def rights_from_bytes(
+    data: bytes, place: str, *, proxy_groups: bool = False, default_index: str = ""
+) -> Rights:
     """
     Parse the content of a rights file; see `parse_rights`.
 
@@ -99,7 +103,7 @@ def rights_from_bytes(data: bytes, place: str, *, proxy_groups: bool = False) ->
         ConfigurationError: Also if it is not UTF-8.
     """
     try:
-        return parse_rights(data.decode(), place, proxy_groups=proxy_groups)
+        return parse_rights(data.decode(), place, proxy_groups=proxy_groups, default_index=default_index)
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{place}: TOML must be UTF-8, and byte {error.start} is not.") from error
 

@@ -3,7 +3,8 @@ What is kept of tokens, and how the file of them is written.
 
 The file is a JSON document with one token per line. A line is understood when its token is needed: a change
 of a file of 100,000 tokens then costs a look at its lines, not their meaning. Version 1 had each token on
-several lines, and `scope` for `permissions`; it is still read.
+several lines, and `scope` for `permissions`; it is still read. A line without `indexes` is of a token for the
+index without a name only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted_index.errors import ConfigurationError
 from twisted_index.interfaces import Action
-from twisted_index.simple.name_patterns import project_pattern
+from twisted_index.simple.name_patterns import NO_NAME, index_pattern, project_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +28,8 @@ _TAIL = b"]}"
 #: A line as `_row` writes it; names need no escapes.
 _ROW = re.compile(
     rb'\{"id":"([0-9a-f]{12})","name":"[\w.-]+","sha256":"[0-9a-f]{64}","permissions":\{[^{}]*\},'
-    rb'"created":"[^"]+","expires":(?:null|"[^"]+"),"by":"(?:[^"\\]|\\.)*","bound":(?:true|false)\}'
+    rb'"created":"[^"]+","expires":(?:null|"[^"]+"),"by":"(?:[^"\\]|\\.)*","bound":(?:true|false)'
+    rb'(?:,"indexes":\["[\w.*?-]*"(?:,"[\w.*?-]*")*\])?\}'
 )
 
 TokenPermissions: TypeAlias = Mapping[Action, tuple[str, ...]]
@@ -43,6 +45,7 @@ class Token:
         name: Given by its maker.
         sha256: Lower-case hex digest of the whole secret.
         permissions: What it is good for: patterns of projects by action, as they were asked for.
+        indexes: Where: patterns from `index_pattern`.
         created: Aware, UTC.
         expires: The same; None for never.
         by: Its maker: a user, or `USER (console)`; empty if that was not noted.
@@ -53,6 +56,7 @@ class Token:
     name: str
     sha256: str
     permissions: TokenPermissions
+    indexes: tuple[str, ...] = (NO_NAME,)
     created: datetime
     expires: datetime | None = None
     by: str = ""
@@ -169,6 +173,7 @@ def _token(raw: Mapping[str, Any]) -> Token:
         permissions={
             Action(key): tuple(map(project_pattern, patterns)) for key, patterns in raw["permissions"].items()
         },
+        indexes=tuple(map(index_pattern, raw.get("indexes", (NO_NAME,)))),
         created=_aware(raw["created"]),
         expires=None if raw["expires"] is None else _aware(raw["expires"]),
         by=str(raw["by"]),
@@ -193,5 +198,6 @@ def _row(token: Token) -> bytes:
         "expires": None if token.expires is None else token.expires.isoformat(),
         "by": token.by,
         "bound": token.bound,
+        **({} if token.indexes == (NO_NAME,) else {"indexes": list(token.indexes)}),
     }
     return json.dumps(row, separators=(",", ":")).encode("ascii")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.config.parsers import duration
 from twisted_index.interfaces import Action, AuditEvent
+from twisted_index.simple.name_patterns import NO_NAME
 
 if TYPE_CHECKING:
     from twisted_index.access.token_records import Token, TokenPermissions
@@ -26,6 +27,7 @@ _NEVER = "never"
 _WHOLE = {
     Action.OPERATE: "see history, problems, wanted names and metrics",
     Action.FOLLOW: "see changes",
+    Action.MANAGE: "make and remove indexes",
 }
 #: What the calendar of Python ends with.
 _LAST = datetime.max.replace(microsecond=0, tzinfo=UTC)
@@ -111,13 +113,15 @@ def format_moment(moment: datetime | None) -> str:
     return _NEVER if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def format_permissions(permissions: TokenPermissions) -> str:
-    """Format the permissions of a token as one line."""
+def format_permissions(permissions: TokenPermissions, indexes: tuple[str, ...] = (NO_NAME,)) -> str:
+    """Format the permissions of a token as one line, with the indexes that it names."""
     parts = [
         _WHOLE.get(action) or f"{action.value} {' '.join(patterns)}"
         for action, patterns in permissions.items()
     ]
-    return ", ".join(parts)
+    words = " ".join(index or "without a name" for index in indexes)
+    where = "" if indexes == (NO_NAME,) else f" (indexes: {words})"
+    return f"{', '.join(parts)}{where}"
 
 
 def token_event(action: str, token: Token, *, by: str, now: float) -> AuditEvent:
@@ -131,5 +135,5 @@ def token_event(action: str, token: Token, *, by: str, now: float) -> AuditEvent
         now: Seconds since the epoch.
     """
     maker = f" (made by {token.by})" if token.by not in ("", by) else ""
-    detail = f"{token.name}: {format_permissions(token.permissions)}{maker}"
+    detail = f"{token.name}: {format_permissions(token.permissions, token.indexes)}{maker}"
     return AuditEvent(time=datetime.fromtimestamp(now, UTC), by=by, action=action, project="", detail=detail)

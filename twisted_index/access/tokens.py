@@ -27,6 +27,7 @@ from twisted_index.errors import ConfigurationError, Conflict, NotFound, Unautho
 from twisted_index.files.private_files import make_private_folder, private_lock, replace_private
 from twisted_index.files.watched_file import WatchedFile
 from twisted_index.interfaces import Action
+from twisted_index.simple.name_patterns import NO_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +107,7 @@ class TokenStore:
         name: str,
         permissions: TokenPermissions,
         *,
+        indexes: tuple[str, ...] = (NO_NAME,),
         expires: datetime | None = None,
         by: str = "",
         bound: bool = False,
@@ -116,6 +118,7 @@ class TokenStore:
         Args:
             name: Not yet in use; see `token_name`.
             permissions: What it is to be good for.
+            indexes: Where; see `Token`.
             expires: Aware; None for never.
             by: Its maker; see `Token`.
             bound: Whether it belongs to its maker. Those of the maker that have expired go for it.
@@ -140,6 +143,7 @@ class TokenStore:
             name=name,
             sha256=_digest(secret.encode()),
             permissions=dict(permissions),
+            indexes=indexes,
             created=datetime.fromtimestamp(int(self.now()), UTC),
             expires=expires,
             by=by,

@@ -12,9 +12,9 @@ from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError
 from twisted_index.events.audit_log import AuditFile
-from twisted_index.interfaces import Action
+from twisted_index.interfaces import WHOLE_INDEX, Action
 from twisted_index.simple.formatting import one_line
-from twisted_index.simple.name_patterns import ANY_PROJECT, project_pattern
+from twisted_index.simple.name_patterns import ANY_PROJECT, NO_NAME, index_pattern, project_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,11 +82,13 @@ class _Create(_StateOptions):
     synopsis = "Usage: twisted-index token create [options] NAME"
     longdesc = (
         "PATTERN is a project name, optionally with * and ?; '*' matches all projects. Repeat an option for"
-        " more. The token is printed once, and used as the password of the user __token__."
+        " more. Without --index the token is good in the index without a name only. It is printed once, and"
+        " used as the password of the user __token__."
     )
     optFlags = [  # noqa: RUF012
         ["operate", None, "See the history, the problems, what is wanted, the metrics."],
         ["follow", None, "See the changes of the projects that it may read, as mirrors need them."],
+        ["manage", None, "Make and remove the indexes that --index names."],
     ]
     optParameters = [  # noqa: RUF012
         ["expires", None, None, "When it ends: 90d, 12w, 2027-01-31, a time, or never. [default: never]"],
@@ -94,6 +96,7 @@ class _Create(_StateOptions):
 
     def __init__(self) -> None:
         self._patterns: dict[Action, list[str]] = {}
+        self._indexes: list[str] = []
         _StateOptions.__init__(self)
 
     def _add(self, action: Action, text: str) -> None:
@@ -118,11 +121,26 @@ class _Create(_StateOptions):
         """Delete files of PATTERN."""
         self._add(Action.DELETE, pattern)
 
+    def opt_promote(self, pattern: str) -> None:
+        """Promote releases of PATTERN to the indexes that --index names."""
+        self._add(Action.PROMOTE, pattern)
+
+    def opt_index(self, name: str) -> None:
+        """Good in this index, optionally with * and ?; '*' is all, '' the one without a name."""
+        try:
+            self._indexes.append(index_pattern(name))
+        except ValueError as error:
+            raise ConfigurationError(f"--index: {error}.") from error
+
+    def indexes(self) -> tuple[str, ...]:
+        """Return where the new token is good."""
+        return tuple(dict.fromkeys(self._indexes)) or (NO_NAME,)
+
     def permissions(self) -> TokenPermissions:
         """Return the permissions of the new token."""
         found = {action: tuple(dict.fromkeys(patterns)) for action, patterns in self._patterns.items()}
-        for action in (Action.OPERATE, Action.FOLLOW):
-            if self[action.value]:
+        for action in Action:
+            if action in WHOLE_INDEX and self[action.value]:
                 found[action] = (ANY_PROJECT,)
         if not found:
             raise ConfigurationError("Give at least one permission, such as --upload 'acme-*'.")
@@ -196,14 +214,16 @@ def _create(options: _Create) -> None:
     """Print the secret, and nothing else, on standard output; the rest goes to standard error."""
     permissions, server = options.permissions(), options.server()
     expires = options.expires(server.store.now(), server.max_age)
-    token, secret = server.store.create(options["words"][0], permissions, expires=expires, by=server.by)
+    token, secret = server.store.create(
+        options["words"][0], permissions, indexes=options.indexes(), expires=expires, by=server.by
+    )
     print(secret)
     until = "" if token.expires is None else f", until {format_moment(token.expires)}"
     granted = with_implied_permissions(token.permissions)
     hints = "".join(hint for action, hint in _HINTS.items() if action in granted)
     print(
         f"It is shown only once; its digest is kept in {server.store.path}."
-        f" It may {format_permissions(token.permissions)}{until}.{hints}",
+        f" It may {format_permissions(token.permissions, token.indexes)}{until}.{hints}",
         file=sys.stderr,
     )
     server.record("token-create", token)
@@ -222,7 +242,7 @@ def _list(options: _List) -> None:
 def _columns(token: Token, server: _ServerTokens) -> Sequence[str]:
     expires, used = limited(token, server.max_age).expires, server.store.uses.last(token.identifier)
     moments = map(format_moment, (token.created, expires, used))
-    return token.name, one_line(token.by), *moments, format_permissions(token.permissions)
+    return token.name, one_line(token.by), *moments, format_permissions(token.permissions, token.indexes)
 
 
 def _revoke(options: _Revoke) -> None:

@@ -1,4 +1,4 @@
-"""Patterns of project names in rights, routes and policies, and rules about versions. Pure."""
+"""Patterns of projects and indexes in rights, routes and policies, and rules about versions. Pure."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ _PATTERN = re.compile(rf"{_CHARACTER}(?:(?:{_CHARACTER}|[._-])*{_CHARACTER})?", 
 
 #: Matches every name.
 ANY_PROJECT = "*"
+
+#: A pattern of index names: their characters (see `indexes.scope`), and wildcards.
+_INDEX_PATTERN = re.compile(r"[A-Za-z0-9*?](?:[A-Za-z0-9*?._-]*[A-Za-z0-9*?])?", re.ASCII)
+
+#: Matches every index, also the one without a name.
+ANY_INDEX = "*"
+#: Matches the index without a name only.
+NO_NAME = ""
 
 _WILDCARD = re.compile(r"[*?]")
 
@@ -103,6 +111,33 @@ def matches_any(project: str, patterns: Iterable[str]) -> bool:
     return any(not project or fnmatch.fnmatchcase(project, pattern) for pattern in patterns)
 
 
+def index_pattern(text: str) -> str:
+    """
+    Parse a pattern of index names.
+
+    Args:
+        text: An exact name, with `*` for any run of characters and `?` for one; empty for the index without a
+            name, for which `*` stands too.
+
+    Raises:
+        ValueError: It is no such pattern.
+    """
+    if text and not _INDEX_PATTERN.fullmatch(text):
+        raise ValueError(f"{text!r} is not a pattern of index names; write a name, optionally with * and ?")
+    return ANY_INDEX if text and set(text) == {"*"} else text
+
+
+def matches_index(index: str, patterns: Iterable[str]) -> bool:
+    """
+    Return whether one of the patterns stands for an index.
+
+    Args:
+        index: Its name; empty for the index without a name.
+        patterns: From `index_pattern`.
+    """
+    return any(fnmatch.fnmatchcase(index, pattern) for pattern in patterns)
+
+
 def pattern_covers(wide: str, narrow: str) -> bool:
     """
     Return whether every name that one pattern stands for is one that the other stands for.
@@ -110,8 +145,8 @@ def pattern_covers(wide: str, narrow: str) -> bool:
     False may be conservative, as for `?*` and `*?`.
 
     Args:
-        wide: From `project_pattern`.
-        narrow: The same.
+        wide: From `project_pattern`, or `index_pattern`.
+        narrow: From the same.
     """
     # The narrow pattern is matched as if it were a name: its `*` by a `*` alone, which takes whatever that
     # stands for; its `?` by `*` or `?`.

@@ -6,6 +6,7 @@ Authorization of requests. Rights are checked by name, before a source checks wh
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from twisted_index.concurrency.maybe_awaitable import result_of
@@ -29,8 +30,10 @@ _VERBS = {
     Action.UPLOAD: ("upload to", "Uploading to"),
     Action.DELETE: ("delete files of", "Deleting files of"),
     Action.YANK: ("yank files of", "Yanking files of"),
+    Action.PROMOTE: ("promote releases of", "Promoting releases of"),
     Action.OPERATE: ("operate", "Operating"),
     Action.FOLLOW: ("follow", "Following"),
+    Action.MANAGE: ("manage", "Managing"),
 }
 
 
@@ -38,20 +41,28 @@ class Authorizer:
     """
     Lets requests through or raises the error that they get instead.
 
+    To read a project through an index takes the right to read it in all whose files are shown there: an index
+    grants nothing by inheriting. All else concerns the index itself.
+
     Args:
         access: None lets everyone read and refuses all else.
         client_info: Reads the address of a client, and the user that a trusted proxy asserts.
+        line: The names of the indexes whose files are shown, that of the index itself first.
     """
 
-    def __init__(self, access: IAccessControl | None, client_info: ClientInfoReader) -> None:
+    def __init__(
+        self, access: IAccessControl | None, client_info: ClientInfoReader, line: tuple[str, ...] = ("",)
+    ) -> None:
         self._access = access
         self._client_info = client_info
+        self._line = line
         known = IKnownReaders(access, None)
-        #: See `IKnownReaders`. Where access control knows no client again, only what everyone may read is
-        #: decided at once.
+        #: See `IKnownReaders`, for the indexes of the line. Where access control knows no client again, only
+        #: what everyone may read is decided at once.
         self.reader: Callable[[str, bytes | None, ProxyUser | None], Identity | None] = (
-            self._public_reader if known is None else known.reader
+            self._public_reader if known is None else _bound(known.reader, line)
         )
+        self._knows_readers = known is not None
 
     @property
     def has_users(self) -> bool:
@@ -60,16 +71,39 @@ class Authorizer:
 
     @property
     def public_read(self) -> bool:
-        """Whether everyone may read everything."""
-        return self._access is None or self._access.public_read
+        """Whether everyone may read everything here."""
+        if self._access is None or self._access.public_read:
+            return True
+        return self._knows_readers and self.reader("", None, None) is not None
 
     @property
     def is_open(self) -> bool:
-        """Whether the pages about the server as a whole are for everyone."""
-        return self.public_read and not self.has_users
+        """Whether the pages about the server as a whole, with all its indexes, are for everyone."""
+        return (self._access is None or self._access.public_read) and not self.has_users
 
-    def permits(self, identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
-        """See `IAccessControl`."""
+    def permits(
+        self, identity: Identity, action: Action, project: str = "", *, index: str | None = None
+    ) -> bool:
+        """
+        Return whether an identity may perform an action.
+
+        Args:
+            identity: From `authenticate`.
+            action: As for `IAccessControl.permits`.
+            project: The same.
+            index: The name of the only index that it concerns; None for those that it concerns here.
+        """
+        return self._forbidding(identity, action, project, index) is None
+
+    def _forbidding(self, identity: Identity, action: Action, project: str, index: str | None) -> str | None:
+        """Return the name of the first index that does not permit an action; None if all do."""
+        line = (index,) if index is not None else self._line if action is Action.READ else self._line[:1]
+        for name in line:
+            if not self._may(identity, action, project, name):
+                return name
+        return None
+
+    def _may(self, identity: Identity, action: Action, project: str, index: str) -> bool:
         if self._access is None:
             return action is Action.READ
         return self._access.permits(identity, action, project, index=index)
@@ -95,7 +129,9 @@ class Authorizer:
             request.user_name = identity.name  # type: ignore[attr-defined]
         return identity
 
-    async def require(self, request: Request, action: Action, project: str = "") -> Identity:
+    async def require(
+        self, request: Request, action: Action, project: str = "", *, index: str | None = None
+    ) -> Identity:
         """
         Let a request through whose client has a right to a project.
 
@@ -103,6 +139,7 @@ class Authorizer:
             request: Carries the credentials.
             action: As for `IAccessControl.permits`.
             project: A normalized name; empty for the index as a whole.
+            index: As for `permits`; empty for what is about the server as a whole.
 
         Returns:
             The client; ANONYMOUS where everyone has the right to read.
@@ -111,11 +148,11 @@ class Authorizer:
             Unauthorized: There are no credentials, or wrong ones.
             Forbidden: The client does not have the right.
         """
-        if action is Action.READ and self.permits(ANONYMOUS, action, project):
+        if action is Action.READ and self.permits(ANONYMOUS, action, project, index=index):
             return ANONYMOUS
         identity = await self.authenticate(request)
-        if not self.permits(identity, action, project):
-            self.refuse(identity, action, project)
+        if not self.permits(identity, action, project, index=index):
+            self.refuse(identity, action, project, index=index)
         return identity
 
     async def require_user(self, request: Request) -> Identity:
@@ -136,9 +173,11 @@ class Authorizer:
             raise Unauthorized("Log in as a user to make, list or revoke tokens.")
         return identity
 
-    def refuse(self, identity: Identity, action: Action, project: str = "") -> NoReturn:
-        """Raise the error for a client without a right."""
-        subject = f"the project {project}" if project else "this index"
+    def refuse(
+        self, identity: Identity, action: Action, project: str = "", *, index: str | None = None
+    ) -> NoReturn:
+        """Raise the error for a client without a right, as for `permits`."""
+        subject = self._subject(project, self._shown(identity, action, project, index))
         verb, gerund = _VERBS[action]
         if identity.is_authenticated:
             raise Forbidden(f"{identity.name} may not {verb} {subject}.", project)
@@ -146,7 +185,28 @@ class Authorizer:
             raise Unauthorized(f"Log in to {verb} {subject}.")
         raise Forbidden(f"{gerund} {subject} is disabled: no users are configured.", project)
 
+    def _shown(self, identity: Identity, action: Action, project: str, index: str | None) -> str:
+        """
+        Return the name of the index that an error names.
+
+        The one that forbids it, unless the client reads nothing there: what an index inherits from is not
+        told to all.
+        """
+        forbidding = self._forbidding(identity, action, project, index)
+        own = self._line[0] if index is None else index
+        return forbidding if forbidding and self._may(identity, Action.READ, "", forbidding) else own
+
+    def _subject(self, project: str, index: str) -> str:
+        if not project:
+            return f"the index {index}" if index else "this index"
+        return f"the project {project} in the index {index}" if index else f"the project {project}"
+
     def _public_reader(self, project: str, _key: bytes | None, _user: ProxyUser | None) -> Identity | None:
         if self.public_read or (project and self.permits(ANONYMOUS, Action.READ, project)):
             return ANONYMOUS
         return None
+
+
+def _bound(reader: Callable[..., Identity | None], line: tuple[str, ...]) -> Callable[..., Identity | None]:
+    """Bind a reader to a line; the index without a name is its default, which saves the fast path a call."""
+    return reader if line == ("",) else partial(reader, indexes=line)

@@ -94,7 +94,7 @@ class ChangesViews:
         )
         if self._authorizer.public_read:
             return changed
-        return [row for row in changed if may(identity, Action.READ, row[0], index=context.index)]
+        return [row for row in changed if may(identity, Action.READ, row[0])]
 
     async def _highest(self, context: RequestContext, listed: ChangeList) -> int:
         """
@@ -109,13 +109,13 @@ class ChangesViews:
             lambda: sorted(listed.changes.items(), key=lambda row: row[1].serial, reverse=True),
             len(listed.changes),
         )
-        readable = (row for row in newest if may(identity, Action.READ, row[0], index=context.index))
+        readable = (row for row in newest if may(identity, Action.READ, row[0]))
         return next((change.serial for _project, change in readable), 0)
 
     async def tree(self, context: RequestContext) -> Response:
         """Respond with the files, sidecars, statuses and tombstones of a project."""
         feed, project = self._checked_feed(), context.route.project
-        if not self._authorizer.permits(context.identity, Action.READ, project, index=context.index):
+        if not self._authorizer.permits(context.identity, Action.READ, project):
             self._authorizer.refuse(context.identity, Action.READ, project)
         lines = await feed.tree(project)
         if lines is None:

@@ -115,9 +115,8 @@ class OperationsViews:
 
     def _may_read(self, context: RequestContext, project: WantedProject) -> bool:
         permits = self._authorizer.permits
-        return not context.private or permits(
-            context.identity, Action.READ, project.name, index=context.index
-        )
+        # Wherever in the server they were wanted.
+        return not context.private or permits(context.identity, Action.READ, project.name, index="")
 
     async def operations(self, context: RequestContext) -> Response:
         """Respond with the list of these pages that the client may see."""

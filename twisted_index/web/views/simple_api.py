@@ -131,9 +131,7 @@ class SimpleApiViews:
         if not context.private:
             return snapshot
         names, may = snapshot.value.names, self._authorizer.permits
-        readable = tuple(
-            name for name in names if may(context.identity, Action.READ, name, index=context.index)
-        )
+        readable = tuple(name for name in names if may(context.identity, Action.READ, name))
         return replace(snapshot, value=replace(snapshot.value, names=readable))
 
     async def _read_page(self, context: RequestContext) -> Snapshot[ProjectPage | None]:

@@ -12,13 +12,13 @@ from twisted_index.errors import BadRequest, NotFound, UnsupportedMediaType
 from twisted_index.events.origin import stamp_origin
 from twisted_index.interfaces import WHOLE_INDEX, Action
 from twisted_index.simple.formatting import format_upload_time
-from twisted_index.simple.name_patterns import ANY_PROJECT, project_pattern
+from twisted_index.simple.name_patterns import ANY_PROJECT, NO_NAME, index_pattern, project_pattern
 from twisted_index.web.requests.context import JSON, read_small_body
 from twisted_index.web.responses.response import NOSNIFF, Response
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from twisted.web.server import Request
@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response import Headers
 
 #: The keys that hold patterns. CREATE is no word of its own: it comes with UPLOAD.
-_PATTERNS = {action.value: action for action in (Action.UPLOAD, Action.READ, Action.YANK, Action.DELETE)}
-_FLAGS = {action.value: action for action in (Action.OPERATE, Action.FOLLOW)}
-_KEYS = ("name", *_PATTERNS, *_FLAGS, "expires")
+_PATTERNS = {
+    action.value: action
+    for action in (Action.UPLOAD, Action.READ, Action.YANK, Action.DELETE, Action.PROMOTE)
+}
+_FLAGS = {action.value: action for action in (Action.OPERATE, Action.FOLLOW, Action.MANAGE)}
+_KEYS = ("name", *_PATTERNS, *_FLAGS, "indexes", "expires")
 
-#: Patterns of one token, and characters of one of them: a name of PyPI has at most 80 or so.
+#: Patterns of one token, and characters of one of them: names of PyPI and of indexes have at most 100 or so.
 _MOST_PATTERNS = 100
 _MOST_CHARACTERS = 100
 
@@ -92,7 +95,7 @@ class TokenViews:
 
     def _only_of(self, context: RequestContext, user: str) -> str | None:
         """Return the user whose tokens the client may see; None for those of all."""
-        return None if self._authorizer.permits(context.identity, Action.OPERATE) else user
+        return None if self._authorizer.permits(context.identity, Action.OPERATE, index="") else user
 
     async def _record(self, event: AuditEvent) -> None:
         if self._audit_log is not None:
@@ -120,7 +123,10 @@ def parse_token_request(document: object) -> TokenRequest:
         token_name(name)
     except ValueError as error:
         raise BadRequest(f"name: {error}.") from None
-    return TokenRequest(name=name, permissions=_permissions(document), expires=expires)
+    permissions, indexes = _permissions(document), _indexes(document.get("indexes", NO_NAME))
+    if len(indexes) + sum(map(len, permissions.values())) > _MOST_PATTERNS:
+        raise BadRequest(f"A token has at most {_MOST_PATTERNS} patterns.")
+    return TokenRequest(name=name, permissions=permissions, indexes=indexes, expires=expires)
 
 
 def _permissions(document: dict[str, Any]) -> TokenPermissions:
@@ -134,18 +140,28 @@ def _permissions(document: dict[str, Any]) -> TokenPermissions:
     permissions = {action: patterns for action, patterns in found.items() if patterns}
     if not permissions:
         raise BadRequest('Give at least one permission, such as "upload": ["acme-*"].')
-    if sum(map(len, permissions.values())) > _MOST_PATTERNS:
-        raise BadRequest(f"A token has at most {_MOST_PATTERNS} patterns.")
     return permissions
 
 
 def _patterns(key: str, raw: object) -> tuple[str, ...]:
     if not isinstance(raw, list) or not all(isinstance(text, str) for text in raw):
         raise BadRequest(f'{key} must be a list of patterns of project names, such as ["acme-*"].')
-    if any(len(text) > _MOST_CHARACTERS for text in raw):
+    return _parsed(key, raw, project_pattern)
+
+
+def _indexes(raw: object) -> tuple[str, ...]:
+    """Parse where the permissions hold: a string stands for a list of one."""
+    texts = [raw] if isinstance(raw, str) else raw
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise BadRequest('indexes must be a list of names of indexes, such as ["prod", "pr-*"].')
+    return _parsed("indexes", texts, index_pattern)
+
+
+def _parsed(key: str, texts: list[str], parse: Callable[[str], str]) -> tuple[str, ...]:
+    if any(len(text) > _MOST_CHARACTERS for text in texts):
         raise BadRequest(f"{key}: a pattern has at most {_MOST_CHARACTERS} characters.")
     try:
-        return tuple(dict.fromkeys(map(project_pattern, raw)))
+        return tuple(dict.fromkeys(map(parse, texts)))
     except ValueError as error:
         raise BadRequest(f"{key}: {error}.") from None
 
@@ -188,6 +204,7 @@ def _row(token: Token, used: datetime | None) -> dict[str, Any]:
         "name": token.name,
         "by": token.by,
         **words,
+        **({} if token.indexes == (NO_NAME,) else {"indexes": list(token.indexes)}),
         "created": _moment(token.created),
         "expires": _moment(token.expires),
         "last-used": _moment(used),
