@@ -9,7 +9,7 @@ HTTP, and `web/` knows nothing of where packages come from.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from zope.interface import Attribute, Interface
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
+    from twisted_index.errors import SimpleIndexError
     from twisted_index.files.reload_status import ReloadedFile
+    from twisted_index.simple.explanation import HiddenFile, SourceAnswer
     from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.model import File, ProjectList, ProjectPage, ProjectStatus, Sidecar
 
@@ -214,6 +216,77 @@ class IProblemSource(Interface):
 
     def known_problems() -> int:
         """Return the number of problems that are known now: no file and no folder is read for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """
+    Why the page of a project is what it is.
+
+    Attributes:
+        snapshot: Of the page that a request for it gets; None if it gets an error.
+        error: That error.
+        sources: In the order of asking, also those that were not asked.
+        hidden: The files that are known and not on the page.
+        paths: Where the listed files are that are opened in a folder, by file name: below their roots,
+            printable.
+        copies: Names of those that are copies of an upstream's.
+    """
+
+    snapshot: Snapshot[ProjectPage | None] | None = None
+    error: SimpleIndexError | None = None
+    sources: tuple[SourceAnswer, ...] = ()
+    hidden: tuple[HiddenFile, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict)
+    copies: frozenset[str] = frozenset()
+
+    @property
+    def page(self) -> ProjectPage | None:
+        """The page; None without one."""
+        return None if self.snapshot is None else self.snapshot.value
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The listed files."""
+        return () if self.page is None else self.page.files
+
+    def narrowed(
+        self, snapshot: Snapshot[ProjectPage | None], hide: Callable[[File], HiddenFile]
+    ) -> Explanation:
+        """
+        Return what holds for a page with fewer files.
+
+        Args:
+            snapshot: Of that page.
+            hide: Takes a file that is not on it any more.
+        """
+        listed = () if snapshot.value is None else snapshot.value.files
+        names = {file.filename for file in listed}
+        gone = tuple(hide(file) for file in self.files if file.filename not in names)
+        return replace(self, snapshot=snapshot, hidden=(*self.hidden, *gone))
+
+
+class IExplains(Interface):
+    """A source that says why a page is what it is."""
+
+    def explain(project: str) -> MaybeAwaitable[Explanation]:
+        """
+        Explain the page of a project. Asks other servers nothing that `project_page` would not ask.
+
+        Args:
+            project: A normalized name.
+
+        Returns:
+            With the very page, or the error, that `project_page` has at that moment.
+        """
+
+    def unasked(why: str) -> tuple[SourceAnswer, ...]:
+        """
+        List its sources as ones that were not asked.
+
+        Args:
+            why: A clause that goes on the name: `was not asked, as …`.
+        """
 
 
 class IChangeSource(Interface):

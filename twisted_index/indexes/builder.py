@@ -158,6 +158,7 @@ class _Build:
             local_only=policy.local_only,
             merge_upstream=policy.merge_upstream,
             visible_copies=upstream.visible_copies,
+            hidden_copy=upstream.hidden_copy,
         )
 
     def _upstream(self, urls: tuple[str, ...]) -> PolicySource:

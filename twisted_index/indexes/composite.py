@@ -9,8 +9,17 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import Unavailable
-from twisted_index.interfaces import IChangeSource, ILifecycle, IProblemSource, ProblemReport, Snapshot
+from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.interfaces import (
+    Explanation,
+    IChangeSource,
+    IExplains,
+    ILifecycle,
+    IProblemSource,
+    ProblemReport,
+    Snapshot,
+)
+from twisted_index.simple.explanation import SourceAnswer, SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -87,6 +96,10 @@ class CompositeSource:
         """Return problems for the files that this source itself hides for now."""
         return ()
 
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains.unasked`."""
+        return tuple(answer for member in self.members for answer in unasked(member, why))
+
 
 def change_parts(source: ISource) -> list[ChangePart]:
     """Return the sources whose changes are those of a source."""
@@ -94,6 +107,30 @@ def change_parts(source: ISource) -> list[ChangePart]:
         return source.change_parts()
     counted = IChangeSource(source, None)
     return [] if counted is None else [ChangePart(counted, lambda _name: True)]
+
+
+async def explain(source: ISource, project: str) -> Explanation:
+    """Explain a page of any source; one that cannot explain itself says whether it has the page."""
+    explaining = IExplains(source, None)
+    if explaining is not None:
+        return await result_of(explaining.explain, project)
+    try:
+        snapshot = await result_of(source.project_page, project)
+    except SimpleIndexError as error:
+        return Explanation(error=error, sources=(_answer(f"did not answer: {error.message}"),))
+    has_page = snapshot.value is not None
+    says = "has a page of it" if has_page else "has no such project"
+    return Explanation(snapshot=snapshot, sources=(_answer(says, claims=has_page),))
+
+
+def unasked(source: ISource, why: str) -> tuple[SourceAnswer, ...]:
+    """List the sources in any source as ones that were not asked; see `IExplains.unasked`."""
+    explaining = IExplains(source, None)
+    return (_answer(why, asked=False),) if explaining is None else explaining.unasked(why)
+
+
+def _answer(says: str, *, asked: bool = True, claims: bool = False) -> SourceAnswer:
+    return SourceAnswer(kind=SourceKind.OTHER, name="a source", says=says, asked=asked, claims=claims)
 
 
 async def snapshot_of(pending: MaybeAwaitable[Snapshot[T]]) -> Snapshot[T]:

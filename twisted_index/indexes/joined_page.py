@@ -6,9 +6,10 @@ By `merge-upstream` of the folder's own files, else of copies of the upstream's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from twisted_index.simple.explanation import HiddenFile, Obstacle
 from twisted_index.simple.model import ProjectPage, Sidecar, Status
 from twisted_index.simple.names import (
     InvalidFilename,
@@ -19,7 +20,7 @@ from twisted_index.simple.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from twisted_index.simple.model import File, ProjectStatus
 
@@ -39,6 +40,31 @@ class JoinedPage:
 
     page: ProjectPage | None
     in_folder: frozenset[str] = frozenset()
+
+    def left_out(
+        self, in_folder: Iterable[File], upstream: Iterable[File], paths: Mapping[str, str]
+    ) -> Iterator[HiddenFile]:
+        """
+        Yield the files that the page does not list, though the page of the folder or the upstream does.
+
+        A copy that is opened in place of the upstream's file is that file.
+
+        Args:
+            in_folder: The files of the folder's page.
+            upstream: The files of the upstream's page.
+            paths: Where those of the folder are, by file name: see `Explanation`.
+        """
+        files = () if self.page is None else self.page.files
+        listed, names = {id(file) for file in files}, {file.filename for file in files}
+        opened = self.in_folder & names
+        quarantined = self.page is not None and self.page.status.status is Status.QUARANTINED
+        for file in in_folder:
+            if id(file) not in listed and file.filename not in opened:
+                hidden = _left_out(file, "the upstream's", quarantined=quarantined)
+                yield replace(hidden, path=paths.get(file.filename, ""))
+        for file in upstream:
+            if id(file) not in listed:
+                yield _left_out(file, "the folder's", quarantined=quarantined)
 
 
 def merge_pages(folder_page: ProjectPage, upstream_page: ProjectPage) -> JoinedPage:
@@ -107,6 +133,23 @@ def _join(
         status=status,
     )
     return JoinedPage(page, frozenset(file.filename for file in in_folder))
+
+
+def _left_out(file: File, other: str, *, quarantined: bool) -> HiddenFile:
+    if quarantined:
+        return replace(shadowed(file, "The project is quarantined."), obstacle=Obstacle.QUARANTINED)
+    return shadowed(file, f"Of files that installers treat as equal, {other} is listed in its place.")
+
+
+def shadowed(file: File, reason: str) -> HiddenFile:
+    """Return a file as hidden by another one."""
+    return HiddenFile(
+        filename=file.filename,
+        version=file.version,
+        obstacle=Obstacle.SHADOWED,
+        reason=reason,
+        index=file.owner,
+    )
 
 
 def _strictness(status: ProjectStatus) -> int:

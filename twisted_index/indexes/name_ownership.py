@@ -9,6 +9,7 @@ Out of scope: what an upstream may be asked for otherwise (see `upstream_policy`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from zope.interface import implementer
@@ -29,18 +30,28 @@ from twisted_index.indexes.composite import (
     CompositeSource,
     change_parts,
     close_body,
+    explain,
     only_while,
     snapshot_of,
+    unasked,
 )
-from twisted_index.indexes.joined_page import JoinedPage, add_copies, file_of, merge_pages, offers
-from twisted_index.interfaces import FileBody, ISource, Snapshot
+from twisted_index.indexes.joined_page import (
+    JoinedPage,
+    add_copies,
+    file_of,
+    merge_pages,
+    offers,
+    shadowed,
+)
+from twisted_index.interfaces import Explanation, FileBody, IExplains, ISource, Snapshot
 from twisted_index.simple.name_patterns import name_matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from twisted_index.interfaces import MaybeAwaitable
-    from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
+    from twisted_index.simple.explanation import HiddenFile
+    from twisted_index.simple.model import File, ProjectList, ProjectPage, Sidecar
 
 #: Attempts while the folder changes during the upstream request, before the client gets 503.
 _ATTEMPTS = 3
@@ -69,7 +80,7 @@ class _Answer(NamedTuple):
     away: SimpleIndexError | None = None
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class NameOwnershipSource(CompositeSource):
     """
     A folder, and an upstream for the names that the folder does not claim.
@@ -84,6 +95,7 @@ class NameOwnershipSource(CompositeSource):
             local_only takes precedence.
         visible_copies: Takes a page that does not claim; returns what the policy for the upstream lets be
             seen of it.
+        hidden_copy: Takes a project and a file that is not seen of it; returns what hides it.
     """
 
     def __init__(
@@ -91,11 +103,14 @@ class NameOwnershipSource(CompositeSource):
         folder: ISource,
         upstream: ISource,
         *,
-        local_only: Iterable[str] = (),
+        local_only: Collection[str] = (),
         merge_upstream: Iterable[str] = (),
         visible_copies: Callable[
             [Snapshot[ProjectPage | None]], Snapshot[ProjectPage | None]
         ] = lambda copies: copies,
+        hidden_copy: Callable[[str, File], HiddenFile] = lambda _project, file: shadowed(
+            file, "It is denied."
+        ),
     ) -> None:
         super().__init__(folder, upstream)
         self._folder = folder
@@ -103,6 +118,8 @@ class NameOwnershipSource(CompositeSource):
         self._is_local = name_matcher(local_only)
         self._is_merged = name_matcher(merge_upstream)
         self._visible_copies = visible_copies
+        self._hidden_copy = hidden_copy
+        self._local_patterns = tuple((pattern, name_matcher([pattern])) for pattern in local_only)
         self._joined: IdentityMemo[JoinedPage] = IdentityMemo()
         self._absent = LRU[str, "Snapshot[ProjectPage | None]"](_MAX_ABSENT)
 
@@ -222,6 +239,65 @@ class NameOwnershipSource(CompositeSource):
             serial=folder_snapshot.serial,
         )
         return _Answer(snapshot, folder_snapshot, joined)
+
+    # -- Why
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        for _attempt in range(_ATTEMPTS):
+            own = await explain(self._folder, project)
+            why = self._why_not_asked(project, own)
+            if own.snapshot is None or why:
+                return replace(own, sources=(*own.sources, *unasked(self._upstream, why)))
+            theirs = await explain(self._upstream, project)
+            current = await self._refresh(project, own.snapshot)
+            if current.value is own.snapshot.value:
+                return self._explain_both(project, own, own.snapshot, theirs)
+        raise _changing_error()
+
+    def _why_not_asked(self, project: str, own: Explanation) -> str:
+        """Return why the upstream gets no request, as a clause; empty if it gets one."""
+        pattern = next((pattern for pattern, matches in self._local_patterns if matches(project)), None)
+        if pattern is not None:
+            return f"was not asked, as local-only has the name by {pattern!r}"
+        if own.snapshot is None:
+            return "was not asked, as a folder may own the name"
+        if not self._owns(project, own.page):
+            return ""
+        owner = next((answer.name for answer in own.sources if answer.claims), "the folder")
+        return f"was not asked, as {owner} owns the name"
+
+    def _explain_both(
+        self,
+        project: str,
+        own: Explanation,
+        folder_snapshot: Snapshot[ProjectPage | None],
+        theirs: Explanation,
+    ) -> Explanation:
+        """Explain the page that `_combine` makes of both."""
+        sources = (*own.sources, *theirs.sources)
+        answered = theirs.snapshot
+        if answered is None:
+            assert theirs.error is not None
+            if not (_is_away(theirs.error) and self._has_copies(folder_snapshot)):
+                return Explanation(error=theirs.error, sources=sources, hidden=(*own.hidden, *theirs.hidden))
+            answered = Snapshot(value=None, is_current=_never, cache_status=_ALONE)
+        answer = self._combine(project, folder_snapshot, answered)
+        joined = answer.joined or JoinedPage(answer.snapshot.value)
+        copied = own.page is not None and not own.page.claims
+        if copied:
+            own = own.narrowed(
+                self._visible_copies(folder_snapshot),
+                lambda file: replace(self._hidden_copy(project, file), path=own.paths.get(file.filename, "")),
+            )
+        opened = joined.in_folder if answer.joined else own.paths.keys()
+        return Explanation(
+            snapshot=answer.snapshot,
+            sources=sources,
+            hidden=(*own.hidden, *theirs.hidden, *joined.left_out(own.files, theirs.files, own.paths)),
+            paths={name: path for name, path in own.paths.items() if name in opened},
+            copies=frozenset(opened) if copied else frozenset(),
+        )
 
     # -- Files
 

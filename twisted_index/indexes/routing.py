@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -10,8 +10,8 @@ from zope.interface import implementer
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
-from twisted_index.indexes.composite import ChangePart, CompositeSource, change_parts
-from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.indexes.composite import ChangePart, CompositeSource, change_parts, explain, unasked
+from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
 from twisted_index.simple.model import ProjectList
 from twisted_index.simple.name_patterns import name_matcher
 
@@ -36,7 +36,7 @@ class SourceRoute:
     source: ISource | None = None
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class RoutedSource(CompositeSource):
     """
     Several sources, each for its own names, without fallback to another one.
@@ -49,6 +49,7 @@ class RoutedSource(CompositeSource):
     def __init__(self, rules: Sequence[SourceRoute], otherwise: ISource) -> None:
         super().__init__(otherwise, *(rule.source for rule in rules if rule.source is not None))
         self._rules = [(name_matcher([rule.pattern]), rule.source) for rule in rules]
+        self._patterns = [(rule.pattern, name_matcher([rule.pattern])) for rule in rules]
         self._otherwise = otherwise
         self._lists: IdentityMemo[ProjectList] = IdentityMemo()
 
@@ -92,6 +93,24 @@ class RoutedSource(CompositeSource):
         if source is None:
             return None
         return source.open_file(project, filename, sidecar)
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        source, pattern = self._source_of(project), self._pattern_of(project)
+        routed = "no route leads it there" if pattern is None else f"the route {pattern} leads elsewhere"
+        others = tuple(
+            answer
+            for other in self._sources()
+            if other is not source
+            for answer in unasked(other, f"was not asked, as {routed}")
+        )
+        if source is None:
+            return Explanation(snapshot=Snapshot(value=None, is_current=_always), sources=others)
+        found = await explain(source, project)
+        return replace(found, sources=(*found.sources, *others))
+
+    def _pattern_of(self, project: str) -> str | None:
+        return next((pattern for pattern, matches in self._patterns if matches(project)), None)
 
     def change_parts(self) -> list[ChangePart]:
         """Return those of each source for the names that are routed to it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -21,8 +21,10 @@ from zope.interface import implementer
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.indexes.composite import CompositeSource, only_while, snapshot_of
-from twisted_index.interfaces import ISource, Problem, Snapshot
+from twisted_index.config.policy_entry import PolicyEntry
+from twisted_index.indexes.composite import CompositeSource, explain, only_while, snapshot_of
+from twisted_index.interfaces import Explanation, IExplains, ISource, Problem, Snapshot
+from twisted_index.simple.explanation import HiddenFile, Obstacle
 from twisted_index.simple.name_patterns import VersionRule, name_matcher
 from twisted_index.simple.names import DistributionType, InvalidFilename, canonical_version, parse_filename
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from typing import TypeAlias
 
-    from twisted_index.config.policy_entry import PolicyEntry
     from twisted_index.config.settings import UpstreamPolicy
     from twisted_index.interfaces import FileBody, MaybeAwaitable
     from twisted_index.simple.model import File, ProjectList, ProjectPage, Sidecar
@@ -106,6 +107,26 @@ class ProjectPolicy:
         """Return whether files of this kind are hidden."""
         return self.no_sdists and not _is_wheel(file, self.project)
 
+    def verdict(
+        self, file: File, first_seen: float | None
+    ) -> PolicyEntry | Literal[Obstacle.NO_SDISTS] | float:
+        """
+        Return what the policy says of a file at its time.
+
+        Args:
+            file: The file on the upstream's page.
+            first_seen: Used if the upstream gives no upload time.
+
+        Returns:
+            The denial that hides it, the rule that hides its kind, or the time from which it is visible.
+        """
+        denial = self.denial_of(file.version)
+        if denial is not None:
+            return denial
+        if self.hides_kind(file):
+            return Obstacle.NO_SDISTS
+        return self.visible_from(file, first_seen, self.since)
+
     def visible_from(self, file: File, first_seen: float | None, now: float) -> float:
         """
         Return the time at which the cool-down of a file ends.
@@ -167,7 +188,7 @@ class _Held(NamedTuple):
         return f"{number} held back by the cool-down; the first is released at {until}.{undated}"
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class PolicySource(CompositeSource):
     """
     Applies a policy to a source.
@@ -227,6 +248,45 @@ class PolicySource(CompositeSource):
         if isinstance(page, Snapshot) and not _lists(page, filename):
             return None
         return self._open(page, project, filename, sidecar)
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        if not self._is_allowed(project):
+            absent: Snapshot[ProjectPage | None] = Snapshot(value=None, is_current=_always)
+            return Explanation(
+                snapshot=absent,
+                sources=self.unasked("was not asked, as upstream-only does not have the name"),
+            )
+        rules = self._rules(project)
+        if rules.denial is not None:
+            why = f"was not asked: the name is denied by {_entry_in_words(rules.denial)}".rstrip(".")
+            return Explanation(snapshot=self._absence(rules, rules.denial), sources=self.unasked(why))
+        full = await explain(self._source, project)
+        rules = self._rules(project)
+        if full.snapshot is None or rules.empty:
+            return full
+        return full.narrowed(self._apply(rules, full.snapshot), lambda file: self._hidden(rules, file))
+
+    def hidden_copy(self, project: str, file: File) -> HiddenFile:
+        """Return what hides a copy that is not among `visible_copies`."""
+        return self._hidden(replace(self._rules(project), cooldown=0.0, no_sdists=False), file)
+
+    def _hidden(self, rules: ProjectPolicy, file: File) -> HiddenFile:
+        verdict = rules.verdict(file, self._first_seen_at(rules, file))
+        obstacle, until = Obstacle.COOLDOWN, None
+        if isinstance(verdict, PolicyEntry):
+            obstacle, until = Obstacle.DENIED, verdict.until
+            reason = f"It is denied by {_entry_in_words(verdict)}"
+        elif verdict == -math.inf:
+            reason = "The rule that hid it has just ended."
+        elif isinstance(verdict, float):
+            until = datetime.fromtimestamp(verdict, UTC)
+            reason = f"It is held back by the cool-down until {until:%Y-%m-%d %H:%M UTC}."
+        else:
+            obstacle, reason = verdict, "It is an sdist, and no-sdists hides these."
+        return HiddenFile(
+            filename=file.filename, version=file.version, obstacle=obstacle, reason=reason, until=until
+        )
 
     async def _open(
         self,
@@ -363,16 +423,15 @@ class PolicySource(CompositeSource):
         denied: dict[PolicyEntry, int] = {}
         undated = False
         for file in page.files:
-            denial = rules.denial_of(file.version)
-            if denial is not None:
-                denied[denial] = denied.get(denial, 0) + 1
-            elif not rules.hides_kind(file):
-                visible_from = rules.visible_from(file, self._first_seen_at(rules, file), now)
-                if visible_from > now:
-                    due.append(visible_from)
+            verdict = rules.verdict(file, self._first_seen_at(rules, file))
+            if isinstance(verdict, float):
+                if verdict > now:
+                    due.append(verdict)
                     undated |= file.upload_time is None
                 else:
                     names.append(file.filename)
+            elif isinstance(verdict, PolicyEntry):
+                denied[verdict] = denied.get(verdict, 0) + 1
         held = _Held(len(due), undated, min(due)) if due else None
         return _FilteredFiles(frozenset(names), held, denied, now, min(rules.until, *due, math.inf))
 
@@ -382,11 +441,15 @@ class PolicySource(CompositeSource):
         return self._first_seen(rules.project, file.filename)
 
 
+def _entry_in_words(denial: PolicyEntry) -> str:
+    return f"the entry {denial.match!r} of upstream-deny{denial.terms}"
+
+
 def _denial_problem(project: str, files: int, denial: PolicyEntry) -> Problem:
     number = "1 file is" if files == 1 else f"{files} files are"
     return Problem(
         path=f"{project}/",
-        reason=f"{number} denied by the entry {denial.match!r} of upstream-deny{denial.terms}",
+        reason=f"{number} denied by {_entry_in_words(denial)}",
         advice="To allow what it denies, change the entry.",
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
 from twisted_index.backends.folder.project_scan import DELETED, is_recorded, not_as_recorded
 from twisted_index.interfaces import Problem
+from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.model import File, ProjectPage, Status, Yanked
 from twisted_index.simple.names import DistributionType, sorted_files, sorted_versions
 
@@ -42,15 +43,23 @@ def select_files(
         The listed files, by file name.
     """
     chosen: dict[object, ListedFile] = {}
-    if scan.status.status is Status.QUARANTINED:
-        return {}
     for entry in entries:
-        known = known_files.get(entry.path)
-        if known is None or known.key != entry.key or not isinstance(known.result, FileFacts):
-            continue
-        if entry.distribution.filename not in scan.deleted:
-            chosen.setdefault(entry.distribution.identity, ListedFile(entry, known.result))
+        result = listable(entry, scan, known_files)
+        if isinstance(result, FileFacts):
+            chosen.setdefault(entry.distribution.identity, ListedFile(entry, result))
     return {served.entry.distribution.filename: served for served in chosen.values()}
+
+
+def listable(entry: ScannedFile, scan: ProjectScan, known_files: KnownFiles) -> FileFacts | Obstacle:
+    """Return the facts of a file that may be listed if no other one takes precedence, else what hides it."""
+    if scan.status.status is Status.QUARANTINED:
+        return Obstacle.QUARANTINED
+    known = known_files.get(entry.path)
+    if known is None or known.key != entry.key:
+        return Obstacle.UNREAD
+    if not isinstance(known.result, FileFacts):
+        return Obstacle.REFUSED
+    return Obstacle.DELETED if entry.distribution.filename in scan.deleted else known.result
 
 
 def claims_name(scan: ProjectScan, known_files: KnownFiles) -> bool:

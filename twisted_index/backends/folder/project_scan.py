@@ -143,7 +143,8 @@ class ProjectScan:
         sidecar_owners: Printable path of each sidecar, by file name and suffix.
         status: The strictest status found.
         claimed: Whether any entry is named for the project.
-        owned: Whether any of these entries claims the name, whatever is recorded and inspected.
+        owned_by: The first of these entries that claims the name, whatever is recorded and inspected: its
+            root, and its path below that, printable; None without one.
         problems: Entries that are not served.
         has_os_errors: Whether the system failed to `stat` an entry: no stamp changes when it recovers.
     """
@@ -161,9 +162,14 @@ class ProjectScan:
     sidecar_owners: dict[tuple[str, str], str] = field(default_factory=dict)
     status: ProjectStatus = field(default_factory=ProjectStatus)
     claimed: bool = False
-    owned: bool = False
+    owned_by: tuple[bytes, str] | None = None
     problems: list[Problem] = field(default_factory=list)
     has_os_errors: bool = False
+
+    @property
+    def owned(self) -> bool:
+        """Whether an entry claims the name, whatever is recorded and inspected."""
+        return self.owned_by is not None
 
 
 def stat_key(path: bytes) -> StatKey | None:
@@ -221,8 +227,9 @@ def scan_project(
             for name in sorted(names):
                 _add_entry(scan, project, _Place(root, path, name, in_folder=True, lines=lines))
         for name in part.files:
-            scan.claimed = scan.owned = True
-            _add_entry(scan, project, _Place(root, root, name, in_folder=False))
+            place = _Place(root, root, name, in_folder=False)
+            _claim(scan, place)
+            _add_entry(scan, project, place)
     _look_up_tombstones(scan, validator, {} if before is None else before.tombstones)
     return scan
 
@@ -367,7 +374,7 @@ class _Place:
 
 def _add_entry(scan: ProjectScan, project: str, place: _Place) -> None:
     if place.in_folder and place.name == TOMBSTONES:
-        _claim(scan)
+        _claim(scan, place)
         scan.sidecars.add(place.path)
         key = scan.watched[place.path] = stat_key_no_follow(place.path)
         scan.tombstones[place.path] = TombstoneLookup(key)
@@ -381,15 +388,16 @@ def _add_entry(scan: ProjectScan, project: str, place: _Place) -> None:
         scan.problems.append(place.problem(reason, f"Rename it to {suggested} if you meant that."))
     elif is_temporary(place.text) and not is_unfinished_download(place.text):
         if claimed_project(place.text) == project:
-            _claim(scan)
+            _claim(scan, place)
     elif not _add_sidecar(scan, project, place):
         _add_file(scan, project, place)
 
 
-def _claim(scan: ProjectScan, *, copied: bool = False) -> None:
+def _claim(scan: ProjectScan, place: _Place, *, copied: bool = False) -> None:
     """Note that an entry is named for the project, and claims it unless it is a copy."""
     scan.claimed = True
-    scan.owned = scan.owned or not copied
+    if scan.owned_by is None and not copied:
+        scan.owned_by = (place.root, place.display_path)
 
 
 def _add_file(scan: ProjectScan, project: str, place: _Place) -> None:
@@ -398,7 +406,7 @@ def _add_file(scan: ProjectScan, project: str, place: _Place) -> None:
     except InvalidFilename as error:
         # It may claim the project nevertheless; other files are ignored.
         if claimed_project(place.text) == project:
-            _claim(scan)
+            _claim(scan, place)
         if looks_like_distribution(place.text) and not os.path.isdir(place.path):
             scan.problems.append(place.problem(error.reason, error.advice))
         return
@@ -425,13 +433,13 @@ def _project_of(filename: str, project: str) -> str | None:
 
 def _add_distribution(scan: ProjectScan, place: _Place, distribution: Distribution) -> None:
     key = scan.watched[place.path] = stat_key(place.path)
-    _claim(scan, copied=place.line is not None)
+    _claim(scan, place, copied=place.line is not None)
     if key is not None:
         scan.entries.append(ScannedFile(place.path, place.folder, place.root, key, distribution))
         if place.line is not None:
             scan.recorded[place.path] = place.line
         return
-    scan.owned = scan.owned or os.path.lexists(place.path)
+    _claim(scan, place, copied=not os.path.lexists(place.path))
     try:
         os.stat(place.path)
     except OSError as error:
@@ -474,7 +482,7 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     scan.sidecar_owners[base, suffix] = place.display_path
     key = scan.watched[place.path] = stat_key_no_follow(place.path)
     scan.sidecars.add(place.path)
-    _claim(scan, copied=suffix != DELETED and _is_copied_document(scan, place, key))
+    _claim(scan, place, copied=suffix != DELETED and _is_copied_document(scan, place, key))
     if key is None and not _counts(scan, place.path):
         reason = "A sidecar must not be a link, a folder or a device."
         scan.problems.append(place.problem(reason, "Replace it with a regular file."))
@@ -569,7 +577,7 @@ def _may_be_served(path: bytes, key: StatKey | None) -> bool:
 def _add_status(scan: ProjectScan, place: _Place) -> None:
     key = scan.watched[place.path] = stat_key_no_follow(place.path)
     scan.sidecars.add(place.path)
-    _claim(scan, copied=place.text != _CLAIM and _is_copied_document(scan, place, key))
+    _claim(scan, place, copied=place.text != _CLAIM and _is_copied_document(scan, place, key))
     if key is None and not _counts(scan, place.path):
         reason = "It has no effect: it is a link, a folder or a device."
         scan.problems.append(place.problem(reason, "Replace it with a regular file."))

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_index.backends.folder.explanation import FolderExplanation, root_names, unasked_roots
 from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint
 from twisted_index.backends.folder.inspection_cache import (
     CachedInspection,
@@ -44,15 +45,17 @@ from twisted_index.backends.folder.root_set import RootSet
 from twisted_index.backends.folder.tree import read_tree
 from twisted_index.backends.folder.verification import BackgroundVerification
 from twisted_index.concurrency.deadline import wait_at_most
+from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
 from twisted_index.concurrency.thread_pool import ThreadPool
-from twisted_index.errors import Unavailable, UnreadableFolder
+from twisted_index.errors import NotReady, SimpleIndexError, Unavailable, UnreadableFolder
 from twisted_index.events.observers import diff_pages
 from twisted_index.events.serials import REMOVED, Serials
 from twisted_index.files.filesystems import has_coarse_folders, is_remote
 from twisted_index.files.stamps import RACY_SECONDS, StatValidator
 from twisted_index.interfaces import (
     IChangeSource,
+    IExplains,
     ILifecycle,
     IProblemSource,
     ISource,
@@ -70,7 +73,8 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
     from twisted_index.backends.folder.root_scan import ProjectEntries
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.interfaces import FileBody, IIndexObserver, MaybeAwaitable, Problem
+    from twisted_index.interfaces import Explanation, FileBody, IIndexObserver, MaybeAwaitable, Problem
+    from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
 
@@ -84,7 +88,7 @@ _MAX_FILES_WITHOUT_THREAD = 64
 _ATTEMPTS = 3
 
 
-@implementer(ISource, IProblemSource, IChangeSource, ILifecycle)
+@implementer(ISource, IProblemSource, IChangeSource, IExplains, ILifecycle)
 class FolderSource:
     """
     A source that reads folders.
@@ -257,6 +261,39 @@ class FolderSource:
         text = "Files known to be left out; see /-/problems for the reasons."
         yield GaugeMetricFamily("twisted_index_problems", text, self._problem_scan.known_count)
 
+    # -- IExplains
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        for _attempt in range(_ATTEMPTS):
+            try:
+                snapshot = await result_of(self.project_page, project)
+            except NotReady as error:
+                return await self._explain(project, self._states.get(project), None, error)
+            except SimpleIndexError as error:
+                return await self._explain(project, None, None, error)
+            state = self._states.get(project)
+            if (snapshot.value is None) if state is None else (state.snapshot is snapshot):
+                return await self._explain(project, state, snapshot, None)
+        raise Unavailable("The folder of this project is being changed. Retry in a moment.", retry_after=2)
+
+    async def _explain(
+        self,
+        project: str,
+        state: ProjectState | None,
+        snapshot: Snapshot[ProjectPage | None] | None,
+        error: SimpleIndexError | None,
+    ) -> Explanation:
+        explanation = FolderExplanation(project, root_names(self.paths), state)
+        try:
+            return await self._reader.run(explanation.read, snapshot, error)
+        except OSError as failure:
+            raise _tombstones_error() from failure
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return unasked_roots(root_names(self.paths), why)
+
     # -- IChangeSource
 
     async def sweep(self, owns: Callable[[str], bool]) -> Set[str]:
@@ -279,7 +316,7 @@ class FolderSource:
         try:
             return await self._reader.run(read_tree, state)
         except OSError as error:
-            raise Unavailable("The names of deleted files cannot be read right now.") from error
+            raise _tombstones_error() from error
 
     async def note_change(self, project: str) -> None:
         """Give a project that this server has just changed its serial."""
@@ -543,3 +580,7 @@ class FolderSource:
         if listed_file is not None and not listed_file.facts.verified:
             self._verification.request(project)
         return listed_file
+
+
+def _tombstones_error() -> Unavailable:
+    return Unavailable("The names of deleted files cannot be read right now.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import re
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.manifest_file import Appending, open_manifest, read_blocks, remove_lines
@@ -18,7 +19,7 @@ from twisted_index.simple.names import DistributionType, InvalidFilename, parse_
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Container, Iterator, Set
+    from collections.abc import Container, Iterable, Iterator, Set
 
     from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.names import Distribution
@@ -108,9 +109,26 @@ def tombstones_in(path: bytes) -> Iterator[ManifestLine]:
         OSError: See `open_tombstones`.
     """
     for block in _blocks(path):
-        for line in block.splitlines():
-            with contextlib.suppress(InvalidLine):
-                yield parse_line(line)
+        yield from _parsed(block.splitlines())
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[ManifestLine]:
+    for line in lines:
+        with contextlib.suppress(InvalidLine):
+            yield parse_line(line)
+
+
+def last_tombstones(path: bytes, limit: int) -> list[ManifestLine]:
+    """
+    Read the last lines that are tombstones, at most so many.
+
+    Raises:
+        OSError: See `open_tombstones`.
+    """
+    last: deque[bytes] = deque(maxlen=limit)
+    for block in _blocks(path):
+        last.extend(block.splitlines())
+    return list(_parsed(last))
 
 
 def unknown_lines(path: bytes) -> tuple[int, int]:

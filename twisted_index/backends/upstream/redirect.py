@@ -7,18 +7,20 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from zope.interface import implementer
 
+from twisted_index.backends.upstream.explanation import unasked_upstream
 from twisted_index.errors import Found
-from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
 from twisted_index.simple.model import ProjectList
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from twisted_index.interfaces import FileBody
+    from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.model import Sidecar
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class RedirectSource:
     """
     Redirects the page of every project to another index.
@@ -43,8 +45,21 @@ class RedirectSource:
         Raises:
             Found: Always.
         """
+        raise self._found(project)
+
+    def _found(self, project: str) -> Found:
         location = f"{self._url}{quote(project, safe='')}/"
-        raise Found(f"This project is at {location}.", location)
+        return Found(f"This project is at {location}.", location)
+
+    def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        return Explanation(
+            error=self._found(project), sources=self.unasked("was not asked: clients are redirected to it")
+        )
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return (unasked_upstream(self._url, why),)
 
     def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
         """Return None: redirected clients find the files on the other index's page."""

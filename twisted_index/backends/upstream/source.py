@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.backends.upstream.counters import UpstreamCounters
+from twisted_index.backends.upstream.explanation import answers_of, hidden_files, unasked_upstream
 from twisted_index.backends.upstream.file_cache import FileCache, FileRequest
 from twisted_index.backends.upstream.page_cache import OfflinePageCache, PageCache
 from twisted_index.backends.upstream.page_digests import PageDigests
@@ -25,7 +26,15 @@ from twisted_index.backends.upstream.sidecars import UpstreamSidecars
 from twisted_index.concurrency.deadline import FILE_DEADLINE
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import SimpleIndexError
-from twisted_index.interfaces import ILifecycle, IProblemSource, ISource, ProblemReport, Snapshot
+from twisted_index.interfaces import (
+    Explanation,
+    IExplains,
+    ILifecycle,
+    IProblemSource,
+    ISource,
+    ProblemReport,
+    Snapshot,
+)
 from twisted_index.simple.model import ProjectList
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.upstream.remote import IUpstreamClient, RemoteFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import FileBody, MaybeAwaitable
+    from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.model import ProjectPage, Sidecar
 
 _log = Logger()
@@ -62,7 +72,7 @@ class _Fallback(NamedTuple):
     state: PageState
 
 
-@implementer(ISource, ILifecycle, IProblemSource)
+@implementer(ISource, IExplains, ILifecycle, IProblemSource)
 class UpstreamSource:
     """
     A source that requests and caches the pages and files of other indexes.
@@ -95,6 +105,7 @@ class UpstreamSource:
             from twisted.internet import reactor
         self._remotes = tuple(remotes)
         self._has_cache = cache is not None
+        self._offline = offline
         self._own_worker = ThreadPool(reactor, name="index-upstream") if worker is None else None
         runner: IThreadRunner = worker or self._own_worker  # type: ignore[assignment]
         self.counters = UpstreamCounters()
@@ -202,6 +213,33 @@ class UpstreamSource:
             if body is not None:
                 return body
         return Deferred.fromCoroutine(self._open(project, filename, sidecar, found))
+
+    # -- IExplains
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        found, error = self._fresh_in_memory(project), None
+        try:
+            found = found or await self._find(project)
+        except SimpleIndexError as failure:
+            error = failure
+        asked = [(pages.remote.url, pages.peek(project)) for pages in self._pages]
+        if found is None:
+            absent: Snapshot[ProjectPage | None] = Snapshot(value=None, is_current=_always)
+            return Explanation(
+                snapshot=absent if error is None else None,
+                error=error,
+                sources=answers_of(asked, None, error),
+            )
+        return Explanation(
+            snapshot=found.snapshot,
+            sources=answers_of(asked, found.pages.remote.url, None),
+            hidden=tuple(hidden_files(found.state, offline=self._offline)),
+        )
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return tuple(unasked_upstream(pages.remote.url, why) for pages in self._pages)
 
     # -- Finding pages
 

@@ -1,0 +1,259 @@
+"""
+What the folders know of a project, and what hides each of its files. Blocking: call it in a thread.
+
+Whether a file is listed was decided by `page_builder` when the page was made; this only finds the words.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
+from twisted_index.backends.folder.page_builder import is_copy, listable
+from twisted_index.backends.folder.project_scan import DELETED
+from twisted_index.backends.folder.tombstones import last_tombstones
+from twisted_index.interfaces import Explanation
+from twisted_index.simple.explanation import HiddenFile, Obstacle, SourceAnswer, SourceKind
+from twisted_index.simple.formatting import one_line, printable
+from twisted_index.simple.names import InvalidFilename, looks_like_distribution, parse_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from twisted_index.backends.folder.page_builder import ListedFile
+    from twisted_index.backends.folder.project_cache import ProjectState
+    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.errors import SimpleIndexError
+    from twisted_index.interfaces import Snapshot
+    from twisted_index.simple.manifest import ManifestLine
+    from twisted_index.simple.model import ProjectPage
+
+#: The last tombstones of each `.deleted` file that are read.
+_MAX_TOMBSTONES = 10_000
+
+
+class RootName(NamedTuple):
+    """
+    A root as people know it.
+
+    Attributes:
+        path: The root.
+        name: The name of its folder, printable.
+        owner: The index that it belongs to, as `File.owner`.
+    """
+
+    path: bytes
+    name: str
+    owner: str | None = None
+
+
+class FolderExplanation:
+    """
+    The explanation of one project.
+
+    Args:
+        project: A normalized name.
+        roots: In order.
+        state: The project as it was listed; None if the roots have nothing of it.
+    """
+
+    def __init__(self, project: str, roots: Sequence[RootName], state: ProjectState | None) -> None:
+        self._project = project
+        self._roots = {root.path: root for root in roots}
+        self._state = state
+
+    def read(
+        self, snapshot: Snapshot[ProjectPage | None] | None, error: SimpleIndexError | None
+    ) -> Explanation:
+        """
+        Read what is not in memory, and explain.
+
+        Args:
+            snapshot: Of the page; None if there is an error in its place.
+            error: The error.
+
+        Raises:
+            OSError: The tombstones cannot be read.
+        """
+        state = self._state
+        if state is None:
+            return Explanation(snapshot=snapshot, error=error, sources=self._answers(error))
+        listed = {} if error is not None else state.listed_files
+        tombstones = {
+            line.name: line
+            for path in state.scan.tombstones
+            for line in last_tombstones(path, _MAX_TOMBSTONES)
+        }
+        return Explanation(
+            snapshot=snapshot,
+            error=error,
+            sources=self._answers(error),
+            hidden=(*self._hidden(state, listed, tombstones), *self._gone(state.scan, tombstones)),
+            paths={name: file.entry.display_path for name, file in listed.items()},
+        )
+
+    # -- The roots
+
+    def _answers(self, error: SimpleIndexError | None) -> tuple[SourceAnswer, ...]:
+        entry = None if self._state is None else _claiming_entry(self._state)
+        return tuple(self._answer(root, entry, error) for root in self._roots.values())
+
+    def _answer(self, root: RootName, entry: _Claim | None, error: SimpleIndexError | None) -> SourceAnswer:
+        count = sum(file.root == root.path for file in self._state.scan.entries) if self._state else 0
+        files = "1 file" if count == 1 else f"{count} files"
+        says = f"has {files} of it" if count else "has no file of it"
+        if error is not None and self._state is None:
+            says = f"may have it: {error.message}"
+        claims = entry is not None and entry.root == root.path
+        if entry is not None and claims and entry.is_changed:
+            says += f"; {entry.path} differs from what was recorded as a copy"
+        return SourceAnswer(
+            kind=SourceKind.FOLDER,
+            name=root.name,
+            index=root.owner,
+            says=says,
+            claims=claims,
+            entry=entry.path if entry is not None and claims else "",
+        )
+
+    # -- The files
+
+    def _hidden(
+        self,
+        state: ProjectState,
+        listed: Mapping[str, ListedFile],
+        tombstones: Mapping[str, ManifestLine],
+    ) -> Iterator[HiddenFile]:
+        winners = {file.entry.distribution.identity: file.entry for file in listed.values()}
+        for entry in state.scan.entries:
+            winner = winners.get(entry.distribution.identity)
+            if winner is None or winner.path != entry.path:
+                yield self._hidden_file(entry, state, winner, tombstones)
+        paths = {entry.display_path for entry in state.scan.entries}
+        for problem in state.scan.problems:
+            filename = problem.path.rpartition("/")[2]
+            if problem.path not in paths and looks_like_distribution(filename):
+                paths.add(problem.path)
+                yield HiddenFile(
+                    filename=filename,
+                    version=self._version_of(filename),
+                    obstacle=Obstacle.REFUSED,
+                    reason=problem.reason,
+                    path=problem.path,
+                )
+
+    def _hidden_file(
+        self,
+        entry: ScannedFile,
+        state: ProjectState,
+        winner: ScannedFile | None,
+        tombstones: Mapping[str, ManifestLine],
+    ) -> HiddenFile:
+        filename, note = entry.distribution.filename, ""
+        found = listable(entry, state.scan, state.known_files)
+        obstacle: Obstacle
+        if found is Obstacle.DELETED:
+            obstacle, tombstone = found, tombstones.get(filename)
+            reason = f"{_deleted(tombstone)}, and its name stays taken."
+            note = "" if tombstone is None else tombstone.note
+        elif winner is not None:
+            obstacle, reason = Obstacle.SHADOWED, self._shadow(entry, winner, state)
+        elif isinstance(found, FileFacts):
+            obstacle, reason = Obstacle.UNREAD, "It has been read; the page waits for other files."
+        else:
+            obstacle, reason = found, _reason(found, entry, state)
+        return HiddenFile(
+            filename=filename,
+            version=entry.distribution.version,
+            obstacle=obstacle,
+            reason=reason,
+            path=entry.display_path,
+            index=self._roots[entry.root].owner,
+            note=note,
+        )
+
+    def _shadow(self, entry: ScannedFile, winner: ScannedFile, state: ProjectState) -> str:
+        same = _digest(entry, state) is not None and _digest(entry, state) == _digest(winner, state)
+        root = self._roots[winner.root]
+        where = f" in {root.name}" if len(self._roots) > 1 else ""
+        what = "is the same file" if same else "has other bytes under a name that installers treat as equal"
+        return f"{winner.display_path}{where} comes first and {what}."
+
+    def _gone(self, scan: ProjectScan, tombstones: Mapping[str, ManifestLine]) -> Iterator[HiddenFile]:
+        """Yield the deleted files that are there no more, each name once."""
+        here = {entry.distribution.filename for entry in scan.entries}
+        sidecars = {name for name, suffix in scan.sidecar_owners if suffix == DELETED}
+        for filename in sorted((tombstones.keys() | sidecars) - here):
+            tombstone = tombstones.get(filename)
+            yield HiddenFile(
+                filename=printable(filename),
+                version=self._version_of(filename),
+                obstacle=Obstacle.DELETED,
+                reason=f"{_deleted(tombstone)}; its name stays taken.",
+                note="" if tombstone is None else tombstone.note,
+            )
+
+    def _version_of(self, filename: str) -> str:
+        try:
+            return parse_filename(filename, self._project).version
+        except InvalidFilename:
+            return ""
+
+
+def unasked_roots(roots: Iterable[RootName], why: str) -> tuple[SourceAnswer, ...]:
+    """See `IExplains.unasked`."""
+    return tuple(
+        SourceAnswer(kind=SourceKind.FOLDER, name=root.name, index=root.owner, says=why, asked=False)
+        for root in roots
+    )
+
+
+class _Claim(NamedTuple):
+    """An entry that claims a name: its root, its printable path below that, was it recorded as a copy."""
+
+    root: bytes
+    path: str
+    is_changed: bool = False
+
+
+def _claiming_entry(state: ProjectState) -> _Claim | None:
+    """Return the first entry that claims the name."""
+    scan = state.scan
+    if scan.owned_by is not None:
+        return _Claim(*scan.owned_by)
+    changed = (file for file in scan.entries if not is_copy(file, scan, state.known_files))
+    first = next(changed, None)
+    return None if first is None else _Claim(first.root, first.display_path, is_changed=True)
+
+
+def _reason(obstacle: Obstacle, entry: ScannedFile, state: ProjectState) -> str:
+    if obstacle is Obstacle.QUARANTINED:
+        reason = one_line(state.scan.status.reason)
+        return f"The project is quarantined{f': {reason}' if reason else ''}."
+    known = state.known_files.get(entry.path)
+    if obstacle is Obstacle.REFUSED and known is not None and isinstance(known.result, Rejection):
+        return known.result.reason
+    return "It has not been read yet."
+
+
+def _digest(entry: ScannedFile, state: ProjectState) -> str | None:
+    known = state.known_files.get(entry.path)
+    facts = None if known is None or known.key != entry.key else known.result
+    return facts.sha256 if isinstance(facts, FileFacts) else None
+
+
+def _deleted(tombstone: ManifestLine | None) -> str:
+    if tombstone is None:
+        return "It was deleted"
+    return f"It was deleted at {tombstone.time.astimezone(UTC):%Y-%m-%d %H:%M UTC}"
+
+
+def root_names(paths: Sequence[bytes], owners: Sequence[str | None] = ()) -> tuple[RootName, ...]:
+    """Name the roots: an index by its name, others by the name of their folders."""
+    owned = (*owners, *(None for _path in paths[len(owners) :]))
+    return tuple(
+        RootName(path, owner or printable(os.fsdecode(os.path.basename(path))), owner)
+        for path, owner in zip(paths, owned, strict=True)
+    )
