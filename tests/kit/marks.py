@@ -29,6 +29,7 @@ _PLACES = {
     "packaging/": "slow",
     "backends/folder/test_crash.py": "slow",
     "backends/folder/test_disks.py": "slow",
+    "backends/folder/test_past_property.py": "slow",
     "backends/folder/test_races.py": "slow",
     "test_bad_start.py": "wire",
     "cli/test_check_names.py": "wire",

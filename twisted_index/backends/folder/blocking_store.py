@@ -75,6 +75,7 @@ class BlockingStore:
     Args:
         roots: Absolute paths, in order.
         overwrite: Patterns of versions whose files may be overwritten.
+        keep_deleted: Seconds for which deleted files are kept out of sight, for views of the past.
         keep_prereleases: How many pre-releases of a project to keep after an upload; None for all.
         min_free: See the attribute.
         routed_away: Returns True for a normalized name that is routed to another source, so that a file
@@ -85,6 +86,7 @@ class BlockingStore:
     Attributes:
         min_free: Bytes that an upload has to leave on the file system of the first root; may be replaced.
         overwrite: May be replaced; applies from the next change on.
+        keep_deleted: May be replaced; applies from the next deletion on.
         keep_prereleases: May be replaced; applies from the next upload on.
         routed_away: May be replaced; applies from the next change on.
     """
@@ -94,6 +96,7 @@ class BlockingStore:
         roots: Sequence[bytes],
         *,
         overwrite: Sequence[str] = (),
+        keep_deleted: float = 0.0,
         keep_prereleases: int | None = None,
         min_free: int = 0,
         routed_away: Callable[[str], bool] = lambda _project: False,
@@ -103,6 +106,7 @@ class BlockingStore:
         self._reader = InventoryReader(roots)
         self.min_free = min_free
         self.overwrite = tuple(overwrite)
+        self.keep_deleted = keep_deleted
         self.keep_prereleases = keep_prereleases
         self.routed_away = routed_away
         self.index = index
@@ -219,12 +223,21 @@ class BlockingStore:
         return self._change(
             project,
             lambda inventory: plan_delete(
-                inventory, filename, by=by, when=when, reason=reason, digest_of=known.get
+                inventory,
+                filename,
+                by=by,
+                when=when,
+                reason=reason,
+                digest_of=known.get,
+                keeps=self._keeps,
             ),
             by,
             "delete",
             reason,
         )
+
+    def _keeps(self, entry: ScannedFile) -> bool:
+        return self.keep_deleted > 0
 
     def _digests(
         self, project: str, filename: str, digest_of: Callable[[ScannedFile], str | None]

@@ -89,6 +89,11 @@ class Inventory:
         folder = choose_folder(root, self.project, self.parts.get(root))
         return folder or os.path.join(root, os.fsencode(self.project))
 
+    def root_of(self, path: bytes) -> bytes:
+        """Return the root that something of the project lies in: there, or in a folder of it."""
+        folder = os.path.dirname(path)
+        return folder if folder in self.parts else os.path.dirname(folder)
+
     @property
     def target(self) -> bytes:
         """

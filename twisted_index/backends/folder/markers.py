@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from twisted_index.backends.folder import kept_files
 from twisted_index.backends.folder.inventory import YANKED
 from twisted_index.backends.folder.project_scan import DELETED
 from twisted_index.backends.folder.tombstones import TOMBSTONES, Tombstone
@@ -112,11 +113,13 @@ def plan_delete(
     when: datetime,
     reason: str = "",
     digest_of: Callable[[ScannedFile], str | None] = lambda _entry: None,
+    keeps: Callable[[ScannedFile], bool] = lambda _entry: False,
 ) -> Plan:
     """
     Plan to delete a file from all roots, in any spelling.
 
-    The tombstones are written before the files are removed, so that no equal file is listed in between.
+    The tombstones are written before the files are removed, so that no equal file is listed in between. If
+    one of the files is to be kept, all of them are moved out of sight with their sidecars (`kept_files`).
 
     Raises:
         NotFound: There is no such file.
@@ -151,8 +154,14 @@ def plan_delete(
             _check_writable([folder])
         steps.append(tombstone.write)
         undo.append(partial(_take_back, tombstone, files))
+    removals = _removals(paths)
+    if any(map(keeps, entries)):
+        _check_writable({entry.root for entry in entries})
+        digests = [(entry, digest_of(entry)) for entry in entries]
+        beside = [(inventory.root_of(path), path) for path in paths if path not in files]
+        removals = kept_files.keep(inventory.project, digests, beside, when)
     return Plan(
-        steps=(*steps, *_removals(paths), *inventory.forget(paths)),
+        steps=(*steps, *removals, *inventory.forget(paths)),
         names=(entries[0].distribution.filename,),
         undo=tuple(reversed(undo)),
     )

@@ -22,47 +22,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.project_cache import ProjectState
+    from twisted_index.backends.folder.project_scan import ProjectScan
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
 
-def sidecars_of(state: ProjectState, served: ListedFile) -> list[Sidecar]:
+def sidecars_of(scan: ProjectScan, served: ListedFile) -> list[Sidecar]:
     """Return which documents inside and beside a file are served."""
-    documents = state.scan.documents.get(served.entry.distribution.filename, {})
+    documents = scan.documents.get(served.entry.distribution.filename, {})
     embedded = [] if served.facts.metadata_sha256 is None else [Sidecar.METADATA]
     return [*documents, *embedded]
 
 
 async def open_listed(
-    state: ProjectState, served: ListedFile, sidecar: Sidecar | None, reader: IThreadRunner
+    scan: ProjectScan,
+    served: ListedFile,
+    sidecar: Sidecar | None,
+    reader: IThreadRunner,
+    is_current: Callable[[], bool],
 ) -> FileBody | None:
     """
     Open a file, or one of its `sidecars_of`.
 
     Args:
-        state: The last state of its project.
+        scan: The last scan of its project.
         served: The file in it.
         sidecar: The requested document; None for the file itself.
         reader: Threads that read files.
+        is_current: Returns whether the file is still listed.
 
     Returns:
         None if the file has changed since it was listed.
     """
     entry, facts = served.entry, served.facts
-    is_current = state.validity if state.settled else _never
     if sidecar is None:
         # Without a thread: opening a file takes less time than a thread switch.
         return open_distribution(entry.path, entry.key, facts.sha256, is_current)
     if sidecar is Sidecar.METADATA:
         assert facts.metadata_sha256 is not None
         return await reader.run(read_core_metadata, entry.path, entry.key, facts.metadata_sha256, is_current)
-    path = state.scan.documents[entry.distribution.filename][sidecar]
+    path = scan.documents[entry.distribution.filename][sidecar]
     return await reader.run(read_document, path)
-
-
-def _never() -> bool:
-    """Return False: for a project that is not fully inspected, or too young to notice all changes."""
-    return False
 
 
 def open_distribution(

@@ -123,6 +123,23 @@ class RecordedCopies(NamedTuple):
     lines: Mapping[str, ManifestLine]
 
 
+class Mark(NamedTuple):
+    """
+    A file that yanks another one or sets the status of its project.
+
+    Attributes:
+        path: Its path; the time of its key in `watched` is that of the change.
+        filename: The file that it yanks; empty for a status.
+        status: The status that it sets; None for a yank.
+        reason: What it says; may be empty.
+    """
+
+    path: bytes
+    filename: str
+    status: Status | None
+    reason: str
+
+
 @dataclass(slots=True)
 class ProjectScan:
     """
@@ -134,6 +151,7 @@ class ProjectScan:
         watched: Key of every file that the page depends on, by path (None: absent).
         sidecars: Those of the watched paths that are sidecars or statuses; links are not followed there.
         yanked: Reason by file name.
+        marks: What yanks files and sets the status, in the order in which it counts.
         deleted: Names of files that lie there and have a tombstone, and of `FILE.deleted` files.
         tombstones: What was looked up in each `.deleted` file, by path.
         copies: What each `.copies` file says, by path.
@@ -154,6 +172,7 @@ class ProjectScan:
     watched: dict[bytes, StatKey | None] = field(default_factory=dict)
     sidecars: set[bytes] = field(default_factory=set)
     yanked: dict[str, str] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
     deleted: set[str] = field(default_factory=set)
     tombstones: dict[bytes, TombstoneLookup] = field(default_factory=dict)
     copies: dict[bytes, RecordedCopies] = field(default_factory=dict)
@@ -490,8 +509,7 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
         reason = f"It is not served: it is unreadable, or has more than {MAX_DOCUMENT:,} bytes."
         scan.problems.append(place.problem(reason, "Grant the server permission to read it, or remove it."))
     elif suffix == _YANKED:
-        # The first root with a reason wins, as for files.
-        scan.yanked[base] = scan.yanked.get(base) or _read_reason(place.path)
+        add_mark(scan, Mark(place.path, base, None, _read_reason(place.path)))
     elif suffix == DELETED:
         scan.deleted.add(base)
     else:
@@ -584,10 +602,18 @@ def _add_status(scan: ProjectScan, place: _Place) -> None:
         return
     if place.text == _CLAIM:
         return
-    current, status = scan.status, _STATUSES[place.text]
-    rank = _STRICTNESS.index(status) - _STRICTNESS.index(current.status)
-    if rank < 0 or (rank == 0 and not current.reason):
-        scan.status = ProjectStatus(status=status, reason=_read_reason(place.path))
+    add_mark(scan, Mark(place.path, "", _STATUSES[place.text], _read_reason(place.path)))
+
+
+def add_mark(scan: ProjectScan, mark: Mark) -> None:
+    """Let a mark count: the first reason of a yank, the strictest status with the first reason for it."""
+    scan.marks.append(mark)
+    if mark.status is None:
+        scan.yanked[mark.filename] = scan.yanked.get(mark.filename) or mark.reason
+        return
+    rank = _STRICTNESS.index(mark.status) - _STRICTNESS.index(scan.status.status)
+    if rank < 0 or (rank == 0 and not scan.status.reason):
+        scan.status = ProjectStatus(status=mark.status, reason=mark.reason)
 
 
 def stat_key_no_follow(path: bytes) -> StatKey | None:

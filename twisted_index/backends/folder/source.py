@@ -69,9 +69,10 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from twisted_index.backends.folder.inspection_cache import StatKey
+    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.page_builder import ListedFile
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
-    from twisted_index.backends.folder.root_scan import ProjectEntries
+    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import Explanation, FileBody, IIndexObserver, MaybeAwaitable, Problem
     from twisted_index.simple.explanation import SourceAnswer
@@ -208,15 +209,54 @@ class FolderSource:
             if match is None:
                 return None
             state, listed_file = match
-            if sidecar not in (None, *sidecars_of(state, listed_file)):
+            if sidecar not in (None, *sidecars_of(state.scan, listed_file)):
                 return None
-            body = await open_listed(state, listed_file, sidecar, self._reader)
+            is_current = state.validity if state.settled else _never
+            body = await open_listed(state.scan, listed_file, sidecar, self._reader, is_current)
             if body is not None:
                 copied = is_copy(listed_file.entry, state.scan, state.known_files)
                 return replace(body, is_copy=True) if copied else body
             # The file has changed since it was listed, so the state is outdated.
             self._states.pop(project)
         raise Unavailable("This file is being changed. Retry in a moment.", retry_after=2)
+
+    def current_state(self, project: str) -> ProjectState | None:
+        """Return the state of a project that is listed and current, if nothing has to be read for that."""
+        state = self._states.get(project)
+        listed = state is not None and state.snapshot is not None and self._revalidate(state)
+        return state if listed else None
+
+    async def read_state(self, project: str) -> tuple[Snapshot[ProjectPage | None], ProjectState | None]:
+        """Return the page of a project with the state that it was made of; see `project_page`."""
+        snapshot = await self._load(project)
+        return snapshot, self._states.get(project)
+
+    def inspect(self, entries: Sequence[ScannedFile], known_files: KnownFiles) -> Deferred[None]:
+        """
+        Inspect files that are not listed now; `known_files` is filled in.
+
+        Raises:
+            NotReady: That takes longer than a client waits; it goes on.
+        """
+        inspection = Deferred.fromCoroutine(
+            self._inspector.inspect_all(entries, known_files, verify_first=True)
+        )
+        return self._with_deadline(inspection, lambda: "Its files are being read.")
+
+    @property
+    def reader(self) -> IThreadRunner:
+        """The threads that read files."""
+        return self._reader
+
+    @property
+    def validator(self) -> StatValidator:
+        """Takes and compares the stamps of its folders."""
+        return self._validator
+
+    @property
+    def readings(self) -> tuple[RootScan, ...]:
+        """The last readings of the roots: another tuple after each."""
+        return self._roots.readings
 
     def problems(self) -> Deferred[ProblemReport]:
         """See `IProblemSource`. After the time-out, the scan continues for the next report."""
@@ -584,3 +624,8 @@ class FolderSource:
 
 def _tombstones_error() -> Unavailable:
     return Unavailable("The names of deleted files cannot be read right now.")
+
+
+def _never() -> bool:
+    """Return False: for a project that is not fully inspected, or too young to notice all changes."""
+    return False
