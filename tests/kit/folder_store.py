@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,24 @@ def open_shop() -> Iterator[Callable[..., Shop]]:
     """Serve roots and let them be changed, with the given arguments of `FolderStore`."""
     sources: list[FolderSource] = []
 
-    def start(*paths: Path, observer: IIndexObserver | None = None, **arguments: Any) -> Shop:
+    def start(
+        *paths: Path,
+        owners: Sequence[str | None] = (),
+        observer: IIndexObserver | None = None,
+        **arguments: Any,
+    ) -> Shop:
         at_once = SynchronousRunner()
         clock = Clock()
         for path in paths:
             path.mkdir(exist_ok=True)
-        source = FolderSource(*paths, reactor=clock, reader=at_once, cache_thread=at_once, observer=observer)
+        source = FolderSource(
+            *paths,
+            owners=owners,
+            reactor=clock,
+            reader=at_once,
+            cache_thread=at_once,
+            observer=observer,
+        )
         sources.append(source)
         history = AuditLog(None, at_once)
         store = FolderStore(source, worker=at_once, audit_log=history, reactor=clock, **arguments)

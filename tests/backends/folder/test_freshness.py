@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import LONG_AGO, Folder, Times
@@ -24,6 +24,7 @@ from twisted_index.backends.folder.inspection_cache import (
     StatKey,
 )
 from twisted_index.backends.folder.root_set import RootSet
+from twisted_index.backends.folder.shared_roots import SharedRoots
 from twisted_index.errors import Unavailable
 from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import make_sdist, make_wheel
@@ -411,11 +412,15 @@ def test_requests_that_came_while_a_root_was_read_do_not_read_it_again(tmp_path:
     held: list[tuple[Deferred[Any], Callable[[], Any]]] = []
 
     class Held:
-        def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-            held.append((Deferred(), lambda: function(*args)))
+        def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+            held.append((Deferred(), lambda: function(*args, **kwargs)))
             return held[-1][0]
 
-    roots = RootSet([os.fsencode(tmp_path)], Held(), StatValidator(wall=lambda: time.time() + 3600))
+        def stop(self) -> Deferred[None]:
+            return succeed(None)
+
+    shared = SharedRoots(Held(), StatValidator(wall=lambda: time.time() + 3600))
+    roots = RootSet([shared.root(os.fsencode(tmp_path))], shared)
     waiting = [Deferred.fromCoroutine(roots.refresh()) for _ in range(3)]
     reading, read = held.pop()
     reading.callback(read())

@@ -24,10 +24,12 @@ from twisted_index.backends.folder.publish import (
     Publication,
     add_signature,
     check_publishable,
+    named,
     own_copies,
     revive,
 )
-from twisted_index.errors import Forbidden, SimpleIndexError, Unavailable
+from twisted_index.backends.folder.root_set import owners_by_root
+from twisted_index.errors import Conflict, Forbidden, NotFound, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.files.safe_open import sha256_of
@@ -73,7 +75,9 @@ class BlockingStore:
     Changes files in the roots.
 
     Args:
-        roots: Absolute paths, in order.
+        roots: Absolute paths, in order; new files go into the first.
+        owners: For each root the index that it belongs to, or None for this one; by default None for all.
+            Roots of other indexes are looked at when publishing, and never changed.
         overwrite: Patterns of versions whose files may be overwritten.
         keep_deleted: Seconds for which deleted files are kept out of sight, for views of the past.
         keep_prereleases: How many pre-releases of a project to keep after an upload; None for all.
@@ -95,6 +99,7 @@ class BlockingStore:
         self,
         roots: Sequence[bytes],
         *,
+        owners: Sequence[str | None] = (),
         overwrite: Sequence[str] = (),
         keep_deleted: float = 0.0,
         keep_prereleases: int | None = None,
@@ -103,7 +108,10 @@ class BlockingStore:
         index: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._reader = InventoryReader(roots)
+        self._owners = owners_by_root(roots, owners or (None,) * len(roots))
+        self._reader = InventoryReader(roots, owners=self._owners)
+        own = [root for root in roots if root not in self._owners]
+        self._own_reader = InventoryReader(own)
         self.min_free = min_free
         self.overwrite = tuple(overwrite)
         self.keep_deleted = keep_deleted
@@ -118,12 +126,12 @@ class BlockingStore:
         return self._reader.roots[0]
 
     def projects(self) -> list[str]:
-        """Return the names of all projects."""
-        return self._reader.projects()
+        """Return the names of all projects of this index itself."""
+        return self._own_reader.projects()
 
     def inventory(self, project: str) -> Inventory:
-        """Read the inventory of a project."""
-        return self._reader.read(project)
+        """Read what this index itself has of a project."""
+        return self._own_reader.read(project)
 
     def is_published(self, candidate: Candidate) -> bool:
         """
@@ -281,10 +289,34 @@ class BlockingStore:
         self, project: str, plan: Callable[[Inventory], Plan], by: str, action: str, detail: str = ""
     ) -> ChangeResult:
         with translate_os_errors(), project_lock(self.root):
-            planned = plan(self._reader.read(project))
+            try:
+                planned = plan(self._own_reader.read(project))
+            except NotFound:
+                self._check_not_inherited(project, plan)
+                raise
             planned.carry_out()
         events = (self._event(by, action, project, name, detail) for name in planned.names)
         return ChangeResult(names=planned.names, events=tuple(events))
+
+    def _check_not_inherited(self, project: str, plan: Callable[[Inventory], Plan]) -> None:
+        """
+        Check that no other index has what a change is about.
+
+        Raises:
+            Conflict: One has it.
+        """
+        for root, owner in self._owners.items():
+            inventory = InventoryReader([root]).read(project)
+            try:
+                plan(inventory)
+            except NotFound:
+                continue
+            except SimpleIndexError:
+                # It is there, though it could not be changed.
+                pass
+            raise Conflict(
+                f"It lies in {named(owner)}, which {self.index or 'this one'} inherits; do it there."
+            )
 
     def _event(self, by: str, action: str, project: str, filename: str, detail: str) -> AuditEvent:
         return AuditEvent(

@@ -87,7 +87,6 @@ class InspectionScheduler:
         cache_thread: The one thread of the cache.
         cache: Keeps results across restarts.
         validator: Provides the clock, and judges the age of files.
-        are_remote: Whether files are on other machines, so that reading them is mostly waiting.
     """
 
     def __init__(
@@ -97,15 +96,11 @@ class InspectionScheduler:
         cache_thread: IThreadRunner,
         cache: InspectionCache,
         validator: StatValidator,
-        are_remote: bool = False,
     ) -> None:
         self._reader = reader
         self._cache_thread = cache_thread
         self._cache = cache
         self._validator = validator
-        # To inspect a small file is Python code: threads would only wait for each other, and the reactor
-        # for them.
-        self._small_lanes = _LANES if are_remote else 1
         self._reading: dict[_FileKey, SharedResult[dict[_FileKey, KnownFile]]] = {}
 
     def needs_inspection(self, entry: ScannedFile, known_files: KnownFiles) -> bool:
@@ -116,7 +111,12 @@ class InspectionScheduler:
         return not known.settled and self._validator.monotonic() - known.read_at >= RACY_SECONDS
 
     async def inspect_all(
-        self, entries: Iterable[ScannedFile], known_files: KnownFiles, *, verify_first: bool = False
+        self,
+        entries: Iterable[ScannedFile],
+        known_files: KnownFiles,
+        *,
+        verify_first: bool = False,
+        are_remote: bool = False,
     ) -> None:
         """
         Inspect those of the files that need it.
@@ -125,6 +125,7 @@ class InspectionScheduler:
             entries: The files.
             known_files: The inspected files of their project; filled in.
             verify_first: Whether to verify every member before listing: the files came while the server runs.
+            are_remote: Whether files are on other machines, so that reading them is mostly waiting.
         """
         missing = [entry for entry in entries if self.needs_inspection(entry, known_files)]
         if not missing:
@@ -135,9 +136,12 @@ class InspectionScheduler:
         are_small = all(entry.key.size <= SMALL for batch in batches for entry in batch)
         rest = iter(batches)
         fresh: list[tuple[ScannedFile, KnownFile]] = []
+        # To inspect a small file is Python code: threads would only wait for each other, and the reactor
+        # for them.
+        number = 1 if are_small and not are_remote else _LANES
         lanes = [
             Deferred.fromCoroutine(self._run_lane(rest, known_files, fresh, verify_first))
-            for _ in batches[: self._small_lanes if are_small else _LANES]
+            for _ in batches[:number]
         ]
         outcomes = await DeferredList(lanes, consumeErrors=True)
         self._remember(fresh)
@@ -250,7 +254,8 @@ class InspectionScheduler:
 
     def _finish(self, result: T, own: list[ScannedFile]) -> T:
         for entry in own:
-            del self._reading[entry.path, entry.key]
+            # A path that is given twice is among them twice.
+            self._reading.pop((entry.path, entry.key), None)
         return result
 
     def _note(self, entry: ScannedFile, known: KnownFile, before: KnownFile | None) -> KnownFile:

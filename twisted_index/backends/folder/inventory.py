@@ -7,7 +7,7 @@ It includes files that cannot be listed, since they occupy their names too.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -48,12 +48,14 @@ class Inventory:
         root: The first root, where new files go.
         parts: Each root's entries for the project; roots without any are absent.
         scan: The scan over all roots.
+        owners: The index that each root of another index belongs to.
     """
 
     project: str
     root: bytes
     parts: Mapping[bytes, ProjectEntries]
     scan: ProjectScan
+    owners: Mapping[bytes, str] = field(default_factory=dict)
 
     @property
     def exists(self) -> bool:
@@ -147,12 +149,18 @@ class Inventory:
         """Return the steps that remove a distribution's tombstones, once the same bytes lie there again."""
         names: dict[bytes, list[str]] = {}
         for line in self.tombstones_of(distribution):
-            if line.sha256 is not None:
+            if line.sha256 is not None and self.owner_of(line.path) is None:
                 names.setdefault(line.path, []).append(line.name)
         return [
             partial(tombstones.exhume, os.path.dirname(os.path.dirname(path)), path, names[path])
             for path in names
         ]
+
+    def owner_of(self, path: bytes) -> str | None:
+        """Return the other index that a path lies in; None for one of this index."""
+        return next(
+            (owner for root, owner in self.owners.items() if path.startswith(os.path.join(root, b""))), None
+        )
 
     def is_hidden(self, entry: ScannedFile) -> bool:
         """Return whether a tombstone names just this file."""
@@ -177,10 +185,18 @@ class InventoryReader:
     Args:
         roots: Absolute paths, in order.
         validator: Takes the stamps of folders; by default one for the file systems of the roots.
+        owners: The index that each root of another index belongs to.
     """
 
-    def __init__(self, roots: Sequence[bytes], validator: StatValidator | None = None) -> None:
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        validator: StatValidator | None = None,
+        *,
+        owners: Mapping[bytes, str] | None = None,
+    ) -> None:
         self.roots = tuple(roots)
+        self.owners = owners or {}
         self._validator = validator or StatValidator(
             trusts_times=not any(map(has_coarse_folders, self.roots))
         )
@@ -203,7 +219,9 @@ class InventoryReader:
             self._last = project, scan
         except OSError as error:
             raise Unavailable("The package folder cannot be read right now.") from error
-        return Inventory(project=project, root=self.roots[0], parts=dict(parts), scan=scan)
+        return Inventory(
+            project=project, root=self.roots[0], parts=dict(parts), scan=scan, owners=self.owners
+        )
 
     def folder_of(self, project: str) -> bytes | None:
         """Find the project's folder in the first root."""

@@ -14,12 +14,14 @@ from twisted_index.simple.model import File, ProjectPage, Status, Yanked
 from twisted_index.simple.names import DistributionType, sorted_files, sorted_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Mapping
 
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
+#: Where all roots belong to the index of the page.
+NO_OWNERS: Mapping[bytes, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,24 @@ def is_copy(entry: ScannedFile, scan: ProjectScan, known_files: KnownFiles) -> b
 
 
 def build_page(
-    project: str, scan: ProjectScan, served: Iterable[ListedFile], *, claims: bool = True
+    project: str,
+    scan: ProjectScan,
+    served: Iterable[ListedFile],
+    *,
+    claims: bool = True,
+    owners: Mapping[bytes, str] = NO_OWNERS,
 ) -> ProjectPage:
-    """Build the page of a project from its listed files."""
-    files = sorted_files(_file(listed, scan) for listed in served)
+    """
+    Build the page of a project from its listed files.
+
+    Args:
+        project: The normalized project name.
+        scan: The scan of the project.
+        served: The listed files.
+        claims: Whether anything claims the name.
+        owners: The index that each root belongs to, for roots of other indexes.
+    """
+    files = sorted_files(_file(listed, scan, owners.get(listed.entry.root)) for listed in served)
     return ProjectPage(
         name=project,
         files=files,
@@ -93,7 +109,7 @@ def build_page(
     )
 
 
-def _file(served: ListedFile, scan: ProjectScan) -> File:
+def _file(served: ListedFile, scan: ProjectScan, owner: str | None) -> File:
     entry, facts = served.entry, served.facts
     filename = entry.distribution.filename
     reason = scan.yanked.get(filename)
@@ -108,6 +124,7 @@ def _file(served: ListedFile, scan: ProjectScan) -> File:
         core_metadata=metadata,
         yanked=None if reason is None else Yanked(reason=reason),
         sidecars=frozenset(scan.documents.get(filename, ())),
+        owner=owner,
     )
 
 

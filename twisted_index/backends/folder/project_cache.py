@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import Problem, Snapshot
     from twisted_index.simple.model import ProjectPage
 
-#: Files whose state is kept, over all projects, at about 2.5 KB each. Beyond it the oldest states are
-#: evicted; they are rebuilt from the inspection cache, without reading files.
+#: Files whose state is kept, over all sources and projects, at about 2.5 KB each. Beyond it the oldest states
+#: are evicted; they are rebuilt from the inspection cache, without reading files.
 MAX_FILES_KEPT = 20_000
 
 
@@ -174,8 +174,39 @@ class ProjectState:
         )
 
 
-def project_cache(limit: int = MAX_FILES_KEPT) -> LRU[str, ProjectState]:
-    """Return an empty cache of states by project, bounded by the number of their files."""
+class StateCache:
+    """
+    The states of one source, among those of all sources of a server.
+
+    Args:
+        states: From `project_cache`.
+        number: That of the source, unlike every other.
+    """
+
+    def __init__(self, states: LRU[tuple[int, str], ProjectState], number: int) -> None:
+        self._states = states
+        self._number = number
+
+    def get(self, project: str) -> ProjectState | None:
+        """Return the state of a project, as its latest use, or None."""
+        return self._states.get((self._number, project))
+
+    def put(self, project: str, state: ProjectState) -> None:
+        """Keep the state of a project."""
+        self._states.put((self._number, project), state)
+
+    def pop(self, project: str) -> None:
+        """Forget a project."""
+        self._states.pop((self._number, project))
+
+    def clear(self) -> None:
+        """Forget all projects of this source."""
+        for key in [key for key, _state in self._states.items() if key[0] == self._number]:
+            self._states.pop(key)
+
+
+def project_cache(limit: int = MAX_FILES_KEPT) -> LRU[tuple[int, str], ProjectState]:
+    """Return an empty cache of states by source and project, bounded by the number of their files."""
     return LRU(limit, _weight)
 
 

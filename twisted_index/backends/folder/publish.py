@@ -86,12 +86,17 @@ def check_publishable(
     if not inventory.is_owned and not candidate.may_create:
         what = "are only copies of" if inventory.exists else "is no project"
         raise Forbidden(f"There {what} {distribution.project}, and you may not create projects.")
+    _check_inherited_tombstones(distribution, inventory)
     check_deleted(distribution.filename, inventory.tombstones_of(distribution), candidate.sha256)
-    existing = inventory.equivalents_of(distribution)
+    equivalents = inventory.equivalents_of(distribution)
+    existing = [entry for entry in equivalents if entry.root not in inventory.owners]
+    if existing and _has_bytes(existing[0], candidate):
+        return None
+    for entry in equivalents:
+        if entry.root in inventory.owners and not _has_bytes(entry, candidate):
+            raise _inherited_error(entry, inventory.owners[entry.root])
     if not existing:
         return []
-    if _has_bytes(existing[0], candidate):
-        return None
     if not _may_overwrite(distribution, overwrite):
         raise _already_exists_error(distribution.filename)
     if any(entry.root != inventory.root for entry in existing):
@@ -100,6 +105,17 @@ def check_publishable(
             " new version."
         )
     return existing
+
+
+def _check_inherited_tombstones(distribution: Distribution, inventory: Inventory) -> None:
+    """Check that no other index of the pile has deleted the name: its tombstone can go there only."""
+    for line in inventory.tombstones_of(distribution):
+        owner = inventory.owner_of(line.path)
+        if owner is not None:
+            raise Conflict(
+                f"File already exists: {distribution.filename} was deleted in {named(owner)}, whose names"
+                " stay taken here; upload a new version."
+            )
 
 
 def check_deleted(filename: str, tombstones: Iterable[TakenName], sha256: str) -> None:
@@ -152,22 +168,39 @@ def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
 
 def own_copies(candidate: Candidate, inventory: Inventory) -> list[Step]:
     """Return the steps by which a candidate's equal in the folder is no longer a copy, if it is recorded."""
-    existing = inventory.equivalents_of(candidate.distribution)[:1]
-    if not existing or not inventory.is_recorded(existing[0]) or not _has_bytes(existing[0], candidate):
-        return []
-    return inventory.forget([existing[0].path])
+    existing = _own_equal(candidate, inventory)
+    return (
+        inventory.forget([existing.path]) if existing is not None and inventory.is_recorded(existing) else []
+    )
 
 
 def revive(candidate: Candidate, inventory: Inventory) -> list[Step]:
     """Return the steps by which a candidate's equal in the folder is no longer deleted, if it was."""
-    existing = inventory.equivalents_of(candidate.distribution)[:1]
-    if not existing or not _has_bytes(existing[0], candidate):
-        return []
-    return inventory.revive(candidate.distribution)
+    return [] if _own_equal(candidate, inventory) is None else inventory.revive(candidate.distribution)
+
+
+def _own_equal(candidate: Candidate, inventory: Inventory) -> ScannedFile | None:
+    """Return the file of this index that has the name of a candidate, if it has its bytes."""
+    for entry in inventory.equivalents_of(candidate.distribution)[:1]:
+        if entry.root not in inventory.owners and _has_bytes(entry, candidate):
+            return entry
+    return None
 
 
 def _already_exists_error(filename: str) -> Conflict:
     return Conflict(f"File already exists: {filename} exists with different content; upload a new version.")
+
+
+def _inherited_error(entry: ScannedFile, owner: str) -> Conflict:
+    return Conflict(
+        f"File already exists: {entry.distribution.filename} exists with different content in {named(owner)},"
+        " whose files are inherited here; upload a new version."
+    )
+
+
+def named(owner: str) -> str:
+    """Name the owner of a root in a sentence."""
+    return f"the index {owner}" if owner else "the index without a name"
 
 
 def _may_overwrite(distribution: Distribution, patterns: Sequence[str]) -> bool:

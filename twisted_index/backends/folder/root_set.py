@@ -1,4 +1,4 @@
-"""All roots of a folder source, read together and revalidated by their stamps."""
+"""All roots of a folder source: what was last read of each, and whether it still holds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import DeferredList
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_index.backends.folder.project_scan import printable_path
-from twisted_index.backends.folder.root_scan import entries_of, read_root
-from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.backends.folder.root_scan import entries_of
 from twisted_index.errors import OutOfResources, UnreadableFolder
 from twisted_index.files.os_errors import public_read_error
 from twisted_index.interfaces import Problem
@@ -20,10 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
     from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
-    from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.files.stamps import StatValidator
-
-_log = Logger()
+    from twisted_index.backends.folder.shared_roots import SharedRoot, SharedRoots
 
 
 class RootSet:
@@ -35,26 +30,52 @@ class RootSet:
     are unavailable.
 
     Args:
-        paths: Absolute paths.
-        reader: Threads that read them.
-        validator: Takes the stamps.
-
-    Attributes:
-        readings: The last readings of the readable roots; another tuple after each reading.
-        generation: Incremented whenever a name appears in or disappears from any root.
-        new_projects: Projects without entries at the previous reading, until they are listed.
+        roots: From `shared`; other sets may have them too.
+        shared: Reads them.
     """
 
-    def __init__(self, paths: Sequence[bytes], reader: IThreadRunner, validator: StatValidator) -> None:
-        self._paths = tuple(paths)
-        self._reader = reader
-        self._validator = validator
-        self._latest: list[RootScan | None] = [None] * len(self._paths)
+    def __init__(self, roots: Sequence[SharedRoot], shared: SharedRoots) -> None:
+        self._roots = tuple(roots)
+        self._shared = shared
+        self._seen = -1
+        self._latest: list[RootScan | None] = [None] * len(self._roots)
+        self._errors: list[OSError | None] = [None] * len(self._roots)
         self._failing: dict[int, UnreadableFolder] = {}
-        self._flight = FreshSingleFlight(self._read)
-        self.readings: tuple[RootScan, ...] = ()
-        self.generation = 0
-        self.new_projects: set[str] = set()
+        self._readings: tuple[RootScan, ...] = ()
+        self._generation = 0
+        self._new_projects: set[str] = set()
+
+    @property
+    def readings(self) -> tuple[RootScan, ...]:
+        """The last readings of the readable roots; another tuple after each reading."""
+        # Called for every request, so the common case comes first.
+        if self._seen != self._shared.changes:
+            self._look()
+        return self._readings
+
+    @property
+    def generation(self) -> int:
+        """Incremented whenever a name appears in or disappears from any root."""
+        self._look()
+        return self._generation
+
+    @property
+    def new_projects(self) -> set[str]:
+        """Projects without entries at the previous reading, until they are listed."""
+        self._look()
+        return self._new_projects
+
+    @property
+    def complete(self) -> bool:
+        """Whether all roots were readable the last time."""
+        self._look()
+        return not self._failing
+
+    @property
+    def problems(self) -> list[Problem]:
+        """One problem for each unreadable root."""
+        self._look()
+        return [root_problem(fault) for fault in self._failing.values()]
 
     @property
     def _lost(self) -> list[RootScan]:
@@ -66,19 +87,9 @@ class RootSet:
         # Raised again for every request; without this its traceback would grow each time.
         return next(iter(self._failing.values())).with_traceback(None)
 
-    @property
-    def complete(self) -> bool:
-        """Whether all roots were readable the last time."""
-        return not self._failing
-
-    @property
-    def problems(self) -> list[Problem]:
-        """One problem for each unreadable root."""
-        return [root_problem(fault) for fault in self._failing.values()]
-
     def are_current(self) -> bool:
         """Return whether every root is unchanged: one `stat` each."""
-        return all(map(self._is_current, range(len(self._paths))))
+        return all(root.is_current() for root in self._roots)
 
     def entries_of(self, project: str) -> list[tuple[bytes, ProjectEntries]]:
         """Return each readable root that has entries for a project, with these."""
@@ -92,18 +103,19 @@ class RootSet:
             UnreadableFolder: No root can be read, or one of them never could.
             OutOfResources: The server lacks memory or descriptors.
         """
-        stale = [index for index in range(len(self._paths)) if not self._is_current(index)]
-        readings = [self._flight.run(index) for index in stale]
-        for outcome in await DeferredList(readings, consumeErrors=True):
+        stale = [self._shared.read(root) for root in self._roots if not root.is_current()]
+        for outcome in await DeferredList(stale, consumeErrors=True):
             if isinstance(outcome[1], Failure):
                 raise outcome[1].value
-        if len(self._failing) == len(self._paths) or any(
+        self._look()
+        if len(self._failing) == len(self._roots) or any(
             self._latest[index] is None for index in self._failing
         ):
             raise self._error
 
     def lost_projects(self) -> Set[str]:
         """Return the projects of the unreadable roots, from their last readings."""
+        self._look()
         return set().union(*(reading.projects for reading in self._lost))
 
     def check(self, project: str) -> None:
@@ -113,57 +125,59 @@ class RootSet:
         Raises:
             UnreadableFolder: An unreadable root had the project, or no readable root has it.
         """
+        self._look()
         if not self._failing:
             return
         if not self.entries_of(project) or any(project in reading.projects for reading in self._lost):
             raise self._error
 
-    def _is_current(self, index: int) -> bool:
-        reading = self._latest[index]
-        return (
-            reading is not None
-            and index not in self._failing
-            and self._validator.is_current(reading.path, reading.stamp)
-        )
+    def _look(self) -> None:
+        """Take over what was read since the last look, for this set or another."""
+        if self._seen == self._shared.changes:
+            return
+        self._seen = self._shared.changes
+        for index, root in enumerate(self._roots):
+            if root.error is not self._errors[index]:
+                self._set_error(index, root.error)
+            if root.error is None and root.reading is not None and root.reading is not self._latest[index]:
+                self._set_reading(index, root.reading)
 
-    async def _read(self, index: int) -> None:
-        if self._is_current(index):
-            # Read since this reading was requested, and unchanged now.
-            return
-        path, before = self._paths[index], self._latest[index]
-        try:
-            reading = await self._reader.run(read_root, path, self._validator, before)
-        except OSError as error:
-            self._set_failing(index, error)
-            return
-        was_failing = self._failing.pop(index, None) is not None
-        if was_failing or before is None or reading.names is not before.names:
-            self.generation += 1
+    def _set_error(self, index: int, error: OSError | None) -> None:
+        self._errors[index] = error
+        self._failing.pop(index, None)
+        if error is not None:
+            fault = root_fault(error, self._roots[index].path, alone=len(self._roots) == 1)
+            assert isinstance(fault, UnreadableFolder)
+            self._failing[index], self._latest[index] = fault, self._roots[index].reading
+        self._generation += 1
+        self._join()
+
+    def _set_reading(self, index: int, reading: RootScan) -> None:
+        before = self._latest[index]
+        if before is None or reading.projects is not before.projects or reading.names is not before.names:
+            self._generation += 1
         new = set() if before is None else reading.projects.keys() - before.projects.keys()
-        self.new_projects |= {name for name in new if not self.entries_of(name)}
-        self._set_reading(index, reading)
-        self.new_projects = {name for name in self.new_projects if self.entries_of(name)}
-
-    def _set_reading(self, index: int, reading: RootScan | None) -> None:
+        self._new_projects |= {name for name in new if not entries_of(name, self._readings)}
         self._latest[index] = reading
-        self.readings = tuple(
+        self._join()
+        self._new_projects = {name for name in self._new_projects if entries_of(name, self._readings)}
+
+    def _join(self) -> None:
+        self._readings = tuple(
             reading
             for index, reading in enumerate(self._latest)
             if reading is not None and index not in self._failing
         )
 
-    def _set_failing(self, index: int, error: OSError) -> None:
-        path, known = self._paths[index], self._failing.get(index)
-        fault = root_fault(error, path, alone=len(self._paths) == 1)
-        if isinstance(fault, OutOfResources):
-            raise fault from None
-        if known is None or known.reason != fault.reason:
-            self._failing[index] = fault
-            self._set_reading(index, self._latest[index])
-            self.generation += 1
-            _log.error(
-                "The folder {path} cannot be read: {error}", path=os.fsdecode(path), error=fault.reason
-            )
+
+def owners_by_root(paths: Sequence[bytes], owners: Sequence[str | None]) -> dict[bytes, str]:
+    """
+    Return the index that each root belongs to, without those of the index itself.
+
+    Of two equal paths the first counts, as for files.
+    """
+    known = dict(zip(reversed(paths), reversed(owners), strict=True))
+    return {path: owner for path, owner in known.items() if owner is not None}
 
 
 def root_fault(error: OSError, path: bytes, *, alone: bool) -> UnreadableFolder | OutOfResources:

@@ -20,13 +20,7 @@ from zope.interface import implementer
 
 from twisted_index.backends.folder.explanation import FolderExplanation, root_names, unasked_roots
 from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint
-from twisted_index.backends.folder.inspection_cache import (
-    CachedInspection,
-    FileFacts,
-    InspectionCache,
-    Rejection,
-)
-from twisted_index.backends.folder.inspection_scheduler import InspectionScheduler
+from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts, Rejection
 from twisted_index.backends.folder.misplaced import count_misnamed
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import (
@@ -37,22 +31,21 @@ from twisted_index.backends.folder.page_builder import (
     select_files,
 )
 from twisted_index.backends.folder.problem_scan import ProblemScan
-from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState, project_cache
+from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState
 from twisted_index.backends.folder.project_list import ProjectListBuilder
 from twisted_index.backends.folder.project_scan import scan_project
 from twisted_index.backends.folder.root_scan import entries_of
-from twisted_index.backends.folder.root_set import RootSet
+from twisted_index.backends.folder.root_set import RootSet, owners_by_root
+from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.tree import read_tree
 from twisted_index.backends.folder.verification import BackgroundVerification
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
-from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import NotReady, SimpleIndexError, Unavailable, UnreadableFolder
 from twisted_index.events.observers import diff_pages
 from twisted_index.events.serials import REMOVED, Serials
-from twisted_index.files.filesystems import has_coarse_folders, is_remote
-from twisted_index.files.stamps import RACY_SECONDS, StatValidator
+from twisted_index.files.stamps import RACY_SECONDS
 from twisted_index.interfaces import (
     IChangeSource,
     IExplains,
@@ -68,12 +61,13 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from twisted_index.backends.folder.inspection_cache import StatKey
+    from twisted_index.backends.folder.inspection_cache import InspectionCache, StatKey
     from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.page_builder import ListedFile
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
     from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.files.stamps import StatValidator
     from twisted_index.interfaces import Explanation, FileBody, IIndexObserver, MaybeAwaitable, Problem
     from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.manifest import ManifestLine
@@ -96,6 +90,9 @@ class FolderSource:
 
     Args:
         paths: Folders, in order of precedence; by default the current folder.
+        owners: For each path the name of the index that its files belong to, or None for the index of the
+            page, which uploads go to; by default None for all.
+        shared: What it shares with other sources, and does not stop; by default made of the next four.
         reactor: By default Twisted's global reactor.
         reader: Threads that read files; by default a pool of four.
         cache_thread: The one thread that uses the cache; by default its own.
@@ -106,11 +103,17 @@ class FolderSource:
         validator: Replaces the clock and `stat` in tests.
         observer: Provides `IIndexObserver`; None without one.
         serials: Those of the projects; by default its own, in memory.
+
+    Attributes:
+        paths: The folders, absolute.
+        owners: One for each of them.
     """
 
     def __init__(
         self,
         *paths: str | bytes | os.PathLike[str],
+        owners: Sequence[str | None] = (),
+        shared: SharedFolders | None = None,
         reactor: Any = None,
         reader: IThreadRunner | None = None,
         cache_thread: IThreadRunner | None = None,
@@ -125,31 +128,27 @@ class FolderSource:
             from twisted.internet import reactor
         self._reactor: Any = reactor
         self.paths = tuple(os.path.abspath(os.fsencode(path)) for path in paths or (".",))
-        self._reader: IThreadRunner = reader or ThreadPool(reactor, name="index-reader")
-        self._cache_thread: IThreadRunner = cache_thread or ThreadPool(reactor, threads=1, name="index-cache")
-        self._cache = cache or InspectionCache()
+        self.owners = tuple(owners) or (None,) * len(self.paths)
+        self._owners = owners_by_root(self.paths, self.owners)
+        self._is_alone = shared is None
+        self._shared = shared or SharedFolders(
+            reactor=reactor, reader=reader, cache_thread=cache_thread, cache=cache, validator=validator
+        )
+        self._reader = self._shared.reader
         self.clock, self.rescan = reactor, rescan
         self._response_timeout = response_timeout
-        # One for all roots: a root with coarse times is rare, and then all are read each time.
-        self._validator = validator or StatValidator(
-            trusts_times=not any(has_coarse_folders(path) for path in self.paths)
-        )
-        self._roots = RootSet(self.paths, self._reader, self._validator)
-        self._remote_paths = tuple(filter(is_remote, self.paths))
-        self._inspector = InspectionScheduler(
-            reader=self._reader,
-            cache_thread=self._cache_thread,
-            cache=self._cache,
-            validator=self._validator,
-            are_remote=bool(self._remote_paths),
-        )
+        roots = tuple(map(self._shared.roots.root, self.paths))
+        self._validator = self._shared.roots.validator(roots)
+        self._roots = RootSet(roots, self._shared.roots)
+        self._remote_paths = tuple(root.path for root in roots if root.is_remote)
+        self._inspector = self._shared.inspector
         self._problem_scan = ProblemScan(self._roots, self._reader, self._load)
         self._project_list = ProjectListBuilder(
             self._roots, self._reader, self._validator, rescan, self._problem_scan.set_all_unreadable
         )
         self._listings: FreshSingleFlight[str, ProjectState | None] = FreshSingleFlight(self._list)
         self._verification = BackgroundVerification(reactor, self._verify)
-        self._states = project_cache()
+        self._states = self._shared.states()
         self._observer = observer
         self.serials = serials or Serials()
         self._sweep = Sweep(self.serials, self._validator)
@@ -164,12 +163,13 @@ class FolderSource:
             )
 
     async def stop(self) -> None:
-        """Finish running inspections, then close the cache."""
+        """Stop its scans, and unless that is shared, finish running inspections and close the cache."""
         self._problem_scan.stop()
         self._verification.stop()
-        await self._reader.stop()
-        await self._cache_thread.run(self._cache.close)
-        await self._cache_thread.stop()
+        if self._is_alone:
+            await self._shared.stop()
+        else:
+            self._states.clear()
 
     # -- ISource
 
@@ -279,7 +279,8 @@ class FolderSource:
             facts: Its inspected facts.
         """
         folder, name = os.path.split(path)
-        return self._cache_thread.run(self._cache.put, folder, [(name, key, CachedInspection(facts))])
+        results = [(name, key, CachedInspection(facts))]
+        return self._shared.cache_thread.run(self._shared.cache.put, folder, results)
 
     def digest_reader(self, project: str) -> Callable[[ScannedFile], str | None]:
         """Return a function for any thread that returns the digest of a file, if it is known in memory."""
@@ -430,13 +431,19 @@ class FolderSource:
         if state.inspecting is None:
 
             async def inspect_all() -> None:
-                await self._inspector.inspect_all(
-                    state.scan.entries, state.known_files, verify_first=state.has_baseline
-                )
+                await self._inspect_files(state, state.scan.entries)
                 self._complete(project, state)
 
             state.inspecting = SharedResult(Deferred.fromCoroutine(inspect_all()))
         return state.inspecting.wait()
+
+    async def _inspect_files(self, state: ProjectState, entries: Sequence[ScannedFile]) -> None:
+        await self._inspector.inspect_all(
+            entries,
+            state.known_files,
+            verify_first=state.has_baseline,
+            are_remote=bool(self._remote_paths),
+        )
 
     async def _list(self, project: str) -> ProjectState | None:
         """
@@ -525,7 +532,8 @@ class FolderSource:
         page = None
         if scan.claimed:
             claims = claims_name(scan, known_files)
-            page = build_page(project, scan, state.listed_files.values(), claims=claims)
+            listed = state.listed_files.values()
+            page = build_page(project, scan, listed, claims=claims, owners=self._owners)
         # A later scan removes files that are gone from `known_files`.
         known = [known_files[entry.path] for entry in scan.entries if entry.path in known_files]
         state.settled = all(known_file.settled for known_file in known)
@@ -612,9 +620,7 @@ class FolderSource:
             entry.distribution.identity for entry in entries if entry.distribution.filename == filename
         }
         rivals = [entry for entry in entries if entry.distribution.identity in identities]
-        inspection = Deferred.fromCoroutine(
-            self._inspector.inspect_all(rivals, state.known_files, verify_first=state.has_baseline)
-        )
+        inspection = Deferred.fromCoroutine(self._inspect_files(state, rivals))
         await self._with_deadline(inspection, lambda: "This file is being read.")
         listed_file = select_files(rivals, state.scan, state.known_files).get(filename)
         if listed_file is not None and not listed_file.facts.verified:

@@ -51,7 +51,7 @@ _log = Logger()
 @implementer(IStore, ISpaceLimit)
 class FolderStore:
     """
-    Publishes into the first folder of a source, and changes files in all of them.
+    Publishes into the first folder of a source, and changes files in all that belong to its index.
 
     Args:
         source: The source that serves the folders.
@@ -79,14 +79,18 @@ class FolderStore:
         self._source = source
         self._worker = worker
         self._audit_log = audit_log
-        self._editor = blocking_store or BlockingStore(source.paths, overwrite=overwrite)
+        self._editor = blocking_store or BlockingStore(
+            source.paths, owners=source.owners, overwrite=overwrite
+        )
         self._retentions: FreshSingleFlight[tuple[str, str], None] = FreshSingleFlight(self._retain)
         # Serializes the changes of a project, so that waiting ones occupy no threads.
         self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
 
     async def sweep(self) -> None:
         """Remove temporary files of changes that a killed server left unfinished; called at the start."""
-        removed = await self._worker.run(lambda: sum(map(sweep, self._source.paths)))
+        paths, owners = self._source.paths, self._source.owners
+        own = [path for path, owner in zip(paths, owners, strict=True) if owner is None]
+        removed = await self._worker.run(lambda: sum(map(sweep, own)))
         if removed:
             _log.info("Removed {number} unfinished uploads.", number=removed)
 
@@ -242,7 +246,8 @@ class FolderStore:
         page = (await result_of(self._source.project_page, project)).value if keep is not None else None
         if keep is None or page is None:
             return
-        old = await self._worker.run(_old_prereleases, page.files, keep, version)
+        own = [file for file in page.files if file.owner is None]
+        old = await self._worker.run(_old_prereleases, own, keep, version)
         # The rule deletes, not the client whose upload has made it look.
         remember_origin(EventOrigin())
         errors = []
