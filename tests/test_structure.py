@@ -43,6 +43,7 @@ ROWS = {
         ["uploads", "views"],
         ["endpoints"],
         ["dispatcher"],
+        ["dispatchers"],
         ["resource"],
         ["server"],
     ],

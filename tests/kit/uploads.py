@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,9 +29,10 @@ from twisted_index.testing.in_memory import SiteInMemory
 from twisted_index.web.requests.authorization import Authorizer
 from twisted_index.web.requests.client_info import ClientInfoReader
 from twisted_index.web.requests.context import RequestContext
-from twisted_index.web.requests.routes import Endpoint, Route
+from twisted_index.web.requests.routes import Endpoint, Route, is_upload_path
 from twisted_index.web.responses.send import send_response
 from twisted_index.web.server.site import IndexSite
+from twisted_index.web.uploads.slots import UploadSlots
 from twisted_index.web.uploads.view import UploadView
 
 BOUNDARY = "a-boundary"
@@ -192,6 +193,15 @@ class _Taking(Resource):
     def __init__(self, uploads: UploadView) -> None:
         Resource.__init__(self)
         self.uploads = uploads
+
+    @property
+    def slots(self) -> UploadSlots:
+        return self.uploads.slots
+
+    def upload_at(
+        self, request: Any, segments: Sequence[bytes], *, is_root: bool
+    ) -> tuple[UploadView, None] | None:
+        return (self.uploads, None) if is_upload_path(segments, mounted=False) else None
 
     def render_GET(self, request: Any) -> bytes:
         return b"here\n"

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from twisted_index.testing import IndexInMemory, MemorySource
 from twisted_index.web.server.access_log import AccessLog
-from twisted_index.web.server.log_formats import JSONFormat, LogFormat, TerminalFormat
+from twisted_index.web.server.log_formats import CombinedFormat, JSONFormat, LogFormat, TerminalFormat
 
 #: Beginnings of a line, ends of a string, control sequences, and what is not UTF-8.
 HOSTILE = b'a"\\\n\x1b[2J\x7f\xff\xc3\xa9'
@@ -88,3 +88,24 @@ def test_no_request_can_control_the_terminal(tmp_path):
     assert text.count("\n") == 1
     assert text[:-1].isprintable()
     assert re.fullmatch(r"\d\d:\d\d:\d\d 192\.0\.2\.1 GET /a\S+ 200 aborted\n", text)
+
+
+# -- Tokens of drafts
+
+
+@pytest.mark.parametrize("log_format", [CombinedFormat(), JSONFormat(), TerminalFormat()])
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/+draft/s3cret/simple/demo/",
+        b"/py/+dev/%2bdraft/s3cret",
+        b"/+%64r%61ft/s3cret?q=1",
+        b"http://index.test/+draft/s3cret/",
+        b"/?next=%2F%2Bdraft%2Fs3cret%2Fsimple",
+    ],
+)
+def test_the_token_of_a_draft_is_in_no_line(log_format: LogFormat, target: bytes):
+    """A Referer has it too."""
+    line = log_format.request(b"GET", target, b"HTTP/1.1") + log_format.fields(target, b"pip/26")
+    assert "s3cret" not in line
+    assert "TOKEN" in line

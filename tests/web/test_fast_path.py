@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from twisted.protocols.policies import ThrottlingFactory, TimeoutFactory, WrappingFactory
 
+from tests.kit.memory_indexes import MemoryIndexes
 from tests.kit.properties import examples
+from twisted_index.indexes.scope import Scope
 from twisted_index.testing import IndexInMemory, MemorySource, make_sdist, make_wheel
 from twisted_index.testing.transport import MemoryTransport
 from twisted_index.web.server import channel
@@ -23,6 +26,10 @@ from twisted_index.web.server.protocol import IndexProtocol
 JSON = "application/vnd.pypi.simple.v1+json"
 WHEEL = make_wheel("demo", "1.0", requires_python=">=3.8")
 SDIST = make_sdist("demo", "1.0+local.1")
+
+
+#: What URLs of indexes begin with, besides that of the one without a name.
+SCOPES = ("/+dev", "/+dev/+at/2026-11-01")
 
 
 class Socket:
@@ -46,18 +53,26 @@ class Socket:
 class Pair:
     """One source behind two servers: one that may take the fast path, and one that may not."""
 
-    def __init__(self, takes: int = 1 << 20, **more: Any) -> None:
+    def __init__(self, takes: int = 1 << 20, indexes: MemoryIndexes | None = None, **more: Any) -> None:
         source = MemorySource()
         for made in (WHEEL, SDIST, make_wheel("other", "2.0")):
             source.add(made)
         self.takes = takes
+        if indexes is None:
+            indexes = MemoryIndexes()
+            indexes.set(source)
+            indexes.set(MemorySource(make_wheel("demo", "1.0", requires=["other"])), "dev")
+            indexes.set(source, Scope(index="dev", as_of="2026-11-01"))
+        self.indexes = more["indexes"] = indexes
         self.short, self.ordinary = IndexInMemory(source, **more), IndexInMemory(source, **more)
         self.ordinary.site.fast_path = None
         for index in (self.short, self.ordinary):
             for accept in (JSON, "*/*", "text/html"):
                 for path in ("/simple/", "/simple/demo/", "/simple/nope/", f"/simple/demo/{WHEEL.filename}"):
                     for coding in ("gzip", "identity"):
-                        index.get(path, headers={"Accept": accept, "Accept-Encoding": coding})
+                        for scope in ("", *SCOPES):
+                            fields = {"Accept": accept, "Accept-Encoding": coding}
+                            index.get(f"{scope}{path}", headers=fields)
         way = self.short.site.fast_path
         assert way is not None
         self.taken = 0
@@ -105,6 +120,10 @@ PLAIN = [
     head("/simple/nope/", "Accept: text/html", method="HEAD"),
     # Ignored where everyone may read: some tools always send it.
     head("/simple/demo/", "Authorization: Basic eDp5"),
+    head("/+dev/simple/demo/", f"Accept: {JSON}"),
+    head("/+dev/simple/", "Accept: text/html"),
+    head("/+dev/simple/nope/", f"Accept: {JSON}", method="HEAD"),
+    head("/+dev/+at/2026-11-01/simple/demo/", "Accept: */*"),
 ]
 
 
@@ -143,6 +162,11 @@ def test_a_client_that_has_the_page_is_told_so_on_the_fast_path(pair: Pair):
         head("/simple//"),
         head("/simple/DEMO/"),
         head("/simple/%64emo/"),
+        head("/%2Bdev/simple/demo/"),
+        head("/+none/simple/demo/"),
+        head("/+dev/+dev/simple/demo/"),
+        head("/+draft/secret/simple/demo/"),
+        head("/+dev"),
         head("/simple/demo/", method="POST"),
         b"\r\n" + PLAIN[0],
         PLAIN[0].replace(b"\r\n", b"\n"),
@@ -173,6 +197,42 @@ def test_a_socket_that_takes_only_a_part_gets_the_rest_in_order(takes: int, monk
     short, ordinary = pair.say(PLAIN)
     assert short == ordinary
     assert pair.taken == len(PLAIN)
+
+
+def test_a_small_file_of_an_index_is_answered_on_the_fast_path(tmp_path: Path):
+    WHEEL.write_to(tmp_path)
+    with IndexInMemory.of_folders(tmp_path) as folder:
+        folder.advance(10)
+        indexes = MemoryIndexes()
+        indexes.set(MemorySource())
+        indexes.set(folder.source, "dev")
+        pair = Pair(indexes=indexes)
+        request_bytes = head(f"/+dev/simple/demo/{WHEEL.filename}")
+        assert len({*pair.say([request_bytes]), *pair.say([request_bytes])}) == 1
+        assert pair.taken == 2
+
+
+def test_after_the_rescan_time_an_index_is_looked_at_again_the_ordinary_way():
+    pair = Pair()
+    pair.indexes.rescans = True
+    for request_bytes in PLAIN:
+        short, ordinary = pair.say([request_bytes])
+        assert short == ordinary
+    assert pair.taken == 0
+
+
+def test_an_index_that_is_another_now_is_not_answered_on_the_fast_path():
+    pair = Pair()
+    pair.indexes.set(MemorySource(), "dev")
+    short, ordinary = pair.say([head("/+dev/simple/demo/", f"Accept: {JSON}")])
+    assert short == ordinary
+    assert short.startswith(b"HTTP/1.1 404 ")
+    pair.indexes.remove("dev")
+    before = pair.taken
+    for _ in range(2):
+        short, ordinary = pair.say([head("/+dev/simple/demo/", f"Accept: {JSON}")])
+        assert short == ordinary
+    assert pair.taken == before
 
 
 @pytest.mark.parametrize("request_bytes", PLAIN)
@@ -273,7 +333,15 @@ _PATHS = [
     "*",
     "//",
     "/%2e/",
+    *(f"{scope}{path}" for scope in SCOPES for path in ("/simple/demo/", "/simple/", "/simple/nope/", "")),
+    "/%2Bdev/simple/demo/",
+    "/+dev//simple/demo/",
+    "/+other/simple/demo/",
+    "/+/",
 ]
+
+
+_FILES = [f"{scope}/simple/demo/{file.filename}" for scope in ("", *SCOPES) for file in (WHEEL, SDIST)]
 
 
 @examples(300, suppress_health_check=list(HealthCheck))
@@ -281,7 +349,7 @@ _PATHS = [
     requests=st.lists(
         st.tuples(
             st.sampled_from(["GET", "HEAD", "POST", "get", "OPTIONS"]),
-            st.sampled_from([*_PATHS, f"/simple/demo/{WHEEL.filename}", f"/simple/demo/{SDIST.filename}"]),
+            st.sampled_from([*_PATHS, *_FILES]),
             st.lists(st.tuples(st.sampled_from(_NAMES), st.sampled_from(_VALUES)), max_size=4),
             st.sampled_from(["HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0"]),
             st.sampled_from(["\r\n", "\r\n", "\r\n", "\n", "\r"]),

@@ -190,7 +190,7 @@ def test_what_the_resource_takes_for_an_upload_the_request_has_received_as_one(
         outer.putChild(segment.encode(), root)
         root = outer
     clock = Clock()
-    site = SiteInMemory(IndexSite(root, reactor=clock, uploads=resource.uploads), clock)
+    site = SiteInMemory(IndexSite(root, reactor=clock, uploads=resource), clock)
     content = bytes(range(256)) * 9000
     below = b"/".join(path).decode()
     url = f"{prefix.rstrip('/')}/{below}"
@@ -211,6 +211,6 @@ def test_a_form_at_the_mount_point_without_its_slash_is_told_the_right_url():
     root = Resource()
     root.putChild(b"py", resource)
     clock = Clock()
-    site = SiteInMemory(IndexSite(root, reactor=clock, uploads=resource.uploads), clock)
+    site = SiteInMemory(IndexSite(root, reactor=clock, uploads=resource), clock)
     reply = send(site, "/py")
     assert reply.text == "Upload to http://index.test:81/py/legacy/ instead: this URL accepts no uploads.\n"

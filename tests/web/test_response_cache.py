@@ -31,26 +31,20 @@ def test_the_key_of_the_only_index_is_the_name_of_the_project():
     assert page_key("") == ""
 
 
-def test_no_two_pages_of_any_indexes_have_one_key():
-    """Neither two indexes nor a list and a page are ever taken for each other."""
-    names = ["", "demo", "dev", "dev-demo"]
-    keys = {page_key(project, index) for project in names for index in names}
-    assert len(keys) == len(names) ** 2
-
-
 def test_answers_about_one_project_in_two_indexes_are_kept_apart():
     """A page that an index has prepared is never given for another."""
     answers, form = ResponseCache(1 << 20, ()), negotiate_representation(None, None)
     made = {}
-    for index in ("", "dev"):
+    for prefix in ("", "1/"):
         page = ProjectPage(name="demo")
-        made[index] = render_project_page(page, form, None)
-        answers.put(page_key("demo", index), Snapshot(value=page, is_current=lambda: True), form, made[index])
-    for index, response in made.items():
-        ready = answers.get(page_key("demo", index), form)
+        made[prefix] = render_project_page(page, form, None)
+        snapshot = Snapshot(value=page, is_current=lambda: True)
+        answers.beginning(prefix).put(page_key("demo"), snapshot, form, made[prefix])
+    for prefix, response in made.items():
+        ready = answers.beginning(prefix).get(page_key("demo"), form)
         assert ready is not None
         assert ready.response is response
-    assert answers.get(page_key("demo", "other"), form) is None
+    assert answers.beginning("2/").get(page_key("demo"), form) is None
 
 
 def test_rights_are_asked_for_by_the_index_too():

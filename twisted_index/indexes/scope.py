@@ -11,12 +11,20 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 #: What the first segments of scopes mean besides names of indexes; hatch requests `+simple` (see `routes`).
 RESERVED = frozenset({"at", "draft", "simple"})
+#: `/+draft/` and a token in a path, also with escapes.
+_DRAFT = re.compile(
+    "((?:/|%2[Ff])(?:[+]|%2[Bb])"
+    + "".join(f"(?:{char}|%{ord(char):x})" for char in "draft")
+    + "(?:/|%2[Ff]))"
+    r"(?:(?!%2[Ff])[^/?#&\s\"'<>])+"
+)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 #: Characters of the longest name, and of the longest moment and token.
 _MAX_NAME, _MAX_WORD = 100, 200
@@ -41,6 +49,12 @@ class Scope:
     def depth(self) -> int:
         """The number of segments that the scope takes in a URL."""
         return bool(self.index) + 2 * bool(self.as_of) + 2 * bool(self.draft)
+
+    @property
+    def path(self) -> str:
+        """The segments as a relative URL, without those of a draft, whose token is not known here."""
+        index = f"+{self.index}/" if self.index else ""
+        return f"{index}+at/{quote(self.as_of, safe='')}/" if self.as_of else index
 
     @property
     def key(self) -> str:
@@ -100,3 +114,8 @@ def is_index_name(name: str) -> bool:
 def draft_digest(token: str) -> str:
     """Return the name of the folder of a draft: nothing else of its token is kept."""
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def without_tokens(text: str) -> str:
+    """Hide the tokens of drafts in the URLs of a text that others than the client may read."""
+    return _DRAFT.sub(r"\1TOKEN", text)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Site
 
     from twisted_index.config.settings import Limits
+    from twisted_index.indexes.served_index import IIndexes
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
     from twisted_index.web.responses.response import Headers
 
@@ -258,6 +259,7 @@ class IndexInMemory(SiteInMemory):
         store: Any `IStore`, as for `IndexResource`; it should publish into the source.
         audit_log: Any `IAuditLog`, as for `IndexResource`.
         upload_settings: As for `IndexResource`; by default uploads are enabled if there is a store.
+        indexes: Any `IIndexes`, as for `IndexResource`.
 
     Attributes:
         source: Provides the projects.
@@ -276,6 +278,7 @@ class IndexInMemory(SiteInMemory):
         store: IStore | None = None,
         audit_log: IAuditLog | None = None,
         upload_settings: UploadSettings | None = None,
+        indexes: IIndexes | None = None,
     ) -> None:
         # Any, so that tests can use members of their source that are not part of the contract.
         self.source: Any = MemorySource() if source is None else source
@@ -290,6 +293,7 @@ class IndexInMemory(SiteInMemory):
             store=store,
             audit_log=audit_log,
             upload_settings=upload_settings or UploadSettings(upload=store is not None),
+            indexes=indexes,
         )
         super().__init__(IndexSite(resource, reactor=clock, limits=limits), clock)
         lifecycle = ILifecycle(self.source, None)

@@ -1,8 +1,8 @@
 """
 Dispatch: routes a request, authorizes it, and calls its view.
 
-A `Dispatcher` never changes. When settings are reloaded, the resource gets another one, with empty caches:
-so no response is made of two states, and none outlives its settings.
+A `Dispatcher` never changes. When settings are reloaded, or what its scope serves has changed, another one
+takes its place, with caches of its own: so no response is made of two states, and none outlives its settings.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from twisted_index.events.origin import remember_origin
 from twisted_index.http_semantics.via import remember_via
 from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
+from twisted_index.indexes.scope import without_tokens
 from twisted_index.interfaces import ANONYMOUS, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer
 from twisted_index.web.requests.context import RequestContext, last_segment, redirect
+from twisted_index.web.requests.index_urls import IndexUrls
 from twisted_index.web.requests.method_advice import SENDING, method_advice
 from twisted_index.web.requests.refused import RefusalRecorder
 from twisted_index.web.requests.routes import (
@@ -43,7 +45,7 @@ from twisted_index.web.requests.routes import (
     match_route,
 )
 from twisted_index.web.responses.error_pages import error_response
-from twisted_index.web.responses.response import Headers, Response, keep_private
+from twisted_index.web.responses.response import Headers, Response, keep_private, keep_secret
 from twisted_index.web.responses.send import header
 from twisted_index.web.responses.xml_rpc import is_xml_rpc, xml_rpc_fault
 from twisted_index.web.uploads.responses import rejected
@@ -64,14 +66,16 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.config.settings import UploadSettings
     from twisted_index.events.refusals import Refusals
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.files.reload_status import ReloadedFile
-    from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
+    from twisted_index.indexes.scope import Scope
+    from twisted_index.indexes.served_index import ServedIndex
+    from twisted_index.interfaces import IAccessControl, IAuditLog, ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.response_cache import ResponseCache
+    from twisted_index.web.responses.shared_caches import SharedCaches
     from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.uploads.slots import UploadSlots
 
@@ -96,8 +100,6 @@ class Environment:
     cors: bool
     common_headers: Headers
     worker: IThreadRunner | None
-    page_cache: int
-    store: IStore | None
     audit_log: IAuditLog | None
     refusals: Refusals | None
     collectors: Sequence[Collector]
@@ -118,6 +120,9 @@ class Caches:
     The cached pages, responses for absent projects, and small files, for a fast path.
 
     They hold what the source returned, for all clients alike: the authorizer decides first.
+
+    Attributes:
+        authorizer: Decides for the indexes that the responses are of.
     """
 
     pages: ResponseCache
@@ -128,56 +133,67 @@ class Caches:
 
 class Dispatcher:
     """
-    Responds to requests from one source under one set of rights.
+    Responds to the requests of one scope, from one source under one set of rights.
 
     Args:
         environment: What stays when settings are reloaded.
-        source: The projects.
+        scope: What the URLs of the requests name.
+        served: What answers there.
         access: Who may do what; without it everyone may read, and nothing can be changed.
-        upload_settings: What may be uploaded.
+        caches: Keep its responses.
+        fault: Why nothing answers there: clients that have the right to what they request get this error, the
+            others the same as where something does.
 
     Attributes:
+        served: As given.
         uploads: Receives uploads.
-        caches: Cached responses, for as long as this is the resource's dispatcher.
+        caches: Cached responses, for as long as this is the dispatcher of its scope.
     """
 
     def __init__(
         self,
         environment: Environment,
-        source: ISource,
+        scope: Scope,
+        served: ServedIndex,
         access: IAccessControl | None,
-        upload_settings: UploadSettings,
+        caches: SharedCaches,
+        fault: SimpleIndexError | None = None,
     ) -> None:
         self._environment = env = environment
-        self._read_only = env.store is None
-        guard = self._authorizer = Authorizer(access, env.client_info)
+        self._scope = scope
+        self.served = served
+        self._fault = fault
+        self._read_only = served.store is None
+        source, store = served.source, served.store
+        guard = self._authorizer = Authorizer(access, env.client_info, served.line)
         self._recorder = RefusalRecorder(env.refusals, env.client_info)
+        urls = self._urls = IndexUrls(scope, env.public_url, env.client_info)
         feed = self._feed = _feed_of(source, env)
         simple_api = SimpleApiViews(
             source,
             authorizer=guard,
-            client_info=env.client_info,
-            public_url=env.public_url,
+            urls=urls,
             absolute_urls=env.cors,
-            common_headers=env.common_headers,
             worker=env.worker,
-            page_cache=env.page_cache,
+            caches=caches,
             wanted=env.counters.wanted,
-            accepts_uploads=not self._read_only and upload_settings.upload,
+            accepts_uploads=not self._read_only and served.uploads.upload,
             feed=feed,
         )
-        self.caches = Caches(simple_api.pages, simple_api.absent, simple_api.files, guard)
+        self.caches = Caches(*caches, guard)
         self.uploads = UploadView(
-            env.store,
+            store,
             guard,
             env.client_info,
-            settings=upload_settings,
+            settings=served.uploads,
             slots=env.slots,
             common_headers=env.common_headers,
             counters=env.counters,
             on_uploaded=env.on_uploaded,
             on_rejected=env.on_rejected,
             recorder=self._recorder,
+            scope=scope,
+            fault=fault,
         )
         operations = OperationsViews(
             source,
@@ -189,10 +205,8 @@ class Dispatcher:
             reactor=env.reactor,
         )
         audit_log = AuditLogView(env.audit_log, guard, env.client_info)
-        legacy_json = LegacyJsonViews(
-            source, client_info=env.client_info, public_url=env.public_url, worker=env.worker
-        )
-        manage = () if env.store is None else (ManageViews(env.store, guard),)
+        legacy_json = LegacyJsonViews(source, urls=urls, worker=env.worker)
+        manage = () if store is None else (ManageViews(store, guard),)
         owners = ITokenOwners(access, None)
         tokens = TokenViews(None if owners is None else owners.own_tokens, env.audit_log, guard)
         changes = ChangesViews(feed, guard, env.worker)
@@ -206,31 +220,34 @@ class Dispatcher:
 
     def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
         """See `IndexResource`."""
-        if b"POST" in ENDPOINTS[match_route(segments).endpoint].methods or is_upload_path(segments):
+        if b"POST" in ENDPOINTS[match_route(segments).endpoint].methods or self._takes_uploads(segments):
             return None
         return self._not_allowed(request, b"POST", segments)
 
     async def respond(self, request: Request) -> Response:
         """Respond to a request; errors of the package become responses."""
         try:
-            return await self._dispatch(request)
+            response = await self._dispatch(request)
         except (SimpleIndexError, FirstError) as error:
-            return self._refuse(request, error)
+            response = self._refuse(request, error)
+        return keep_secret(response) if self._scope.draft else response
 
     async def _dispatch(self, request: Request) -> Response:
         self._refuse_loop(header(request, b"Via") or b"")
         segments = request.postpath or []
         method = b"GET" if request.method == b"HEAD" else request.method
         if method == b"GET" and not segments:
-            return redirect(request, f"{last_segment(request)}/", permanent=True)
+            # The last segment may be the token of a draft.
+            shown = "this URL with a slash" if self._scope.draft else None
+            return redirect(request, f"{last_segment(request)}/", permanent=True, shown=shown)
         if method == b"GET" and has_empty_segments(segments):
             return redirect(request, collapse_slashes([*self._path_of(request), *segments]), permanent=True)
         if method == b"POST" and segments[:1] != [b"-"] and is_xml_rpc(header(request, b"Content-Type")):
-            return xml_rpc_fault(self._url(request))
+            return xml_rpc_fault(without_tokens(self._urls.own(request)))
         route = match_route(segments)
         if method not in _SAFE:
             remember_origin(self._recorder.origin(request))
-        if method == b"POST" and is_upload_path(segments):
+        if method == b"POST" and self._takes_uploads(segments):
             # Also where uploads are turned off: the message says how to turn them on.
             route = Route(Endpoint.UPLOAD)
         elif method == b"OPTIONS":
@@ -259,10 +276,7 @@ class Dispatcher:
         Only redirects away from empty segments need it: Python's urljoin skips such segments, so that
         it resolves relative locations differently from browsers.
         """
-        return [unquote_to_bytes(segment) for segment in urlsplit(self._url(request)).path.split("/")]
-
-    def _url(self, request: Request) -> str:
-        return self._environment.public_url or self._environment.client_info.url(request)
+        return [unquote_to_bytes(segment) for segment in urlsplit(self._urls.own(request)).path.split("/")]
 
     # -- What the table of endpoints says
 
@@ -283,10 +297,14 @@ class Dispatcher:
             segments,
             header(request, b"Content-Type"),
             read_only=self._read_only,
+            past=bool(self._scope.as_of),
             uploads=self.uploads.settings.upload,
-            url=lambda: self._url(request),
+            url=lambda: without_tokens(self._urls.own(request)),
         )
         return MethodNotAllowed(advice, self._allowed(segments))
+
+    def _takes_uploads(self, segments: Sequence[bytes]) -> bool:
+        return not self._scope.as_of and is_upload_path(segments)
 
     async def _call_view(self, request: Request, route: Route, method: bytes) -> Response:
         request.kind = kind_of(route.endpoint, method)  # type: ignore[attr-defined]
@@ -297,12 +315,15 @@ class Dispatcher:
         if method != b"GET":
             self._environment.client_info.refuse_cross_site(request)
         context = await self._authorize(request, route, rule.subject, action)
-        if not context.private:
-            return await self._views[view](context)
         try:
-            return keep_private(await self._views[view](context))
+            if self._fault is not None and route.endpoint is not Endpoint.REDIRECT:
+                if rule.subject is Subject.BODY:
+                    await self._authorizer.require(request, action)
+                raise self._fault
+            response = await self._views[view](context)
         except (SimpleIndexError, FirstError) as error:
-            return keep_private(self._refuse(request, error))
+            response = self._refuse(request, error)
+        return keep_private(response) if context.private else response
 
     def _refuse(self, request: Request, error: SimpleIndexError | FirstError) -> Response:
         """Turn an error into its response; gatherResults wraps it in a FirstError."""
@@ -323,17 +344,21 @@ class Dispatcher:
         identity, private = ANONYMOUS, False
         if subject is Subject.BODY:
             private = True
-        elif subject is Subject.SERVER:
-            # Its pages name projects and files: not for everyone where some projects are not.
+        elif subject in (Subject.PAGES, Subject.SERVER):
+            # These pages name projects and files: not for everyone where some projects are not.
             private = not guard.is_open
             if private:
-                identity = await guard.require(request, action)
+                # The right to see the whole server is that at the index without a name, in every scope.
+                index = "" if subject is Subject.SERVER else None
+                identity = await guard.require(request, action, index=index)
         elif subject is Subject.INDEX:
             private = True
             identity = await guard.require(request, action)
         elif subject is Subject.CLIENT:
             private = not guard.is_open
-            identity = await guard.authenticate(request) if private else ANONYMOUS
+            if private:
+                identity = await guard.authenticate(request)
+                await self._require_any(request, route)
         elif subject is Subject.USER:
             private = True
             identity = await guard.require_user(request)
@@ -342,6 +367,8 @@ class Dispatcher:
             identity = await guard.require(request, action, route.project)
         elif guard.public_read:
             pass
+        elif subject is Subject.NOTHING:
+            private = await self._require_any(request, route)
         elif subject is Subject.PROJECTS:
             private = True
             # Where nothing is public, an empty list would not make a client log in.
@@ -351,6 +378,17 @@ class Dispatcher:
             identity = await guard.require(request, action, route.project)
             private = identity.is_authenticated
         return RequestContext(request=request, route=route, identity=identity, private=private)
+
+    async def _require_any(self, request: Request, route: Route) -> bool:
+        """
+        Require the right to read anything at all in an index with a name: which there are is not for others.
+
+        Returns:
+            Whether the response is for this client only.
+        """
+        if not self._scope.index or route.endpoint is Endpoint.REDIRECT:
+            return False
+        return (await self._authorizer.require(request, Action.READ)).is_authenticated
 
 
 def _feed_of(source: ISource, environment: Environment) -> ChangeFeed | None:

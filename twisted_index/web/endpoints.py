@@ -43,7 +43,10 @@ class Subject(enum.Enum):
     PROJECT = enum.auto()
     #: Each project of a list: the view leaves out those that the client may not read.
     PROJECTS = enum.auto()
-    #: The server as a whole. Open where everyone may read everything and there are no users.
+    #: The index as a whole, for what its operators see. Open where everyone may read everything and there are
+    #: no users.
+    PAGES = enum.auto()
+    #: The same of the server as a whole: the right at the index without a name counts in every scope.
     SERVER = enum.auto()
     #: The index as a whole, also where everyone may read everything: no visitor has its rights by default.
     INDEX = enum.auto()
@@ -121,11 +124,9 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     # Operations.
     Endpoint.HEALTH: EndpointRule(("/-/health",), Subject.NOTHING, _get(OperationsViews.health)),
     Endpoint.PROBLEMS: EndpointRule(
-        ("/-/problems",), Subject.SERVER, _get(OperationsViews.problems, Action.OPERATE)
+        ("/-/problems",), Subject.PAGES, _get(OperationsViews.problems, Action.OPERATE)
     ),
-    Endpoint.AUDIT_LOG: EndpointRule(
-        ("/-/history",), Subject.SERVER, _get(AuditLogView.show, Action.OPERATE)
-    ),
+    Endpoint.AUDIT_LOG: EndpointRule(("/-/history",), Subject.PAGES, _get(AuditLogView.show, Action.OPERATE)),
     Endpoint.METRICS: EndpointRule(
         ("/-/metrics",), Subject.SERVER, _get(OperationsViews.metrics, Action.OPERATE)
     ),

@@ -16,13 +16,18 @@ from twisted.web.server import NOT_DONE_YET
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.config.settings import UploadSettings
+from twisted_index.indexes.scope import PLAIN
+from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import ILifecycle
 from twisted_index.metrics.counters import Counters
-from twisted_index.web.dispatcher import Caches, Dispatcher, Environment
+from twisted_index.web.dispatcher import Environment
+from twisted_index.web.dispatchers import Dispatchers
 from twisted_index.web.requests.client_info import ClientInfoReader
 from twisted_index.web.requests.cors import CORS_HEADERS
+from twisted_index.web.requests.routes import is_upload_path
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.send import close_response, header, send_response
+from twisted_index.web.responses.shared_caches import SharedCaches
 from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
 
 if TYPE_CHECKING:
@@ -38,7 +43,10 @@ if TYPE_CHECKING:
     from twisted_index.events.refusals import Refusals
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.files.reload_status import ReloadedFile
+    from twisted_index.indexes.scope import Scope
+    from twisted_index.indexes.served_index import IIndexes
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
+    from twisted_index.web.dispatcher import Caches, Dispatcher
     from twisted_index.web.responses.response import Headers, Response
     from twisted_index.web.uploads.view import UploadView
 
@@ -70,6 +78,8 @@ class IndexResource(Resource):
         instance: The pseudonym of this server in the Via field of its upstream requests. A request that
             carries it has come back in a loop and gets an error.
         reactor: Bounds the time of a scrape of the metrics; None for no bound.
+        indexes: The indexes of this server, below `/+NAME/`, and what `source`, `store` and `upload_settings`
+            say of the one without a name. Without it there is only that one.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -100,6 +110,7 @@ class IndexResource(Resource):
         on_rejected: Callable[[str, str, str], None] | None = None,
         instance: str | None = None,
         reactor: IReactorTime | None = None,
+        indexes: IIndexes | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -109,14 +120,15 @@ class IndexResource(Resource):
         self._connections: Callable[[], int] = lambda: 0
         self._files: Callable[[], Sequence[ReloadedFile]] = tuple
         self._started = False
-        self._lifecycle = ILifecycle(source, None)
+        self._lifecycles = [part for part in (ILifecycle(source, None), ILifecycle(indexes, None)) if part]
+        self._store = store
+        self._indexes = indexes
+        self._page_cache = page_cache
         self._environment = Environment(
             public_url=public_url.rstrip("/") if public_url else None,
             cors=cors,
             common_headers=self.common_headers,
             worker=worker,
-            page_cache=page_cache,
-            store=store,
             audit_log=audit_log,
             refusals=refusals,
             collectors=collectors,
@@ -130,7 +142,7 @@ class IndexResource(Resource):
             on_rejected=on_rejected,
             instance=instance.encode("ascii") if instance is not None else None,
         )
-        self._dispatcher = Dispatcher(self._environment, source, access, upload_settings or UploadSettings())
+        self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
 
     def serve(self, source: ISource, access: IAccessControl | None, upload_settings: UploadSettings) -> None:
         """
@@ -141,46 +153,56 @@ class IndexResource(Resource):
             access: Who may do what.
             upload_settings: What may be uploaded.
         """
-        previous, self._dispatcher = (
-            self._dispatcher,
-            Dispatcher(self._environment, source, access, upload_settings),
+        previous, self._dispatchers = (
+            self._dispatchers,
+            self._make_dispatchers(source, access, upload_settings),
         )
         # Clients that wait ask again, and get what holds now.
         previous.stop_waiting()
 
+    def _make_dispatchers(
+        self, source: ISource, access: IAccessControl | None, uploads: UploadSettings
+    ) -> Dispatchers:
+        plain = ServedIndex(scope=PLAIN, line=("",), source=source, store=self._store, uploads=uploads)
+        caches = SharedCaches.of_size(self._page_cache, self.common_headers)
+        return Dispatchers(self._environment, plain, access, self._indexes, caches)
+
     def stop_waiting(self) -> None:
         """Respond to the clients that wait for changes, so that they do not hold up a stop."""
-        self._dispatcher.stop_waiting()
+        self._dispatchers.stop_waiting()
 
     def start(self) -> None:
         """Start the source, once; without a service the first request does it."""
         if not self._started:
             self._started = True
-            if self._lifecycle is not None:
-                self._lifecycle.start()
+            for part in self._lifecycles:
+                part.start()
 
     async def close(self) -> None:
         """Stop the source; the service calls this, or an embedder that has no service."""
-        if self._lifecycle is not None:
-            await result_of(self._lifecycle.stop)
+        for part in self._lifecycles:
+            await result_of(part.stop)
         self._started = False
 
-    def _current(self) -> Dispatcher:
-        """Return what serves the next request."""
+    def _enter(self, request: Request, segments: Sequence[bytes]) -> tuple[Dispatcher, list[bytes]]:
+        """
+        Return what serves a request, and the rest of its path.
+
+        The segments that name the scope become a part of the path where the resource is mounted: so all
+        relative URLs of the index are right below it.
+        """
         if self.poll is not None:
             self.poll()
-        return self._dispatcher
+        scope, taken = self._dispatchers.split(segments)
+        if taken:
+            request.prepath = [*(request.prepath or ()), *segments[:taken]]
+        return self._dispatchers.at(scope), list(segments[taken:])
 
-    def caches(self) -> Caches:
-        """Return the cached responses that are current now, for a fast path."""
+    def caches(self, scope: Scope = PLAIN) -> Caches | None:
+        """Return the cached responses that are current now, for a fast path; None if that is not known."""
         if self.poll is not None:
             self.poll()
-        return self._dispatcher.caches
-
-    @property
-    def uploads(self) -> UploadView:
-        """What receives the body of an upload that begins now, on a site that can do so."""
-        return self._current().uploads
+        return self._dispatchers.caches(scope)
 
     def report_connections(self, connections: Callable[[], int]) -> None:
         """Let the metrics show the number of a site's connections."""
@@ -190,25 +212,42 @@ class IndexResource(Resource):
         """Let `/-/health`, `/-/problems` and the metrics show whether these files could be used."""
         self._files = files
 
-    def misplaced_upload_error(self, request: Request, segments: Sequence[bytes]) -> SimpleIndexError | None:
+    @property
+    def slots(self) -> UploadSlots:
+        """Bounds the number of uploads that are received at the same time."""
+        return self._environment.slots
+
+    def upload_at(
+        self, request: Request, segments: Sequence[bytes], *, is_root: bool
+    ) -> tuple[UploadView, SimpleIndexError | None] | None:
         """
-        Return the error for a posted form at a URL that takes none, on a site with this resource as its root.
+        Return what receives a form that begins to arrive now, on a site that can do so.
 
         Args:
-            request: Its header has arrived.
+            request: Its header has arrived, and no resource has been found for it.
             segments: Its path.
+            is_root: Whether the resource is the root of its site. Elsewhere its path is not known yet: then
+                the end of the path decides.
 
         Returns:
-            None if the URL takes forms.
+            The view, and the error that it is to respond with because the URL takes no uploads; None for
+            what is no upload, or may be for another resource.
         """
-        return self._dispatcher.misplaced_upload_error(request, segments)
+        if not is_root:
+            starts = (at for at in range(len(segments)) if self._dispatchers.split(segments[at:])[1])
+            dispatcher, rest = self._enter(request, segments[next(starts, 0) :])
+            return (dispatcher.uploads, None) if is_upload_path(rest, mounted=False) else None
+        dispatcher, rest = self._enter(request, segments)
+        misplaced = dispatcher.misplaced_upload_error(request, rest)
+        return (dispatcher.uploads, misplaced) if misplaced is not None or is_upload_path(rest) else None
 
     # -- From a request to a response
 
     def render(self, request: Request) -> int:
         """Respond to a request with any method."""
         self.start()
-        responding = Deferred.fromCoroutine(self._current().respond(request))
+        dispatcher, request.postpath = self._enter(request, request.postpath or [])
+        responding = Deferred.fromCoroutine(dispatcher.respond(request))
         # A client that has left gets no response, but the response's open file is closed.
         gone: list[object] = []
         request.notifyFinish().addBoth(gone.append)

@@ -81,10 +81,18 @@ class ClientInfoReader:
         """
         return self._proxies.user(_name_of(peer), fields) if self._proxies else None
 
-    def url(self, request: Request) -> str:
-        """Return the URL of the responding resource as the client knows it."""
+    def url(self, request: Request, *, above: int = 0) -> str:
+        """
+        Return the URL of what responds as the client knows it.
+
+        Args:
+            request: Its `prepath` leads to the responding resource, and to the index in it.
+            above: How many of the last segments of that path are left out.
+        """
         client = self.read(request)
-        prefix = "".join(f"/{quote(segment, safe='')}" for segment in request.prepath or () if segment)
+        path = request.prepath or []
+        path = path[: len(path) - above]
+        prefix = "".join(f"/{quote(segment, safe='+')}" for segment in path if segment)
         host = client.host or _own_address(request)
         return urlsplit(f"{client.scheme}://{host}{client.prefix}{prefix}").geturl()
 

@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionDone
 
 from twisted_index.errors import ContentTooLarge
 from twisted_index.http_semantics.negotiation import format_parameter
+from twisted_index.indexes.scope import without_tokens
 from twisted_index.interfaces import ANONYMOUS, Identity
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.response import NO_CACHE, NOSNIFF
@@ -41,14 +42,12 @@ class RequestContext:
         route: What the URL names.
         identity: The client, where the response depends on it; else ANONYMOUS.
         private: Whether the response is for this client only, so that no cache may share it.
-        index: The name of the index; empty for the only one.
     """
 
     request: Request
     route: Route
     identity: Identity = ANONYMOUS
     private: bool = False
-    index: str = ""
 
     @property
     def accept(self) -> bytes | None:
@@ -121,12 +120,20 @@ def read_small_body(request: Request) -> bytes:
     return body
 
 
-def redirect(request: Request, location: str, *, permanent: bool) -> Response:
-    """Redirect, keeping the query. Relative locations hold below any prefix and behind any proxy."""
+def redirect(request: Request, location: str, *, permanent: bool, shown: str | None = None) -> Response:
+    """
+    Redirect, keeping the query. Relative locations hold below any prefix and behind any proxy.
+
+    Args:
+        request: Is redirected.
+        location: Where to.
+        permanent: Whether clients may keep the redirect.
+        shown: The location in the message; None for the same.
+    """
     _path, mark, query = request.uri.partition(b"?")
     return message_response(
         301 if permanent else 302,
-        f"This is at {location} instead.",
+        f"This is at {without_tokens(location) if shown is None else shown} instead.",
         header(request, b"Accept"),
         ((b"Location", location.encode("ascii") + mark + query),),
     )
@@ -135,4 +142,4 @@ def redirect(request: Request, location: str, *, permanent: bool) -> Response:
 def last_segment(request: Request) -> str:
     """Return the last segment of the path where the resource is mounted, percent-encoded."""
     segment: bytes = request.prepath[-1] if request.prepath else b""
-    return quote(segment.decode("utf-8", "replace"))
+    return quote(segment.decode("utf-8", "replace"), safe="+")

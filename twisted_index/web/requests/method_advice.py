@@ -13,6 +13,7 @@ UPLOADS_ARE_OFF = "Uploads are turned off here; start the server with --upload t
 _READ_ONLY = (
     "This index can only be read; to publish, put the file into its folder, or start it with --upload."
 )
+_PAST = "The past can only be read; upload to the index as it is now."
 _POST_HERE = "Upload by POST here, as twine and uv do."
 _NO_SUCH_METHOD = "This URL does not support that method."
 #: Methods of clients that upload.
@@ -30,6 +31,7 @@ def method_advice(
     content_type: bytes | None,
     *,
     read_only: bool,
+    past: bool,
     uploads: bool,
     url: Callable[[], str],
 ) -> str:
@@ -41,9 +43,12 @@ def method_advice(
         segments: As for `match_route`.
         content_type: The Content-Type field of the request.
         read_only: Whether the index has no store.
+        past: Whether the URL is about the index as it was.
         uploads: Whether uploads are turned on.
         url: Returns the URL of the index as the client knows it.
     """
+    if past:
+        return _PAST
     if read_only:
         return _READ_ONLY
     endpoint = match_route(segments).endpoint

@@ -67,6 +67,13 @@ def with_serial(response: Response, serial: int | None) -> Response:
     return replace(response, headers=(*response.headers, (SERIAL_FIELD, b"%d" % serial)))
 
 
+def keep_secret(response: Response) -> Response:
+    """Keep a response at a URL with a token out of all caches, and the URL out of requests to other sites."""
+    others = tuple(pair for pair in response.headers if pair[0] != b"Cache-Control")
+    fields = ((b"Cache-Control", b"private, no-store"), (b"Referrer-Policy", b"no-referrer"))
+    return replace(response, headers=(*others, *fields))
+
+
 def keep_private(response: Response) -> Response:
     """Keep a response for one client out of shared caches (RFC 9111 section 5.2.2.7)."""
     vary = b", ".join([*(value for name, value in response.headers if name == b"Vary"), b"Authorization"])

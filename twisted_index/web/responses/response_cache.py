@@ -7,6 +7,7 @@ Rendered at the first request, and cached while the page is the same object.
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -118,22 +119,22 @@ def strong_etag(body: bytes, label: bytes = b"") -> bytes:
     return b'"%s"' % hashlib.blake2b(body, digest_size=16, person=label[-16:]).hexdigest().encode("ascii")
 
 
-def list_key(content_format: Format, index: str = "") -> str:
+def list_key(content_format: Format) -> str:
     """Return the cache key of the project list: in JSON it has serials, which change more often."""
-    return f"{page_key('', index)}+json" if content_format is Format.JSON else page_key("", index)
+    return f"{page_key('')}+json" if content_format is Format.JSON else page_key("")
 
 
-def page_key(project: str, index: str = "") -> str:
+def page_key(project: str) -> str:
     """
     Return the cache key of responses about a project.
 
     It is a string, whose hash Python caches: a tuple would be hashed anew at each request.
 
     Args:
-        project: A normalized name; empty for the project list, but see `list_key`.
-        index: The name of the index; empty for the only one. Project names contain no `+` and no `/`.
+        project: A normalized name, which contains no `+` and no `/`; empty for the project list, but see
+            `list_key`.
     """
-    return f"+{index}/{project}" if index else project
+    return project
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +188,17 @@ class ResponseCache:
     def __init__(self, limit: int, common_headers: Headers) -> None:
         self._common_headers = common_headers
         self._entries = LRU[str, _Entry](limit, _weight)
+        self._prefix = ""
+
+    def beginning(self, prefix: str) -> ResponseCache:
+        """Return this cache, with the same bound, for the keys that begin so."""
+        part = copy(self)
+        part._prefix = prefix
+        return part
 
     def get(self, key: str, form: Hashable) -> CachedResponse | None:
         """Return a cached response that is current."""
+        key = self._prefix + key
         entry = self._entries.peek(key)
         if entry is None:
             return None
@@ -201,7 +210,7 @@ class ResponseCache:
 
     def revalidate(self, key: str, snapshot: Snapshot[Any], form: Hashable) -> Response | None:
         """Return a response rendered from this very page, and adopt the validity of its new snapshot."""
-        entry = self._entries.peek(key)
+        entry = self._entries.peek(self._prefix + key)
         if entry is None or not entry.is_of(snapshot):
             return None
         entry.is_current = snapshot.is_current
@@ -226,6 +235,7 @@ class ResponseCache:
             response: Its body is bytes.
             offers: What a project page has for installers.
         """
+        key = self._prefix + key
         entry = self._entries.peek(key)
         if entry is None or not entry.is_of(snapshot):
             page = _no_page if snapshot.value is None else ref(snapshot.value)
@@ -238,12 +248,12 @@ class ResponseCache:
 
     def askers(self, key: str) -> Askers | None:
         """Return the installers that asked for a page; None if no response of it is cached."""
-        entry = self._entries.peek(key)
+        entry = self._entries.peek(self._prefix + key)
         return None if entry is None else entry.askers
 
     def drop(self, key: str) -> None:
         """Drop the responses of a page."""
-        self._entries.pop(key)
+        self._entries.pop(self._prefix + key)
 
 
 def _no_page() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.concurrency.lru import LRU
@@ -35,7 +36,7 @@ class SmallFile(NamedTuple):
 
 class SmallFileCache:
     """
-    Caches small files by the requested path, which is specific to an index.
+    Caches small files by the requested path.
 
     Args:
         common_headers: Fields of every response.
@@ -44,8 +45,17 @@ class SmallFileCache:
     def __init__(self, common_headers: Headers) -> None:
         self._common_headers = common_headers
         self._files = LRU[bytes, SmallFile](_MAX_CACHED_BYTES, lambda file: file.weight)
-        #: Returns a file by its path, or None.
-        self.get = self._files.get
+        self._prefix = b""
+
+    def beginning(self, prefix: str) -> SmallFileCache:
+        """Return this cache, with the same bound, for what one dispatcher serves."""
+        part = copy(self)
+        part._prefix = prefix.encode("ascii")
+        return part
+
+    def get(self, path: bytes) -> SmallFile | None:
+        """Return a file by the requested path, or None."""
+        return self._files.get(self._prefix + path)
 
     def put(self, path: bytes, response: Response) -> None:
         """
@@ -59,8 +69,8 @@ class SmallFileCache:
         if not isinstance(body, FileBody) or body.reopen is None or body.size > SMALL_CONTENT:
             return
         forms = SerializedForms(response, self._common_headers, body.size)
-        self._files.put(path, SmallFile(body.reopen, forms, body.size + _OVERHEAD))
+        self._files.put(self._prefix + path, SmallFile(body.reopen, forms, body.size + _OVERHEAD))
 
     def drop(self, path: bytes) -> None:
         """Drop a file."""
-        self._files.pop(path)
+        self._files.pop(self._prefix + path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.config.settings import Limits
+    from twisted_index.indexes.scope import Scope
     from twisted_index.interfaces import FileBody, Identity
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.wanted import Askers
@@ -60,7 +61,7 @@ class FastPath:
     The fast path of one site.
 
     Args:
-        caches: Returns the cached responses that are current now.
+        caches: Returns the cached responses of a scope that are current now; None if that is not known.
         reactor: The clock.
         limits: Bound the length of URL and header.
         client_info: Reads the address of a client behind a proxy, for the access log, and its user.
@@ -68,7 +69,7 @@ class FastPath:
 
     def __init__(
         self,
-        caches: Callable[[], Caches],
+        caches: Callable[[Scope], Caches | None],
         *,
         reactor: IReactorTime,
         limits: Limits,
@@ -195,7 +196,9 @@ class FastPath:
         page, fields = head.page, head.fields
         if page is None and not head.project:
             return None
-        caches = self._caches()
+        caches = self._caches(head.scope)
+        if caches is None:
+            return None
         # First: a client that may not read a name must not learn from the time taken whether it exists.
         stated = fields.stated_user
         user = self._client_info.user_behind(channel.peer, stated.get) if stated else None

@@ -3,6 +3,7 @@ Formats of the access log: one line for each request. Pure.
 
 All text of a client is escaped, so that no request can forge a line or send control characters to a terminal.
 The request line and the fields of a client are formatted once for a head that is sent over and over.
+The token of a draft is in none of them: those who read a log need not be those who were given the draft.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 import time
 from functools import lru_cache
 from typing import Protocol
+
+from twisted_index.indexes.scope import without_tokens
 
 #: Printable ASCII but for what would end a quoted field.
 _SAFE = bytes(range(0x20, 0x7F)).translate(None, b'"\\')
@@ -172,7 +175,7 @@ class TerminalFormat:
 
 def escape_field(value: bytes) -> str:
     """Escape a header field for a quoted field of the log."""
-    return value.decode("latin-1").translate(_TABLE)
+    return without_tokens(value.decode("latin-1")).translate(_TABLE)
 
 
 @lru_cache(_MOST_CLIENTS)
@@ -198,7 +201,7 @@ def _json_word(user: str) -> str:
 
 
 def _string(value: bytes | None) -> str:
-    return json.dumps(None if value is None else value.decode("utf-8", "backslashreplace"))
+    return json.dumps(None if value is None else without_tokens(value.decode("utf-8", "backslashreplace")))
 
 
 #: The formats that can be set, by name.

@@ -12,7 +12,7 @@ from twisted.web.server import Request
 
 from twisted_index.errors import BadRequest
 from twisted_index.web.requests.method_advice import is_form
-from twisted_index.web.requests.routes import is_upload_path, path_segments
+from twisted_index.web.requests.routes import path_segments
 from twisted_index.web.responses.error_pages import error_response
 from twisted_index.web.responses.send import header, send_response
 from twisted_index.web.server.channel import IndexChannel
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from twisted_index.metrics.counters import Kind
-    from twisted_index.web.responses.response import Response
+    from twisted_index.web.responses.response import Headers, Response
     from twisted_index.web.uploads.receiver import Receiver
-    from twisted_index.web.uploads.view import UploadView
 
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<path>.*)")
 #: The characters of a Host field (RFC 3986 sections 3.2.2 and 3.2.3).
@@ -49,6 +48,7 @@ class IndexRequest(Request):
     _detected = False
     _expects_continue = False
     _early_response: IDelayedCall | None = None
+    _upload_headers: Headers = ()
     _deadline: IDelayedCall | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -140,13 +140,12 @@ class IndexRequest(Request):
         """Start receiving the body if this is an upload."""
         self._detected = True
         channel, factory = self.channel, self.channel.factory
-        uploads: UploadView | None = factory.uploads
-        if uploads is None or command != b"POST" or not is_form(header(self, b"Content-Type")):
+        if command != b"POST" or not is_form(header(self, b"Content-Type")):
             return
-        segments = path_segments(self._origin_form(target))
-        misplaced = factory.misplaced_upload_error(self, segments)
-        if misplaced is None and not is_upload_path(segments, mounted=False):
+        found = factory.upload_at(self, path_segments(self._origin_form(target)))
+        if found is None:
             return
+        uploads, misplaced = found
         self._cancel_deadline()
         # Over HTTP/2 the stream's window stays closed in a pause: its client may still send 64 KiB.
         producer, stalled = channel, self._abort_stream
@@ -166,6 +165,7 @@ class IndexRequest(Request):
             on_stalled=stalled,
         )
         self.kind = "upload"
+        self._upload_headers = uploads.common_headers
         self.receiver = uploads.start(self, self._body, self._refuse, misplaced)
         self.notifyFinish().addBoth(self._end_upload)
         self.receiver.start()
@@ -228,7 +228,7 @@ class IndexRequest(Request):
         self.args = {}
         channel.persistent = False
         self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        send_response(self, response, channel.factory.uploads.common_headers)
+        send_response(self, response, self._upload_headers)
 
     def _abort_stream(self) -> None:
         if self.channel is not None and not self.finished:

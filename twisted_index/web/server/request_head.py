@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
+from twisted_index.indexes.scope import PLAIN, split_scope
 from twisted_index.web.requests.routes import Endpoint, match_route
 from twisted_index.web.requests.user_agent import interpreter_of
 from twisted_index.web.responses.response_cache import list_key, negotiate_representation, page_key
@@ -21,6 +22,7 @@ from twisted_index.web.responses.response_cache import list_key, negotiate_repre
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from twisted_index.indexes.scope import Scope
     from twisted_index.metrics.counters import Kind
     from twisted_index.simple.interpreters import Interpreter
     from twisted_index.web.responses.response_cache import Representation
@@ -97,8 +99,9 @@ class RequestHead:
     Attributes:
         method: GET or HEAD.
         path: The request target as it was sent.
-        page: The cache key of the page that the path names (`page_key`); None unless the path is
-            `/simple/` or `/simple/NAME/`.
+        page: The cache key of the page that the path names (`page_key`); None unless the path below its scope
+            is `/simple/` or `/simple/NAME/`.
+        scope: What the path is about.
         project: The normalized name of the project whose page or file the path names; empty for any other
             path.
         kind: What is counted.
@@ -109,6 +112,7 @@ class RequestHead:
 
     method: bytes
     path: bytes
+    scope: Scope
     page: str | None
     project: str
     fields: HeadFields
@@ -162,13 +166,16 @@ class HeadParser:
             return None
         is_plain_get = match[1] == b"GET" and fields.if_none_match is None and not fields.closes
         logged = self._log_format.request(match[1], match[2], b"HTTP/1.1")
-        page = _page_of(match[2])
-        project = _project_of(match[2]) if page is None else page
+        scope, path = _split(match[2])
+        page = _page_of(path)
+        project = _project_of(path) if page is None else page
         kind: Kind = "file" if page is None else "page" if page else "list"
         interpreter = fields.interpreter if page else None
         if kind == "list":
             page = list_key(fields.representation.format)
-        return RequestHead(match[1], match[2], page, project, fields, kind, logged, is_plain_get, interpreter)
+        return RequestHead(
+            match[1], match[2], scope, page, project, fields, kind, logged, is_plain_get, interpreter
+        )
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:
         fields = self._fields.get(rest)
@@ -187,6 +194,17 @@ def _memoize(memo: dict[bytes, T], data: bytes, parsed: T, *, secret: bool) -> N
         if len(memo) >= _MEMO_SIZE:
             memo.clear()
         memo[fingerprint(data) if secret else data] = parsed
+
+
+def _split(path: bytes) -> tuple[Scope, bytes]:
+    """Return the scope of a path and the rest; an empty rest, which names nothing, for what is not cached."""
+    if not path.startswith(b"/+"):
+        return PLAIN, path
+    segments = path[1:].split(b"/")
+    scope, taken, is_known = split_scope([unquote_to_bytes(segment) for segment in segments])
+    # Responses of drafts are not cached.
+    rest = b"/".join((b"", *segments[taken:])) if is_known and not scope.draft else b""
+    return scope, rest
 
 
 def _page_of(path: bytes) -> str | None:

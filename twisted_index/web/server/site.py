@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twisted_index.errors import SimpleIndexError
     from twisted_index.metrics.counters import Kind
     from twisted_index.web.server.access_log import AccessLog
+    from twisted_index.web.uploads.slots import UploadSlots
     from twisted_index.web.uploads.view import UploadView
 
 _log = Logger()
@@ -48,6 +49,19 @@ class SmallBody(io.BytesIO):
         return super().write(data[: max(0, MAX_SMALL_BODY + 1 - self.tell())])
 
 
+class UploadTarget(Protocol):
+    """Receives the bodies of uploads as they arrive; see `IndexResource`."""
+
+    @property
+    def slots(self) -> UploadSlots:
+        """Bounds the number of concurrent uploads."""
+
+    def upload_at(
+        self, request: Any, segments: Sequence[bytes], *, is_root: bool
+    ) -> tuple[UploadView, SimpleIndexError | None] | None:
+        """Return what receives a form that begins to arrive now, and the error that it gets there."""
+
+
 class IndexSite(Site):
     """
     A Site with limits.
@@ -58,8 +72,8 @@ class IndexSite(Site):
         limits: Time-outs and sizes; without `max_connections` the number of connections has no bound.
         access_log: Records requests; None records none.
         fast_path: Whether the fast path may be taken.
-        uploads: Receives the bodies of uploads as they arrive; by default the `uploads` of the resource,
-            if that is an index.
+        uploads: The index that receives the bodies of uploads as they arrive; by default the resource, if it
+            can.
     """
 
     #: Makes a connection with an HTTP/1.1 channel, for `buildProtocol`.
@@ -73,7 +87,7 @@ class IndexSite(Site):
         limits: Limits | None = None,
         access_log: AccessLog | None = None,
         fast_path: bool = True,
-        uploads: UploadView | None = None,
+        uploads: UploadTarget | None = None,
     ) -> None:
         self.limits = limits or Limits()
         super().__init__(
@@ -91,10 +105,12 @@ class IndexSite(Site):
         self.stopping = False
         #: Whether connections are scarce, or the server stops: then each is closed after its response.
         self.under_pressure = False
-        self._uploads, self._uploads_of = uploads, resource
-        if self.uploads is not None and most is not None:
-            self.uploads.slots.set_limit(most // 2)
         index = self._index = resource if isinstance(resource, IndexResource) else None
+        target: Any = resource if hasattr(resource, "upload_at") else None
+        self._uploads: UploadTarget | None = uploads or target
+        self._uploads_at_root = self._uploads is resource
+        if self._uploads is not None and most is not None:
+            self._uploads.slots.set_limit(most // 2)
         counters = Counters() if index is None else index.counters
         self._measure = counters.measure
         #: Counts a response by method, status, bytes sent and kind.
@@ -236,18 +252,16 @@ class IndexSite(Site):
 
     # -- Requests
 
-    @property
-    def uploads(self) -> UploadView | None:
-        """What receives an upload that begins now."""
-        return self._uploads or getattr(self._uploads_of, "uploads", None)
-
     def getContentFile(self, length: int | None) -> SmallBody:
         """Return where Twisted's Request writes its body."""
         return SmallBody()
 
-    def misplaced_upload_error(self, request: Any, segments: Sequence[bytes]) -> SimpleIndexError | None:
-        """See `IndexResource`; None where the index is not the root resource."""
-        return None if self._index is None else self._index.misplaced_upload_error(request, segments)
+    def upload_at(
+        self, request: Any, segments: Sequence[bytes]
+    ) -> tuple[UploadView, SimpleIndexError | None] | None:
+        """See `IndexResource`; None without an index."""
+        index = self._uploads
+        return None if index is None else index.upload_at(request, segments, is_root=self._uploads_at_root)
 
     def log(self, request: Any, *, aborted: bool = False) -> None:
         """Count a request, and write it to the access log."""

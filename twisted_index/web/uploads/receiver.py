@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import BadRequest, SimpleIndexError
+from twisted_index.indexes.scope import PLAIN
 from twisted_index.interfaces import Action, Identity, ISpool, Upload
 from twisted_index.simple.names import DistributionType
 from twisted_index.web.uploads.form_validation import (
@@ -28,6 +29,7 @@ from twisted_index.web.uploads.multipart_form import MultipartFormParser
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from twisted_index.indexes.scope import Scope
     from twisted_index.interfaces import IStore
     from twisted_index.simple.names import Distribution
     from twisted_index.web.requests.authorization import Authorizer
@@ -92,8 +94,10 @@ class Receiver:
         admit: Admits the upload by its header alone, or raises a SimpleIndexError.
         max_content: Bytes of the file.
         on_rejected: Called with the reason if the upload is rejected before its body is complete.
+        scope: What the URL of the upload is about.
 
     Attributes:
+        scope: As given.
         distribution: The parsed file name, as soon as it has arrived.
         counted: Whether the upload was counted as rejected.
     """
@@ -107,7 +111,9 @@ class Receiver:
         admit: Callable[[], Awaitable[Admission]],
         max_content: int,
         on_rejected: Callable[[SimpleIndexError], None] | None = None,
+        scope: Scope = PLAIN,
     ) -> None:
+        self.scope = scope
         self._body = body
         self._store = store
         self._authorizer = authorizer

@@ -14,8 +14,9 @@ from urllib.parse import parse_qs
 from twisted.internet.defer import Deferred, succeed
 
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import ContentTooLarge, Forbidden, SimpleIndexError
+from twisted_index.errors import ContentTooLarge, Forbidden, SimpleIndexError, Unavailable
 from twisted_index.events.webhooks import FileUploaded
+from twisted_index.indexes.scope import PLAIN
 from twisted_index.interfaces import Action, ISpaceLimit
 from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.web.requests.context import MAX_SMALL_BODY
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_index.config.settings import UploadSettings
+    from twisted_index.indexes.scope import Scope
     from twisted_index.interfaces import IStore
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.client_info import ClientInfoReader
@@ -60,6 +62,8 @@ class UploadView:
         on_rejected: Called with project, file name and reason of each rejected file.
         slots: Bounds the number of concurrent uploads.
         recorder: Records refused uploads.
+        scope: What the URLs of the uploads are about.
+        fault: Why nothing can be uploaded there, for clients that may upload.
 
     Attributes:
         settings: As given.
@@ -78,6 +82,8 @@ class UploadView:
         on_rejected: Callable[[str, str, str], None] | None = None,
         slots: UploadSlots | None = None,
         recorder: RefusalRecorder | None = None,
+        scope: Scope = PLAIN,
+        fault: SimpleIndexError | None = None,
     ) -> None:
         self._store = store
         self._authorizer = authorizer
@@ -89,6 +95,8 @@ class UploadView:
         self._on_rejected = on_rejected
         self.slots = slots or UploadSlots(PARALLEL_UPLOADS)
         self._recorder = recorder or RefusalRecorder(None, client_info)
+        self._scope = scope
+        self._fault = fault
 
     def start(
         self,
@@ -125,6 +133,8 @@ class UploadView:
                 # A plain twisted.web Request: Twisted has buffered the body.
                 receiver = self._receiver(request, _BufferedBody(request.content))
                 receiver.start()
+            elif receiver.scope != self._scope:
+                raise Unavailable("This upload arrived at another index; try again.")
             published = await receiver.publish(_query_action(request))
         except SimpleIndexError as error:
             self._note_rejected(request, receiver, error)
@@ -160,6 +170,7 @@ class UploadView:
             admit=lambda: self._admit(request, misplaced),
             max_content=self.settings.max_upload,
             on_rejected=on_rejected,
+            scope=self._scope,
         )
 
     async def _admit(self, request: Request, misplaced: SimpleIndexError | None) -> Admission:
@@ -170,6 +181,8 @@ class UploadView:
         if self._store is None or not self.settings.upload:
             raise Forbidden(UPLOADS_ARE_OFF)
         identity = await self._authorizer.require(request, Action.UPLOAD)
+        if self._fault is not None:
+            raise self._fault
         kind = header(request, b"Content-Type")
         if not is_form(kind) and (action := _action_without_file(request)) is not None:
             # `remove_pkg` of pypiserver clients is a form without a file, with any Content-Type.

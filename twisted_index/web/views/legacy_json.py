@@ -14,8 +14,8 @@ from twisted_index.web.views.legacy_json_document import legacy_document
 if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import ISource
-    from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.requests.context import RequestContext
+    from twisted_index.web.requests.index_urls import IndexUrls
     from twisted_index.web.responses.response import Headers
 
 _VARY = (b"Vary", b"User-Agent")
@@ -27,8 +27,7 @@ class LegacyJsonViews:
 
     Args:
         source: Provides the projects.
-        client_info: Derives the URL that the client used: links in these documents are absolute.
-        public_url: The URL of the index in links; None for the one that the client used.
+        urls: Derives the URL of the index: links in these documents are absolute.
         worker: Threads that write large documents.
     """
 
@@ -36,15 +35,13 @@ class LegacyJsonViews:
         self,
         source: ISource,
         *,
-        client_info: ClientInfoReader,
-        public_url: str | None,
+        urls: IndexUrls,
         worker: IThreadRunner | None,
     ) -> None:
         self._source = source
-        self._client_info = client_info
-        self._public_url = public_url
+        self._urls = urls
         self._worker = worker
-        caching = NO_CACHE if public_url else UNSHARED
+        caching = NO_CACHE if urls.public else UNSHARED
         self._headers: Headers = ((b"Content-Type", LEGACY_CONTENT_TYPE), _VARY, *caching, *NOSNIFF)
 
     async def document(self, context: RequestContext) -> Response:
@@ -54,7 +51,7 @@ class LegacyJsonViews:
                 self._source,
                 context.route.project,
                 context.route.version or None,
-                base_url=self._public_url or self._client_info.url(context.request),
+                base_url=self._urls.own(context.request),
                 folder=_folder_of_links(context.request.getHeader(b"User-Agent")),
                 worker=self._worker,
             )

@@ -33,7 +33,6 @@ from twisted_index.web.responses.response import (
     with_serial,
 )
 from twisted_index.web.responses.response_cache import (
-    ResponseCache,
     list_key,
     page_key,
     render_html,
@@ -41,7 +40,6 @@ from twisted_index.web.responses.response_cache import (
     render_project_page,
 )
 from twisted_index.web.responses.send import header
-from twisted_index.web.responses.small_file_cache import SmallFileCache
 from twisted_index.web.views.html_pages import front_page
 
 if TYPE_CHECKING:
@@ -57,16 +55,14 @@ if TYPE_CHECKING:
     from twisted_index.simple.interpreters import Offers
     from twisted_index.simple.model import ProjectList
     from twisted_index.web.requests.authorization import Authorizer
-    from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.requests.context import RequestContext
-    from twisted_index.web.responses.response import Headers
+    from twisted_index.web.requests.index_urls import IndexUrls
     from twisted_index.web.responses.response_cache import Representation
+    from twisted_index.web.responses.shared_caches import SharedCaches
 
 T = TypeVar("T")
 
 _BINARY = (b"Content-Type", b"application/octet-stream")
-#: Bytes of cached 404 responses for absent projects.
-_ABSENT_BYTES = 2 << 20
 #: Pages with more files than this are rendered in a thread, to keep the reactor free.
 _MANY = 500
 NOT_FOUND_MESSAGE = "There is nothing at this URL. The index is at simple/."
@@ -79,12 +75,10 @@ class SimpleApiViews:
     Args:
         source: Provides the projects.
         authorizer: Checks which names a client may read.
-        client_info: Derives the URL that the client used.
-        public_url: The URL of the index on pages; None for the one that the client used.
+        urls: Derives the URL of the index.
         absolute_urls: Whether file URLs in JSON pages are absolute, for clients in browsers.
-        common_headers: Fields of every response.
         worker: Threads that write large pages; without it the reactor thread writes them.
-        page_cache: Bytes of rendered pages to cache.
+        caches: Keep what was rendered.
         wanted: Remembers what installers could not get.
         clock: Measures how long a client has waited; the site's by default.
         accepts_uploads: Whether files can be published.
@@ -96,12 +90,10 @@ class SimpleApiViews:
         source: ISource,
         *,
         authorizer: Authorizer,
-        client_info: ClientInfoReader,
-        public_url: str | None,
+        urls: IndexUrls,
         absolute_urls: bool = False,
-        common_headers: Headers,
         worker: IThreadRunner | None,
-        page_cache: int,
+        caches: SharedCaches,
         wanted: WantedProjects,
         clock: IReactorTime | None = None,
         accepts_uploads: bool = False,
@@ -114,13 +106,10 @@ class SimpleApiViews:
         self._clock = clock
         self._wanted = wanted
         self._authorizer = authorizer
-        self._client_info = client_info
-        self._public_url = public_url
+        self._urls = urls
         self._absolute_urls = absolute_urls
         self._worker = worker
-        self.pages = ResponseCache(page_cache, common_headers)
-        self.absent = ResponseCache(_ABSENT_BYTES, common_headers)
-        self.files = SmallFileCache(common_headers)
+        self._pages, self._absent, self._files = caches
         self._renderings: SingleFlight[tuple[str, Representation, int], tuple[Response, Offers | None]] = (
             SingleFlight(monotonic)
         )
@@ -142,8 +131,8 @@ class SimpleApiViews:
     async def project_list(self, context: RequestContext) -> Response:
         """Respond with the list of all projects."""
         form = context.representation
-        key = list_key(form.format, context.index)
-        if not context.private and (ready := self.pages.get(key, form)) is not None:
+        key = list_key(form.format)
+        if not context.private and (ready := self._pages.get(key, form)) is not None:
             return ready.response
         snapshot = await self._read_names(context)
         if form.format is Format.JSON and self._feed is not None:
@@ -175,23 +164,23 @@ class SimpleApiViews:
 
     async def project_page(self, context: RequestContext) -> Response:
         """Respond with the page of one project."""
-        form, key = context.representation, page_key(context.route.project, context.index)
-        if (ready := self.pages.get(key, form)) is not None:
+        form, key = context.representation, page_key(context.route.project)
+        if (ready := self._pages.get(key, form)) is not None:
             self._notice(context, ready.askers)
             return ready.response
         snapshot = await self._read_page(context)
         if snapshot.value is None:
-            self.pages.drop(key)
+            self._pages.drop(key)
             return self._prepare_absence(context, key, snapshot)
-        self.absent.drop(key)
+        self._absent.drop(key)
         size = len(snapshot.value.files)
-        if self._absolute_urls and self._public_url is None and form.format is Format.JSON:
+        if self._absolute_urls and self._urls.public is None and form.format is Format.JSON:
             write = self._write_for(context, snapshot.value)
             self._notice(context, Askers(offers_of(snapshot.value)))
             response = with_serial(await self._render(write, size), snapshot.serial)
             return _with_cache_status(response, snapshot.cache_status)
         response = await self._prepare(form, key, snapshot, self._write_page, size)
-        self._notice(context, self.pages.askers(key))
+        self._notice(context, self._pages.askers(key))
         return response
 
     def _notice(self, context: RequestContext, askers: Askers | None) -> None:
@@ -204,13 +193,13 @@ class SimpleApiViews:
         message = f"There is no project {context.route.project} here. {snapshot.absence}".rstrip()
         response = message_response(404, message, context.accept)
         cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
-        self.absent.put(key, snapshot, document_format(context.accept).name, cached)
-        self._notice(context, self.absent.askers(key))
+        self._absent.put(key, snapshot, document_format(context.accept).name, cached)
+        self._notice(context, self._absent.askers(key))
         return _with_cache_status(response, snapshot.cache_status)
 
     def _write_page(self, page: ProjectPage, form: Representation) -> Response:
-        base_url = self._public_url if self._absolute_urls else None
-        return render_project_page(page, form, self._public_url, base_url=base_url)
+        public = self._urls.public
+        return render_project_page(page, form, public, base_url=public if self._absolute_urls else None)
 
     def _write_for(self, context: RequestContext, page: ProjectPage) -> Callable[[], Response]:
         """
@@ -218,7 +207,7 @@ class SimpleApiViews:
 
         The page is not cached: clients that vary the Host field would fill the memory with pages.
         """
-        form, base_url = context.representation, self._client_info.url(context.request)
+        form, base_url = context.representation, self._urls.own(context.request)
         return lambda: render_project_page(page, form, None, base_url=base_url, caching=UNSHARED)
 
     async def bare_project(self, context: RequestContext) -> Response:
@@ -235,7 +224,7 @@ class SimpleApiViews:
         write: Callable[[Any, Representation], Response],
         size: int,
     ) -> Response:
-        response = self.pages.revalidate(key, snapshot, form)
+        response = self._pages.revalidate(key, snapshot, form)
         if response is None:
             # One rendering for all requests that wait for it. While it runs, no other page has this id.
             page: Any = snapshot.value
@@ -247,7 +236,7 @@ class SimpleApiViews:
             response = with_serial(response, snapshot.serial)
             # Whatever the Cache-Status of this response, the next one is a hit.
             cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
-            self.pages.put(key, snapshot, form, cached, offered)
+            self._pages.put(key, snapshot, form, cached, offered)
             response = _with_cache_status(response, snapshot.cache_status)
         return response
 
@@ -273,7 +262,7 @@ class SimpleApiViews:
             modified=body.modified,
         )
         response = _with_cache_status(response, body.cache_status)
-        self.files.put(context.request.path, response)
+        self._files.put(context.request.path, response)
         return response
 
     # -- All files on one page
@@ -335,7 +324,7 @@ class SimpleApiViews:
             headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *NO_SCRIPTS),
             body=front_page(
                 project_list,
-                self._public_url or self._client_info.url(context.request),
+                self._urls.own(context.request),
                 uploads=self._accepts_uploads,
                 left_out=self._left_out(context),
             ),

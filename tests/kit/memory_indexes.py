@@ -1,0 +1,73 @@
+"""The indexes of a server, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted_index.config.settings import UploadSettings
+from twisted_index.errors import NotFound, SimpleIndexError
+from twisted_index.indexes.scope import PLAIN, Scope
+from twisted_index.indexes.served_index import IIndexes, ServedIndex
+
+
+@implementer(IIndexes)
+class MemoryIndexes:
+    """
+    Indexes that can be changed at any time.
+
+    Attributes:
+        found: The scopes that were looked at, in order.
+        rescans: Whether the next request has to look again.
+    """
+
+    def __init__(self) -> None:
+        self._served: dict[Scope, ServedIndex | SimpleIndexError] = {}
+        self.found: list[Scope] = []
+        self.rescans = False
+
+    def set(
+        self,
+        source: Any,
+        scope: Scope | str = PLAIN,
+        *,
+        store: Any = None,
+        bases: Sequence[str] = (),
+        title: str = "",
+    ) -> None:
+        """Serve a source in a scope from now on."""
+        scope = Scope(index=scope) if isinstance(scope, str) else scope
+        self._served[scope] = ServedIndex(
+            scope=scope,
+            line=(scope.index, *bases),
+            source=source,
+            store=store,
+            uploads=UploadSettings(upload=store is not None),
+            title=title,
+        )
+
+    def fail(self, name: str, error: SimpleIndexError) -> None:
+        """Let an index be one whose settings cannot be used."""
+        self._served[Scope(index=name)] = error
+
+    def remove(self, name: str) -> None:
+        """Remove an index."""
+        del self._served[Scope(index=name)]
+
+    def find(self, scope: Scope) -> ServedIndex:
+        self.found.append(scope)
+        served = self._served.get(scope)
+        if served is None:
+            raise NotFound(f"There is no index {scope.index} here.")
+        if isinstance(served, SimpleIndexError):
+            raise served
+        return served
+
+    def recent(self, scope: Scope) -> ServedIndex | None:
+        served = self._served.get(scope)
+        return None if self.rescans or not isinstance(served, ServedIndex) else served
+
+    def names(self) -> list[str]:
+        return sorted({scope.index for scope in self._served if scope.index})

@@ -1,0 +1,42 @@
+"""The URLs of an index, as its clients know them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twisted.web.server import Request
+
+    from twisted_index.indexes.scope import Scope
+    from twisted_index.web.requests.client_info import ClientInfoReader
+
+
+class IndexUrls:
+    """
+    Derives the URLs of one scope. None ends in a slash.
+
+    Args:
+        scope: What the URLs of the requests are about.
+        public_url: The URL of the index without a name that pages show; None for the client's.
+        client_info: Derives the URL that a client used.
+
+    Attributes:
+        public: The URL that pages show, the same for all clients; None if it is the client's, as that of a
+            draft is, with the token.
+    """
+
+    def __init__(self, scope: Scope, public_url: str | None, client_info: ClientInfoReader) -> None:
+        self._scope = scope
+        self._public_url = public_url
+        self._client_info = client_info
+        self.public = None
+        if public_url is not None and not scope.draft:
+            self.public = f"{public_url}/{scope.path}".rstrip("/")
+
+    def own(self, request: Request) -> str:
+        """Return the URL of the index that a request is about."""
+        return self.public or self._client_info.url(request)
+
+    def root(self, request: Request) -> str:
+        """Return the URL of the index without a name, below which the others are."""
+        return self._public_url or self._client_info.url(request, above=self._scope.depth)
