@@ -7,7 +7,11 @@ responses. A message never contains a path of the server or a secret.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class SimpleIndexError(Exception):
@@ -106,6 +110,35 @@ class Conflict(SimpleIndexError):
     """The request contradicts what is there, such as a file of that name (RFC 9110 section 15.5.10)."""
 
     status = 409
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedPart:
+    """
+    Why something is not promoted.
+
+    Attributes:
+        name: A project, a release or a file.
+        reason: A sentence.
+    """
+
+    name: str
+    reason: str
+
+
+class PromotionRefused(Conflict):
+    """
+    Nothing was promoted, as something is in the way.
+
+    Args:
+        refusals: All of it.
+    """
+
+    def __init__(self, refusals: Iterable[RefusedPart]) -> None:
+        self.refusals = tuple(refusals)
+        super().__init__(
+            "Nothing was promoted. " + " ".join(f"{each.name}: {each.reason}" for each in self.refusals)
+        )
 
 
 class ContradictingMetadata(SimpleIndexError):

@@ -31,6 +31,7 @@ _PLACES = {
     "backends/folder/test_disks.py": "slow",
     "backends/folder/test_past_property.py": "slow",
     "backends/folder/test_races.py": "slow",
+    "backends/folder/test_promotion_crash.py": "slow",
     "test_bad_start.py": "wire",
     "cli/test_check_names.py": "wire",
     "cli/test_console.py": "wire",

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 #: All calls by which the store changes anything that lasts.
-_CALLS = (
+CALLS = (
     "write",
     "pwrite",
     "link",
@@ -23,6 +23,8 @@ _CALLS = (
     "fchmod",
     "fsync",
     "ftruncate",
+    "copy_file_range",
+    "utime",
 )
 
 
@@ -54,7 +56,7 @@ def cut_after(calls: int) -> Iterator[Callable[[], int]]:
         return wrapper
 
     with contextlib.ExitStack() as stack:
-        for name in _CALLS:
+        for name in CALLS:
             stack.enter_context(mock.patch.object(os, name, counted(getattr(os, name))))
         with contextlib.suppress(Killed):
             yield lambda: made

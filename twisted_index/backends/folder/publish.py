@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from twisted_index.simple.names import Distribution
 
 _CHUNK = 1 << 20
-_CLOSED = frozenset({Status.ARCHIVED, Status.QUARANTINED})
+#: Statuses of projects that accept no files.
+CLOSED = frozenset({Status.ARCHIVED, Status.QUARANTINED})
 #: Sidecars that depend on the bytes of their file, and are wrong for an overwritten one.
 _BYTE_DEPENDENT = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value, Sidecar.METADATA.value)
 
@@ -81,7 +82,7 @@ def check_publishable(
     """
     distribution = candidate.distribution
     status = inventory.scan.status.status
-    if status in _CLOSED:
+    if status in CLOSED:
         raise Forbidden(f"The project {distribution.project} is {status.value} and accepts no new files.")
     if not inventory.is_owned and not candidate.may_create:
         what = "are only copies of" if inventory.exists else "is no project"

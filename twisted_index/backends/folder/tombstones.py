@@ -75,7 +75,7 @@ def equivalents(path: bytes, distribution: Distribution) -> list[TakenName]:
     """
     similar, number = _similar_names(distribution), _longest_number(distribution.version)
     return [
-        TakenName(path, name.decode(), _digest_of(line))
+        TakenName(path, name.decode(), _digest_of(line), line)
         for block in _blocks(path)
         if number in block and (likely := set(similar.findall(block)))
         for line in block.split(b"\n")
@@ -161,11 +161,13 @@ class TakenName(NamedTuple):
         path: The file that says so.
         name: The name as it is written there.
         sha256: Lower-case hex digest of the deleted file; None if it is not known.
+        line: All of the line; empty for `FILE.deleted`.
     """
 
     path: bytes
     name: str
     sha256: str | None = None
+    line: bytes = b""
 
 
 class Tombstone(Appending):

@@ -1,0 +1,323 @@
+"""
+The promotions on their way into a folder, and what each has written down for the case that it is cut off.
+
+`.staged/ID/` holds the files that are copied, and `promotion.json`. `.staged/ID.list` hides the files that it
+names, wherever they lie in the folder: one name a line, and nothing else. Blocking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import time
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.backends.folder.inspection_cache import FileFacts
+from twisted_index.backends.folder.inventory import YANKED
+from twisted_index.backends.folder.tombstones import is_equivalent
+from twisted_index.errors import NotFound, Unavailable
+from twisted_index.files.locks import LockHeld, try_lock
+from twisted_index.files.portability import IS_WINDOWS, open_flags
+from twisted_index.files.safe_open import open_regular_file
+from twisted_index.simple.model import Sidecar
+from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted_index.simple.names import Distribution
+
+STAGED, LIST, RECORD = b".staged", b".list", b"promotion.json"
+#: Bytes that are read of a list or a record: those of 100,000 files.
+_MAX_BYTES = 64 << 20
+#: Those of lists made by hand too.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SIDECARS = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value, YANKED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedFile:
+    """
+    A file that is promoted.
+
+    Attributes:
+        project: Normalized.
+        name: The file name.
+        sha256: Lower-case hex digest.
+        size: Bytes.
+        metadata_sha256: See `FileFacts`.
+        requires_python: See `FileFacts`.
+        folder: The folder in the target's root that it goes to; empty for the root itself.
+        sidecars: The suffixes of what comes along.
+        deleted: The lines by which the same bytes were deleted, which go when the file comes.
+        origin: The folder in the source's root that a moved file lies in, empty for the root itself; None
+            if the file is copied.
+    """
+
+    project: str
+    name: str
+    sha256: str
+    size: int
+    metadata_sha256: str | None
+    requires_python: str | None
+    folder: str
+    sidecars: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    origin: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the file and of what comes along, the file last."""
+        return (*(self.name + suffix for suffix in self.sidecars), self.name)
+
+    @property
+    def facts(self) -> FileFacts:
+        """What its inspection found."""
+        return FileFacts(
+            sha256=self.sha256, metadata_sha256=self.metadata_sha256, requires_python=self.requires_python
+        )
+
+    def is_sound(self) -> bool:
+        """Return whether its names are those of one file of the project: they say what is removed."""
+        try:
+            distribution = parse_filename(self.name, self.project)
+        except InvalidFilename:
+            return False
+        folders = [folder for folder in (self.folder, self.origin) if folder]
+        return (
+            distribution.project == self.project
+            and set(self.sidecars) <= set(_SIDECARS)
+            and all(is_valid_name(folder) and normalize(folder) == self.project for folder in folders)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionRecord:
+    """
+    What a promotion has written down.
+
+    Attributes:
+        id: Its name in `.staged/`.
+        source: The index that the files come from.
+        target: The index that they go to.
+        releases: As `PROJECT==VERSION`.
+        by: Who has begun it.
+        yanked: See `PromotionRequest`.
+        move: See `PromotionRequest`.
+        moment: Nanoseconds since 1970, at which all files are published; None until they may be placed.
+        files: Those that are placed; none until then.
+    """
+
+    id: str
+    source: str
+    target: str
+    releases: tuple[str, ...]
+    by: str
+    yanked: bool = False
+    move: bool = False
+    moment: int | None = None
+    files: tuple[StagedFile, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Format it as JSON."""
+        return json.dumps(asdict(self), indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_bytes(cls, text: bytes) -> PromotionRecord:
+        """
+        Parse it.
+
+        Raises:
+            ValueError: It is none, or speaks of what is no file of a project.
+        """
+        try:
+            cells = json.loads(text)
+            files = tuple(StagedFile(**_tuples(StagedFile, each)) for each in cells.pop("files"))
+            record = cls(**_tuples(cls, cells), files=files)
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError("It is no record of a promotion.") from error
+        strings = (record.id, record.source, record.target, record.by, *record.releases)
+        is_text = all(isinstance(text, str) for text in strings)
+        is_moment = record.moment is None or (isinstance(record.moment, int) and record.moment > 0)
+        if not (is_text and is_moment and all(_is_typed(each) and each.is_sound() for each in record.files)):
+            raise ValueError("It is no record of a promotion.")
+        return record
+
+
+def _tuples(cls: type, cells: dict[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in fields(cls)}
+    if not cells.keys() <= known:
+        raise TypeError
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in cells.items()}
+
+
+def _is_typed(file: StagedFile) -> bool:
+    texts = (file.project, file.name, file.sha256, file.folder, *file.sidecars, *file.deleted)
+    maybe = (file.metadata_sha256, file.requires_python, file.origin)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(text is None or isinstance(text, str) for text in maybe)
+        and isinstance(file.size, int)
+        and is_valid_name(file.project)
+        and normalize(file.project) == file.project
+    )
+
+
+def new_id() -> str:
+    """Return an ID that sorts by time and that nobody else has."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+class Promotions:
+    """
+    The promotions on their way into a root.
+
+    Args:
+        root: An absolute path.
+
+    Attributes:
+        folder: Where they are.
+    """
+
+    def __init__(self, root: bytes) -> None:
+        self.folder = os.path.join(root, STAGED)
+        self._named: dict[str, frozenset[str]] | None = None
+
+    def list_path(self, promotion: str) -> bytes:
+        """Return the path of the list of a promotion."""
+        return os.path.join(self.folder, promotion.encode() + LIST)
+
+    def staging_path(self, promotion: str) -> bytes:
+        """Return the path of the folder of a promotion."""
+        return os.path.join(self.folder, promotion.encode())
+
+    def ids(self) -> tuple[str, ...]:
+        """
+        Return the promotions that are not finished, sorted.
+
+        Raises:
+            OSError: They cannot be read.
+        """
+        return tuple(sorted({os.fsdecode(name.removesuffix(LIST)) for name, _is_list in self._entries()}))
+
+    def named(self) -> dict[str, frozenset[str]]:
+        """
+        Return the names in each list; read once.
+
+        Raises:
+            OSError: They cannot be read, so it is not known what is hidden.
+        """
+        if self._named is None:
+            self._named = {
+                os.fsdecode(name.removesuffix(LIST)): _read_names(os.path.join(self.folder, name))
+                for name, is_list in self._entries()
+                if is_list
+            }
+        return self._named
+
+    def _entries(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield the names of lists and of folders, and which of both each is."""
+        try:
+            entries = os.scandir(self.folder)
+        except FileNotFoundError:
+            return
+        with entries:
+            for entry in entries:
+                is_list = entry.name.endswith(LIST)
+                name = os.fsdecode(entry.name.removesuffix(LIST))
+                if _ID.fullmatch(name) and (is_list or entry.is_dir(follow_symlinks=False)):
+                    yield entry.name, is_list
+
+    def naming(self, distribution: Distribution) -> str:
+        """Return the promotion whose list names a file, in any spelling; empty if there is none."""
+        for promotion, names in self.named().items():
+            if distribution.filename in names or any(is_equivalent(name, distribution) for name in names):
+                return promotion
+        return ""
+
+    def require_unfinished(self, promotion: str) -> None:
+        """
+        Check that nothing works on a promotion now.
+
+        Raises:
+            LockHeld: It is just placing its files.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.close(self.hold(promotion))
+
+    def hold(self, promotion: str) -> int:
+        """
+        Lock a promotion, for as long as the returned descriptor is open.
+
+        Raises:
+            LockHeld: It is running.
+            OSError: It has no folder.
+        """
+        path = self.staging_path(promotion)
+        # Windows opens no folders, and has no locks on them.
+        opened = os.open(os.devnull if IS_WINDOWS else path, open_flags(os.O_RDONLY, "O_NOFOLLOW"))
+        try:
+            if not try_lock(opened):
+                raise LockHeld
+            if not IS_WINDOWS and not os.path.samestat(os.fstat(opened), os.stat(path)):
+                # It was finished, and another has its name.
+                raise LockHeld
+        except BaseException:
+            os.close(opened)
+            raise
+        return opened
+
+    def is_running(self, promotion: str) -> bool:
+        """Return whether something works on a promotion now."""
+        try:
+            self.require_unfinished(promotion)
+        except LockHeld:
+            return True
+        return False
+
+    def record(self, promotion: str) -> PromotionRecord | None:
+        """
+        Read what a promotion has written down.
+
+        Returns:
+            None if it has written nothing: a list was made by hand, or it was cut off before.
+
+        Raises:
+            NotFound: There is no such promotion.
+            Unavailable: It cannot be read, or is none.
+        """
+        if not _ID.fullmatch(promotion) or promotion not in self.ids():
+            raise NotFound(f"There is no unfinished promotion {promotion!a} here.")
+        try:
+            record = PromotionRecord.from_bytes(
+                _read(os.path.join(self.staging_path(promotion), RECORD), follow_links=False)
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"What the promotion {promotion} has written down cannot be read.") from error
+        if record.id != promotion:
+            raise Unavailable(f"What the promotion {promotion} has written down is of another one.")
+        return record
+
+
+def _read_names(path: bytes) -> frozenset[str]:
+    return frozenset(
+        line.strip() for line in _read(path, follow_links=False).decode("utf-8", "replace").split("\n")
+    )
+
+
+def _read(path: bytes, *, follow_links: bool) -> bytes:
+    file = open_regular_file(path, follow_links=follow_links)
+    if file is None:
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    with file:
+        text = file.read(_MAX_BYTES + 1)
+    if len(text) > _MAX_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return text
