@@ -85,7 +85,7 @@ def test_a_file_that_another_root_has_first_names_that_one(tmp_path: Path, serve
     folder = serve(tmp_path / "first", tmp_path / "second")
     (found,) = why(folder.source).hidden
     assert found.obstacle is Obstacle.SHADOWED
-    assert found.reason.startswith(f"demo/{ONE.filename} in first comes first and has other bytes")
+    assert found.reason.startswith(f"demo/{ONE.filename} in folder first comes first and has other bytes")
 
 
 def test_a_deleted_file_says_when_to_all_and_by_whom_to_operators(folder: Folder):
@@ -138,7 +138,7 @@ def test_a_claimed_name_is_not_asked_upstream_and_the_answer_names_the_owner(fol
     ONE.write_to(folder.path / "demo")
     theirs = MemorySource(TWO)
     chain = NameOwnershipSource(folder.source, theirs)
-    assert says(chain) == ["has 1 file of it", "was not asked, as packages owns the name"]
+    assert says(chain) == ["has 1 file of it", "was not asked, as folder packages owns the name"]
     assert theirs.calls == []
 
 

@@ -264,7 +264,7 @@ class NameOwnershipSource(CompositeSource):
             return "was not asked, as a folder may own the name"
         if not self._owns(project, own.page):
             return ""
-        owner = next((answer.name for answer in own.sources if answer.claims), "the folder")
+        owner = next((answer.name for answer in own.sources if answer.claims), "a folder")
         return f"was not asked, as {owner} owns the name"
 
     def _explain_both(
@@ -290,7 +290,7 @@ class NameOwnershipSource(CompositeSource):
                 self._visible_copies(folder_snapshot),
                 lambda file: replace(self._hidden_copy(project, file), path=own.paths.get(file.filename, "")),
             )
-        opened = joined.in_folder if answer.joined else own.paths.keys()
+        opened = joined.in_folder if answer.joined else {file.filename for file in own.files}
         return Explanation(
             snapshot=answer.snapshot,
             sources=sources,

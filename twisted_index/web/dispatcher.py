@@ -57,6 +57,7 @@ from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.tokens import TokenViews
+from twisted_index.web.views.why import WhyView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from twisted.web.server import Request
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.concurrency.token_bucket import TokenBuckets
     from twisted_index.events.refusals import Refusals
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.files.reload_status import ReloadedFile
@@ -94,6 +96,7 @@ class Environment:
         connections: Returns the number of a site's connections.
         files: Returns the files that are read again, besides those of access control.
         slots: Bounds the number of concurrent uploads.
+        questions: Bounds how often a network of clients may ask why.
     """
 
     public_url: str | None
@@ -109,6 +112,7 @@ class Environment:
     files: Callable[[], Sequence[ReloadedFile]]
     reactor: IReactorTime | None
     slots: UploadSlots
+    questions: TokenBuckets
     on_uploaded: Callable[[FileUploaded], None] | None
     on_rejected: Callable[[str, str, str], None] | None
     instance: bytes | None
@@ -210,7 +214,15 @@ class Dispatcher:
         owners = ITokenOwners(access, None)
         tokens = TokenViews(None if owners is None else owners.own_tokens, env.audit_log, guard)
         changes = ChangesViews(feed, guard, env.worker)
-        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens, changes)
+        why = WhyView(
+            source,
+            authorizer=guard,
+            client_info=env.client_info,
+            buckets=env.questions,
+            index=served.scope.index,
+            worker=env.worker,
+        )
+        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens, changes, why)
         self._views = bind_views(*views, *manage)
 
     def stop_waiting(self) -> None:

@@ -21,6 +21,7 @@ from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.tokens import TokenViews
+from twisted_index.web.views.why import WhyView
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -92,7 +93,16 @@ def _post(view: EndpointView, action: Action) -> Methods:
 
 _FILE = {**_get(SimpleApiViews.file), b"DELETE": (Action.DELETE, ManageViews.delete)}
 _FILES = ("/simple/NAME/FILE", "/simple/NAME/FILE.metadata", "/NAME/FILE")
-_REDIRECTS = ("/simple", "/simple/NAME", "/project/NAME/", "/pypi/NAME", "/-", "/-/health/", "/-/tree/")
+_REDIRECTS = (
+    "/simple",
+    "/simple/NAME",
+    "/project/NAME/",
+    "/pypi/NAME",
+    "/-",
+    "/-/health/",
+    "/-/tree/",
+    "/-/why/",
+)
 
 #: Every endpoint. A POST to an upload path is for UPLOAD, whatever GET finds there (`routes.is_upload_path`).
 ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
@@ -134,6 +144,7 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
         ("/-/wanted",), Subject.SERVER, _get(OperationsViews.wanted, Action.OPERATE)
     ),
     Endpoint.OPERATIONS: EndpointRule(("/-/",), Subject.CLIENT, _get(OperationsViews.operations)),
+    Endpoint.WHY: EndpointRule(("/-/why/NAME", "/-/why/NAME==VERSION"), Subject.PROJECT, _get(WhyView.show)),
     # For mirrors.
     Endpoint.CHANGES: EndpointRule(("/-/changes",), Subject.INDEX, _get(ChangesViews.changes, Action.FOLLOW)),
     Endpoint.TREE: EndpointRule(("/-/tree/NAME",), Subject.INDEX, _get(ChangesViews.tree, Action.FOLLOW)),

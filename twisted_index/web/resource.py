@@ -6,6 +6,7 @@ All URLs are relative to where the resource is mounted; any Twisted site will do
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.token_bucket import TokenBuckets
 from twisted_index.config.settings import UploadSettings
 from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
@@ -29,6 +31,7 @@ from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.send import close_response, header, send_response
 from twisted_index.web.responses.shared_caches import SharedCaches
 from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
+from twisted_index.web.views.why import BURST, PER_SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,6 +141,7 @@ class IndexResource(Resource):
             files=lambda: self._files(),
             reactor=reactor,
             slots=UploadSlots(PARALLEL_UPLOADS),
+            questions=TokenBuckets(BURST, PER_SECOND, monotonic if reactor is None else reactor.seconds),
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,
             instance=instance.encode("ascii") if instance is not None else None,

@@ -40,7 +40,7 @@ class RootName(NamedTuple):
 
     Attributes:
         path: The root.
-        name: The name of its folder, printable.
+        name: What it is, and its name, printable.
         owner: The index that it belongs to, as `File.owner`.
     """
 
@@ -254,6 +254,9 @@ def root_names(paths: Sequence[bytes], owners: Sequence[str | None] = ()) -> tup
     """Name the roots: an index by its name, others by the name of their folders."""
     owned = (*owners, *(None for _path in paths[len(owners) :]))
     return tuple(
-        RootName(path, owner or printable(os.fsdecode(os.path.basename(path))), owner)
-        for path, owner in zip(paths, owned, strict=True)
+        RootName(path, _root_name(path, owner), owner) for path, owner in zip(paths, owned, strict=True)
     )
+
+
+def _root_name(path: bytes, owner: str | None) -> str:
+    return f"index {owner}" if owner else f"folder {printable(os.fsdecode(os.path.basename(path)))}"

@@ -325,7 +325,7 @@ class FolderSource:
         snapshot: Snapshot[ProjectPage | None] | None,
         error: SimpleIndexError | None,
     ) -> Explanation:
-        explanation = FolderExplanation(project, root_names(self.paths), state)
+        explanation = FolderExplanation(project, root_names(self.paths, self.owners), state)
         try:
             return await self._reader.run(explanation.read, snapshot, error)
         except OSError as failure:
@@ -333,7 +333,7 @@ class FolderSource:
 
     def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
         """See `IExplains`."""
-        return unasked_roots(root_names(self.paths), why)
+        return unasked_roots(root_names(self.paths, self.owners), why)
 
     # -- IChangeSource
 

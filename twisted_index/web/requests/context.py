@@ -55,6 +55,11 @@ class RequestContext:
         return header(self.request, b"Accept")
 
     @property
+    def up(self) -> str:
+        """The relative URL of the index, for a URL that is not that itself: `../` for each folder."""
+        return "../" * (len(self.request.postpath or ()) - 1) or "./"
+
+    @property
     def representation(self) -> Representation:
         """The negotiated representation of a page; `format` in the query wins over Accept (PEP 691)."""
         formats = (self.request.args or {}).get(b"format")

@@ -42,6 +42,7 @@ class Endpoint(enum.Enum):
     OPERATIONS = enum.auto()
     CHANGES = enum.auto()
     TREE = enum.auto()
+    WHY = enum.auto()
     TOKENS = enum.auto()
     TOKEN = enum.auto()
     REDIRECT = enum.auto()
@@ -56,7 +57,7 @@ class Route(NamedTuple):
         project: A normalized name, for a page or a file.
         filename: The name of a file as the URL spells it, without the suffix of a sidecar.
         sidecar: The sidecar of that file; None for the file itself.
-        version: The version of a release as the URL spells it.
+        version: The version of a release as the URL spells it; empty for all.
         token: The name of a token as the URL spells it.
         location: The target of a redirect, relative to the URL and without the query. For FIND_FILE the
             page of the project.
@@ -310,6 +311,21 @@ def _operations(rest: list[str]) -> Route:
             return Route(Endpoint.REDIRECT, location="../changes", permanent=False)
         case ["tree", project] if is_valid_name(project):
             return _at_normalized_name(project, Route(Endpoint.TREE, normalize(project)), "{}")
+        case ["why"]:
+            return Route(Endpoint.REDIRECT, location="./", permanent=False)
+        case ["why", ""]:
+            return Route(Endpoint.REDIRECT, location="../", permanent=False)
+        case ["why", release]:
+            return _why(release)
         case ["tokens", token]:
             return Route(Endpoint.TOKEN, token=token)
     return NO_ROUTE
+
+
+def _why(release: str) -> Route:
+    """Match a project, or `NAME==VERSION`; an unnormalized name redirects to the normalized one."""
+    name, equals, version = release.partition("==")
+    if not is_valid_name(name) or (equals and not version):
+        return NO_ROUTE
+    route = Route(Endpoint.WHY, normalize(name), version=version)
+    return _at_normalized_name(name, route, "{}" + equals + quote(version, safe=""))

@@ -28,7 +28,9 @@ def error_response(error: SimpleIndexError, accept: bytes | None) -> Response:
     return message_response(error.status, error.message, accept, error.headers)
 
 
-def message_response(status: int, sentence: str, accept: bytes | None, headers: Headers = ()) -> Response:
+def message_response(
+    status: int, sentence: str, accept: bytes | None, headers: Headers = (), *, why: str = ""
+) -> Response:
     """
     Respond with a message.
 
@@ -37,8 +39,9 @@ def message_response(status: int, sentence: str, accept: bytes | None, headers: 
         sentence: Safe to show to any client.
         accept: The request's Accept field.
         headers: Fields in addition to the usual ones.
+        why: The relative URL that explains it, safe in HTML; empty for none.
     """
-    body, content_type = _write(status, sentence, document_format(accept))
+    body, content_type = _write(status, sentence, why, document_format(accept))
     usual = ((b"Content-Type", content_type), *_VARY, *NO_CACHE, *NOSNIFF, *NO_SCRIPTS)
     return Response(status=status, headers=(*usual, *headers), body=body)
 
@@ -48,12 +51,14 @@ def reason_phrase(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def _write(status: int, sentence: str, form: DocumentFormat) -> tuple[bytes, bytes]:
+def _write(status: int, sentence: str, why: str, form: DocumentFormat) -> tuple[bytes, bytes]:
+    with_why = f"{sentence} {why} says why." if why else sentence
     if form is DocumentFormat.JSON:
-        document = json.dumps({"message": sentence}, ensure_ascii=False)
+        document = json.dumps({"message": with_why}, ensure_ascii=False)
         return document.encode("utf-8") + b"\n", b"application/json"
     if form is DocumentFormat.HTML:
         title = f"{status} {reason_phrase(status)}"
-        content = f"<h1>{escape(title)}</h1>\n<p>{escape(sentence)}</p>\n"
+        link = f' <a href="{why}">Why?</a>' if why else ""
+        content = f"<h1>{escape(title)}</h1>\n<p>{escape(sentence)}{link}</p>\n"
         return render_page(title, content, style=""), b"text/html; charset=utf-8"
-    return sentence.encode("utf-8") + b"\n", b"text/plain; charset=utf-8"
+    return with_why.encode("utf-8") + b"\n", b"text/plain; charset=utf-8"

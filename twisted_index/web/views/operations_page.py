@@ -7,7 +7,10 @@ import json
 from twisted_index.web.responses.html_layout import render_page
 
 #: The pages for everyone, those for clients that may operate or follow the index, and those for users.
-PUBLIC_PAGES = {"health": "whether every package folder can be read"}
+PUBLIC_PAGES = {
+    "health": "whether every package folder can be read",
+    "why/NAME": "why a project or a file of it is here, or is not; also why/NAME==VERSION",
+}
 OPERATOR_PAGES = {
     "problems": "files that are left out, why, and what to do",
     "wanted": "what installers asked for and could not get",
@@ -38,11 +41,14 @@ def write_operations(*, everything: bool, follows: bool, is_user: bool) -> tuple
         **(USER_PAGES if is_user else {}),
     }
     as_json = json.dumps({"pages": pages}).encode("ascii") + b"\n"
-    items = "\n".join(
-        f'<tr><td><a href="{name}">{name}</a></td><td>{what}</td></tr>' for name, what in pages.items()
-    )
+    items = "\n".join(f"<tr><td>{_link(name)}</td><td>{what}</td></tr>" for name, what in pages.items())
     more = "" if everything else f'<p><a href="problems">{_LOG_IN}</a>{_AS}</p>\n'
     as_html = render_page("Operations", f"<h1>Operations</h1>\n<table>\n{items}\n</table>\n{more}")
     lines = [f"{name:10}{what}" for name, what in pages.items()]
     text = "\n".join([*lines, *([] if everything else [_LOG_IN + _AS]), ""])
     return as_json, as_html, text.encode("ascii")
+
+
+def _link(name: str) -> str:
+    """Link a page, unless its URL has a part to be filled in."""
+    return name if "NAME" in name else f'<a href="{name}">{name}</a>'

@@ -190,12 +190,18 @@ class SimpleApiViews:
             self._wanted.notice(context.route.project, interpreter, askers, time())
 
     def _prepare_absence(self, context: RequestContext, key: str, snapshot: Snapshot[Any]) -> Response:
-        message = f"There is no project {context.route.project} here. {snapshot.absence}".rstrip()
-        response = message_response(404, message, context.accept)
-        cached = _with_cache_status(response, "hit" if snapshot.cache_status else "")
+        response = self._absence(context, snapshot, context.up)
+        # The fast path sends it for `/simple/NAME/` only.
+        below_simple = self._absence(context, snapshot, "../../")
+        cached = _with_cache_status(below_simple, "hit" if snapshot.cache_status else "")
         self._absent.put(key, snapshot, document_format(context.accept).name, cached)
         self._notice(context, self._absent.askers(key))
         return _with_cache_status(response, snapshot.cache_status)
+
+    def _absence(self, context: RequestContext, snapshot: Snapshot[Any], up: str) -> Response:
+        project = context.route.project
+        message = f"There is no project {project} here. {snapshot.absence}".rstrip()
+        return message_response(404, message, context.accept, why=f"{up}-/why/{project}")
 
     def _write_page(self, page: ProjectPage, form: Representation) -> Response:
         public = self._urls.public

@@ -1,0 +1,131 @@
+"""The answer to "why?" as text, HTML and JSON."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import TYPE_CHECKING
+
+from twisted_index.simple.formatting import format_upload_time
+from twisted_index.web.responses.html_layout import render_page
+
+if TYPE_CHECKING:
+    from twisted_index.indexes.why import Why, WhyLine
+    from twisted_index.simple.explanation import SourceAnswer
+
+
+def write_why_text(why: Why) -> bytes:
+    """Write what was asked, then a line for each file."""
+    sources = [f"  {at}. {_source(answer)}" for at, answer in enumerate(why.sources, 1)]
+    width = max((len(line.filename) for line in why.lines), default=0)
+    files = [f"  {line.filename:{width}}  {_line(line, _where(line, why))}" for line in why.lines]
+    parts = [
+        _heading(why),
+        why.summary,
+        _owner(why),
+        "Sources, in the order of asking:",
+        *sources,
+        _files(why),
+        *files,
+        *_rest(why),
+        "",
+    ]
+    return "\n".join(parts).encode("utf-8", "replace")
+
+
+def write_why_json(why: Why) -> bytes:
+    """Write JSON; times are as on project pages: `yyyy-mm-ddThh:mm:ssZ`."""
+    owner = why.owner
+    document = {
+        "project": why.project,
+        "version": why.version or None,
+        "index": why.index,
+        "page": {"status": why.status, "message": why.summary},
+        "owner": None if owner is None else {**_identity(owner), "entry": owner.entry or None},
+        "sources": [
+            {**_identity(answer), "asked": answer.asked, "says": answer.says} for answer in why.sources
+        ],
+        "files": list(map(_file, why.lines)),
+        "left_out": why.left_out,
+    }
+    return json.dumps(document).encode("ascii") + b"\n"
+
+
+def _identity(answer: SourceAnswer) -> dict[str, object]:
+    return {"kind": answer.kind.value, "name": answer.name, "index": answer.index}
+
+
+def _file(line: WhyLine) -> dict[str, object]:
+    hidden = line.hidden
+    until = None if hidden is None or hidden.until is None else format_upload_time(hidden.until)
+    return {
+        "filename": line.filename,
+        "version": line.version or None,
+        "listed": hidden is None,
+        "hidden_by": None if hidden is None else hidden.obstacle.value,
+        "reason": line.says,
+        "until": until,
+        "index": line.index,
+        "path": line.path or None,
+    }
+
+
+def write_why_page(why: Why) -> bytes:
+    """Write a list of the sources and a table of the files."""
+    items = "\n".join(f"<li>{escape(_source(answer))}</li>" for answer in why.sources)
+    rows = "\n".join(_row(line, _where(line, why)) for line in why.lines)
+    heads = "<tr><th>File</th><th>Why</th></tr>"
+    table = f"<table>\n{heads}\n{rows}\n</table>\n" if why.lines else ""
+    heading = _heading(why)
+    content = (
+        f"<h1>{escape(heading)}</h1>\n<p>{escape(why.summary)}</p>\n<p>{escape(_owner(why))}</p>\n"
+        f"<h2>Sources, in the order of asking</h2>\n<ol>\n{items}\n</ol>\n"
+        f"<h2>{escape(_files(why))}</h2>\n{table}"
+        f"{''.join(f'<p>{escape(text)}</p>' for text in _rest(why))}\n"
+    )
+    return render_page(heading, content)
+
+
+def _row(line: WhyLine, where: str) -> str:
+    return f"<tr><td><code>{escape(line.filename)}</code></td><td>{escape(_line(line, where))}</td></tr>"
+
+
+# -- Sentences
+
+
+def _heading(why: Why) -> str:
+    name = f"{why.project}=={why.version}" if why.version else why.project
+    return f"Why {name}{f' in {why.index}' if why.index else ''}"
+
+
+def _owner(why: Why) -> str:
+    owner = why.owner
+    if owner is None:
+        return "No source owns the name."
+    return f"{owner.name} owns the name{f', by {owner.entry}' if owner.entry else ''}."
+
+
+def _source(answer: SourceAnswer) -> str:
+    return f"{answer.name}: {answer.says}"
+
+
+def _files(why: Why) -> str:
+    return "Files:" if why.lines else "No file of it is known."
+
+
+def _line(line: WhyLine, where: str) -> str:
+    verdict = "listed" if line.hidden is None else f"hidden ({line.hidden.obstacle.value})"
+    return f"{verdict}{where}{f': {line.says}' if line.says else ''}"
+
+
+def _where(line: WhyLine, why: Why) -> str:
+    """Name the index that has a file, if that is another than the one that was asked."""
+    if line.index == why.index:
+        return ""
+    return f" in {line.index}" if line.index else " in the index without a name"
+
+
+def _rest(why: Why) -> list[str]:
+    if not why.left_out:
+        return []
+    return [f"{why.left_out} more files are left out; name a version, such as {why.project}==1.0."]
