@@ -556,6 +556,68 @@ class Upload:
     index: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotedFile:
+    """
+    A file that has come by a promotion.
+
+    Attributes:
+        project: Normalized.
+        filename: Its name.
+        sha256: Lower-case hex digest.
+    """
+
+    project: str
+    filename: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionOutcome:
+    """
+    What a promotion has done.
+
+    Attributes:
+        id: Its name, as in the audit log.
+        published: The files that are new in the target.
+        present: The names of those that were there already, with the same bytes.
+    """
+
+    id: str
+    published: tuple[PromotedFile, ...]
+    present: tuple[str, ...]
+
+
+class IPromotionTarget(Interface):
+    """A store into which releases come from another index of the server, all of them in one step."""
+
+    def promote(
+        source: IStore,
+        releases: Sequence[str],
+        *,
+        by: str,
+        yanked: bool = False,
+        move: bool = False,
+        may_create: Callable[[str], bool],
+    ) -> MaybeAwaitable[PromotionOutcome]:
+        """
+        Promote releases. It is not stopped by the client's leaving.
+
+        Args:
+            source: The store of the index that they come from.
+            releases: As `PROJECT==VERSION`.
+            by: Who promotes, for the audit log.
+            yanked: Whether yanked files come along, with their yanks.
+            move: Whether the files leave the source.
+            may_create: Returns whether a project may come that is new here.
+
+        Raises:
+            BadRequest: A word is no release.
+            PromotionRefused: Something is in the way: all of it. Nothing was promoted.
+            InsufficientStorage, Unavailable: Nothing was promoted.
+        """
+
+
 class ISpaceLimit(Interface):
     """A store that knows how much space it has."""
 
@@ -641,6 +703,7 @@ class AuditAction(enum.StrEnum):
 
     UPLOAD = "upload"
     OVERWRITE = "overwrite"
+    PROMOTE = "promote"
     DELETE = "delete"
     YANK = "yank"
     UNYANK = "unyank"

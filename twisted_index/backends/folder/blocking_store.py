@@ -118,7 +118,7 @@ class BlockingStore:
         self.keep_prereleases = keep_prereleases
         self.routed_away = routed_away
         self.index = index
-        self._now = now
+        self.now = now
 
     @property
     def root(self) -> bytes:
@@ -225,7 +225,7 @@ class BlockingStore:
         digest_of: Callable[[ScannedFile], str | None] = lambda _entry: None,
     ) -> ChangeResult:
         """See `IStore.delete`; `digest_of` returns what is known of a file. May raise LockHeld."""
-        when = self._now()
+        when = self.now()
         # Before the lock: the digest of a large file takes seconds.
         known = self._digests(project, filename, digest_of)
         return self._change(
@@ -320,7 +320,7 @@ class BlockingStore:
 
     def _event(self, by: str, action: str, project: str, filename: str, detail: str) -> AuditEvent:
         return AuditEvent(
-            time=self._now(),
+            time=self.now(),
             by=by,
             action=action,
             project=project,

@@ -49,11 +49,13 @@ from twisted_index.files.ownership import group_write, hand_over
 from twisted_index.files.portability import open_flags, set_mode
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.files.verified_copy import copy_bytes
+from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
     from typing import TypeAlias
 
     from twisted_index.backends.folder.promotion_plan import PlannedFile, PromotionRequest
@@ -86,6 +88,22 @@ class PromotionResult:
     id: str
     published: tuple[StagedFile, ...] = ()
     present: tuple[str, ...] = ()
+
+
+def promotion_events(
+    result: PromotionResult, request: PromotionRequest, now: datetime
+) -> Iterator[AuditEvent]:
+    """Yield the audit event of each file that has come."""
+    for file in result.published:
+        yield AuditEvent(
+            time=now,
+            by=request.by,
+            action=AuditAction.PROMOTE,
+            project=file.project,
+            filename=file.name,
+            detail=f"sha256={file.sha256} from {request.source.shown}, promotion {result.id}",
+            index=request.target.name,
+        )
 
 
 class Promotion:
@@ -143,7 +161,7 @@ class Promotion:
         )
         self.id = self._record.id
         self._staging = self._promotions.staging_path(self.id)
-        self.placement = Placement(self._root, request.source.root, self._record, run)
+        self.placement = Placement(request.target.own_roots, request.source.root, self._record, run)
 
     @property
     def new(self) -> list[PlannedFile]:
@@ -334,7 +352,8 @@ class Promotion:
         path = os.path.join(self._staging, RECORD)
         self._step(write_atomically, self._root, path, record.to_bytes())
         self._record = record
-        self.placement = Placement(self._root, self._request.source.root, record, self._run)
+        source = self._request.source.root
+        self.placement = Placement(self._request.target.own_roots, source, record, self._run)
 
     def _step(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         self._run(partial(function, *args, **kwargs))

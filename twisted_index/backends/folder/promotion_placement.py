@@ -25,7 +25,7 @@ from twisted_index.simple.manifest import InvalidLine, ManifestLine, parse_line
 from twisted_index.simple.names import parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from twisted_index.backends.folder.inspection_cache import FileFacts
     from twisted_index.backends.folder.promotion_record import PromotionRecord, StagedFile
@@ -50,7 +50,7 @@ class Placement:
     Places the files of a promotion. The caller holds the lock of the target, except for `show` and `finish`.
 
     Args:
-        target: The root that the files go to.
+        roots: Those of the target that are its own; the files go to the first.
         source: The root that moved files come from.
         record: What is placed, with its moment; as it is on disk.
         run: Carries out one step; the tests die after any of them.
@@ -62,18 +62,18 @@ class Placement:
 
     def __init__(
         self,
-        target: bytes,
+        roots: Sequence[bytes],
         source: bytes,
         record: PromotionRecord,
         run: Callable[[Callable[[], object]], object] = lambda step: step(),
     ) -> None:
         self.record = record
         self.placed: list[tuple[bytes, StatKey, FileFacts]] = []
-        self._root = target
+        self._root = roots[0]
         self._source = source
         self._run = run
-        self._reader = InventoryReader((target,))
-        self._promotions = Promotions(target)
+        self._reader = InventoryReader(roots)
+        self._promotions = Promotions(roots[0])
         self._list = self._promotions.list_path(record.id)
         self._staging = self._promotions.staging_path(record.id)
 

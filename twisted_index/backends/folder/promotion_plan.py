@@ -15,7 +15,8 @@ from twisted_index.backends.folder.inspection import inspect
 from twisted_index.backends.folder.inspection_cache import FileFacts
 from twisted_index.backends.folder.inventory import YANKED, InventoryReader
 from twisted_index.backends.folder.promotion_record import Promotions
-from twisted_index.backends.folder.publish import CLOSED, check_deleted
+from twisted_index.backends.folder.publish import CLOSED, check_deleted, check_inherited_tombstones
+from twisted_index.backends.folder.root_set import owners_by_root
 from twisted_index.errors import BadRequest, Conflict, PromotionRefused, RefusedPart, SimpleIndexError
 from twisted_index.files.safe_open import sha256_of
 from twisted_index.simple.model import Sidecar, Status
@@ -37,16 +38,29 @@ class IndexFolders:
 
     Attributes:
         name: For sentences and the audit log; empty for the index without a name.
-        roots: Absolute paths: its own, where files come and go, then those that it inherits.
+        roots: Absolute paths, in order; files come into the first.
+        owners: For each root the index that it is inherited from, or None; by default None for all.
     """
 
     name: str
     roots: tuple[bytes, ...]
+    owners: tuple[str | None, ...] = ()
 
     @property
     def root(self) -> bytes:
-        """Its own folder."""
+        """The folder that files come into."""
         return self.roots[0]
+
+    @property
+    def own_roots(self) -> tuple[bytes, ...]:
+        """The folders that are not inherited."""
+        owners = self.owners or (None,) * len(self.roots)
+        return tuple(root for root, owner in zip(self.roots, owners, strict=True) if owner is None)
+
+    def reader(self) -> InventoryReader:
+        """Return a reader of all folders."""
+        owners = self.owners or (None,) * len(self.roots)
+        return InventoryReader(self.roots, owners=owners_by_root(self.roots, owners))
 
     @property
     def shown(self) -> str:
@@ -169,8 +183,8 @@ class Examination:
         self._facts_of = facts_of
         self._routed_away = routed_away
         self._may_create = may_create
-        self._sources = InventoryReader(request.source.roots[:1])
-        self._targets = InventoryReader(request.target.roots)
+        self._sources = InventoryReader(request.source.own_roots)
+        self._targets = request.target.reader()
         self._known: dict[ScannedFile, FileFacts] = {}
 
     def learn(self, entry: ScannedFile, facts: FileFacts) -> None:
@@ -186,7 +200,8 @@ class Examination:
             Unavailable: A folder cannot be read.
         """
         plan = PromotionPlan()
-        if os.path.realpath(self._request.source.root) == os.path.realpath(self._request.target.root):
+        target = os.path.realpath(self._request.target.root)
+        if target in map(os.path.realpath, self._request.source.own_roots):
             plan.refusals.append(
                 RefusedPart(name=self._request.target.shown, reason="It is the source itself.")
             )
@@ -293,7 +308,7 @@ class Examination:
     def _held_against_names(
         self, plan: PromotionPlan, planned: PlannedFile, target: Inventory, going: Promotions
     ) -> PlannedFile:
-        distribution, root = planned.entry.distribution, self._request.target.root
+        distribution = planned.entry.distribution
         busy = going.naming(distribution)
         if busy:
             going.require_unfinished(busy)
@@ -305,6 +320,7 @@ class Examination:
         if tombstones or existing:
             planned = self._with_digest(planned)
         try:
+            check_inherited_tombstones(distribution, target)
             check_deleted(planned.name, tombstones, planned.facts.sha256)
         except Conflict as error:
             plan.refusals.append(RefusedPart(name=planned.name, reason=error.message))
@@ -312,7 +328,7 @@ class Examination:
         if others:
             reason = f"{self._request.target.shown} has other bytes under this name."
             plan.refusals.append(RefusedPart(name=planned.name, reason=_sentence(reason)))
-        own = [entry for entry in existing if entry.root == root and not others]
+        own = [entry for entry in existing if entry.root not in target.owners and not others]
         if own and tombstones:
             reason = "It was deleted, and lies there nevertheless; remove its line from .deleted."
             plan.refusals.append(RefusedPart(name=planned.name, reason=reason))

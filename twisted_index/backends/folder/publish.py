@@ -87,7 +87,7 @@ def check_publishable(
     if not inventory.is_owned and not candidate.may_create:
         what = "are only copies of" if inventory.exists else "is no project"
         raise Forbidden(f"There {what} {distribution.project}, and you may not create projects.")
-    _check_inherited_tombstones(distribution, inventory)
+    check_inherited_tombstones(distribution, inventory)
     check_deleted(distribution.filename, inventory.tombstones_of(distribution), candidate.sha256)
     equivalents = inventory.equivalents_of(distribution)
     existing = [entry for entry in equivalents if entry.root not in inventory.owners]
@@ -108,8 +108,13 @@ def check_publishable(
     return existing
 
 
-def _check_inherited_tombstones(distribution: Distribution, inventory: Inventory) -> None:
-    """Check that no other index of the pile has deleted the name: its tombstone can go there only."""
+def check_inherited_tombstones(distribution: Distribution, inventory: Inventory) -> None:
+    """
+    Check that no other index of the pile has deleted the name: its tombstone can go there only.
+
+    Raises:
+        Conflict: One has.
+    """
     for line in inventory.tombstones_of(distribution):
         owner = inventory.owner_of(line.path)
         if owner is not None:

@@ -284,16 +284,26 @@ class FolderSource:
 
     def digest_reader(self, project: str) -> Callable[[ScannedFile], str | None]:
         """Return a function for any thread that returns the digest of a file, if it is known in memory."""
+        facts_of = self.facts_reader(project)
+
+        def digest_of(entry: ScannedFile) -> str | None:
+            facts = facts_of(entry)
+            return None if facts is None else facts.sha256
+
+        return digest_of
+
+    def facts_reader(self, project: str) -> Callable[[ScannedFile], FileFacts | None]:
+        """Return a function for any thread that returns what is known in memory of a file that is listed."""
         state = self._states.get(project)
         known_files = {} if state is None else state.known_files
 
-        def digest_of(entry: ScannedFile) -> str | None:
+        def facts_of(entry: ScannedFile) -> FileFacts | None:
             known = known_files.get(entry.path)
-            if known is None or known.key != entry.key or not isinstance(known.result, FileFacts):
+            if known is None or known.key != entry.key or not known.settled:
                 return None
-            return known.result.sha256
+            return known.result if isinstance(known.result, FileFacts) else None
 
-        return digest_of
+        return facts_of
 
     def collect(self) -> Iterator[Metric]:
         """Yield metrics that need no scan; see `prometheus_client.registry.Collector`."""

@@ -18,6 +18,9 @@ from twisted_index.backends.folder.blocking_store import (
     BlockingStore,
     lock_timeout_error,
 )
+from twisted_index.backends.folder.promoter import Promoter
+from twisted_index.backends.folder.promotion import promotion_events
+from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest, releases_in
 from twisted_index.backends.folder.publish import Candidate, Preparation
 from twisted_index.backends.folder.spool import Spool, open_spool
 from twisted_index.concurrency.maybe_awaitable import result_of
@@ -28,7 +31,14 @@ from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.free_space import require_space
 from twisted_index.files.locks import LockHeld
 from twisted_index.files.os_errors import translate_os_errors
-from twisted_index.interfaces import ISpaceLimit, IStore, StreamingContent
+from twisted_index.interfaces import (
+    IPromotionTarget,
+    ISpaceLimit,
+    IStore,
+    PromotedFile,
+    PromotionOutcome,
+    StreamingContent,
+)
 from twisted_index.simple.names import InvalidFilename, is_prerelease, parse_filename, public_version
 from twisted_index.simple.retention import StoredFile, superseded
 
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.blocking_store import ChangeResult
     from twisted_index.backends.folder.inspection_cache import FileFacts
+    from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.publish import Publication
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -48,7 +59,7 @@ T = TypeVar("T")
 _log = Logger()
 
 
-@implementer(IStore, ISpaceLimit)
+@implementer(IStore, ISpaceLimit, IPromotionTarget)
 class FolderStore:
     """
     Publishes into the first folder of a source, and changes files in all that belong to its index.
@@ -167,6 +178,61 @@ class FolderStore:
     async def set_status(self, project: str, status: ProjectStatus, *, by: str) -> None:
         """See `IStore`."""
         await self._change(project, partial(self._editor.set_status, project, status, by=by))
+
+    # -- Promotion
+
+    @property
+    def folders(self) -> IndexFolders:
+        """The folders of the index."""
+        return IndexFolders(
+            name=self._editor.index, roots=self._source.paths, owners=tuple(self._source.owners)
+        )
+
+    def promote(
+        self,
+        source: IStore,
+        releases: Sequence[str],
+        *,
+        by: str,
+        yanked: bool = False,
+        move: bool = False,
+        may_create: Callable[[str], bool] = lambda _project: True,
+    ) -> Deferred[PromotionOutcome]:
+        """See `IPromotionTarget`. Cancelling the Deferred does not stop the promotion."""
+        if not isinstance(source, FolderStore):
+            raise TypeError("Only what lies in folders can be promoted.")
+        request = PromotionRequest(
+            source=source.folders,
+            target=self.folders,
+            releases=releases_in(releases),
+            by=by,
+            yanked=yanked,
+            move=move,
+        )
+        promoter = Promoter(
+            origin=source._source,
+            target=self._source,
+            run=self._retry_while_locked,
+            routed_away=self._editor.routed_away,
+            min_free=self._editor.min_free,
+        )
+        return _shielded(self._promote(promoter, request, may_create))
+
+    async def _promote(
+        self, promoter: Promoter, request: PromotionRequest, may_create: Callable[[str], bool]
+    ) -> PromotionOutcome:
+        async def note(result: PromotionResult) -> None:
+            for event in promotion_events(result, request, self._editor.now()):
+                await self._record(event)
+            for project in sorted({file.project for file in result.published}):
+                await self._note_change(project)
+
+        result = await promoter.promote(request, may_create, note)
+        published = tuple(
+            PromotedFile(project=file.project, filename=file.name, sha256=file.sha256)
+            for file in result.published
+        )
+        return PromotionOutcome(id=result.id, published=published, present=result.present)
 
     # -- Publishing
 
