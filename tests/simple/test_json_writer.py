@@ -169,15 +169,6 @@ def test_an_upload_time_keeps_its_microseconds() -> None:
     assert entry_of(upload_time=moment)["upload-time"] == "2024-01-02T03:04:05.000006Z"
 
 
-@pytest.mark.parametrize("base_url", ["http://index.example/x", "http://index.example/x/"])
-def test_urls_are_whole_ones_below_the_base_that_is_given(base_url: str) -> None:
-    """Also of a name that has to be escaped."""
-    page = ProjectPage(name="demo", files=(File(filename="demo-1.0+a.tar.gz", version="1.0+a"),))
-    written = json.loads(write_json_page(page, base_url=base_url))
-    assert written["files"][0]["url"] == "http://index.example/x/simple/demo/demo-1.0%2Ba.tar.gz"
-    assert "provenance" not in written["files"][0]
-
-
 @pytest.mark.parametrize("public_url", [None, "http://index.example/"])
 def test_provenance_is_not_told_without_a_public_https_url(public_url: str | None) -> None:
     assert "provenance" not in entry_of(public_url, sidecars=frozenset({Sidecar.PROVENANCE}))

@@ -102,18 +102,28 @@ def write_html_page(
     )
 
 
-def write_file_list(pages: Iterable[ProjectPage], left_out: Collection[str] = ()) -> bytes:
+def write_file_list(
+    pages: Iterable[ProjectPage],
+    left_out: Collection[str] = (),
+    *,
+    file_urls: Callable[[str], Callable[[File], str]],
+) -> bytes:
     """
     Write all files of an index on one page, for `pip install --find-links`.
 
     Args:
-        pages: The pages of all projects. Links assume that the written page is one level below the mount
-            point of the index, beside its `simple/`.
+        pages: The pages of all projects.
         left_out: Names of projects that are unavailable right now.
+        file_urls: Returns what gives the URL of each file of a project.
     """
-    placed = [(f"../simple/{page.name}/", file) for page in pages for file in offered_files(page)]
-    files = [file for _folder, file in placed]
-    links = (folder + relative_url(file) for folder, file in placed)
+    placed = [
+        (url_of(file), file)
+        for page in pages
+        for url_of in (file_urls(page.name),)
+        for file in offered_files(page)
+    ]
+    files = [file for _url, file in placed]
+    links = (url for url, _file in placed)
     return _document(
         title="All files",
         metas=(),

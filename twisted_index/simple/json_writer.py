@@ -56,7 +56,6 @@ def write_json_page(
     page: ProjectPage,
     *,
     public_url: str | None = None,
-    base_url: str | None = None,
     file_url: Callable[[File], str] = relative_url,
 ) -> bytes:
     """
@@ -65,16 +64,13 @@ def write_json_page(
     Args:
         page: Its files are written in their order.
         public_url: URL of the index. Provenance of local files is written only if it is https.
-        base_url: URL of the index for absolute file URLs, which micropip needs; None makes them relative
-            to the page.
-        file_url: Returns the URL of a file, relative to the page unless there is no `base_url`.
+        file_url: Returns the URL of a file, absolute or relative to the page; micropip needs absolute ones.
     """
     files = offered_files(page)
     provenance = provenance_base_url(page.name, public_url)
-    base = "" if base_url is None else f"{base_url.rstrip('/')}/simple/{page.name}/"
     return _encode(
         {
-            "files": [_file(file, base + file_url(file), provenance) for file in files],
+            "files": [_file(file, file_url(file), provenance) for file in files],
             "meta": {"api-version": _api_version(files)},
             "name": page.name,
             "project-status": _status(page.status),

@@ -123,7 +123,6 @@ def write_project(
     version: str | None = None,
     *,
     base_url: str | None = None,
-    folder: str = "simple",
     file_url: Callable[[File], str] | None = None,
 ) -> bytes:
     """
@@ -136,13 +135,12 @@ def write_project(
         version: From `find_version`; None for the latest, together with all `releases`.
         base_url: URL of the index; None makes all URLs relative to that of the document,
             `pypi/PROJECT/json` or `pypi/PROJECT/VERSION/json`.
-        folder: Below which the index has the files: bandersnatch takes none but `packages`, as on PyPI.
         file_url: Returns the absolute URL of a file; None if it lies below `base_url`.
     """
     depth = 2 if version is None else 3
     base = "../" * depth if base_url is None else f"{base_url.rstrip('/')}/"
     selected = version if version is not None else latest_version(page) or ""
-    below = f"{base}{folder}/{page.name}/"
+    below = f"{base}simple/{page.name}/"
     url_of = file_url or (lambda file: below + relative_url(file))
     files = _version_files(page, selected)
     document: dict[str, Any] = {

@@ -17,6 +17,7 @@ from twisted_index.http_semantics.content_coding import gzip_smaller
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.metrics.wanted import Askers
 from twisted_index.simple import html_writer, json_writer
+from twisted_index.simple.formatting import relative_url
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
 from twisted_index.web.responses.serialized import SerializedForms
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.interpreters import Offers
-    from twisted_index.simple.model import ProjectList, ProjectPage
+    from twisted_index.simple.model import File, ProjectList, ProjectPage
     from twisted_index.web.responses.response import Headers
 
 
@@ -56,6 +57,8 @@ def representation_as(content_format: Format, accept_encoding: bytes | None) -> 
     return _FORMS[content_format, accepts_gzip(accept_encoding)]
 
 
+#: How many folders below the index the page of a project is: `simple/NAME/`.
+LEVELS = 2
 _VARY = ((b"Vary", b"Accept, Accept-Encoding"),)
 
 
@@ -70,7 +73,7 @@ def render_project_page(
     form: Representation,
     public_url: str | None,
     *,
-    base_url: str | None = None,
+    file_url: Callable[[File], str] = relative_url,
     caching: Headers = NO_CACHE,
 ) -> Response:
     """
@@ -80,14 +83,13 @@ def render_project_page(
         page: The page.
         form: Its representation.
         public_url: As for `json_writer.write_json_page`.
-        base_url: As for `json_writer.write_json_page`. Links in HTML are always relative: all clients
-            resolve them.
+        file_url: Returns the URL of a file.
         caching: The Cache-Control field.
     """
     if form.format is Format.JSON:
-        body = json_writer.write_json_page(page, public_url=public_url, base_url=base_url)
+        body = json_writer.write_json_page(page, public_url=public_url, file_url=file_url)
     else:
-        body = html_writer.write_html_page(page, public_url=public_url)
+        body = html_writer.write_html_page(page, public_url=public_url, file_url=file_url)
     return _finish(body, form, caching)
 
 
@@ -124,7 +126,7 @@ def list_key(content_format: Format) -> str:
     return f"{page_key('')}+json" if content_format is Format.JSON else page_key("")
 
 
-def page_key(project: str) -> str:
+def page_key(project: str, levels: int = LEVELS) -> str:
     """
     Return the cache key of responses about a project.
 
@@ -133,8 +135,9 @@ def page_key(project: str) -> str:
     Args:
         project: A normalized name, which contains no `+` and no `/`; empty for the project list, but see
             `list_key`.
+        levels: How many folders below the index the page is, if that makes a difference to its links.
     """
-    return project
+    return project if levels == LEVELS else f"{project}+{levels}"
 
 
 @dataclass(frozen=True, slots=True)

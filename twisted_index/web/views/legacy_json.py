@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import Found
@@ -46,13 +47,15 @@ class LegacyJsonViews:
 
     async def document(self, context: RequestContext) -> Response:
         """Respond with the JSON document of a project or of one release."""
+        folder = _folder_of_links(context.request.getHeader(b"User-Agent"))
+        links = replace(self._urls.links(context.request), folder=folder)
         try:
             document = await legacy_document(
                 self._source,
                 context.route.project,
                 context.route.version or None,
                 base_url=self._urls.own(context.request),
-                folder=_folder_of_links(context.request.getHeader(b"User-Agent")),
+                file_url=links.of(context.route.project),
                 worker=self._worker,
             )
         except Found:

@@ -11,9 +11,11 @@ from twisted_index.simple.legacy_json import find_version, latest_version, metad
 from twisted_index.simple.model import Sidecar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import FileBody, ISource
-    from twisted_index.simple.model import ProjectPage
+    from twisted_index.simple.model import File, ProjectPage
 
 #: Documents with more files than this are written in a thread, to keep the reactor free.
 _MANY = 500
@@ -38,7 +40,7 @@ async def legacy_document(
     version: str | None = None,
     *,
     base_url: str | None = None,
-    folder: str = "simple",
+    file_url: Callable[[File], str] | None = None,
     worker: IThreadRunner | None = None,
 ) -> LegacyDocument | None:
     """
@@ -49,7 +51,7 @@ async def legacy_document(
         project: A normalized name.
         version: In any spelling; None for the project.
         base_url: As for `write_project`.
-        folder: As for `write_project`.
+        file_url: As for `write_project`.
         worker: Threads that write large documents; without it the reactor thread writes them.
 
     Returns:
@@ -69,7 +71,7 @@ async def legacy_document(
 
     def write() -> bytes:
         release = None if version is None else selected
-        return write_project(page, metadata, release, base_url=base_url, folder=folder)
+        return write_project(page, metadata, release, base_url=base_url, file_url=file_url)
 
     body = await worker.run(write) if worker is not None and len(page.files) > _MANY else write()
     return LegacyDocument(body, snapshot.serial)

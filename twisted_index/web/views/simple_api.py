@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -21,8 +21,10 @@ from twisted_index.simple.html_writer import write_file_list
 from twisted_index.simple.interpreters import offers_of
 from twisted_index.simple.model import ProjectPage
 from twisted_index.web.requests.context import redirect
+from twisted_index.web.requests.index_urls import levels_of
 from twisted_index.web.requests.user_agent import interpreter_of
 from twisted_index.web.responses.error_pages import message_response
+from twisted_index.web.responses.file_links import has_other_owners, with_provenance_at_owners
 from twisted_index.web.responses.in_progress import cache_status_field, wait_until_sendable
 from twisted_index.web.responses.response import (
     NO_CACHE,
@@ -33,6 +35,7 @@ from twisted_index.web.responses.response import (
     with_serial,
 )
 from twisted_index.web.responses.response_cache import (
+    LEVELS,
     list_key,
     page_key,
     render_html,
@@ -164,22 +167,27 @@ class SimpleApiViews:
 
     async def project_page(self, context: RequestContext) -> Response:
         """Respond with the page of one project."""
-        form, key = context.representation, page_key(context.route.project)
+        form, levels = context.representation, levels_of(context.request)
+        key = page_key(context.route.project, levels)
         if (ready := self._pages.get(key, form)) is not None:
             self._notice(context, ready.askers)
             return ready.response
         snapshot = await self._read_page(context)
         if snapshot.value is None:
+            key = page_key(context.route.project)
             self._pages.drop(key)
             return self._prepare_absence(context, key, snapshot)
-        self._absent.drop(key)
         size = len(snapshot.value.files)
+        self._absent.drop(page_key(context.route.project))
+        if levels != LEVELS and not has_other_owners(snapshot.value):
+            # Then its links are the same in every layout.
+            key = page_key(context.route.project)
         if self._absolute_urls and self._urls.public is None and form.format is Format.JSON:
             write = self._write_for(context, snapshot.value)
             self._notice(context, Askers(offers_of(snapshot.value)))
             response = with_serial(await self._render(write, size), snapshot.serial)
             return _with_cache_status(response, snapshot.cache_status)
-        response = await self._prepare(form, key, snapshot, self._write_page, size)
+        response = await self._prepare(form, key, snapshot, partial(self._write_page, levels), size)
         self._notice(context, self._pages.askers(key))
         return response
 
@@ -203,9 +211,15 @@ class SimpleApiViews:
         message = f"There is no project {project} here. {snapshot.absence}".rstrip()
         return message_response(404, message, context.accept, why=f"{up}-/why/{project}")
 
-    def _write_page(self, page: ProjectPage, form: Representation) -> Response:
-        public = self._urls.public
-        return render_project_page(page, form, public, base_url=public if self._absolute_urls else None)
+    def _write_page(self, levels: int, page: ProjectPage, form: Representation) -> Response:
+        urls, name = self._urls, page.name
+        file_url = urls.relative_links(levels).of(name, beside=True)
+        if urls.public_links is not None:
+            page = with_provenance_at_owners(page, urls.public_links)
+            # Links in HTML are always relative: all clients resolve them.
+            if self._absolute_urls and form.format is Format.JSON:
+                file_url = urls.public_links.of(name)
+        return render_project_page(page, form, urls.public, file_url=file_url)
 
     def _write_for(self, context: RequestContext, page: ProjectPage) -> Callable[[], Response]:
         """
@@ -213,8 +227,8 @@ class SimpleApiViews:
 
         The page is not cached: clients that vary the Host field would fill the memory with pages.
         """
-        form, base_url = context.representation, self._urls.own(context.request)
-        return lambda: render_project_page(page, form, None, base_url=base_url, caching=UNSHARED)
+        form, file_url = context.representation, self._urls.links(context.request).of(page.name)
+        return lambda: render_project_page(page, form, None, file_url=file_url, caching=UNSHARED)
 
     async def bare_project(self, context: RequestContext) -> Response:
         """Redirect from a project's bare name, if the project exists."""
@@ -282,9 +296,10 @@ class SimpleApiViews:
         pages = [page.value for page in snapshots.values() if page is not None and page.value is not None]
         left_out = [name for name, page in snapshots.items() if page is None]
         compressed = accepts_gzip(header(context.request, b"Accept-Encoding"))
+        links = self._urls.relative_links(levels_of(context.request))
 
         def write() -> Response:
-            return render_html(write_file_list(pages, left_out), compressed)
+            return render_html(write_file_list(pages, left_out, file_urls=links.of), compressed)
 
         return await self._render(write, sum(len(page.files) for page in pages))
 
@@ -301,11 +316,13 @@ class SimpleApiViews:
         """Redirect to the file below its project: 302, since files come and go."""
         route = context.route
         page = (await self._read_page(context)).value
-        if page is None or not any(file.filename == route.filename for file in page.files):
+        files = () if page is None else page.files
+        file = next((file for file in files if file.filename == route.filename), None)
+        if file is None:
             raise NotFound("There is no such file here.")
+        url_of = self._urls.relative_links(levels_of(context.request)).of(route.project)
         suffix = route.sidecar.value if route.sidecar is not None else ""
-        location = f"{route.location}{quote(route.filename)}{suffix}"
-        return redirect(context.request, location, permanent=False)
+        return redirect(context.request, url_of(file) + suffix, permanent=False)
 
     # -- What the URL alone decides
 
