@@ -43,6 +43,7 @@ max-upload = "1GB"
 min-free = "2GB"
 overwrite = ["*.dev*", "acme==1.*"]
 keep-prereleases = 5
+keep-deleted = "90d"
 on-upload = "https://me:secret@example.org/hook?a=b"
 auth = ["htpasswd:users", "memory:me:secret"]
 rights = "rights.toml"
@@ -167,6 +168,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
             min_free=2_000_000_000,
             overwrite=("*.dev*", "acme==1.*"),
             keep_prereleases=5,
+            keep_deleted=7_776_000.0,
             on_upload=("https://me:secret@example.org/hook?a=b",),
         ),
         access=AccessSettings(

@@ -69,6 +69,22 @@ def test_an_exact_run_removes_what_the_index_has_no_more(pulls: Pulls, source: R
     assert old.filename not in (pulls.folder / "demo" / ".copies").read_text()
 
 
+def test_what_a_snapshot_names_is_moved_out_of_sight(pulls: Pulls, source: RunningIndex):
+    old, new = source.add_wheel("demo", "1.0"), source.add_wheel("demo", "2.0")
+    (source.folder / "demo" / f"{old.filename}.yanked").write_text("bad\n")
+    pulls.pull(source.url, "demo")
+    (pulls.folder / ".snapshots").mkdir()
+    (pulls.folder / ".snapshots" / "freeze").write_text(f"{'0' * 64}  demo/{old.filename}\n")
+    (source.folder / "demo" / old.filename).unlink()
+    pulls.pull(source.url, "demo", exact=True)
+
+    kept = pulls.folder / ".deleted" / "demo"
+    assert (kept / old.filename).read_bytes() == old.content
+    assert (kept / f"{old.filename}.yanked").read_text() == "bad\n"
+    assert sorted(os.listdir(pulls.folder / "demo")) == [".copies", new.filename]
+    assert old.filename not in (pulls.folder / "demo" / ".copies").read_text()
+
+
 def test_a_project_that_is_gone_leaves_nothing(pulls: Pulls, source: RunningIndex):
     wheel = source.add_wheel("demo", "1.0")
     (source.folder / "demo" / f"{wheel.filename}.yanked").write_text("bad\n")

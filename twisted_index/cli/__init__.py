@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "unyank": "Undo a yank.",
     "delete": "Delete a file or a release; its name stays taken.",
     "status": "Show or set the status of a project.",
+    "snapshot": "Take and list snapshots of an index, which can be served later.",
     "prune": "Delete old releases, or list them.",
     "check": "Read all files and report what is wrong; or what is missing of their dependencies.",
     "download": "Download requirements and all that they need into a folder.",

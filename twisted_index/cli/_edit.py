@@ -58,7 +58,10 @@ class OfflineEdit:
         for path in settings.paths:
             if not os.path.isdir(path):
                 raise ConfigurationError(f"There is no folder {path!r}.")
-        self.blocking_store = BlockingStore([os.path.abspath(os.fsencode(path)) for path in settings.paths])
+        self.blocking_store = BlockingStore(
+            [os.path.abspath(os.fsencode(path)) for path in settings.paths],
+            keep_deleted=settings.uploads.keep_deleted,
+        )
         self.by = console_user()
         self._audit_file = AuditFile(settings.state)
 

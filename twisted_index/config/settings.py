@@ -137,6 +137,7 @@ class UploadSettings:
             version and against PROJECT==VERSION.
         keep_prereleases: After an upload, how many of the newest pre- and development releases of its project
             to keep, the older ones being deleted; None for all.
+        keep_deleted: Seconds for which deleted files are kept out of sight, for views of the past.
         on_upload: Webhook URLs.
     """
 
@@ -158,6 +159,7 @@ class UploadSettings:
         split=str.split,
     )
     keep_prereleases: int | None = setting(None, parsers.count)
+    keep_deleted: float = setting(0.0, parsers.duration)
     on_upload: tuple[str, ...] = option(
         (), parsers.remote_url, "Webhook URL for each new file; repeat it for more.", UPLOADS, split=str.split
     )

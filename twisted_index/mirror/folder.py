@@ -16,11 +16,13 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from twisted_index.backends.folder import copies
+from twisted_index.backends.folder import copies, kept_files
 from twisted_index.backends.folder.blocking_store import retry_while_locked
 from twisted_index.backends.folder.inventory import STATUS_MARKS, InventoryReader
+from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.locks import project_lock
 from twisted_index.files.safe_open import open_regular_file
@@ -273,8 +275,10 @@ class TargetFolder:
 
     def _remove(self, folder: bytes, project: str, names: list[str]) -> list[Failure]:
         lines, gone, failures = copies.read(folder), [], []
+        held = held_names((self.root,), self.root, set(map(os.fsencode, names)))
         for name in names:
-            if self._unlink_copy(folder, name, lines):
+            take_away = partial(self._keep, project) if os.fsencode(name) in held else self._remove_file
+            if self._unlink_copy(folder, name, lines, take_away):
                 gone.append(name)
             else:
                 failures.append(Failure(name=name, reason=f"{name} is no copy any more, and stays."))
@@ -286,13 +290,31 @@ class TargetFolder:
         )
         return failures
 
-    def _unlink_copy(self, folder: bytes, name: str, lines: Mapping[str, ManifestLine]) -> bool:
-        """Remove a file if it is the recorded one, or not there; return False if it is another."""
+    def _remove_file(self, path: bytes) -> None:
+        self._step(remove, path)
+
+    def _keep(self, project: str, path: bytes) -> None:
+        """Move a file that a snapshot names out of sight, with its sidecars."""
+        for entry in self._read(project).scan.entries:
+            if entry.path == path:
+                beside = [path + os.fsencode(suffix) for suffix in _SUFFIXES]
+                sidecars = [(self.root, sidecar) for sidecar in beside if os.path.lexists(sidecar)]
+                for step in kept_files.keep(project, [(entry, None)], sidecars, self._now()):
+                    self._step(step)
+
+    def _unlink_copy(
+        self,
+        folder: bytes,
+        name: str,
+        lines: Mapping[str, ManifestLine],
+        take_away: Callable[[bytes], None],
+    ) -> bool:
+        """Take a file away if it is the recorded one, or not there; return False if it is another."""
         path = os.path.join(folder, os.fsencode(name))
         with contextlib.suppress(FileNotFoundError):
             if not self._is_recorded(folder, name, lines):
                 return False
-            self._step(remove, path)
+            take_away(path)
         return True
 
     def _is_recorded(self, folder: bytes, name: str, lines: Mapping[str, ManifestLine]) -> bool:

@@ -167,6 +167,7 @@ class _Builder:
         blocking_store = BlockingStore(
             folder.paths,
             overwrite=settings.uploads.overwrite,
+            keep_deleted=settings.uploads.keep_deleted,
             keep_prereleases=settings.uploads.keep_prereleases,
             min_free=settings.uploads.min_free,
             routed_away=routed_away(settings.upstreams, settings.paths),
@@ -313,6 +314,7 @@ class _Reloadable:
         self.writing.webhooks.set_urls(settings.uploads.on_upload)
         store = self.writing.blocking_store
         store.overwrite, store.routed_away = settings.uploads.overwrite, is_routed_away
+        store.keep_deleted = settings.uploads.keep_deleted
         store.keep_prereleases = settings.uploads.keep_prereleases
         store.min_free = settings.uploads.min_free
         self.resource.serve(source, access, settings.uploads)

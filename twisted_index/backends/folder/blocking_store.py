@@ -29,6 +29,7 @@ from twisted_index.backends.folder.publish import (
     revive,
 )
 from twisted_index.backends.folder.root_set import owners_by_root
+from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.errors import Conflict, Forbidden, NotFound, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors
@@ -245,7 +246,8 @@ class BlockingStore:
         )
 
     def _keeps(self, entry: ScannedFile) -> bool:
-        return self.keep_deleted > 0
+        """Return whether a deleted file is moved out of sight: for views of the past, or for a snapshot."""
+        return self.keep_deleted > 0 or bool(held_names(self._own_reader.roots, entry.root, {entry.name}))
 
     def _digests(
         self, project: str, filename: str, digest_of: Callable[[ScannedFile], str | None]

@@ -9,12 +9,15 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_index.backends.folder.dated_list import DatedNames
-from twisted_index.backends.folder.dated_page import page_at
+from twisted_index.backends.folder.dated_page import page_at, page_of_snapshot
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import is_copy
+from twisted_index.backends.folder.project_scan import stat_key_no_follow
+from twisted_index.backends.folder.snapshots import read_snapshot, snapshot_path
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import Unavailable
 from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.simple.model import ProjectList, Status
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.dated_page import DatedPage
     from twisted_index.backends.folder.history import FolderHistory, ProjectHistory
+    from twisted_index.backends.folder.inspection_cache import StatKey
+    from twisted_index.backends.folder.snapshots import IndexSnapshot
+    from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import FileBody, MaybeAwaitable
-    from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
+    from twisted_index.simple.model import ProjectPage, Sidecar
 
 #: Files on pages of the past that are kept in memory, over all moments: anyone may ask for a million of them.
 _MAX_FILES = 20_000
@@ -31,17 +37,34 @@ _ATTEMPTS = 3
 
 
 class PastView(Protocol):
-    """
-    A way to look at histories.
+    """A way to look at histories."""
 
-    Attributes:
-        key: Views with the same key see the same.
-    """
+    @property
+    def key(self) -> Hashable:
+        """Views with the same key see the same."""
 
-    key: Hashable
+    def is_ready(self) -> bool:
+        """Return whether all that the view itself needs is known, and as it was."""
+
+    async def prepare(self) -> None:
+        """
+        Read what it needs, unless it is ready.
+
+        Raises:
+            NotFound: There is no such snapshot.
+            Unavailable: It cannot be read.
+        """
 
     def page_of(self, history: ProjectHistory) -> DatedPage:
-        """Make the page of a project."""
+        """
+        Make the page of a project.
+
+        Raises:
+            Unavailable: A file of a snapshot is not as it was.
+        """
+
+    def names(self, names: DatedNames) -> MaybeAwaitable[Snapshot[ProjectList]]:
+        """List the projects."""
 
 
 class AtTime:
@@ -54,12 +77,74 @@ class AtTime:
     """
 
     def __init__(self, moment: datetime, owner: str) -> None:
-        self.moment, self.owner = moment, owner
+        self._moment, self._owner = moment, owner
         self.key: Hashable = (moment, owner)
+
+    def is_ready(self) -> bool:
+        """See `PastView`: nothing else is needed."""
+        return True
+
+    async def prepare(self) -> None:
+        """See `PastView`."""
 
     def page_of(self, history: ProjectHistory) -> DatedPage:
         """See `PastView`."""
-        return page_at(history, self.moment, self.owner)
+        return page_at(history, self._moment, self._owner)
+
+    def names(self, names: DatedNames) -> MaybeAwaitable[Snapshot[ProjectList]]:
+        """See `PastView`."""
+        return names.project_list(self._moment)
+
+
+class InSnapshot:
+    """
+    What a snapshot names.
+
+    Args:
+        root: The root that the snapshot is in.
+        name: Its name.
+        owner: The name of the index, for the links of its files.
+        reader: Threads that read it.
+    """
+
+    def __init__(self, root: bytes, name: str, owner: str, reader: IThreadRunner) -> None:
+        self._root, self._name, self._owner, self._reader = root, name, owner, reader
+        self._path = snapshot_path(root, name)
+        self._stat: StatKey | None = None
+        self._snapshot: IndexSnapshot | None = None
+        self._list: ProjectList | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """See `PastView`: another file of the same name is another snapshot."""
+        return self._path, self._stat, self._owner
+
+    def is_ready(self) -> bool:
+        """See `PastView`: one `stat`."""
+        return self._snapshot is not None and stat_key_no_follow(self._path) == self._stat
+
+    async def prepare(self) -> None:
+        """See `PastView`."""
+        if not self.is_ready():
+            stat = stat_key_no_follow(self._path)
+            self._snapshot = await self._reader.run(read_snapshot, self._root, self._name)
+            self._stat = stat
+            listed = (
+                name
+                for name, project in self._snapshot.projects.items()
+                if project.status.status is not Status.QUARANTINED
+            )
+            self._list = ProjectList(names=tuple(sorted(listed)))
+
+    def page_of(self, history: ProjectHistory) -> DatedPage:
+        """See `PastView`."""
+        assert self._snapshot is not None
+        return page_of_snapshot(history, self._snapshot, self._owner)
+
+    def names(self, names: DatedNames) -> Snapshot[ProjectList]:
+        """See `PastView`."""
+        assert self._list is not None
+        return Snapshot(value=self._list, is_current=self.is_ready)
 
 
 class FolderPast:
@@ -91,39 +176,49 @@ class FolderPast:
 @implementer(ISource)
 class DatedFolder:
     """
-    The folders at a moment.
+    The folders as a view of the past shows them.
 
     Args:
-        past: Shared by all moments.
-        view: Which moment.
+        past: Shared by all views.
+        view: Which one.
     """
 
-    def __init__(self, past: FolderPast, view: AtTime) -> None:
+    def __init__(self, past: FolderPast, view: PastView) -> None:
         self._past = past
         self._view = view
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """See `ISource`."""
-        return self._past.names.project_list(self._view.moment)
+        if self._view.is_ready():
+            return self._view.names(self._past.names)
+        return Deferred.fromCoroutine(self._load_list())
+
+    async def _load_list(self) -> Snapshot[ProjectList]:
+        await self._view.prepare()
+        pending = self._view.names(self._past.names)
+        return pending if isinstance(pending, Snapshot) else await pending
 
     def project_page(self, project: str) -> MaybeAwaitable[Snapshot[ProjectPage | None]]:
         """See `ISource`. Returns without a Deferred if nothing has to be read."""
         history = self._past.history.recent(project)
-        if history is not None:
+        if history is not None and self._view.is_ready():
             return self._snapshot(history)
         return Deferred.fromCoroutine(self._load(project))
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
+        await self._view.prepare()
         return self._snapshot(await self._past.history.read(project))
 
     def _snapshot(self, history: ProjectHistory) -> Snapshot[ProjectPage | None]:
-        dated = self._past.page(self._view, history)
-        return Snapshot(value=dated.page, is_current=history.is_current)
+        dated, is_ready = self._past.page(self._view, history), self._view.is_ready
+        is_current = history.is_current
+        return Snapshot(value=dated.page, is_current=lambda: is_ready() and is_current())
 
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
         """See `ISource`."""
         histories = self._past.history
         for _attempt in range(_ATTEMPTS):
+            await self._view.prepare()
             history = histories.recent(project) or await histories.read(project)
             dated = self._past.page(self._view, history)
             listed = dated.listed_files.get(filename)
@@ -133,6 +228,7 @@ class DatedFolder:
                 dated.scan, listed, sidecar, histories.folder.reader, history.is_current_for_files
             )
             if body is not None:
+                dated.check_document(filename, sidecar, body)
                 copied = is_copy(listed.entry, history.live, history.known_files)
                 return replace(body, is_copy=True) if copied else body
             # The file has changed since, so the history is outdated.

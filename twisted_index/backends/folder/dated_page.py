@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.history import ALWAYS, NEVER
@@ -13,15 +14,18 @@ from twisted_index.backends.folder.page_builder import (
     file_upload_time,
     select_files,
 )
-from twisted_index.backends.folder.project_scan import ProjectScan, add_mark
+from twisted_index.backends.folder.project_scan import Mark, ProjectScan, add_mark
+from twisted_index.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from twisted_index.backends.folder.history import ProjectHistory
     from twisted_index.backends.folder.project_scan import ScannedFile
-    from twisted_index.simple.model import File, ProjectPage
+    from twisted_index.backends.folder.snapshots import IndexSnapshot
+    from twisted_index.interfaces import FileBody
+    from twisted_index.simple.model import File, ProjectPage, Sidecar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,12 +38,27 @@ class DatedPage:
         page: The page; None if there was no such project.
         listed_files: Its files, by name.
         scan: What the folders had, as far as it counts.
+        digests: Those that documents beside files have to have, by path.
+        source: The name of the snapshot that says so.
     """
 
     history: ProjectHistory
     page: ProjectPage | None
     listed_files: Mapping[str, ListedFile]
     scan: ProjectScan
+    digests: Mapping[bytes, str] = field(default_factory=dict)
+    source: str = ""
+
+    def check_document(self, filename: str, sidecar: Sidecar | None, body: FileBody) -> None:
+        """
+        Check a document beside a file.
+
+        Raises:
+            Unavailable: It has another digest than the snapshot says.
+        """
+        path = None if sidecar is None else self.scan.documents.get(filename, {}).get(sidecar)
+        if path is not None and self.digests.get(path, body.sha256) != body.sha256:
+            raise _not_as_it_was(self.source, os.fsdecode(os.path.basename(path)), "has changed")
 
     def with_page(self, page: ProjectPage | None) -> DatedPage:
         """Return the same with an equal page."""
@@ -58,6 +77,80 @@ def page_at(history: ProjectHistory, moment: datetime, owner: str) -> DatedPage:
     scan, uploaded = _scan_at(history, moment)
     listed = select_files(scan.entries, scan, history.known_files)
     return finish(history, scan, listed, uploaded, owner)
+
+
+def page_of_snapshot(history: ProjectHistory, snapshot: IndexSnapshot, owner: str) -> DatedPage:
+    """
+    Make the page that a snapshot says; see `page_at`.
+
+    Raises:
+        Unavailable: A file of it is missing, or has changed: there is never a page without it.
+    """
+    said = snapshot.projects.get(history.project)
+    if said is None:
+        return DatedPage(history=history, page=None, listed_files={}, scan=ProjectScan())
+    scan = ProjectScan(status=said.status, claimed=True)
+    digests: dict[bytes, str] = {}
+    places = _Places(history)
+    for path, sha256 in said.files.items():
+        found = places.find(path)
+        if found is None:
+            raise _not_as_it_was(snapshot.name, said.shown[path], "is missing")
+        if isinstance(found, _Document):
+            scan.documents.setdefault(found.filename, {})[found.kind] = found.path
+            digests[found.path] = sha256
+            continue
+        known = history.known_files.get(found.path)
+        facts = None if known is None else known.result
+        if not isinstance(facts, FileFacts) or facts.sha256 != sha256:
+            raise _not_as_it_was(snapshot.name, said.shown[path], "has changed")
+        scan.entries.append(found)
+    for path, reason in said.yanked.items():
+        add_mark(scan, Mark(path, os.fsdecode(os.path.basename(path)), None, reason))
+    dated = finish(history, scan, select_files(scan.entries, scan, history.known_files), {}, owner)
+    return replace(dated, digests=digests, source=snapshot.name)
+
+
+class _Document(NamedTuple):
+    """A document beside a file."""
+
+    path: bytes
+    filename: str
+    kind: Sidecar
+
+
+class _Places:
+    """What lies there and what is kept, by the paths that a snapshot has."""
+
+    def __init__(self, history: ProjectHistory) -> None:
+        self._live = dict(_found_in(history.live))
+        # A kept file lies in its root's own folder, whichever folder of the root it lay in.
+        self._kept = {
+            (os.path.dirname(os.path.dirname(os.path.dirname(path))), os.path.basename(path)): found
+            for path, found in _found_in(history.deletions.kept)
+        }
+
+    def find(self, path: bytes) -> ScannedFile | _Document | None:
+        """Return what has a path now; None if it is missing."""
+        folder, name = os.path.split(path)
+        roots = (folder, os.path.dirname(folder))
+        kept = (self._kept[root, name] for root in roots if (root, name) in self._kept)
+        return self._live.get(path) or next(kept, None)
+
+
+def _found_in(scan: ProjectScan) -> Iterator[tuple[bytes, ScannedFile | _Document]]:
+    for entry in scan.entries:
+        yield entry.path, entry
+    for filename, documents in scan.documents.items():
+        for kind, path in documents.items():
+            if scan.watched.get(path) is not None:
+                yield path, _Document(path, filename, kind)
+
+
+def _not_as_it_was(snapshot: str, shown: str, what: str) -> Unavailable:
+    return Unavailable(
+        f"The snapshot {snapshot} names {shown}, which {what}. Put that file back, or take another snapshot."
+    )
 
 
 def finish(
@@ -79,7 +172,9 @@ def finish(
     """
     page = None
     if scan.claimed:
-        page = build_page(history.project, scan, listed.values(), claims=history.claims)
+        page = build_page(
+            history.project, scan, listed.values(), claims=history.claims, owners=history.owners
+        )
         files = (_dated(file, listed[file.filename].entry, history, uploaded, owner) for file in page.files)
         page = replace(page, files=tuple(files))
     return DatedPage(history=history, page=page, listed_files=listed, scan=scan)

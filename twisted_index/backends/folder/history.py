@@ -20,6 +20,8 @@ from twisted_index.backends.folder.kept_files import KEPT, Life, life_of, lives_
 from twisted_index.backends.folder.page_builder import file_upload_time
 from twisted_index.backends.folder.project_scan import DELETED, ProjectScan, scan_project, unreadable_error
 from twisted_index.backends.folder.root_scan import ProjectEntries
+from twisted_index.backends.folder.root_set import owners_by_root
+from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.backends.folder.tombstones import tombstones_in
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import FreshSingleFlight
@@ -73,6 +75,7 @@ class ProjectHistory:
         known_files: The inspected files, live and kept.
         deletions: What is known of deleted files.
         listed: The names of the files that are listed now.
+        owners: The index that each root belongs to, for roots of other indexes.
         claims: Whether the folders claim the name now, unless there is nothing.
         is_current: Whether all of it still holds.
         state: The state that the folder has of it; None if nothing lies there.
@@ -83,6 +86,7 @@ class ProjectHistory:
     known_files: KnownFiles
     deletions: Deletions
     listed: frozenset[str]
+    owners: Mapping[bytes, str]
     claims: bool
     is_current: _Validity = field(repr=False)
     state: ProjectState | None = field(repr=False, default=None)
@@ -108,8 +112,6 @@ class FolderHistory:
     Attributes:
         folder: The source.
         keep_deleted: Seconds after which a kept file goes, at the next look at its project; may be replaced.
-        is_held: Takes a root and the name of a kept file or sidecar; returns whether it stays nevertheless.
-            May be replaced.
     """
 
     def __init__(
@@ -117,8 +119,8 @@ class FolderHistory:
     ) -> None:
         self.folder = folder
         self.keep_deleted = keep_deleted
-        self.is_held: Callable[[bytes, bytes], bool] = lambda _root, _path: False
         self._now = now
+        self._owners = owners_by_root(folder.paths, folder.owners)
         self._histories = LRU[str, ProjectHistory](_MAX_FILES, _weight)
         self._flight: FreshSingleFlight[str, ProjectHistory] = FreshSingleFlight(self._read)
 
@@ -167,6 +169,7 @@ class FolderHistory:
             known_files=known,
             deletions=deletions,
             listed=frozenset(() if page is None else (file.filename for file in page.files)),
+            owners=self._owners,
             claims=page is None or page.claims,
             is_current=_Validity(
                 snapshot.is_current, folder.validator, deletions.kept.folders, self._now, until
@@ -187,7 +190,7 @@ class FolderHistory:
         for root in roots:
             # What cannot be removed now is left out all the same.
             with suppress(OSError, LockHeld):
-                purge(root, project, partial(self._is_due, root))
+                purge(root, project, self._is_due, partial(held_names, roots, root))
         parts = [(os.path.join(root, KEPT), ProjectEntries((os.fsencode(project),))) for root in roots]
         kept = scan_project(project, parts, self.folder.validator)
         try:
@@ -203,8 +206,8 @@ class FolderHistory:
         until = min(map(self._ends, lives.values()), default=math.inf)
         return Deletions(kept, lives, tombstones, since), until
 
-    def _is_due(self, root: bytes, path: bytes, lives: Sequence[Life]) -> bool:
-        return self._ends(lives) <= self._now() and not self.is_held(root, os.path.basename(path))
+    def _is_due(self, lives: Sequence[Life]) -> bool:
+        return self._ends(lives) <= self._now()
 
     def _ends(self, lives: Sequence[Life]) -> float:
         """Return the seconds since the epoch at which a kept file may go."""

@@ -28,7 +28,7 @@ from twisted_index.simple.manifest import InvalidLine, ManifestLine, parse_line
 from twisted_index.simple.parsed import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
     from twisted_index.backends.folder.inventory import Step
     from twisted_index.backends.folder.project_scan import ScannedFile
@@ -111,14 +111,20 @@ def life_of(path: bytes) -> list[Life]:
     return [Life(file_upload_time(status.st_mtime_ns, status.st_ctime_ns), deleted)]
 
 
-def purge(root: bytes, project: str, is_due: Callable[[bytes, Sequence[Life]], bool]) -> None:
+def purge(
+    root: bytes,
+    project: str,
+    is_due: Callable[[Sequence[Life]], bool],
+    held: Callable[[Set[bytes]], Set[bytes]],
+) -> None:
     """
     Remove kept files of a project, and what is noted of them.
 
     Args:
         root: The root.
         project: A normalized name.
-        is_due: Takes the path of a kept file, or of a sidecar of one, and when the file was there.
+        is_due: Takes when a file was there; returns whether it may go, with its sidecars.
+        held: Takes names; returns those that stay nevertheless.
 
     Raises:
         OSError: There are none, or some could not be removed.
@@ -126,12 +132,14 @@ def purge(root: bytes, project: str, is_due: Callable[[bytes, Sequence[Life]], b
     """
     folder = kept_folder(root, project)
     lives = lives_in(folder)
-    due = []
+    due = set()
     for name in os.listdir(folder):
-        path, text = os.path.join(folder, name), os.fsdecode(name)
+        text = os.fsdecode(name)
         owner = next((owner for owner in (text, os.path.splitext(text)[0]) if owner in lives), None)
-        if name != _LINES and is_due(path, lives[owner] if owner is not None else life_of(path)):
-            due.append(name)
+        lived = lives[owner] if owner is not None else life_of(os.path.join(folder, name))
+        if name != _LINES and is_due(lived):
+            due.add(name)
+    due -= held(due)
     if due:
         with project_lock(root):
             _remove(root, folder, due)

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 #: Suffixes of sidecars.
 _YANKED, DELETED = ".yanked", ".deleted"
-_DOCUMENTS = {sidecar.value: sidecar for sidecar in (Sidecar.SIGNATURE, Sidecar.PROVENANCE)}
-_SIDECARS = frozenset({_YANKED, DELETED, *_DOCUMENTS})
+DOCUMENTS = {sidecar.value: sidecar for sidecar in (Sidecar.SIGNATURE, Sidecar.PROVENANCE)}
+_SIDECARS = frozenset({_YANKED, DELETED, *DOCUMENTS})
 #: Strictest first: across roots and spellings the strictest status wins.
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
 _STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
@@ -489,7 +489,7 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     """Record a sidecar; return False if the entry is not one."""
     base, _dot, extension = place.text.rpartition(".")
     suffix = f".{extension}"
-    if suffix in _DOCUMENTS and not looks_like_distribution(base):
+    if suffix in DOCUMENTS and not looks_like_distribution(base):
         # It signs or attests some other file, such as a list of digests.
         return False
     owner = _project_of(base, project) if suffix in _SIDECARS else None
@@ -505,7 +505,7 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     if key is None and not _counts(scan, place.path):
         reason = "A sidecar must not be a link, a folder or a device."
         scan.problems.append(place.problem(reason, "Replace it with a regular file."))
-    elif suffix in _DOCUMENTS and not _may_be_served(place.path, key):
+    elif suffix in DOCUMENTS and not _may_be_served(place.path, key):
         reason = f"It is not served: it is unreadable, or has more than {MAX_DOCUMENT:,} bytes."
         scan.problems.append(place.problem(reason, "Grant the server permission to read it, or remove it."))
     elif suffix == _YANKED:
@@ -513,7 +513,7 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     elif suffix == DELETED:
         scan.deleted.add(base)
     else:
-        scan.documents.setdefault(base, {}).setdefault(_DOCUMENTS[suffix], place.path)
+        scan.documents.setdefault(base, {}).setdefault(DOCUMENTS[suffix], place.path)
     return True
 
 
