@@ -63,6 +63,7 @@ _PLACES = {
     "github/test_publisher.py": "wire",
     "cli/test_release.py": "wire",
     "web/test_free_space.py": "wire",
+    "web/test_guard_audit_in_scopes.py": "slow",
     "backends/upstream/test_client": "wire",
     "backends/upstream/test_github": "wire",
     "backends/upstream/test_two_servers.py": "wire",

@@ -36,6 +36,7 @@ class MemoryIndexes:
         store: Any = None,
         bases: Sequence[str] = (),
         title: str = "",
+        uploads: bool = True,
     ) -> None:
         """Serve a source in a scope from now on."""
         scope = Scope(index=scope) if isinstance(scope, str) else scope
@@ -44,9 +45,13 @@ class MemoryIndexes:
             line=(scope.index, *bases),
             source=source,
             store=store,
-            uploads=UploadSettings(upload=store is not None),
+            uploads=UploadSettings(upload=uploads and store is not None),
             title=title,
         )
+
+    def make_default(self, name: str) -> None:
+        """Let the index without a name be one that has a name."""
+        self._served[PLAIN] = self._served[Scope(index=name)]
 
     def fail(self, name: str, error: SimpleIndexError) -> None:
         """Let an index be one whose settings cannot be used."""

@@ -122,6 +122,8 @@ class GuardedIndex(SiteInMemory):
         rights: What is in it at first.
         users: Whether there are users.
         checkers: Of more users.
+        indexes: The indexes of the server; None for the one without a name only.
+        default_index: The name of the one that the one without a name is too.
     """
 
     def __init__(
@@ -140,6 +142,8 @@ class GuardedIndex(SiteInMemory):
         access_log: AccessLog | None = None,
         user_header: str = "X-Remote-User",
         groups_header: str | None = None,
+        indexes: Any = None,
+        default_index: str = "",
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -160,7 +164,9 @@ class GuardedIndex(SiteInMemory):
         self.access = AccessControl(
             checkers=checkers,
             tokens=self.tokens,
-            rights=RightsFile.at(os.fspath(self.rights), proxy_groups=groups_header is not None),
+            rights=RightsFile.at(
+                os.fspath(self.rights), proxy_groups=groups_header is not None, default_index=default_index
+            ),
             throttle=self.throttle,
             worker=SynchronousRunner(),
             clock=clock,
@@ -176,6 +182,7 @@ class GuardedIndex(SiteInMemory):
             worker=SynchronousRunner(),
             proxies=trusted,
             cors=cors,
+            indexes=indexes,
         )
         site = IndexSite(self.resource, reactor=clock, access_log=access_log)
         super().__init__(site, clock)
@@ -202,10 +209,17 @@ class GuardedIndex(SiteInMemory):
         self.advance(1.0)
 
     def token(
-        self, name: str, lifetime: float | None = None, owner: str = "", **permissions: str
+        self,
+        name: str,
+        lifetime: float | None = None,
+        owner: str = "",
+        indexes: tuple[str, ...] = ("",),
+        **permissions: str,
     ) -> dict[str, str]:
         """Make a token, and give the field by which it is shown."""
         patterns = {Action(action): (pattern,) for action, pattern in permissions.items()}
         end = None if lifetime is None else datetime.fromtimestamp(self.tokens.now() + lifetime, UTC)
-        _token, secret = self.tokens.create(name, patterns, expires=end, by=owner, bound=bool(owner))
+        _token, secret = self.tokens.create(
+            name, patterns, indexes=indexes, expires=end, by=owner, bound=bool(owner)
+        )
         return {"Authorization": basic("__token__", secret)}

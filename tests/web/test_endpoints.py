@@ -31,7 +31,7 @@ def ask(index: GuardedIndex, url: str, method: str, user: str = "", accept: str 
     body = b""
     if method == "POST":
         headers["Content-Type"], body = FORM, b"project=secret-lib&version=1.0&status=archived"
-        if url.startswith("/legacy"):
+        if "/legacy" in url:
             headers["Content-Type"], body = CONTENT_TYPE, upload_form(SECRET.content, SECRET.filename)
     return index.get(spell(url), method=method, headers=headers, body=body).status
 

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -63,37 +64,65 @@ class OneSerial(Serials):
         return change
 
 
+def put_closed(folder: Path) -> None:
+    """Put what is closed into a folder, in every form."""
+    hush = folder / "Hush_Lib"
+    put(LIB, hush)
+    put(SDIST, hush)
+    (hush / f"{LIB.filename}.asc").write_text("hush signature")
+    (hush / f"{LIB.filename}.provenance").write_text("{}")
+    (hush / f"{SDIST.filename}.yanked").write_text("hush reason")
+    (hush / ".deprecated").write_text("hush status")
+    (hush / "hush_lib-3.0-py3-none-any.whl").write_bytes(b"hush, broken")
+    put(FLAT, folder)
+
+
 class Twin(GuardedIndex):
     """One of the two: a folder with everything behind it."""
 
-    def __init__(self, home: Path, *, closed: bool) -> None:
-        self.folder = home / "packages"
+    def __init__(self, home: Path, *, closed: bool, rights: str = RIGHTS) -> None:
+        self.home, self.folder = home, home / "packages"
         put(OPEN, self.folder / "open-lib")
         if closed:
-            hush = self.folder / "Hush_Lib"
-            put(LIB, hush)
-            put(SDIST, hush)
-            (hush / f"{LIB.filename}.asc").write_text("hush signature")
-            (hush / f"{LIB.filename}.provenance").write_text("{}")
-            (hush / f"{SDIST.filename}.yanked").write_text("hush reason")
-            (hush / ".deprecated").write_text("hush status")
-            (hush / "hush_lib-3.0-py3-none-any.whl").write_bytes(b"hush, broken")
-            put(FLAT, self.folder)
+            put_closed(self.folder)
         clock = Clock()
         clock.advance(1_000_000)
-        source = self.folder_source = FolderSource(
-            os.fspath(self.folder),
+        self.validator = StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds())
+        self.history = AuditLog(None, SynchronousRunner())
+        self.sources: list[FolderSource] = []
+        source, store = self.serving(clock, self.folder)
+        super().__init__(
+            home,
+            rights,
+            source=source,
+            audit_log=self.history,
+            clock=clock,
+            store=store,
+            indexes=self.indexes_of(clock, source, store),
+        )
+        for each in self.sources:
+            each.start()
+        self.settle()
+
+    def indexes_of(self, clock: Clock, source: FolderSource, store: FolderStore) -> Any:
+        """Make the indexes beside the one without a name; none here."""
+        return None
+
+    def serving(
+        self, clock: Clock, *folders: Path, owners: tuple[str | None, ...] = ()
+    ) -> tuple[FolderSource, FolderStore]:
+        """Make what serves some folders."""
+        source = FolderSource(
+            *map(os.fspath, folders),
+            owners=owners,
             reactor=clock,
             reader=SynchronousRunner(),
             cache_thread=SynchronousRunner(),
-            validator=StatValidator(monotonic=clock.seconds, wall=lambda: time.time() + clock.seconds()),
+            validator=self.validator,
             serials=OneSerial(),
         )
-        history = AuditLog(None, SynchronousRunner())
-        store = FolderStore(source, worker=SynchronousRunner(), audit_log=history, reactor=clock)
-        super().__init__(home, RIGHTS, source=source, audit_log=history, clock=clock, store=store)
-        source.start()
-        self.settle()
+        self.sources.append(source)
+        return source, FolderStore(source, worker=SynchronousRunner(), audit_log=self.history, reactor=clock)
 
     def said(self, path: str, **options) -> bytes:
         """Give all bytes of an answer, but for the time of day."""
@@ -107,8 +136,14 @@ class Twin(GuardedIndex):
 
     def files(self) -> list[tuple[str, bytes]]:
         """All that lies in the folder, but for what a store keeps there for itself."""
-        found = [path for path in self.folder.rglob("*") if path.is_file() and "lock" not in path.name]
-        return sorted((str(path.relative_to(self.folder)), path.read_bytes()) for path in found)
+        found = [path for path in self.home.rglob("*") if path.is_file() and "lock" not in path.name]
+        found = [path for path in found if "state" not in path.parts]
+        return sorted((str(path.relative_to(self.home)), path.read_bytes()) for path in found)
+
+    def stop(self) -> None:
+        """Stop its sources."""
+        for source in self.sources:
+            Deferred.fromCoroutine(source.stop())
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +152,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Twin, Twin
     twins = Twin(made[0], closed=True), Twin(made[1], closed=False)
     yield twins
     for twin in twins:
-        Deferred.fromCoroutine(twin.folder_source.stop())
+        twin.stop()
 
 
 def identities(twin: Twin) -> dict[str, dict[str, str]]:

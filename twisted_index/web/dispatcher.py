@@ -310,7 +310,8 @@ class Dispatcher:
             header(request, b"Content-Type"),
             read_only=self._read_only,
             past=bool(self._scope.as_of),
-            uploads=self.uploads.settings.upload,
+            # Of an index with a name nothing is told before the client's rights are known.
+            uploads=self.uploads.settings.upload or bool(self._scope.index),
             url=lambda: without_tokens(self._urls.own(request)),
         )
         return MethodNotAllowed(advice, self._allowed(segments))
@@ -329,8 +330,6 @@ class Dispatcher:
         context = await self._authorize(request, route, rule.subject, action)
         try:
             if self._fault is not None and route.endpoint is not Endpoint.REDIRECT:
-                if rule.subject is Subject.BODY:
-                    await self._authorizer.require(request, action)
                 raise self._fault
             response = await self._views[view](context)
         except (SimpleIndexError, FirstError) as error:
@@ -356,6 +355,9 @@ class Dispatcher:
         identity, private = ANONYMOUS, False
         if subject is Subject.BODY:
             private = True
+            if self._scope.index:
+                # Before the body is read, what may be wrong with it tells whether there is such an index.
+                await guard.require(request, action)
         elif subject in (Subject.PAGES, Subject.SERVER):
             # These pages name projects and files: not for everyone where some projects are not.
             private = not guard.is_open
@@ -374,6 +376,7 @@ class Dispatcher:
         elif subject is Subject.USER:
             private = True
             identity = await guard.require_user(request)
+            await self._require_any(request, route)
         elif subject is Subject.PROJECT and action is not Action.READ:
             private = True
             identity = await guard.require(request, action, route.project)

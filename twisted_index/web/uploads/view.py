@@ -17,7 +17,7 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import ContentTooLarge, Forbidden, SimpleIndexError, Unavailable
 from twisted_index.events.webhooks import FileUploaded
 from twisted_index.indexes.scope import PLAIN
-from twisted_index.interfaces import Action, ISpaceLimit
+from twisted_index.interfaces import ANONYMOUS, Action, ISpaceLimit
 from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.web.requests.context import MAX_SMALL_BODY
 from twisted_index.web.requests.method_advice import UPLOADS_ARE_OFF, is_form
@@ -179,6 +179,7 @@ class UploadView:
             raise misplaced
         self._client_info.refuse_cross_site(request)
         if self._store is None or not self.settings.upload:
+            await self._require_any(request)
             raise Forbidden(UPLOADS_ARE_OFF)
         identity = await self._authorizer.require(request, Action.UPLOAD)
         if self._fault is not None:
@@ -194,6 +195,15 @@ class UploadView:
         if admitted is not None:
             admitted()
         return Admission(identity, boundary, release_slot)
+
+    async def _require_any(self, request: Request) -> None:
+        """Refuse clients that may not know of an index with a name, as where there is none."""
+        guard = self._authorizer
+        if not self._scope.index or guard.permits(ANONYMOUS, Action.READ):
+            return
+        identity = await guard.authenticate(request)
+        if not any(guard.permits(identity, action) for action in (Action.READ, Action.UPLOAD)):
+            guard.refuse(identity, Action.UPLOAD)
 
     async def _check_length(self, field: bytes) -> None:
         most, length = self.settings.max_upload, int(field) if field.isdigit() else 0
