@@ -264,6 +264,8 @@ class SimpleIndexService(MultiService):
         for worker in writers:
             await worker.stop()
         await self._resource.close()
+        if self._parts.shared is not None:
+            await self._parts.shared.stop()
         await reader.stop()
 
     def _abandon(self) -> None:

@@ -16,6 +16,7 @@ from twisted_index.config.policy_entry import PolicyEntry
 from twisted_index.config.settings import (
     AccessSettings,
     Limits,
+    NamedUpstream,
     RoutingRule,
     Settings,
     UploadSettings,
@@ -27,6 +28,8 @@ from twisted_index.errors import ConfigurationError
 EVERY_NAME = """
 path = ["packages", "/srv/more"]
 listen = ["tcp:9000", 9001]
+indexes = "indexes"
+create-indexes = ["pr-*"]
 rescan = "5m"
 state = "state"
 access-log = "access.log"
@@ -70,6 +73,11 @@ cooldown = "7d"
 cooldown-except = ["certifi"]
 no-sdists = true
 merge-upstream = "torch"
+
+[upstreams.public]
+url = ["https://example.org/public", "pip"]
+cooldown = "7d"
+upstream-deny = [{ match = "evil-*" }]
 
 [[route]]
 pattern = "acme-*"
@@ -138,6 +146,8 @@ def test_without_anything_the_current_folder_is_served_with_the_defaults():
 def test_the_file_has_a_name_for_everything(file, tmp_path):
     assert read({"config": file(EVERY_NAME)}) == Settings(
         paths=(f"{tmp_path}/packages", "/srv/more"),
+        indexes=f"{tmp_path}/indexes",
+        create_indexes=("pr-*",),
         listen=("tcp:9000", "tcp:9001"),
         rescan=300.0,
         state=f"{tmp_path}/state",
@@ -211,6 +221,13 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
                 RoutingRule(pattern="flash-*", upstream="github:acme/tools"),
                 RoutingRule(pattern="evil-*"),
             ),
+            named=(
+                NamedUpstream(
+                    name="public",
+                    urls=("https://example.org/public", "pip"),
+                    policy=UpstreamPolicy(cooldown=604800.0, upstream_deny=(PolicyEntry(match="evil-*"),)),
+                ),
+            ),
         ),
     )
 
@@ -225,7 +242,8 @@ def test_nothing_of_settings_is_left_out_of_the_test_above(file):
     ]
     for pair in pairs:
         for field in dataclasses.fields(pair[0]):
-            if field.name != "mode":  # the other two keep nothing, and forbid half of the above
+            # Other modes keep nothing, and forbid half of the above; a default index has no path.
+            if field.name not in ("mode", "default_index"):
                 assert getattr(pair[0], field.name) != getattr(pair[1], field.name), field.name
 
 

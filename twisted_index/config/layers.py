@@ -28,6 +28,7 @@ from twisted_index.config.settings import (
     SETTINGS,
     AccessSettings,
     Limits,
+    NamedUpstream,
     RoutingRule,
     Settings,
     UploadSettings,
@@ -36,6 +37,7 @@ from twisted_index.config.settings import (
 )
 from twisted_index.config.tables import TableKey, look_up, parsed, read_table, read_toml
 from twisted_index.config.validation import validate_settings
+from twisted_index.errors import ConfigurationError
 
 #: The values of one layer, by `Setting.place`, and "config".
 _Layer: TypeAlias = dict[str, Any]
@@ -64,8 +66,9 @@ def load(given: Mapping[str, object], *, environ: Mapping[str, str], folder: str
     config = options.pop("config", environment.pop("config", None))
     file = _from_file(config) if config is not None else {}
     limits = Limits(**{**file.pop("limits", {}), **options.pop("limits", {})})
-    defaults = {"paths": (folder,), "state": default_state(environ)}
-    settings = _build_settings({**defaults, **file, **environment, **options}, limits)
+    chosen = {**file, **environment, **options}
+    defaults = {"paths": _default_paths(chosen, folder), "state": default_state(environ)}
+    settings = _build_settings({**defaults, **chosen}, limits)
     validate_settings(settings)
     return settings
 
@@ -126,6 +129,18 @@ def _value(settings: Settings, place: str) -> object:
     return getattr(settings.upstreams.policy if part == "policy" else getattr(settings, part), field)
 
 
+def _default_paths(chosen: _Layer, folder: str) -> tuple[str, ...]:
+    """Return the folders of the index without a name if none are given: that of the default index, if any."""
+    indexes, name = chosen.get("indexes"), chosen.get("default_index")
+    if indexes is None or name is None:
+        return (folder,)
+    if "paths" in chosen:
+        raise ConfigurationError(
+            f"path has no effect with default-index: the index without a name is {name}."
+        )
+    return (os.path.join(indexes, name),)
+
+
 def _build_settings(merged: _Layer, limits: Limits) -> Settings:
     """Build Settings from the merged layers."""
     parts: dict[str, _Layer] = {part: {} for part in PARTS}
@@ -169,7 +184,7 @@ def _from_options(given: Mapping[str, object], folder: str) -> _Layer:
 
 def _from_environment(environ: Mapping[str, str], folder: str) -> _Layer:
     """Read the variables that begin with TWISTED_INDEX_."""
-    tables = ("limits", "route")
+    tables = ("limits", "route", "upstreams")
     table = {_variable(name): setting for name, setting in _settings(folder).items() if name not in tables}
     layer: _Layer = {}
     for variable, text in environ.items():
@@ -196,6 +211,7 @@ def _settings(folder: str) -> dict[str, TableKey]:
         **{name: TableKey(item.place, item.parser(folder), item.split) for name, item in SETTINGS.items()},
         "limits": TableKey("limits", _limits),
         "route": TableKey("upstreams.routes", partial(_routes, folder)),
+        "upstreams": TableKey("upstreams.named", _named_upstreams),
     }
 
 
@@ -232,6 +248,29 @@ def _route(folder: str, raw: Mapping[str, object]) -> RoutingRule:
     if len(rule) > 2:
         raise ValueError(f"{rule['pattern']!r} has a folder and an upstream; a name belongs to one of them")
     return RoutingRule(**rule)
+
+
+def _named_upstreams(raw: object) -> tuple[NamedUpstream, ...]:
+    """Read the tables of the upstreams that indexes may name."""
+    if not isinstance(raw, Mapping) or not all(isinstance(table, Mapping) for table in raw.values()):
+        raise ValueError("these are tables; write each upstream below [upstreams.NAME]")
+    return tuple(_named_upstream(name, table) for name, table in raw.items())
+
+
+def _named_upstream(name: str, raw: Mapping[str, object]) -> NamedUpstream:
+    """Read one upstream: its URLs, and the policy for it."""
+    table = {
+        "url": TableKey("urls", partial(parsers.several, parsers.upstream)),
+        **{
+            item.name: TableKey(item.place.removeprefix("policy."), item.parser("/"))
+            for item in SETTINGS.values()
+            if item.place.startswith("policy.")
+        },
+    }
+    values = read_table(raw, table, f"{name}: ")
+    if "urls" not in values:
+        raise ValueError(f"the upstream {name!r} has no url")
+    return NamedUpstream(name=name, urls=values.pop("urls"), policy=UpstreamPolicy(**values))
 
 
 def _variable(name: str) -> str:

@@ -142,7 +142,12 @@ def reloadable(running: Settings, wanted: Settings) -> Settings:
     parts = (
         {"uploads": wanted.uploads},
         {"access": _with_proxies_of(running.access, wanted.access)},
-        {"upstreams": replace(running.upstreams, policy=wanted.upstreams.policy)},
+        {
+            "upstreams": replace(
+                running.upstreams, policy=wanted.upstreams.policy, named=wanted.upstreams.named
+            )
+        },
+        {"create_indexes": wanted.create_indexes},
     )
     applied = running
     for part in parts:

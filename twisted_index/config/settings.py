@@ -265,6 +265,22 @@ class UpstreamPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedUpstream:
+    """
+    An upstream that indexes of the server may name.
+
+    Attributes:
+        name: Its name: that of the table.
+        urls: As those of `UpstreamSettings`.
+        policy: Which of its projects and files are visible.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    policy: UpstreamPolicy = UpstreamPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSettings:
     """
     The upstreams for projects that the folders do not have.
@@ -286,6 +302,7 @@ class UpstreamSettings:
         github_token_file: Absolute path of the file with a token for repositories; None without one.
         policy: Which projects and files are visible.
         routes: First match wins, before `urls`.
+        named: Those that indexes with a name may name.
     """
 
     urls: tuple[str, ...] = option(
@@ -329,11 +346,13 @@ class UpstreamSettings:
     )
     github_token_file: str | None = setting(None, parsers.path, relative=True)
     routes: tuple[RoutingRule, ...] = ()
+    named: tuple[NamedUpstream, ...] = ()
 
     @property
     def all_upstreams(self) -> tuple[str, ...]:
-        """All upstreams, including those of routing rules: URLs, repositories and `pip`."""
-        return (*self.urls, *(rule.upstream for rule in self.routes if rule.upstream is not None))
+        """All upstreams, including those of routing rules and tables: URLs, repositories and `pip`."""
+        routed = (rule.upstream for rule in self.routes if rule.upstream is not None)
+        return (*self.urls, *routed, *(url for named in self.named for url in named.urls))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,6 +362,9 @@ class Settings:
 
     Attributes:
         paths: Absolute folders, read in order.
+        indexes: Absolute folder whose subfolders are indexes; None without one.
+        default_index: The name of the index that is the index without a name too; empty for none.
+        create_indexes: Patterns (`fnmatch`) of the names of indexes that may be made and removed over HTTP.
         listen: Twisted endpoint strings.
         rescan: Seconds after which the files of a page are checked again for in-place rewrites.
         state: Absolute folder of the state; None keeps it in memory.
@@ -369,6 +391,15 @@ class Settings:
         split=split_paths,
         complete="dirs",
     )
+    indexes: str | None = option(
+        None,
+        parsers.path,
+        "Folder whose subfolders are indexes, at /+NAME/. [default: none]",
+        relative=True,
+        complete="dirs",
+    )
+    default_index: str = setting("", parsers.index_name)
+    create_indexes: tuple[str, ...] = setting((), parsers.named_indexes, split=str.split)
     listen: tuple[str, ...] = option(
         ("tcp:8080",),
         network_parsers.endpoint,
@@ -436,5 +467,5 @@ def _settings_of(prefix: str, part: type[Any]) -> Iterator[Setting]:
             yield Setting(place=f"{prefix}.{member.name}".lstrip("."), **attributes)
 
 
-#: Every setting that is not a table, by name; `config`, `limits` and `route` are in `layers`.
+#: Every setting that is not a table, by name; `config` and the tables are in `layers`.
 SETTINGS: dict[str, Setting] = {item.name: item for item in _settings_of("", Settings)}

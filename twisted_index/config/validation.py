@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from twisted_index.config.settings import AccessSettings, UploadSettings, UpstreamPolicy, UpstreamSettings
+from twisted_index.config.settings import (
+    AccessSettings,
+    Settings,
+    UploadSettings,
+    UpstreamPolicy,
+    UpstreamSettings,
+)
 from twisted_index.errors import ConfigurationError
 from twisted_index.github.repository import is_repository
 from twisted_index.simple.name_patterns import VersionRule
@@ -13,7 +20,7 @@ from twisted_index.simple.name_patterns import VersionRule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from twisted_index.config.settings import Settings
+    from twisted_index.config.settings import NamedUpstream
 
 
 def validate_settings(settings: Settings) -> None:
@@ -26,6 +33,7 @@ def validate_settings(settings: Settings) -> None:
     _check_uploads(settings.uploads)
     _check_proxies(settings.access)
     _check_upstreams(settings)
+    _check_indexes(settings)
 
 
 def _check_uploads(uploads: UploadSettings) -> None:
@@ -66,14 +74,68 @@ def _check_upstreams(settings: Settings) -> None:
     if upstreams.offline and upstreams.cache is None and settings.state is None:
         raise ConfigurationError("offline requires a filled cache; set it with cache.")
     if upstreams.cache is not None:
-        _check_place(upstreams.cache, settings.paths)
+        _check_place(upstreams.cache, (*settings.paths, *filter(None, [settings.indexes])))
+    for named in upstreams.named:
+        _check_upstreams_of_table(named, upstreams)
+
+
+def _check_upstreams_of_table(named: NamedUpstream, upstreams: UpstreamSettings) -> None:
+    """Check the upstream of a table by itself, as if it were the only one."""
+    alone = replace(upstreams, urls=named.urls, policy=named.policy, routes=(), named=())
+    try:
+        _check_repositories(replace(alone, github_token_file=None))
+        if upstreams.mode == "redirect":
+            _check_redirect(alone)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"[upstreams.{named.name}]: {error.message}") from error
+
+
+def _check_indexes(settings: Settings) -> None:
+    """Check the folder of indexes, and what needs it."""
+    if settings.indexes is None:
+        names = _changed(settings, Settings(), ("default_index", "create_indexes"))
+        names += ["[upstreams]"] if settings.upstreams.named else []
+        if names:
+            raise ConfigurationError(f"{names[0]} has no effect without indexes.")
+        return
+    if settings.default_index:
+        names = _changed(settings.upstreams, UpstreamSettings(), ("urls", "routes"))
+        if names:
+            raise ConfigurationError(
+                f"{names[0]} has no effect with default-index, which is an index with a name: write the"
+                " upstream below [upstreams.NAME], and name it in the .index.toml of the index."
+            )
+        return
+    # An upload of the project NAME would otherwise become a file of the index NAME.
+    indexes = os.path.realpath(settings.indexes)
+    for path in map(os.path.realpath, settings.paths):
+        if path == indexes or path.startswith(os.path.join(indexes, "")):
+            raise ConfigurationError(
+                f"{path!r} is served as folder of packages and as folder of indexes. Use another path, or,"
+                " to serve one of the indexes without a name, default-index."
+            )
 
 
 def _require_upstream(upstreams: UpstreamSettings) -> None:
     """Reject settings of upstreams without an upstream."""
     if upstreams.urls or any(rule.upstream for rule in upstreams.routes):
         return
-    names = _changed(
+    names: list[str] = []
+    if not upstreams.named:
+        names += _changed_of_all_upstreams(upstreams)
+    # local-only is valid without an upstream: it is kept anyway.
+    names += _changed(
+        upstreams.policy,
+        UpstreamPolicy(),
+        ("cooldown", "upstream_only", "upstream_deny", "cooldown_except", "no_sdists", "merge_upstream"),
+    )
+    if names:
+        raise ConfigurationError(f"{names[0]} has no effect without an upstream.")
+
+
+def _changed_of_all_upstreams(upstreams: UpstreamSettings) -> list[str]:
+    """Return the names of the changed settings that hold for every upstream."""
+    return _changed(
         upstreams,
         UpstreamSettings(),
         (
@@ -90,14 +152,6 @@ def _require_upstream(upstreams: UpstreamSettings) -> None:
             "github_token_file",
         ),
     )
-    # local-only is valid without an upstream: it is kept anyway.
-    names += _changed(
-        upstreams.policy,
-        UpstreamPolicy(),
-        ("cooldown", "upstream_only", "upstream_deny", "cooldown_except", "no_sdists", "merge_upstream"),
-    )
-    if names:
-        raise ConfigurationError(f"{names[0]} has no effect without an upstream.")
 
 
 def _check_repositories(upstreams: UpstreamSettings) -> None:
@@ -166,6 +220,8 @@ def _check_place(cache: str, paths: Iterable[str]) -> None:
 def _changed(value: object, defaults: object, fields: Iterable[str]) -> list[str]:
     """Return the names of the settings of a part that differ from their defaults."""
     names = {
+        "urls": "upstream",
+        "routes": "route",
         "mode": "upstream-mode",
         "allow_addresses": "upstream-allow-address",
         "page_timeout": "upstream-page-timeout",

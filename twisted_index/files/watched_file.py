@@ -13,6 +13,7 @@ from twisted_index.files.portability import open_flags
 from twisted_index.files.stamps import RACY_SECONDS
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class WatchedFile(Generic[T]):
         stat: `os.stat`, or a stand-in with coarser times.
         wall: Seconds since the epoch, as file times count them.
         max_bytes: The most that is read.
+        opener: Opens it for reading, and never waits for it.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class WatchedFile(Generic[T]):
         stat: Callable[[str], os.stat_result] = os.stat,
         wall: Callable[[], float] = time.time,
         max_bytes: int = MAX_BYTES,
+        opener: Callable[[str], io.RawIOBase | io.BufferedReader] | None = None,
     ) -> None:
         self.path = path
+        self._open = opener or _open_at_once
         self._max_bytes = max_bytes
         self._parse = parse
         self._stat = stat
@@ -118,7 +122,7 @@ class WatchedFile(Generic[T]):
     def _read(self) -> T:
         self._stamp, self._settled = None, True
         try:
-            with open(self.path, "rb", opener=_open_at_once) as file:
+            with self._open(self.path) as file:
                 status = os.fstat(file.fileno())
                 # None where a pipe has a writer that has written nothing.
                 data = file.read(self._max_bytes + 1) or b""
@@ -153,9 +157,9 @@ class WatchedFile(Generic[T]):
             return error
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def _open_at_once(path: str) -> io.BufferedReader:
     """Open a file; a pipe without a writer must not stop the server, which may read in the reactor thread."""
-    return os.open(path, open_flags(flags, "O_NONBLOCK"))
+    return open(path, "rb", opener=lambda name, flags: os.open(name, open_flags(flags, "O_NONBLOCK")))
 
 
 def _stamp(status: os.stat_result) -> _Stamp:

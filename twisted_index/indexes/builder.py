@@ -47,6 +47,10 @@ class SourceBuilder:
             seconds since the epoch or None.
         resolve: Returns the URLs of a keyword such as `pip`; a URL stands for itself. Called once for each.
         now: Returns the current time, seconds since the epoch.
+        guard: See the attribute.
+
+    Attributes:
+        guard: Returns what is asked instead of an upstream, and decides about names.
     """
 
     def __init__(
@@ -57,7 +61,9 @@ class SourceBuilder:
         make_upstream: Callable[[tuple[str, ...]], ISource],
         resolve: Callable[[str], tuple[str, ...]] = lambda url: (url,),
         now: Callable[[], float] = time.time,
+        guard: Callable[[ISource], ISource] = lambda upstream: upstream,
     ) -> None:
+        self.guard = guard
         self._folder = folder
         self._make_folder = cache(make_folder)
         self._make_upstream = cache(make_upstream)
@@ -79,11 +85,32 @@ class SourceBuilder:
         Raises:
             ConfigurationError: Redirect mode with several upstreams.
         """
+        return self._build(settings).source()
+
+    def build_upstream(self, settings: UpstreamSettings) -> PolicySource:
+        """
+        Build the upstream alone, with the policy for it.
+
+        Args:
+            settings: Has at least one upstream; routes do not count.
+
+        Raises:
+            ConfigurationError: See `build`.
+        """
+        return self._build(settings).upstream()
+
+    def _build(self, settings: UpstreamSettings) -> _Build:
         self._log_ended("upstream-deny", settings.policy.upstream_deny)
         self._log_ended("cooldown-except", settings.policy.cooldown_except)
         return _Build(
-            settings, self._folder, self._make_folder, self._make_upstream, self._resolve, self._now
-        ).source()
+            settings,
+            self._folder,
+            self._make_folder,
+            self._make_upstream,
+            self._resolve,
+            self._now,
+            self.guard,
+        )
 
     def _log_ended(self, name: str, entries: Iterable[PolicyEntry]) -> None:
         """Log which entries of a setting no longer hold; they may stay in the file."""
@@ -123,8 +150,10 @@ class _Build:
         make_upstream: Callable[[tuple[str, ...]], ISource],
         resolve: Callable[[str], tuple[str, ...]],
         now: Callable[[], float],
+        guard: Callable[[ISource], ISource],
     ) -> None:
         self._settings = settings
+        self._guard = guard
         self._folder = folder
         self._make_folder = make_folder
         self._make_upstream = make_upstream
@@ -138,6 +167,12 @@ class _Build:
             return default
         return RoutedSource(list(map(self._route, self._settings.routes)), default)
 
+    def upstream(self) -> PolicySource:
+        return self._upstream(self._urls(self._settings.urls))
+
+    def _urls(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(url.rstrip("/") + "/" for name in names for url in self._resolve(name)))
+
     def _route(self, rule: RoutingRule) -> SourceRoute:
         if rule.folder is not None:
             return SourceRoute(pattern=rule.pattern, source=self._make_folder(rule.folder))
@@ -148,13 +183,13 @@ class _Build:
 
     def _with_folder(self, names: Iterable[str]) -> ISource:
         """Put the folders before the upstreams."""
-        urls = dict.fromkeys(url.rstrip("/") + "/" for name in names for url in self._resolve(name))
+        urls = self._urls(names)
         if not urls:
             return self._folder
-        policy, upstream = self._settings.policy, self._upstream(tuple(urls))
+        policy, upstream = self._settings.policy, self._upstream(urls)
         return NameOwnershipSource(
             self._folder,
-            upstream,
+            self._guard(upstream),
             local_only=policy.local_only,
             merge_upstream=policy.merge_upstream,
             visible_copies=upstream.visible_copies,

@@ -59,12 +59,12 @@ class CompositeSource:
 
     def start(self) -> None:
         """Start every source, in order."""
-        for source in _lifecycles(self.members):
+        for source in lifecycles(self.members):
             source.start()
 
     async def stop(self) -> None:
         """Stop every source, in reverse order; a failure is logged and does not affect the others."""
-        for source in reversed(_lifecycles(self.members)):
+        for source in reversed(lifecycles(self.members)):
             try:
                 await result_of(source.stop)
             except Exception:
@@ -133,6 +133,12 @@ def _answer(says: str, *, asked: bool = True, claims: bool = False) -> SourceAns
     return SourceAnswer(kind=SourceKind.OTHER, name="a source", says=says, asked=asked, claims=claims)
 
 
+def lifecycles(members: Iterable[ISource]) -> list[ILifecycle]:
+    """Return the innermost sources that have a life cycle."""
+    found = (ILifecycle(source, None) for source in _innermost(members))
+    return [source for source in found if source is not None]
+
+
 async def snapshot_of(pending: MaybeAwaitable[Snapshot[T]]) -> Snapshot[T]:
     """Wait for a snapshot, unless it is here already."""
     return pending if isinstance(pending, Snapshot) else await pending
@@ -155,12 +161,6 @@ def close_body(body: FileBody) -> None:
     """Close a file that is not sent."""
     if not isinstance(body.content, bytes):
         body.content.close()
-
-
-def _lifecycles(members: Iterable[ISource]) -> list[ILifecycle]:
-    """Return the innermost sources that have a life cycle."""
-    lifecycles = (ILifecycle(source, None) for source in _innermost(members))
-    return [source for source in lifecycles if source is not None]
 
 
 def _innermost(members: Iterable[object]) -> Iterator[object]:

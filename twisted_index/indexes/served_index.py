@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import ISource, IStore
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class ServedIndex:
     """
     What answers in one scope. While nothing changes it is the same object, so that caches can hold on to it.

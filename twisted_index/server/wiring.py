@@ -17,6 +17,7 @@ from twisted_index.access.factory import make_access, make_proxies
 from twisted_index.access.login_throttle import LoginThrottle
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.inspection_cache import InspectionCache
+from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.thread_pool import ThreadPool
@@ -27,8 +28,14 @@ from twisted_index.events.refusals import Refusals
 from twisted_index.events.serials import Serials
 from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
+from twisted_index.indexes.catalog import IndexCatalog
+from twisted_index.indexes.index_line import IndexLines
+from twisted_index.indexes.registry import IndexRegistry, LiveIndex
+from twisted_index.indexes.scope import PLAIN
+from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path
 from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_urls
 from twisted_index.web.resource import IndexResource
@@ -58,6 +65,8 @@ class Components:
         refusals: The same.
         has_users: Whether any user or token can authenticate.
         folder: The folders; None if another source replaces them.
+        indexes: The indexes of the server; None if another source replaces them.
+        shared: What all folders share, to be stopped after them; None with such a source.
     """
 
     workers: tuple[ThreadPool, ...]
@@ -67,6 +76,8 @@ class Components:
     refusals: Refusals | None = None
     has_users: bool = False
     folder: FolderSource | None = None
+    indexes: IndexRegistry | None = None
+    shared: SharedFolders | None = None
 
 
 def build_components(
@@ -119,45 +130,72 @@ class _Builder:
         self._audit_log: AuditLog | None = None
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
         self._serials = Serials(_serials_path(settings.state))
+        self._shared = SharedFolders(
+            reactor=reactor, reader=worker, cache=InspectionCache(inspection_cache_path(settings.state))
+        )
 
-    def build_read_only(self, source: ISource, folder: FolderSource | None = None) -> Components:
+    def build_read_only(self, source: ISource) -> Components:
         # What was done here at other times, and what is done at the console, is shown by any server.
         audit_log = AuditLog(self._settings.state, self._worker)
-        resource = self._resource(source, audit_log=audit_log)
-        return Components((self._worker,), resource, None, None, folder=folder)
+        return Components((self._worker,), self._resource(source, audit_log=audit_log), None, None)
 
     def build(self) -> Components:
         settings, reloader = self._settings, self._reloader
-        publishing = settings.uploads
         folder = self._folder(*settings.paths)
         self._collectors.append(folder)
-        source_builder = SourceBuilder(
-            folder, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
-        )
-        source = source_builder.build(settings.upstreams)
         access = self._access(settings)
-        writes = publishing.upload or access.has_users or settings.access.rights is not None
-        if reloader is None and not writes:
-            # Everyone may read and do nothing else, so requests need no checks.
-            return self.build_read_only(source, folder)
-        writing = self._writing(folder)
-        resource = self._resource(source, access, writing, audit_log=writing.audit_log)
-        if reloader is not None:
+        writes = settings.uploads.upload or access.has_users or settings.access.rights is not None
+        # Without any everyone may read and do nothing else, so requests need no checks.
+        writing = self._writing(folder) if writes or reloader is not None else None
+        audit_log = AuditLog(settings.state, self._worker) if writing is None else writing.audit_log
+        indexes = self._indexes(folder, writing)
+        resource = self._resource(
+            indexes.plain.source,
+            None if writing is None else access,
+            writing,
+            audit_log=audit_log,
+            indexes=indexes.registry,
+        )
+        if reloader is not None and writing is not None:
             resource.poll = reloader.poll
             reloader.status.report = self._record_reload
-            reloader.apply = _Reloadable(
-                settings, source, access, source_builder, self._access, resource, writing
-            ).apply
-        workers = (writing.worker, self._worker)
+            reloader.apply = _Reloadable(settings, access, indexes, self._access, resource, writing).apply
         return Components(
-            workers,
+            (self._worker,) if writing is None else (writing.worker, self._worker),
             resource,
-            writing.store if writes else None,
-            writing.webhooks,
-            writing.refusals,
+            writing.store if writing is not None and writes else None,
+            None if writing is None else writing.webhooks,
+            None if writing is None else writing.refusals,
             access.has_users,
             folder,
+            indexes.registry,
+            self._shared,
         )
+
+    def _indexes(self, folder: FolderSource, writing: _WriteSide | None) -> _Indexes:
+        settings = self._settings
+        lines = None if settings.indexes is None else IndexLines(IndexCatalog(settings.indexes))
+        builder = SourceBuilder(
+            folder, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
+        )
+        named = None
+        if lines is not None:
+            named = NamedIndexes(
+                settings,
+                lines,
+                reactor=self._reactor,
+                make_folder=self._pile,
+                reader=self._worker,
+                # Another builder, since what it makes starts and stops with the named indexes.
+                upstreams=SourceBuilder(
+                    folder, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
+                ),
+                writer=None if writing is None else writing.worker,
+                audit_log=None if writing is None else writing.audit_log,
+            )
+            builder.guard = named.unreserved
+        store = None if writing is None else writing.store
+        return _Indexes(settings, folder, builder, named, store, self._reactor)
 
     def _writing(self, folder: FolderSource) -> _WriteSide:
         settings = self._settings
@@ -194,6 +232,7 @@ class _Builder:
             self._worker,
             self._throttle,
             self._record_reload,
+            default_index=settings.default_index,
         )
 
     def _record_reload(self, detail: str) -> None:
@@ -210,6 +249,7 @@ class _Builder:
         writing: _WriteSide | None = None,
         *,
         audit_log: AuditLog,
+        indexes: IndexRegistry | None = None,
     ) -> IndexResource:
         settings, observer = self._settings, self._observer
         resource = IndexResource(
@@ -230,22 +270,28 @@ class _Builder:
             upload_settings=settings.uploads,
             on_uploaded=None if writing is None else writing.webhooks.notify,
             on_rejected=None if observer is None else Observers(observer).rejected,
+            indexes=indexes,
         )
         files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
         resource.report_files(lambda: files)
         return resource
 
     def _folder(self, *paths: str) -> FolderSource:
+        return self._pile(paths, (), self._serials)
+
+    def _pile(
+        self, paths: Sequence[str | bytes], owners: Sequence[str | None], serials: Serials
+    ) -> FolderSource:
         settings = self._settings
         return FolderSource(
             *paths,
+            owners=owners,
+            shared=self._shared,
             reactor=self._reactor,
-            reader=self._worker,
-            cache=InspectionCache(inspection_cache_path(settings.state)),
             rescan=settings.rescan,
             response_timeout=settings.limits.response_timeout,
             observer=None if self._observer is None else Observers(self._observer),
-            serials=self._serials,
+            serials=serials,
         )
 
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
@@ -278,6 +324,74 @@ class _WriteSide:
     webhooks: Webhooks
 
 
+class _Indexes:
+    """
+    The indexes of a server: the one without a name, made of settings, and those with one.
+
+    Attributes:
+        plain: The index without a name.
+        registry: All of them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: FolderSource,
+        builder: SourceBuilder,
+        named: NamedIndexes | None,
+        store: FolderStore | None,
+        reactor: Any,
+    ) -> None:
+        self._folder = folder
+        self._builder = builder
+        self._named = named
+        self._store = store
+        self._upstreams = settings.upstreams
+        self._source = builder.build(settings.upstreams)
+        self.plain = self._served(self._source, settings)
+        self.registry = IndexRegistry(
+            self._live(),
+            reactor=reactor,
+            named=named,
+            default=settings.default_index,
+            rescan=settings.rescan,
+        )
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """
+        Make what other settings need.
+
+        Returns:
+            Lets them take effect.
+
+        Raises:
+            ConfigurationError: Something cannot be made.
+        """
+        source = self._source
+        if settings.upstreams != self._upstreams:
+            source = self._builder.build(settings.upstreams)
+        use = None if self._named is None else self._named.prepare(settings)
+
+        def apply() -> None:
+            self._upstreams, self._source = settings.upstreams, source
+            self.plain = self._served(source, settings)
+            if use is not None:
+                use()
+            self.registry.replace(self._live())
+
+        return apply
+
+    def _live(self) -> LiveIndex:
+        return LiveIndex(members=(), served=self.plain, folder=self._folder)
+
+    def _served(self, source: ISource, settings: Settings) -> ServedIndex:
+        if self._named is not None:
+            source = self._named.reporting(source)
+        return ServedIndex(
+            scope=PLAIN, line=("",), source=source, store=self._store, uploads=settings.uploads
+        )
+
+
 @dataclass(slots=True)
 class _Reloadable:
     """
@@ -285,28 +399,25 @@ class _Reloadable:
 
     Attributes:
         settings: The current settings.
-        source: Built from them.
         access: Built from them.
-        source_builder: Builds a source.
+        indexes: The same.
         make_access: Builds access control.
-        resource: Serves source and access.
+        resource: Serves all of that.
         writing: The components that change files.
     """
 
     settings: Settings
-    source: ISource
     access: IAccessControl
-    source_builder: SourceBuilder
+    indexes: _Indexes
     make_access: Callable[[Settings], IAccessControl]
     resource: IndexResource
     writing: _WriteSide
 
     def apply(self, settings: Settings) -> None:
         """Replace the settings; see `ConfigReloader.apply`."""
-        source, access = self.source, self.access
+        access = self.access
         # All that can fail comes first, so that settings apply as a whole or not at all.
-        if settings.upstreams != self.settings.upstreams:
-            source = self.source_builder.build(settings.upstreams)
+        use_indexes = self.indexes.prepare(settings)
         # Clients that have logged in authenticate again only if any of this has changed.
         if _access_settings(settings) != _access_settings(self.settings):
             access = self.make_access(settings)
@@ -317,8 +428,9 @@ class _Reloadable:
         store.keep_deleted = settings.uploads.keep_deleted
         store.keep_prereleases = settings.uploads.keep_prereleases
         store.min_free = settings.uploads.min_free
-        self.resource.serve(source, access, settings.uploads)
-        self.settings, self.source, self.access = settings, source, access
+        use_indexes()
+        self.resource.serve(self.indexes.plain.source, access, settings.uploads)
+        self.settings, self.access = settings, access
 
 
 def _access_settings(settings: Settings) -> tuple[object, ...]:
@@ -329,7 +441,8 @@ def _access_settings(settings: Settings) -> tuple[object, ...]:
 def _own_folders(settings: Settings) -> list[str]:
     """Return the folders whose file systems the server writes to or reads from."""
     cache = cache_folder(settings) if settings.upstreams.all_upstreams else None
-    return [path for path in (*settings.paths, settings.state, cache) if path is not None]
+    paths = (*settings.paths, settings.indexes, settings.state, cache)
+    return [path for path in paths if path is not None]
 
 
 def _serials_path(state: str | None) -> str | None:

@@ -1,0 +1,139 @@
+"""
+The line of an index, with the folder and the settings of each index in it.
+
+Blocking, for small files only. Used by the server and at the console alike; upstreams are only names here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted_index.errors import NotFound, Unavailable
+from twisted_index.indexes.index_file import NAME, IndexFile, IndexSettings
+from twisted_index.indexes.linearization import linearize
+from twisted_index.interfaces import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twisted_index.indexes.catalog import IndexCatalog
+
+
+class IndexMember(NamedTuple):
+    """
+    An index in a line.
+
+    Attributes:
+        name: Its name.
+        path: Its absolute folder.
+        settings: What it says of itself.
+    """
+
+    name: str
+    path: bytes
+    settings: IndexSettings
+
+
+class IndexLines:
+    """
+    The lines of all indexes.
+
+    Args:
+        catalog: Which indexes there are.
+    """
+
+    def __init__(self, catalog: IndexCatalog) -> None:
+        self.catalog = catalog
+        self._files: dict[str, IndexFile] = {}
+        self._listed: tuple[str, ...] = ()
+
+    def member(self, name: str) -> IndexMember:
+        """
+        Return an index by itself.
+
+        Raises:
+            NotFound: There is none of that name.
+            Unavailable: Its settings are unknown.
+        """
+        self._forget_removed()
+        path = self.catalog.path(name)
+        return IndexMember(name, path, self._file(name, path).settings())
+
+    def line(self, name: str) -> tuple[IndexMember, ...]:
+        """
+        Return the line of an index, its own member first.
+
+        Raises:
+            NotFound: There is no index of that name.
+            Unavailable: The settings of one of them are unknown, one is missing, or they contradict each
+                other; in one sentence that names it.
+        """
+        members = {name: self.member(name)}
+
+        def bases_of(heir: str) -> tuple[str, ...]:
+            for base in members[heir].settings.bases:
+                if base not in members:
+                    members[base] = self._base(base, heir)
+            return members[heir].settings.bases
+
+        return tuple(members[one] for one in linearize(name, bases_of))
+
+    def survey(self) -> Iterator[tuple[str, IndexMember | None]]:
+        """
+        Yield all indexes by name, with their settings; None for one whose settings are unknown.
+
+        For a thread: it looks at one file of each index.
+
+        Raises:
+            Unavailable: The folder of indexes cannot be read.
+        """
+        for name in self.catalog.names():
+            try:
+                path = self.catalog.path(name)
+                if name not in self._files and not os.path.lexists(os.path.join(path, os.fsencode(NAME))):
+                    os.stat(os.path.join(path, b"."))
+                    # No file, no memory: there may be ten thousand of them.
+                    yield name, IndexMember(name, path, IndexSettings())
+                else:
+                    yield name, self.member(name)
+            except NotFound:
+                continue
+            except (Unavailable, OSError):
+                yield name, None
+
+    def is_known(self, name: str) -> bool:
+        """Return whether the settings of an index are known, whatever they say."""
+        try:
+            self.member(name)
+        except Unavailable:
+            return False
+        return True
+
+    def problem(self, name: str) -> Problem | None:
+        """Return what is wrong with the settings of an index, as they were last read."""
+        file = self._files.get(name)
+        if file is None or not file.problem:
+            return None
+        advice = "Mend the file; the settings that it had before are in force, if this server has read any."
+        return Problem(path=f"{name}/{NAME}", reason=file.problem, advice=advice)
+
+    def _base(self, base: str, heir: str) -> IndexMember:
+        try:
+            return self.member(base)
+        except NotFound as error:
+            raise Unavailable(f"{heir} inherits {base}, and there is no such index.") from error
+
+    def _file(self, name: str, path: bytes) -> IndexFile:
+        file = self._files.get(name)
+        if file is None:
+            file = self._files.setdefault(name, IndexFile(name, path))
+        return file
+
+    def _forget_removed(self) -> None:
+        """Forget the files of indexes that are gone, whose last good settings must not come back."""
+        names = self.catalog.names()
+        if names is not self._listed:
+            for name in self._files.keys() - set(names):
+                self._files.pop(name, None)
+            self._listed = names

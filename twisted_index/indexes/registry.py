@@ -1,0 +1,233 @@
+"""
+The indexes of a server, each made when it is requested and kept while nothing changes that it is made of.
+
+Nothing is read at the start. A request looks at the folder of indexes and at the settings of the line of its
+index, by one or two `stat` each. Sources that were used least are dropped, and made again when needed.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_index.concurrency.lru import LRU
+from twisted_index.errors import NotFound, Unavailable
+from twisted_index.indexes.served_index import IIndexes
+from twisted_index.interfaces import ILifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.indexes.index_line import IndexLines, IndexMember
+    from twisted_index.indexes.scope import Scope
+    from twisted_index.indexes.served_index import ServedIndex
+
+_log = Logger()
+
+#: Indexes whose sources are kept; one that has been asked for a small page takes some 30 KB.
+MAX_LIVE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveIndex:
+    """
+    An index that has been requested.
+
+    Attributes:
+        members: Its line; empty for the index without a name.
+        served: What answers in its scope.
+        folder: The folders of its line as one source; None for an index that has no folders.
+    """
+
+    members: tuple[IndexMember, ...]
+    served: ServedIndex
+    folder: FolderSource | None
+
+
+class IndexMaker(Protocol):
+    """
+    Makes indexes with a name.
+
+    Attributes:
+        lines: The indexes that there are.
+        live: Is set to what returns an index by its name.
+    """
+
+    lines: IndexLines
+    live: Callable[[str], LiveIndex]
+
+    def make(self, members: tuple[IndexMember, ...], before: LiveIndex | None) -> LiveIndex:
+        """Make an index of its line, and of what was made of an earlier state of it, if there is that."""
+
+    def start(self) -> None:
+        """Start what indexes share."""
+
+    def stop(self) -> Awaitable[None]:
+        """Stop it."""
+
+
+@implementer(IIndexes, ILifecycle)
+class IndexRegistry:
+    """
+    The indexes of a server.
+
+    Args:
+        plain: The index without a name.
+        reactor: Provides the clock.
+        named: Makes the indexes with a name; None without any.
+        default: The name of the index that is the one without a name too; empty for none.
+        rescan: Seconds for which a look at an index holds.
+    """
+
+    def __init__(
+        self,
+        plain: LiveIndex,
+        *,
+        reactor: Any,
+        named: IndexMaker | None = None,
+        default: str = "",
+        rescan: float = 2.0,
+    ) -> None:
+        self.lines = None if named is None else named.lines
+        self._plain = plain
+        self._reactor = reactor
+        self._named = named
+        if named is not None:
+            named.live = self.live
+        self._default = default
+        self._rescan = rescan
+        self._live: LRU[str, LiveIndex] = LRU(MAX_LIVE)
+        self._looked_at: dict[str, float] = {}
+        self._stale: set[str] = set()
+        #: How many served indexes use each source of folders.
+        self._uses: Counter[FolderSource] = Counter()
+
+    # -- IIndexes
+
+    def find(self, scope: Scope) -> ServedIndex:
+        """See `IIndexes`."""
+        live = self.live(scope.index)
+        return self._viewed(live, scope) if scope.as_of or scope.draft else live.served
+
+    def recent(self, scope: Scope) -> ServedIndex | None:
+        """See `IIndexes`."""
+        if scope.as_of or scope.draft:
+            return None
+        name = scope.index or self._default
+        if not name:
+            return self._plain.served
+        live = self._live.peek(name)
+        looked_at = self._looked_at.get(name, -math.inf)
+        if live is None or name in self._stale or self._reactor.seconds() - looked_at >= self._rescan:
+            return None
+        self._live.touch(name)
+        return live.served
+
+    def names(self) -> Sequence[str]:
+        """See `IIndexes`."""
+        return () if self.lines is None else self.lines.catalog.names()
+
+    # -- What is below
+
+    def live(self, name: str) -> LiveIndex:
+        """
+        Return an index as it is now.
+
+        Args:
+            name: Empty for the index without a name.
+
+        Raises:
+            NotFound, Unavailable: See `IIndexes.find`.
+        """
+        wanted = name or self._default
+        if not wanted:
+            return self._plain
+        if self.lines is None:
+            raise NotFound("This server has no indexes with a name.")
+        try:
+            members = self.lines.line(wanted)
+        except NotFound as error:
+            self._drop(wanted)
+            if not name:
+                # The folder of packages is away, and clients must not go on to another index.
+                raise Unavailable(f"The index {wanted}, which this URL is about, is not there.") from error
+            raise
+        return self._refreshed(wanted, members)
+
+    def replace(self, plain: LiveIndex) -> None:
+        """Serve another index without a name, and make all others anew of what they are made of."""
+        self._plain = plain
+        self._stale.update(name for name, _live in self._live.items())
+
+    def _refreshed(self, name: str, members: tuple[IndexMember, ...]) -> LiveIndex:
+        assert self._named is not None
+        live = self._live.get(name)
+        if live is None or live.members != members or name in self._stale:
+            live = self._named.make(members, live)
+            self._live.put(name, live)
+            self._stale.discard(name)
+            self._watch(live)
+            if len(self._looked_at) > 2 * MAX_LIVE:
+                self._looked_at = {one: at for one, at in self._looked_at.items() if one in self._live}
+        self._looked_at[name] = self._reactor.seconds()
+        return live
+
+    def _viewed(self, live: LiveIndex, scope: Scope) -> ServedIndex:
+        """Return an index at another time, or a draft of it."""
+        raise NotFound("There is no such view of this index.")
+
+    # -- ILifecycle
+
+    def start(self) -> None:
+        """See `ILifecycle`. Folders are started when they are made."""
+        if self._named is not None:
+            self._named.start()
+
+    async def stop(self) -> None:
+        """See `ILifecycle`. Stops all folders but those of the plain index, which stops by itself."""
+        for name, _live in list(self._live.items()):
+            self._drop(name)
+        folders, self._uses = list(self._uses), Counter()
+        for folder in folders:
+            await self._stop(folder)
+        if self._named is not None:
+            await self._named.stop()
+
+    def _watch(self, live: LiveIndex) -> None:
+        """Stop the folders of an index once nothing uses it any more: neither this, nor a request."""
+        folder = live.folder
+        if folder is None:
+            return
+        if not self._uses[folder]:
+            folder.start()
+        self._uses[folder] += 1
+        # Garbage is collected in any thread.
+        unused = weakref.finalize(live.served, self._reactor.callFromThread, self._release, folder)
+        unused.atexit = False
+
+    def _release(self, folder: FolderSource) -> None:
+        if not self._uses[folder]:
+            return
+        self._uses[folder] -= 1
+        if not self._uses[folder]:
+            del self._uses[folder]
+            Deferred.fromCoroutine(self._stop(folder))
+
+    def _drop(self, name: str) -> None:
+        self._live.pop(name)
+        self._looked_at.pop(name, None)
+        self._stale.discard(name)
+
+    async def _stop(self, folder: FolderSource) -> None:
+        try:
+            await folder.stop()
+        except Exception:
+            _log.failure("The folders of an index cannot be stopped.")

@@ -1,0 +1,171 @@
+"""
+Names that indexes reserve: claimed by an index with `reserve-names`, they are no index's upstream names.
+
+Every request to an upstream passes here. A client that uses the wrong index, or one without a folder of its
+own, then gets 404 for a private name, and never what a stranger has published under it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from zope.interface import implementer
+
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.errors import NotFound
+from twisted_index.indexes.composite import CompositeSource, close_body, only_while
+from twisted_index.interfaces import ISource, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.indexes.index_line import IndexLines
+    from twisted_index.interfaces import FileBody, MaybeAwaitable
+    from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
+
+
+class _Claims(NamedTuple):
+    """
+    What the reserving indexes say of a name.
+
+    Attributes:
+        claimed: Whether one of them has it.
+        is_current: Whether that still holds.
+    """
+
+    claimed: bool
+    is_current: Callable[[], bool]
+
+
+class ReservedNames:
+    """
+    The indexes that reserve their names, and what they claim.
+
+    Args:
+        lines: All indexes.
+        folder_of: Returns the folders of an index, by its name, as one source.
+        worker: Looks at the files of all indexes.
+        clock: The reactor.
+        rescan: Seconds for which such a look holds.
+    """
+
+    def __init__(
+        self,
+        lines: IndexLines,
+        folder_of: Callable[[str], ISource],
+        worker: IThreadRunner,
+        clock: IReactorTime,
+        rescan: float,
+    ) -> None:
+        self._lines = lines
+        self._folder_of = folder_of
+        self._worker = worker
+        self._clock = clock
+        self._rescan = rescan
+        self._looked_at = -math.inf
+        self._reserving: tuple[str, ...] = ()
+        self._surveys: FreshSingleFlight[None, None] = FreshSingleFlight(self._survey)
+
+    async def claims(self, project: str) -> _Claims:
+        """
+        Look whether a reserving index claims a name.
+
+        Raises:
+            Unavailable: That is unknown.
+        """
+        if not self._is_recent():
+            await self._surveys.run(None)
+        reserving = self._reserving
+        pages = []
+        for name in reserving:
+            try:
+                folder = self._folder_of(name)
+            except NotFound:
+                # Removed since they were looked at.
+                continue
+            page = await result_of(folder.project_page, project)
+            if page.value is not None and page.value.claims:
+                return _Claims(True, page.is_current)
+            pages.append(page)
+
+        def is_current() -> bool:
+            return (
+                self._is_recent()
+                and self._reserving is reserving
+                and all(page.is_current() for page in pages)
+            )
+
+        return _Claims(False, is_current)
+
+    def _is_recent(self) -> bool:
+        return self._clock.seconds() - self._looked_at < self._rescan
+
+    async def _survey(self, _key: None) -> None:
+        began = self._clock.seconds()
+        reserving = tuple(await self._worker.run(lambda: sorted(self._found())))
+        if reserving != self._reserving:
+            self._reserving = reserving
+        self._looked_at = began
+
+    def _found(self) -> Iterator[str]:
+        for name, member in self._lines.survey():
+            # What is unknown counts: its folder may hold names that it reserves.
+            if member is None or member.settings.reserve_names:
+                yield name
+
+
+@implementer(ISource)
+class UnreservedSource(CompositeSource):
+    """
+    An upstream without the names that indexes reserve.
+
+    Args:
+        upstream: The upstream.
+        reserved: The indexes that reserve their names.
+    """
+
+    def __init__(self, upstream: ISource, reserved: ReservedNames) -> None:
+        super().__init__(upstream)
+        self._upstream = upstream
+        self._reserved = reserved
+
+    def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
+        """Return the upstream's list, which is empty."""
+        return self._upstream.project_list()
+
+    async def project_page(self, project: str) -> Snapshot[ProjectPage | None]:
+        """Return the upstream's page; none for a reserved name."""
+        claims = await self._reserved.claims(project)
+        if claims.claimed:
+            return _absence(claims)
+        page = await result_of(self._upstream.project_page, project)
+        if not claims.is_current():
+            # The request may have taken its time.
+            claims = await self._reserved.claims(project)
+            if claims.claimed:
+                return _absence(claims)
+        return replace(page, is_current=lambda: claims.is_current() and page.is_current())
+
+    async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
+        """Open the upstream's file; none of a reserved name."""
+        if (await self._reserved.claims(project)).claimed:
+            return None
+        body = await result_of(self._upstream.open_file, project, filename, sidecar)
+        if body is None:
+            return None
+        claims = await self._reserved.claims(project)
+        if claims.claimed:
+            close_body(body)
+            return None
+        return only_while(body, claims.is_current)
+
+
+def _absence(claims: _Claims) -> Snapshot[ProjectPage | None]:
+    """Return the absence of a reserved name, without a reason: that it is in an index is not for everyone."""
+    return Snapshot(value=None, is_current=claims.is_current)

@@ -1,0 +1,338 @@
+"""
+Makes the indexes with a name: of their folders, the upstreams that they name, and a store for each.
+
+Upstreams are made at the start, one for each table of the configuration; all else when it is requested.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from twisted_index.backends.folder.blocking_store import BlockingStore
+from twisted_index.backends.folder.store import FolderStore
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.errors import NotFound, SimpleIndexError, Unavailable
+from twisted_index.events.serials import Serials
+from twisted_index.indexes.composite import lifecycles
+from twisted_index.indexes.index_file import NAME as FILE_NAME
+from twisted_index.indexes.index_file import IndexSettings
+from twisted_index.indexes.index_line import IndexMember
+from twisted_index.indexes.index_source import IndexSource
+from twisted_index.indexes.name_ownership import NameOwnershipSource
+from twisted_index.indexes.registry import LiveIndex
+from twisted_index.indexes.reserved_names import ReservedNames, UnreservedSource
+from twisted_index.indexes.scope import Scope
+from twisted_index.indexes.served_index import ServedIndex
+from twisted_index.indexes.upstream_line import LineUpstream, UnknownUpstream, UpstreamLine
+from twisted_index.interfaces import Problem
+from twisted_index.simple.formatting import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from twisted.python.failure import Failure
+
+    from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.concurrency.thread_pool import IThreadRunner, ThreadPool
+    from twisted_index.config.settings import NamedUpstream, Settings, UploadSettings
+    from twisted_index.events.audit_log import AuditLog
+    from twisted_index.indexes.builder import SourceBuilder
+    from twisted_index.indexes.index_line import IndexLines
+    from twisted_index.indexes.upstream_policy import PolicySource
+    from twisted_index.interfaces import ISource, IStore, Snapshot
+    from twisted_index.simple.model import ProjectPage
+
+_log = Logger()
+
+
+class NamedIndexes:
+    """
+    Makes indexes for an `IndexRegistry`.
+
+    Args:
+        settings: All settings.
+        lines: The indexes.
+        reactor: Twisted's reactor.
+        make_folder: Makes the source of the folders of a line from their absolute paths, the index's own
+            first, the names of the indexes that they belong to, None for its own, and the serials.
+        reader: Threads that look at the files of all indexes.
+        upstreams: Builds upstreams with their policies.
+        writer: Threads that change files; None if nothing can be changed.
+        audit_log: Records the changes.
+
+    Attributes:
+        lines: The indexes.
+        live: Returns an index by its name: that of the registry, which needs this first.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        lines: IndexLines,
+        *,
+        reactor: Any,
+        make_folder: Callable[[Sequence[bytes], Sequence[str | None], Serials], FolderSource],
+        reader: IThreadRunner,
+        upstreams: SourceBuilder,
+        writer: ThreadPool | None = None,
+        audit_log: AuditLog | None = None,
+    ) -> None:
+        self.lines = lines
+        self._reactor = reactor
+        self._make_folder = make_folder
+        self._builder = upstreams
+        self._reader = reader
+        self._writer = writer
+        self._audit_log = audit_log
+        self.live: Callable[[str], LiveIndex] = _no_index
+        self._reserved = ReservedNames(lines, self._claiming, reader, reactor, settings.rescan)
+        self._swept: set[bytes] = set()
+        self._serials: WeakValueDictionary[str, Serials] = WeakValueDictionary()
+        self._started: list[Any] | None = None
+        self._upstreams: dict[str, PolicySource] = {}
+        self._settings = settings
+        self.prepare(settings)()
+
+    def prepare(self, settings: Settings) -> Callable[[], None]:
+        """
+        Make the upstreams that other settings need.
+
+        Returns:
+            Uses these settings for all that is made from then on.
+
+        Raises:
+            ConfigurationError: An upstream cannot be made.
+        """
+        upstreams = {named.name: self._upstream(named, settings) for named in settings.upstreams.named}
+
+        def use() -> None:
+            self._settings, self._upstreams = settings, upstreams
+            if self._started is not None:
+                self.start()
+
+        return use
+
+    def unreserved(self, upstream: ISource) -> ISource:
+        """Return an upstream without the names that indexes reserve."""
+        return UnreservedSource(upstream, self._reserved)
+
+    def _upstream(self, named: NamedUpstream, settings: Settings) -> PolicySource:
+        alone = replace(settings.upstreams, urls=named.urls, policy=named.policy, routes=(), named=())
+        return self._builder.build_upstream(alone)
+
+    def start(self) -> None:
+        """Start the upstreams that have not been started."""
+        started = self._started = self._started or []
+        for source in lifecycles(self._upstreams.values()):
+            if source not in started:
+                source.start()
+                started.append(source)
+
+    async def stop(self) -> None:
+        """Stop all upstreams that have been started."""
+        started, self._started = self._started or [], None
+        for source in reversed(started):
+            await result_of(source.stop)
+
+    # -- One index
+
+    def make(self, members: tuple[IndexMember, ...], before: LiveIndex | None) -> LiveIndex:
+        """
+        Make an index.
+
+        Args:
+            members: Its line.
+            before: What was made of an earlier state of it.
+        """
+        name = members[0].name
+        folder = self._folder(members, before)
+        own = members[0].settings
+        uploads = self._uploads(members[0])
+        served = ServedIndex(
+            scope=Scope(index=name),
+            line=tuple(member.name for member in members),
+            source=IndexSource(self._source(members, folder), lambda: self._faults(members)),
+            store=self._store(name, folder, uploads),
+            uploads=uploads,
+            title=own.title,
+        )
+        return LiveIndex(members=members, served=served, folder=folder)
+
+    def _folder(self, members: Sequence[IndexMember], before: LiveIndex | None) -> FolderSource:
+        paths = tuple(member.path for member in members)
+        if before is not None and before.folder is not None and before.folder.paths == paths:
+            return before.folder
+        own, *others = members
+        owners = (None, *(member.name for member in others))
+        return self._make_folder(paths, owners, self._serials_of(own.name))
+
+    def _serials_of(self, name: str) -> Serials:
+        serials = self._serials.get(name)
+        if serials is None:
+            state = self._settings.state
+            path = None if state is None else os.path.join(state, "keep", "indexes", name, "serials")
+            serials = self._serials[name] = Serials(path)
+        return serials
+
+    def _uploads(self, member: IndexMember) -> UploadSettings:
+        uploads, own = self._settings.uploads, member.settings
+        if own.overwrite is not None:
+            uploads = replace(uploads, overwrite=own.overwrite)
+        return replace(uploads, upload=False) if own.upload is False else uploads
+
+    def _store(self, name: str, folder: FolderSource, uploads: UploadSettings) -> IStore | None:
+        if self._writer is None or self._audit_log is None:
+            return None
+        blocking_store = BlockingStore(
+            folder.paths,
+            owners=folder.owners,
+            overwrite=uploads.overwrite,
+            keep_prereleases=uploads.keep_prereleases,
+            min_free=uploads.min_free,
+            index=name,
+        )
+        store = FolderStore(
+            folder,
+            worker=self._writer,
+            audit_log=self._audit_log,
+            blocking_store=blocking_store,
+            reactor=self._reactor,
+        )
+        if folder.paths[0] not in self._swept:
+            self._swept.add(folder.paths[0])
+            Deferred.fromCoroutine(store.sweep()).addErrback(_log_sweep)
+        return store
+
+    def _claiming(self, name: str) -> ISource:
+        """Return the folders of an index that reserves its names; its own, if its bases never were known."""
+        try:
+            folder = self.live(name).folder
+        except Unavailable:
+            if self.lines.is_known(name):
+                raise
+            own = IndexMember(name, self.lines.catalog.path(name), IndexSettings())
+            folder = self._folder((own,), None)
+        assert folder is not None
+        return folder
+
+    # -- Upstreams
+
+    def _source(self, members: Sequence[IndexMember], folder: FolderSource) -> ISource:
+        """Put the folders before the upstreams of the line."""
+        named: dict[str, LineUpstream] = {}
+        known: list[PolicySource] = []
+        local, merged = list(self._settings.upstreams.policy.local_only), list[str]()
+        policies = {one.name: one.policy for one in self._settings.upstreams.named}
+        for member in members:
+            owner = None if member is members[0] else member.name
+            for upstream in member.settings.upstreams:
+                if upstream in named:
+                    continue
+                source = self._upstreams.get(upstream)
+                if source is None:
+                    named[upstream] = LineUpstream(UnknownUpstream(_unknown(member.name, upstream)), owner)
+                    continue
+                policy = policies[upstream]
+                local += policy.local_only
+                merged += policy.merge_upstream
+                known.append(source)
+                named[upstream] = LineUpstream(source, owner, policy.merge_upstream)
+        if not named:
+            return folder
+        theirs = self.unreserved(UpstreamLine(list(named.values())))
+        if not known:
+            return NameOwnershipSource(folder, theirs, local_only=local)
+        return NameOwnershipSource(
+            folder,
+            theirs,
+            local_only=local,
+            merge_upstream=merged,
+            visible_copies=_visible_copies(known),
+            hidden_copy=known[0].hidden_copy,
+        )
+
+    # -- Problems
+
+    def _faults(self, members: Sequence[IndexMember]) -> Iterator[Problem]:
+        """Yield what is wrong with the settings of a line."""
+        for member in members:
+            broken = self.lines.problem(member.name)
+            if broken is not None:
+                yield broken
+            for reason in self._without_effect(member):
+                yield Problem(
+                    path=f"{member.name}/{FILE_NAME}",
+                    reason=reason,
+                    advice="Change the file, or the configuration of the server.",
+                )
+
+    def _without_effect(self, member: IndexMember) -> Iterator[str]:
+        for upstream in member.settings.upstreams:
+            if upstream not in self._upstreams:
+                yield _unknown(member.name, upstream)
+        if member.settings.upload and not self._settings.uploads.upload:
+            yield "Uploads are off on this server, so upload = true has no effect."
+
+    def reporting(self, source: ISource) -> ISource:
+        """Return the source of the index without a name, which reports what is wrong with any index."""
+        return IndexSource(source, self._all_faults, self._reader)
+
+    def _all_faults(self) -> list[Problem]:
+        """List what is wrong with any index; called in a thread."""
+        problems: list[Problem] = []
+        try:
+            problems += self.lines.catalog.problems()
+            for name in self.lines.catalog.names():
+                problems += self._faults_of(name)
+        except Unavailable as error:
+            advice = "Mount the folder, or let the server read it."
+            problems.append(Problem(path=".", reason=error.message, advice=advice))
+        return problems
+
+    def _faults_of(self, name: str) -> list[Problem]:
+        try:
+            members = self.lines.line(name)
+        except NotFound:
+            return []
+        except Unavailable as error:
+            broken = self.lines.problem(name)
+            advice = "Until this is mended, requests to the index get 503."
+            problem = Problem(path=f"{name}/{FILE_NAME}", reason=error.message, advice=advice)
+            return [problem if broken is None else replace(broken, advice=advice)]
+        return list(self._faults(members[:1]))
+
+
+def _no_index(name: str) -> LiveIndex:
+    raise NotFound(f"There is no index {name} yet.")
+
+
+def _log_sweep(failure: Failure) -> None:
+    failure.trap(SimpleIndexError, CancelledError)
+    _log.warn("Could not check for unfinished uploads: {error}", error=failure.getErrorMessage())
+
+
+def _unknown(index: str, upstream: str) -> str:
+    return (
+        f"{index} names the upstream {printable(upstream)}, which this server does not define: there is no"
+        f" [upstreams.{printable(upstream)}] in its configuration."
+    )
+
+
+def _visible_copies(
+    upstreams: Sequence[PolicySource],
+) -> Callable[[Snapshot[ProjectPage | None]], Snapshot[ProjectPage | None]]:
+    """Return what lets be seen of copies only what no policy denies."""
+
+    def visible(copies: Snapshot[ProjectPage | None]) -> Snapshot[ProjectPage | None]:
+        for upstream in upstreams:
+            copies = upstream.visible_copies(copies)
+        return copies
+
+    return visible
