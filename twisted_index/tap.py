@@ -228,7 +228,7 @@ def _layers(config: Mapping[str, object]) -> layers.ConfigSources:
 def _settings(layers: layers.ConfigSources) -> Settings:
     """Read the configuration and look whether the system can follow it."""
     settings = layers.load()
-    for path in settings.paths:
+    for path in (*settings.paths, *filter(None, [settings.indexes])):
         _check_folder(path)
     log = settings.access_log
     if log is not None and log != "-" and not os.path.isdir(os.path.dirname(log)):

@@ -266,6 +266,7 @@ class Receiver:
             signature=form.signature,
             by=identity.name,
             may_create=self._authorizer.permits(identity, Action.CREATE, project),
+            index=self.scope.index,
         )
         size = spool.size
         assert self._store is not None

@@ -141,7 +141,7 @@ class UploadView:
             return rejected(error, header(request, b"Accept"))
         self.counters.count_upload(Outcome.ACCEPTED if published.new else Outcome.UNCHANGED, published.size)
         if published.new and self._on_uploaded is not None:
-            self._on_uploaded(_new_file(published))
+            self._on_uploaded(_new_file(published, self._scope.index))
         return accepted(published.distribution.filename, published.new)
 
     def _note_rejected(self, request: Request, receiver: Receiver | None, error: SimpleIndexError) -> None:
@@ -214,7 +214,7 @@ class UploadView:
             await result_of(limit.require_space, length)
 
 
-def _new_file(published: Published) -> FileUploaded:
+def _new_file(published: Published, index: str) -> FileUploaded:
     distribution = published.distribution
     return FileUploaded(
         project=distribution.project,
@@ -224,6 +224,7 @@ def _new_file(published: Published) -> FileUploaded:
         size=published.size,
         by=published.by,
         time=datetime.now(UTC),
+        index=index,
     )
 
 
