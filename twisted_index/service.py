@@ -25,6 +25,7 @@ from twisted_index.server.banner import (
     Listener,
     cleartext_password_warning,
     describe_contents,
+    describe_indexes,
     describe_upstreams,
     index_urls,
     startup_banner,
@@ -206,6 +207,7 @@ class SimpleIndexService(MultiService):
             self.settings.paths if self._given_source is None else (),
             lan=lan_addresses(),
             upstreams=self._upstream_lines(),
+            indexes=self._index_lines(),
             uploads=self.settings.uploads.upload,
             login=self._parts.has_users or not self.settings.uploads.anonymous_upload,
         )
@@ -224,6 +226,16 @@ class SimpleIndexService(MultiService):
         warning = cleartext_password_warning(listening)
         if warning is not None and self._parts.has_users and not self.settings.access.trusted_proxies:
             _log.warn("{warning}", warning=warning)
+
+    def _index_lines(self) -> list[str]:
+        folder, indexes = self.settings.indexes, self._parts.indexes
+        if folder is None or indexes is None:
+            return []
+        upstreams = [named.name for named in self.settings.upstreams.named]
+        try:
+            return describe_indexes(folder, indexes.names(), upstreams)
+        except SimpleIndexError as error:
+            return [error.message]
 
     def _upstream_lines(self) -> list[str] | None:
         upstreams = self.settings.upstreams

@@ -14,7 +14,9 @@ from tests.kit.named_indexes import PARTNER, PUBLIC, Indexes, upstream_settings
 from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.indexes import registry
+from twisted_index.indexes.composite import explain
 from twisted_index.indexes.scope import PLAIN, Scope
+from twisted_index.simple.explanation import SourceKind
 
 ONE, EVIL = ["acme-1.0-py3-none-any.whl"], ["acme-999-py3-none-any.whl"]
 
@@ -235,6 +237,32 @@ def test_a_name_that_is_claimed_later_leaves_the_pages_that_show_the_upstream(in
     indexes.add(prod, "acme")
     assert not page.is_current()
     assert indexes.files("public", "acme") is None
+
+
+def test_an_index_that_comes_reserves_its_names_from_the_next_request_on(indexes: Indexes):
+    indexes.make("public", "upstream = 'public'")
+    assert indexes.files("public", "acme") == EVIL
+    indexes.make("prod", "reserve-names = true", "acme")
+    assert indexes.files("public", "acme") is None
+
+
+def test_why_says_which_index_reserves_a_name_and_that_no_upstream_was_asked(indexes: Indexes):
+    indexes.make("prod", "reserve-names = true", "acme")
+    indexes.make("public", "upstream = 'public'")
+    found = answer(explain, indexes.find("public").source, "acme")
+    says = [(one.name, one.says, one.asked) for one in found.sources if one.kind is not SourceKind.FOLDER]
+    assert says[0] == ("prod", "reserves the name", True)
+    assert says[1][1:] == ("was not asked, as an index of this server reserves the name", False)
+    assert found.page is None
+
+
+def test_why_says_of_each_upstream_of_the_line_whether_it_was_asked(indexes: Indexes):
+    indexes.make("prod", "upstream = ['partner', 'public']")
+    indexes.make("dev", "bases = ['prod']")
+    found = answer(explain, indexes.find("dev").source, "acme")
+    asked = [(one.asked, one.index) for one in found.sources if one.kind is not SourceKind.FOLDER]
+    assert asked == [(True, "prod"), (False, "prod")]
+    assert [file.owner for file in found.files] == ["prod"]
 
 
 def test_an_index_begins_to_reserve_within_the_rescan_time(indexes: Indexes):

@@ -14,6 +14,7 @@ from twisted_index.server.banner import (
     Listener,
     cleartext_password_warning,
     describe_contents,
+    describe_indexes,
     describe_upstreams,
     startup_banner,
 )
@@ -277,3 +278,15 @@ def test_the_front_page_tells_it_too():
 def test_the_files_whose_names_keep_them_out_are_the_least_number():
     line = describe_contents(3, 2, ["http://one.example"])
     assert line == "3 projects, at least 2 files left out: http://one.example/-/problems"
+
+
+def test_indexes_with_a_name_are_listed_but_not_a_thousand():
+    names = [f"i{number}" for number in range(1000)]
+    assert describe_indexes("/srv/indexes", ["dev", "prod"], ["public"]) == [
+        "Indexes below /+NAME/, in /srv/indexes: dev, prod",
+        "Upstreams that indexes may name: public",
+    ]
+    assert describe_indexes("/srv/indexes", names, [])[0].endswith("i8, i9, 990 more")
+    assert describe_indexes("/srv/indexes", [], []) == [
+        "Each folder made in /srv/indexes is an index, below /+NAME/"
+    ]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from twisted_index.indexes.composite import ChangePart, CompositeSource, change_parts
-from twisted_index.interfaces import ISource, ProblemReport
+from twisted_index.indexes.composite import ChangePart, CompositeSource, change_parts, explain
+from twisted_index.interfaces import Explanation, IExplains, ISource, ProblemReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from twisted_index.simple.model import ProjectList, ProjectPage
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class IndexSource(CompositeSource):
     """
     A source that reports problems of its index besides those of its files.
@@ -46,6 +46,10 @@ class IndexSource(CompositeSource):
     def change_parts(self) -> list[ChangePart]:
         """Return those of the source."""
         return change_parts(self._source)
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        return await explain(self._source, project)
 
     async def problems(self) -> ProblemReport:
         """Add the problems of the index to those of the source."""

@@ -15,9 +15,10 @@ from zope.interface import implementer
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight
-from twisted_index.errors import NotFound
-from twisted_index.indexes.composite import CompositeSource, close_body, only_while
-from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.errors import NotFound, SimpleIndexError, Unavailable
+from twisted_index.indexes.composite import CompositeSource, close_body, explain, only_while
+from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
+from twisted_index.simple.explanation import SourceAnswer, SourceKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,17 +30,20 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import FileBody, MaybeAwaitable
     from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
 
+_RESERVED = "was not asked, as an index of this server reserves the name"
+_UNKNOWN = "was not asked, as it is not known whether an index reserves the name"
 
-class _Claims(NamedTuple):
+
+class ReservedClaims(NamedTuple):
     """
     What the reserving indexes say of a name.
 
     Attributes:
-        claimed: Whether one of them has it.
+        owner: The name of the first that has it; None if none has.
         is_current: Whether that still holds.
     """
 
-    claimed: bool
+    owner: str | None
     is_current: Callable[[], bool]
 
 
@@ -69,10 +73,11 @@ class ReservedNames:
         self._clock = clock
         self._rescan = rescan
         self._looked_at = -math.inf
+        self._names: tuple[str, ...] | None = None
         self._reserving: tuple[str, ...] = ()
         self._surveys: FreshSingleFlight[None, None] = FreshSingleFlight(self._survey)
 
-    async def claims(self, project: str) -> _Claims:
+    async def claims(self, project: str) -> ReservedClaims:
         """
         Look whether a reserving index claims a name.
 
@@ -91,7 +96,7 @@ class ReservedNames:
                 continue
             page = await result_of(folder.project_page, project)
             if page.value is not None and page.value.claims:
-                return _Claims(True, page.is_current)
+                return ReservedClaims(name, page.is_current)
             pages.append(page)
 
         def is_current() -> bool:
@@ -101,13 +106,20 @@ class ReservedNames:
                 and all(page.is_current() for page in pages)
             )
 
-        return _Claims(False, is_current)
+        return ReservedClaims(None, is_current)
 
     def _is_recent(self) -> bool:
-        return self._clock.seconds() - self._looked_at < self._rescan
+        if self._clock.seconds() - self._looked_at >= self._rescan:
+            return False
+        try:
+            # An index that came just now may reserve its names from the next request on.
+            return self._lines.catalog.names() is self._names
+        except Unavailable:
+            return False
 
     async def _survey(self, _key: None) -> None:
         began = self._clock.seconds()
+        self._names = self._lines.catalog.names()
         reserving = tuple(await self._worker.run(lambda: sorted(self._found())))
         if reserving != self._reserving:
             self._reserving = reserving
@@ -120,7 +132,7 @@ class ReservedNames:
                 yield name
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class UnreservedSource(CompositeSource):
     """
     An upstream without the names that indexes reserve.
@@ -142,30 +154,48 @@ class UnreservedSource(CompositeSource):
     async def project_page(self, project: str) -> Snapshot[ProjectPage | None]:
         """Return the upstream's page; none for a reserved name."""
         claims = await self._reserved.claims(project)
-        if claims.claimed:
+        if claims.owner is not None:
             return _absence(claims)
         page = await result_of(self._upstream.project_page, project)
         if not claims.is_current():
             # The request may have taken its time.
             claims = await self._reserved.claims(project)
-            if claims.claimed:
+            if claims.owner is not None:
                 return _absence(claims)
         return replace(page, is_current=lambda: claims.is_current() and page.is_current())
 
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        try:
+            claims = await self._reserved.claims(project)
+        except SimpleIndexError as error:
+            return Explanation(error=error, sources=self.unasked(_UNKNOWN))
+        if claims.owner is None:
+            return await explain(self._upstream, project)
+        return Explanation(
+            snapshot=_absence(claims), sources=(_reservation(claims.owner), *self.unasked(_RESERVED))
+        )
+
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
         """Open the upstream's file; none of a reserved name."""
-        if (await self._reserved.claims(project)).claimed:
+        if (await self._reserved.claims(project)).owner is not None:
             return None
         body = await result_of(self._upstream.open_file, project, filename, sidecar)
         if body is None:
             return None
         claims = await self._reserved.claims(project)
-        if claims.claimed:
+        if claims.owner is not None:
             close_body(body)
             return None
         return only_while(body, claims.is_current)
 
 
-def _absence(claims: _Claims) -> Snapshot[ProjectPage | None]:
+def _reservation(index: str) -> SourceAnswer:
+    return SourceAnswer(
+        kind=SourceKind.RESERVATION, name=index, says="reserves the name", claims=True, index=index
+    )
+
+
+def _absence(claims: ReservedClaims) -> Snapshot[ProjectPage | None]:
     """Return the absence of a reserved name, without a reason: that it is in an index is not for everyone."""
     return Snapshot(value=None, is_current=claims.is_current)

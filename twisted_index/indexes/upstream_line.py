@@ -14,8 +14,8 @@ from zope.interface import implementer
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
-from twisted_index.indexes.composite import CompositeSource, snapshot_of
-from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.indexes.composite import CompositeSource, explain, snapshot_of, unasked
+from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
 from twisted_index.simple.model import ProjectList
 from twisted_index.simple.name_patterns import name_matcher
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from twisted_index.interfaces import FileBody, MaybeAwaitable
+    from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.model import ProjectPage, Sidecar
 
 
@@ -42,6 +43,10 @@ class LineUpstream:
         self._owner = owner
         self._pages: IdentityMemo[ProjectPage] = IdentityMemo()
 
+    def of_owner(self, answer: SourceAnswer) -> SourceAnswer:
+        """Say of an answer of this upstream which index it is of."""
+        return answer if answer.index is not None else replace(answer, index=self._owner)
+
     def owned(self, snapshot: Snapshot[ProjectPage | None]) -> Snapshot[ProjectPage | None]:
         """Say on a page which index its files are of."""
         owner, page = self._owner, snapshot.value
@@ -50,7 +55,7 @@ class LineUpstream:
         return replace(snapshot, value=self._pages.get(page.name, (page,), lambda: _owned_page(page, owner)))
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class UpstreamLine(CompositeSource):
     """
     Several upstreams: the first that has a project answers for it.
@@ -78,6 +83,24 @@ class UpstreamLine(CompositeSource):
         if isinstance(request, Snapshot) and (request.value is not None or not others):
             return first.owned(request)
         return self._page(project, first, request, others)
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        found, candidates = Explanation(), self._candidates(project)
+        for upstream in self._upstreams:
+            if upstream not in candidates:
+                answers = unasked(
+                    upstream.source, "was not asked, as merge-upstream gives the name to another"
+                )
+            elif found.error is not None or found.page is not None:
+                answers = unasked(upstream.source, "was not asked, as the one before it owns the name or may")
+            else:
+                asked = await explain(upstream.source, project)
+                if asked.snapshot is not None:
+                    asked = replace(asked, snapshot=upstream.owned(asked.snapshot))
+                found, answers = replace(asked, sources=found.sources), asked.sources
+            found = replace(found, sources=(*found.sources, *map(upstream.of_owner, answers)))
+        return found
 
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
         """Open a file of the first upstream that has the project."""

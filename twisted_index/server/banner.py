@@ -21,6 +21,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: Endpoint types whose listeners speak TLS.
 _TLS_ENDPOINTS = ("https", "ssl", "tls")
 
+#: Indexes that are listed by their names.
+_MAX_SHOWN = 10
+
 #: One label of a host name (RFC 1123 section 2.1): what can stand before ".local".
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)
 
@@ -70,6 +73,7 @@ def startup_banner(
     *,
     lan: Sequence[str] = (),
     upstreams: Sequence[str] | None = None,
+    indexes: Sequence[str] = (),
     uploads: bool = False,
     login: bool = True,
 ) -> list[str]:
@@ -85,6 +89,7 @@ def startup_banner(
         paths: The folders that are served; empty for another source.
         lan: This machine's addresses, from `lan_addresses()`; shown for listeners on all addresses.
         upstreams: Lines about the upstreams, from `describe_upstreams`; None without upstreams.
+        indexes: Lines about the indexes with a name, from `describe_indexes`.
         uploads: Whether files can be published.
         login: Whether that needs a user.
     """
@@ -102,6 +107,27 @@ def startup_banner(
         lines.extend(upstreams)
     elif paths:
         lines.append(f"Names that are not in {here} will not be found: there is no upstream.")
+    return [*lines, *indexes]
+
+
+def describe_indexes(folder: str, names: Sequence[str], upstreams: Sequence[str]) -> list[str]:
+    """
+    Describe the indexes with a name.
+
+    Args:
+        folder: Their folder.
+        names: Those that there are now.
+        upstreams: The names of the upstreams that they may name.
+    """
+    shown = [*names[:_MAX_SHOWN], *([f"{len(names) - _MAX_SHOWN} more"] if len(names) > _MAX_SHOWN else [])]
+    where = printable(folder)
+    lines = [
+        f"Indexes below /+NAME/, in {where}: {', '.join(shown)}"
+        if names
+        else f"Each folder made in {where} is an index, below /+NAME/"
+    ]
+    if upstreams:
+        lines.append(f"Upstreams that indexes may name: {', '.join(map(printable, upstreams))}")
     return lines
 
 
