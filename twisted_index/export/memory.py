@@ -180,7 +180,8 @@ def _parse(line: bytes) -> _Line:
 
 
 def _parts_digest(parts: Parts) -> bytes:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest().encode()
+    shown = [(path, entries.folders, entries.files, sorted(entries.hidden)) for path, entries in parts]
+    return hashlib.blake2b(repr(shown).encode(), digest_size=8).hexdigest().encode()
 
 
 def _text(numbers: Iterable[int]) -> bytes:
@@ -192,10 +193,13 @@ def _folder_numbers(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def _roots_text(roots: Sequence[RootScan]) -> bytes:
-    """Write the stamps of the roots; nothing if they are too young to show the next change."""
-    if not all(root.stamp.settled and root.stamp.stamp and b"\n" not in root.path for root in roots):
+    """Write the stamps of the roots; nothing if they are too young, or lists in them, to show a change."""
+    if any(root.staged is not None and root.staged.lists for root in roots):
         return b""
-    return b"\0".join(part for root in roots for part in (root.path, _text(root.stamp.stamp or ())))
+    stamps = [one for root in roots for one in root.stamps]
+    if not all(stamp.settled and stamp.stamp and b"\n" not in path for path, stamp in stamps):
+        return b""
+    return b"\0".join(part for path, stamp in stamps for part in (path, _text(stamp.stamp or ())))
 
 
 def _are_same(text: bytes) -> bool:

@@ -45,7 +45,7 @@ class LocalProjects:
     """
 
     def __init__(self, roots: Sequence[bytes]) -> None:
-        self._inventories = InventoryReader(roots)
+        self._inventories = InventoryReader(roots, shown_only=True)
         self._files: dict[str, tuple[LocalFile, ...]] = {}
         self._needs: dict[bytes, Needs] = {}
 

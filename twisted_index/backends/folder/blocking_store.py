@@ -112,7 +112,8 @@ class BlockingStore:
         self._owners = owners_by_root(roots, owners or (None,) * len(roots))
         self._reader = InventoryReader(roots, owners=self._owners)
         own = [root for root in roots if root not in self._owners]
-        self._own_reader = InventoryReader(own)
+        # What is not to be seen yet takes its names, and is not changed.
+        self._own_reader = InventoryReader(own, shown_only=True)
         self.min_free = min_free
         self.overwrite = tuple(overwrite)
         self.keep_deleted = keep_deleted
@@ -308,7 +309,7 @@ class BlockingStore:
             Conflict: One has it.
         """
         for root, owner in self._owners.items():
-            inventory = InventoryReader([root]).read(project)
+            inventory = InventoryReader([root], shown_only=True).read(project)
             try:
                 plan(inventory)
             except NotFound:

@@ -47,24 +47,32 @@ def imprint(parts: Sequence[tuple[bytes, ProjectEntries]]) -> str:
         for folder in entries.folders:
             digest.update(b"%d/%s/\0" % (number, folder))
             for name, status in sorted(_look_into(os.path.join(root, folder))):
-                digest.update(_row(name, status))
+                if name not in entries.hidden:
+                    digest.update(_row(name, status))
         for name in entries.files:
             digest.update(b"%d/" % number)
             digest.update(_row(name, _stat_of(os.path.join(root, name))))
     return digest.hexdigest()
 
 
-def stable_imprint(parts: Sequence[tuple[bytes, ProjectEntries]], scan: Callable[[], T]) -> tuple[T, str]:
+def stable_imprint(
+    parts: Sequence[tuple[bytes, ProjectEntries]], scan: Callable[[], T]
+) -> tuple[T, str | None]:
     """
     Scan a project, and take the imprint of just what was scanned.
 
     Returns:
-        The scan and the imprint: one that no other look will take, if anything changed meanwhile.
+        The scan and the imprint; None in its place if anything changed meanwhile.
     """
     before = _try(parts)
     scanned = scan()
     after = _try(parts)
-    return scanned, before if before is not None and before == after else secrets.token_hex(16)
+    return scanned, before if before == after else None
+
+
+def unlike_any() -> str:
+    """Make an imprint that no other look will take, for what changed while it was looked at."""
+    return secrets.token_hex(16)
 
 
 def _try(parts: Sequence[tuple[bytes, ProjectEntries]]) -> str | None:

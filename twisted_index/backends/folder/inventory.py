@@ -7,7 +7,7 @@ It includes files that cannot be listed, since they occupy their names too.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -186,6 +186,8 @@ class InventoryReader:
         roots: Absolute paths, in order.
         validator: Takes the stamps of folders; by default one for the file systems of the roots.
         owners: The index that each root of another index belongs to.
+        shown_only: Whether to leave out what is not to be seen yet, see `staged`. It takes its names, so
+            whatever adds files looks at it too.
     """
 
     def __init__(
@@ -194,9 +196,11 @@ class InventoryReader:
         validator: StatValidator | None = None,
         *,
         owners: Mapping[bytes, str] | None = None,
+        shown_only: bool = False,
     ) -> None:
         self.roots = tuple(roots)
         self.owners = owners or {}
+        self._shown_only = shown_only
         self._validator = validator or StatValidator(
             trusts_times=not any(map(has_coarse_folders, self.roots))
         )
@@ -242,9 +246,9 @@ class InventoryReader:
 
     def _root(self, root: bytes) -> RootScan:
         before = self._readings.get(root)
-        if before is None or not self._validator.is_current(root, before.stamp):
+        if before is None or not before.is_current(self._validator):
             self._readings[root] = before = read_root(root, self._validator, before)
-        return before
+        return before if self._shown_only else replace(before, projects=before.taken)
 
 
 def choose_folder(root: bytes, project: str, part: ProjectEntries | None) -> bytes | None:

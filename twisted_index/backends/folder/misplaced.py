@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from twisted_index.backends.folder import copies
 from twisted_index.backends.folder.copies import COPIES
 from twisted_index.backends.folder.project_scan import printable_path
+from twisted_index.backends.folder.staged_problems import problems_of_staged
 from twisted_index.backends.folder.tombstones import TOMBSTONES, unknown_lines
 from twisted_index.files.anonymous_file import UPLOADS
 from twisted_index.interfaces import Problem
@@ -69,6 +70,7 @@ def find_misplaced(readings: Iterable[RootScan]) -> list[Problem]:
     readings = tuple(readings)
     walk = _Walk({reading.path for reading in readings})
     for reading in readings:
+        walk.problems.extend(problems_of_staged(reading))
         foreign = _find_foreign(b".", [name for name, _folder in reading.names])
         if foreign is not None:
             walk.problems.append(foreign)

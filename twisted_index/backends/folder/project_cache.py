@@ -108,7 +108,7 @@ class FolderValidity:
         roots = self._roots
         if self._is_revoked or not roots.complete or not self._adopt(roots.readings):
             return False
-        stamped = [*((root.path, root.stamp) for root in self._readings), *self._folders]
+        stamped = [*(one for root in self._readings for one in root.stamps), *self._folders]
         if not all(self._validator.is_current(path, before) for path, before in stamped):
             return False
         self._stamps = [(path, before.stamp) for path, before in stamped]

@@ -204,13 +204,14 @@ def _scan_project(
 ) -> ListedProject | None:
     """Scan a project's folders in a root; note the error and return None if one cannot be read."""
     known: Iterable[FolderNames | None] = repeat(None)
-    if before is not None and before.entries.folders == entries.folders:
+    if before is not None and before.entries[::2] == entries[::2]:
+        # The same folders, of which the same is hidden.
         known = before.folders
     folders = []
     for folder, last in zip(entries.folders, known, strict=False):
         path = os.path.join(root, folder)
         try:
-            folders.append(_scan_folder(project, path, validator, last))
+            folders.append(_scan_folder(project, path, validator, last, entries.hidden))
         except OSError as error:
             public_error = unreadable_error(error, folder)
             if isinstance(public_error, OutOfResources):
@@ -233,12 +234,16 @@ def _scan_project(
 
 
 def _scan_folder(
-    project: str, path: bytes, validator: StatValidator, before: FolderNames | None
+    project: str,
+    path: bytes,
+    validator: StatValidator,
+    before: FolderNames | None,
+    hidden: frozenset[bytes],
 ) -> FolderNames:
     stamped = validator.stamp(path, before.stamp if before is not None else None, fine=False)
     if before is not None and before.stamp.settled and stamped.stamp == before.stamp.stamp:
         return before
-    names = [os.fsdecode(name) for name in list_names(path)]
+    names = [os.fsdecode(name) for name in list_names(path) if name not in hidden]
     return FolderNames(
         stamped,
         any(name in CLAIMING or claimed_project(name) == project for name in names),

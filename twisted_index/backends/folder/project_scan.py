@@ -243,7 +243,7 @@ def scan_project(
             lines: Mapping[str, ManifestLine] = {}
             if COPIES in names:
                 lines = _read_copies(scan, root, path, validator, before)
-            for name in sorted(names):
+            for name in sorted(names if not part.hidden else set(names) - part.hidden):
                 _add_entry(scan, project, _Place(root, path, name, in_folder=True, lines=lines))
         for name in part.files:
             place = _Place(root, root, name, in_folder=False)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.folder.inspection_cache import FileFacts
 from twisted_index.backends.folder.inventory import YANKED
+from twisted_index.backends.folder.staged import LIST, STAGED
 from twisted_index.backends.folder.tombstones import is_equivalent
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.files.locks import LockHeld, try_lock
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from twisted_index.simple.names import Distribution
 
-STAGED, LIST, RECORD = b".staged", b".list", b"promotion.json"
+RECORD = b"promotion.json"
 #: Bytes that are read of a list or a record: those of 100,000 files.
 _MAX_BYTES = 64 << 20
 #: Those of lists made by hand too.

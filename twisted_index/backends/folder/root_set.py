@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from twisted.python.failure import Failure
 
 from twisted_index.backends.folder.project_scan import printable_path
 from twisted_index.backends.folder.root_scan import entries_of
+from twisted_index.backends.folder.staged import LIST, MAX_STAGED_LIST, STAGED
 from twisted_index.errors import OutOfResources, UnreadableFolder
 from twisted_index.files.os_errors import public_read_error
 from twisted_index.interfaces import Problem
@@ -88,8 +90,12 @@ class RootSet:
         return next(iter(self._failing.values())).with_traceback(None)
 
     def are_current(self) -> bool:
-        """Return whether every root is unchanged: one `stat` each."""
+        """Return whether every root is unchanged: one `stat` each, if nothing is staged."""
         return all(root.is_current() for root in self._roots)
+
+    def lists_are_current(self) -> bool:
+        """Return whether no list of staged files was rewritten in place."""
+        return all(reading.staged is None or reading.staged.lists_are_current() for reading in self.readings)
 
     def entries_of(self, project: str) -> list[tuple[bytes, ProjectEntries]]:
         """Return each readable root that has entries for a project, with these."""
@@ -190,7 +196,14 @@ def root_fault(error: OSError, path: bytes, *, alone: bool) -> UnreadableFolder 
         alone: Whether it is the only one.
     """
     description = "The package folder" if alone else "One of the package folders"
-    return public_read_error(error, f"{printable_path(os.path.basename(path))}/", description)
+    shown, staged = os.path.basename(path), os.path.join(path, STAGED)
+    if isinstance(error.filename, bytes) and error.filename.startswith(staged):
+        shown += error.filename.removeprefix(path)
+    advice = (
+        f"Remove it: a list has at most {MAX_STAGED_LIST:,} bytes." if error.errno == errno.EFBIG else None
+    )
+    shown += b"" if shown.endswith(LIST) else b"/"
+    return public_read_error(error, printable_path(shown), description, advice)
 
 
 def root_problem(fault: UnreadableFolder) -> Problem:

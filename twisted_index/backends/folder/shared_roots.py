@@ -47,10 +47,14 @@ class SharedRoot:
         self.error: OSError | None = None
 
     def is_current(self) -> bool:
-        """Return whether it is readable and unchanged: one `stat`."""
+        """Return whether it is readable and unchanged: one `stat`, if nothing in it is staged."""
+        return self.error is None and self.reading is not None and self.reading.is_current(self.validator)
+
+    def is_listed(self) -> bool:
+        """Return whether its own entries are unchanged, whatever is staged."""
         reading = self.reading
         return (
-            reading is not None and self.error is None and self.validator.is_current(self.path, reading.stamp)
+            self.error is None and reading is not None and self.validator.is_current(self.path, reading.stamp)
         )
 
 
@@ -101,7 +105,9 @@ class SharedRoots:
             # Read since this reading was requested, and unchanged now.
             return
         try:
-            reading = await self._reader.run(read_root, root.path, root.validator, root.reading)
+            reading = await self._reader.run(
+                read_root, root.path, root.validator, root.reading, is_unchanged=root.is_listed()
+            )
         except OSError as error:
             self._fail(root, error)
             return
@@ -111,7 +117,8 @@ class SharedRoots:
     def _fail(self, root: SharedRoot, error: OSError) -> None:
         if error.errno in RESOURCE_ERRNOS:
             raise out_of_resources_error() from None
-        if root.error is None or root.error.errno != error.errno:
+        known = root.error
+        if known is None or (known.errno, known.filename) != (error.errno, error.filename):
             # Kept, so without its traceback.
             root.error = error.with_traceback(None)
             self.changes += 1

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.backends.folder.explanation import FolderExplanation, root_names, unasked_roots
-from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint
+from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint, unlike_any
 from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts, Rejection
 from twisted_index.backends.folder.misplaced import count_misnamed
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
@@ -34,7 +34,7 @@ from twisted_index.backends.folder.problem_scan import ProblemScan
 from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState
 from twisted_index.backends.folder.project_list import ProjectListBuilder
 from twisted_index.backends.folder.project_scan import scan_project
-from twisted_index.backends.folder.root_scan import entries_of
+from twisted_index.backends.folder.root_scan import entries_of, hides_the_same
 from twisted_index.backends.folder.root_set import RootSet, owners_by_root
 from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.tree import read_tree
@@ -81,6 +81,12 @@ _log = Logger()
 _MAX_FILES_WITHOUT_THREAD = 64
 #: Attempts to open a file that keeps changing, before the request fails with 503.
 _ATTEMPTS = 3
+#: Attempts to list a project of which something else is hidden or shown each time.
+_LISTINGS = 20
+
+
+class _StagedMeanwhile(Exception):
+    """What the roots hide of a project has changed while it was scanned."""
 
 
 @implementer(ISource, IProblemSource, IChangeSource, IExplains, ILifecycle)
@@ -385,11 +391,25 @@ class FolderSource:
         self.serials.announce()
 
     def _scan(
-        self, project: str, parts: Sequence[tuple[bytes, ProjectEntries]], before: ProjectScan | None
-    ) -> tuple[ProjectScan, int]:
-        """Scan a project and give it its serial; called in a thread."""
-        scan, taken = stable_imprint(parts, lambda: scan_project(project, parts, self._validator, before))
-        return scan, self.serials.note(project, taken)
+        self, project: str, readings: Sequence[RootScan], before: ProjectScan | None
+    ) -> tuple[ProjectScan, int] | None:
+        """
+        Scan a project and give it its serial; called in a thread.
+
+        Returns:
+            None if what the roots hide of it has changed since they were read: of files that are shown
+            together, some might be in the scan.
+        """
+        parts = entries_of(project, readings)
+
+        def look() -> tuple[ProjectScan, bool | None]:
+            scan = scan_project(project, parts, self._validator, before)
+            return scan, hides_the_same(project, readings, self._validator)
+
+        (scan, hides_same), taken = stable_imprint(parts, look)
+        if hides_same is False or (hides_same is None and taken is None):
+            return None
+        return scan, self.serials.note(project, taken or unlike_any())
 
     def _drop_outdated(self, project: str) -> None:
         """Let a page be built anew whose project has another serial by now."""
@@ -417,7 +437,8 @@ class FolderSource:
             return True
         now = self._validator.monotonic()
         if (
-            not state.settled
+            not self._roots.lists_are_current()
+            or not state.settled
             or len(state.scan.watched) > _MAX_FILES_WITHOUT_THREAD
             or not state.files_are_current()
         ):
@@ -462,6 +483,14 @@ class FolderSource:
         Returns:
             The new state; None if the roots have no entries for the project.
         """
+        for _attempt in range(_LISTINGS):
+            try:
+                return await self._list_once(project)
+            except _StagedMeanwhile:
+                continue
+        raise Unavailable("This project is being changed. Retry in a moment.", retry_after=2)
+
+    async def _list_once(self, project: str) -> ProjectState | None:
         await self._roots.refresh()
         self._roots.check(project)
         before = self._states.get(project)
@@ -478,12 +507,15 @@ class FolderSource:
             before.validity.checked_at = started_at
             return before
         try:
-            scan, serial = await self._reader.run(
-                self._scan, project, parts, None if before is None else before.scan
+            scanned = await self._reader.run(
+                self._scan, project, readings, None if before is None else before.scan
             )
         except UnreadableFolder as error:
             self._problem_scan.set_unreadable(project, error)
             raise
+        if scanned is None:
+            raise _StagedMeanwhile
+        scan, serial = scanned
         validity = FolderValidity(
             project,
             self._roots,
