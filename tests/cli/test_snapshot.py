@@ -105,3 +105,19 @@ def test_a_folder_that_cannot_be_read_gives_no_snapshot(console: Console):
     assert code == 1
     assert "away" in err
     assert not (console.path / ".snapshots").exists()
+
+
+def test_a_snapshot_of_an_index_has_the_files_of_its_bases(console: Console, tmp_path: Path):
+    WHEEL.write_to(tmp_path / "indexes" / "dev" / "demo")
+    BASE.write_to(tmp_path / "indexes" / "prod" / "base")
+    (tmp_path / "indexes" / "dev" / ".index.toml").write_text('bases = ["prod"]\nupstream = "unknown"\n')
+    where = (f"--indexes={tmp_path / 'indexes'}", "--index=dev", "--state=none")
+
+    assert console.told("snapshot", "create", "freeze", *where)[0] == 0
+    lines = (tmp_path / "indexes" / "dev" / ".snapshots" / "freeze").read_text().splitlines()
+    assert [line.partition("  ")[2] for line in lines[1:]] == [
+        f"../prod/base/{BASE.filename}",
+        f"demo/{WHEEL.filename}",
+    ]
+    assert console.told("snapshot", "list", *where)[1].endswith("Z  2 files\n")
+    assert console.told("snapshot", "list", "--index=dev", "--state=none")[0] == 64

@@ -30,6 +30,7 @@ path = ["packages", "/srv/more"]
 listen = ["tcp:9000", 9001]
 indexes = "indexes"
 create-indexes = ["pr-*"]
+as-of = "2026-11-01"
 rescan = "5m"
 state = "state"
 access-log = "access.log"
@@ -148,6 +149,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         paths=(f"{tmp_path}/packages", "/srv/more"),
         indexes=f"{tmp_path}/indexes",
         create_indexes=("pr-*",),
+        as_of="2026-11-01",
         listen=("tcp:9000", "tcp:9001"),
         rescan=300.0,
         state=f"{tmp_path}/state",

@@ -15,6 +15,8 @@ from tests.kit.at_once import answer
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.dated import AtTime, DatedFolder, FolderPast
 from twisted_index.backends.folder.history import FolderHistory
+from twisted_index.backends.folder.promotion import Promotion, carry_out
+from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.errors import SimpleIndexError
@@ -77,6 +79,19 @@ class Past:
         spool = answer(self.store.spool)
         answer(spool.write, made.content)
         return bool(self._change(self.store.publish, Upload(spool=spool, filename=made.filename)))
+
+    def promote(self, *made: BuiltFile) -> None:
+        """Promote the release of some files from another folder."""
+        staging = self.path.parent / "staging"
+        for file in made:
+            file.write_to(staging / file.project)
+        request = PromotionRequest(
+            source=IndexFolders(name="staging", roots=(os.fsencode(staging),)),
+            target=IndexFolders(name="", roots=(os.fsencode(self.path),)),
+            releases=(f"{made[0].project}=={made[0].version}",),
+            by="alice",
+        )
+        self._change(carry_out, Promotion(request))
 
     def do(self, action: str, *args: Any, **options: Any) -> Any:
         return self._change(getattr(self.store, action), *args, by="alice", **options)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class EveryProject:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        #: When the files were uploaded; None if it does not say.
+        self.uploaded: datetime | None = None
 
     def project_list(self) -> Snapshot[ProjectList]:
         return Snapshot(value=ProjectList(), is_current=lambda: True)
@@ -59,6 +62,7 @@ class EveryProject:
             version="999",
             size=len(self.content(project)),
             hashes={"sha256": hashlib.sha256(self.content(project)).hexdigest()},
+            upload_time=self.uploaded,
         )
         page = ProjectPage(name=project, files=(file,), versions=("999",))
         return Snapshot(value=page, is_current=lambda: True)

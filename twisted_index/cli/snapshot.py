@@ -24,6 +24,8 @@ from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
 from twisted_index.export.project_reader import PackageFolders, ProjectReader
 from twisted_index.files.os_errors import translate_os_errors
+from twisted_index.indexes.catalog import IndexCatalog
+from twisted_index.indexes.index_line import IndexLines
 from twisted_index.indexes.moments import is_snapshot_name
 from twisted_index.server.state_folder import inspection_cache_path
 from twisted_index.simple.formatting import format_upload_time
@@ -47,18 +49,42 @@ Each has its own options: twisted-index snapshot COMMAND --help\
 """
 
 
-class _Create(ChangeOptions):
+class _SnapshotOptions(ChangeOptions):
+    """The options of both."""
+
+    optParameters = [  # noqa: RUF012
+        ["indexes", None, None, "Folder of indexes. [default: from the file]"],
+        ["index", None, None, "The index, of that folder. [default: the one without a name]"],
+    ]
+
+    def folders(self) -> tuple[Settings, tuple[bytes, ...]]:
+        """Return the settings, and the folders that the index consists of, its own first."""
+        given = {name: self[name] for name in ("path", "state", "config", "indexes")}
+        settings = settings_of_server(given)
+        name = self["index"] or settings.default_index
+        if name:
+            if settings.indexes is None:
+                raise ConfigurationError("--index is the name of an index; give --indexes DIR too.")
+            members = IndexLines(IndexCatalog(settings.indexes)).line(name)
+            return settings, tuple(member.path for member in members)
+        for path in settings.paths:
+            if not os.path.isdir(path):
+                raise ConfigurationError(f"There is no folder {path!r}.")
+        return settings, tuple(os.path.abspath(os.fsencode(path)) for path in settings.paths)
+
+
+class _Create(_SnapshotOptions):
     """The options of `snapshot create`."""
 
     synopsis = "Usage: twisted-index snapshot create [options] NAME"
     longdesc = (
-        "Writes .snapshots/NAME into the first folder: the files that the index lists now, with their"
-        " digests, in the format of sha256sum, which verifies it there: sha256sum -c .snapshots/NAME. What it"
-        " names is kept when it is deleted. To forget it, remove the file."
+        "Writes .snapshots/NAME into the folder of the index, the first one: the files that it lists now,"
+        " with their digests, in the format of sha256sum, which verifies it there: sha256sum -c"
+        " .snapshots/NAME. What it names is kept when it is deleted. To forget it, remove the file."
     )
 
 
-class _List(ChangeOptions):
+class _List(_SnapshotOptions):
     """The options of `snapshot list`."""
 
     synopsis = "Usage: twisted-index snapshot list [options]"
@@ -73,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
             print(_HELP)
             return 0
         case "create":
-            options: ChangeOptions = _Create()
+            options: _SnapshotOptions = _Create()
             words = parse_positionals(options, rest, range(1, 2), "snapshot: ")
             return 0 if words is None else _create(options, words[0])
         case "list":
@@ -83,13 +109,13 @@ def run(arguments: Sequence[str]) -> int:
     raise ConfigurationError(f"snapshot {command}: use create or list.")
 
 
-def _create(options: ChangeOptions, name: str) -> int:
+def _create(options: _SnapshotOptions, name: str) -> int:
     if not is_snapshot_name(name):
         raise ConfigurationError(
             f"{name!r} cannot be the name of a snapshot: it has letters, digits, '.', '_' and '-', and is no"
             " date."
         )
-    settings, roots = _folders(options)
+    settings, roots = options.folders()
     snapshot = IndexSnapshot(name, datetime.now(UTC).replace(microsecond=0))
     with translate_os_errors():
         with contextlib.closing(InspectionCache(inspection_cache_path(settings.state))) as cache:
@@ -100,15 +126,6 @@ def _create(options: ChangeOptions, name: str) -> int:
     of = f"{number(snapshot.lines, 'file')} of {number(len(snapshot.projects), 'project')}"
     print(f"{name}: {of}. In {os.fsdecode(roots[0])}, sha256sum -c .snapshots/{name} verifies it.")
     return 0
-
-
-def _folders(options: ChangeOptions) -> tuple[Settings, tuple[bytes, ...]]:
-    """Return the settings, and the folders that are served together."""
-    settings = settings_of_server({name: options[name] for name in ("path", "state", "config")})
-    for path in settings.paths:
-        if not os.path.isdir(path):
-            raise ConfigurationError(f"There is no folder {path!r}.")
-    return settings, tuple(os.path.abspath(os.fsencode(path)) for path in settings.paths)
 
 
 def _add(snapshot: IndexSnapshot, name: str, read: ReadProject) -> None:
@@ -130,8 +147,8 @@ def _add(snapshot: IndexSnapshot, name: str, read: ReadProject) -> None:
     snapshot.lines += len(project.files)
 
 
-def _list(options: ChangeOptions) -> int:
-    _settings, roots = _folders(options)
+def _list(options: _SnapshotOptions) -> int:
+    _settings, roots = options.folders()
     fault = 0
     with translate_os_errors():
         for name in snapshots_in(roots[0]):

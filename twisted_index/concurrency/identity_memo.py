@@ -22,10 +22,13 @@ class IdentityMemo(Generic[T]):
     Remembers what was made last under a key, and of which objects.
 
     It keeps weak references to the parents only.
+
+    Args:
+        limit: How many are kept.
     """
 
-    def __init__(self) -> None:
-        self._made = LRU[Hashable, "tuple[tuple[Callable[[], object], ...], object, T]"](_MAX_ENTRIES)
+    def __init__(self, limit: int = _MAX_ENTRIES) -> None:
+        self._made = LRU[Hashable, "tuple[tuple[Callable[[], object], ...], object, T]"](limit)
 
     def get(self, key: Hashable, parents: tuple[Any, ...], make: Callable[[], T], also: object = None) -> T:
         """

@@ -364,6 +364,8 @@ class Settings:
         paths: Absolute folders, read in order.
         indexes: Absolute folder whose subfolders are indexes; None without one.
         default_index: The name of the index that is the index without a name too; empty for none.
+        as_of: The moment at which readers see the index without a name: a date, a time or the name of a
+            snapshot; None for now.
         create_indexes: Patterns (`fnmatch`) of the names of indexes that may be made and removed over HTTP.
         listen: Twisted endpoint strings.
         rescan: Seconds after which the files of a page are checked again for in-place rewrites.
@@ -399,6 +401,11 @@ class Settings:
         complete="dirs",
     )
     default_index: str = setting("", parsers.index_name)
+    as_of: str | None = option(
+        None,
+        parsers.single_word,
+        "Freeze the index for readers: at a date, a time or a snapshot. [default: now]",
+    )
     create_indexes: tuple[str, ...] = setting((), parsers.named_indexes, split=str.split)
     listen: tuple[str, ...] = option(
         ("tcp:8080",),

@@ -9,6 +9,7 @@ Out of scope: what an upstream may be asked for otherwise (see `upstream_policy`
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,6 +59,8 @@ _ATTEMPTS = 3
 
 #: Number of names to remember that the folder does not have; each is revalidated when used.
 _MAX_ABSENT = 4096
+#: Of each kind, to remember where there may be many such sources.
+_MAX_FEW = 16
 
 #: Of the upstream's part of a page, while the copies are there alone (RFC 9211 section 2.8).
 _ALONE = "fwd=miss; detail=copies-alone"
@@ -122,6 +125,14 @@ class NameOwnershipSource(CompositeSource):
         self._local_patterns = tuple((pattern, name_matcher([pattern])) for pattern in local_only)
         self._joined: IdentityMemo[JoinedPage] = IdentityMemo()
         self._absent = LRU[str, "Snapshot[ProjectPage | None]"](_MAX_ABSENT)
+
+    def over(self, folder: ISource, upstream: ISource) -> NameOwnershipSource:
+        """Return the same rules over other sources, of which there may be many: it remembers little."""
+        other = copy.copy(self)
+        other.members = (folder, upstream)
+        other._folder, other._upstream = folder, upstream
+        other._joined, other._absent = IdentityMemo(_MAX_FEW), LRU(_MAX_FEW)
+        return other
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """Return the folder's project list."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import NotFound, Unavailable
+from twisted_index.indexes.past_indexes import PastIndexes
 from twisted_index.indexes.served_index import IIndexes
 from twisted_index.interfaces import ILifecycle
 
@@ -85,6 +86,7 @@ class IndexRegistry:
         named: Makes the indexes with a name; None without any.
         default: The name of the index that is the one without a name too; empty for none.
         rescan: Seconds for which a look at an index holds.
+        past: Makes indexes of the past; by default one that keeps nothing that is deleted.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class IndexRegistry:
         named: IndexMaker | None = None,
         default: str = "",
         rescan: float = 2.0,
+        past: PastIndexes | None = None,
     ) -> None:
+        self._past = past or PastIndexes(reactor, rescan=rescan)
         self.lines = None if named is None else named.lines
         self._plain = plain
         self._reactor = reactor
@@ -115,12 +119,21 @@ class IndexRegistry:
     def find(self, scope: Scope) -> ServedIndex:
         """See `IIndexes`."""
         live = self.live(scope.index)
-        return self._viewed(live, scope) if scope.as_of or scope.draft else live.served
+        if scope.draft:
+            return self._viewed(live, scope)
+        if scope.as_of:
+            return self._past.at(live.served, live.folder, scope.as_of)
+        return self._past.current(live.served, live.folder)
 
     def recent(self, scope: Scope) -> ServedIndex | None:
         """See `IIndexes`."""
-        if scope.as_of or scope.draft:
+        if scope.draft:
             return None
+        served = self._recent(scope)
+        return None if served is None else self._past.recent(replace(served.scope, as_of=scope.as_of), served)
+
+    def _recent(self, scope: Scope) -> ServedIndex | None:
+        """Return an index as it is now, if that was looked at within the rescan time."""
         name = scope.index or self._default
         if not name:
             return self._plain.served
@@ -181,7 +194,7 @@ class IndexRegistry:
         return live
 
     def _viewed(self, live: LiveIndex, scope: Scope) -> ServedIndex:
-        """Return an index at another time, or a draft of it."""
+        """Return a draft of an index."""
         raise NotFound("There is no such view of this index.")
 
     # -- ILifecycle

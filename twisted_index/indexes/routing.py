@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,18 @@ class RoutedSource(CompositeSource):
         self._patterns = [(rule.pattern, name_matcher([rule.pattern])) for rule in rules]
         self._otherwise = otherwise
         self._lists: IdentityMemo[ProjectList] = IdentityMemo()
+
+    def over(self, change: Callable[[ISource], ISource]) -> RoutedSource:
+        """Return the same rules over other sources; `change` is called once for each of these."""
+        changed = {id(source): change(source) for source in self._sources()}
+        other = copy.copy(self)
+        other.members = tuple(changed[id(source)] for source in self.members)
+        other._rules = [
+            (matches, None if source is None else changed[id(source)]) for matches, source in self._rules
+        ]
+        other._otherwise = changed[id(self._otherwise)]
+        other._lists = IdentityMemo(1)
+        return other
 
     async def project_list(self) -> Snapshot[ProjectList]:
         """

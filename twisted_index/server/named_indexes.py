@@ -194,6 +194,7 @@ class NamedIndexes:
             folder.paths,
             owners=folder.owners,
             overwrite=uploads.overwrite,
+            keep_deleted=uploads.keep_deleted,
             keep_prereleases=uploads.keep_prereleases,
             min_free=uploads.min_free,
             index=name,

@@ -21,7 +21,7 @@ from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.thread_pool import ThreadPool
-from twisted_index.errors import SimpleIndexError
+from twisted_index.errors import BadRequest, ConfigurationError, SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.refusals import Refusals
@@ -30,6 +30,8 @@ from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
+from twisted_index.indexes.moments import parse_moment
+from twisted_index.indexes.past_indexes import PastIndexes
 from twisted_index.indexes.registry import IndexRegistry, LiveIndex
 from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
@@ -346,6 +348,7 @@ class _Indexes:
         self._builder = builder
         self._named = named
         self._store = store
+        self._keep_deleted = settings.uploads.keep_deleted
         self._upstreams = settings.upstreams
         self._source = builder.build(settings.upstreams)
         self.plain = self._served(self._source, settings)
@@ -355,6 +358,12 @@ class _Indexes:
             named=named,
             default=settings.default_index,
             rescan=settings.rescan,
+            past=PastIndexes(
+                reactor,
+                rescan=settings.rescan,
+                keep_deleted=lambda: self._keep_deleted,
+                as_of=_frozen_at(settings),
+            ),
         )
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
@@ -374,6 +383,7 @@ class _Indexes:
 
         def apply() -> None:
             self._upstreams, self._source = settings.upstreams, source
+            self._keep_deleted = settings.uploads.keep_deleted
             self.plain = self._served(source, settings)
             if use is not None:
                 use()
@@ -431,6 +441,21 @@ class _Reloadable:
         use_indexes()
         self.resource.serve(self.indexes.plain.source, access, settings.uploads)
         self.settings, self.access = settings, access
+
+
+def _frozen_at(settings: Settings) -> str:
+    """
+    Return the moment at which the index without a name is frozen; empty if it is not.
+
+    Raises:
+        ConfigurationError: It is none, or in the future.
+    """
+    try:
+        if settings.as_of is not None:
+            parse_moment(settings.as_of, datetime.now(UTC))
+    except BadRequest as error:
+        raise ConfigurationError(f"as-of: {error.message}") from None
+    return settings.as_of or ""
 
 
 def _access_settings(settings: Settings) -> tuple[object, ...]:

@@ -187,3 +187,18 @@ def test_an_unreadable_folder_is_no_past_without_it(past: Past):
 
     with pytest.raises(Unavailable):
         past.page_at(BEGIN)
+
+
+def test_what_a_list_in_staged_hides_was_never_there(past: Past):
+    past.publish(WHEEL)
+    past.publish(make_wheel("other", "1.0"))
+    (past.path / ".staged").mkdir()
+    (past.path / ".staged" / "x.list").write_text(f"{WHEEL.filename}\n")
+    past.pass_time()
+    assert past.page_at(past.now) is None
+    assert past.names_at(past.now) == ("other",)
+
+    (past.path / ".staged" / "x.list").unlink()
+    assert past.page_at(past.now).versions == ("1.0",)
+    past.pass_time()
+    assert past.names_at(past.now) == ("demo", "other")

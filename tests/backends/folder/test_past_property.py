@@ -1,8 +1,8 @@
 """
 The promise about the past: the page of a moment is the page that was served at that moment.
 
-On real folders, by the shipped store: uploads, deletions that keep the bytes, files that come back, yanks and
-statuses that are not taken back.
+On real folders, by the shipped store: uploads, promotions, deletions that keep the bytes, files that come
+back, yanks and statuses that are not taken back.
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ class Recorder:
         page = past.page(project)
         if kind == "upload":
             past.publish(made)
+        elif kind == "promote":
+            release = [file for file in FILES[project][:3] if file.version == made.version]
+            past.promote(*release)
         elif kind == "delete":
             past.do("delete", project, made.filename, reason="why")
         elif kind.startswith("yank"):
@@ -92,7 +95,7 @@ class Recorder:
             assert self.past.names_at(moment) == names
 
 
-@examples(150, deadline=None)
+@examples(60, deadline=None)
 @given(steps=st.lists(STEPS, max_size=12), restart=st.booleans())
 def test_the_page_of_a_moment_is_the_page_that_was_served_then(steps: Any, restart: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -120,6 +123,7 @@ ALL_KINDS = [
     ("status", "demo", 2),
     ("upload", "other", 0),
     ("delete", "other", 0),
+    ("promote", "other", 0),
 ]
 
 

@@ -16,7 +16,7 @@ from twisted_index.backends.folder.project_scan import stat_key_no_follow
 from twisted_index.backends.folder.snapshots import read_snapshot, snapshot_path
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import Unavailable
-from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.interfaces import IProblemSource, ISource, Snapshot
 from twisted_index.simple.model import ProjectList, Status
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.inspection_cache import StatKey
     from twisted_index.backends.folder.snapshots import IndexSnapshot
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.interfaces import FileBody, MaybeAwaitable
+    from twisted_index.interfaces import FileBody, MaybeAwaitable, ProblemReport
     from twisted_index.simple.model import ProjectPage, Sidecar
 
 #: Files on pages of the past that are kept in memory, over all moments: anyone may ask for a million of them.
@@ -141,10 +141,13 @@ class InSnapshot:
         assert self._snapshot is not None
         return page_of_snapshot(history, self._snapshot, self._owner)
 
-    def names(self, names: DatedNames) -> Snapshot[ProjectList]:
-        """See `PastView`."""
+    async def names(self, names: DatedNames) -> Snapshot[ProjectList]:
+        """See `PastView`. It ends with the list of now, as an index may be frozen or not from then on."""
+        pending = names.folder.project_list()
+        now = pending if isinstance(pending, Snapshot) else await pending
         assert self._list is not None
-        return Snapshot(value=self._list, is_current=self.is_ready)
+        is_ready, is_current = self.is_ready, now.is_current
+        return Snapshot(value=self._list, is_current=lambda: is_ready() and is_current())
 
 
 class FolderPast:
@@ -173,7 +176,7 @@ class FolderPast:
         return made
 
 
-@implementer(ISource)
+@implementer(ISource, IProblemSource)
 class DatedFolder:
     """
     The folders as a view of the past shows them.
@@ -181,17 +184,27 @@ class DatedFolder:
     Args:
         past: Shared by all views.
         view: Which one.
+        origin: What has to be there while this is, such as what keeps the folders open.
     """
 
-    def __init__(self, past: FolderPast, view: PastView) -> None:
+    def __init__(self, past: FolderPast, view: PastView, origin: object = None) -> None:
         self._past = past
         self._view = view
+        self._origin = origin
 
     def project_list(self) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """See `ISource`."""
         if self._view.is_ready():
             return self._view.names(self._past.names)
         return Deferred.fromCoroutine(self._load_list())
+
+    def problems(self) -> MaybeAwaitable[ProblemReport]:
+        """See `IProblemSource`: those of now, as who looks after a frozen index has to know them."""
+        return self._past.history.folder.problems()
+
+    def known_problems(self) -> int:
+        """See `IProblemSource`."""
+        return self._past.history.folder.known_problems()
 
     async def _load_list(self) -> Snapshot[ProjectList]:
         await self._view.prepare()

@@ -11,7 +11,7 @@ import math
 import os
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from twisted_index.backends.folder.history import ALWAYS, NEVER
 from twisted_index.backends.folder.kept_files import KEPT, lives_in
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.history import FolderHistory
     from twisted_index.backends.folder.root_scan import ProjectEntries
     from twisted_index.files.stamps import StampedStat, StatValidator
+
+
+#: A folder, and the names in it that are not to be seen yet.
+_Place: TypeAlias = tuple[bytes, frozenset[bytes]]
 
 
 class Presence(NamedTuple):
@@ -63,8 +67,8 @@ class DatedNames:
     """
 
     def __init__(self, history: FolderHistory) -> None:
-        self._folder = history.folder
-        self._seen: Mapping[bytes, tuple[StampedStat, Presence]] = {}
+        self.folder = history.folder
+        self._seen: Mapping[_Place, tuple[StampedStat, Presence]] = {}
         self._projects: Mapping[str, Presence] = {}
         self._now: Snapshot[ProjectList] | None = None
         self._scanned_at = -math.inf
@@ -77,8 +81,8 @@ class DatedNames:
         return self._flight.run(None).addCallback(lambda _done: self._at(moment))
 
     def _is_current(self) -> bool:
-        age = self._folder.validator.monotonic() - self._scanned_at
-        return self._now is not None and age < self._folder.rescan and self._now.is_current()
+        age = self.folder.validator.monotonic() - self._scanned_at
+        return self._now is not None and age < self.folder.rescan and self._now.is_current()
 
     def _at(self, moment: datetime) -> Snapshot[ProjectList]:
         assert self._now is not None
@@ -92,14 +96,14 @@ class DatedNames:
     async def _scan(self, _key: None) -> None:
         if self._is_current():
             return
-        scanned_at = self._folder.validator.monotonic()
-        pending = self._folder.project_list()
+        scanned_at = self.folder.validator.monotonic()
+        pending = self.folder.project_list()
         now = pending if isinstance(pending, Snapshot) else await pending
-        readings = self._folder.readings
-        self._seen, self._projects = await self._folder.reader.run(
+        readings = self.folder.readings
+        self._seen, self._projects = await self.folder.reader.run(
             _scan_all,
             [(reading.path, reading.projects) for reading in readings],
-            self._folder.validator,
+            self.folder.validator,
             self._seen,
         )
         self._now, self._scanned_at = now, scanned_at
@@ -108,8 +112,8 @@ class DatedNames:
 def _scan_all(
     roots: list[tuple[bytes, Mapping[str, ProjectEntries]]],
     validator: StatValidator,
-    before: Mapping[bytes, tuple[StampedStat, Presence]],
-) -> tuple[dict[bytes, tuple[StampedStat, Presence]], dict[str, Presence]]:
+    before: Mapping[_Place, tuple[StampedStat, Presence]],
+) -> tuple[dict[_Place, tuple[StampedStat, Presence]], dict[str, Presence]]:
     """
     Look into the folders of all projects; called in a thread.
 
@@ -117,20 +121,21 @@ def _scan_all(
         What each folder says, to be used again while its stamp is the same, and what is known of each
         project.
     """
-    seen: dict[bytes, tuple[StampedStat, Presence]] = {}
+    seen: dict[_Place, tuple[StampedStat, Presence]] = {}
     projects: dict[str, Presence] = {}
 
     def add(project: str, presence: Presence) -> None:
         projects[project] = presence.and_(projects.get(project, _ABSENT))
 
-    def look(path: bytes, read: Callable[[], Presence]) -> Presence:
-        last = before.get(path)
+    def look(path: bytes, read: Callable[[], Presence], hidden: frozenset[bytes] = frozenset()) -> Presence:
+        place = path, hidden
+        last = before.get(place)
         # A folder that cannot be read has no page, and is left out of the list of now too.
         with suppress(OSError):
             stamp = validator.stamp(path, None if last is None else last[0], fine=False)
             is_same = last is not None and last[0].settled and last[0].stamp == stamp.stamp
-            seen[path] = stamp, last[1] if is_same and last is not None else read()
-            return seen[path][1]
+            seen[place] = stamp, last[1] if is_same and last is not None else read()
+            return seen[place][1]
         return _ABSENT
 
     for root, entries_by_project in roots:
@@ -139,7 +144,7 @@ def _scan_all(
                 add(project, Presence(_time(os.path.join(root, name)), NEVER))
             for name in entries.folders:
                 path = os.path.join(root, name)
-                add(project, look(path, partial(_in_folder, path, project)))
+                add(project, look(path, partial(_in_folder, path, project, entries.hidden), entries.hidden))
         for project, path in _kept(root):
             add(project, look(path, partial(_in_kept, path)))
     return seen, projects
@@ -153,9 +158,11 @@ def _kept(root: bytes) -> Iterator[tuple[str, bytes]]:
             yield os.fsdecode(name), os.path.join(folder, name)
 
 
-def _in_folder(path: bytes, project: str) -> Presence:
+def _in_folder(path: bytes, project: str, hidden: frozenset[bytes]) -> Presence:
     since, quarantined = NEVER, NEVER
     for name in list_names(path):
+        if name in hidden:
+            continue
         text, entry = os.fsdecode(name), os.path.join(path, name)
         if name == TOMBSTONES:
             since = min(since, next((line.time for line in tombstones_in(entry)), NEVER))
