@@ -251,8 +251,8 @@ def test_why_says_which_index_reserves_a_name_and_that_no_upstream_was_asked(ind
     indexes.make("public", "upstream = 'public'")
     found = answer(explain, indexes.find("public").source, "acme")
     says = [(one.name, one.says, one.asked) for one in found.sources if one.kind is not SourceKind.FOLDER]
-    assert says[0] == ("prod", "reserves the name", True)
-    assert says[1][1:] == ("was not asked, as an index of this server reserves the name", False)
+    assert says[0] == ("index prod", "reserves the name", True)
+    assert says[1][1:] == ("was not asked", False)
     assert found.page is None
 
 

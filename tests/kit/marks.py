@@ -46,6 +46,7 @@ _PLACES = {
     "cli/test_download.py": "clients",
     "cli/test_mirror.py": "wire",
     "cli/test_export_source.py": "wire",
+    "cli/test_why.py": "wire",
     "cli/test_prefetch.py": "clients",
     "cli/test_reactor.py": "wire",
     "config/test_reload.py": "wire",

@@ -34,6 +34,7 @@ SUBCOMMANDS = {
     "status": "Show or set the status of a project.",
     "snapshot": "Take and list snapshots of an index, which can be served later.",
     "prune": "Delete old releases, or list them.",
+    "why": "Say why a project, or a file of it, is there or is not.",
     "check": "Read all files and report what is wrong; or what is missing of their dependencies.",
     "download": "Download requirements and all that they need into a folder.",
     "prefetch": "Fetch what requirements need into the cache of an index.",

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import FileBody, MaybeAwaitable
     from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
 
-_RESERVED = "was not asked, as an index of this server reserves the name"
+#: That some index reserves the name is for those who may read it there: the line before says so.
+_RESERVED = "was not asked"
 _UNKNOWN = "was not asked, as it is not known whether an index reserves the name"
 
 
@@ -192,7 +193,11 @@ class UnreservedSource(CompositeSource):
 
 def _reservation(index: str) -> SourceAnswer:
     return SourceAnswer(
-        kind=SourceKind.RESERVATION, name=index, says="reserves the name", claims=True, index=index
+        kind=SourceKind.RESERVATION,
+        name=f"index {index}",
+        says="reserves the name",
+        claims=True,
+        index=index,
     )
 
 

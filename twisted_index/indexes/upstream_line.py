@@ -7,7 +7,7 @@ A name belongs to the first that has it: an error of one is never a reason to re
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from zope.interface import implementer
 
@@ -16,6 +16,7 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
 from twisted_index.indexes.composite import CompositeSource, explain, snapshot_of, unasked
 from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
+from twisted_index.simple.explanation import HiddenFile, SourceAnswer, SourceKind
 from twisted_index.simple.model import ProjectList
 from twisted_index.simple.name_patterns import name_matcher
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from twisted_index.interfaces import FileBody, MaybeAwaitable
-    from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.model import ProjectPage, Sidecar
+
+L = TypeVar("L", HiddenFile, SourceAnswer)
 
 
 class LineUpstream:
@@ -43,9 +45,21 @@ class LineUpstream:
         self._owner = owner
         self._pages: IdentityMemo[ProjectPage] = IdentityMemo()
 
-    def of_owner(self, answer: SourceAnswer) -> SourceAnswer:
-        """Say of an answer of this upstream which index it is of."""
-        return answer if answer.index is not None else replace(answer, index=self._owner)
+    def explained(self, found: Explanation) -> Explanation:
+        """Say in an explanation which index its upstream and its files are of."""
+        return replace(
+            found,
+            snapshot=None if found.snapshot is None else self.owned(found.snapshot),
+            sources=self._of_index(found.sources),
+            hidden=self._of_index(found.hidden),
+        )
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains.unasked`."""
+        return self._of_index(unasked(self.source, why))
+
+    def _of_index(self, lines: Iterable[L]) -> tuple[L, ...]:
+        return tuple(replace(line, index=self._owner) for line in lines)
 
     def owned(self, snapshot: Snapshot[ProjectPage | None]) -> Snapshot[ProjectPage | None]:
         """Say on a page which index its files are of."""
@@ -84,24 +98,6 @@ class UpstreamLine(CompositeSource):
             return first.owned(request)
         return self._page(project, first, request, others)
 
-    async def explain(self, project: str) -> Explanation:
-        """See `IExplains`."""
-        found, candidates = Explanation(), self._candidates(project)
-        for upstream in self._upstreams:
-            if upstream not in candidates:
-                answers = unasked(
-                    upstream.source, "was not asked, as merge-upstream gives the name to another"
-                )
-            elif found.error is not None or found.page is not None:
-                answers = unasked(upstream.source, "was not asked, as the one before it owns the name or may")
-            else:
-                asked = await explain(upstream.source, project)
-                if asked.snapshot is not None:
-                    asked = replace(asked, snapshot=upstream.owned(asked.snapshot))
-                found, answers = replace(asked, sources=found.sources), asked.sources
-            found = replace(found, sources=(*found.sources, *map(upstream.of_owner, answers)))
-        return found
-
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
         """Open a file of the first upstream that has the project."""
         *earlier, last = self._candidates(project)
@@ -109,6 +105,38 @@ class UpstreamLine(CompositeSource):
             if (await result_of(upstream.source.project_page, project)).value is not None:
                 return await result_of(upstream.source.open_file, project, filename, sidecar)
         return await result_of(last.source.open_file, project, filename, sidecar)
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        candidates, why = self._candidates(project), ""
+        sources: list[SourceAnswer] = []
+        hidden: list[HiddenFile] = []
+        asked: list[Snapshot[ProjectPage | None]] = []
+        error = None
+        for upstream in self._upstreams:
+            if upstream not in candidates:
+                sources += upstream.unasked(
+                    "was not asked, as merge-upstream has the name for another one only"
+                )
+                continue
+            if why:
+                sources += upstream.unasked(why)
+                continue
+            found = upstream.explained(await explain(upstream.source, project))
+            sources += found.sources
+            hidden += found.hidden
+            if found.snapshot is None:
+                error, why = found.error, "was not asked, as an earlier upstream may have it"
+                continue
+            asked.append(found.snapshot)
+            if found.page is not None:
+                why = "was not asked, as an earlier upstream has it"
+        snapshot = None if error is not None else _last_of(asked)
+        return Explanation(snapshot=snapshot, error=error, sources=tuple(sources), hidden=tuple(hidden))
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return tuple(answer for upstream in self._upstreams for answer in upstream.unasked(why))
 
     def _candidates(self, project: str) -> Sequence[LineUpstream]:
         """Return the upstreams that may have a name."""
@@ -128,11 +156,10 @@ class UpstreamLine(CompositeSource):
                 break
             snapshot = other.owned(await result_of(other.source.project_page, project))
             asked.append(snapshot)
-        reasons = (one.absence for one in asked if one.absence)
-        return replace(snapshot, is_current=_all_current(asked), absence=next(reasons, ""))
+        return _last_of(asked)
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class UnknownUpstream:
     """
     Takes the place of an upstream that an index names and the server does not define.
@@ -157,6 +184,20 @@ class UnknownUpstream:
     def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
         """See `ISource`."""
         raise Unavailable(self._sentence)
+
+    def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        return Explanation(error=Unavailable(self._sentence), sources=self.unasked(self._sentence))
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return (SourceAnswer(kind=SourceKind.UPSTREAM, name="an unknown upstream", says=why, asked=False),)
+
+
+def _last_of(asked: Sequence[Snapshot[ProjectPage | None]]) -> Snapshot[ProjectPage | None]:
+    """Return the last of the pages that were requested, which holds while all do."""
+    reasons = (one.absence for one in asked if one.absence)
+    return replace(asked[-1], is_current=_all_current(asked), absence=next(reasons, ""))
 
 
 def _owned_page(page: ProjectPage, owner: str) -> ProjectPage:

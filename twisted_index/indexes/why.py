@@ -119,7 +119,7 @@ def answer_why(found: Explanation, project: str, version: str, index: str, asker
         index=index,
         status=_status(found),
         summary=_summary(found, project, len(every)),
-        sources=tuple(_source(answer, index, asker) for answer in found.sources),
+        sources=tuple(_named(answer, index) for answer in found.sources if _may_see(answer, asker)),
         lines=tuple(lines[:MAX_LINES]),
         left_out=max(0, len(lines) - MAX_LINES),
     )
@@ -137,13 +137,16 @@ def _shown(file: HiddenFile, asker: Asker) -> HiddenFile:
     return file if asker.operates else replace(file, note="")
 
 
-def _source(answer: SourceAnswer, index: str, asker: Asker) -> SourceAnswer:
-    """Name the index that was asked, and leave out what names one that the client may not read."""
+def _may_see(answer: SourceAnswer, asker: Asker) -> bool:
+    """Return whether a client may know that a source was asked: one of an index that it may read."""
+    return answer.index is None or asker.may_read(answer.index)
+
+
+def _named(answer: SourceAnswer, index: str) -> SourceAnswer:
+    """Name the index that was asked."""
     if answer.index is None and answer.kind is SourceKind.FOLDER and index:
         return replace(answer, name=f"index {index}", index=index)
-    if answer.index is None or asker.may_read(answer.index):
-        return answer
-    return replace(answer, name="another index", entry="", index=None)
+    return answer
 
 
 def _listed(file: File, found: Explanation, index: str) -> WhyLine:

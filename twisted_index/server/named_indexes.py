@@ -32,6 +32,7 @@ from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.indexes.upstream_line import LineUpstream, UnknownUpstream, UpstreamLine
 from twisted_index.interfaces import Problem
+from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from twisted_index.indexes.index_line import IndexLines
     from twisted_index.indexes.upstream_policy import PolicySource
     from twisted_index.interfaces import ISource, IStore, Snapshot
-    from twisted_index.simple.model import ProjectPage
+    from twisted_index.simple.explanation import HiddenFile
+    from twisted_index.simple.model import File, ProjectPage
 
 _log = Logger()
 
@@ -256,7 +258,7 @@ class NamedIndexes:
             local_only=local,
             merge_upstream=merged,
             visible_copies=_visible_copies(known),
-            hidden_copy=known[0].hidden_copy,
+            hidden_copy=_hidden_copy(known),
         )
 
     # -- Problems
@@ -324,6 +326,16 @@ def _unknown(index: str, upstream: str) -> str:
         f"{index} names the upstream {printable(upstream)}, which this server does not define: there is no"
         f" [upstreams.{printable(upstream)}] in its configuration."
     )
+
+
+def _hidden_copy(upstreams: Sequence[PolicySource]) -> Callable[[str, File], HiddenFile]:
+    """Return what says which of several policies denies a copy."""
+
+    def hidden(project: str, file: File) -> HiddenFile:
+        found = [upstream.hidden_copy(project, file) for upstream in upstreams]
+        return next((one for one in found if one.obstacle is Obstacle.DENIED), found[0])
+
+    return hidden
 
 
 def _visible_copies(

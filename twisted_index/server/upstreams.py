@@ -36,7 +36,13 @@ def cache_folder(settings: Settings) -> str | None:
 
 
 def build_upstream(
-    urls: Sequence[str], settings: Settings, *, reactor: Any, worker: ThreadPool, instance: str
+    urls: Sequence[str],
+    settings: Settings,
+    *,
+    reactor: Any,
+    worker: ThreadPool,
+    instance: str,
+    asks: bool = True,
 ) -> tuple[UpstreamSource, Sequence[Collector]]:
     """
     Build the source of one upstream setting.
@@ -47,6 +53,7 @@ def build_upstream(
         reactor: Twisted's reactor.
         worker: Reads and writes the cache.
         instance: The name of this server in Via, by which it knows its own requests again.
+        asks: Whether pages are requested; else they are those in the cache, however old.
 
     Returns:
         The source, and the collectors of its metrics.
@@ -65,6 +72,7 @@ def build_upstream(
         worker=worker,
         times=CacheTimes(ttl=upstreams.cache_ttl, response_timeout=settings.limits.response_timeout),
         offline=upstreams.offline,
+        asks=asks,
         rebuilds=[remote.url for url, remote in zip(urls, remotes, strict=True) if url in rebuilds],
     )
     return source, (source.counters, *remotes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,8 @@ def build_components(
     observer: IIndexObserver | None = None,
     reloader: ConfigReloader | None = None,
     certificates: Sequence[ServerCertificate] = (),
+    looks: bool = False,
+    asks: bool = True,
 ) -> Components:
     """
     Build the components.
@@ -101,12 +103,18 @@ def build_components(
         observer: Notified of changes in the folders.
         reloader: Reloads the settings while the server runs; None if they are fixed.
         certificates: Those of the listeners.
+        looks: Whether this is no server but looks at what one serves, perhaps while that runs: then nothing
+            is kept that is the server's alone.
+        asks: Whether upstreams are asked; else their pages are those in the cache, however old.
 
     Raises:
         ConfigurationError: A setting cannot be applied.
     """
     worker = ThreadPool(reactor, threads=settings.limits.threads, name="index-reader")
-    builder = _Builder(settings, reactor, worker, observer, certificates, reloader)
+    inspections = InspectionCache(inspection_cache_path(settings.state))
+    if looks:
+        settings = replace(settings, state=None)
+    builder = _Builder(settings, reactor, worker, observer, certificates, reloader, inspections, asks=asks)
     return builder.build_read_only(source) if source is not None else builder.build()
 
 
@@ -119,8 +127,12 @@ class _Builder:
         observer: IIndexObserver | None,
         certificates: Sequence[ServerCertificate],
         reloader: ConfigReloader | None,
+        inspections: InspectionCache,
+        *,
+        asks: bool,
     ) -> None:
         self._settings = settings
+        self._asks = asks
         self._reactor = reactor
         self._worker = worker
         self._observer = observer
@@ -132,9 +144,7 @@ class _Builder:
         self._audit_log: AuditLog | None = None
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
         self._serials = Serials(_serials_path(settings.state))
-        self._shared = SharedFolders(
-            reactor=reactor, reader=worker, cache=InspectionCache(inspection_cache_path(settings.state))
-        )
+        self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
 
     def build_read_only(self, source: ISource) -> Components:
         # What was done here at other times, and what is done at the console, is shown by any server.
@@ -298,7 +308,12 @@ class _Builder:
 
     def _upstream(self, urls: tuple[str, ...]) -> UpstreamSource:
         source, collectors = build_upstream(
-            urls, self._settings, reactor=self._reactor, worker=self._worker, instance=self._instance
+            urls,
+            self._settings,
+            reactor=self._reactor,
+            worker=self._worker,
+            instance=self._instance,
+            asks=self._asks,
         )
         self._collectors.extend(collectors)
         return source

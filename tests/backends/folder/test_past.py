@@ -12,6 +12,7 @@ import pytest
 from tests.kit.at_once import answer
 from tests.kit.history import BEGIN, DAY, Past
 from twisted_index.errors import Unavailable
+from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import make_wheel
 
@@ -38,6 +39,24 @@ def test_a_file_is_there_from_its_upload_time_on(past: Past):
     assert past.read_at(BEGIN, WHEEL.filename) == WHEEL.content
     assert past.read_at(BEGIN, LATER.filename) is None
     assert past.read_at(BEGIN - SECOND, WHEEL.filename) is None
+
+
+def test_why_says_of_each_file_that_was_not_there_when_it_came_or_that_it_was_gone(past: Past):
+    past.publish(WHEEL)
+    past.publish(LATER)
+    past.do("delete", "demo", WHEEL.filename)
+
+    found = answer(past.at(BEGIN).explain, "demo")
+    assert [file.filename for file in found.files] == [WHEEL.filename]
+    (later,) = found.hidden
+    assert (later.filename, later.obstacle) == (LATER.filename, Obstacle.MOMENT)
+    assert later.reason.endswith(", after this moment.")
+
+    found = answer(past.at(past.now).explain, "demo")
+    assert [file.filename for file in found.files] == [LATER.filename]
+    assert [(file.path, file.reason) for file in found.hidden] == [
+        (f"demo/{WHEEL.filename}", "It had been deleted before this moment.")
+    ]
 
 
 def test_a_file_is_linked_at_the_index_while_that_lists_it(past: Past):

@@ -8,7 +8,7 @@ back, yanks and statuses that are not taken back.
 from __future__ import annotations
 
 import tempfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kit.at_once import answer
 from tests.kit.history import Past, rendered
 from tests.kit.properties import examples
 from twisted_index.backends.folder import dated_list, dated_page, history, kept_files
@@ -93,6 +94,20 @@ class Recorder:
             for project, page in pages.items():
                 assert rendered(self.past.page_at(moment, project)) == page
             assert self.past.names_at(moment) == names
+        for moment, _pages, _names in self.served[::3]:
+            for project in PROJECTS:
+                self.check_explanation(moment, project)
+
+    def check_explanation(self, moment: datetime, project: str) -> None:
+        """The files of an explanation are the page's, and each file on disk has one line."""
+        found = answer(self.past.at(moment).explain, project)
+        page = self.past.page_at(moment, project)
+        assert found.page == page
+        assert found.paths.keys() == {file.filename for file in (() if page is None else page.files)}
+        lines = [file.path for file in found.hidden if file.path] + list(found.paths.values())
+        folders = [self.past.path / project, self.past.path / ".deleted" / project]
+        on_disk = [path.name for folder in folders for path in folder.glob("*-*[lz]")]
+        assert sorted(line.rpartition("/")[2] for line in lines) == sorted(on_disk)
 
 
 @examples(60, deadline=None)

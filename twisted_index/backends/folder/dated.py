@@ -9,14 +9,15 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_index.backends.folder.dated_list import DatedNames
-from twisted_index.backends.folder.dated_page import page_at, page_of_snapshot
+from twisted_index.backends.folder.dated_page import not_in, page_at, page_of_snapshot, why_not_at
+from twisted_index.backends.folder.explanation import FolderExplanation, Look, root_names, unasked_roots
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.page_builder import is_copy
 from twisted_index.backends.folder.project_scan import stat_key_no_follow
 from twisted_index.backends.folder.snapshots import read_snapshot, snapshot_path
 from twisted_index.concurrency.lru import LRU
-from twisted_index.errors import Unavailable
-from twisted_index.interfaces import IProblemSource, ISource, Snapshot
+from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.interfaces import IExplains, IProblemSource, ISource, Snapshot
 from twisted_index.simple.model import ProjectList, Status
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from twisted_index.backends.folder.dated_page import DatedPage
+    from twisted_index.backends.folder.explanation import RootName
     from twisted_index.backends.folder.history import FolderHistory, ProjectHistory
     from twisted_index.backends.folder.inspection_cache import StatKey
+    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.snapshots import IndexSnapshot
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.interfaces import FileBody, MaybeAwaitable, ProblemReport
+    from twisted_index.interfaces import Explanation, FileBody, MaybeAwaitable, ProblemReport
+    from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.model import ProjectPage, Sidecar
 
 #: Files on pages of the past that are kept in memory, over all moments: anyone may ask for a million of them.
@@ -66,6 +70,9 @@ class PastView(Protocol):
     def names(self, names: DatedNames) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """List the projects."""
 
+    def why_not(self, history: ProjectHistory, entry: ScannedFile) -> str:
+        """Return why a file did not count for the page, as a sentence."""
+
 
 class AtTime:
     """
@@ -94,6 +101,10 @@ class AtTime:
     def names(self, names: DatedNames) -> MaybeAwaitable[Snapshot[ProjectList]]:
         """See `PastView`."""
         return names.project_list(self._moment)
+
+    def why_not(self, history: ProjectHistory, entry: ScannedFile) -> str:
+        """See `PastView`."""
+        return why_not_at(history, entry, self._moment)
 
 
 class InSnapshot:
@@ -149,6 +160,10 @@ class InSnapshot:
         is_ready, is_current = self.is_ready, now.is_current
         return Snapshot(value=self._list, is_current=lambda: is_ready() and is_current())
 
+    def why_not(self, history: ProjectHistory, entry: ScannedFile) -> str:
+        """See `PastView`."""
+        return f"It is not in the snapshot {self._name}."
+
 
 class FolderPast:
     """
@@ -176,7 +191,7 @@ class FolderPast:
         return made
 
 
-@implementer(ISource, IProblemSource)
+@implementer(ISource, IExplains, IProblemSource)
 class DatedFolder:
     """
     The folders as a view of the past shows them.
@@ -217,6 +232,29 @@ class DatedFolder:
         if history is not None and self._view.is_ready():
             return self._snapshot(history)
         return Deferred.fromCoroutine(self._load(project))
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        histories, roots = self._past.history, self._roots()
+        reader = histories.folder.reader
+        try:
+            await self._view.prepare()
+            history = histories.recent(project) or await histories.read(project)
+            snapshot = self._snapshot(history)
+        except SimpleIndexError as error:
+            return await reader.run(FolderExplanation(project, roots, None).read, None, error)
+        dated = self._past.page(self._view, history)
+        look = Look(dated.scan, history.known_files, dated.listed_files, history.live)
+        others = [(entry, self._view.why_not(history, entry)) for entry in not_in(dated)]
+        return await reader.run(FolderExplanation(project, roots, look, others).read, snapshot, None)
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return unasked_roots(self._roots(), why)
+
+    def _roots(self) -> tuple[RootName, ...]:
+        folder = self._past.history.folder
+        return root_names(folder.paths, folder.owners)
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
         await self._view.prepare()

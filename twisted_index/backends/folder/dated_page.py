@@ -153,6 +153,22 @@ def _not_as_it_was(snapshot: str, shown: str, what: str) -> Unavailable:
     )
 
 
+def not_in(dated: DatedPage) -> list[ScannedFile]:
+    """Return the files that are known and did not count for a page."""
+    there, history = {entry.path for entry in dated.scan.entries}, dated.history
+    known = (*history.live.entries, *history.deletions.kept.entries)
+    return [entry for entry in known if entry.path not in there]
+
+
+def why_not_at(history: ProjectHistory, entry: ScannedFile, moment: datetime) -> str:
+    """Return why a file was not there at a moment, as a sentence."""
+    uploaded = min((life.uploaded for life in history.deletions.lives.get(entry.path, ())), default=None)
+    since = _uploaded(entry) if uploaded is None else uploaded
+    if since > moment:
+        return f"It was published at {since:%Y-%m-%d %H:%M:%S UTC}, after this moment."
+    return "It had been deleted before this moment."
+
+
 def finish(
     history: ProjectHistory,
     scan: ProjectScan,

@@ -22,6 +22,7 @@ from twisted_index.simple.names import InvalidFilename, looks_like_distribution,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.page_builder import ListedFile
     from twisted_index.backends.folder.project_cache import ProjectState
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
@@ -49,6 +50,28 @@ class RootName(NamedTuple):
     owner: str | None = None
 
 
+class Look(NamedTuple):
+    """
+    What a page was made of.
+
+    Attributes:
+        scan: The files that counted.
+        known_files: Those of them that were inspected.
+        listed_files: The listed ones, by name.
+        claiming: The scan that says who claims the name.
+    """
+
+    scan: ProjectScan
+    known_files: KnownFiles
+    listed_files: Mapping[str, ListedFile]
+    claiming: ProjectScan
+
+    @classmethod
+    def of_state(cls, state: ProjectState) -> Look:
+        """Take what the page of now was made of."""
+        return cls(state.scan, state.known_files, state.listed_files, state.scan)
+
+
 class FolderExplanation:
     """
     The explanation of one project.
@@ -56,13 +79,21 @@ class FolderExplanation:
     Args:
         project: A normalized name.
         roots: In order.
-        state: The project as it was listed; None if the roots have nothing of it.
+        look: What the page was made of; None if the roots have nothing of it.
+        others: Files that did not count, with the reason why.
     """
 
-    def __init__(self, project: str, roots: Sequence[RootName], state: ProjectState | None) -> None:
+    def __init__(
+        self,
+        project: str,
+        roots: Sequence[RootName],
+        look: Look | None,
+        others: Iterable[tuple[ScannedFile, str]] = (),
+    ) -> None:
         self._project = project
         self._roots = {root.path: root for root in roots}
-        self._state = state
+        self._look = look
+        self._others = others
 
     def read(
         self, snapshot: Snapshot[ProjectPage | None] | None, error: SimpleIndexError | None
@@ -77,34 +108,38 @@ class FolderExplanation:
         Raises:
             OSError: The tombstones cannot be read.
         """
-        state = self._state
-        if state is None:
+        look = self._look
+        if look is None:
             return Explanation(snapshot=snapshot, error=error, sources=self._answers(error))
-        listed = {} if error is not None else state.listed_files
+        listed = {} if error is not None else look.listed_files
         tombstones = {
             line.name: line
-            for path in state.scan.tombstones
+            for path in look.scan.tombstones
             for line in last_tombstones(path, _MAX_TOMBSTONES)
         }
         return Explanation(
             snapshot=snapshot,
             error=error,
             sources=self._answers(error),
-            hidden=(*self._hidden(state, listed, tombstones), *self._gone(state.scan, tombstones)),
+            hidden=(
+                *self._hidden(look, listed, tombstones),
+                *(self._not_then(entry, reason) for entry, reason in self._others),
+                *self._gone(look.scan, tombstones),
+            ),
             paths={name: file.entry.display_path for name, file in listed.items()},
         )
 
     # -- The roots
 
     def _answers(self, error: SimpleIndexError | None) -> tuple[SourceAnswer, ...]:
-        entry = None if self._state is None else _claiming_entry(self._state)
+        entry = None if self._look is None else _claiming_entry(self._look)
         return tuple(self._answer(root, entry, error) for root in self._roots.values())
 
     def _answer(self, root: RootName, entry: _Claim | None, error: SimpleIndexError | None) -> SourceAnswer:
-        count = sum(file.root == root.path for file in self._state.scan.entries) if self._state else 0
+        count = sum(file.root == root.path for file in self._look.scan.entries) if self._look else 0
         files = "1 file" if count == 1 else f"{count} files"
         says = f"has {files} of it" if count else "has no file of it"
-        if error is not None and self._state is None:
+        if error is not None and self._look is None:
             says = f"may have it: {error.message}"
         claims = entry is not None and entry.root == root.path
         if entry is not None and claims and entry.is_changed:
@@ -122,17 +157,17 @@ class FolderExplanation:
 
     def _hidden(
         self,
-        state: ProjectState,
+        look: Look,
         listed: Mapping[str, ListedFile],
         tombstones: Mapping[str, ManifestLine],
     ) -> Iterator[HiddenFile]:
         winners = {file.entry.distribution.identity: file.entry for file in listed.values()}
-        for entry in state.scan.entries:
+        for entry in look.scan.entries:
             winner = winners.get(entry.distribution.identity)
             if winner is None or winner.path != entry.path:
-                yield self._hidden_file(entry, state, winner, tombstones)
-        paths = {entry.display_path for entry in state.scan.entries}
-        for problem in state.scan.problems:
+                yield self._hidden_file(entry, look, winner, tombstones)
+        paths = {entry.display_path for entry in look.scan.entries}
+        for problem in look.scan.problems:
             filename = problem.path.rpartition("/")[2]
             if problem.path not in paths and looks_like_distribution(filename):
                 paths.add(problem.path)
@@ -147,36 +182,50 @@ class FolderExplanation:
     def _hidden_file(
         self,
         entry: ScannedFile,
-        state: ProjectState,
+        look: Look,
         winner: ScannedFile | None,
         tombstones: Mapping[str, ManifestLine],
     ) -> HiddenFile:
         filename, note = entry.distribution.filename, ""
-        found = listable(entry, state.scan, state.known_files)
+        found = listable(entry, look.scan, look.known_files)
         obstacle: Obstacle
         if found is Obstacle.DELETED:
             obstacle, tombstone = found, tombstones.get(filename)
             reason = f"{_deleted(tombstone)}, and its name stays taken."
             note = "" if tombstone is None else tombstone.note
         elif winner is not None:
-            obstacle, reason = Obstacle.SHADOWED, self._shadow(entry, winner, state)
+            obstacle, reason = Obstacle.SHADOWED, self._shadow(entry, winner, look)
         elif isinstance(found, FileFacts):
             obstacle, reason = Obstacle.UNREAD, "It has been read; the page waits for other files."
         else:
-            obstacle, reason = found, _reason(found, entry, state)
+            obstacle, reason = found, _reason(found, entry, look)
         return HiddenFile(
             filename=filename,
             version=entry.distribution.version,
             obstacle=obstacle,
             reason=reason,
             path=entry.display_path,
-            index=self._roots[entry.root].owner,
+            index=self._root_of(entry).owner,
             note=note,
         )
 
-    def _shadow(self, entry: ScannedFile, winner: ScannedFile, state: ProjectState) -> str:
-        same = _digest(entry, state) is not None and _digest(entry, state) == _digest(winner, state)
-        root = self._roots[winner.root]
+    def _not_then(self, entry: ScannedFile, reason: str) -> HiddenFile:
+        return HiddenFile(
+            filename=entry.distribution.filename,
+            version=entry.distribution.version,
+            obstacle=Obstacle.MOMENT,
+            reason=reason,
+            path=entry.display_path,
+            index=self._root_of(entry).owner,
+        )
+
+    def _root_of(self, entry: ScannedFile) -> RootName:
+        # What is kept of deleted files is in a folder of the root.
+        return self._roots.get(entry.root) or self._roots[os.path.dirname(entry.root)]
+
+    def _shadow(self, entry: ScannedFile, winner: ScannedFile, look: Look) -> str:
+        same = _digest(entry, look) is not None and _digest(entry, look) == _digest(winner, look)
+        root = self._root_of(winner)
         where = f" in {root.name}" if len(self._roots) > 1 else ""
         what = "is the same file" if same else "has other bytes under a name that installers treat as equal"
         return f"{winner.display_path}{where} comes first and {what}."
@@ -218,28 +267,28 @@ class _Claim(NamedTuple):
     is_changed: bool = False
 
 
-def _claiming_entry(state: ProjectState) -> _Claim | None:
+def _claiming_entry(look: Look) -> _Claim | None:
     """Return the first entry that claims the name."""
-    scan = state.scan
+    scan = look.claiming
     if scan.owned_by is not None:
         return _Claim(*scan.owned_by)
-    changed = (file for file in scan.entries if not is_copy(file, scan, state.known_files))
+    changed = (file for file in scan.entries if not is_copy(file, scan, look.known_files))
     first = next(changed, None)
     return None if first is None else _Claim(first.root, first.display_path, is_changed=True)
 
 
-def _reason(obstacle: Obstacle, entry: ScannedFile, state: ProjectState) -> str:
+def _reason(obstacle: Obstacle, entry: ScannedFile, look: Look) -> str:
     if obstacle is Obstacle.QUARANTINED:
-        reason = one_line(state.scan.status.reason)
+        reason = one_line(look.scan.status.reason)
         return f"The project is quarantined{f': {reason}' if reason else ''}."
-    known = state.known_files.get(entry.path)
+    known = look.known_files.get(entry.path)
     if obstacle is Obstacle.REFUSED and known is not None and isinstance(known.result, Rejection):
         return known.result.reason
     return "It has not been read yet."
 
 
-def _digest(entry: ScannedFile, state: ProjectState) -> str | None:
-    known = state.known_files.get(entry.path)
+def _digest(entry: ScannedFile, look: Look) -> str | None:
+    known = look.known_files.get(entry.path)
     facts = None if known is None or known.key != entry.key else known.result
     return facts.sha256 if isinstance(facts, FileFacts) else None
 

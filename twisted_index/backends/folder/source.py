@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_index.backends.folder.explanation import FolderExplanation, root_names, unasked_roots
+from twisted_index.backends.folder.explanation import FolderExplanation, Look, root_names, unasked_roots
 from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint, unlike_any
 from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts, Rejection
 from twisted_index.backends.folder.misplaced import count_misnamed
@@ -341,7 +341,8 @@ class FolderSource:
         snapshot: Snapshot[ProjectPage | None] | None,
         error: SimpleIndexError | None,
     ) -> Explanation:
-        explanation = FolderExplanation(project, root_names(self.paths, self.owners), state)
+        look = None if state is None else Look.of_state(state)
+        explanation = FolderExplanation(project, root_names(self.paths, self.owners), look)
         try:
             return await self._reader.run(explanation.read, snapshot, error)
         except OSError as failure:

@@ -23,7 +23,7 @@ from twisted_index.backends.upstream.remote import NOT_MODIFIED, RemotePage
 from twisted_index.backends.upstream.replaced_file import log_replaced_files, replaced_file_problem
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.single_flight import SingleFlight
-from twisted_index.errors import BadGateway, NotReady, SimpleIndexError
+from twisted_index.errors import BadGateway, NotReady, SimpleIndexError, Unavailable
 from twisted_index.interfaces import Problem
 from twisted_index.simple.model import Status
 
@@ -397,6 +397,22 @@ class OfflinePageCache(PageCache):
         if (state := self.fresh(project)) is not None:
             return self.hit(state)
         return PageResult(await self._store.read(project) or self._store.set_absent(project), "hit")
+
+
+class StoredPageCache(PageCache):
+    """Serves what a server has stored, however old, and sends no requests."""
+
+    async def get(self, project: str, *, accept_stale_absence: bool = False) -> PageResult:
+        """
+        Return the stored page of a project.
+
+        Raises:
+            Unavailable: There is none.
+        """
+        stored = await self.stored(project)
+        if stored is None:
+            raise Unavailable("Its page is not in the cache, and the upstream was not asked.")
+        return PageResult(stored, "hit", is_stale=True)
 
 
 def _confirmed(state: PageState | None) -> PageState | None:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from twisted_index.backends.upstream.counters import UpstreamCounters
 from twisted_index.backends.upstream.explanation import answers_of, hidden_files, unasked_upstream
 from twisted_index.backends.upstream.file_cache import FileCache, FileRequest
-from twisted_index.backends.upstream.page_cache import OfflinePageCache, PageCache
+from twisted_index.backends.upstream.page_cache import OfflinePageCache, PageCache, StoredPageCache
 from twisted_index.backends.upstream.page_digests import PageDigests
 from twisted_index.backends.upstream.page_freshness import CacheTimes
 from twisted_index.backends.upstream.replaced_file import ReplacedFileClient
@@ -84,6 +84,7 @@ class UpstreamSource:
         worker: Threads; defaults to a thread pool of its own.
         times: Lifetimes, timeouts and clocks; a client waits for a file at least FILE_DEADLINE.
         offline: Whether to send no requests, and list only files that are in the cache.
+        asks: Whether to request pages; else they are those in the cache, however old.
         rebuilds: URLs of the upstreams whose files may be replaced under the same name.
 
     Attributes:
@@ -99,6 +100,7 @@ class UpstreamSource:
         worker: IThreadRunner | None = None,
         times: CacheTimes | None = None,
         offline: bool = False,
+        asks: bool = True,
         rebuilds: Collection[str] = (),
     ) -> None:
         if reactor is None:
@@ -123,7 +125,7 @@ class UpstreamSource:
             offline=offline,
             on_cached=lambda request, sha256: self._sidecars.verify_provisional(request, sha256),
         )
-        pages = OfflinePageCache if offline else PageCache
+        pages = OfflinePageCache if offline else PageCache if asks else StoredPageCache
         self._pages = [
             pages(
                 remote,

@@ -27,10 +27,9 @@ class RefusalRecorder:
         client_info: Reads the address of a client.
     """
 
-    def __init__(self, refusals: Refusals | None, client_info: ClientInfoReader, *, index: str = "") -> None:
+    def __init__(self, refusals: Refusals | None, client_info: ClientInfoReader) -> None:
         self._refusals = refusals
         self._client_info = client_info
-        self._index = index
 
     def origin(self, request: Request) -> EventOrigin:
         """Return the client of a request."""
@@ -71,5 +70,4 @@ class RefusalRecorder:
             message=error.message,
             project=project,
             filename=filename,
-            index=self._index,
         )

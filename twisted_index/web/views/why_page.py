@@ -6,6 +6,7 @@ import json
 from html import escape
 from typing import TYPE_CHECKING
 
+from twisted_index.simple.explanation import SourceKind
 from twisted_index.simple.formatting import format_upload_time
 from twisted_index.web.responses.html_layout import render_page
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def write_why_text(why: Why) -> bytes:
     """Write what was asked, then a line for each file."""
-    sources = [f"  {at}. {_source(answer)}" for at, answer in enumerate(why.sources, 1)]
+    sources = [f"  {at}. {_source(answer, why)}" for at, answer in enumerate(why.sources, 1)]
     width = max((len(line.filename) for line in why.lines), default=0)
     files = [f"  {line.filename:{width}}  {_line(line, _where(line, why))}" for line in why.lines]
     parts = [
@@ -72,7 +73,7 @@ def _file(line: WhyLine) -> dict[str, object]:
 
 def write_why_page(why: Why) -> bytes:
     """Write a list of the sources and a table of the files."""
-    items = "\n".join(f"<li>{escape(_source(answer))}</li>" for answer in why.sources)
+    items = "\n".join(f"<li>{escape(_source(answer, why))}</li>" for answer in why.sources)
     rows = "\n".join(_row(line, _where(line, why)) for line in why.lines)
     heads = "<tr><th>File</th><th>Why</th></tr>"
     table = f"<table>\n{heads}\n{rows}\n</table>\n" if why.lines else ""
@@ -105,8 +106,10 @@ def _owner(why: Why) -> str:
     return f"{owner.name} owns the name{f', by {owner.entry}' if owner.entry else ''}."
 
 
-def _source(answer: SourceAnswer) -> str:
-    return f"{answer.name}: {answer.says}"
+def _source(answer: SourceAnswer, why: Why) -> str:
+    foreign = answer.kind is SourceKind.UPSTREAM and answer.index not in (None, why.index)
+    of_index = f" (of index {answer.index})" if foreign and answer.index else ""
+    return f"{answer.name}{of_index}: {answer.says}"
 
 
 def _files(why: Why) -> str:
