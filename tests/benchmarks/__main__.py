@@ -12,7 +12,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import busy_rows, history_rows, login_rows, peer_rows, rows, scale_rows, tls_rows
+from tests.benchmarks import (
+    busy_rows,
+    history_rows,
+    login_rows,
+    peer_rows,
+    pile_rows,
+    rows,
+    scale_rows,
+    tls_rows,
+)
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figures, about_machine, ratio_table
 from tests.benchmarks.report import tables, write_report
@@ -29,6 +38,7 @@ ROWS: tuple[Row, ...] = (
     *scale_rows.ROWS,
     *busy_rows.ROWS,
     *history_rows.ROWS,
+    *pile_rows.ROWS,
     *peer_rows.ROWS,
 )
 

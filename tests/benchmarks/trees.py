@@ -7,6 +7,7 @@ Not for: pages of them (`static`).
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ REAL_PROJECTS = _NAMES.split()
 
 #: The project whose page is asked for, and one whose name is nowhere.
 DEMO, ABSENT = "demo", "absent-name"
+#: Indexes, each the base of the one before.
+LINE = ("dev", "staging", "prod")
 
 _BIG_FILE = "blob-1.0-py3-none-any.whl"
 _DOWNLOAD_SECONDS = 900
@@ -66,6 +69,22 @@ def small(cache: Path) -> Path:
         _fill(folder, "small-file", 1, 4200)
 
     return kept(cache / "small", make)
+
+
+def line(cache: Path, files: int, project: str = DEMO) -> Path:
+    """Three indexes, each the base of the one before; so many files of one project are spread over them."""
+
+    def make(folder: Path) -> None:
+        _fill(folder / "all", project, files)
+        for number, wheel in enumerate(sorted((folder / "all" / project).iterdir())):
+            place = folder / LINE[number % len(LINE)] / project
+            place.mkdir(parents=True, exist_ok=True)
+            wheel.rename(place / wheel.name)
+        shutil.rmtree(folder / "all")
+        for name, base in itertools.pairwise(LINE):
+            (folder / name / ".index.toml").write_text(f'bases = ["{base}"]\n')
+
+    return kept(cache / f"line-{files}-{project}", make)
 
 
 def large_file(cache: Path, megabytes: int) -> Path:

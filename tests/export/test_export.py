@@ -6,10 +6,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from twisted_index.errors import ConfigurationError, Conflict
+from twisted_index.export import project_reader
 from twisted_index.export.files_url import FilesUrl
 from twisted_index.export.manifest import parse_manifest
 from twisted_index.testing import make_sdist, make_wheel
@@ -18,6 +20,7 @@ from .conftest import Site
 
 WHEEL = make_wheel("demo", "1.0", requires_python=">=3.9")
 WHEEL_2 = make_wheel("demo", "2.0")
+SDIST = make_sdist("demo", "2.0")
 FILES = f"simple/demo/{WHEEL.filename}"
 
 
@@ -278,3 +281,50 @@ def test_a_project_whose_folder_is_on_a_disk_that_is_away_stays_as_it_was(site: 
     # Once it is back, it is read again, though the root shows no change.
     (site.aside / "demo").rename(site.aside / "nothing")
     assert site.export().failures == {}
+
+
+# -- Files that are not to be seen yet
+
+
+def test_a_file_that_a_list_hides_is_not_exported_until_the_list_is_gone(site: Site):
+    WHEEL_2.write_to(site.root / "demo")
+    hidden = hide(site.root, WHEEL_2.filename)
+    site.export()
+    assert f"simple/demo/{WHEEL_2.filename}" not in site.files()
+    assert WHEEL_2.filename.encode() not in site.files()["simple/demo/index.html"]
+    hidden.unlink()
+    assert site.export().written == ["demo"]
+    assert f"simple/demo/{WHEEL_2.filename}" in site.files()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_of_files_that_come_hidden_during_an_export_none_is_exported(
+    site: Site, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+):
+    """Not even if the list is gone again, and only the first of them was seen."""
+    (site.root / ".staged").mkdir()
+    site.export()
+    make_wheel("demo", "1.5").write_to(site.root / "demo")
+    scan = project_reader.scan_project
+
+    def promote(*args: Any) -> Any:
+        monkeypatch.setattr(project_reader, "scan_project", scan)
+        hidden = hide(site.root, WHEEL_2.filename, SDIST.filename)
+        WHEEL_2.write_to(site.root / "demo")
+        scanned = scan(*args)
+        if is_whole:
+            SDIST.write_to(site.root / "demo")
+            hidden.unlink()
+        return scanned
+
+    monkeypatch.setattr(project_reader, "scan_project", promote)
+    assert list(site.export().failures) == ["demo"]
+    assert FILES in site.files()
+    assert not any(path.endswith((WHEEL_2.filename, SDIST.filename)) for path in site.files())
+
+
+def hide(root: Path, *names: str) -> Path:
+    path = root / ".staged" / "one.list"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(names))
+    return path

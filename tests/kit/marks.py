@@ -30,6 +30,7 @@ _PLACES = {
     "backends/folder/test_crash.py": "slow",
     "backends/folder/test_disks.py": "slow",
     "backends/folder/test_past_property.py": "slow",
+    "backends/folder/test_pile_property.py": "slow",
     "backends/folder/test_races.py": "slow",
     "backends/folder/test_promotion_crash.py": "slow",
     "test_bad_start.py": "wire",

@@ -18,7 +18,8 @@ from twisted_index.backends.folder.inspection_scheduler import KnownFile
 from twisted_index.backends.folder.open_file import read_core_metadata, read_document
 from twisted_index.backends.folder.page_builder import build_page, select_files
 from twisted_index.backends.folder.project_scan import scan_project
-from twisted_index.backends.folder.root_scan import read_root
+from twisted_index.backends.folder.root_scan import hides_the_same, read_root
+from twisted_index.errors import Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.os_errors import public_read_error
 from twisted_index.files.stamps import StatValidator
@@ -116,6 +117,7 @@ class ProjectReader:
         self._cache = cache
         paths = [path for group in folders for path in group.paths]
         self._validator = validator or StatValidator(trusts_times=not any(map(has_coarse_folders, paths)))
+        self._readings: list[RootScan] = []
 
     def parts_by_project(self) -> tuple[dict[str, Parts], list[RootScan]]:
         """
@@ -139,6 +141,7 @@ class ProjectReader:
                 for project, entries in reading.projects.items():
                     if group.owns(project):
                         parts.setdefault(project, []).append((path, entries))
+        self._readings = readings
         return parts, readings
 
     def read(self, project: str, parts: Parts) -> ReadProject:
@@ -146,9 +149,10 @@ class ProjectReader:
         Read a project.
 
         Raises:
-            Unavailable: One of its folders cannot be read.
+            Unavailable: One of its folders cannot be read, or something else of it is hidden by now.
         """
         scan = scan_project(project, parts, self._validator)
+        self._check_whole(project, parts, scan)
         known = self._inspected(scan)
         listed = select_files(scan.entries, scan, known)
         return ReadProject(
@@ -158,6 +162,16 @@ class ProjectReader:
             is_named=self._is_named(project, parts, scan),
             is_final=self._is_final(scan, known),
         )
+
+    def _check_whole(self, project: str, parts: Parts, scan: ProjectScan) -> None:
+        """Check that of files that are shown together not only some are in a scan."""
+        hides_same = hides_the_same(project, self._readings, self._validator)
+        if hides_same is None:
+            # Something was hidden in between, or it is too early to tell.
+            again = scan_project(project, parts, self._validator, scan)
+            hides_same = again.watched == scan.watched
+        if not hides_same:
+            raise Unavailable(f"{project} is being changed. Run the export again in a moment.")
 
     def _is_named(self, project: str, parts: Parts, scan: ProjectScan) -> bool:
         """Return whether the server's list has a project: hidden files claim a name without listing it."""
