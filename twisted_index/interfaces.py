@@ -757,6 +757,7 @@ class AuditQuery:
         by: A user: also what that user did at the console, and with the tokens that the audit log says
             the user made. Or `token NAME`, `USER (console)` or `anyone`: exactly that.
         actions: Values of `AuditAction`.
+        indexes: Names of indexes; an empty name is that of the index without one, and of the whole server.
         before: `AuditPage.next` of the page before; empty for the first page.
         limit: How many at most; at least 1.
     """
@@ -766,6 +767,7 @@ class AuditQuery:
     project: str = ""
     by: str = ""
     actions: frozenset[str] = frozenset()
+    indexes: frozenset[str] = frozenset()
     before: str = ""
     limit: int = 100
 

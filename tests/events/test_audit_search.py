@@ -55,6 +55,18 @@ def month(tmp_path: Path, name: str = "2026-11") -> Path:
 # -- Conditions
 
 
+def test_events_are_found_by_their_index(journal: AuditFile):
+    for number, index in enumerate(["", "dev", "prod", "de"]):
+        journal.append(event(number, index=index))
+
+    everything = found(journal)
+    assert everything == ["3", "2", "1", "0"]
+    assert found(journal, indexes=frozenset({"dev"})) == ["1"]
+    assert found(journal, indexes=frozenset({""})) == ["0"]
+    assert found(journal, indexes=frozenset({"", "prod"})) == ["2", "0"]
+    assert found(journal, indexes=frozenset({"none"})) == []
+
+
 def test_events_are_found_by_project_and_action(journal: AuditFile):
     for number, (project, action) in enumerate(
         [("demo", "upload"), ("demo", "yank"), ("demo-2", "upload"), ("de", "delete")]

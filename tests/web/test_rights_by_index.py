@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
+from tests.kit.memory_indexes import MemoryIndexes
+from tests.kit.rights import GuardedIndex, NotingStore, as_user
 from twisted_index.access.control import AccessControl
 from twisted_index.access.login_throttle import LoginThrottle
 from twisted_index.access.rights import Rights, Rule, parse_rights
 from twisted_index.access.rights_file import FixedRights
 from twisted_index.errors import Forbidden, Unauthorized
-from twisted_index.interfaces import ANONYMOUS, Action, Identity, ProxyUser
-from twisted_index.testing import SynchronousRunner
+from twisted_index.events.audit_log import AuditLog
+from twisted_index.interfaces import ANONYMOUS, Action, AuditEvent, Identity, ProxyUser
+from twisted_index.testing import MemorySource, SynchronousRunner
 from twisted_index.web.requests.authorization import Authorizer
 from twisted_index.web.requests.client_info import ClientInfoReader
 
@@ -144,6 +149,61 @@ def test_an_index_is_public_if_all_that_it_inherits_is(indexes: str, public: boo
     here = guard("dev", "prod", rights=everyone)
     assert here.public_read is public
     assert (here.reader("", None, None) is ANONYMOUS) is public
+
+
+# -- The audit log
+
+
+THEN = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+class Written(AuditLog):
+    """An audit log in memory with an event of each index."""
+
+    def __init__(self) -> None:
+        super().__init__(None, SynchronousRunner())
+        for index in ("", "dev", "prod"):
+            self.record(AuditEvent(time=THEN, by="alice", action="yank", index=index))
+
+
+def history(index: GuardedIndex, prefix: str, user: str) -> list[tuple[str, str]]:
+    """Give index and action of the events that a user sees."""
+    reply = index.get(f"{prefix}/-/history", headers=as_user(user) | {"Accept": "application/json"})
+    assert reply.status == 200, reply.text
+    return [(event.get("index", ""), event["action"]) for event in reply.json()["events"]]
+
+
+def operated(tmp_path: Path, *, default_index: str = "") -> GuardedIndex:
+    """Serve an index without a name beside `dev` and `prod`, operated by Alice everywhere."""
+    indexes = MemoryIndexes()
+    for name in ("", "dev", "prod"):
+        indexes.set(MemorySource(), name, store=NotingStore())
+    if default_index:
+        indexes.make_default(default_index)
+    rights = '[[rule]]\nallow = "operate"\nto = "alice"\nindexes = "*"'
+    return GuardedIndex(tmp_path, rights, audit_log=Written(), indexes=indexes, default_index=default_index)
+
+
+@pytest.mark.parametrize(("prefix", "index"), [("", ""), ("/+dev", "dev"), ("/+prod", "prod")])
+def test_the_history_of_an_index_has_its_own_events_alone(tmp_path: Path, prefix: str, index: str):
+    assert history(operated(tmp_path), prefix, "alice") == [(index, "yank")]
+
+
+def test_the_history_of_the_default_index_has_those_of_the_server_too(tmp_path: Path):
+    served = operated(tmp_path, default_index="dev")
+    assert history(served, "", "alice") == [("dev", "yank"), ("", "yank")]
+    assert history(served, "/+dev", "alice") == [("dev", "yank")]
+
+
+def test_a_refusal_is_in_the_history_of_its_index(tmp_path: Path):
+    served = operated(tmp_path)
+    for prefix in ("", "/+dev", "/+none"):
+        body = b"project=demo&version=1.0"
+        headers = as_user("bob") | {"Content-Type": "application/x-www-form-urlencoded"}
+        assert served.get(f"{prefix}/-/yank", method="POST", headers=headers, body=body).status == 403
+    assert history(served, "/+dev", "alice") == [("dev", "refuse"), ("dev", "yank")]
+    # A name that is none was made up by the client.
+    assert history(served, "", "alice") == [("", "refuse"), ("", "refuse"), ("", "yank")]
 
 
 # -- What can never be

@@ -91,6 +91,7 @@ class AuditFilter:
             and (query.until is None or event.time < query.until)
             and query.project in ("", event.project)
             and (not query.actions or event.action in query.actions)
+            and (not query.indexes or event.index in query.indexes)
             and (not query.by or self._is_by(event))
         )
 
@@ -108,6 +109,8 @@ class AuditFilter:
         if query.by:
             tokens = self._makers.tokens_of(self._names)
             yield _pattern("by", [*self._names, *(_TOKEN + token for token in tokens)])
+        if query.indexes and "" not in query.indexes:
+            yield _pattern("index", query.indexes)
         if query.actions:
             yield _pattern("action", query.actions)
 

@@ -56,6 +56,7 @@ class Refusal:
         message: What the client was told; no secret.
         project: Normalized; empty if the request as a whole was refused.
         filename: Of an upload, if it is known.
+        index: The name of the index.
     """
 
     origin: EventOrigin
@@ -64,6 +65,7 @@ class Refusal:
     message: str
     project: str = ""
     filename: str = ""
+    index: str = ""
 
 
 @dataclass(slots=True)
@@ -118,10 +120,11 @@ class Refusals:
                 project=refusal.project,
                 filename=refusal.filename,
                 detail=refusal.message[:_MAX_DETAIL],
+                index=refusal.index,
             )
         )
         network = client_network(event.address)
-        kind = self._kind(network, (network, refusal.kind, event.by, event.project))
+        kind = self._kind(network, (network, refusal.kind, event.by, event.project, event.index))
         repeated = self._kinds.get(kind)
         if repeated is not None:
             repeated.last, repeated.count = event, repeated.count + 1
@@ -168,7 +171,7 @@ def _summary(kind: _Kind, repeated: _Repeated) -> AuditEvent:
         return replace(repeated.last, detail=detail)
     where = "from this network" if kind else "from all networks"
     detail = f"{repeated.count} more of several kinds {where} since {since}"
-    last = replace(repeated.last, by="", project="", filename="", client="", detail=detail)
+    last = replace(repeated.last, by="", project="", filename="", client="", index="", detail=detail)
     return last if kind else replace(last, address="")
 
 

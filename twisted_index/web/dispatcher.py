@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.indexes.scope import Scope
-    from twisted_index.indexes.served_index import ServedIndex
+    from twisted_index.indexes.served_index import IIndexes, ServedIndex
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.web.requests.client_info import ClientInfoReader
@@ -116,6 +116,7 @@ class Environment:
     on_uploaded: Callable[[FileUploaded], None] | None
     on_rejected: Callable[[str, str, str], None] | None
     instance: bytes | None
+    indexes: IIndexes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,9 @@ class Dispatcher:
         self._read_only = served.store is None
         source, store = served.source, served.store
         guard = self._authorizer = Authorizer(access, env.client_info, served.line)
-        self._recorder = RefusalRecorder(env.refusals, env.client_info)
+        # What clients only guess is no index.
+        index = served.scope.index if fault is None else ""
+        self._recorder = RefusalRecorder(env.refusals, env.client_info, index=index)
         urls = self._urls = IndexUrls(scope, env.public_url, env.client_info)
         feed = self._feed = _feed_of(source, env)
         simple_api = SimpleApiViews(
@@ -208,7 +211,9 @@ class Dispatcher:
             files=lambda: (*env.files(), *_files_of(access)),
             reactor=env.reactor,
         )
-        audit_log = AuditLogView(env.audit_log, guard, env.client_info)
+        # The index without a name may be one that has a name as well.
+        names = frozenset() if env.indexes is None else frozenset({scope.index, index})
+        audit_log = AuditLogView(env.audit_log, guard, env.client_info, indexes=names)
         legacy_json = LegacyJsonViews(source, urls=urls, worker=env.worker)
         manage = () if store is None else (ManageViews(store, guard),)
         owners = ITokenOwners(access, None)

@@ -145,6 +145,7 @@ class IndexResource(Resource):
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,
             instance=instance.encode("ascii") if instance is not None else None,
+            indexes=indexes,
         )
         self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
 

@@ -27,9 +27,10 @@ class RefusalRecorder:
         client_info: Reads the address of a client.
     """
 
-    def __init__(self, refusals: Refusals | None, client_info: ClientInfoReader) -> None:
+    def __init__(self, refusals: Refusals | None, client_info: ClientInfoReader, *, index: str = "") -> None:
         self._refusals = refusals
         self._client_info = client_info
+        self._index = index
 
     def origin(self, request: Request) -> EventOrigin:
         """Return the client of a request."""
@@ -70,4 +71,5 @@ class RefusalRecorder:
             message=error.message,
             project=project,
             filename=filename,
+            index=self._index,
         )

@@ -55,12 +55,19 @@ class AuditLogView:
         audit_log: Has the events; None if none are kept.
         authorizer: Says whether everyone may operate.
         client_info: Reads the address of a client: searches for one network do not hold up the others'.
+        indexes: The names of the index whose events are shown; empty for those of all.
     """
 
     def __init__(
-        self, audit_log: IAuditLog | None, authorizer: Authorizer, client_info: ClientInfoReader
+        self,
+        audit_log: IAuditLog | None,
+        authorizer: Authorizer,
+        client_info: ClientInfoReader,
+        *,
+        indexes: frozenset[str] = frozenset(),
     ) -> None:
         self._audit_log = audit_log
+        self._indexes = indexes
         self._authorizer = authorizer
         self._client_info = client_info
         # One search at a time, so that searches leave the other threads to all else. The clock stands
@@ -70,7 +77,8 @@ class AuditLogView:
     async def show(self, context: RequestContext) -> Response:
         """Respond with a page of events, or with all of them as CSV."""
         wanted = parse_audit_query(context.request.uri.partition(b"?")[2])
-        query, note = wanted.query, "" if self._audit_log is not None else _NO_LOG
+        query = replace(wanted.query, indexes=self._indexes)
+        note = "" if self._audit_log is not None else _NO_LOG
         # Where there are users, the dispatcher has required the right.
         redacted = not context.private and not self._authorizer.permits(ANONYMOUS, Action.OPERATE)
         if redacted:
