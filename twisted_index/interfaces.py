@@ -710,6 +710,8 @@ class AuditAction(enum.StrEnum):
     STATUS = "status"
     TOKEN_CREATE = "token-create"  # noqa: S105 (a name, not a secret)
     TOKEN_REVOKE = "token-revoke"  # noqa: S105 (the same)
+    INDEX_CREATE = "index-create"
+    INDEX_REMOVE = "index-remove"
     #: A login, a request or an upload that was refused.
     REFUSE = "refuse"
     #: A file of settings, rights, users or tokens that was read again.

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from twisted_index.config.settings import UploadSettings
 from twisted_index.errors import NotFound, SimpleIndexError
 from twisted_index.indexes.scope import PLAIN, Scope
-from twisted_index.indexes.served_index import IIndexes, ServedIndex
+from twisted_index.indexes.served_index import IIndexes, IndexAbout, ServedIndex
 
 
 @implementer(IIndexes)
@@ -76,3 +76,12 @@ class MemoryIndexes:
 
     def names(self) -> list[str]:
         return sorted({scope.index for scope in self._served if scope.index})
+
+    def overview(self) -> list[IndexAbout]:
+        return [self._about(name) for name in self.names()]
+
+    def _about(self, name: str) -> IndexAbout:
+        served = self._served[Scope(index=name)]
+        if isinstance(served, SimpleIndexError):
+            return IndexAbout(name=name, problem=served.message)
+        return IndexAbout(name=name, title=served.title, bases=served.line[1:])

@@ -18,18 +18,19 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.concurrency.lru import LRU
-from twisted_index.errors import NotFound, Unavailable
+from twisted_index.errors import Conflict, Forbidden, NotFound, Unavailable
 from twisted_index.indexes.past_indexes import PastIndexes
-from twisted_index.indexes.served_index import IIndexes
+from twisted_index.indexes.served_index import IIndexes, IIndexFolders
 from twisted_index.interfaces import ILifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.indexes.index_changes import IndexChanges
     from twisted_index.indexes.index_line import IndexLines, IndexMember
     from twisted_index.indexes.scope import Scope
-    from twisted_index.indexes.served_index import ServedIndex
+    from twisted_index.indexes.served_index import IndexAbout, ServedIndex
 
 _log = Logger()
 
@@ -60,9 +61,11 @@ class IndexMaker(Protocol):
     Attributes:
         lines: The indexes that there are.
         live: Is set to what returns an index by its name.
+        changes: Lists them all, makes and removes them.
     """
 
     lines: IndexLines
+    changes: IndexChanges
     live: Callable[[str], LiveIndex]
 
     def make(self, members: tuple[IndexMember, ...], before: LiveIndex | None) -> LiveIndex:
@@ -75,7 +78,7 @@ class IndexMaker(Protocol):
         """Stop it."""
 
 
-@implementer(IIndexes, ILifecycle)
+@implementer(IIndexes, IIndexFolders, ILifecycle)
 class IndexRegistry:
     """
     The indexes of a server.
@@ -147,6 +150,32 @@ class IndexRegistry:
     def names(self) -> Sequence[str]:
         """See `IIndexes`."""
         return () if self.lines is None else self.lines.catalog.names()
+
+    async def overview(self) -> Sequence[IndexAbout]:
+        """See `IIndexes`."""
+        return () if self._named is None else await self._named.changes.overview()
+
+    # -- IIndexFolders
+
+    def may_create(self, name: str) -> bool:
+        """See `IIndexFolders`."""
+        return self._named is not None and self._named.changes.may_create(name)
+
+    async def create(self, name: str) -> bool:
+        """See `IIndexFolders`."""
+        return await self._changes().create(name)
+
+    async def remove(self, name: str) -> None:
+        """See `IIndexFolders`."""
+        if name == self._default:
+            raise Conflict(f"{name} is the index without a name, too: it cannot be removed.")
+        await self._changes().remove(name)
+        self._drop(name)
+
+    def _changes(self) -> IndexChanges:
+        if self._named is None:
+            raise Forbidden("This server has no indexes with a name.")
+        return self._named.changes
 
     # -- What is below
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted_index.indexes.scope import Scope
-    from twisted_index.interfaces import ISource, IStore
+    from twisted_index.interfaces import ISource, IStore, MaybeAwaitable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -37,6 +37,24 @@ class ServedIndex:
     store: IStore | None = None
     uploads: UploadSettings = field(default_factory=UploadSettings)
     title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexAbout:
+    """
+    What an index says of itself.
+
+    Attributes:
+        name: Its name.
+        title: For people; empty if it has none.
+        bases: The names of the indexes from which it inherits, in its order.
+        problem: Why its settings cannot be used, as a sentence; empty if they can.
+    """
+
+    name: str
+    title: str = ""
+    bases: tuple[str, ...] = ()
+    problem: str = ""
 
 
 class IIndexes(Interface):
@@ -65,4 +83,41 @@ class IIndexes(Interface):
 
         Raises:
             Unavailable: The folder of indexes cannot be read.
+        """
+
+    def overview() -> MaybeAwaitable[Sequence[IndexAbout]]:
+        """
+        List all indexes that have a name, in the order of their names, with what they say of themselves.
+
+        Raises:
+            Unavailable: The folder of indexes cannot be read.
+        """
+
+
+class IIndexFolders(Interface):
+    """Indexes that can be made and removed while the server runs."""
+
+    def may_create(name: str) -> bool:
+        """Return whether the settings of the server let an index of this name be made and removed."""
+
+    def create(name: str) -> MaybeAwaitable[bool]:
+        """
+        Make an index.
+
+        Returns:
+            False if it is there already.
+
+        Raises:
+            Conflict: Something else has its place.
+            InsufficientStorage, Unavailable: The folder cannot be made.
+        """
+
+    def remove(name: str) -> MaybeAwaitable[None]:
+        """
+        Remove an index and all its files. It has vanished at once; its files are gone when this returns.
+
+        Raises:
+            NotFound: There is none of that name.
+            Conflict: Another index inherits from it, or it is the one without a name, too.
+            Unavailable: The folder cannot be removed.
         """

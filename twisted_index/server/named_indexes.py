@@ -21,6 +21,7 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import NotFound, SimpleIndexError, Unavailable
 from twisted_index.events.serials import Serials
 from twisted_index.indexes.composite import lifecycles
+from twisted_index.indexes.index_changes import IndexChanges
 from twisted_index.indexes.index_file import NAME as FILE_NAME
 from twisted_index.indexes.index_file import IndexSettings
 from twisted_index.indexes.index_line import IndexMember
@@ -71,6 +72,7 @@ class NamedIndexes:
 
     Attributes:
         lines: The indexes.
+        changes: Lists them all, makes and removes them.
         live: Returns an index by its name: that of the registry, which needs this first.
     """
 
@@ -87,6 +89,7 @@ class NamedIndexes:
         audit_log: AuditLog | None = None,
     ) -> None:
         self.lines = lines
+        self.changes = IndexChanges(lines, writer or reader)
         self._reactor = reactor
         self._make_folder = make_folder
         self._builder = upstreams
@@ -116,6 +119,7 @@ class NamedIndexes:
 
         def use() -> None:
             self._settings, self._upstreams = settings, upstreams
+            self.changes.patterns = settings.create_indexes
             if self._started is not None:
                 self.start()
 

@@ -52,6 +52,7 @@ from twisted_index.web.uploads.responses import rejected
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
+from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
@@ -185,6 +186,9 @@ class Dispatcher:
             caches=caches,
             wanted=env.counters.wanted,
             accepts_uploads=not self._read_only and served.uploads.upload,
+            index=scope.index,
+            title=served.title,
+            has_indexes=lambda: bool(env.indexes is not None and env.indexes.names()),
             feed=feed,
         )
         self.caches = Caches(*caches, guard)
@@ -210,10 +214,12 @@ class Dispatcher:
             connections=env.connections,
             files=lambda: (*env.files(), *_files_of(access)),
             reactor=env.reactor,
+            of_server=not scope.index,
         )
         # The index without a name may be one that has a name as well.
         names = frozenset() if env.indexes is None else frozenset({scope.index, index})
         audit_log = AuditLogView(env.audit_log, guard, env.client_info, indexes=names)
+        indexes = IndexesViews(env.indexes, guard, urls, env.audit_log, env.worker)
         legacy_json = LegacyJsonViews(source, urls=urls, worker=env.worker)
         manage = () if store is None else (ManageViews(store, guard),)
         owners = ITokenOwners(access, None)
@@ -227,7 +233,7 @@ class Dispatcher:
             index=served.scope.index,
             worker=env.worker,
         )
-        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens, changes, why)
+        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens, changes, why, indexes)
         self._views = bind_views(*views, *manage)
 
     def stop_waiting(self) -> None:
@@ -264,7 +270,9 @@ class Dispatcher:
         route = match_route(segments)
         if method not in _SAFE:
             remember_origin(self._recorder.origin(request))
-        if method == b"POST" and self._takes_uploads(segments):
+        if method in ENDPOINTS[Endpoint.INDEX].methods and self._is_index(segments):
+            route = Route(Endpoint.INDEX)
+        elif method == b"POST" and self._takes_uploads(segments):
             # Also where uploads are turned off: the message says how to turn them on.
             route = Route(Endpoint.UPLOAD)
         elif method == b"OPTIONS":
@@ -303,9 +311,10 @@ class Dispatcher:
         return ENDPOINTS[Endpoint.NO_ROUTE] if self._read_only and method not in rule.methods else rule
 
     def _allowed(self, segments: Sequence[bytes]) -> tuple[bytes, ...]:
+        managed = tuple(ENDPOINTS[Endpoint.INDEX].methods) if self._is_index(segments) else ()
         if self._read_only:
-            return ENDPOINTS[Endpoint.NO_ROUTE].allowed
-        allowed = ENDPOINTS[match_route(segments).endpoint].allowed
+            return (*ENDPOINTS[Endpoint.NO_ROUTE].allowed, *managed)
+        allowed = (*ENDPOINTS[match_route(segments).endpoint].allowed, *managed)
         return (*allowed, b"POST") if is_upload_path(segments) and b"POST" not in allowed else allowed
 
     def _not_allowed(self, request: Request, method: bytes, segments: Sequence[bytes]) -> MethodNotAllowed:
@@ -321,6 +330,11 @@ class Dispatcher:
         )
         return MethodNotAllowed(advice, self._allowed(segments))
 
+    def _is_index(self, segments: Sequence[bytes]) -> bool:
+        """Return whether a URL names an index with a name, and nothing in it."""
+        scope = self._scope
+        return bool(scope.index) and not scope.as_of and not scope.draft and segments in ([], [b""])
+
     def _takes_uploads(self, segments: Sequence[bytes]) -> bool:
         return not self._scope.as_of and is_upload_path(segments)
 
@@ -334,7 +348,7 @@ class Dispatcher:
             self._environment.client_info.refuse_cross_site(request)
         context = await self._authorize(request, route, rule.subject, action)
         try:
-            if self._fault is not None and route.endpoint is not Endpoint.REDIRECT:
+            if self._fault is not None and route.endpoint not in (Endpoint.REDIRECT, Endpoint.INDEX):
                 raise self._fault
             response = await self._views[view](context)
         except (SimpleIndexError, FirstError) as error:
@@ -397,7 +411,9 @@ class Dispatcher:
         elif subject is Subject.PROJECT:
             identity = await guard.require(request, action, route.project)
             private = identity.is_authenticated
-        return RequestContext(request=request, route=route, identity=identity, private=private)
+        return RequestContext(
+            request=request, route=route, identity=identity, private=private, scope=self._scope
+        )
 
     async def _require_any(self, request: Request, route: Route) -> bool:
         """

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from twisted_index.web.dispatcher import Caches, Environment
     from twisted_index.web.responses.shared_caches import SharedCaches
 
-#: Dispatchers that are kept besides that of the index without a name.
-_MOST = 1000
+#: Dispatchers that are kept besides that of the index without a name; each holds what its index is made of.
+_MOST = 256
 
 
 class Dispatchers:
@@ -54,6 +54,7 @@ class Dispatchers:
         self._fallback = plain
         self._access = access
         self._indexes = indexes
+        self._recent = None if indexes is None else indexes.recent
         self._caches = caches
         self._serials = count()
         self._kept: OrderedDict[Scope, Dispatcher] = OrderedDict()
@@ -93,7 +94,7 @@ class Dispatchers:
     def caches(self, scope: Scope = PLAIN) -> Caches | None:
         """Return the responses that are current now; None if only a whole look can tell."""
         kept = self._plain if scope is PLAIN else self._kept.get(scope)
-        if kept is None or (self._indexes is not None and self._indexes.recent(scope) is not kept.served):
+        if kept is None or (self._recent is not None and self._recent(scope) is not kept.served):
             return None
         return kept.caches
 

@@ -16,6 +16,7 @@ from twisted_index.web.requests.routes import Endpoint
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
+from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
@@ -116,6 +117,13 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.FILE: EndpointRule(_FILES, Subject.PROJECT, _FILE),
     Endpoint.ALL_FILES: EndpointRule(("/packages/",), Subject.PROJECTS, _get(SimpleApiViews.all_files)),
     Endpoint.FIND_FILE: EndpointRule(("/packages/FILE",), Subject.PROJECT, _get(SimpleApiViews.find_file)),
+    # The indexes of the server. The second is the front page of one, for these methods.
+    Endpoint.INDEXES: EndpointRule(("/+/",), Subject.CLIENT, _get(IndexesViews.listing)),
+    Endpoint.INDEX: EndpointRule(
+        ("/+NAME/",),
+        Subject.INDEX,
+        {b"PUT": (Action.MANAGE, IndexesViews.create), b"DELETE": (Action.MANAGE, IndexesViews.remove)},
+    ),
     # The legacy JSON API.
     Endpoint.LEGACY_PROJECT: EndpointRule(
         ("/pypi/NAME/json",), Subject.PROJECT, _get(LegacyJsonViews.document)

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 
 from twisted_index.errors import ContentTooLarge
 from twisted_index.http_semantics.negotiation import format_parameter
-from twisted_index.indexes.scope import without_tokens
+from twisted_index.indexes.scope import PLAIN, without_tokens
 from twisted_index.interfaces import ANONYMOUS, Identity
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.response import NO_CACHE, NOSNIFF
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from twisted.web.server import Request
 
+    from twisted_index.indexes.scope import Scope
     from twisted_index.web.requests.routes import Route
     from twisted_index.web.responses.response import Headers, Response
     from twisted_index.web.responses.response_cache import Representation
@@ -42,12 +43,14 @@ class RequestContext:
         route: What the URL names.
         identity: The client, where the response depends on it; else ANONYMOUS.
         private: Whether the response is for this client only, so that no cache may share it.
+        scope: What the URL is about.
     """
 
     request: Request
     route: Route
     identity: Identity = ANONYMOUS
     private: bool = False
+    scope: Scope = PLAIN
 
     @property
     def accept(self) -> bytes | None:

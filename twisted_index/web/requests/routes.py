@@ -28,6 +28,8 @@ class Endpoint(enum.Enum):
     BARE_PROJECT = enum.auto()
     FILE = enum.auto()
     ALL_FILES = enum.auto()
+    INDEXES = enum.auto()
+    INDEX = enum.auto()
     FIND_FILE = enum.auto()
     LEGACY_PROJECT = enum.auto()
     LEGACY_RELEASE = enum.auto()
@@ -82,6 +84,7 @@ _KINDS: Mapping[Endpoint, Kind] = {
     Endpoint.FRONT: "list",
     Endpoint.PROJECT_LIST: "list",
     Endpoint.ALL_FILES: "list",
+    Endpoint.INDEXES: "list",
     Endpoint.PROJECT_PAGE: "page",
     Endpoint.BARE_PROJECT: "page",
     Endpoint.LEGACY_PROJECT: "page",
@@ -173,6 +176,10 @@ def match_route(segments: Sequence[bytes]) -> Route:
         case ["legacy" | "simple", "+simple", *rest] | ["+simple", *rest] if rest:
             # hatch checks at devpi's layout below the upload URL whether a file exists already.
             return _simple(rest)
+        case ["+"]:
+            return Route(Endpoint.REDIRECT, location="+/")
+        case ["+", ""]:
+            return Route(Endpoint.INDEXES)
         case ["simple", *rest]:
             return _simple(rest)
         case ["packages", *rest]:

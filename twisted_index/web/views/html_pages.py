@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from twisted_index.simple.model import ProjectList
 
 
+FRONT_HEADING = "Python package index"
+
+
 def front_page(
-    project_list: ProjectList, url: str, *, uploads: bool = False, left_out: int | None = None
+    project_list: ProjectList,
+    url: str,
+    *,
+    uploads: bool = False,
+    left_out: int | None = None,
+    heading: str = FRONT_HEADING,
+    indexes: str | None = None,
 ) -> bytes:
     """
     Write the front page: how to install, how to publish, and the list of projects.
@@ -26,6 +35,8 @@ def front_page(
         url: Where the index is mounted, as users type it.
         uploads: Whether files can be published.
         left_out: Files that are known to be left out; None for a client that may not see which.
+        heading: Of the page.
+        indexes: The URL of the list of indexes; None without one.
     """
     lines = install_commands(url)
     usage = "\n".join([lines.pip, lines.uv, *([lines.twine] if uploads else [])])
@@ -35,13 +46,14 @@ def front_page(
     links = "\n".join(f'<li><a href="simple/{name}/">{name}</a></li>' for name in names)
     complete = "" if project_list.complete else f"<p>{INCOMPLETE}</p>\n"
     listed = f"<ul>\n{links}\n</ul>\n" if names else _no_project(left_out)
+    others = "" if indexes is None else f' · <a href="{indexes}">Indexes</a>'
     return render_page(
-        "Python package index",
-        "<h1>Python package index</h1>\n"
+        heading,
+        f"<h1>{escape(heading)}</h1>\n"
         f"<pre>{escape(usage)}</pre>\n"
         f"<h2>{len(names)} project{'' if len(names) == 1 else 's'}</h2>\n{complete}{listed}"
         f"{_left_out(left_out or 0)}"
-        f'<p><a href="packages/">All files</a>{more} · <a href="-/">Operations</a></p>\n',
+        f'<p><a href="packages/">All files</a>{more} · <a href="-/">Operations</a>{others}</p>\n',
     )
 
 

@@ -55,6 +55,7 @@ class OperationsViews:
         connections: Returns the number of open connections.
         files: Returns the files that are read again when they change.
         reactor: Bounds the time of a scrape; None for no bound.
+        of_server: Whether problems and health are those of the server, too, and not of one index.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class OperationsViews:
         connections: Callable[[], int],
         files: Callable[[], Sequence[ReloadedFile]] = tuple,
         reactor: IReactorTime | None = None,
+        of_server: bool = True,
     ) -> None:
         self._source = source
         self._authorizer = authorizer
@@ -75,6 +77,7 @@ class OperationsViews:
         self._connections = connections
         self._files = files
         self._reactor = reactor
+        self._of_server = of_server
         seconds = time.monotonic if reactor is None else reactor.seconds
         self._listing = SingleFlight[None, tuple[str, ...]](seconds)
 
@@ -86,7 +89,7 @@ class OperationsViews:
                 "One of the package folders cannot be read right now; see the list of problems."
             )
         health: dict[str, object] = {"status": "ok"}
-        statuses = await self._read_files()
+        statuses = await self._read_files() if self._of_server else []
         warnings = [status.warning for status in statuses if status.warning is not None]
         if warnings:
             health["warnings"] = warnings
@@ -96,7 +99,8 @@ class OperationsViews:
         """Respond with the files that are not listed, after those of the server that cannot be used."""
         source = IProblemSource(self._source, None)
         report = ProblemReport() if source is None else await result_of(source.problems)
-        files = tuple(map(_problem_of, filter(lambda status: status.error, await self._read_files())))
+        statuses = await self._read_files() if self._of_server else []
+        files = tuple(map(_problem_of, filter(lambda status: status.error, statuses)))
         report = replace(report, problems=(*files, *report.problems))
         return negotiate_document(context, problems_json(report), problems_page(report))
 

@@ -43,7 +43,7 @@ from twisted_index.web.responses.response_cache import (
     render_project_page,
 )
 from twisted_index.web.responses.send import header
-from twisted_index.web.views.html_pages import front_page
+from twisted_index.web.views.html_pages import FRONT_HEADING, front_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,6 +86,9 @@ class SimpleApiViews:
         clock: Measures how long a client has waited; the site's by default.
         accepts_uploads: Whether files can be published.
         feed: The serials of the projects; None if the source has none.
+        index: The name of the index, for people.
+        title: Its title; empty if it has none.
+        has_indexes: Returns whether the server has indexes with names.
     """
 
     def __init__(
@@ -101,10 +104,16 @@ class SimpleApiViews:
         clock: IReactorTime | None = None,
         accepts_uploads: bool = False,
         feed: ChangeFeed | None = None,
+        index: str = "",
+        title: str = "",
+        has_indexes: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._accepts_uploads = accepts_uploads
         self._feed = feed
+        self._index = index
+        self._title = title
+        self._has_indexes = has_indexes
         self._lists: IdentityMemo[ProjectList] = IdentityMemo()
         self._clock = clock
         self._wanted = wanted
@@ -208,7 +217,8 @@ class SimpleApiViews:
 
     def _absence(self, context: RequestContext, snapshot: Snapshot[Any], up: str) -> Response:
         project = context.route.project
-        message = f"There is no project {project} here. {snapshot.absence}".rstrip()
+        where = f"in the index {self._index}" if self._index else "here"
+        message = f"There is no project {project} {where}. {snapshot.absence}".rstrip()
         return message_response(404, message, context.accept, why=f"{up}-/why/{project}")
 
     def _write_page(self, levels: int, page: ProjectPage, form: Representation) -> Response:
@@ -350,8 +360,13 @@ class SimpleApiViews:
                 self._urls.own(context.request),
                 uploads=self._accepts_uploads,
                 left_out=self._left_out(context),
+                heading=self._heading(),
+                indexes=self._urls.relative_links(0).root + "+/" if self._has_indexes() else None,
             ),
         )
+
+    def _heading(self) -> str:
+        return self._title or (f"Python package index {self._index}" if self._index else FRONT_HEADING)
 
     def _left_out(self, context: RequestContext) -> int | None:
         """Return how many files are known to be left out; None if the client may not see which."""

@@ -1,0 +1,68 @@
+"""Which indexes there are, in all; making and removing them. The work is done in threads."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from twisted_index.backends.folder.index_folders import make_index, remove_index
+from twisted_index.concurrency.single_flight import SingleFlight
+from twisted_index.errors import Conflict
+from twisted_index.indexes.served_index import IndexAbout
+from twisted_index.simple.name_patterns import matches_index
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.indexes.index_line import IndexLines
+
+
+class IndexChanges:
+    """
+    Changes the folder of indexes; see `IIndexFolders`.
+
+    Args:
+        lines: The indexes.
+        worker: Threads.
+
+    Attributes:
+        patterns: Which names indexes may have that are made and removed here: from `index_pattern`.
+    """
+
+    def __init__(self, lines: IndexLines, worker: IThreadRunner, patterns: Sequence[str] = ()) -> None:
+        self._lines = lines
+        self._worker = worker
+        self.patterns = patterns
+        self._surveys = SingleFlight[None, list[IndexAbout]](monotonic)
+
+    async def overview(self) -> Sequence[IndexAbout]:
+        """See `IIndexes`: one look for all that wait for it."""
+        return await self._surveys.run(None, self._look)
+
+    async def _look(self) -> list[IndexAbout]:
+        return await self._worker.run(self._survey)
+
+    def _survey(self) -> list[IndexAbout]:
+        return [
+            IndexAbout(name=name, title=member.settings.title, bases=tuple(member.settings.bases))
+            if member is not None
+            else IndexAbout(name=name, problem="Its settings cannot be used; see its list of problems.")
+            for name, member in self._lines.survey()
+        ]
+
+    def may_create(self, name: str) -> bool:
+        """See `IIndexFolders`."""
+        return matches_index(name, self.patterns)
+
+    async def create(self, name: str) -> bool:
+        """See `IIndexFolders`."""
+        return await self._worker.run(make_index, self._lines.catalog.folder, name)
+
+    async def remove(self, name: str) -> None:
+        """See `IIndexFolders`."""
+        self._lines.catalog.path(name)
+        heirs = [about.name for about in await self.overview() if name in about.bases]
+        if heirs:
+            raise Conflict(f"{', '.join(heirs[:3])} inherits from {name}: it can be removed after that.")
+        await self._worker.run(remove_index, self._lines.catalog.folder, name)
