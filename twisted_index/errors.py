@@ -141,6 +141,12 @@ class PromotionRefused(Conflict):
         )
 
 
+class PromotionForbidden(PromotionRefused):
+    """Nothing was promoted, as the client may not promote all of it."""
+
+    status = 403
+
+
 class ContradictingMetadata(SimpleIndexError):
     """
     An upstream's file permanently contradicts the upstream's promise.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_index.errors import SimpleIndexError
+    from twisted_index.errors import RefusedPart, SimpleIndexError
     from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.simple.explanation import HiddenFile, SourceAnswer
     from twisted_index.simple.manifest import ManifestLine
@@ -599,6 +599,7 @@ class IPromotionTarget(Interface):
         yanked: bool = False,
         move: bool = False,
         may_create: Callable[[str], bool],
+        refusals: Sequence[RefusedPart],
     ) -> MaybeAwaitable[PromotionOutcome]:
         """
         Promote releases. It is not stopped by the client's leaving.
@@ -610,6 +611,7 @@ class IPromotionTarget(Interface):
             yanked: Whether yanked files come along, with their yanks.
             move: Whether the files leave the source.
             may_create: Returns whether a project may come that is new here.
+            refusals: What is in the way besides, so that one error has all of it.
 
         Raises:
             BadRequest: A word is no release.

@@ -37,6 +37,7 @@ class MemoryIndexes:
         bases: Sequence[str] = (),
         title: str = "",
         uploads: bool = True,
+        promote_to: tuple[str, ...] | None = None,
     ) -> None:
         """Serve a source in a scope from now on."""
         scope = Scope(index=scope) if isinstance(scope, str) else scope
@@ -47,6 +48,7 @@ class MemoryIndexes:
             store=store,
             uploads=UploadSettings(upload=uploads and store is not None),
             title=title,
+            promote_to=promote_to,
         )
 
     def make_default(self, name: str) -> None:

@@ -33,6 +33,11 @@ def ask(index: GuardedIndex, url: str, method: str, user: str = "", accept: str 
     body = b""
     if method == "POST":
         headers["Content-Type"], body = FORM, b"project=secret-lib&version=1.0&status=archived"
+        if url.endswith("/-/promote"):
+            # Into the index itself, so that all the rights are asked for there.
+            to = url.removesuffix("/-/promote").removeprefix("/+")
+            headers["Content-Type"] = "application/json"
+            body = b'{"to": "%s", "releases": ["secret-lib==1.0"]}' % to.encode()
         if "/legacy" in url:
             headers["Content-Type"], body = CONTENT_TYPE, upload_form(SECRET.content, SECRET.filename)
     return index.get(spell(url), method=method, headers=headers, body=body).status
@@ -53,8 +58,9 @@ def test_a_url_of_the_table_names_its_endpoint(endpoint: Endpoint, url: str):
 def test_a_method_needs_the_right_of_the_table_and_no_other(
     tmp_path: Path, of: Subject, url: str, method: bytes, action: Action
 ):
-    """Alice has every right but this one, Bob has this one alone; who follows a project reads it too."""
+    """Alice has every right but this one, Bob this one alone, or with another that it takes too."""
     bobs = {action, *({Action.READ} if action is Action.FOLLOW else ())}
+    bobs |= {Action.PROMOTE} if url == "/-/promote" else set()
     rights = "".join(
         f'[[rule]]\nallow = ["{each.value}"]\nto = "{"bob" if each in bobs else "alice"}"\n'
         + ("" if each in WHOLE_INDEX else 'projects = "*"\n')

@@ -92,6 +92,8 @@ def test_a_method_needs_its_right_in_the_indexes_that_its_url_is_about(
         folder = tmp_path / str(number)
         folder.mkdir()
         text = rights(place, of, action, missing)
+        if url == "/-/promote":
+            text += rule(Action.PROMOTE, "bob", EVERYWHERE)
         store = MemoryStore() if of is Subject.UPLOAD else NotingStore()
         indexes = serving(place, store)
         index = GuardedIndex(folder, text, store=store, indexes=indexes, default_index=place.default)

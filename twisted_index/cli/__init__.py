@@ -38,6 +38,7 @@ SUBCOMMANDS = {
     "check": "Read all files and report what is wrong; or what is missing of their dependencies.",
     "download": "Download requirements and all that they need into a folder.",
     "prefetch": "Fetch what requirements need into the cache of an index.",
+    "promote": "Copy releases from one index into another, all of them in one step.",
     "mirror": "Make a folder equal to an index, or to what rules choose of it.",
     "refresh": "Forget the cached pages and digests of an upstream's project.",
     "release": "Make a release at GitHub or Forgejo of wheels and sdists.",

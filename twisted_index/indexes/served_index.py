@@ -29,6 +29,7 @@ class ServedIndex:
         store: Publishes and changes files; None where nothing can be changed, as in the past.
         uploads: What may be uploaded.
         title: For people; empty if it has none.
+        promote_to: The names of the indexes that releases may be promoted to; None for all.
     """
 
     scope: Scope
@@ -37,6 +38,7 @@ class ServedIndex:
     store: IStore | None = None
     uploads: UploadSettings = field(default_factory=UploadSettings)
     title: str = ""
+    promote_to: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

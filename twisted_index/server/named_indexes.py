@@ -168,6 +168,7 @@ class NamedIndexes:
             store=self._store(name, folder, uploads),
             uploads=uploads,
             title=own.title,
+            promote_to=own.promote_to,
         )
         return LiveIndex(members=members, served=served, folder=folder)
 

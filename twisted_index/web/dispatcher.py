@@ -56,6 +56,7 @@ from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
+from twisted_index.web.views.promote import PromoteView
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.tokens import TokenViews
 from twisted_index.web.views.why import WhyView
@@ -221,7 +222,8 @@ class Dispatcher:
         audit_log = AuditLogView(env.audit_log, guard, env.client_info, indexes=names)
         indexes = IndexesViews(env.indexes, guard, urls, env.audit_log, env.worker)
         legacy_json = LegacyJsonViews(source, urls=urls, worker=env.worker)
-        manage = () if store is None else (ManageViews(store, guard),)
+        promote = PromoteView(env.indexes, served, guard)
+        manage = () if store is None else (ManageViews(store, guard), promote)
         owners = ITokenOwners(access, None)
         tokens = TokenViews(None if owners is None else owners.own_tokens, env.audit_log, guard)
         changes = ChangesViews(feed, guard, env.worker)

@@ -20,6 +20,7 @@ from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
+from twisted_index.web.views.promote import PromoteView
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.tokens import TokenViews
 from twisted_index.web.views.why import WhyView
@@ -139,6 +140,8 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.PROJECT_STATUS: EndpointRule(
         ("/-/status",), Subject.BODY, _post(ManageViews.set_status, Action.YANK)
     ),
+    # Releases are read here; the view checks the right to promote them, at the index that they go to.
+    Endpoint.PROMOTE: EndpointRule(("/-/promote",), Subject.BODY, _post(PromoteView.promote, Action.READ)),
     # Operations.
     Endpoint.HEALTH: EndpointRule(("/-/health",), Subject.NOTHING, _get(OperationsViews.health)),
     Endpoint.PROBLEMS: EndpointRule(

@@ -12,13 +12,14 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import NotReady, SimpleIndexError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from twisted_index.backends.folder.inspection_cache import FileFacts
     from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.promotion_plan import PromotionRequest
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.errors import RefusedPart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Promoter:
         self,
         request: PromotionRequest,
         may_create: Callable[[str], bool],
+        refusals: Sequence[RefusedPart],
         note: Callable[[PromotionResult], Awaitable[None]],
     ) -> PromotionResult:
         """
@@ -52,6 +54,7 @@ class Promoter:
         Args:
             request: What is wanted.
             may_create: See `Examination`.
+            refusals: See `Examination`.
             note: Records it, once it shows.
 
         Raises:
@@ -63,6 +66,7 @@ class Promoter:
             facts_of=await self._facts_reader(projects),
             routed_away=self.routed_away,
             may_create=may_create,
+            refusals=refusals,
         )
         promotion = Promotion(request, examination=examination, min_free=self.min_free)
         try:

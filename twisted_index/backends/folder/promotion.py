@@ -123,6 +123,7 @@ class Promotion:
         advance: Called with the bytes of each step of a copy.
 
     Attributes:
+        request: As given.
         id: Its name in `.staged/`.
         placement: The last part.
     """
@@ -138,7 +139,7 @@ class Promotion:
         run: Callable[[Callable[[], object]], object] = lambda step: step(),
         advance: Callable[[int], object] = lambda _size: None,
     ) -> None:
-        self._request = request
+        self.request = request
         self._examination = examination or Examination(request)
         self._min_free = min_free
         self._now = now
@@ -280,7 +281,7 @@ class Promotion:
     def _prepare(self, planned: PlannedFile) -> None:
         with translate_os_errors():
             try:
-                facts = self._read(planned) if self._request.move else self._copy(planned)
+                facts = self._read(planned) if self.request.move else self._copy(planned)
             except _NotAsExpected as error:
                 self._late.append(RefusedPart(name=planned.name, reason=str(error)))
                 return
@@ -345,15 +346,15 @@ class Promotion:
             folder=os.fsdecode(folder),
             sidecars=tuple(self._staged[planned.name].sidecars),
             deleted=tuple(line.decode() for line in planned.deleted),
-            origin=os.fsdecode(origin) if self._request.move else None,
+            origin=os.fsdecode(origin) if self.request.move else None,
         )
 
     def _write_down(self, record: PromotionRecord) -> None:
         path = os.path.join(self._staging, RECORD)
         self._step(write_atomically, self._root, path, record.to_bytes())
         self._record = record
-        source = self._request.source.root
-        self.placement = Placement(self._request.target.own_roots, source, record, self._run)
+        source = self.request.source.root
+        self.placement = Placement(self.request.target.own_roots, source, record, self._run)
 
     def _step(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         self._run(partial(function, *args, **kwargs))

@@ -169,6 +169,7 @@ class Examination:
         facts_of: Returns what is known of a file of either index under its present size and times.
         routed_away: Returns True for a project that the target would not serve from its folder.
         may_create: Returns whether a project may be promoted that is new in the target.
+        refusals: What is in the way besides.
     """
 
     def __init__(
@@ -178,7 +179,9 @@ class Examination:
         facts_of: Callable[[ScannedFile], FileFacts | None] = lambda _entry: None,
         routed_away: Callable[[str], bool] = lambda _project: False,
         may_create: Callable[[str], bool] = lambda _project: True,
+        refusals: Iterable[RefusedPart] = (),
     ) -> None:
+        self._refusals = tuple(refusals)
         self._request = request
         self._facts_of = facts_of
         self._routed_away = routed_away
@@ -199,7 +202,7 @@ class Examination:
             LockHeld: Another promotion is just placing one of these files.
             Unavailable: A folder cannot be read.
         """
-        plan = PromotionPlan()
+        plan = PromotionPlan(refusals=[*self._refusals])
         target = os.path.realpath(self._request.target.root)
         if target in map(os.path.realpath, self._request.source.own_roots):
             plan.refusals.append(

@@ -22,6 +22,7 @@ from twisted_index.backends.folder.inventory import YANKED
 from twisted_index.backends.folder.staged import LIST, STAGED
 from twisted_index.backends.folder.tombstones import is_equivalent
 from twisted_index.errors import NotFound, Unavailable
+from twisted_index.files.anonymous_file import remove, sync_folder
 from twisted_index.files.locks import LockHeld, try_lock
 from twisted_index.files.portability import IS_WINDOWS, open_flags
 from twisted_index.files.safe_open import open_regular_file
@@ -273,6 +274,18 @@ class Promotions:
             raise
         return opened
 
+    def remove_list(self, promotion: str) -> None:
+        """Show what a list hides that was made by hand."""
+        remove(self.list_path(promotion))
+        sync_folder(self.folder)
+
+    def remove_folder(self, promotion: str) -> None:
+        """Remove the folder of a promotion that has written nothing down."""
+        folder = self.staging_path(promotion)
+        for name in os.listdir(folder):
+            remove(os.path.join(folder, name))
+        os.rmdir(folder)
+
     def is_running(self, promotion: str) -> bool:
         """Return whether something works on a promotion now."""
         try:
@@ -308,9 +321,9 @@ class Promotions:
 
 
 def _read_names(path: bytes) -> frozenset[str]:
-    return frozenset(
-        line.strip() for line in _read(path, follow_links=False).decode("utf-8", "replace").split("\n")
-    )
+    # An editor may have put a byte order mark before the first name.
+    lines = _read(path, follow_links=False).decode("utf-8-sig", "replace").split("\n")
+    return frozenset(filter(None, map(str.strip, lines)))
 
 
 def _read(path: bytes, *, follow_links: bool) -> bytes:

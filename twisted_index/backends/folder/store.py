@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.publish import Publication
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.errors import RefusedPart
     from twisted_index.interfaces import AuditEvent, FileBody, IAuditLog, Upload
     from twisted_index.simple.model import File, ProjectStatus
 
@@ -197,6 +198,7 @@ class FolderStore:
         yanked: bool = False,
         move: bool = False,
         may_create: Callable[[str], bool] = lambda _project: True,
+        refusals: Sequence[RefusedPart] = (),
     ) -> Deferred[PromotionOutcome]:
         """See `IPromotionTarget`. Cancelling the Deferred does not stop the promotion."""
         if not isinstance(source, FolderStore):
@@ -216,10 +218,14 @@ class FolderStore:
             routed_away=self._editor.routed_away,
             min_free=self._editor.min_free,
         )
-        return _shielded(self._promote(promoter, request, may_create))
+        return _shielded(self._promote(promoter, request, may_create, refusals))
 
     async def _promote(
-        self, promoter: Promoter, request: PromotionRequest, may_create: Callable[[str], bool]
+        self,
+        promoter: Promoter,
+        request: PromotionRequest,
+        may_create: Callable[[str], bool],
+        refusals: Sequence[RefusedPart],
     ) -> PromotionOutcome:
         async def note(result: PromotionResult) -> None:
             for event in promotion_events(result, request, self._editor.now()):
@@ -227,7 +233,7 @@ class FolderStore:
             for project in sorted({file.project for file in result.published}):
                 await self._note_change(project)
 
-        result = await promoter.promote(request, may_create, note)
+        result = await promoter.promote(request, may_create, refusals, note)
         published = tuple(
             PromotedFile(project=file.project, filename=file.name, sha256=file.sha256)
             for file in result.published

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.errors import Forbidden, SimpleIndexError, TooManyRequests, Unauthorized
+from twisted_index.errors import (
+    Forbidden,
+    PromotionForbidden,
+    SimpleIndexError,
+    TooManyRequests,
+    Unauthorized,
+)
 from twisted_index.events.origin import EventOrigin
 from twisted_index.events.refusals import Refusal
 from twisted_index.interfaces import ANONYMOUS
@@ -44,6 +50,8 @@ class RefusalRecorder:
             # Without credentials it is only a challenge.
             if header(request, b"Authorization") is not None:
                 self._refusals.add(self._login(request, error))
+        elif isinstance(error, PromotionForbidden):
+            self._refusals.add(self._refusal(request, error, project=error.refusals[0].name))
         elif isinstance(error, Forbidden):
             self._refusals.add(self._refusal(request, error, project=error.project))
 

@@ -35,6 +35,7 @@ class Endpoint(enum.Enum):
     LEGACY_RELEASE = enum.auto()
     UPLOAD = enum.auto()
     YANK = enum.auto()
+    PROMOTE = enum.auto()
     PROJECT_STATUS = enum.auto()
     HEALTH = enum.auto()
     PROBLEMS = enum.auto()
@@ -100,6 +101,7 @@ _RESERVED = {
     "history": Endpoint.AUDIT_LOG,
     "metrics": Endpoint.METRICS,
     "problems": Endpoint.PROBLEMS,
+    "promote": Endpoint.PROMOTE,
     "status": Endpoint.PROJECT_STATUS,
     "tokens": Endpoint.TOKENS,
     "wanted": Endpoint.WANTED,

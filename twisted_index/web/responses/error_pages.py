@@ -7,6 +7,7 @@ from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from twisted_index.errors import PromotionRefused
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
 from twisted_index.web.responses.html_layout import render_page
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Headers, Response
@@ -25,7 +26,18 @@ def error_response(error: SimpleIndexError, accept: bytes | None) -> Response:
         error: Provides the status, the message and header fields.
         accept: The request's Accept field.
     """
+    if isinstance(error, PromotionRefused):
+        return _refusals(error)
     return message_response(error.status, error.message, accept, error.headers)
+
+
+def _refusals(error: PromotionRefused) -> Response:
+    """Respond with all refusals, as JSON whatever is accepted: programs ask, and people read it too."""
+    refusals = [{"name": one.name, "reason": one.reason} for one in error.refusals]
+    document = {"message": error.message, "refusals": refusals}
+    body = json.dumps(document, ensure_ascii=False).encode("utf-8") + b"\n"
+    headers = ((b"Content-Type", b"application/json"), *NO_CACHE, *NOSNIFF)
+    return Response(status=error.status, headers=headers, body=body)
 
 
 def message_response(
