@@ -106,6 +106,23 @@ def test_a_quarantine_hides_with_its_reason(folder: Folder):
     assert "malware" in found.reason
 
 
+@pytest.mark.parametrize("below", ["demo", "."])
+def test_a_file_that_a_promotion_hides_names_it_also_if_the_project_is_nothing_else(
+    folder: Folder, below: str
+):
+    ONE.write_to(folder.path / below)
+    staged = folder.path / ".staged"
+    staged.mkdir()
+    (staged / "20261101-1.list").write_text(f"{ONE.filename}\n{ONE.filename}.asc\n{TWO.filename}\n")
+    (folder.path / below / f"{ONE.filename}.asc").write_bytes(b"")
+    found = why(folder.source)
+    assert found.page is None
+    assert [(file.path, file.obstacle) for file in found.hidden] == [
+        (ONE.filename if below == "." else f"demo/{ONE.filename}", Obstacle.STAGED)
+    ]
+    assert "the promotion 20261101-1 shows it" in found.hidden[0].reason
+
+
 def test_an_unreadable_root_is_the_error_of_the_page(tmp_path: Path, serve: Callable[..., Folder]):
     folder = serve(tmp_path / "missing")
     found = why(folder.source)

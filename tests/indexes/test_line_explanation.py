@@ -10,6 +10,7 @@ from twisted_index.config.policy_entry import policy_entry
 from twisted_index.config.settings import NamedUpstream, UpstreamPolicy
 from twisted_index.errors import Unavailable
 from twisted_index.indexes.composite import explain
+from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.why import Asker, Why, answer_why
 from twisted_index.interfaces import Explanation
 from twisted_index.simple.explanation import Obstacle, SourceKind
@@ -102,3 +103,25 @@ def test_an_upstream_that_the_server_does_not_define_is_the_error_of_the_page(in
     assert isinstance(explanation.error, Unavailable)
     assert "nowhere" in explanation.sources[-1].says
     assert PARTNER.name not in str(explanation)
+
+
+# -- The past
+
+
+def test_a_file_of_an_upstream_that_is_no_part_of_the_past_is_hidden_by_the_moment(indexes: Indexes):
+    indexes.make("dev", "upstream = 'public'")
+    served = indexes.registry.find(Scope(index="dev", as_of="2026-11-01"))
+    explanation: Explanation = answer(explain, served.source, "acme")
+    assert explanation.page is None
+    assert [(file.obstacle, file.reason) for file in explanation.hidden] == [
+        (Obstacle.MOMENT, "It has no upload time, so that it is no part of the past.")
+    ]
+
+
+def test_what_a_folder_claims_now_is_not_asked_in_the_past_either(indexes: Indexes):
+    indexes.make("dev", "upstream = 'public'", "acme")
+    served = indexes.registry.find(Scope(index="dev", as_of="2026-11-01"))
+    explanation: Explanation = answer(explain, served.source, "acme")
+    assert [one.asked for one in explanation.sources] == [True, False]
+    assert [file.obstacle for file in explanation.hidden] == [Obstacle.MOMENT]
+    assert indexes.upstreams[PUBLIC.urls[0]].asked == []

@@ -116,6 +116,19 @@ def test_only_those_who_operate_see_who_deleted(tmp_path: Path, user: str, sees:
     assert "2026-11-01 10:00 UTC" in found["files"][0]["reason"]
 
 
+@pytest.mark.parametrize(("user", "sees"), [("", False), ("bob", False), ("alice", True)])
+def test_only_those_who_publish_or_operate_see_what_is_not_published(tmp_path: Path, user: str, sees: bool):
+    packages = tmp_path / "packages"
+    ONE.write_to(packages / "demo")
+    (packages / ".staged").mkdir()
+    (packages / ".staged" / "one.list").write_text(f"{ONE.filename}\n")
+    with IndexInMemory.of_folders(packages) as folders:
+        guarded = GuardedIndex(tmp_path, OPEN, source=folders.source)
+        reply = guarded.get("/-/why/demo", headers=as_user(user) if user else {})
+    assert (ONE.filename in reply.text) is sees
+    assert reply.text.splitlines()[1] == "There is no project demo here."
+
+
 def test_the_answer_is_for_one_client_also_where_everyone_may_read(index: IndexInMemory):
     reply = index.get("/-/why/demo")
     assert reply.headers["Cache-Control"] == "private, no-cache"

@@ -16,13 +16,14 @@ from zope.interface import implementer
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import Found, NotImplementedHere
-from twisted_index.indexes.composite import CompositeSource, only_while, snapshot_of
+from twisted_index.errors import Found, NotImplementedHere, SimpleIndexError
+from twisted_index.indexes.composite import CompositeSource, explain, only_while, snapshot_of
 from twisted_index.indexes.index_source import IndexSource
 from twisted_index.indexes.joined_page import file_of
 from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.routing import RoutedSource
-from twisted_index.interfaces import ISource, Snapshot
+from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
+from twisted_index.simple.explanation import HiddenFile, Obstacle
 from twisted_index.simple.model import ProjectPage
 from twisted_index.simple.names import canonical_version
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from twisted_index.interfaces import FileBody, MaybeAwaitable
-    from twisted_index.simple.model import ProjectList, Sidecar
+    from twisted_index.simple.explanation import SourceAnswer
+    from twisted_index.simple.model import File, ProjectList, Sidecar
 
 
 class Dating:
@@ -75,7 +77,7 @@ class Dating:
         return DatedUpstream(source, self._moment, self._owner, self._pages)
 
 
-@implementer(ISource)
+@implementer(ISource, IExplains)
 class ClaimsOfNow:
     """
     The claims of a folder without its files.
@@ -114,8 +116,19 @@ class ClaimsOfNow:
     def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> None:
         """See `ISource`: there are no files."""
 
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`. The folder says at its own place what it has."""
+        try:
+            return Explanation(snapshot=await result_of(self.project_page, project))
+        except SimpleIndexError as error:
+            return Explanation(error=error)
 
-@implementer(ISource)
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return ()
+
+
+@implementer(ISource, IExplains)
 class DatedUpstream(CompositeSource):
     """
     An upstream at a moment, by its upload times.
@@ -162,13 +175,34 @@ class DatedUpstream(CompositeSource):
         except Found:
             raise _no_past() from None
 
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        found = await explain(self._source, project)
+        if isinstance(found.error, Found):
+            return replace(found, error=_no_past())
+        if found.snapshot is None:
+            return found
+        return found.narrowed(self._dated(project, found.snapshot), self._not_then)
+
+    def _not_then(self, file: File) -> HiddenFile:
+        reason = "It has no upload time, so that it is no part of the past."
+        if file.upload_time is not None:
+            reason = f"It was published at {file.upload_time:%Y-%m-%d %H:%M:%S UTC}, after this moment."
+        return HiddenFile(
+            filename=file.filename,
+            version=file.version,
+            obstacle=Obstacle.MOMENT,
+            reason=reason,
+            index=file.owner,
+        )
+
     def _dated(self, project: str, snapshot: Snapshot[ProjectPage | None]) -> Snapshot[ProjectPage | None]:
         page = snapshot.value
         if page is None:
             return snapshot
         key = (project, self._moment, self._owner)
         value = self._pages.get(key, (page,), lambda: _page_at(page, self._moment, self._owner))
-        absence = snapshot.absence or ("" if value is not None else "There was no file of it at that time")
+        absence = snapshot.absence or ("" if value is not None else "There was no file of it at that time.")
         return replace(snapshot, value=value, absence=absence, serial=None)
 
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:

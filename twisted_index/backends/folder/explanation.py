@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
 from twisted_index.backends.folder.page_builder import is_copy, listable
-from twisted_index.backends.folder.project_scan import DELETED
+from twisted_index.backends.folder.project_scan import DELETED, printable_path
+from twisted_index.backends.folder.staged import LIST
 from twisted_index.backends.folder.tombstones import last_tombstones
 from twisted_index.interfaces import Explanation
 from twisted_index.simple.explanation import HiddenFile, Obstacle, SourceAnswer, SourceKind
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.page_builder import ListedFile
     from twisted_index.backends.folder.project_cache import ProjectState
     from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
     from twisted_index.errors import SimpleIndexError
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.manifest import ManifestLine
@@ -81,6 +83,7 @@ class FolderExplanation:
         roots: In order.
         look: What the page was made of; None if the roots have nothing of it.
         others: Files that did not count, with the reason why.
+        readings: Those of the roots, for what is not to be seen yet.
     """
 
     def __init__(
@@ -89,11 +92,13 @@ class FolderExplanation:
         roots: Sequence[RootName],
         look: Look | None,
         others: Iterable[tuple[ScannedFile, str]] = (),
+        readings: Iterable[RootScan] = (),
     ) -> None:
         self._project = project
         self._roots = {root.path: root for root in roots}
         self._look = look
         self._others = others
+        self._readings = readings
 
     def read(
         self, snapshot: Snapshot[ProjectPage | None] | None, error: SimpleIndexError | None
@@ -110,7 +115,9 @@ class FolderExplanation:
         """
         look = self._look
         if look is None:
-            return Explanation(snapshot=snapshot, error=error, sources=self._answers(error))
+            return Explanation(
+                snapshot=snapshot, error=error, sources=self._answers(error), hidden=tuple(self._staged())
+            )
         listed = {} if error is not None else look.listed_files
         tombstones = {
             line.name: line
@@ -125,6 +132,7 @@ class FolderExplanation:
                 *self._hidden(look, listed, tombstones),
                 *(self._not_then(entry, reason) for entry, reason in self._others),
                 *self._gone(look.scan, tombstones),
+                *self._staged(),
             ),
             paths={name: file.entry.display_path for name, file in listed.items()},
         )
@@ -230,6 +238,31 @@ class FolderExplanation:
         what = "is the same file" if same else "has other bytes under a name that installers treat as equal"
         return f"{winner.display_path}{where} comes first and {what}."
 
+    def _staged(self) -> Iterator[HiddenFile]:
+        """Yield the files that lists in `.staged/` hide, each once."""
+        for reading in self._readings:
+            entries = reading.taken.get(self._project)
+            if reading.staged is None or entries is None:
+                continue
+            seen: set[bytes] = set()
+            for listed, one in reading.staged.lists.items():
+                for path in _places(reading.path, entries, one.hidden.get(self._project, ())):
+                    if path not in seen and self._version_of(os.fsdecode(os.path.basename(path))):
+                        seen.add(path)
+                        yield self._staged_file(reading.path, path, listed)
+
+    def _staged_file(self, root: bytes, path: bytes, listed: bytes) -> HiddenFile:
+        filename = os.fsdecode(os.path.basename(path))
+        shown = printable(os.fsdecode(listed.removesuffix(LIST)))
+        return HiddenFile(
+            filename=filename,
+            version=self._version_of(filename),
+            obstacle=Obstacle.STAGED,
+            reason=f"It is not published yet: the promotion {shown} shows it when it is complete.",
+            path=printable_path(path),
+            index=self._roots[root].owner,
+        )
+
     def _gone(self, scan: ProjectScan, tombstones: Mapping[str, ManifestLine]) -> Iterator[HiddenFile]:
         """Yield the deleted files that are there no more, each name once."""
         here = {entry.distribution.filename for entry in scan.entries}
@@ -249,6 +282,16 @@ class FolderExplanation:
             return parse_filename(filename, self._project).version
         except InvalidFilename:
             return ""
+
+
+def _places(root: bytes, entries: ProjectEntries, names: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the paths below a root at which files of some names lie."""
+    for name in sorted(names):
+        if name in entries.files:
+            yield name
+        for folder in entries.folders:
+            if os.path.lexists(os.path.join(root, folder, name)):
+                yield os.path.join(folder, name)
 
 
 def unasked_roots(roots: Iterable[RootName], why: str) -> tuple[SourceAnswer, ...]:

@@ -342,7 +342,8 @@ class FolderSource:
         error: SimpleIndexError | None,
     ) -> Explanation:
         look = None if state is None else Look.of_state(state)
-        explanation = FolderExplanation(project, root_names(self.paths, self.owners), look)
+        roots, readings = root_names(self.paths, self.owners), self._roots.readings
+        explanation = FolderExplanation(project, roots, look, readings=readings)
         try:
             return await self._reader.run(explanation.read, snapshot, error)
         except OSError as failure:
