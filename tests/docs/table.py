@@ -108,6 +108,14 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
     "docs/github.md": {
         "twisted-index release": "mkdir dist && cp {made}/acme-1.0* dist/",
     },
+    "docs/indexes.md": {
+        "pip install --index-url": "cp {made}/acme-1.0-py3-none-any.whl indexes/staging/",
+        "twine upload": (
+            "mkdir dist && cp {made}/acme-1.0.tar.gz dist/",
+            "twisted-index serve packages --indexes indexes --upload --anonymous-upload",
+            "export TWINE_USERNAME=any TWINE_PASSWORD=any",
+        ),
+    },
     "docs/publishing.md": {
         "printf": "mkdir packages",
         "twine upload": (
@@ -180,6 +188,7 @@ _STEP = "needs a running step-ca"
 NOT_TYPED = {
     "docs/classroom.md": {"pip install": "is installed, and this index has no uv"},
     "docs/download.md": {"pip install": "is installed, and this index has no uv"},
+    "docs/indexes.md": {"curl -u alice": "needs users with that right; tests/web/test_scopes.py tries both"},
     "docs/mirror.md": {
         "systemctl ": "needs systemd as the first process; the units are tested by test_files.py"
     },

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.kit.at_once import answer
 from tests.kit.history import BEGIN, DAY, Past
+from twisted_index.backends.folder import dated
 from twisted_index.errors import Unavailable
 from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.model import Sidecar
@@ -197,6 +199,26 @@ def test_a_moment_costs_no_look_at_the_folders(past: Past, monkeypatch: pytest.M
     assert past.page_at(BEGIN + SECOND).files
     assert past.names_at(BEGIN + SECOND) == ("demo",)
     assert past.names_at(BEGIN - SECOND) == ()
+
+
+def test_a_large_page_is_made_in_a_thread(past: Past, monkeypatch: pytest.MonkeyPatch):
+    past.publish(WHEEL)
+    past.page_at(BEGIN)
+    ran = []
+    run = past.source.reader.run
+
+    def noted(function: Any, *args: Any) -> Any:
+        ran.append(function)
+        return run(function, *args)
+
+    monkeypatch.setattr(past.source.reader, "run", noted)
+    past.page_at(BEGIN + SECOND)
+    assert ran == []
+    monkeypatch.setattr(dated, "_FEW", 0)
+    assert past.page_at(BEGIN + SECOND + SECOND).versions == ("1.0",)
+    assert [function.__name__ for function in ran] == ["page_of"]
+    past.page_at(BEGIN + SECOND + SECOND)
+    assert len(ran) == 1
 
 
 def test_an_unreadable_folder_is_no_past_without_it(past: Past):

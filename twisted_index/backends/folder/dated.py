@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Files on pages of the past that are kept in memory, over all moments: anyone may ask for a million of them.
 _MAX_FILES = 20_000
+#: Files of a page that is made at once: as quickly as a thread takes over.
+_FEW = 64
 _ATTEMPTS = 3
 
 
@@ -178,13 +180,25 @@ class FolderPast:
         self.names = DatedNames(history)
         self.pages = LRU["tuple[Hashable, str]", "DatedPage"](_MAX_FILES, _weight)
 
-    def page(self, view: PastView, history: ProjectHistory) -> DatedPage:
-        """Return a page as it is remembered, or make it: the same object if it says the same."""
-        key = view.key, history.project
-        last = self.pages.get(key)
+    def remembered(self, view: PastView, history: ProjectHistory) -> DatedPage | None:
+        """Return a page of just this history if it is remembered, or makes no work."""
+        last = self.pages.get((view.key, history.project))
         if last is not None and last.history is history:
             return last
-        made = view.page_of(history)
+        few = history.files <= _FEW
+        return self._remember(view, view.page_of(history)) if few else None
+
+    async def page(self, view: PastView, history: ProjectHistory) -> DatedPage:
+        """Return a page as it is remembered, or make it: the same object if it says the same."""
+        known = self.remembered(view, history)
+        if known is not None:
+            return known
+        # Anyone may ask for a million moments of the largest project, and others must not wait for that.
+        return self._remember(view, await self.history.folder.reader.run(view.page_of, history))
+
+    def _remember(self, view: PastView, made: DatedPage) -> DatedPage:
+        key = view.key, made.history.project
+        last = self.pages.get(key)
         if last is not None and last.page == made.page:
             made = made.with_page(last.page)
         self.pages.put(key, made)
@@ -230,7 +244,9 @@ class DatedFolder:
         """See `ISource`. Returns without a Deferred if nothing has to be read."""
         history = self._past.history.recent(project)
         if history is not None and self._view.is_ready():
-            return self._snapshot(history)
+            dated = self._past.remembered(self._view, history)
+            if dated is not None:
+                return self._snapshot(dated)
         return Deferred.fromCoroutine(self._load(project))
 
     async def explain(self, project: str) -> Explanation:
@@ -240,10 +256,10 @@ class DatedFolder:
         try:
             await self._view.prepare()
             history = histories.recent(project) or await histories.read(project)
-            snapshot = self._snapshot(history)
+            dated = await self._past.page(self._view, history)
+            snapshot = self._snapshot(dated)
         except SimpleIndexError as error:
             return await reader.run(FolderExplanation(project, roots, None).read, None, error)
-        dated = self._past.page(self._view, history)
         look = Look(dated.scan, history.known_files, dated.listed_files, history.live)
         others = [(entry, self._view.why_not(history, entry)) for entry in not_in(dated)]
         return await reader.run(FolderExplanation(project, roots, look, others).read, snapshot, None)
@@ -258,11 +274,12 @@ class DatedFolder:
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
         await self._view.prepare()
-        return self._snapshot(await self._past.history.read(project))
+        histories = self._past.history
+        history = histories.recent(project) or await histories.read(project)
+        return self._snapshot(await self._past.page(self._view, history))
 
-    def _snapshot(self, history: ProjectHistory) -> Snapshot[ProjectPage | None]:
-        dated, is_ready = self._past.page(self._view, history), self._view.is_ready
-        is_current = history.is_current
+    def _snapshot(self, dated: DatedPage) -> Snapshot[ProjectPage | None]:
+        is_ready, is_current = self._view.is_ready, dated.history.is_current
         return Snapshot(value=dated.page, is_current=lambda: is_ready() and is_current())
 
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
@@ -271,7 +288,7 @@ class DatedFolder:
         for _attempt in range(_ATTEMPTS):
             await self._view.prepare()
             history = histories.recent(project) or await histories.read(project)
-            dated = self._past.page(self._view, history)
+            dated = await self._past.page(self._view, history)
             listed = dated.listed_files.get(filename)
             if listed is None or sidecar not in (None, *sidecars_of(dated.scan, listed)):
                 return None

@@ -91,6 +91,11 @@ class ProjectHistory:
     is_current: _Validity = field(repr=False)
     state: ProjectState | None = field(repr=False, default=None)
 
+    @property
+    def files(self) -> int:
+        """How many files there are, live and kept."""
+        return len(self.live.entries) + len(self.deletions.kept.entries)
+
     def time_of(self, path: bytes) -> datetime:
         """Return when a mark or document was set beside a file; ALWAYS if that cannot be known."""
         key = self.live.watched.get(path) or self.deletions.kept.watched.get(path)
@@ -276,4 +281,4 @@ def _known_of(scan: ProjectScan, known_files: KnownFiles) -> KnownFiles:
 
 
 def _weight(history: ProjectHistory) -> int:
-    return len(history.live.entries) + len(history.deletions.kept.entries) + 1
+    return history.files + 1
