@@ -31,11 +31,11 @@ class Place(NamedTuple):
     def is_past(self) -> bool:
         return "+at" in self.prefix
 
-    def needs(self, of: Subject, action: Action) -> tuple[str, ...]:
+    def needs(self, of: Subject, action: Action, url: str) -> tuple[str, ...]:
         """Name the indexes in which an action needs its right: in each of them."""
         if of is Subject.SERVER:
             return ("",)
-        return self.line if action is Action.READ else self.line[:1]
+        return self.line if action is Action.READ or url == "/-/problems" else self.line[:1]
 
     def names(self, index: str) -> set[str]:
         return {"", self.default} if index in ("", self.default) else {index}
@@ -73,11 +73,11 @@ def rule(action: Action, user: str, indexes: Iterable[str]) -> str:
     return f'[[rule]]\nallow = ["{action.value}"]\nto = "{user}"\nindexes = [{where}]\n{projects}'
 
 
-def rights(place: Place, of: Subject, action: Action, missing: str) -> str:
+def rights(place: Place, of: Subject, action: Action, url: str, missing: str) -> str:
     """Give Alice every right everywhere, but this one in one index; and Bob this one where it is needed."""
     alices = [rule(each, "alice", EVERYWHERE) for each in Action if each is not action]
     rest = EVERYWHERE - place.names(missing)
-    bobs = [rule(action, "bob", map(place.other_name, place.needs(of, action)))]
+    bobs = [rule(action, "bob", map(place.other_name, place.needs(of, action, url)))]
     if action is Action.FOLLOW:
         bobs.append(rule(Action.READ, "bob", map(place.other_name, place.line)))
     return "".join([*alices, rule(action, "alice", rest), *bobs])
@@ -88,10 +88,10 @@ def rights(place: Place, of: Subject, action: Action, missing: str) -> str:
 def test_a_method_needs_its_right_in_the_indexes_that_its_url_is_about(
     tmp_path: Path, place: Place, of: Subject, url: str, method: bytes, action: Action
 ):
-    for number, missing in enumerate(place.needs(of, action)):
+    for number, missing in enumerate(place.needs(of, action, url)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        text = rights(place, of, action, missing)
+        text = rights(place, of, action, url, missing)
         if url == "/-/promote":
             text += rule(Action.PROMOTE, "bob", EVERYWHERE)
         store = MemoryStore() if of is Subject.UPLOAD else NotingStore()

@@ -386,6 +386,9 @@ class Dispatcher:
                 # The right to see the whole server is that at the index without a name, in every scope.
                 index = "" if subject is Subject.SERVER else None
                 identity = await guard.require(request, action, index=index)
+                # They name files of all folders of the line, and inheriting grants nothing.
+                for name in self.served.line[1:] if route.endpoint is Endpoint.PROBLEMS else ():
+                    await guard.require(request, action, index=name)
         elif subject is Subject.INDEX:
             private = True
             identity = await guard.require(request, action)
