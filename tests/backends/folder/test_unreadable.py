@@ -10,11 +10,13 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
-from tests.kit.folder_source import Folder
+from tests.kit.folder_source import AtOnce, Folder
 from twisted_index.backends.folder import inspection_scheduler as scheduler
 from twisted_index.errors import OutOfResources, Unavailable, UnreadableFolder
 from twisted_index.indexes.name_ownership import NameOwnershipSource
@@ -500,3 +502,31 @@ def test_a_project_that_cannot_be_looked_at_by_our_fault_hides_no_other_problem(
 
     monkeypatch.setattr(scheduler, "inspect", inspect)
     assert sorted(folder.problems()) == [f"demo/{DEMO.filename}", "other/"]
+
+
+class _Mover(AtOnce):
+    """Threads in which a root goes away when a project in it is about to be read."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self.calls, self.before = root, 0, 0
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        self.calls += 1
+        if self.calls == self.before:
+            self._root.rename(self._root.with_name("moved"))
+        return super().run(function, *args, **kwargs)
+
+
+@pytest.mark.parametrize("before", range(1, 6))
+def test_a_root_that_goes_while_a_project_in_it_is_read_is_no_page_without_files(
+    tmp_path: Path, serve, before: int
+):
+    root = tmp_path / "packages"
+    DEMO.write_to(root / "demo")
+    mover = _Mover(root)
+    mover.before = before
+    folder = serve(root, reader=mover)
+    with contextlib.suppress(Unavailable):
+        page = folder.page("demo")
+        assert page is not None
+        assert [file.filename for file in page.files] == [DEMO.filename]

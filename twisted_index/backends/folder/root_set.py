@@ -97,6 +97,10 @@ class RootSet:
         """Return whether no list of staged files was rewritten in place."""
         return all(reading.staged is None or reading.staged.lists_are_current() for reading in self.readings)
 
+    def are_there(self) -> bool:
+        """Return whether there is a folder at the path of every root: one `stat` each."""
+        return all(os.path.isdir(root.path) for root in self._roots)
+
     def entries_of(self, project: str) -> list[tuple[bytes, ProjectEntries]]:
         """Return each readable root that has entries for a project, with these."""
         return entries_of(project, self.readings)

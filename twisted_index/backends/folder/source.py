@@ -457,6 +457,11 @@ class FolderSource:
         if state.snapshot is None:
             await self._with_deadline(self._inspect(project, state), lambda: self._progress(state))
         assert state.snapshot is not None
+        if not self._roots.are_there():
+            # What went away with its root while it was read looks like files that were deleted.
+            state.validity.invalidate()
+            await self._roots.refresh()
+            self._roots.check(project)
         return state.snapshot
 
     def _inspect(self, project: str, state: ProjectState) -> Deferred[None]:
