@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
@@ -139,19 +139,17 @@ def reloadable(running: Settings, wanted: Settings) -> Settings:
     Returns:
         The running settings with each reloadable part of the wanted ones that is valid with the rest.
     """
-    parts = (
-        {"uploads": wanted.uploads},
-        {"access": _with_proxies_of(running.access, wanted.access)},
-        {
-            "upstreams": replace(
-                running.upstreams, policy=wanted.upstreams.policy, named=wanted.upstreams.named
-            )
-        },
-        {"create_indexes": wanted.create_indexes},
+    upstreams = wanted.upstreams
+    parts: tuple[Callable[[Settings], Settings], ...] = (
+        lambda settings: replace(settings, uploads=wanted.uploads),
+        lambda settings: replace(settings, access=_with_proxies_of(running.access, wanted.access)),
+        lambda settings: _with_upstreams(settings, policy=upstreams.policy),
+        lambda settings: _with_upstreams(settings, named=upstreams.named),
+        lambda settings: replace(settings, create_indexes=wanted.create_indexes),
     )
     applied = running
     for part in parts:
-        candidate = replace(applied, **part)
+        candidate = part(applied)
         try:
             validate_settings(candidate)
         except ConfigurationError:
@@ -159,6 +157,10 @@ def reloadable(running: Settings, wanted: Settings) -> Settings:
             continue
         applied = candidate
     return applied
+
+
+def _with_upstreams(settings: Settings, **changed: Any) -> Settings:
+    return replace(settings, upstreams=replace(settings.upstreams, **changed))
 
 
 def _with_proxies_of(running: AccessSettings, wanted: AccessSettings) -> AccessSettings:

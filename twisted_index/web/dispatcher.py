@@ -205,6 +205,7 @@ class Dispatcher:
             on_rejected=env.on_rejected,
             recorder=self._recorder,
             scope=scope,
+            index=served.scope.index,
             fault=fault,
         )
         operations = OperationsViews(

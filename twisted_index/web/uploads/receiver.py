@@ -95,6 +95,7 @@ class Receiver:
         max_content: Bytes of the file.
         on_rejected: Called with the reason if the upload is rejected before its body is complete.
         scope: What the URL of the upload is about.
+        index: The name of the index that publishes it, which the one without a name may be too.
 
     Attributes:
         scope: As given.
@@ -112,8 +113,10 @@ class Receiver:
         max_content: int,
         on_rejected: Callable[[SimpleIndexError], None] | None = None,
         scope: Scope = PLAIN,
+        index: str = "",
     ) -> None:
         self.scope = scope
+        self._index = index
         self._body = body
         self._store = store
         self._authorizer = authorizer
@@ -266,7 +269,7 @@ class Receiver:
             signature=form.signature,
             by=identity.name,
             may_create=self._authorizer.permits(identity, Action.CREATE, project),
-            index=self.scope.index,
+            index=self._index,
         )
         size = spool.size
         assert self._store is not None

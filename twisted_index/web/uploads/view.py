@@ -63,6 +63,7 @@ class UploadView:
         slots: Bounds the number of concurrent uploads.
         recorder: Records refused uploads.
         scope: What the URLs of the uploads are about.
+        index: The name of the index that publishes them, which the one without a name may be too.
         fault: Why nothing can be uploaded there, for clients that may upload.
 
     Attributes:
@@ -83,6 +84,7 @@ class UploadView:
         slots: UploadSlots | None = None,
         recorder: RefusalRecorder | None = None,
         scope: Scope = PLAIN,
+        index: str = "",
         fault: SimpleIndexError | None = None,
     ) -> None:
         self._store = store
@@ -96,6 +98,7 @@ class UploadView:
         self.slots = slots or UploadSlots(PARALLEL_UPLOADS)
         self._recorder = recorder or RefusalRecorder(None, client_info)
         self._scope = scope
+        self._index = index
         self._fault = fault
 
     def start(
@@ -141,7 +144,7 @@ class UploadView:
             return rejected(error, header(request, b"Accept"))
         self.counters.count_upload(Outcome.ACCEPTED if published.new else Outcome.UNCHANGED, published.size)
         if published.new and self._on_uploaded is not None:
-            self._on_uploaded(_new_file(published, self._scope.index))
+            self._on_uploaded(_new_file(published, self._index))
         return accepted(published.distribution.filename, published.new)
 
     def _note_rejected(self, request: Request, receiver: Receiver | None, error: SimpleIndexError) -> None:
@@ -171,6 +174,7 @@ class UploadView:
             max_content=self.settings.max_upload,
             on_rejected=on_rejected,
             scope=self._scope,
+            index=self._index,
         )
 
     async def _admit(self, request: Request, misplaced: SimpleIndexError | None) -> Admission:
