@@ -110,10 +110,11 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
     },
     "docs/indexes.md": {
         "pip install --index-url": "cp {made}/acme-1.0-py3-none-any.whl indexes/staging/",
-        "twine upload": (
-            "mkdir dist && cp {made}/acme-1.0.tar.gz dist/",
-            "twisted-index serve packages --indexes indexes --upload --anonymous-upload",
-            "export TWINE_USERNAME=any TWINE_PASSWORD=any",
+        "twine upload": "mkdir dist && cp {made}/demo-1.0* dist/",
+        "curl -u alice -X PUT": (
+            "printf 'alice:%s\\n' \"$(openssl passwd -apr1 secret)\" >users.htpasswd",
+            "TWISTED_INDEX_CREATE_INDEXES='pr-*' twisted-index serve packages --indexes indexes --upload"
+            " --auth htpasswd:users.htpasswd",
         ),
     },
     "docs/publishing.md": {
