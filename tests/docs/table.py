@@ -189,7 +189,6 @@ _STEP = "needs a running step-ca"
 NOT_TYPED = {
     "docs/classroom.md": {"pip install": "is installed, and this index has no uv"},
     "docs/download.md": {"pip install": "is installed, and this index has no uv"},
-    "docs/indexes.md": {"curl -u alice": "needs users with that right; tests/web/test_scopes.py tries both"},
     "docs/mirror.md": {
         "systemctl ": "needs systemd as the first process; the units are tested by test_files.py"
     },
