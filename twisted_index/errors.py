@@ -120,10 +120,12 @@ class RefusedPart:
     Attributes:
         name: A project, a release or a file.
         reason: A sentence.
+        is_forbidden: Whether the client lacks a right.
     """
 
     name: str
     reason: str
+    is_forbidden: bool = False
 
 
 class PromotionRefused(Conflict):

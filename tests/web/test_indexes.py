@@ -43,11 +43,13 @@ class Changeable(MemoryIndexes):
 
 
 class Access(MemoryAccess):
-    """Alice may do everything, Carol reads in `dev`; everyone else reads nothing."""
+    """Alice may do everything, Carol reads in some indexes; everyone else reads nothing."""
+
+    carol = frozenset({"dev", "prod"})
 
     def permits(self, identity: Any, action: Action, project: str = "", *, index: str = "") -> bool:
         return identity.user == "alice" or (
-            identity.user == "carol" and action is Action.READ and index == "dev"
+            identity.user == "carol" and action is Action.READ and index in self.carol
         )
 
 
@@ -67,8 +69,13 @@ def log() -> AuditLog:
 
 
 @pytest.fixture
-def guarded(indexes: Changeable, log: AuditLog) -> IndexInMemory:
-    return IndexInMemory(MemorySource(), indexes=indexes, access=Access(public_read=False), audit_log=log)
+def access() -> Access:
+    return Access(public_read=False)
+
+
+@pytest.fixture
+def guarded(indexes: Changeable, access: Access, log: AuditLog) -> IndexInMemory:
+    return IndexInMemory(MemorySource(), indexes=indexes, access=access, audit_log=log)
 
 
 def listed(index: IndexInMemory, **headers: str) -> list[dict[str, Any]]:
@@ -123,10 +130,17 @@ def test_without_indexes_there_is_no_list():
 
 def test_the_list_names_only_what_the_visitor_may_read(guarded: IndexInMemory):
     assert guarded.get("/+/").status == 401
-    assert [row["name"] for row in listed(guarded, Authorization=CAROL)] == ["dev"]
+    assert [row["name"] for row in listed(guarded, Authorization=CAROL)] == ["dev", "prod"]
     assert [row["name"] for row in listed(guarded, Authorization=ALICE)] == ["dev", "odd", "prod"]
     private = guarded.get("/+/", headers={"Authorization": CAROL}).headers["Cache-Control"]
     assert private.startswith("private")
+
+
+def test_an_index_that_inherits_what_the_visitor_may_not_read_is_not_listed(
+    guarded: IndexInMemory, access: Access
+):
+    access.carol = frozenset({"dev"})
+    assert listed(guarded, Authorization=CAROL) == []
 
 
 def test_ten_thousand_indexes_are_listed_by_a_thread():

@@ -115,13 +115,13 @@ def test_a_release_needs_read_at_the_source_and_promote_at_the_target(server: Se
         for action, index in (
             (Action.READ, "staging"),
             (Action.PROMOTE, "prod"),
-            (Action.CREATE, "prod"),
+            (Action.UPLOAD, "prod"),
         )
     ]
     for missing in everything:
         server.rights.carol = set(everything) - {missing}
         reply = server.promote(user=CAROL)
-        assert reply.status == (409 if missing[0] is Action.CREATE else 403)
+        assert reply.status == 403
         assert missing[1] in [refusal["name"] for refusal in reply.json()["refusals"]]
         assert server.shops["prod"].tree() == []
     server.rights.carol = set(everything)
@@ -130,7 +130,7 @@ def test_a_release_needs_read_at_the_source_and_promote_at_the_target(server: Se
 
 def test_of_what_a_client_may_not_promote_nothing_else_is_said(server: Server):
     server.allow(
-        (Action.READ, "acme", "staging"), (Action.PROMOTE, "acme", "prod"), (Action.CREATE, "acme", "prod")
+        (Action.READ, "acme", "staging"), (Action.PROMOTE, "acme", "prod"), (Action.UPLOAD, "acme", "prod")
     )
     reply = server.promote({"to": "prod", "releases": ["acme==9.9", "secret==1.0"]}, user=CAROL)
     assert reply.status == 403

@@ -305,7 +305,9 @@ class Examination:
             )
         if not target.is_owned and not self._may_create(project):
             yield RefusedPart(
-                name=project, reason=f"It is new in {shown}, and you may not create projects there."
+                name=project,
+                reason=f"It is new in {shown}, and you may not upload to it there.",
+                is_forbidden=True,
             )
 
     def _held_against_names(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.indexes.served_index import IIndexes, IndexAbout
-    from twisted_index.interfaces import IAuditLog
+    from twisted_index.interfaces import IAuditLog, Identity
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.requests.index_urls import IndexUrls
@@ -59,8 +59,8 @@ class IndexesViews:
             raise NotFound("This server has one index only, at simple/.")
         found = await result_of(self.indexes.overview)
         if context.private:
-            may, identity = self.authorizer.permits, context.identity
-            found = [about for about in found if may(identity, Action.READ, index=about.name)]
+            identity = context.identity
+            found = self._readable(found, identity)
             if not found and not identity.is_authenticated:
                 # An empty list would not make a client log in.
                 self.authorizer.refuse(identity, Action.READ)
@@ -78,6 +78,22 @@ class IndexesViews:
         return Response(
             headers=((b"Content-Type", b"application/json"), *caching, *NOSNIFF, *_VARY), body=body
         )
+
+    def _readable(self, found: Sequence[IndexAbout], identity: Identity) -> list[IndexAbout]:
+        """Return the indexes that a client may read anything of: in them, and in all that they inherit."""
+        bases = {about.name: about.bases for about in found}
+        known: dict[str, bool] = {}
+
+        def may(name: str) -> bool:
+            if name not in known:
+                # Until it is known: indexes may inherit each other, wrongly.
+                known[name] = True
+                known[name] = self.authorizer.permits(identity, Action.READ, index=name) and all(
+                    map(may, bases.get(name, ()))
+                )
+            return known[name]
+
+        return [about for about in found if may(about.name)]
 
     async def create(self, context: RequestContext) -> Response:
         """Make an index; one that is there already is left as it is."""

@@ -88,7 +88,9 @@ class PromoteView:
         try:
             outcome = await self._promote(wanted, allowed, identity, refusals)
         except PromotionRefused as error:
-            raise PromotionForbidden(error.refusals) if forbidden else error from None
+            if any(part.is_forbidden for part in error.refusals):
+                raise PromotionForbidden(error.refusals) from None
+            raise
         return Response(headers=JSON, body=_document(self._served.scope.index, wanted, outcome))
 
     async def _promote(
@@ -104,7 +106,7 @@ class PromoteView:
             by=identity.name,
             yanked=wanted.yanked,
             may_create=lambda project: self._authorizer.permits(
-                identity, Action.CREATE, project, index=wanted.to
+                identity, Action.UPLOAD, project, index=wanted.to
             ),
             refusals=refusals,
         )
@@ -120,7 +122,7 @@ class PromoteView:
                 reason = f"{identity.name} may not promote it to {to or 'the index without a name'}."
             else:
                 continue
-            yield RefusedPart(name=project, reason=reason)
+            yield RefusedPart(name=project, reason=reason, is_forbidden=True)
 
     def _elsewhere(self, wanted: PromotionBody) -> Iterator[RefusedPart]:
         allowed = self._served.promote_to
