@@ -16,6 +16,7 @@ from tests.kit.folder_store import Shop
 from twisted_index.backends.folder import source as folder_source
 from twisted_index.backends.folder.folder_check import FolderCheck
 from twisted_index.backends.folder.inspection_cache import InspectionCache
+from twisted_index.backends.folder.promotion_record import PromotionRecord, Promotions
 from twisted_index.errors import Conflict, NotFound, UnreadableFolder
 from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.interfaces import Snapshot
@@ -313,6 +314,22 @@ def test_a_hidden_file_is_no_problem(folder: Folder, root: Path):
     (root / "demo" / f"{NEW.filename}.asc").write_bytes(b"")
     hide(root, WHEEL.filename, NEW.filename)
     assert folder.problems() == {}
+
+
+def test_a_promotion_that_was_cut_off_is_a_problem_and_one_that_runs_is_none(folder: Folder, root: Path):
+    promotions = Promotions(os.fsencode(root))
+    record = PromotionRecord(
+        id="one", source="staging", target="prod", releases=("demo==2.0", "other==1.0"), by="alice"
+    )
+    (root / ".staged" / "one").mkdir(parents=True)
+    lock = promotions.hold("one")
+    assert folder.problems() == {}
+    os.close(lock)
+    nothing_known = {".staged/one": "A promotion was cut off before it wrote down what it promotes."}
+    assert folder.problems() == nothing_known
+    (root / ".staged" / "one" / "promotion.json").write_bytes(record.to_bytes())
+    known = {".staged/one": "The promotion of demo==2.0, other==1.0 from staging was cut off."}
+    assert folder.problems() == known
 
 
 # -- Between two steps of what is shown together

@@ -1,12 +1,15 @@
-"""Problems in the `.staged` folder of a root: what in it hides nothing, though it seems to."""
+"""Problems in the `.staged` folder of a root: lists that hide nothing, and promotions that were cut off."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.project_scan import printable_path
+from twisted_index.backends.folder.promotion_record import Promotions
 from twisted_index.backends.folder.staged import STAGED
+from twisted_index.errors import NotFound, Unavailable
 from twisted_index.interfaces import Problem
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 def problems_of_staged(reading: RootScan) -> Iterator[Problem]:
     """
-    Report what hides nothing in the `.staged` folder of a root.
+    Report what hides nothing in the `.staged` folder of a root, and promotions that were cut off. Blocking.
 
     Args:
         reading: The last one of the root.
@@ -41,6 +44,29 @@ def problems_of_staged(reading: RootScan) -> Iterator[Problem]:
     for name, one in staged.lists.items():
         if one.unknown:
             yield _unknown_lines(name, one)
+    promotions = Promotions(reading.path)
+    for folder in staged.folders:
+        with contextlib.suppress(OSError, NotFound):
+            # Else it has just come to its end.
+            yield from _cut_off(promotions, os.fsdecode(folder))
+
+
+def _cut_off(promotions: Promotions, promotion: str) -> Iterator[Problem]:
+    """Yield a promotion that nothing works on."""
+    if promotions.is_running(promotion):
+        return
+    reason = "A promotion was cut off before it wrote down what it promotes."
+    try:
+        record = promotions.record(promotion)
+        if record is not None:
+            reason = f"The promotion of {', '.join(record.releases)} from {record.source} was cut off."
+    except Unavailable as error:
+        reason = error.message
+    yield Problem(
+        path=_path_of(os.fsencode(promotion)),
+        reason=reason,
+        advice=f"twisted-index promote --resume {promotion} completes it, --cancel {promotion} undoes it.",
+    )
 
 
 def _unknown_lines(name: bytes, one: StagedList) -> Problem:
