@@ -88,6 +88,12 @@ def finish(process):
         (["--config", "value.toml"], {}, "value.toml: limits: threads: 0 is not a whole number from 1."),
         (["--config", "broken.toml"], {}, "(at line 2, column 10)."),
         ([], {"TWISTED_INDEX_RESCN": "1"}, "TWISTED_INDEX_RESCN is not a setting"),
+        (["--as-of", "release-7"], {}, "as-of: There is no snapshot release-7 here."),
+        (
+            ["--indexes", ".", "--as-of", "2026-11-01"],
+            {"TWISTED_INDEX_DEFAULT_INDEX": "locked"},
+            "as-of is of the index without a name, which is locked: write the moment into the file .as-of",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_64(folder, words, env, part):

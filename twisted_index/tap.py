@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from twisted.copyright import version as twisted_version
@@ -19,10 +20,12 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
+from twisted_index.backends.folder.snapshots import taken_at
 from twisted_index.config import layers, parsers
 from twisted_index.config.option_order import options_first
 from twisted_index.config.settings import SETTINGS, UPLOADS, UPSTREAM
-from twisted_index.errors import ConfigurationError
+from twisted_index.errors import ConfigurationError, SimpleIndexError
+from twisted_index.indexes.moments import parse_moment
 from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.service import SimpleIndexService
 
@@ -230,6 +233,7 @@ def _settings(layers: layers.ConfigSources) -> Settings:
     settings = layers.load()
     for path in (*settings.paths, *filter(None, [settings.indexes])):
         _check_folder(path)
+    _check_moment(settings)
     log = settings.access_log
     if log is not None and log != "-" and not os.path.isdir(os.path.dirname(log)):
         raise ConfigurationError(f"The access log cannot be written: there is no folder for {log!r}.")
@@ -263,6 +267,23 @@ def _if_missing(path: str) -> str:
     if name.isdecimal():
         return f"If {name} is a port, write -p {name}."
     return f"Create it (mkdir -p {shlex.quote(path)}), or use another."
+
+
+def _check_moment(settings: Settings) -> None:
+    """Make sure that the index without a name can be frozen as `as-of` says."""
+    if settings.as_of is None:
+        return
+    if settings.default_index:
+        raise ConfigurationError(
+            f"as-of is of the index without a name, which is {settings.default_index}: write the moment into"
+            " the file .as-of in its folder."
+        )
+    try:
+        moment = parse_moment(settings.as_of, datetime.now(UTC))
+        if isinstance(moment, str):
+            taken_at(os.fsencode(settings.paths[0]), moment)
+    except SimpleIndexError as error:
+        raise ConfigurationError(f"as-of: {error.message}") from None
 
 
 def _check_file(path: str) -> None:

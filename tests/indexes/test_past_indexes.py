@@ -250,6 +250,19 @@ def test_a_broken_file_never_thaws_an_index(indexes: Indexes, broken: str):
         indexes.find("prod")
 
 
+@pytest.mark.parametrize(
+    ("broken", "why"), [("2999-01-01", "in the future"), ("release-7", "no snapshot release-7")]
+)
+def test_a_broken_file_is_a_row_of_the_problems(indexes: Indexes, broken: str, why: str):
+    prod = indexes.make("prod")
+    assert indexes.problems() == {}
+    (prod / ".as-of").write_text(broken)
+    assert why in indexes.problems()["prod/.as-of"]
+
+    freeze(prod, AT)
+    assert indexes.problems() == {}
+
+
 def test_neither_does_a_link_nor_a_folder(indexes: Indexes, tmp_path: Path):
     prod = indexes.make("prod")
     (tmp_path / "moment").write_text(AT)

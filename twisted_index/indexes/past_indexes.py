@@ -208,6 +208,20 @@ class PastIndexes:
         return text
 
 
+def as_of_fault(root: bytes, now: datetime) -> str | None:
+    """Return why a folder's `.as-of` cannot be used; None if it can, or is not there. Blocking."""
+    try:
+        text = _read(os.path.join(root, AS_OF))
+        moment = None if text is None else parse_moment(text, now)
+        if isinstance(moment, str):
+            taken_at(root, moment)
+    except SimpleIndexError as error:
+        return error.message
+    except OSError as error:
+        return f"It cannot be read: {error.strerror}."
+    return None
+
+
 def _read(path: bytes) -> str | None:
     """
     Read an `.as-of` file; None if there is none.

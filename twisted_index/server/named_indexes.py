@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import CancelledError
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -27,6 +28,7 @@ from twisted_index.indexes.index_file import IndexSettings
 from twisted_index.indexes.index_line import IndexMember
 from twisted_index.indexes.index_source import IndexSource
 from twisted_index.indexes.name_ownership import NameOwnershipSource
+from twisted_index.indexes.past_indexes import AS_OF, as_of_fault
 from twisted_index.indexes.registry import LiveIndex
 from twisted_index.indexes.reserved_names import ReservedNames, UnreservedSource
 from twisted_index.indexes.scope import Scope
@@ -279,6 +281,13 @@ class NamedIndexes:
                     path=f"{member.name}/{FILE_NAME}",
                     reason=reason,
                     advice="Change the file, or the configuration of the server.",
+                )
+            unusable = as_of_fault(member.path, datetime.now(UTC))
+            if unusable is not None:
+                yield Problem(
+                    path=f"{member.name}/{os.fsdecode(AS_OF)}",
+                    reason=unusable,
+                    advice="The index stays at the last moment that was read; without one it answers 503.",
                 )
 
     def _without_effect(self, member: IndexMember) -> Iterator[str]:

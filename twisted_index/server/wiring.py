@@ -21,7 +21,7 @@ from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.thread_pool import ThreadPool
-from twisted_index.errors import BadRequest, ConfigurationError, SimpleIndexError
+from twisted_index.errors import SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.refusals import Refusals
@@ -30,7 +30,6 @@ from twisted_index.events.webhooks import Webhooks
 from twisted_index.indexes.builder import SourceBuilder, routed_away
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
-from twisted_index.indexes.moments import parse_moment
 from twisted_index.indexes.past_indexes import PastIndexes
 from twisted_index.indexes.registry import IndexRegistry, LiveIndex
 from twisted_index.indexes.scope import PLAIN
@@ -377,7 +376,7 @@ class _Indexes:
                 reactor,
                 rescan=settings.rescan,
                 keep_deleted=lambda: self._keep_deleted,
-                as_of=_frozen_at(settings),
+                as_of=settings.as_of or "",
             ),
         )
 
@@ -456,21 +455,6 @@ class _Reloadable:
         use_indexes()
         self.resource.serve(self.indexes.plain.source, access, settings.uploads)
         self.settings, self.access = settings, access
-
-
-def _frozen_at(settings: Settings) -> str:
-    """
-    Return the moment at which the index without a name is frozen; empty if it is not.
-
-    Raises:
-        ConfigurationError: It is none, or in the future.
-    """
-    try:
-        if settings.as_of is not None:
-            parse_moment(settings.as_of, datetime.now(UTC))
-    except BadRequest as error:
-        raise ConfigurationError(f"as-of: {error.message}") from None
-    return settings.as_of or ""
 
 
 def _access_settings(settings: Settings) -> tuple[object, ...]:
