@@ -141,12 +141,10 @@ class PromotionRecord:
             cells = json.loads(text)
             files = tuple(StagedFile(**_tuples(StagedFile, each)) for each in cells.pop("files"))
             record = cls(**_tuples(cls, cells), files=files)
+            is_sound = _is_typed_record(record) and all(_is_typed(each) and each.is_sound() for each in files)
         except (AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError("It is no record of a promotion.") from error
-        strings = (record.id, record.source, record.target, record.by, *record.releases)
-        is_text = all(isinstance(text, str) for text in strings)
-        is_moment = record.moment is None or (isinstance(record.moment, int) and record.moment > 0)
-        if not (is_text and is_moment and all(_is_typed(each) and each.is_sound() for each in record.files)):
+        if not is_sound:
             raise ValueError("It is no record of a promotion.")
         return record
 
@@ -156,6 +154,14 @@ def _tuples(cls: type, cells: dict[str, Any]) -> dict[str, Any]:
     if not cells.keys() <= known:
         raise TypeError
     return {name: tuple(value) if isinstance(value, list) else value for name, value in cells.items()}
+
+
+def _is_typed_record(record: PromotionRecord) -> bool:
+    strings = (record.id, record.source, record.target, record.by, *record.releases)
+    return all(isinstance(text, str) for text in strings) and (
+        # What a file can have as its time.
+        record.moment is None or (isinstance(record.moment, int) and 0 < record.moment < 1 << 63)
+    )
 
 
 def _is_typed(file: StagedFile) -> bool:
