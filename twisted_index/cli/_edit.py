@@ -6,10 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
+from twisted_index.backends.folder.promotion_plan import IndexFolders
 from twisted_index.cli._options import SubcommandOptions
 from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
+from twisted_index.indexes.catalog import IndexCatalog
+from twisted_index.indexes.index_line import IndexLines
 from twisted_index.simple.names import (
     InvalidFilename,
     is_valid_name,
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_index.backends.folder.blocking_store import ChangeResult
+    from twisted_index.config.settings import Settings
 
 
 class ChangeOptions(SubcommandOptions):
@@ -40,6 +44,34 @@ class ChangeOptions(SubcommandOptions):
         self["path"].append(folder)
 
 
+class IndexOptions(ChangeOptions):
+    """Options for one index: of a folder of indexes, or the one without a name."""
+
+    optParameters = [  # noqa: RUF012
+        ["indexes", None, None, "Folder of indexes. [default: from the file]"],
+        ["index", None, None, "The index, of that folder. [default: the one without a name]"],
+    ]
+
+    def folders(self) -> tuple[Settings, IndexFolders]:
+        """Return the settings, and the folders that the index consists of, its own first."""
+        given = {name: self[name] for name in ("path", "state", "config", "indexes")}
+        settings = settings_of_server(given)
+        name = self["index"] or settings.default_index
+        if name:
+            if settings.indexes is None:
+                raise ConfigurationError("--index is the name of an index; give --indexes DIR too.")
+            line = IndexLines(IndexCatalog(settings.indexes)).line(name)
+            owners = (None, *(member.name for member in line[1:]))
+            return settings, IndexFolders(
+                name=name, roots=tuple(member.path for member in line), owners=owners
+            )
+        for path in settings.paths:
+            if not os.path.isdir(path):
+                raise ConfigurationError(f"There is no folder {path!r}.")
+        roots = tuple(os.path.abspath(os.fsencode(path)) for path in settings.paths)
+        return settings, IndexFolders(name="", roots=roots)
+
+
 class OfflineEdit:
     """
     Makes changes from the console.
@@ -52,15 +84,13 @@ class OfflineEdit:
         by: The user, for the audit log.
     """
 
-    def __init__(self, options: ChangeOptions) -> None:
-        given = {name: options[name] for name in ("path", "state", "config")}
-        settings = settings_of_server(given)
-        for path in settings.paths:
-            if not os.path.isdir(path):
-                raise ConfigurationError(f"There is no folder {path!r}.")
+    def __init__(self, options: IndexOptions) -> None:
+        settings, folders = options.folders()
         self.blocking_store = BlockingStore(
-            [os.path.abspath(os.fsencode(path)) for path in settings.paths],
+            folders.roots,
+            owners=folders.owners,
             keep_deleted=settings.uploads.keep_deleted,
+            index=folders.name,
         )
         self.by = console_user()
         self._audit_file = AuditFile(settings.state)

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.cli._edit import ChangeOptions, EditTarget, OfflineEdit, find_files
+from twisted_index.cli._edit import EditTarget, IndexOptions, OfflineEdit, find_files
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import NotFound, Unavailable
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class DeleteOptions(ChangeOptions):
+class DeleteOptions(IndexOptions):
     """The options of `delete`."""
 
     synopsis = "Usage: twisted-index delete [options] PROJECT==VERSION | FILENAME"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import inspect
 from twisted_index.backends.folder.inspection_cache import FileFacts
-from twisted_index.cli._edit import ChangeOptions, OfflineEdit
+from twisted_index.cli._edit import IndexOptions, OfflineEdit
 from twisted_index.cli._options import deletion_limit
 from twisted_index.cli.delete import delete_files
 from twisted_index.config.option_order import parse_positionals
@@ -45,7 +45,7 @@ class FolderFile(StoredFile):
         return not self.yanked and isinstance(result, FileFacts)
 
 
-class PruneOptions(ChangeOptions):
+class PruneOptions(IndexOptions):
     """The options of `prune`."""
 
     synopsis = "Usage: twisted-index prune --keep N [options] PATTERN..."

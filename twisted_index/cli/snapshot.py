@@ -17,15 +17,12 @@ from twisted_index.backends.folder.snapshots import (
     taken_at,
     write_snapshot,
 )
-from twisted_index.cli._edit import ChangeOptions
+from twisted_index.cli._edit import IndexOptions
 from twisted_index.cli._progress import number
-from twisted_index.cli._server_state import settings_of_server
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
 from twisted_index.export.project_reader import PackageFolders, ProjectReader
 from twisted_index.files.os_errors import translate_os_errors
-from twisted_index.indexes.catalog import IndexCatalog
-from twisted_index.indexes.index_line import IndexLines
 from twisted_index.indexes.moments import is_snapshot_name
 from twisted_index.server.state_folder import inspection_cache_path
 from twisted_index.simple.formatting import format_upload_time
@@ -33,7 +30,6 @@ from twisted_index.simple.formatting import format_upload_time
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_index.config.settings import Settings
     from twisted_index.export.project_reader import ReadProject
 
 _HELP = """\
@@ -49,31 +45,7 @@ Each has its own options: twisted-index snapshot COMMAND --help\
 """
 
 
-class _SnapshotOptions(ChangeOptions):
-    """The options of both."""
-
-    optParameters = [  # noqa: RUF012
-        ["indexes", None, None, "Folder of indexes. [default: from the file]"],
-        ["index", None, None, "The index, of that folder. [default: the one without a name]"],
-    ]
-
-    def folders(self) -> tuple[Settings, tuple[bytes, ...]]:
-        """Return the settings, and the folders that the index consists of, its own first."""
-        given = {name: self[name] for name in ("path", "state", "config", "indexes")}
-        settings = settings_of_server(given)
-        name = self["index"] or settings.default_index
-        if name:
-            if settings.indexes is None:
-                raise ConfigurationError("--index is the name of an index; give --indexes DIR too.")
-            members = IndexLines(IndexCatalog(settings.indexes)).line(name)
-            return settings, tuple(member.path for member in members)
-        for path in settings.paths:
-            if not os.path.isdir(path):
-                raise ConfigurationError(f"There is no folder {path!r}.")
-        return settings, tuple(os.path.abspath(os.fsencode(path)) for path in settings.paths)
-
-
-class _Create(_SnapshotOptions):
+class _Create(IndexOptions):
     """The options of `snapshot create`."""
 
     synopsis = "Usage: twisted-index snapshot create [options] NAME"
@@ -84,7 +56,7 @@ class _Create(_SnapshotOptions):
     )
 
 
-class _List(_SnapshotOptions):
+class _List(IndexOptions):
     """The options of `snapshot list`."""
 
     synopsis = "Usage: twisted-index snapshot list [options]"
@@ -99,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
             print(_HELP)
             return 0
         case "create":
-            options: _SnapshotOptions = _Create()
+            options: IndexOptions = _Create()
             words = parse_positionals(options, rest, range(1, 2), "snapshot: ")
             return 0 if words is None else _create(options, words[0])
         case "list":
@@ -109,22 +81,22 @@ def run(arguments: Sequence[str]) -> int:
     raise ConfigurationError(f"snapshot {command}: use create or list.")
 
 
-def _create(options: _SnapshotOptions, name: str) -> int:
+def _create(options: IndexOptions, name: str) -> int:
     if not is_snapshot_name(name):
         raise ConfigurationError(
             f"{name!r} cannot be the name of a snapshot: it has letters, digits, '.', '_' and '-', and is no"
             " date."
         )
-    settings, roots = options.folders()
+    settings, folders = options.folders()
     snapshot = IndexSnapshot(name, datetime.now(UTC).replace(microsecond=0))
     with translate_os_errors():
         with contextlib.closing(InspectionCache(inspection_cache_path(settings.state))) as cache:
-            reader = ProjectReader([PackageFolders(roots, lambda _project: True)], cache)
+            reader = ProjectReader([PackageFolders(folders.roots, lambda _project: True)], cache)
             for project, parts in reader.parts_by_project()[0].items():
                 _add(snapshot, project, reader.read(project, parts))
-        write_snapshot(roots[0], snapshot)
+        write_snapshot(folders.roots[0], snapshot)
     of = f"{number(snapshot.lines, 'file')} of {number(len(snapshot.projects), 'project')}"
-    print(f"{name}: {of}. In {os.fsdecode(roots[0])}, sha256sum -c .snapshots/{name} verifies it.")
+    print(f"{name}: {of}. In {os.fsdecode(folders.roots[0])}, sha256sum -c .snapshots/{name} verifies it.")
     return 0
 
 
@@ -147,13 +119,13 @@ def _add(snapshot: IndexSnapshot, name: str, read: ReadProject) -> None:
     snapshot.lines += len(project.files)
 
 
-def _list(options: _SnapshotOptions) -> int:
-    _settings, roots = options.folders()
+def _list(options: IndexOptions) -> int:
+    _settings, folders = options.folders()
     fault = 0
     with translate_os_errors():
-        for name in snapshots_in(roots[0]):
+        for name in snapshots_in(folders.roots[0]):
             try:
-                taken, snapshot = taken_at(roots[0], name), read_snapshot(roots[0], name)
+                taken, snapshot = taken_at(folders.roots[0], name), read_snapshot(folders.roots[0], name)
             except SimpleIndexError as error:
                 print(f"{name}  {error.message}")
                 fault = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.cli._edit import ChangeOptions, OfflineEdit, parse_project
+from twisted_index.cli._edit import IndexOptions, OfflineEdit, parse_project
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.simple.model import ProjectStatus, Status
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _WORDS = "|".join(status.value for status in Status)
 
 
-class StatusOptions(ChangeOptions):
+class StatusOptions(IndexOptions):
     """The options of `status`."""
 
     synopsis = f"Usage: twisted-index status [options] PROJECT [{_WORDS}]"

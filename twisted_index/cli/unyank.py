@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.cli._edit import ChangeOptions, EditTarget, OfflineEdit
+from twisted_index.cli._edit import EditTarget, IndexOptions, OfflineEdit
 from twisted_index.config.option_order import parse_positionals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class UnyankOptions(ChangeOptions):
+class UnyankOptions(IndexOptions):
     """The options of `unyank`."""
 
     synopsis = "Usage: twisted-index unyank [options] PROJECT==VERSION | FILENAME"

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from twisted_index.cli._edit import ChangeOptions
+from twisted_index.cli._edit import IndexOptions
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._server_state import settings_of_server
 from twisted_index.config.option_order import parse_positionals
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PATIENCE = 3600.0
 
 
-class WhyOptions(ChangeOptions):
+class WhyOptions(IndexOptions):
     """The options of `why`."""
 
     synopsis = "Usage: twisted-index why [options] PROJECT | PROJECT==VERSION"
@@ -44,8 +44,6 @@ class WhyOptions(ChangeOptions):
         " of it is listed, else with 1."
     )
     optParameters = [  # noqa: RUF012
-        ["indexes", None, None, "Folder of indexes. [default: from the file]"],
-        ["index", None, "", "Name of the index. [default: the one without a name]"],
         ["python", None, None, "Say too which listed files do not fit this Python, such as 3.12."],
     ]
     optFlags = [  # noqa: RUF012
@@ -62,15 +60,16 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     project, version = _release(words[0])
     python = _python(options["python"])
-    if options["index"] and not is_index_name(options["index"]):
-        raise ConfigurationError(f"{options['index']!r} is not the name of an index.")
+    index = options["index"] or ""
+    if index and not is_index_name(index):
+        raise ConfigurationError(f"{index!r} is not the name of an index.")
     given = {name: options[name] for name in ("path", "state", "config", "indexes")}
     settings = _looking(settings_of_server(given))
     outcome: list[Why] = []
 
     async def look(reactor: Any) -> int:
-        found = await _explain(settings, reactor, project, options["index"], asks=bool(options["ask"]))
-        why = answer_why(found, project, version, options["index"], Asker())
+        found = await _explain(settings, reactor, project, index, asks=bool(options["ask"]))
+        why = answer_why(found, project, version, index, Asker())
         outcome.append(why if python is None else _with_fit(why, found, python))
         return 0
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.cli._edit import ChangeOptions, EditTarget, OfflineEdit
+from twisted_index.cli._edit import EditTarget, IndexOptions, OfflineEdit
 from twisted_index.config.option_order import parse_positionals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class YankOptions(ChangeOptions):
+class YankOptions(IndexOptions):
     """The options of `yank`."""
 
     synopsis = "Usage: twisted-index yank [options] PROJECT==VERSION | FILENAME"
