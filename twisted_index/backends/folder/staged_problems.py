@@ -56,17 +56,17 @@ def _cut_off(promotions: Promotions, promotion: str) -> Iterator[Problem]:
     if promotions.is_running(promotion):
         return
     reason = "A promotion was cut off before it wrote down what it promotes."
+    advice = f"twisted-index promote --cancel {promotion} removes it."
     try:
         record = promotions.record(promotion)
         if record is not None:
             reason = f"The promotion of {', '.join(record.releases)} from {record.source} was cut off."
+            advice = (
+                f"twisted-index promote --resume {promotion} completes it, --cancel {promotion} undoes it."
+            )
     except Unavailable as error:
         reason = error.message
-    yield Problem(
-        path=_path_of(os.fsencode(promotion)),
-        reason=reason,
-        advice=f"twisted-index promote --resume {promotion} completes it, --cancel {promotion} undoes it.",
-    )
+    yield Problem(path=_path_of(os.fsencode(promotion)), reason=reason, advice=advice)
 
 
 def _unknown_lines(name: bytes, one: StagedList) -> Problem:
