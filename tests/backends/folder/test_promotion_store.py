@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import tempfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from tests.kit.at_once import answer
 from tests.kit.folder_store import Shop
+from tests.kit.properties import examples
 from twisted_index.backends.folder import inspection_scheduler, promotion, promotion_plan
 from twisted_index.backends.folder.blocking_store import BlockingStore
-from twisted_index.errors import PromotionRefused
+from twisted_index.backends.folder.promotion import Promotion, carry_out
+from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest
+from twisted_index.backends.folder.source import FolderSource
+from twisted_index.errors import PromotionRefused, SimpleIndexError
 from twisted_index.interfaces import AuditAction, AuditQuery
 from twisted_index.simple.model import Sidecar
-from twisted_index.testing import make_sdist, make_wheel
+from twisted_index.testing import SynchronousRunner, make_sdist, make_wheel
 
 WHEEL, SDIST, EXTRAS = make_wheel("acme", "1.2"), make_sdist("acme", "1.2"), make_wheel("acme-extras", "1.2")
 RELEASES = ["acme==1.2", "acme-extras==1.2"]
@@ -126,3 +138,73 @@ def test_again_it_changes_nothing_and_records_nothing(staging: Shop, prod: Shop)
 def test_only_what_lies_in_folders_can_be_promoted(prod: Shop):
     with pytest.raises(TypeError):
         answer(prod.store.promote, object(), RELEASES, by="alice")
+
+
+versions = st.sampled_from(["1.0", "1.1", "2.0rc1"])
+releases = st.tuples(st.sampled_from(["acme", "acme-extras", "other"]), versions)
+
+
+@examples(40, suppress_health_check=list(HealthCheck))
+@given(
+    wanted=st.sets(releases, min_size=1, max_size=4),
+    there=st.sets(releases, max_size=3),
+    flat=st.booleans(),
+    stop=st.integers(0, 60),
+)
+def test_between_any_two_steps_a_reader_sees_nothing_of_it_or_all(
+    wanted: set[tuple[str, str]], there: set[tuple[str, str]], flat: bool, stop: int
+):
+    """And what was there before keeps its bytes and its times; only the last step shows what has come."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        staging, prod = Path(name, "staging"), Path(name, "prod")
+        prod.mkdir()
+        for project, version in wanted:
+            for made in (make_wheel(project, version), make_sdist(project, version)):
+                made.write_to(staging / project)
+        for project, version in there - wanted:
+            make_wheel(project, version).write_to(prod if flat else prod / project)
+        at_once = SynchronousRunner()
+        source = FolderSource(prod, reactor=Clock(), reader=at_once, cache_thread=at_once)
+        stack.callback(lambda: answer(source.stop))
+        before, steps = listing(source), 0
+        expected = {f"{project}-{version}" for project, version in wanted}
+        seen: list[bool] = []
+
+        def run(step: Callable[[], object]) -> None:
+            nonlocal steps
+            steps += 1
+            if steps > stop:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            step()
+            now = listing(source)
+            assert before.items() <= now.items()
+            new = {f"{file[0]}-{file[2]}" for file in now.keys() - before.keys()}
+            assert new in (set(), expected)
+            assert len(now) - len(before) in (0, 2 * len(wanted))
+            assert not seen or seen[-1] <= bool(new)
+            seen.append(bool(new))
+
+        request = PromotionRequest(
+            source=IndexFolders(name="staging", roots=(os.fsencode(staging),)),
+            target=IndexFolders(name="prod", roots=(os.fsencode(prod),)),
+            releases=tuple(sorted(f"{project}=={version}" for project, version in wanted)),
+            by="alice",
+        )
+        with contextlib.suppress(SimpleIndexError):
+            carry_out(Promotion(request, run=run))
+        assert len(listing(source)) - len(before) in (0, 2 * len(wanted))
+
+
+def listing(source: FolderSource) -> dict[tuple[str, str, str], tuple[str, datetime | None]]:
+    """All files of all pages, with what may not change."""
+    names = answer(source.project_list).value.names
+    pages = {
+        project: answer(source.project_page, project).value for project in ("acme", "acme-extras", "other")
+    }
+    assert set(names) == {project for project, page in pages.items() if page is not None}
+    return {
+        (project, file.filename, file.version): (file.hashes["sha256"], file.upload_time)
+        for project, page in pages.items()
+        if page is not None
+        for file in page.files
+    }
