@@ -620,6 +620,72 @@ class IPromotionTarget(Interface):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """
+    An index that only its token names, until it is published.
+
+    Attributes:
+        name: Unique among the drafts of its index that have not ended.
+        digest: That of its token; the token itself is kept nowhere.
+        by: Its maker.
+        expires: When it ends; aware.
+        is_cut_off: Whether its publication was cut off, or is running.
+    """
+
+    name: str
+    digest: str
+    by: str
+    expires: datetime
+    is_cut_off: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What to call it in sentences."""
+        return f"the draft {self.name}"
+
+
+class IDrafts(Interface):
+    """A store that keeps drafts of its index."""
+
+    def create_draft(draft: Draft) -> MaybeAwaitable[None]:
+        """
+        Make a draft.
+
+        Raises:
+            Conflict: There is a draft of this name.
+            InsufficientStorage, Unavailable: It cannot be made.
+        """
+
+    def drafts() -> MaybeAwaitable[Sequence[Draft]]:
+        """
+        Return the drafts that have not ended, by name.
+
+        Raises:
+            Unavailable: They cannot be read.
+        """
+
+    def remove_draft(
+        draft: Draft, *, by: str, reason: str, taken: Collection[str] | None = None
+    ) -> MaybeAwaitable[Sequence[str]]:
+        """
+        Remove a draft with all that is in it.
+
+        Args:
+            draft: One of `drafts`.
+            by: Who removes it, for the audit log.
+            reason: Why, for the audit log.
+            taken: The names of the files that were published; None if the others may go with it.
+
+        Returns:
+            The names of the other files, for which it is kept.
+
+        Raises:
+            Conflict: Its publication was cut off.
+            Unavailable: It cannot be removed.
+        """
+
+
 class ISpaceLimit(Interface):
     """A store that knows how much space it has."""
 
@@ -716,6 +782,8 @@ class AuditAction(enum.StrEnum):
     INDEX_REMOVE = "index-remove"
     #: A login, a request or an upload that was refused.
     REFUSE = "refuse"
+    DRAFT_CREATE = "draft-create"
+    DRAFT_REMOVE = "draft-remove"
     #: A file of settings, rights, users or tokens that was read again.
     RELOAD = "reload"
 

@@ -64,6 +64,7 @@ _PLACES = {
     "github/test_local_server.py": "wire",
     "github/test_publisher.py": "wire",
     "cli/test_release.py": "wire",
+    "web/test_drafts.py": "wire",
     "web/test_free_space.py": "wire",
     "web/test_guard_audit_in_scopes.py": "slow",
     "backends/upstream/test_client": "wire",

@@ -76,7 +76,7 @@ def visible(root: Path) -> dict[str, str]:
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
         if path.is_file()
-        and ".staged" not in path.parts
+        and not {".staged", ".drafts"} & {*path.parts}
         and path.name not in names
         and path.suffix in (".whl", ".gz")
     }

@@ -32,6 +32,7 @@ SUBCOMMANDS = {
     "unyank": "Undo a yank.",
     "delete": "Delete a file or a release; its name stays taken.",
     "status": "Show or set the status of a project.",
+    "draft": "Prepare releases behind a secret URL, and publish them in one step.",
     "snapshot": "Take and list snapshots of an index, which can be served later.",
     "prune": "Delete old releases, or list them.",
     "why": "Say why a project, or a file of it, is there or is not.",

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.folder.blocking_store import retry_while_locked
-from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts, InspectionCache
-from twisted_index.backends.folder.promotion import Promotion, cancel, carry_out, promotion_events, resume
+from twisted_index.backends.folder.drafts import DraftFolder, digest_of_source
+from twisted_index.backends.folder.promotion import Promotion, cancel
 from twisted_index.backends.folder.promotion_plan import (
     Examination,
     IndexFolders,
@@ -23,6 +22,7 @@ from twisted_index.backends.folder.promotion_plan import (
 )
 from twisted_index.cli._options import CommandParser
 from twisted_index.cli._progress import Progress, format_size, number
+from twisted_index.cli._promotions import ConsolePromotions
 from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.cli._unfinished import Unfinished, find_unfinished, unfinished_in
 from twisted_index.errors import (
@@ -33,17 +33,14 @@ from twisted_index.errors import (
     RefusedPart,
     SimpleIndexError,
 )
-from twisted_index.events.audit_log import AuditFile
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
-from twisted_index.server.state_folder import inspection_cache_path
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from twisted_index.backends.folder.project_scan import ScannedFile
-    from twisted_index.backends.folder.promotion import PromotionResult, Seeds
+    from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.promotion_record import PromotionRecord
     from twisted_index.config.settings import Settings
 
@@ -125,13 +122,12 @@ class _Console:
         self._lines = lines
         self._options = options
         self._progress = progress
-        self._audit_file = AuditFile(settings.state)
-        self._cache = InspectionCache(inspection_cache_path(settings.state))
+        self._promotions = ConsolePromotions(settings.state)
         self._min_free = settings.uploads.min_free
 
     def close(self) -> None:
         """Close the cache."""
-        self._cache.close()
+        self._promotions.close()
 
     def run(self) -> int:
         """Do what the options say; return the exit code."""
@@ -163,14 +159,14 @@ class _Console:
             yanked=options.yanked,
         )
         refusals = self._refusals(options.source, options.target)
-        examination = Examination(request, facts_of=self._facts_of, refusals=refusals)
+        examination = Examination(request, facts_of=self._promotions.facts_of, refusals=refusals)
         promotion = self._promotion(request, examination=examination)
         retry_while_locked(promotion.examine)
         if options.dry_run:
             report.planned(promotion)
             return
         self._progress.expect(len(promotion.new), sum(each.entry.key.size for each in promotion.new))
-        report.promoted(carry_out(promotion, self._remember, self._note(request)), request)
+        report.promoted(self._promotions.carry_out(promotion), request)
 
     def _resume(self, unfinished: Unfinished, report: _Report) -> None:
         if unfinished.record is None:
@@ -178,7 +174,7 @@ class _Console:
             report.shown(unfinished)
             return
         promotion = self._reopen(unfinished, unfinished.record)
-        report.promoted(resume(promotion, self._remember, self._note(promotion.request)), promotion.request)
+        report.promoted(self._promotions.resume(promotion), promotion.request)
 
     def _cancel(self, unfinished: Unfinished, report: _Report) -> None:
         if unfinished.record is None:
@@ -188,6 +184,7 @@ class _Console:
         report.cancelled(unfinished)
 
     def _reopen(self, unfinished: Unfinished, record: PromotionRecord) -> Promotion:
+        _check_no_draft(unfinished, record)
         try:
             source = self._folders(record.source)
         except NotFound:
@@ -203,7 +200,7 @@ class _Console:
             yanked=record.yanked,
             move=record.move,
         )
-        examination = Examination(request, facts_of=self._facts_of)
+        examination = Examination(request, facts_of=self._promotions.facts_of)
         return self._promotion(request, examination=examination, record=record)
 
     def _promotion(self, request: PromotionRequest, **options: Any) -> Promotion:
@@ -224,25 +221,15 @@ class _Console:
         where = f"to {', '.join(allowed)} only" if allowed else "nowhere"
         return [RefusedPart(name=target, reason=f"What is in {source} may be promoted {where}.")]
 
-    def _facts_of(self, entry: ScannedFile) -> FileFacts | None:
-        known = self._cache.get(entry.folder, {entry.name: entry.key}).get(entry.name)
-        return (
-            known.result
-            if known is not None and known.settled and isinstance(known.result, FileFacts)
-            else None
+
+def _check_no_draft(unfinished: Unfinished, record: PromotionRecord) -> None:
+    """Check that a promotion publishes no draft: that would be removed with files that are only there."""
+    digest = digest_of_source(record.source)
+    name = DraftFolder(unfinished.root).name_of(digest) if digest else ""
+    if name:
+        raise ConfigurationError(
+            f"It publishes the draft {name}: complete it by `twisted-index draft publish {name}`."
         )
-
-    def _remember(self, seeds: Seeds) -> None:
-        for path, key, facts in seeds:
-            folder, name = os.path.split(path)
-            self._cache.put(folder, [(name, key, CachedInspection(facts))])
-
-    def _note(self, request: PromotionRequest) -> Callable[[PromotionResult], None]:
-        def note(result: PromotionResult) -> None:
-            for event in promotion_events(result, request, datetime.now(UTC)):
-                self._audit_file.append(event)
-
-        return note
 
 
 class _Report:

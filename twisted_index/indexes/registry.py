@@ -54,6 +54,20 @@ class LiveIndex:
     folder: FolderSource | None
 
 
+class DraftMaker(Protocol):
+    """
+    Makes drafts of indexes.
+
+    Attributes:
+        watch: Is set to what starts and stops folders.
+    """
+
+    watch: Callable[[ServedIndex, FolderSource], None]
+
+    def at(self, live: LiveIndex, digest: str) -> ServedIndex:
+        """Return what the draft of an index serves whose token has a digest; raises NotFound."""
+
+
 class IndexMaker(Protocol):
     """
     Makes indexes with a name.
@@ -90,6 +104,7 @@ class IndexRegistry:
         default: The name of the index that is the one without a name too; empty for none.
         rescan: Seconds for which a look at an index holds.
         past: Makes indexes of the past; by default one that keeps nothing that is deleted.
+        drafts: Makes drafts; None without any.
     """
 
     def __init__(
@@ -101,6 +116,7 @@ class IndexRegistry:
         default: str = "",
         rescan: float = 2.0,
         past: PastIndexes | None = None,
+        drafts: DraftMaker | None = None,
     ) -> None:
         self._past = past or PastIndexes(reactor, rescan=rescan)
         self.lines = None if named is None else named.lines
@@ -110,6 +126,9 @@ class IndexRegistry:
         if named is not None:
             named.live = self.live
         self._default = default
+        self._drafts = drafts
+        if drafts is not None:
+            drafts.watch = self._watch
         self._rescan = rescan
         self._live: LRU[str, LiveIndex] = LRU(MAX_LIVE)
         self._looked_at: dict[str, float] = {}
@@ -216,7 +235,8 @@ class IndexRegistry:
             live = self._named.make(members, live)
             self._live.put(name, live)
             self._stale.discard(name)
-            self._watch(live)
+            if live.folder is not None:
+                self._watch(live.served, live.folder)
             if len(self._looked_at) > 2 * MAX_LIVE:
                 self._looked_at = {one: at for one, at in self._looked_at.items() if one in self._live}
         self._looked_at[name] = self._reactor.seconds()
@@ -224,6 +244,10 @@ class IndexRegistry:
 
     def _viewed(self, live: LiveIndex, scope: Scope) -> ServedIndex:
         """Return a draft of an index."""
+        if scope.draft and scope.as_of:
+            raise NotFound("A draft has no past.")
+        if scope.draft and self._drafts is not None:
+            return self._drafts.at(live, scope.draft)
         raise NotFound("There is no such view of this index.")
 
     # -- ILifecycle
@@ -243,16 +267,13 @@ class IndexRegistry:
         if self._named is not None:
             await self._named.stop()
 
-    def _watch(self, live: LiveIndex) -> None:
-        """Stop the folders of an index once nothing uses it any more: neither this, nor a request."""
-        folder = live.folder
-        if folder is None:
-            return
+    def _watch(self, served: ServedIndex, folder: FolderSource) -> None:
+        """Start folders, and stop them once nothing uses their index: neither this, nor a request."""
         if not self._uses[folder]:
             folder.start()
         self._uses[folder] += 1
         # Garbage is collected in any thread.
-        unused = weakref.finalize(live.served, self._reactor.callFromThread, self._release, folder)
+        unused = weakref.finalize(served, self._reactor.callFromThread, self._release, folder)
         unused.atexit = False
 
     def _release(self, folder: FolderSource) -> None:

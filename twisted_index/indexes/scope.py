@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -119,3 +120,8 @@ def draft_digest(token: str) -> str:
 def without_tokens(text: str) -> str:
     """Hide the tokens of drafts in the URLs of a text that others than the client may read."""
     return _DRAFT.sub(r"\1TOKEN", text)
+
+
+def new_draft_token() -> str:
+    """Return the token of a new draft: 256 random bits."""
+    return secrets.token_urlsafe(32)

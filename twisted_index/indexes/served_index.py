@@ -30,6 +30,8 @@ class ServedIndex:
         uploads: What may be uploaded.
         title: For people; empty if it has none.
         promote_to: The names of the indexes that releases may be promoted to; None for all.
+        own: Of a draft: the names that it may have something of. Its token is enough to read these.
+        alone: Of a draft: its own folder without what it inherits, for clients that may not read that.
     """
 
     scope: Scope
@@ -39,6 +41,8 @@ class ServedIndex:
     uploads: UploadSettings = field(default_factory=UploadSettings)
     title: str = ""
     promote_to: tuple[str, ...] | None = None
+    own: frozenset[str] = frozenset()
+    alone: ISource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path
 from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_urls
@@ -206,7 +207,13 @@ class _Builder:
             )
             builder.guard = named.unreserved
         store = None if writing is None else writing.store
-        return _Indexes(settings, folder, builder, named, store, self._reactor)
+        drafts = DraftIndexes(
+            self._pile,
+            reactor=self._reactor,
+            writer=None if writing is None else writing.worker,
+            audit_log=None if writing is None else writing.audit_log,
+        )
+        return _Indexes(settings, folder, builder, named, store, drafts, self._reactor)
 
     def _writing(self, folder: FolderSource) -> _WriteSide:
         settings = self._settings
@@ -356,6 +363,7 @@ class _Indexes:
         builder: SourceBuilder,
         named: NamedIndexes | None,
         store: FolderStore | None,
+        drafts: DraftIndexes,
         reactor: Any,
     ) -> None:
         self._folder = folder
@@ -378,6 +386,7 @@ class _Indexes:
                 keep_deleted=lambda: self._keep_deleted,
                 as_of=settings.as_of or "",
             ),
+            drafts=drafts,
         )
 
     def prepare(self, settings: Settings) -> Callable[[], None]:

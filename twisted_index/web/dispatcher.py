@@ -7,7 +7,7 @@ takes its place, with caches of its own: so no response is made of two states, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -26,11 +26,10 @@ from twisted_index.events.origin import remember_origin
 from twisted_index.http_semantics.via import remember_via
 from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
-from twisted_index.indexes.scope import without_tokens
 from twisted_index.interfaces import ANONYMOUS, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.requests import cors as cross_origin
-from twisted_index.web.requests.authorization import Authorizer
+from twisted_index.web.requests.authorization import Authorizer, DraftAuthorizer
 from twisted_index.web.requests.context import RequestContext, last_segment, redirect
 from twisted_index.web.requests.index_urls import IndexUrls
 from twisted_index.web.requests.method_advice import SENDING, method_advice
@@ -47,11 +46,13 @@ from twisted_index.web.requests.routes import (
 from twisted_index.web.responses.error_pages import error_response
 from twisted_index.web.responses.response import Headers, Response, keep_private, keep_secret
 from twisted_index.web.responses.send import header
+from twisted_index.web.responses.shared_caches import SharedCaches
 from twisted_index.web.responses.xml_rpc import is_xml_rpc, xml_rpc_fault
 from twisted_index.web.uploads.responses import rejected
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
+from twisted_index.web.views.drafts import DraftViews
 from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
@@ -79,7 +80,6 @@ if TYPE_CHECKING:
     from twisted_index.metrics.counters import Counters
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.response_cache import ResponseCache
-    from twisted_index.web.responses.shared_caches import SharedCaches
     from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.uploads.slots import UploadSlots
 
@@ -150,6 +150,7 @@ class Dispatcher:
         caches: Keep its responses.
         fault: Why nothing answers there: clients that have the right to what they request get this error, the
             others the same as where something does.
+        authorizer: Checks rights; by default those of the line.
 
     Attributes:
         served: As given.
@@ -165,6 +166,7 @@ class Dispatcher:
         access: IAccessControl | None,
         caches: SharedCaches,
         fault: SimpleIndexError | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
         self._environment = env = environment
         self._scope = scope
@@ -172,7 +174,9 @@ class Dispatcher:
         self._fault = fault
         self._read_only = served.store is None
         source, store = served.source, served.store
-        guard = self._authorizer = Authorizer(access, env.client_info, served.line)
+        self._access = access
+        self._alone: Dispatcher | None = None
+        guard = self._authorizer = authorizer or Authorizer(access, env.client_info, served.line)
         # What clients only guess is no index.
         index = served.scope.index if fault is None else ""
         self._recorder = RefusalRecorder(env.refusals, env.client_info, index=index)
@@ -191,6 +195,7 @@ class Dispatcher:
             title=served.title,
             has_indexes=lambda: bool(env.indexes is not None and env.indexes.names()),
             feed=feed,
+            own=served.own,
         )
         self.caches = Caches(*caches, guard)
         self.uploads = UploadView(
@@ -201,7 +206,8 @@ class Dispatcher:
             slots=env.slots,
             common_headers=env.common_headers,
             counters=env.counters,
-            on_uploaded=env.on_uploaded,
+            # What is in a draft is not published yet.
+            on_uploaded=None if scope.draft else env.on_uploaded,
             on_rejected=env.on_rejected,
             recorder=self._recorder,
             scope=scope,
@@ -236,7 +242,19 @@ class Dispatcher:
             index=served.scope.index,
             worker=env.worker,
         )
-        views = (simple_api, operations, audit_log, self.uploads, legacy_json, tokens, changes, why, indexes)
+        drafts = DraftViews(served, env.indexes, guard, urls)
+        views = (
+            simple_api,
+            operations,
+            audit_log,
+            self.uploads,
+            legacy_json,
+            tokens,
+            changes,
+            why,
+            indexes,
+            drafts,
+        )
         self._views = bind_views(*views, *manage)
 
     def stop_waiting(self) -> None:
@@ -253,10 +271,36 @@ class Dispatcher:
     async def respond(self, request: Request) -> Response:
         """Respond to a request; errors of the package become responses."""
         try:
+            if await self._has_token_only(request):
+                return await self._of_draft_alone().respond(request)
             response = await self._dispatch(request)
         except (SimpleIndexError, FirstError) as error:
             response = self._refuse(request, error)
         return keep_secret(response) if self._scope.draft else response
+
+    async def _has_token_only(self, request: Request) -> bool:
+        """Return whether a client reads what only the token of a draft lets it read."""
+        if self.served.alone is None or request.method not in _SAFE:
+            return False
+        project = match_route(request.postpath or []).project
+        guard = self._authorizer
+        if (project and project not in self.served.own) or guard.permits(ANONYMOUS, Action.READ, project):
+            return False
+        return not guard.permits(await guard.authenticate(request), Action.READ, project)
+
+    def _of_draft_alone(self) -> Dispatcher:
+        served, env = self.served, self._environment
+        if self._alone is None:
+            assert served.alone is not None
+            self._alone = Dispatcher(
+                env,
+                self._scope,
+                replace(served, source=served.alone, store=None, alone=None),
+                self._access,
+                SharedCaches.of_size(0, env.common_headers),
+                authorizer=DraftAuthorizer(self._access, env.client_info, served.line, served.own),
+            )
+        return self._alone
 
     async def _dispatch(self, request: Request) -> Response:
         self._refuse_loop(header(request, b"Via") or b"")
@@ -269,7 +313,7 @@ class Dispatcher:
         if method == b"GET" and has_empty_segments(segments):
             return redirect(request, collapse_slashes([*self._path_of(request), *segments]), permanent=True)
         if method == b"POST" and segments[:1] != [b"-"] and is_xml_rpc(header(request, b"Content-Type")):
-            return xml_rpc_fault(without_tokens(self._urls.own(request)))
+            return xml_rpc_fault(self._urls.shown(request))
         route = match_route(segments)
         if method not in _SAFE:
             remember_origin(self._recorder.origin(request))
@@ -329,7 +373,7 @@ class Dispatcher:
             past=bool(self._scope.as_of),
             # Of an index with a name nothing is told before the client's rights are known.
             uploads=self.uploads.settings.upload or bool(self._scope.index),
-            url=lambda: without_tokens(self._urls.own(request)),
+            url=lambda: self._urls.shown(request),
         )
         return MethodNotAllowed(advice, self._allowed(segments))
 

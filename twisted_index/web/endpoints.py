@@ -16,6 +16,7 @@ from twisted_index.web.requests.routes import Endpoint
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
+from twisted_index.web.views.drafts import DraftViews
 from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
@@ -167,6 +168,18 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     ),
     Endpoint.TOKEN: EndpointRule(
         ("/-/tokens/NAME",), Subject.USER, {b"DELETE": (Action.READ, TokenViews.revoke)}
+    ),
+    # Drafts: those who may upload make them, and see their own.
+    Endpoint.DRAFTS: EndpointRule(
+        ("/-/drafts",),
+        Subject.INDEX,
+        {**_get(DraftViews.listing, Action.UPLOAD), **_post(DraftViews.create, Action.UPLOAD)},
+    ),
+    Endpoint.DRAFT: EndpointRule(
+        ("/-/drafts/NAME",), Subject.INDEX, {b"DELETE": (Action.UPLOAD, DraftViews.cancel)}
+    ),
+    Endpoint.DRAFT_PUBLISH: EndpointRule(
+        ("/-/drafts/NAME/publish",), Subject.INDEX, _post(DraftViews.publish, Action.PROMOTE)
     ),
     # What the URL alone decides.
     Endpoint.REDIRECT: EndpointRule(_REDIRECTS, Subject.NOTHING, _get(SimpleApiViews.redirect)),

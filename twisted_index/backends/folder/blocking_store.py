@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.markers import Plan
     from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.publish import Candidate
+    from twisted_index.interfaces import Draft
     from twisted_index.simple.model import ProjectStatus
 
 P = ParamSpec("P")
@@ -86,6 +87,7 @@ class BlockingStore:
         routed_away: Returns True for a normalized name that is routed to another source, so that a file
             published here would not be served.
         index: The name of the index that serves these folders, for the audit log; empty for the only one.
+        draft: The draft that the first root is; None for an index that is public.
         now: Returns the current time, aware, in UTC.
 
     Attributes:
@@ -107,6 +109,7 @@ class BlockingStore:
         min_free: int = 0,
         routed_away: Callable[[str], bool] = lambda _project: False,
         index: str = "",
+        draft: Draft | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._owners = owners_by_root(roots, owners or (None,) * len(roots))
@@ -120,6 +123,7 @@ class BlockingStore:
         self.keep_prereleases = keep_prereleases
         self.routed_away = routed_away
         self.index = index
+        self.draft = draft
         self.now = now
 
     @property
@@ -240,6 +244,8 @@ class BlockingStore:
                 reason=reason,
                 digest_of=known.get,
                 keeps=self._keeps,
+                # In a draft nothing is published, so that no name is taken for ever.
+                remembers=self.draft is None,
             ),
             by,
             "delete",
@@ -317,11 +323,19 @@ class BlockingStore:
             except SimpleIndexError:
                 # It is there, though it could not be changed.
                 pass
-            raise Conflict(
-                f"It lies in {named(owner)}, which {self.index or 'this one'} inherits; do it there."
-            )
+            raise Conflict(f"It lies in {named(owner)}, which {self._shown} inherits; do it there.")
+
+    @property
+    def _shown(self) -> str:
+        return self.draft.shown if self.draft is not None else self.index or "this one"
+
+    def draft_event(self, action: str, draft: Draft, *, by: str, reason: str = "") -> AuditEvent:
+        """Make the audit event of a draft; its token is not known here."""
+        return self._event(by, action, "", "", f"{draft.name}: {reason}" if reason else draft.name)
 
     def _event(self, by: str, action: str, project: str, filename: str, detail: str) -> AuditEvent:
+        if self.draft is not None:
+            detail = f"{detail} in {self.draft.shown}".lstrip()
         return AuditEvent(
             time=self.now(),
             by=by,

@@ -114,12 +114,14 @@ def plan_delete(
     reason: str = "",
     digest_of: Callable[[ScannedFile], str | None] = lambda _entry: None,
     keeps: Callable[[ScannedFile], bool] = lambda _entry: False,
+    remembers: bool = True,
 ) -> Plan:
     """
     Plan to delete a file from all roots, in any spelling.
 
     The tombstones are written before the files are removed, so that no equal file is listed in between. If
     one of the files is to be kept, all of them are moved out of sight with their sidecars (`kept_files`).
+    Without `remembers` there are no tombstones, and others may take the name.
 
     Raises:
         NotFound: There is no such file.
@@ -136,7 +138,7 @@ def plan_delete(
     steps: list[Step] = []
     undo: list[Step] = []
     # The served file comes last, otherwise the next equivalent one would be served for a moment.
-    for entry in reversed(_without_tombstone(inventory, entries)):
+    for entry in reversed(_without_tombstone(inventory, entries) if remembers else ()):
         folder = inventory.folder_in(entry.root)
         line = ManifestLine(
             name=entry.distribution.filename,

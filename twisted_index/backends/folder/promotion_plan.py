@@ -38,6 +38,7 @@ class IndexFolders:
 
     Attributes:
         name: For sentences and the audit log; empty for the index without a name.
+        title: What to call it in sentences, if not by its name.
         roots: Absolute paths, in order; files come into the first.
         owners: For each root the index that it is inherited from, or None; by default None for all.
     """
@@ -45,6 +46,7 @@ class IndexFolders:
     name: str
     roots: tuple[bytes, ...]
     owners: tuple[str | None, ...] = ()
+    title: str = ""
 
     @property
     def root(self) -> bytes:
@@ -65,7 +67,7 @@ class IndexFolders:
     @property
     def shown(self) -> str:
         """Its name in a sentence."""
-        return self.name or "the index without a name"
+        return self.title or self.name or "the index without a name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

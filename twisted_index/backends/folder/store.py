@@ -18,6 +18,7 @@ from twisted_index.backends.folder.blocking_store import (
     BlockingStore,
     lock_timeout_error,
 )
+from twisted_index.backends.folder.drafts import DraftFolder, draft_folders
 from twisted_index.backends.folder.promoter import Promoter
 from twisted_index.backends.folder.promotion import promotion_events
 from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest, releases_in
@@ -32,6 +33,8 @@ from twisted_index.files.free_space import require_space
 from twisted_index.files.locks import LockHeld
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import (
+    AuditAction,
+    IDrafts,
     IPromotionTarget,
     ISpaceLimit,
     IStore,
@@ -43,7 +46,7 @@ from twisted_index.simple.names import InvalidFilename, is_prerelease, parse_fil
 from twisted_index.simple.retention import StoredFile, superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from twisted_index.backends.folder.blocking_store import ChangeResult
     from twisted_index.backends.folder.inspection_cache import FileFacts
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import RefusedPart
-    from twisted_index.interfaces import AuditEvent, FileBody, IAuditLog, Upload
+    from twisted_index.interfaces import AuditEvent, Draft, FileBody, IAuditLog, Upload
     from twisted_index.simple.model import File, ProjectStatus
 
 P = ParamSpec("P")
@@ -60,7 +63,7 @@ T = TypeVar("T")
 _log = Logger()
 
 
-@implementer(IStore, ISpaceLimit, IPromotionTarget)
+@implementer(IStore, ISpaceLimit, IPromotionTarget, IDrafts)
 class FolderStore:
     """
     Publishes into the first folder of a source, and changes files in all that belong to its index.
@@ -185,9 +188,10 @@ class FolderStore:
     @property
     def folders(self) -> IndexFolders:
         """The folders of the index."""
-        return IndexFolders(
-            name=self._editor.index, roots=self._source.paths, owners=tuple(self._source.owners)
-        )
+        editor, roots, owners = self._editor, self._source.paths, tuple(self._source.owners)
+        if editor.draft is not None:
+            return draft_folders(editor.draft, roots, owners)
+        return IndexFolders(name=editor.index, roots=roots, owners=owners)
 
     def promote(
         self,
@@ -239,6 +243,39 @@ class FolderStore:
             for file in result.published
         )
         return PromotionOutcome(id=result.id, published=published, present=result.present)
+
+    # -- Drafts
+
+    def create_draft(self, draft: Draft) -> Deferred[None]:
+        """See `IDrafts`."""
+        return _shielded(self._create_draft(draft))
+
+    async def _create_draft(self, draft: Draft) -> None:
+        await self._retry_while_locked(self._drafts.create, draft)
+        await self._record(self._editor.draft_event(AuditAction.DRAFT_CREATE, draft, by=draft.by))
+
+    def drafts(self) -> Deferred[list[Draft]]:
+        """See `IDrafts`."""
+        return self._worker.run(self._drafts.drafts)
+
+    def remove_draft(
+        self, draft: Draft, *, by: str, reason: str, taken: Collection[str] | None = None
+    ) -> Deferred[list[str]]:
+        """See `IDrafts`."""
+        return _shielded(self._remove_draft(draft, by, reason, taken))
+
+    async def _remove_draft(
+        self, draft: Draft, by: str, reason: str, taken: Collection[str] | None
+    ) -> list[str]:
+        left = await self._retry_while_locked(partial(self._drafts.remove, draft, taken=taken))
+        if not left:
+            event = self._editor.draft_event(AuditAction.DRAFT_REMOVE, draft, by=by, reason=reason)
+            await self._record(event)
+        return left
+
+    @property
+    def _drafts(self) -> DraftFolder:
+        return DraftFolder(self._editor.root)
 
     # -- Publishing
 

@@ -16,7 +16,7 @@ from twisted_index.web.requests.context import while_connected
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
     from twisted.web.server import Request
 
@@ -205,6 +205,36 @@ class Authorizer:
         if self.public_read or (project and self.permits(ANONYMOUS, Action.READ, project)):
             return ANONYMOUS
         return None
+
+
+class DraftAuthorizer(Authorizer):
+    """
+    Lets those read that have the token of a draft, by which they have come here, and nothing else.
+
+    Args:
+        own: The names that the draft may have something of.
+    """
+
+    def __init__(
+        self,
+        access: IAccessControl | None,
+        client_info: ClientInfoReader,
+        line: tuple[str, ...],
+        own: Set[str],
+    ) -> None:
+        super().__init__(access, client_info, line)
+        self._own = own
+
+    @property
+    def public_read(self) -> bool:
+        """Whether everyone may read everything here."""
+        return False
+
+    def permits(
+        self, identity: Identity, action: Action, project: str = "", *, index: str | None = None
+    ) -> bool:
+        """See `Authorizer`."""
+        return action is Action.READ and index is None and (not project or project in self._own)
 
 
 def _bound(reader: Callable[..., Identity | None], line: tuple[str, ...]) -> Callable[..., Identity | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 
-from twisted_index.errors import ContentTooLarge
+from twisted_index.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
 from twisted_index.http_semantics.negotiation import format_parameter
 from twisted_index.indexes.scope import PLAIN, without_tokens
 from twisted_index.interfaces import ANONYMOUS, Identity
@@ -126,6 +127,35 @@ def read_small_body(request: Request) -> bytes:
     if len(body) > MAX_SMALL_BODY:
         raise ContentTooLarge("The body is larger than this URL accepts.")
     return body
+
+
+def read_json(request: Request) -> object:
+    """
+    Read a body of JSON.
+
+    Raises:
+        UnsupportedMediaType: The client calls it something else.
+        BadRequest: It is none.
+        ContentTooLarge: See `read_small_body`.
+    """
+    kind = (header(request, b"Content-Type") or b"").partition(b";")[0].strip().lower()
+    if kind != b"application/json":
+        raise UnsupportedMediaType("Send application/json; curl does with --json.")
+    try:
+        # Decoded here, as json.loads would take UTF-16 too.
+        return json.loads(read_small_body(request).decode("utf-8"), object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not JSON in UTF-8.") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that is there twice: readers differ in which of the two counts."""
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise BadRequest(f"The key {key[:80]!r} is there twice.")
+        found[key] = value
+    return found
 
 
 def redirect(request: Request, location: str, *, permanent: bool, shown: str | None = None) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted_index.indexes.scope import without_tokens
 from twisted_index.web.responses.file_links import FileLinks
 
 if TYPE_CHECKING:
@@ -42,12 +43,18 @@ class IndexUrls:
         """Return the URL of the index that a request is about."""
         return self.public or self._client_info.url(request)
 
+    def shown(self, request: Request) -> str:
+        """Return it as pages may show it: without the token of a draft."""
+        return without_tokens(self.own(request))
+
     def root(self, request: Request) -> str:
         """Return the URL of the index without a name, below which the others are."""
         return self._public_url or self._client_info.url(request, above=self._scope.depth)
 
     def links(self, request: Request) -> FileLinks:
-        """Return absolute links for the client of a request."""
+        """Return absolute links for the client of a request; in a draft relative ones, without its token."""
+        if self._scope.draft:
+            return self.relative_links(levels_of(request))
         return self.public_links or FileLinks(f"{self.own(request)}/", f"{self.root(request)}/")
 
     def relative_links(self, levels: int) -> FileLinks:

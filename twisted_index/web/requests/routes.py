@@ -48,6 +48,9 @@ class Endpoint(enum.Enum):
     WHY = enum.auto()
     TOKENS = enum.auto()
     TOKEN = enum.auto()
+    DRAFTS = enum.auto()
+    DRAFT = enum.auto()
+    DRAFT_PUBLISH = enum.auto()
     REDIRECT = enum.auto()
     NO_ROUTE = enum.auto()
 
@@ -61,7 +64,7 @@ class Route(NamedTuple):
         filename: The name of a file as the URL spells it, without the suffix of a sidecar.
         sidecar: The sidecar of that file; None for the file itself.
         version: The version of a release as the URL spells it; empty for all.
-        token: The name of a token as the URL spells it.
+        token: The name of a token or a draft as the URL spells it.
         location: The target of a redirect, relative to the URL and without the query. For FIND_FILE the
             page of the project.
         permanent: Whether clients may cache the redirect. Installers cache it for ever, whatever its other
@@ -97,6 +100,7 @@ _KINDS: Mapping[Endpoint, Kind] = {
 #: Below "-", which is no valid project name.
 _RESERVED = {
     "changes": Endpoint.CHANGES,
+    "drafts": Endpoint.DRAFTS,
     "health": Endpoint.HEALTH,
     "history": Endpoint.AUDIT_LOG,
     "metrics": Endpoint.METRICS,
@@ -328,6 +332,10 @@ def _operations(rest: list[str]) -> Route:
             return _why(release)
         case ["tokens", token]:
             return Route(Endpoint.TOKEN, token=token)
+        case ["drafts", draft]:
+            return Route(Endpoint.DRAFT, token=draft)
+        case ["drafts", draft, "publish"]:
+            return Route(Endpoint.DRAFT_PUBLISH, token=draft)
     return NO_ROUTE
 
 

@@ -54,7 +54,7 @@ class LegacyJsonViews:
                 self._source,
                 context.route.project,
                 context.route.version or None,
-                base_url=self._urls.own(context.request),
+                base_url=self._urls.shown(context.request),
                 file_url=links.of(context.route.project),
                 worker=self._worker,
             )

@@ -14,19 +14,15 @@ from twisted_index.errors import (
     PromotionForbidden,
     PromotionRefused,
     RefusedPart,
-    UnsupportedMediaType,
 )
 from twisted_index.indexes.scope import Scope, is_index_name
 from twisted_index.interfaces import Action, IPromotionTarget
 from twisted_index.simple.names import is_valid_name, normalize
-from twisted_index.web.requests.context import JSON, read_small_body
+from twisted_index.web.requests.context import JSON, read_json
 from twisted_index.web.responses.response import Response
-from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from twisted.web.server import Request
 
     from twisted_index.indexes.served_index import IIndexes, ServedIndex
     from twisted_index.interfaces import Identity, PromotionOutcome
@@ -74,7 +70,7 @@ class PromoteView:
 
     async def promote(self, context: RequestContext) -> Response:
         """Promote releases; the response has all that is in the way, or the files that have come."""
-        wanted = parse_promotion(_read_json(context.request))
+        wanted = parse_promotion(read_json(context.request))
         identity = await self._authorizer.authenticate(context.request)
         forbidden = list(self._forbidden(wanted, identity))
         if forbidden and not identity.is_authenticated:
@@ -166,16 +162,6 @@ def _is_release(text: object) -> bool:
 
 def _project_of(release: str) -> str:
     return normalize(release.partition("==")[0].strip())
-
-
-def _read_json(request: Request) -> object:
-    kind = (header(request, b"Content-Type") or b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise UnsupportedMediaType("Send application/json; curl does with --json.")
-    try:
-        return json.loads(read_small_body(request).decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise BadRequest("The body is not JSON in UTF-8.") from None
 
 
 def _document(source: str, wanted: PromotionBody, outcome: PromotionOutcome) -> bytes:

@@ -46,7 +46,7 @@ from twisted_index.web.responses.send import header
 from twisted_index.web.views.html_pages import FRONT_HEADING, front_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Set
 
     from twisted.internet.interfaces import IReactorTime
     from twisted.web.http import Request
@@ -89,6 +89,7 @@ class SimpleApiViews:
         index: The name of the index, for people.
         title: Its title; empty if it has none.
         has_indexes: Returns whether the server has indexes with names.
+        own: Of a draft: names that its token is enough to see.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class SimpleApiViews:
         index: str = "",
         title: str = "",
         has_indexes: Callable[[], bool] = lambda: False,
+        own: Set[str] = frozenset(),
     ) -> None:
         self._source = source
+        self._own = own
         self._accepts_uploads = accepts_uploads
         self._feed = feed
         self._index = index
@@ -126,13 +129,15 @@ class SimpleApiViews:
             SingleFlight(monotonic)
         )
 
-    async def _read_names(self, context: RequestContext) -> Snapshot[ProjectList]:
-        """Get the list of projects that the client may read."""
+    async def _read_names(
+        self, context: RequestContext, own: Set[str] = frozenset()
+    ) -> Snapshot[ProjectList]:
+        """Get the list of projects that the client may read, and of what it may see besides."""
         snapshot = await result_of(self._source.project_list)
         if not context.private:
             return snapshot
         names, may = snapshot.value.names, self._authorizer.permits
-        readable = tuple(name for name in names if may(context.identity, Action.READ, name))
+        readable = tuple(name for name in names if name in own or may(context.identity, Action.READ, name))
         return replace(snapshot, value=replace(snapshot.value, names=readable))
 
     async def _read_page(self, context: RequestContext) -> Snapshot[ProjectPage | None]:
@@ -146,7 +151,7 @@ class SimpleApiViews:
         key = list_key(form.format)
         if not context.private and (ready := self._pages.get(key, form)) is not None:
             return ready.response
-        snapshot = await self._read_names(context)
+        snapshot = await self._read_names(context, self._own)
         if form.format is Format.JSON and self._feed is not None:
             snapshot = await self._with_serials(snapshot, self._feed, private=context.private)
         size = len(snapshot.value.names)
@@ -350,14 +355,14 @@ class SimpleApiViews:
         """Respond with the front page; to installers with the project list."""
         if simple_format(context.accept) is not Format.HTML:
             return await self.project_list(context)
-        project_list = (await self._read_names(context)).value
+        project_list = (await self._read_names(context, self._own)).value
         # The page may contain the URL that the client used, so no cache may store it.
         headers = ((b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store"))
         return Response(
             headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *NO_SCRIPTS),
             body=front_page(
                 project_list,
-                self._urls.own(context.request),
+                self._urls.shown(context.request),
                 uploads=self._accepts_uploads,
                 left_out=self._left_out(context),
                 heading=self._heading(),

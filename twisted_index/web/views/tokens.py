@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 from twisted_index.access.own_tokens import TokenRequest
 from twisted_index.access.token_terms import token_event, token_name
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import BadRequest, NotFound, UnsupportedMediaType
+from twisted_index.errors import BadRequest, NotFound
 from twisted_index.events.origin import stamp_origin
 from twisted_index.interfaces import WHOLE_INDEX, Action
 from twisted_index.simple.formatting import format_upload_time
 from twisted_index.simple.name_patterns import ANY_PROJECT, NO_NAME, index_pattern, project_pattern
-from twisted_index.web.requests.context import JSON, read_small_body
+from twisted_index.web.requests.context import JSON, read_json
 from twisted_index.web.responses.response import NOSNIFF, Response
-from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
-
-    from twisted.web.server import Request
 
     from twisted_index.access.own_tokens import OwnTokens, TokenUse
     from twisted_index.access.token_records import Token, TokenPermissions
@@ -66,7 +63,7 @@ class TokenViews:
     async def create(self, context: RequestContext) -> Response:
         """Make a token, and show its secret once."""
         tokens, user = self._tokens_of(context)
-        wanted = parse_token_request(_read_json(context.request))
+        wanted = parse_token_request(read_json(context.request))
         grouped = bool(context.identity.proxy_groups)
         token, secret = await tokens.create(user, wanted, in_proxy_groups=grouped)
         # A token that could not be recorded is of no use to anyone: its secret is not shown then.
@@ -164,27 +161,6 @@ def _parsed(key: str, texts: list[str], parse: Callable[[str], str]) -> tuple[st
         return tuple(dict.fromkeys(map(parse, texts)))
     except ValueError as error:
         raise BadRequest(f"{key}: {error}.") from None
-
-
-def _read_json(request: Request) -> object:
-    kind = (header(request, b"Content-Type") or b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise UnsupportedMediaType("Send application/json; curl does with --json.")
-    try:
-        # Decoded here, as json.loads would take UTF-16 too.
-        return json.loads(read_small_body(request).decode("utf-8"), object_pairs_hook=_object)
-    except (ValueError, RecursionError):
-        raise BadRequest("The body is not JSON in UTF-8.") from None
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a key that is there twice: readers differ in which of the two counts."""
-    found: dict[str, object] = {}
-    for key, value in pairs:
-        if key in found:
-            raise BadRequest(f"The key {key[:80]!r} is there twice.")
-        found[key] = value
-    return found
 
 
 def _document(document: dict[str, Any], status: int = 200, headers: Headers = JSON) -> Response:
