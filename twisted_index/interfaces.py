@@ -645,6 +645,10 @@ class Draft:
         return f"the draft {self.name}"
 
 
+#: Of a draft that there never was, and of one that has ended, alike.
+NO_DRAFT = "There is no such draft, or it has ended."
+
+
 class IDrafts(Interface):
     """A store that keeps drafts of its index."""
 

@@ -261,6 +261,7 @@ def everything(server: Server, prefix: str) -> Iterator[Answer]:
     file = f"{prefix}/simple/new-lib/{NEW.filename}"
     yield server.answer(file, Range="bytes=0-3")
     yield server.answer(file, Range="bytes=900000-")
+    yield server.answer(file, If_Match='"other"')
     etag = server.answer(f"{prefix}/simple/new-lib/").headers["ETag"]
     unchanged = server.answer(f"{prefix}/simple/new-lib/", If_None_Match=etag)
     assert unchanged.status == 304

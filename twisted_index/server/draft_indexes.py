@@ -20,6 +20,7 @@ from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.indexes.upstream_line import LineUpstream, UpstreamLine
+from twisted_index.interfaces import NO_DRAFT
 from twisted_index.simple.names import claimed_project, is_valid_name, normalize
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class DraftIndexes:
             Unavailable: It cannot be read.
         """
         if live.folder is None:
-            raise NotFound("There is no such draft, or it has ended.")
+            raise NotFound(NO_DRAFT)
         folder = DraftFolder(live.folder.paths[0])
         draft = folder.find(digest)
         own = frozenset(_projects(folder.names_in(draft)))

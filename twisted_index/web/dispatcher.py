@@ -18,6 +18,7 @@ from twisted_index.errors import (
     Forbidden,
     LoopDetected,
     MethodNotAllowed,
+    NotFound,
     SimpleIndexError,
     TooManyRequests,
     Unauthorized,
@@ -26,7 +27,7 @@ from twisted_index.events.origin import remember_origin
 from twisted_index.http_semantics.via import remember_via
 from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
-from twisted_index.interfaces import ANONYMOUS, Action, IReloadsFiles
+from twisted_index.interfaces import ANONYMOUS, NO_DRAFT, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer, DraftAuthorizer
@@ -271,12 +272,19 @@ class Dispatcher:
     async def respond(self, request: Request) -> Response:
         """Respond to a request; errors of the package become responses."""
         try:
+            if self._scope.draft and isinstance(self._fault, NotFound):
+                # Before anything is said of rights, or of an index with a name.
+                raise NotFound(NO_DRAFT)
             if await self._has_token_only(request):
                 return await self._of_draft_alone().respond(request)
             response = await self._dispatch(request)
         except (SimpleIndexError, FirstError) as error:
             response = self._refuse(request, error)
-        return keep_secret(response) if self._scope.draft else response
+        return keep_secret(response) if self._is_secret(request) else response
+
+    def _is_secret(self, request: Request) -> bool:
+        """Return whether a URL may have the token of a draft, perhaps where no draft can be."""
+        return b"+draft" in (*(request.prepath or ()), *(request.postpath or ()))
 
     async def _has_token_only(self, request: Request) -> bool:
         """Return whether a client reads what only the token of a draft lets it read."""

@@ -25,7 +25,7 @@ from twisted_index.files.anonymous_file import make_folder, sync_folder, write_a
 from twisted_index.files.locks import project_lock
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.files.safe_open import open_regular_file
-from twisted_index.interfaces import Draft
+from twisted_index.interfaces import NO_DRAFT, Draft
 from twisted_index.simple.formatting import format_upload_time
 from twisted_index.simple.parsed import parse_timestamp
 
@@ -88,7 +88,7 @@ class DraftFolder:
         """
         draft = self._read(digest) if _DIGEST.fullmatch(digest) else None
         if draft is None or draft.expires <= self._now():
-            raise NotFound("There is no such draft, or it has ended.")
+            raise NotFound(NO_DRAFT)
         return draft
 
     def drafts(self) -> list[Draft]:

@@ -35,7 +35,9 @@ SERIAL_FIELD = b"X-Pypi-Last-Serial"
 
 #: Fields that a 304 repeats (RFC 9110 section 15.4.5), and the serial, which may be higher though the page is
 #: the same; the others describe the body, which is not sent.
-HEADERS_OF_304 = frozenset({b"Cache-Control", b"Vary", b"Content-Location", b"Expires", SERIAL_FIELD})
+HEADERS_OF_304 = frozenset(
+    {b"Cache-Control", b"Vary", b"Content-Location", b"Expires", b"Referrer-Policy", SERIAL_FIELD}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

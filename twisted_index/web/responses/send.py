@@ -71,12 +71,22 @@ def _check_preconditions(request: Request, response: Response) -> Response:
         headers = tuple(pair for pair in response.headers if pair[0] in HEADERS_OF_304)
         return replace(response, status=304, headers=headers, body=b"")
     if outcome is Precondition.FAILED:
-        return message_response(
+        error = message_response(
             412,
             "The precondition failed: the content is not what the request expects.",
             header(request, b"Accept"),
         )
+        return _as_private(error, response)
     return response
+
+
+def _as_private(error: Response, response: Response) -> Response:
+    """Keep the error that takes the place of a private response out of the same caches."""
+    fields = tuple(pair for pair in response.headers if pair[0] in (b"Cache-Control", b"Referrer-Policy"))
+    if not any(value.startswith(b"private") for _name, value in fields):
+        return error
+    others = tuple(pair for pair in error.headers if pair[0] != b"Cache-Control")
+    return replace(error, headers=(*others, *fields))
 
 
 def _respond_with_file(request: Request, response: Response, body: FileBody, always: Headers) -> None:
@@ -86,7 +96,7 @@ def _respond_with_file(request: Request, response: Response, body: FileBody, alw
         unsatisfiable = ((b"Content-Range", ranges.format_content_range(chosen, body.size)),)
         sentence = "The requested range is outside the file."
         error = message_response(416, sentence, header(request, b"Accept"), unsatisfiable)
-        _send(request, error, always)
+        _send(request, _as_private(error, response), always)
         return
     first, length = 0, body.size
     if chosen is not None:
