@@ -186,6 +186,9 @@ class Index(RuleBasedStateMachine):
         if kind.__name__ != "only_restart":
             # A clock that is set back before there is a serial again is lost together with the state.
             self.look_at_the_list()
+            if not self.file.exists():
+                # As where no project is left.
+                self.seen, self.pages = {}, {}
 
     @rule(seconds=st.sampled_from([-10_000_000, -60, -1, 1, 3600]))
     def set_clock(self, seconds: int) -> None:
