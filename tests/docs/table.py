@@ -110,6 +110,12 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
     },
     "docs/indexes.md": {
         "pip install --index-url": "cp {made}/acme-1.0-py3-none-any.whl indexes/staging/",
+        # With the files that the document shows.
+        "twisted-index serve --config": (
+            "sed -n '/^# index.toml/,/^```$/p' docs/indexes.md | grep -v '^```$' >index.toml",
+            "sed -n '/^# rights.toml/,/^```$/p' docs/indexes.md | grep -v '^```$' >rights.toml",
+            "printf 'alice:%s\\n' \"$(openssl passwd -apr1 secret)\" >users.htpasswd",
+        ),
         "twine upload": "mkdir dist && cp {made}/demo-1.0* dist/",
         "curl -u alice -X PUT": (
             "printf 'alice:%s\\n' \"$(openssl passwd -apr1 secret)\" >users.htpasswd",

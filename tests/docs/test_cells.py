@@ -81,6 +81,9 @@ def fill(folder: Path) -> None:
         make_sdist("acme", version).write_to(folder / "packages")
         make_wheel("acme-tools", version).write_to(folder / "packages")
     make_wheel("acme", "2.0").write_to(folder / "dist")
+    for name in ("staging", "prod"):
+        (folder / "indexes" / name).mkdir(parents=True, exist_ok=True)
+    make_sdist("acme", "1.2").write_to(folder / "indexes" / "staging")
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from tests.docs.terminal import SECONDS, Terminal
 from tests.kit.ports import free_port
 from twisted_index.access.rights_file import rights_from_bytes
 from twisted_index.config.layers import load
+from twisted_index.indexes.index_file import parse_index_settings
 from twisted_index.mirror.rules_file import read_mirror_file
 from twisted_index.testing import make_wheel
 
@@ -65,11 +66,17 @@ def check_toml(block: Block, folder: Path) -> None:
     if "from" in tables:
         read_mirror_file(str(written(block, folder)))
         return
+    if "bases" in tables:
+        parse_index_settings(block.text.encode())
+        return
     if "rule" in tables or "groups" in tables:
         rights_from_bytes(block.text.encode(), "rights.toml")
     else:
         # An excerpt stands in a file with uploads and an upstream: some settings have no effect without.
         around = "" if "upstream" in tables else 'upstream = "pip"\n'
+        if "create-indexes" in tables:
+            (folder / "indexes").mkdir()
+            around += "" if "indexes" in tables else 'indexes = "indexes"\n'
         if not tables.keys() & {"upload", "auth", "rights"}:
             around += "upload = true\nanonymous-upload = true\n"
         path = written(block, folder, around=f"{around}BLOCK")
@@ -132,6 +139,7 @@ CHECKS: dict[str, Callable[[Block, Path], None]] = {
     "json": lambda block, _folder: json.loads(block.text),
     "nginx": check_nginx,
     "python": check_python,
+    "text": lambda _block, _folder: None,  # what is read only, or takes what no reader has
     "toml": check_toml,
     "yaml": check_yaml,
 }

@@ -52,6 +52,25 @@ def test_an_index_that_is_made_is_there_and_one_that_is_removed_is_not(indexes: 
         answer(indexes.registry.remove, "pr-7")
 
 
+def test_an_index_that_is_made_with_bases_inherits_them(indexes: Indexes):
+    indexes.make("prod")
+    assert answer(indexes.registry.create, "pr-7", ["prod"])
+    assert indexes.find("pr-7").line == ("pr-7", "prod")
+    assert not answer(indexes.registry.create, "pr-7", ["prod"])
+    assert not answer(indexes.registry.create, "pr-7")
+
+
+def test_an_index_is_not_there_already_with_other_bases_and_inherits_none_that_is_missing(indexes: Indexes):
+    for name in ("dev", "prod"):
+        indexes.make(name)
+    assert answer(indexes.registry.create, "pr-7", ["prod"])
+    with pytest.raises(Conflict, match="there already"):
+        answer(indexes.registry.create, "pr-7", ["dev", "prod"])
+    with pytest.raises(Conflict, match="no index none"):
+        answer(indexes.registry.create, "pr-8", ["none"])
+    assert indexes.registry.names() == ("dev", "pr-7", "prod")
+
+
 def test_what_another_index_inherits_is_not_removed(indexes: Indexes):
     indexes.make("prod")
     indexes.make("dev", "bases = ['prod']")

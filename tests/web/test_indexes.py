@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -20,6 +20,9 @@ from twisted_index.indexes.served_index import IIndexFolders
 from twisted_index.interfaces import Action, AuditEvent, AuditQuery
 from twisted_index.testing import IndexInMemory, MemorySource, SynchronousRunner, make_wheel
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 HTML = {"Accept": "text/html"}
 
 
@@ -30,10 +33,10 @@ class Changeable(MemoryIndexes):
     def may_create(self, name: str) -> bool:
         return name.startswith("pr-")
 
-    def create(self, name: str) -> bool:
+    def create(self, name: str, bases: Sequence[str] = ()) -> bool:
         if name in self.names():
             return False
-        self.set(MemorySource(make_wheel("demo", "1.0")), name)
+        self.set(MemorySource(make_wheel("demo", "1.0")), name, bases=tuple(bases))
         return True
 
     def remove(self, name: str) -> None:
@@ -175,6 +178,49 @@ def test_an_index_is_made_and_removed_at_its_url(guarded: IndexInMemory, indexes
     assert (removed.status, removed.body) == (204, b"")
     assert guarded.get("/+pr-7/simple/demo/", headers=alice).status == 404
     assert guarded.get(path, method="DELETE", headers=alice).status == 404
+
+
+def put(index: IndexInMemory, body: bytes, user: str = ALICE) -> Any:
+    return index.get("/+pr-7/", method="PUT", headers={"Authorization": user}, body=body)
+
+
+def test_an_index_is_made_with_the_bases_of_the_body(guarded: IndexInMemory):
+    assert put(guarded, b'{"bases": ["dev", "prod"]}').status == 201
+    row = next(row for row in listed(guarded, Authorization=ALICE) if row["name"] == "pr-7")
+    assert row["bases"] == ["dev", "prod"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"bases=dev",
+        b"[]",
+        b'{"bases": "dev"}',
+        b'{"bases": ["../dev"]}',
+        b'{"bases": ["dev", "dev"]}',
+        b'{"bases": ["dev"], "reserve-names": true}',
+        b"\xff",
+        b"[" * 5000,
+    ],
+)
+def test_a_body_that_cannot_be_followed_makes_no_index(
+    guarded: IndexInMemory, indexes: Changeable, body: bytes
+):
+    reply = put(guarded, body)
+    assert (reply.status, "bases" in reply.text) == (400, True)
+    assert "pr-7" not in indexes.names()
+
+
+def test_an_index_inherits_none_that_its_maker_may_not_read(indexes: Changeable):
+    class Maker(Access):
+        carol = frozenset({"dev"})
+
+        def permits(self, identity: Any, action: Action, project: str = "", *, index: str = "") -> bool:
+            return action is Action.MANAGE or super().permits(identity, action, project, index=index)
+
+    index = IndexInMemory(MemorySource(), indexes=indexes, access=Maker(public_read=False))
+    assert put(index, b'{"bases": ["prod"]}', CAROL).status == 403
+    assert put(index, b'{"bases": ["dev"]}', CAROL).status == 201
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,20 @@ class IndexChanges:
         """See `IIndexFolders`."""
         return matches_index(name, self.patterns)
 
-    async def create(self, name: str) -> bool:
+    async def create(self, name: str, bases: Sequence[str] = ()) -> bool:
         """See `IIndexFolders`."""
-        return await self._worker.run(make_index, self._lines.catalog.folder, name)
+        if bases:
+            await self._check(name, tuple(bases))
+        settings = f"bases = {json.dumps(list(bases))}\n".encode("ascii") if bases else b""
+        return await self._worker.run(make_index, self._lines.catalog.folder, name, settings)
+
+    async def _check(self, name: str, bases: tuple[str, ...]) -> None:
+        known = {about.name: about for about in await self.overview()}
+        missing = next((base for base in bases if base not in known), None)
+        if missing is not None:
+            raise Conflict(f"There is no index {missing}, which {name} would inherit.")
+        if name in known and known[name].bases != bases:
+            raise Conflict(f"The index {name} is there already, and does not have just these bases.")
 
     async def remove(self, name: str) -> None:
         """See `IIndexFolders`."""

@@ -180,9 +180,9 @@ class IndexRegistry:
         """See `IIndexFolders`."""
         return self._named is not None and self._named.changes.may_create(name)
 
-    async def create(self, name: str) -> bool:
+    async def create(self, name: str, bases: Sequence[str] = ()) -> bool:
         """See `IIndexFolders`."""
-        return await self._changes().create(name)
+        return await self._changes().create(name, bases)
 
     async def remove(self, name: str) -> None:
         """See `IIndexFolders`."""

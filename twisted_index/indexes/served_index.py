@@ -106,15 +106,19 @@ class IIndexFolders(Interface):
     def may_create(name: str) -> bool:
         """Return whether the settings of the server let an index of this name be made and removed."""
 
-    def create(name: str) -> MaybeAwaitable[bool]:
+    def create(name: str, bases: Sequence[str] = ()) -> MaybeAwaitable[bool]:
         """
         Make an index.
+
+        Args:
+            name: A name that an index may have.
+            bases: The names of the indexes that it inherits, in order.
 
         Returns:
             False if it is there already.
 
         Raises:
-            Conflict: Something else has its place.
+            Conflict: Something else has its place, it has other bases already, or a base does not exist.
             InsufficientStorage, Unavailable: The folder cannot be made.
         """
 

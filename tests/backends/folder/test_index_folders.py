@@ -80,3 +80,13 @@ def test_it_vanishes_before_its_first_file_goes_and_a_crash_leaves_nothing_for_l
     assert shutil.rmtree is index_folders.shutil.rmtree
     remove_index(os.fsencode(tmp_path), "pr-8")
     assert names(tmp_path) == []
+
+
+def test_an_index_is_never_there_without_its_settings(tmp_path: Path):
+    folder = os.fsencode(tmp_path)
+    assert make_index(folder, "pr-7", b"bases = []\n")
+    assert (tmp_path / "pr-7" / ".index.toml").read_bytes() == b"bases = []\n"
+    (tmp_path / "pr-8").mkdir()
+    assert not make_index(folder, "pr-8", b"bases = []\n")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["pr-7", "pr-8"]
+    assert not list((tmp_path / "pr-8").iterdir())

@@ -9,18 +9,20 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import Forbidden, NotFound
+from twisted_index.errors import BadRequest, Forbidden, NotFound
 from twisted_index.events.origin import stamp_origin
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
-from twisted_index.indexes.scope import Scope
+from twisted_index.indexes.scope import Scope, is_index_name
 from twisted_index.indexes.served_index import IIndexFolders
 from twisted_index.interfaces import Action, AuditAction, AuditEvent
-from twisted_index.web.requests.context import HTML, JSON
+from twisted_index.web.requests.context import HTML, JSON, read_small_body
 from twisted_index.web.responses.html_layout import render_page
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, UNSHARED, Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from twisted.web.server import Request
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.indexes.served_index import IIndexes, IndexAbout
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.requests.index_urls import IndexUrls
 
+#: As many as in the file of an index.
+_MAX_BASES = 100
 #: Lists of more indexes than this are written in a thread, to keep the reactor free.
 _MANY = 500
 _VARY = ((b"Vary", b"Accept"),)
@@ -98,7 +102,11 @@ class IndexesViews:
     async def create(self, context: RequestContext) -> Response:
         """Make an index; one that is there already is left as it is."""
         name, folders = context.scope.index, self._folders(context)
-        new = await result_of(folders.create, name)
+        bases = _bases_of(context.request)
+        for base in bases:
+            if not self.authorizer.permits(context.identity, Action.READ, index=base):
+                self.authorizer.refuse(context.identity, Action.READ, index=base)
+        new = await result_of(folders.create, name, bases)
         if new:
             await self._record(context, AuditAction.INDEX_CREATE)
         document = {"name": name, "url": f"{self.urls.root(context.request)}/{context.scope.path}"}
@@ -126,6 +134,28 @@ class IndexesViews:
                 time=datetime.now(UTC), by=context.identity.name, action=action, index=context.scope.index
             )
             await result_of(self.audit_log.record, stamp_origin(event))
+
+
+def _bases_of(request: Request) -> list[str]:
+    """
+    Read which indexes a new one inherits: none, without a body.
+
+    It says nothing else of itself: to reserve names, say, concerns the other indexes, and takes the folder.
+    """
+    body = read_small_body(request)
+    if not body:
+        return []
+    try:
+        document = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        document = None
+    known = isinstance(document, dict) and document.keys() <= {"bases"}
+    bases = document.get("bases", []) if known else None
+    if not isinstance(bases, list) or not all(isinstance(one, str) and is_index_name(one) for one in bases):
+        raise BadRequest('The body must be empty, or JSON such as {"bases": ["prod"]}.')
+    if len(bases) > _MAX_BASES or len(set(bases)) < len(bases):
+        raise BadRequest(f'"bases" must be at most {_MAX_BASES} names, each once.')
+    return bases
 
 
 def _write_json(found: Sequence[IndexAbout], root: str) -> bytes:
