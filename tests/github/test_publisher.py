@@ -13,7 +13,7 @@ import pytest
 from tests.kit.github_server import GitHubServer
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import Conflict, SimpleIndexError
-from twisted_index.github import publisher, upload
+from twisted_index.github import publisher
 from twisted_index.github.api import GitHubAPI
 from twisted_index.github.comparison import Comparison
 from twisted_index.github.model import Release
@@ -22,6 +22,7 @@ from twisted_index.github.release_plan import OutgoingFile, ReleaseTerms
 from twisted_index.github.repository import parse_repository
 from twisted_index.github.token import token_source
 from twisted_index.github.upload import upload_url
+from twisted_index.http_client import framed_body
 from twisted_index.testing.reactor_thread import BackgroundReactor
 
 TERMS = ReleaseTerms(tag="v1.0")
@@ -200,7 +201,7 @@ def test_a_file_that_changes_meanwhile_is_not_published(publish, now: bytes):
 
 
 def test_an_upload_that_stalls_is_given_up_and_repeated(publish, monkeypatch):
-    monkeypatch.setattr(upload, "_STALLED", 0.2)
+    monkeypatch.setattr(framed_body, "_STALLED", 0.2)
     server, repo = serving(False)
     with server:
         server.rule("POST .*/assets", seconds=2.0)

@@ -35,6 +35,7 @@ _PLACES = {
     "backends/folder/test_promotion_crash.py": "slow",
     "test_bad_start.py": "wire",
     "cli/test_check_names.py": "wire",
+    "cli/test_promote_push.py": "wire",
     "cli/test_console.py": "wire",
     "events/test_webhooks.py": "wire",
     "export/test_export_properties.py": "slow",

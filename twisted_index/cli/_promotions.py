@@ -24,19 +24,22 @@ class ConsolePromotions:
 
     Args:
         state: The folder of the server's state; None for none.
+
+    Attributes:
+        cache: What the server knows of files.
     """
 
     def __init__(self, state: str | None) -> None:
         self._audit_file = AuditFile(state)
-        self._cache = InspectionCache(inspection_cache_path(state))
+        self.cache = InspectionCache(inspection_cache_path(state))
 
     def close(self) -> None:
         """Close the cache."""
-        self._cache.close()
+        self.cache.close()
 
     def facts_of(self, entry: ScannedFile) -> FileFacts | None:
         """Return what is known of a file; see `Examination`."""
-        known = self._cache.get(entry.folder, {entry.name: entry.key}).get(entry.name)
+        known = self.cache.get(entry.folder, {entry.name: entry.key}).get(entry.name)
         if known is None or not known.settled or not isinstance(known.result, FileFacts):
             return None
         return known.result
@@ -52,7 +55,7 @@ class ConsolePromotions:
     def _remember(self, seeds: Seeds) -> None:
         for path, key, facts in seeds:
             folder, name = os.path.split(path)
-            self._cache.put(folder, [(name, key, CachedInspection(facts))])
+            self.cache.put(folder, [(name, key, CachedInspection(facts))])
 
     def _note(self, request: PromotionRequest, result: PromotionResult) -> None:
         for event in promotion_events(result, request, datetime.now(UTC)):

@@ -23,6 +23,8 @@ from twisted_index.backends.folder.promotion_plan import (
 from twisted_index.cli._options import CommandParser
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._promotions import ConsolePromotions
+from twisted_index.cli._push import PushedFile, UploadClient, files_of, push
+from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.cli._unfinished import Unfinished, find_unfinished, unfinished_in
 from twisted_index.errors import (
@@ -35,6 +37,7 @@ from twisted_index.errors import (
 )
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
+from twisted_index.simple.formatting import without_users
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +75,12 @@ def _parser() -> CommandParser:
     parser.add_argument("releases", nargs="*", metavar="PROJECT==VERSION")
     parser.add_argument("--indexes", metavar="DIR", help="folder of the indexes [default: from the file]")
     parser.add_argument("--from", dest="source", metavar="INDEX", help="where the releases are")
-    parser.add_argument("--to", dest="target", metavar="INDEX", help="where they shall be")
+    parser.add_argument(
+        "--to",
+        dest="target",
+        metavar="INDEX",
+        help="where they shall be; or the URL of the uploads of another server, as twine takes it",
+    )
     parser.add_argument("--yanked", action="store_true", help="yanked files too; they stay yanked")
     parser.add_argument("--dry-run", "-n", action="store_true", help="only say what would be promoted")
     which = parser.add_mutually_exclusive_group()
@@ -137,6 +145,8 @@ class _Console:
                 self._cancel(find_unfinished(self._lines, self._options.cancel), report)
             elif self._options.resume:
                 self._resume(find_unfinished(self._lines, self._options.resume), report)
+            elif "://" in self._options.target:
+                return self._push(report)
             else:
                 self._promote(report)
         except PromotionRefused as error:
@@ -167,6 +177,31 @@ class _Console:
             return
         self._progress.expect(len(promotion.new), sum(each.entry.key.size for each in promotion.new))
         report.promoted(self._promotions.carry_out(promotion), request)
+
+    def _push(self, report: _Report) -> int:
+        """Upload releases to another server, each file by itself."""
+        options = self._options
+        url, options.target = options.target, without_users(options.target)
+        refusals = self._refusals(options.source, options.target)
+        if refusals:
+            raise PromotionRefused(refusals)
+        own = self._folders(options.source).own_roots
+        files = files_of(own, options.releases, self._promotions.cache)
+        if options.dry_run:
+            report.pushed(files, ())
+            return 0
+        self._progress.expect(len(files), sum(file.entry.key.size for file in files))
+
+        async def upload(reactor: Any) -> int:
+            client = UploadClient(url, reactor, environ=os.environ, advance=self._progress.advance)
+            try:
+                done, refused = await push(client, files)
+            finally:
+                await client.close()
+            report.pushed(done, refused)
+            return 1 if refused else 0
+
+        return run_in_reactor(upload)
 
     def _resume(self, unfinished: Unfinished, report: _Report) -> None:
         if unfinished.record is None:
@@ -254,6 +289,24 @@ class _Report:
         ]
         self._options.source, self._options.target = request.source.name, request.target.name
         self._print(files, result.present, "Promoted", id=result.id)
+
+    def pushed(self, files: Sequence[PushedFile], refused: Sequence[RefusedPart]) -> None:
+        """Print what another server has now, and what it does not take."""
+        rows = [
+            {
+                "project": file.entry.distribution.project,
+                "filename": file.name,
+                "size": file.entry.key.size,
+                "sha256": file.sha256,
+            }
+            for file in files
+        ]
+        refusals = [{"name": one.name, "reason": one.reason} for one in refused]
+        did = "Would upload" if self._options.dry_run else "Uploaded"
+        self._print(rows, (), did, refusals=refusals, dry_run=self._options.dry_run)
+        if not self._options.json:
+            for one in refused:
+                print(f"twisted-index: {one.name}: {one.reason}", file=sys.stderr)
 
     def _print(self, files: list[dict[str, Any]], present: Sequence[str], did: str, **facts: Any) -> None:
         options = self._options

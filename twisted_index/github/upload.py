@@ -6,7 +6,6 @@ Out of scope: what happens after a failure (see `publisher`).
 
 from __future__ import annotations
 
-import io
 import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -16,7 +15,7 @@ from twisted.web.http_headers import Headers
 
 from twisted_index.errors import Conflict
 from twisted_index.github.repository import Forge
-from twisted_index.http_client.file_body import FileRequestBody
+from twisted_index.http_client.framed_body import FramedBody
 from twisted_index.http_client.retry import TemporaryFailure
 
 if TYPE_CHECKING:
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from twisted_index.github.model import Release
     from twisted_index.github.release_plan import OutgoingFile
     from twisted_index.github.repository import Repository
-
-#: Seconds in which not one piece of a body could be sent, or after its end no response has come: GitHub
-#: computes the digest of a file before it responds.
-_STALLED = 180.0
 
 
 def upload_url(repository: Repository, release: Release) -> str:
@@ -76,7 +71,7 @@ async def upload(
     kind, before, after = b"application/octet-stream", b"", b""
     if api.repository.forge is Forge.FORGEJO:
         kind, before, after = _form(file.name)
-    body = _Body(file, before, after, reactor, advance)
+    body = FramedBody(file.open(), file.size, before, after, reactor=reactor, advance=advance)
     sending = Deferred.fromCoroutine(
         api.send(
             "POST",
@@ -115,64 +110,3 @@ def _form(name: str) -> tuple[bytes, bytes, bytes]:
     )
     kind, after = f"multipart/form-data; boundary={boundary}", f"\r\n--{boundary}--\r\n"
     return kind.encode(), before.encode(), after.encode()
-
-
-class _Body:
-    """
-    The body of a request: a file between two other pieces.
-
-    Args:
-        file: The file.
-        before: What is sent before it.
-        after: What is sent after it.
-        reactor: Twisted's reactor.
-        advance: Called with the number of bytes of each piece of the file.
-
-    Attributes:
-        producer: What sends it.
-        on_stalled: Called when nothing could be sent for a while.
-        is_stalled: Whether it was called.
-        is_changed: Whether the file has another size than expected.
-    """
-
-    def __init__(
-        self, file: OutgoingFile, before: bytes, after: bytes, reactor: Any, advance: Callable[[int], None]
-    ) -> None:
-        self.on_stalled: Callable[[], object] = lambda: None
-        self.is_stalled = self.is_changed = False
-        self._file = file.open()
-        self._left = file.size
-        self._before, self._after = io.BytesIO(before), io.BytesIO(after)
-        self._advance = advance
-        self._timer = reactor.callLater(_STALLED, self._stall)
-        self.producer = FileRequestBody(self, len(before) + file.size + len(after), reactor)
-
-    def read(self, size: int) -> bytes:
-        """Return the next piece, for the producer."""
-        if self._timer.active():
-            self._timer.reset(_STALLED)
-        return self._before.read(size) or self._read_file(size) or self._after.read(size)
-
-    def _read_file(self, size: int) -> bytes:
-        piece = self._file.read(min(size, self._left))
-        self._left -= len(piece)
-        self.is_changed = self._left > 0 and not piece
-        if self.is_changed:
-            raise EOFError
-        self._advance(len(piece))
-        return piece
-
-    def _stall(self) -> None:
-        self.is_stalled = True
-        self.on_stalled()
-
-    def close(self) -> None:
-        """Close the file; the producer calls it at the end of the body."""
-        self._file.close()
-
-    def finish(self) -> None:
-        """Send no more, also if the response came before the end of the body, and wait no longer."""
-        self.producer.stop()
-        self.close()
-        if self._timer.active():
-            self._timer.cancel()
