@@ -30,6 +30,7 @@ from twisted_index.indexes.registry import IndexRegistry, LiveIndex
 from twisted_index.indexes.scope import PLAIN, Scope
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import FileBody, ISource, Snapshot
+from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.simple.model import File, ProjectList, ProjectPage, Sidecar
 from twisted_index.testing import make_wheel
@@ -126,6 +127,7 @@ class Indexes:
             reactor=self.reactor,
             named=self.named,
             default=default,
+            drafts=DraftIndexes(self._folder, reactor=self.reactor),
         )
 
     def _folder(self, paths: Sequence[bytes], owners: Sequence[str | None], serials: Serials) -> FolderSource:

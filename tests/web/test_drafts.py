@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Event, Thread
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -243,6 +245,36 @@ def test_only_its_maker_and_who_manages_see_a_draft(server: Server):
     assert server.post("/-/drafts/bobs/publish", {}, user="bob").status == 403
     assert server.answer("/-/drafts", user="carol").status == 403
     assert server.answer("/-/drafts").status == 401
+
+
+class _Hook(BaseHTTPRequestHandler):
+    """Notes the news of uploads."""
+
+    got: ClassVar[list[bytes]] = []
+    came = Event()
+
+    def do_POST(self) -> None:
+        self.got.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204)
+        self.end_headers()
+        self.came.set()
+
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+def test_webhooks_learn_of_no_upload_to_a_draft(tmp_path: Path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Hook) as hook:
+        Thread(target=hook.serve_forever, daemon=True).start()
+        server = Server(tmp_path, f'on-upload = "http://127.0.0.1:{hook.server_port}/"\n')
+        try:
+            assert server.upload(server.create(), NEW).status == 200
+            assert server.upload("", NEW_OPEN).status == 200
+            assert _Hook.came.wait(30)
+        finally:
+            server.stop()
+            hook.shutdown()
+    assert [json.loads(body)["filename"] for body in _Hook.got] == [NEW_OPEN.filename]
 
 
 def everything(server: Server, prefix: str) -> Iterator[Answer]:

@@ -7,6 +7,7 @@ part to choose, by what the client may read: the token of a draft grants its own
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import NotFound
 from twisted_index.events.serials import Serials
+from twisted_index.files.filesystems import has_coarse_folders
+from twisted_index.files.os_errors import translate_os_errors
+from twisted_index.files.stamps import StatValidator
 from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import ServedIndex
@@ -29,11 +33,35 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.audit_log import AuditLog
+    from twisted_index.files.stamps import StampedStat
     from twisted_index.indexes.registry import LiveIndex
     from twisted_index.interfaces import Draft
 
 #: Drafts whose sources are kept.
 _MOST_LIVE = 64
+
+
+class _OwnNames:
+    """
+    The projects that a draft may have something of: listed again when the stamp of its folder changes.
+
+    Args:
+        path: Its folder, absolute.
+    """
+
+    def __init__(self, path: bytes) -> None:
+        self._path = path
+        self._validator = StatValidator(trusts_times=not has_coarse_folders(path))
+        self._stamp: StampedStat | None = None
+        self._names: frozenset[str] = frozenset()
+
+    def current(self) -> frozenset[str]:
+        """Return them; raises Unavailable if they cannot be read."""
+        with translate_os_errors():
+            if self._stamp is None or not self._validator.is_current(self._path, self._stamp):
+                self._stamp = self._validator.stamp(self._path, self._stamp)
+                self._names = frozenset(_projects(map(os.fsdecode, os.listdir(self._path))))
+        return self._names
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +70,7 @@ class _LiveDraft:
     draft: Draft
     served: ServedIndex
     folders: tuple[FolderSource, ...]
+    names: _OwnNames
 
 
 class DraftIndexes:
@@ -89,20 +118,18 @@ class DraftIndexes:
             raise NotFound(NO_DRAFT)
         folder = DraftFolder(live.folder.paths[0])
         draft = folder.find(digest)
-        own = frozenset(_projects(folder.names_in(draft)))
         kept = self._kept.get(digest)
         if kept is None or kept.base is not live.served or kept.draft != draft:
-            kept = self._make(live.served, live.folder, folder.path_of(digest), draft, own)
-        elif kept.served.own != own:
+            kept = self._make(live.served, live.folder, folder.path_of(digest), draft)
+        elif kept.served.own != (own := kept.names.current()):
             kept = self._watched(replace(kept, served=replace(kept.served, own=own)))
         else:
             return kept.served
         self._kept.put(digest, kept)
         return kept.served
 
-    def _make(
-        self, base: ServedIndex, folder: FolderSource, path: bytes, draft: Draft, own: frozenset[str]
-    ) -> _LiveDraft:
+    def _make(self, base: ServedIndex, folder: FolderSource, path: bytes, draft: Draft) -> _LiveDraft:
+        names = _OwnNames(path)
         index = base.scope.index
         owners = (None, *(index if owner is None else owner for owner in folder.owners))
         pile = self._make_folder((path, *folder.paths), owners, Serials())
@@ -115,10 +142,10 @@ class DraftIndexes:
             store=self._store(pile, draft, base),
             uploads=replace(base.uploads, overwrite=("*",), keep_prereleases=None),
             title=f"draft {draft.name}",
-            own=own,
+            own=names.current(),
             alone=alone,
         )
-        return self._watched(_LiveDraft(base, draft, served, (pile, alone)))
+        return self._watched(_LiveDraft(base, draft, served, (pile, alone), names))
 
     def _watched(self, live: _LiveDraft) -> _LiveDraft:
         for folder in live.folders:

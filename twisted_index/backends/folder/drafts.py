@@ -175,16 +175,6 @@ class DraftFolder:
         """Return the absolute path of the folder of a draft."""
         return os.path.join(self._folder, digest.encode("ascii"))
 
-    def names_in(self, draft: Draft) -> list[str]:
-        """
-        Return the names of what lies in the folder of a draft.
-
-        Raises:
-            Unavailable: It cannot be read.
-        """
-        with translate_os_errors():
-            return [os.fsdecode(name) for name in os.listdir(self.path_of(draft.digest))]
-
     def _all(self) -> Iterator[Draft]:
         try:
             names = os.listdir(self._folder)
