@@ -130,6 +130,12 @@ class Serials:
                 self._flush()
             return known.serial
 
+    def is_known(self, project: str) -> bool:
+        """Return whether a project ever had a serial."""
+        with self._lock:
+            self._load()
+            return project in self._changes
+
     def note_unseen(self, project: str) -> int:
         """
         Note that a project has changed in a way that its imprint does not show.

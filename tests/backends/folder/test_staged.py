@@ -301,6 +301,19 @@ def test_a_page_keeps_its_serial_while_files_come_hidden(folder: Folder, root: P
     assert folder.source.serials.serial_of("demo") != before.serial
 
 
+def test_a_project_that_is_new_and_hidden_gets_no_serial_by_being_asked_for(folder: Folder, root: Path):
+    path = hide(root, NEW.filename)
+    NEW.write_to(root / "demo")
+    folder.later()
+    assert answer(folder.source.project_page, "demo").value is None
+    assert folder.source.serials.serial_of("demo") is None
+    path.unlink()
+    folder.later()
+    shown = answer(folder.source.project_page, "demo")
+    assert shown.value is not None
+    assert shown.serial == folder.source.serials.serial_of("demo") is not None
+
+
 def test_the_tree_of_a_project_has_no_hidden_file(folder: Folder, root: Path):
     WHEEL.write_to(root / "demo")
     NEW.write_to(root / "demo")

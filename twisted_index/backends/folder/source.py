@@ -394,7 +394,7 @@ class FolderSource:
 
     def _scan(
         self, project: str, readings: Sequence[RootScan], before: ProjectScan | None
-    ) -> tuple[ProjectScan, int] | None:
+    ) -> tuple[ProjectScan, int | None] | None:
         """
         Scan a project and give it its serial; called in a thread.
 
@@ -411,6 +411,9 @@ class FolderSource:
         (scan, hides_same), taken = stable_imprint(parts, look)
         if hides_same is False or (hides_same is None and taken is None):
             return None
+        if not scan.claimed and not self.serials.is_known(project):
+            # It never was here, and is not yet: what is staged of it is no change.
+            return scan, None
         return scan, self.serials.note(project, taken or unlike_any())
 
     def _drop_outdated(self, project: str) -> None:
