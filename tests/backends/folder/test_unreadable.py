@@ -505,15 +505,17 @@ def test_a_project_that_cannot_be_looked_at_by_our_fault_hides_no_other_problem(
 
 
 class _Mover(AtOnce):
-    """Threads in which a root goes away when a project in it is about to be read."""
+    """Threads in which a root goes away, or is another one, when a project in it is about to be read."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self.calls, self.before = root, 0, 0
+        self._root, self.calls, self.before, self.replaces = root, 0, 0, False
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         self.calls += 1
         if self.calls == self.before:
             self._root.rename(self._root.with_name("moved"))
+            if self.replaces:
+                make_wheel("demo", "9.0").write_to(self._root / "demo")
         return super().run(function, *args, **kwargs)
 
 
@@ -530,3 +532,15 @@ def test_a_root_that_goes_while_a_project_in_it_is_read_is_no_page_without_files
         page = folder.page("demo")
         assert page is not None
         assert [file.filename for file in page.files] == [DEMO.filename]
+
+
+@pytest.mark.parametrize("before", range(1, 6))
+def test_a_root_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, serve, before: int):
+    root = tmp_path / "packages"
+    DEMO.write_to(root / "demo")
+    mover = _Mover(root)
+    mover.before, mover.replaces = before, True
+    folder = serve(root, reader=mover)
+    page = folder.page("demo")
+    assert page is not None
+    assert page.files

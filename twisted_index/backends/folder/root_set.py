@@ -97,9 +97,17 @@ class RootSet:
         """Return whether no list of staged files was rewritten in place."""
         return all(reading.staged is None or reading.staged.lists_are_current() for reading in self.readings)
 
-    def are_there(self) -> bool:
-        """Return whether there is a folder at the path of every root: one `stat` each."""
-        return all(os.path.isdir(root.path) for root in self._roots)
+    def are_those_read(self) -> bool:
+        """Return whether the folders at the paths of the roots are those that were read: one `stat` each."""
+        for root, reading in zip(self._roots, self._latest, strict=True):
+            try:
+                status = os.stat(root.path)
+            except OSError:
+                return False
+            stamp = None if reading is None else reading.stamp.stamp
+            if stamp is not None and (status.st_dev, status.st_ino) != stamp[:2]:
+                return False
+        return True
 
     def entries_of(self, project: str) -> list[tuple[bytes, ProjectEntries]]:
         """Return each readable root that has entries for a project, with these."""

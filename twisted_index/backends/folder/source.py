@@ -12,6 +12,7 @@ import os
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -454,18 +455,25 @@ class FolderSource:
     # -- Scanning and inspecting a project
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
-        state = await self._with_deadline(self._listings.run(project), lambda: "Its folder is being read.")
-        if state is None:
-            return self._absence(project)
-        if state.snapshot is None:
-            await self._with_deadline(self._inspect(project, state), lambda: self._progress(state))
-        assert state.snapshot is not None
-        if not self._roots.are_there():
+        for attempt in range(_ATTEMPTS):
+            state = await self._with_deadline(
+                self._listings.run(project), lambda: "Its folder is being read."
+            )
+            if state is None:
+                return self._absence(project)
+            if state.snapshot is None:
+                await self._with_deadline(self._inspect(project, state), partial(self._progress, state))
+            assert state.snapshot is not None
+            if self._roots.are_those_read():
+                return state.snapshot
             # What went away with its root while it was read looks like files that were deleted.
             state.validity.invalidate()
             await self._roots.refresh()
             self._roots.check(project)
-        return state.snapshot
+            if attempt == _ATTEMPTS - 1:
+                # Some file systems give another inode each time.
+                return state.snapshot
+        raise AssertionError("unreachable")
 
     def _inspect(self, project: str, state: ProjectState) -> Deferred[None]:
         """Inspect a project's files, once for all waiting requests."""
