@@ -45,6 +45,7 @@ NO_COMMANDS = {
     "--yes": "belongs to the command before it",
     "-d yanked=false": "belongs to a command of another cell",
     "twisted-index unyank ...": "another cell has it in full",
+    "draft publish v1": "belongs to a command of the same cell",
     "twisted-index prefetch": "another cell has it in full",
     "--upstream github:OWNER/REPO": "docs/github.md has the same with a repository that is there",
     "twisted-index release --to github:acme/tools --tag v1.0 dist/*": "docs/github.md has it, too",
