@@ -30,6 +30,7 @@ def test_with_a_default_index_its_folder_is_that_of_the_index_without_a_name(tmp
         ('create-indexes = "pr-*"', "create-indexes has no effect without indexes."),
         ('[upstreams.public]\nurl = "https://a.example"', "[upstreams] has no effect without indexes."),
         (FOLDER + 'default-index = "../etc"', "'../etc' is not the name of an index"),
+        (FOLDER + 'default-index = "at"', "'at' is not the name of an index"),
         (FOLDER + 'path = "x"\ndefault-index = "prod"', "path has no effect with default-index"),
         (
             FOLDER + 'default-index = "prod"\nupstream = "https://a.example"',

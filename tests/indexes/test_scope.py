@@ -2,7 +2,8 @@
 
 import pytest
 
-from twisted_index.indexes.scope import PLAIN, Scope, draft_digest, is_index_name, split_scope
+from twisted_index.indexes.scope import PLAIN, Scope, draft_digest, split_scope
+from twisted_index.simple.name_patterns import is_index_name
 
 
 def _split(path: str) -> tuple[Scope, list[bytes], bool]:

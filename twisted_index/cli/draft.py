@@ -20,9 +20,10 @@ from twisted_index.cli._server_state import console_user
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, PromotionRefused
 from twisted_index.events.audit_log import AuditFile
-from twisted_index.indexes.scope import draft_digest, is_index_name, new_draft_token
+from twisted_index.indexes.scope import draft_digest, new_draft_token
 from twisted_index.interfaces import AuditAction, Draft
 from twisted_index.simple.formatting import format_upload_time
+from twisted_index.simple.name_patterns import is_index_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,11 +14,12 @@ from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError
 from twisted_index.indexes.composite import explain
-from twisted_index.indexes.scope import Scope, is_index_name
+from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.why import Asker, answer_why
 from twisted_index.resolution.wheel_fit import fits_pythons, python_word
 from twisted_index.server.upstreams import cache_folder
 from twisted_index.server.wiring import build_components
+from twisted_index.simple.name_patterns import is_index_name
 from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
 from twisted_index.web.views.why_page import write_why_json, write_why_text
 

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from twisted_index.github.repository import is_repository, parse_repository
-from twisted_index.simple.name_patterns import index_pattern, normalized_pattern
+from twisted_index.simple.name_patterns import index_pattern, is_index_name, normalized_pattern
 
 #: Parses a raw value; raises a ValueError with the reason.
 Parser: TypeAlias = Callable[[Any], object]
@@ -29,8 +29,6 @@ _BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB"
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
-
-_INDEX_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 #: The ways to serve a project that the folders do not have.
 MODES = ("cache", "proxy", "redirect")
@@ -174,7 +172,7 @@ def name_pattern(raw: object) -> str:
 def index_name(raw: object) -> str:
     """Read the name of an index: letters and digits, with `-`, `.` and `_` inside."""
     value = text(raw).strip()
-    if not _INDEX_NAME.fullmatch(value):
+    if not is_index_name(value):
         raise ValueError(f"{value!r} is not the name of an index; write it like prod, as its folder is named")
     return value
 

@@ -50,7 +50,7 @@ class SourceBuilder:
         guard: See the attribute.
 
     Attributes:
-        guard: Returns what is asked instead of an upstream, and decides about names.
+        guard: Returns what takes the place of an upstream, and decides about names.
     """
 
     def __init__(

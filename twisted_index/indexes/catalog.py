@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import StatValidator
-from twisted_index.indexes.scope import is_index_name
 from twisted_index.interfaces import Problem
 from twisted_index.simple.formatting import printable
+from twisted_index.simple.name_patterns import is_index_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+from twisted_index.simple.name_patterns import is_index_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What the first segments of scopes mean besides names of indexes; hatch requests `+simple` (see `routes`).
-RESERVED = frozenset({"at", "draft", "simple"})
 #: `/+draft/` and a token in a path, also with escapes.
 _DRAFT = re.compile(
     "((?:/|%2[Ff])(?:[+]|%2[Bb])"
@@ -26,9 +26,8 @@ _DRAFT = re.compile(
     + "(?:/|%2[Ff]))"
     r"(?:(?!%2[Ff])[^/?#&\s\"'<>])+"
 )
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-#: Characters of the longest name, and of the longest moment and token.
-_MAX_NAME, _MAX_WORD = 100, 200
+#: Characters of the longest moment and token.
+_MAX_WORD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +99,11 @@ def split_scope(segments: Sequence[bytes]) -> ScopedPath:
             scope, taken = replace(scope, as_of=argument), taken + 2
         elif word == "draft" and not scope.draft and 0 < len(argument) <= _MAX_WORD:
             scope, taken = replace(scope, draft=draft_digest(argument)), taken + 2
-        elif word not in RESERVED and not scope.index and is_index_name(word):
+        elif not scope.index and is_index_name(word):
             scope, taken = replace(scope, index=word), taken + 1
         else:
             return ScopedPath(scope, taken, is_known=False)
     return ScopedPath(scope, taken)
-
-
-def is_index_name(name: str) -> bool:
-    """Return whether an index may have this name: letters and digits, with `-`, `.` and `_` inside."""
-    return len(name) <= _MAX_NAME and name not in RESERVED and _NAME.fullmatch(name) is not None
 
 
 def draft_digest(token: str) -> str:

@@ -28,7 +28,11 @@ _PATTERN = re.compile(rf"{_CHARACTER}(?:(?:{_CHARACTER}|[._-])*{_CHARACTER})?", 
 #: Matches every name.
 ANY_PROJECT = "*"
 
-#: A pattern of index names: their characters (see `indexes.scope`), and wildcards.
+_INDEX_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+#: What the segments of scopes mean besides names of indexes; hatch requests `+simple`.
+_RESERVED_INDEXES = frozenset({"at", "draft", "simple"})
+_MAX_INDEX_NAME = 100
+#: Their characters, and wildcards.
 _INDEX_PATTERN = re.compile(r"[A-Za-z0-9*?](?:[A-Za-z0-9*?._-]*[A-Za-z0-9*?])?", re.ASCII)
 
 #: Matches every index, also the one without a name.
@@ -109,6 +113,15 @@ def matches_any(project: str, patterns: Iterable[str]) -> bool:
         patterns: From `project_pattern`.
     """
     return any(not project or fnmatch.fnmatchcase(project, pattern) for pattern in patterns)
+
+
+def is_index_name(name: str) -> bool:
+    """Return whether an index may have this name: letters and digits, with `-`, `.` and `_` inside."""
+    return (
+        len(name) <= _MAX_INDEX_NAME
+        and name not in _RESERVED_INDEXES
+        and _INDEX_NAME.fullmatch(name) is not None
+    )
 
 
 def index_pattern(text: str) -> str:

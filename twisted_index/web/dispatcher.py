@@ -379,7 +379,7 @@ class Dispatcher:
             header(request, b"Content-Type"),
             read_only=self._read_only,
             past=bool(self._scope.as_of),
-            # Of an index with a name nothing is told before the client's rights are known.
+            # The client's rights are known before an answer says anything of an index with a name.
             uploads=self.uploads.settings.upload or bool(self._scope.index),
             url=lambda: self._urls.shown(request),
         )

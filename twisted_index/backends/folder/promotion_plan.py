@@ -99,7 +99,7 @@ class PlannedFile:
 
     Attributes:
         entry: The file in the source.
-        facts: What is known of it; without a digest if nobody has read it to its end yet.
+        facts: What is known of it; without a digest if it was never read to its end.
         sidecars: Paths of what comes along, by suffix.
         folder: The folder in the target that it goes to.
         deleted: The lines there by which the same bytes were deleted.
@@ -347,7 +347,7 @@ class Examination:
         return replace(planned, deleted=lines, is_there=bool(own))
 
     def _with_digest(self, planned: PlannedFile) -> PlannedFile:
-        """Take the digest of a file whose name is taken; it is not known yet where nobody has read it."""
+        """Take the digest of a file whose name is taken; it is not known of a file that was never read."""
         if planned.facts.sha256:
             return planned
         facts = replace(planned.facts, sha256=sha256_of(planned.entry.path) or "")

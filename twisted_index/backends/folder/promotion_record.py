@@ -177,7 +177,7 @@ def _is_typed(file: StagedFile) -> bool:
 
 
 def new_id() -> str:
-    """Return an ID that sorts by time and that nobody else has."""
+    """Return an ID that sorts by time and is used only once."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
 
 

@@ -16,9 +16,10 @@ from twisted_index.errors import (
     PromotionRefused,
     RefusedPart,
 )
-from twisted_index.indexes.scope import Scope, draft_digest, is_index_name, new_draft_token
+from twisted_index.indexes.scope import Scope, draft_digest, new_draft_token
 from twisted_index.interfaces import Action, Draft, IDrafts, IProblemSource, IPromotionTarget
 from twisted_index.simple.formatting import format_upload_time
+from twisted_index.simple.name_patterns import is_index_name
 from twisted_index.web.requests.context import JSON, read_json
 from twisted_index.web.responses.response import NOSNIFF, Response
 

@@ -12,9 +12,10 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import BadRequest, Forbidden, NotFound
 from twisted_index.events.origin import stamp_origin
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
-from twisted_index.indexes.scope import Scope, is_index_name
+from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import IIndexFolders
 from twisted_index.interfaces import Action, AuditAction, AuditEvent
+from twisted_index.simple.name_patterns import is_index_name
 from twisted_index.web.requests.context import HTML, JSON, read_small_body
 from twisted_index.web.responses.html_layout import render_page
 from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, UNSHARED, Response

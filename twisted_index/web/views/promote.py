@@ -15,8 +15,9 @@ from twisted_index.errors import (
     PromotionRefused,
     RefusedPart,
 )
-from twisted_index.indexes.scope import Scope, is_index_name
+from twisted_index.indexes.scope import Scope
 from twisted_index.interfaces import Action, IPromotionTarget
+from twisted_index.simple.name_patterns import is_index_name
 from twisted_index.simple.names import is_valid_name, normalize
 from twisted_index.web.requests.context import JSON, read_json
 from twisted_index.web.responses.response import Response
