@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Buckets kept. A full one that is evicted is full again, so nothing is lost with those used last.
 _MOST_KEPT = 10_000
+#: What sums of fractions of a token may lack of a whole one.
+_ROUNDING = 1e-9
 
 
 class _Bucket(NamedTuple):
@@ -48,7 +50,7 @@ class TokenBuckets:
         tokens: float = self._burst
         if known is not None:
             tokens = min(self._burst, known.tokens + (now - known.at) * self._per_second)
-        if tokens < 1:
+        if tokens < 1 - _ROUNDING:
             return math.ceil((1 - tokens) / self._per_second)
-        self._buckets.put(key, _Bucket(tokens - 1, now))
+        self._buckets.put(key, _Bucket(max(0.0, tokens - 1), now))
         return 0
