@@ -49,7 +49,8 @@ ROWS = {
     ],
 }
 #: Backends know nothing of each other.
-APART = {("backends.folder", "backends.upstream"), ("backends.upstream", "backends.folder")}
+BACKENDS = ("backends.folder", "backends.upstream", "backends.object_store")
+APART = {(one, other) for one in BACKENDS for other in BACKENDS if one != other}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
