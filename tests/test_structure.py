@@ -37,6 +37,7 @@ ROWS = {
         ["tap"],
         ["cli", "testing", "__main__"],
     ],
+    "backends": [["layout"], ["folder", "object_store", "upstream"]],
     "web": [
         ["responses"],
         ["requests"],

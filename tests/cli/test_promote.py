@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.kit.shelves import EXTRAS, OLD, OTHER_BYTES, SDIST, WHEEL, Shelves, digests, visible
-from twisted_index.backends.folder.inspection_cache import InspectionCache, StatKey
+from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.promotion import Promotion
+from twisted_index.backends.layout.facts import StatKey
 from twisted_index.cli import EXIT_FAILED, EXIT_OK, EXIT_USAGE, main
 from twisted_index.server.state_folder import inspection_cache_path
 

@@ -10,7 +10,7 @@ import pytest
 
 from twisted_index.backends.folder import markers
 from twisted_index.backends.folder.blocking_store import BlockingStore
-from twisted_index.backends.folder.inventory import Inventory
+from twisted_index.backends.layout.inventory import Inventory
 from twisted_index.testing import make_sdist, make_wheel
 
 from .conftest import Console

@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts, InspectionCache
+from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionCache
 from twisted_index.backends.folder.promotion import carry_out, promotion_events, resume
+from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.server.state_folder import inspection_cache_path
 
 if TYPE_CHECKING:
-    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.promotion import Promotion, PromotionResult, Seeds
     from twisted_index.backends.folder.promotion_plan import PromotionRequest
+    from twisted_index.backends.layout.project_scan import ScannedFile
 
 
 class ConsolePromotions:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from twisted_index.backends.folder.inspection_cache import InspectionCache
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.export.project_reader import ReadProject
     from twisted_index.http_client.client import HTTPResponse
     from twisted_index.http_client.credentials import ICredentials

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.folder.inspection_cache import Rejection, StatKey
+from twisted_index.backends.layout.facts import Rejection, StatKey
 from twisted_index.errors import BadRequest, ConfigurationError
 from twisted_index.files.os_errors import error_text
 from twisted_index.github.release_plan import OutgoingFile

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.folder.inspection_cache import FileFacts
+from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.cli._edit import IndexOptions, OfflineEdit
 from twisted_index.cli._options import deletion_limit
 from twisted_index.cli.delete import delete_files
@@ -22,8 +22,8 @@ from twisted_index.simple.retention import StoredFile, superseded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from twisted_index.backends.folder.inventory import Inventory
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.layout.inventory import Inventory
+    from twisted_index.backends.layout.project_scan import ScannedFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import UNSETTLED, inspect
-from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts, Rejection
-from twisted_index.backends.folder.inspection_scheduler import KnownFile
+from twisted_index.backends.folder.inspection_cache import CachedInspection
+from twisted_index.backends.folder.local_tree import LocalTree
 from twisted_index.backends.folder.open_file import read_core_metadata, read_document
-from twisted_index.backends.folder.page_builder import build_page, select_files
-from twisted_index.backends.folder.project_scan import scan_project
 from twisted_index.backends.folder.root_scan import hides_the_same, read_root
+from twisted_index.backends.layout.facts import FileFacts, KnownFile, Rejection
+from twisted_index.backends.layout.page_builder import build_page, select_files
+from twisted_index.backends.layout.project_scan import scan_project
 from twisted_index.errors import Unavailable
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.os_errors import public_read_error
@@ -29,10 +30,12 @@ from twisted_index.simple.model import Sidecar, Status
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted_index.backends.folder.inspection_cache import InspectionCache, InspectionResult
-    from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
-    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
+    from twisted_index.backends.folder.inspection_cache import InspectionCache
+    from twisted_index.backends.folder.root_scan import RootScan
+    from twisted_index.backends.layout.entries import ProjectEntries
+    from twisted_index.backends.layout.facts import InspectionResult
+    from twisted_index.backends.layout.page_builder import ListedFile
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
     from twisted_index.simple.model import ProjectPage
 
 #: Each root's path with its entries for a project, in order.
@@ -151,7 +154,7 @@ class ProjectReader:
         Raises:
             Unavailable: One of its folders cannot be read, or something else of it is hidden by now.
         """
-        scan = scan_project(project, parts, self._validator)
+        scan = scan_project(project, parts, LocalTree(self._validator))
         self._check_whole(project, parts, scan)
         known = self._inspected(scan)
         listed = select_files(scan.entries, scan, known)
@@ -168,7 +171,7 @@ class ProjectReader:
         hides_same = hides_the_same(project, self._readings, self._validator)
         if hides_same is None:
             # Something was hidden in between, or it is too early to tell.
-            again = scan_project(project, parts, self._validator, scan)
+            again = scan_project(project, parts, LocalTree(self._validator), scan)
             hides_same = again.watched == scan.watched
         if not hides_same:
             raise Unavailable(f"{project} is being changed. Run the export again in a moment.")
@@ -181,7 +184,7 @@ class ProjectReader:
         if not files or not all(name.startswith(b".") for name in files):
             return True
         folders = [(root, entries._replace(files=())) for root, entries in parts]
-        return scan_project(project, folders, self._validator).claimed
+        return scan_project(project, folders, LocalTree(self._validator)).claimed
 
     def _is_final(self, scan: ProjectScan, known: dict[bytes, KnownFile]) -> bool:
         is_settled = self._validator.is_settled

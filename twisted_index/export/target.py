@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import Iterator
 
-    from twisted_index.backends.folder.page_builder import ListedFile
+    from twisted_index.backends.layout.page_builder import ListedFile
 
 #: What is being written; in the folder itself, so that an interruption leaves at most this one behind.
 _PART = ".export.part"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.folder.dated import AtTime, DatedFolder, FolderPast, InSnapshot
 from twisted_index.backends.folder.history import FolderHistory
-from twisted_index.backends.folder.project_scan import stat_key_no_follow
+from twisted_index.backends.folder.local_tree import stat_key_no_follow
 from twisted_index.backends.folder.snapshots import snapshot_path, taken_at
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.lru import LRU
@@ -27,8 +27,8 @@ from twisted_index.simple.formatting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_index.backends.folder.inspection_cache import StatKey
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.backends.layout.facts import StatKey
     from twisted_index.indexes.scope import Scope
     from twisted_index.indexes.served_index import ServedIndex
     from twisted_index.interfaces import ISource

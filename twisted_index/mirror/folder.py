@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted_index.backends.folder import copies, kept_files
 from twisted_index.backends.folder.blocking_store import retry_while_locked
-from twisted_index.backends.folder.inventory import STATUS_MARKS, InventoryReader
+from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.snapshots import held_names
+from twisted_index.backends.layout.inventory import STATUS_MARKS
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.locks import project_lock
 from twisted_index.files.safe_open import open_regular_file
@@ -34,8 +35,8 @@ from twisted_index.simple.names import is_valid_name, normalize, parse_filename
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from twisted_index.backends.folder.inventory import Inventory
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.layout.inventory import Inventory
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.mirror.plan import ProjectPlan, Selection
     from twisted_index.simple.names import Distribution

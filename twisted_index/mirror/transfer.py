@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.folder.inspection_cache import Rejection, StatKey
+from twisted_index.backends.layout.facts import Rejection, StatKey
 from twisted_index.backends.upstream.download import Download, DownloadTarget
 from twisted_index.backends.upstream.expected_file import ExpectedFile
 from twisted_index.errors import SimpleIndexError, Unavailable

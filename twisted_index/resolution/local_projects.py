@@ -16,7 +16,7 @@ from twisted_index.simple.model import File, Status, Yanked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
     from twisted_index.simple.names import Distribution
 
 

@@ -13,6 +13,7 @@ from tests.kit.copies import SOURCE, line_of, place, place_beside, record
 from tests.kit.folder_source import Folder
 from twisted_index.backends.folder import copies
 from twisted_index.backends.folder.inventory import InventoryReader
+from twisted_index.backends.layout import project_scan
 from twisted_index.files.stamps import StatValidator
 from twisted_index.simple.model import ProjectPage, Sidecar, Status, Yanked
 from twisted_index.testing import make_sdist, make_wheel
@@ -187,7 +188,7 @@ def test_while_it_cannot_be_read_all_files_claim_and_are_served(
     place(folder.path, WHEEL)
     path = folder.path / "demo" / ".copies"
     if kind == "large":
-        monkeypatch.setattr(copies, "MAX_COPIES", 20)
+        monkeypatch.setattr(project_scan, "MAX_COPIES", 20)
     else:
         path.rename(folder.path.parent / "away")
     if kind == "link":
@@ -226,8 +227,8 @@ def test_lines_by_hand_show_as_soon_as_files_are_looked_at_again(folder: Folder)
 def test_it_is_read_again_only_if_it_may_have_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     place(tmp_path, WHEEL)
     read = []
-    real = copies.read
-    monkeypatch.setattr(copies, "read", lambda path: read.append(path) or real(path))
+    real = project_scan.copies_in
+    monkeypatch.setattr(project_scan, "copies_in", lambda blocks: read.append(blocks) or real(blocks))
     later = StatValidator(wall=lambda: time.time() + 60)
     reader = InventoryReader([os.fsencode(tmp_path)], later)
     for _ in range(3):

@@ -14,12 +14,8 @@ from typing import Any
 import pytest
 
 from twisted_index.backends.folder.folder_check import CheckReport, FolderCheck
-from twisted_index.backends.folder.inspection_cache import (
-    CachedInspection,
-    FileFacts,
-    InspectionCache,
-    StatKey,
-)
+from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionCache
+from twisted_index.backends.layout.facts import FileFacts, StatKey
 from twisted_index.files.stamps import StatValidator
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
 from twisted_index.testing import BuiltFile, make_sdist, make_wheel

@@ -17,14 +17,10 @@ from twisted.internet.defer import Deferred, succeed
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import LONG_AGO, Folder, Times
-from twisted_index.backends.folder.inspection_cache import (
-    CachedInspection,
-    FileFacts,
-    InspectionCache,
-    StatKey,
-)
+from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionCache
 from twisted_index.backends.folder.root_set import RootSet
 from twisted_index.backends.folder.shared_roots import SharedRoots
+from twisted_index.backends.layout.facts import FileFacts, StatKey
 from twisted_index.errors import Unavailable
 from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import make_sdist, make_wheel

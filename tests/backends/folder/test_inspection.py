@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.kit.properties import examples
 from tests.simple.archives.samples import SDISTS, WHEEL, mutated
 from twisted_index.backends.folder import inspection
-from twisted_index.backends.folder.inspection_cache import FileFacts, InspectionResult, StatKey
+from twisted_index.backends.layout.facts import FileFacts, InspectionResult, StatKey
 from twisted_index.simple.names import parse_filename
 
 FILES = {"demo-1.0-py3-none-any.whl": WHEEL} | {f"demo-1.0{end}": SDISTS[end] for end in SDISTS}

@@ -18,7 +18,7 @@ from tests.kit.folder_store import Shop
 from twisted_index.backends.folder import inspection_scheduler as scheduler
 from twisted_index.backends.folder import publish
 from twisted_index.backends.folder.blocking_store import BlockingStore
-from twisted_index.backends.folder.inspection_cache import FileFacts, StatKey
+from twisted_index.backends.layout.facts import FileFacts, StatKey
 from twisted_index.errors import (
     BadRequest,
     Conflict,

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from hypothesis import strategies as st
 from tests.kit.folder_source import Folder
 from tests.kit.folder_store import Shop
 from tests.kit.properties import examples
-from twisted_index.backends.folder import manifest_file, project_scan, tombstones
+from twisted_index.backends.folder import manifest_file, tombstones
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.inventory import InventoryReader
-from twisted_index.backends.folder.tombstones import equivalents, find_exact, unknown_lines
+from twisted_index.backends.folder.manifest_file import read_blocks
+from twisted_index.backends.folder.tombstones import unknown_lines
+from twisted_index.backends.layout import manifest_blocks, project_scan
+from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES, equivalents, find_exact
 from twisted_index.errors import Conflict, InsufficientStorage, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, try_lock
 from twisted_index.files.portability import optional_module, write_at
@@ -51,6 +54,10 @@ def bury(folder: Path, *lines: str) -> Path:
     path = folder / ".deleted"
     path.write_text("".join(lines), newline="")
     return path
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    return read_blocks(os.fsencode(path), MAX_TOMBSTONES)
 
 
 def taken(folder: Path) -> list[str]:
@@ -142,11 +149,11 @@ def test_lines_that_cannot_be_understood_are_reported_once_and_hide_nothing(fold
 
 
 def test_lines_are_counted_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(manifest_file, "_BLOCK", 100)
+    monkeypatch.setattr(manifest_blocks, "_BLOCK", 100)
     path = bury(tmp_path, *(line(f"demo-{number}.tar.gz") for number in range(20)), "?\n" * 3, "# x\n", "!")
     assert unknown_lines(os.fsencode(path)) == (4, 21)
     names = {f"demo-{number}.tar.gz" for number in range(0, 40, 3)}
-    assert find_exact(os.fsencode(path), names) == {f"demo-{number}.tar.gz" for number in range(0, 20, 3)}
+    assert find_exact(blocks(path), names) == {f"demo-{number}.tar.gz" for number in range(0, 20, 3)}
 
 
 @pytest.mark.parametrize("number", [1, 30])
@@ -155,7 +162,7 @@ def test_a_look_up_keeps_nothing_of_the_file_in_memory(tmp_path: Path, number: i
     names = {f"demo-{version}.tar.gz" for version in range(100, 100 + number)}
     tracemalloc.start()
     try:
-        assert find_exact(os.fsencode(path), names) == names
+        assert find_exact(blocks(path), names) == names
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -206,9 +213,9 @@ def test_tombstones_that_stay_are_searched_once_for_the_files_of_a_project(
     path = bury(tmp_path / "demo", line("demo-0.1.tar.gz"))
     searched: list[set[str]] = []
 
-    def search(path: bytes, names: Any) -> frozenset[str]:
+    def search(lines: Iterator[bytes], names: Any) -> frozenset[str]:
         searched.append(set(names))
-        return find_exact(path, names)
+        return find_exact(lines, names)
 
     monkeypatch.setattr(project_scan, "find_exact", search)
     later = StatValidator(wall=lambda: time.time() + 60)
@@ -486,7 +493,7 @@ filenames = wheels | sdists
 )
 def test_two_spellings_of_a_distribution_are_one_name(tmp_path: Path, name: str, other: str):
     path = bury(tmp_path, line("foo_bar-0.1.tar.gz"), line(other))
-    assert [line.name for line in equivalents(os.fsencode(path), parse_filename(name, "foo-bar"))] == [other]
+    assert [line.name for line in equivalents(b"", blocks(path), parse_filename(name, "foo-bar"))] == [other]
 
 
 @examples(300)
@@ -505,10 +512,10 @@ def test_a_name_is_taken_if_and_only_if_a_line_names_the_same_distribution(names
 
     with tempfile.TemporaryDirectory() as folder:
         path = bury(Path(folder), *map(line, names))
-        found = [line.name for line in equivalents(os.fsencode(path), distribution)]
+        found = [line.name for line in equivalents(b"", blocks(path), distribution)]
         assert sorted(found) == sorted(filter(same, names))
         for few in (frozenset({asked}), frozenset({asked, *(f"x{number}" for number in range(20))})):
-            assert find_exact(os.fsencode(path), few) == few & set(names)
+            assert find_exact(blocks(path), few) == few & set(names)
 
 
 # -- What returns

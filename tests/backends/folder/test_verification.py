@@ -264,7 +264,7 @@ class TestWhatWasThereBefore:
         WHEEL.write_to(folder.path / "demo")
         self.look(folder, reader)
         with monkeypatch.context() as failing:
-            failing.setattr("twisted_index.backends.folder.inspection.check_wheel_members", fail_to_read)
+            failing.setattr("twisted_index.backends.layout.archive_facts.check_wheel_members", fail_to_read)
             reader.finish()
         # The small one was proven when it was first read.
         assert self.names(folder, reader) == [OTHER.filename]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.kit.properties import examples
 from twisted_index.backends.folder import inspection
 from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection, StatKey
+from twisted_index.backends.layout.facts import FileFacts, Rejection, StatKey
 from twisted_index.errors import Unavailable
 from twisted_index.simple.archives.limits import MAX_DIRECTORY
 from twisted_index.simple.core_metadata import (

@@ -20,16 +20,10 @@ from twisted_index.backends.folder.markers import (
     plan_unyank,
     plan_yank,
 )
-from twisted_index.backends.folder.publish import (
-    Publication,
-    add_signature,
-    check_publishable,
-    named,
-    own_copies,
-    revive,
-)
+from twisted_index.backends.folder.publish import Publication, add_signature, has_bytes, own_copies, revive
 from twisted_index.backends.folder.root_set import owners_by_root
 from twisted_index.backends.folder.snapshots import held_names
+from twisted_index.backends.layout.publishing_rules import check_publishable, named
 from twisted_index.errors import Conflict, Forbidden, NotFound, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors
@@ -39,10 +33,10 @@ from twisted_index.interfaces import AuditEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from twisted_index.backends.folder.inventory import Inventory
+    from twisted_index.backends.folder.inventory import FolderInventory
     from twisted_index.backends.folder.markers import Plan
-    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.publish import Candidate
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.interfaces import Draft
     from twisted_index.simple.model import ProjectStatus
 
@@ -135,7 +129,7 @@ class BlockingStore:
         """Return the names of all projects of this index itself."""
         return self._own_reader.projects()
 
-    def inventory(self, project: str) -> Inventory:
+    def inventory(self, project: str) -> FolderInventory:
         """Read what this index itself has of a project."""
         return self._own_reader.read(project)
 
@@ -182,14 +176,16 @@ class BlockingStore:
                 raise
             return publication
 
-    def _find_replaced(self, candidate: Candidate, inventory: Inventory) -> list[ScannedFile] | None:
+    def _find_replaced(self, candidate: Candidate, inventory: FolderInventory) -> list[ScannedFile] | None:
         project = candidate.distribution.project
         if self.routed_away(project):
             raise Forbidden(
                 f"This server's configuration routes {project} elsewhere, so an upload here would not be"
                 " served; publish it there, or change that rule."
             )
-        return check_publishable(candidate, inventory, self.overwrite)
+        return check_publishable(
+            candidate, inventory, self.overwrite, has_bytes=lambda entry: has_bytes(entry, candidate)
+        )
 
     def publish_event(self, candidate: Candidate, publication: Publication, *, by: str) -> AuditEvent:
         """Make the audit event of a published file."""
@@ -295,7 +291,7 @@ class BlockingStore:
         return ChangeResult(names=(), events=(self._event(by, "status", project, "", detail),))
 
     def _change(
-        self, project: str, plan: Callable[[Inventory], Plan], by: str, action: str, detail: str = ""
+        self, project: str, plan: Callable[[FolderInventory], Plan], by: str, action: str, detail: str = ""
     ) -> ChangeResult:
         with translate_os_errors(), project_lock(self.root):
             try:
@@ -307,7 +303,7 @@ class BlockingStore:
         events = (self._event(by, action, project, name, detail) for name in planned.names)
         return ChangeResult(names=planned.names, events=tuple(events))
 
-    def _check_not_inherited(self, project: str, plan: Callable[[Inventory], Plan]) -> None:
+    def _check_not_inherited(self, project: str, plan: Callable[[FolderInventory], Plan]) -> None:
         """
         Check that no other index has what a change is about.
 

@@ -2,8 +2,7 @@
 The `.copies` file of a project's folder: which of its files are copies of another index's. Blocking.
 
 Downloads and mirrors write it. A recorded file that has the recorded size and digest is a copy, and does not
-claim its project's name. Anything else claims, as if it were not recorded; a line without a file means
-nothing. The lines are those of `simple.manifest`; their notes are the URLs that the files came from.
+claim its project's name.
 """
 
 from __future__ import annotations
@@ -13,16 +12,13 @@ import os
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.manifest_file import Appending, read_blocks, remove_lines
+from twisted_index.backends.layout.copies import COPIES, MAX_COPIES, copies_in
 from twisted_index.simple.manifest import InvalidLine, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
     from twisted_index.simple.manifest import ManifestLine
-
-COPIES = b".copies"
-#: Bytes that are read: about 200,000 lines. In a longer file nothing counts.
-MAX_COPIES = 64 << 20
 
 
 def read(folder: bytes) -> dict[str, ManifestLine]:
@@ -38,7 +34,7 @@ def read(folder: bytes) -> dict[str, ManifestLine]:
         OSError: The file is unreadable, a link, no regular file, or too large: nothing there is a copy.
     """
     try:
-        return {line.name: line for _text, line in _lines(folder) if line is not None}
+        return copies_in(read_blocks(os.path.join(folder, COPIES), MAX_COPIES))
     except FileNotFoundError:
         return {}
 

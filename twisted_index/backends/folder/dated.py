@@ -11,10 +11,10 @@ from zope.interface import implementer
 from twisted_index.backends.folder.dated_list import DatedNames
 from twisted_index.backends.folder.dated_page import not_in, page_at, page_of_snapshot, why_not_at
 from twisted_index.backends.folder.explanation import FolderExplanation, Look, root_names, unasked_roots
+from twisted_index.backends.folder.local_tree import stat_key_no_follow
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
-from twisted_index.backends.folder.page_builder import is_copy
-from twisted_index.backends.folder.project_scan import stat_key_no_follow
 from twisted_index.backends.folder.snapshots import read_snapshot, snapshot_path
+from twisted_index.backends.layout.page_builder import is_copy
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.interfaces import IExplains, IProblemSource, ISource, Snapshot
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.dated_page import DatedPage
     from twisted_index.backends.folder.explanation import RootName
     from twisted_index.backends.folder.history import FolderHistory, ProjectHistory
-    from twisted_index.backends.folder.inspection_cache import StatKey
-    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.snapshots import IndexSnapshot
+    from twisted_index.backends.layout.facts import StatKey
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import Explanation, FileBody, MaybeAwaitable, ProblemReport
     from twisted_index.simple.explanation import SourceAnswer

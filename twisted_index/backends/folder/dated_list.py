@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from twisted_index.backends.folder.history import ALWAYS, NEVER
 from twisted_index.backends.folder.kept_files import KEPT, lives_in
-from twisted_index.backends.folder.page_builder import file_upload_time
-from twisted_index.backends.folder.project_scan import CLAIMING, QUARANTINE, list_names
-from twisted_index.backends.folder.tombstones import TOMBSTONES, tombstones_in
+from twisted_index.backends.folder.local_tree import list_names
+from twisted_index.backends.folder.tombstones import tombstones_in
+from twisted_index.backends.layout.page_builder import file_upload_time
+from twisted_index.backends.layout.project_scan import CLAIMING, QUARANTINE
+from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.interfaces import Snapshot
 from twisted_index.simple.model import ProjectList
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from twisted_index.backends.folder.history import FolderHistory
-    from twisted_index.backends.folder.root_scan import ProjectEntries
+    from twisted_index.backends.layout.entries import ProjectEntries
     from twisted_index.files.stamps import StampedStat, StatValidator
 
 

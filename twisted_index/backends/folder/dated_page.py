@@ -7,14 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.history import ALWAYS, NEVER
-from twisted_index.backends.folder.inspection_cache import FileFacts
-from twisted_index.backends.folder.page_builder import (
-    ListedFile,
-    build_page,
-    file_upload_time,
-    select_files,
-)
-from twisted_index.backends.folder.project_scan import Mark, ProjectScan, add_mark
+from twisted_index.backends.layout.facts import FileFacts
+from twisted_index.backends.layout.page_builder import ListedFile, build_page, file_upload_time, select_files
+from twisted_index.backends.layout.project_scan import Mark, ProjectScan, add_mark
 from twisted_index.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -22,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from twisted_index.backends.folder.history import ProjectHistory
-    from twisted_index.backends.folder.project_scan import ScannedFile
     from twisted_index.backends.folder.snapshots import IndexSnapshot
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.interfaces import FileBody
     from twisted_index.simple.model import File, ProjectPage, Sidecar
 

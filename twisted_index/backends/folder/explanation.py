@@ -10,11 +10,11 @@ import os
 from datetime import UTC
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
-from twisted_index.backends.folder.page_builder import is_copy, listable
-from twisted_index.backends.folder.project_scan import DELETED, printable_path
 from twisted_index.backends.folder.staged import LIST
 from twisted_index.backends.folder.tombstones import last_tombstones
+from twisted_index.backends.layout.facts import FileFacts, Rejection
+from twisted_index.backends.layout.page_builder import is_copy, listable
+from twisted_index.backends.layout.project_scan import DELETED, printable_path
 from twisted_index.interfaces import Explanation
 from twisted_index.simple.explanation import HiddenFile, Obstacle, SourceAnswer, SourceKind
 from twisted_index.simple.formatting import one_line, printable
@@ -23,11 +23,12 @@ from twisted_index.simple.names import InvalidFilename, looks_like_distribution,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.page_builder import ListedFile
     from twisted_index.backends.folder.project_cache import ProjectState
-    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
-    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
+    from twisted_index.backends.folder.root_scan import RootScan
+    from twisted_index.backends.layout.entries import ProjectEntries
+    from twisted_index.backends.layout.facts import KnownFiles
+    from twisted_index.backends.layout.page_builder import ListedFile
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
     from twisted_index.errors import SimpleIndexError
     from twisted_index.interfaces import Snapshot
     from twisted_index.simple.manifest import ManifestLine

@@ -18,14 +18,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.full_reading import contradicted, judge, read_fully, superfluous
-from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts
-from twisted_index.backends.folder.inspection_scheduler import KnownFile, batches_of
+from twisted_index.backends.folder.inspection_cache import CachedInspection
+from twisted_index.backends.folder.inspection_scheduler import batches_of
+from twisted_index.backends.folder.local_tree import LocalTree
 from twisted_index.backends.folder.misplaced import find_misplaced
-from twisted_index.backends.folder.page_builder import claims_name, problems_of, select_files
 from twisted_index.backends.folder.problem_scan import unreadable_problem
-from twisted_index.backends.folder.project_scan import scan_project
-from twisted_index.backends.folder.root_scan import ProjectEntries, entries_of, read_root
+from twisted_index.backends.folder.root_scan import entries_of, read_root
 from twisted_index.backends.folder.root_set import root_fault, root_problem
+from twisted_index.backends.layout.entries import ProjectEntries
+from twisted_index.backends.layout.facts import FileFacts, KnownFile
+from twisted_index.backends.layout.page_builder import claims_name, problems_of, select_files
+from twisted_index.backends.layout.project_scan import scan_project
 from twisted_index.errors import SimpleIndexError, UnreadableFolder
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.stamps import RACY_SECONDS, StatValidator
@@ -34,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from concurrent.futures import Future
 
-    from twisted_index.backends.folder.inspection_cache import InspectionCache, InspectionResult, StatKey
-    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.backends.folder.inspection_cache import InspectionCache
     from twisted_index.backends.folder.root_scan import RootScan
+    from twisted_index.backends.layout.facts import InspectionResult, KnownFiles, StatKey
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
     from twisted_index.interfaces import Problem
 
 #: Files that a thread reads in one go, and bytes after which it takes no further one.
@@ -221,7 +224,7 @@ class FolderCheck:
 
     def _begin(self, name: str, readings: Sequence[RootScan], pool: ThreadPoolExecutor) -> _Look:
         """Scan a project, and let its files be read."""
-        scan = scan_project(name, entries_of(name, readings), self._validator)
+        scan = scan_project(name, entries_of(name, readings), LocalTree(self._validator))
         by_folder: dict[bytes, dict[bytes, StatKey]] = {}
         for entry in scan.entries:
             by_folder.setdefault(entry.folder, {})[entry.name] = entry.key
@@ -259,7 +262,7 @@ class FolderCheck:
         ):
             return False
         try:
-            now = scan_project(name, entries_of(name, readings), self._validator, scan)
+            now = scan_project(name, entries_of(name, readings), LocalTree(self._validator), scan)
         except SimpleIndexError:
             return False
         return (now.watched, _stamps(now)) == (scan.watched, _stamps(scan))

@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import SMALL, inspect
-from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
 from twisted_index.backends.folder.open_file import read_document
+from twisted_index.backends.layout.facts import FileFacts, Rejection
 from twisted_index.files.page_cache import not_kept
 from twisted_index.interfaces import Problem
 from twisted_index.simple.model import Sidecar
@@ -20,10 +20,10 @@ from twisted_index.simple.provenance import attested_digests
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionResult
-    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.backends.folder.inspection_cache import CachedInspection
+    from twisted_index.backends.layout.facts import InspectionResult, KnownFiles
+    from twisted_index.backends.layout.page_builder import ListedFile
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
 
 _ROTTEN = "Restore it from a backup or from where it came from, and check the disk and the memory."
 

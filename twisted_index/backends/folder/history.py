@@ -17,12 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.kept_files import KEPT, Life, life_of, lives_in, purge
-from twisted_index.backends.folder.page_builder import file_upload_time
-from twisted_index.backends.folder.project_scan import DELETED, ProjectScan, scan_project, unreadable_error
-from twisted_index.backends.folder.root_scan import ProjectEntries
+from twisted_index.backends.folder.local_tree import LocalTree
 from twisted_index.backends.folder.root_set import owners_by_root
 from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.backends.folder.tombstones import tombstones_in
+from twisted_index.backends.layout.entries import ProjectEntries
+from twisted_index.backends.layout.page_builder import file_upload_time
+from twisted_index.backends.layout.project_scan import DELETED, ProjectScan, scan_project, unreadable_error
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import Unavailable
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
     from twisted_index.backends.folder.project_cache import ProjectState
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.backends.layout.facts import KnownFiles
     from twisted_index.files.stamps import StampedStat, StatValidator
 
 #: Files of the histories that are kept in memory, over all projects; those of live files are shared with the
@@ -197,7 +198,7 @@ class FolderHistory:
             with suppress(OSError, LockHeld):
                 purge(root, project, self._is_due, partial(held_names, roots, root))
         parts = [(os.path.join(root, KEPT), ProjectEntries((os.fsencode(project),))) for root in roots]
-        kept = scan_project(project, parts, self.folder.validator)
+        kept = scan_project(project, parts, LocalTree(self.folder.validator))
         try:
             noted = {folder: lives_in(folder) for folder, _stamp in kept.folders}
             tombstones, since = _tombstones(live)

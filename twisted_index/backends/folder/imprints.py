@@ -19,7 +19,8 @@ from twisted_index.backends.folder.root_scan import entries_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
+    from twisted_index.backends.folder.root_scan import RootScan
+    from twisted_index.backends.layout.entries import ProjectEntries
     from twisted_index.events.serials import Serials
     from twisted_index.files.stamps import StampedStat, StatValidator
 

@@ -7,29 +7,18 @@ Blocking; called in a thread. Out of scope: when a file is inspected, and how th
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.inspection_cache import FileFacts, InspectionResult, Rejection, StatKey
+from twisted_index.backends.layout.archive_facts import read_facts
+from twisted_index.backends.layout.facts import InspectionResult, Rejection, StatKey
 from twisted_index.files.os_errors import RESOURCE_ERRNOS, error_text, out_of_resources_error
 from twisted_index.files.safe_open import open_regular_file
-from twisted_index.simple.archives.limits import MAX_UNPACKED
 from twisted_index.simple.core_metadata import (
     BadArchive,
-    NoMetadata,
     UnreadableFile,
-    ZipArchive,
-    check_consistency,
-    check_encoding,
-    check_identity,
-    check_wheel_members,
-    parse_headers,
-    read_sdist_metadata,
-    read_wheel_metadata,
 )
-from twisted_index.simple.names import DistributionType
 
 if TYPE_CHECKING:
     from twisted_index.simple.names import Distribution
@@ -87,7 +76,7 @@ def inspect(
         with file:
             if StatKey.from_stat(os.fstat(file.fileno())) != key:
                 return _CHANGED
-            facts = _read(
+            facts = read_facts(
                 _in_memory(file, key.size),
                 distribution,
                 verify_members=verify_members or key.size <= SMALL,
@@ -115,56 +104,3 @@ def _in_memory(file: io.FileIO, size: int) -> io.FileIO | io.BytesIO:
         return file
     content = file.read(size + 1)
     return io.BytesIO(content) if len(content) == size else file
-
-
-def _read(
-    file: io.FileIO | io.BytesIO,
-    distribution: Distribution,
-    *,
-    verify_members: bool,
-    sha256: str | None,
-    strict: bool,
-) -> FileFacts:
-    wheel = ZipArchive(file) if distribution.kind is DistributionType.WHEEL else None
-    if wheel is not None:
-        metadata = read_wheel_metadata(wheel)
-        metadata_sha256 = _digest_to_offer(metadata, strict=strict)
-    else:
-        metadata = _read_sdist(file, distribution.extension, strict=strict)
-        metadata_sha256 = None
-    headers = parse_headers(metadata)
-    check = check_identity if wheel is not None or strict else check_consistency
-    check(headers, project=distribution.project, version=distribution.version)
-    if wheel is not None and verify_members:
-        check_wheel_members(wheel, MAX_UNPACKED)
-    if sha256 is None:
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileFacts(
-        sha256=sha256,
-        metadata_sha256=metadata_sha256,
-        requires_python=headers.requires_python,
-        # An sdist has been read to its end.
-        verified=verify_members or wheel is None,
-    )
-
-
-def _digest_to_offer(metadata: bytes, *, strict: bool) -> str | None:
-    """Return the digest of core metadata if it may be offered to installers, else None."""
-    try:
-        check_encoding(metadata)
-    except BadArchive:
-        if strict:
-            raise
-        return None
-    return hashlib.sha256(metadata).hexdigest()
-
-
-def _read_sdist(file: BinaryIO, extension: str, *, strict: bool) -> bytes:
-    """Read PKG-INFO, or return b"" for an sdist without metadata; `strict` raises NoMetadata instead."""
-    try:
-        return read_sdist_metadata(file, extension, MAX_UNPACKED)
-    except NoMetadata:
-        if strict:
-            raise
-        return b""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.logger import Logger
 
+from twisted_index.backends.layout.facts import FileFacts, InspectionResult, Rejection, StatKey
 from twisted_index.files.ownership import make_file, make_folders
 
 if TYPE_CHECKING:
@@ -49,63 +49,6 @@ _COLUMNS = (
 _BUSY_SECONDS = 2.0
 #: SQLite's integers have 64 bits.
 _INTEGER_LIMIT = 1 << 63
-
-
-class StatKey(NamedTuple):
-    """
-    Size and times by which a file counts as unchanged: bytes and nanoseconds.
-
-    Includes the change time, since the modification time can be set to anything
-    (`tar -x`, `cp -p`, `touch -r`), and the change time cannot.
-    """
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @classmethod
-    def from_stat(cls, status: os.stat_result) -> StatKey:
-        """Take the key from a `stat` result."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFacts:
-    """
-    What inspection read from a valid file.
-
-    Attributes:
-        sha256: Digest of the whole file, lower-case hex.
-        metadata_sha256: Digest of its METADATA document; None for an sdist, and for a wheel whose METADATA
-            is not UTF-8 and therefore not offered.
-        requires_python: A valid specifier set, or None.
-        verified: Whether the checksum of every member has been verified.
-    """
-
-    sha256: str
-    metadata_sha256: str | None = None
-    requires_python: str | None = None
-    verified: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """
-    Why a file is not listed, and what to do: a sentence each.
-
-    Attributes:
-        reason: What is wrong with the file.
-        advice: What to do about it.
-        permanent: False if a later inspection of the same bytes may succeed: the disk failed, or the file
-            was being written.
-    """
-
-    reason: str
-    advice: str
-    permanent: bool = True
-
-
-InspectionResult: TypeAlias = FileFacts | Rejection
 
 
 class CachedInspection(NamedTuple):

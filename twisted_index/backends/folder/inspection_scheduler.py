@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -18,20 +17,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_index.backends.folder.inspection import SMALL, UNSETTLED, inspect
-from twisted_index.backends.folder.inspection_cache import (
-    CachedInspection,
-    FileFacts,
-    InspectionResult,
-    Rejection,
-)
+from twisted_index.backends.folder.inspection_cache import CachedInspection
+from twisted_index.backends.layout.facts import FileFacts, InspectionResult, KnownFile, KnownFiles, Rejection
 from twisted_index.concurrency.single_flight import SharedResult
 from twisted_index.files.stamps import RACY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from twisted_index.backends.folder.inspection_cache import InspectionCache, StatKey
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.folder.inspection_cache import InspectionCache
+    from twisted_index.backends.layout.facts import StatKey
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.files.stamps import StatValidator
 
@@ -48,32 +44,6 @@ _BATCH_FILES, _BATCH_BYTES = 8, 256 * 1024
 _RESULTS_PER_WRITE = 256
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """
-    An inspection result, and the key of the file when it was inspected.
-
-    Attributes:
-        key: The file's size and times at the inspection.
-        result: The inspection result.
-        settled: False if the file was so young that a change might not have changed its times.
-        read_at: Monotonic seconds at which this key was read; minus infinity if by an earlier process.
-    """
-
-    key: StatKey
-    result: InspectionResult
-    settled: bool
-    read_at: float
-
-    @property
-    def verified(self) -> bool:
-        """Whether nothing about the file remains to be verified."""
-        return isinstance(self.result, Rejection) or self.result.verified
-
-
-#: Inspected files of a project, by path. Shared by all listings of the project and filled as results
-#: arrive, so that a cancelled request still makes progress.
-KnownFiles: TypeAlias = dict[bytes, KnownFile]
 #: A file as it was when its folder was scanned.
 _FileKey: TypeAlias = "tuple[bytes, StatKey]"
 

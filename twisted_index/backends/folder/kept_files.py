@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.manifest_file import Appending, read_blocks
-from twisted_index.backends.folder.page_builder import file_upload_time
+from twisted_index.backends.layout.page_builder import file_upload_time
 from twisted_index.files.anonymous_file import (
     make_folder,
     open_anonymous,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
     from twisted_index.backends.folder.inventory import Step
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.layout.project_scan import ScannedFile
 
 #: The folder of a root, and the file of a project's folder in it.
 KEPT, _LINES = b".deleted", b".kept"

@@ -11,6 +11,7 @@ import os
 import stat as stat_module
 from typing import TYPE_CHECKING
 
+from twisted_index.backends.layout.manifest_blocks import blocks_of
 from twisted_index.files.anonymous_file import remove, sync_folder, write_atomically
 from twisted_index.files.locks import LockHeld, try_lock
 from twisted_index.files.portability import open_flags, read_at, write_at
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from twisted_index.simple.manifest import ManifestLine
 
-#: Fits into a processor's cache, and other threads get their turns in between.
-_BLOCK = 64 << 10
 #: Without waiting for the other end of a FIFO, and not through a link.
 _APPEND = open_flags(os.O_RDWR, "O_NOFOLLOW", "O_NONBLOCK")
 
@@ -56,18 +55,7 @@ def read_blocks(path: bytes, limit: int) -> Iterator[bytes]:
     Raises:
         OSError: See `open_manifest`.
     """
-    with open_manifest(path, limit) as file:
-        rest = b""
-        while chunk := file.read(_BLOCK):
-            lines, newline, tail = chunk.rpartition(b"\n")
-            if newline:
-                yield rest + lines + newline
-                rest = tail
-            elif len(rest) < _BLOCK:
-                # What is longer is no line with a name; its middle may be missing.
-                rest += chunk
-        if rest:
-            yield rest
+    return blocks_of(lambda: open_manifest(path, limit))
 
 
 def remove_lines(root: bytes, path: bytes, limit: int, goes: Callable[[bytes], bool]) -> None:

@@ -14,9 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder import kept_files
-from twisted_index.backends.folder.inventory import YANKED
-from twisted_index.backends.folder.project_scan import DELETED
-from twisted_index.backends.folder.tombstones import TOMBSTONES, Tombstone
+from twisted_index.backends.folder.tombstones import Tombstone
+from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.project_scan import DELETED
+from twisted_index.backends.layout.reasons import format_reason
+from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.errors import BadRequest, NotFound, Unavailable
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.locks import LockHeld
@@ -28,11 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-    from twisted_index.backends.folder.inventory import Inventory, Step
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.folder.inventory import FolderInventory, Step
+    from twisted_index.backends.layout.project_scan import ScannedFile
 
-#: Bytes of a reason to write; just below what `project_scan` reads.
-_MAX_REASON = 4000
 _SIDECAR_SUFFIXES = (*(sidecar.value for sidecar in Sidecar), YANKED)
 
 
@@ -63,7 +63,7 @@ class Plan:
             raise
 
 
-def plan_yank(inventory: Inventory, *, version: str | None, filename: str | None, reason: str) -> Plan:
+def plan_yank(inventory: FolderInventory, *, version: str | None, filename: str | None, reason: str) -> Plan:
     """
     Plan to yank one file or a release.
 
@@ -91,7 +91,7 @@ def plan_yank(inventory: Inventory, *, version: str | None, filename: str | None
     return Plan(steps=tuple(steps), names=tuple(files))
 
 
-def plan_unyank(inventory: Inventory, *, version: str | None, filename: str | None) -> Plan:
+def plan_unyank(inventory: FolderInventory, *, version: str | None, filename: str | None) -> Plan:
     """
     Plan to undo a yank.
 
@@ -106,7 +106,7 @@ def plan_unyank(inventory: Inventory, *, version: str | None, filename: str | No
 
 
 def plan_delete(
-    inventory: Inventory,
+    inventory: FolderInventory,
     filename: str,
     *,
     by: str,
@@ -169,7 +169,7 @@ def plan_delete(
     )
 
 
-def _existing_sidecars(inventory: Inventory, entries: Iterable[ScannedFile]) -> list[bytes]:
+def _existing_sidecars(inventory: FolderInventory, entries: Iterable[ScannedFile]) -> list[bytes]:
     """Return the paths of the sidecars of files, in all roots."""
     paths = {
         path
@@ -183,7 +183,7 @@ def _existing_sidecars(inventory: Inventory, entries: Iterable[ScannedFile]) -> 
     return sorted(filter(os.path.lexists, paths))
 
 
-def _without_tombstone(inventory: Inventory, entries: Iterable[ScannedFile]) -> list[ScannedFile]:
+def _without_tombstone(inventory: FolderInventory, entries: Iterable[ScannedFile]) -> list[ScannedFile]:
     """Return the entries whose names have no tombstone in their root, each name once."""
     missing = {(entry.root, entry.distribution.filename): entry for entry in entries}
     for path, lookup in inventory.scan.tombstones.items():
@@ -192,7 +192,7 @@ def _without_tombstone(inventory: Inventory, entries: Iterable[ScannedFile]) -> 
     return [entry for entry in missing.values() if not os.path.lexists(entry.path + DELETED.encode())]
 
 
-def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
+def plan_status(inventory: FolderInventory, status: ProjectStatus) -> Plan:
     """
     Plan to set the status of a project.
 
@@ -219,7 +219,7 @@ def plan_status(inventory: Inventory, status: ProjectStatus) -> Plan:
     )
 
 
-def _select(inventory: Inventory, version: str | None, filename: str | None) -> dict[str, ScannedFile]:
+def _select(inventory: FolderInventory, version: str | None, filename: str | None) -> dict[str, ScannedFile]:
     """Return the files with this version or name; of equal names the entry that is served."""
     if filename is not None:
         entries = find_equivalents(inventory, filename)
@@ -236,7 +236,7 @@ def _select(inventory: Inventory, version: str | None, filename: str | None) -> 
     return files
 
 
-def find_equivalents(inventory: Inventory, filename: str) -> list[ScannedFile]:
+def find_equivalents(inventory: FolderInventory, filename: str) -> list[ScannedFile]:
     """Return the files that installers treat as the one of this name; none if it is no file's name."""
     try:
         return inventory.equivalents_of(parse_filename(filename, inventory.project))
@@ -247,12 +247,6 @@ def find_equivalents(inventory: Inventory, filename: str) -> list[ScannedFile]:
 def _not_found(name: str) -> NotFound:
     shown = name if name.isascii() and name.isprintable() else ascii(name)
     return NotFound(f"There is no {shown} here.")
-
-
-def format_reason(reason: str) -> bytes:
-    """Format the reason of a yank or a status as the one line of its file."""
-    line = " ".join(reason.split()).encode("utf-8", "replace")[:_MAX_REASON]
-    return line.decode("utf-8", "ignore").encode() + b"\n"
 
 
 def _writable(folder: bytes) -> bool:

@@ -14,10 +14,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder import copies
-from twisted_index.backends.folder.copies import COPIES
-from twisted_index.backends.folder.project_scan import printable_path
 from twisted_index.backends.folder.staged_problems import problems_of_staged
-from twisted_index.backends.folder.tombstones import TOMBSTONES, unknown_lines
+from twisted_index.backends.folder.tombstones import unknown_lines
+from twisted_index.backends.layout.copies import COPIES
+from twisted_index.backends.layout.project_scan import printable_path
+from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.files.anonymous_file import UPLOADS
 from twisted_index.interfaces import Problem
 from twisted_index.simple.names import (

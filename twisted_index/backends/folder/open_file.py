@@ -10,8 +10,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.inspection_cache import StatKey
-from twisted_index.backends.folder.project_scan import stat_key
+from twisted_index.backends.folder.local_tree import stat_key
+from twisted_index.backends.layout.facts import StatKey
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.interfaces import SMALL_CONTENT, FileBody, StreamingContent
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
@@ -21,8 +21,8 @@ from twisted_index.simple.model import Sidecar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.project_scan import ProjectScan
+    from twisted_index.backends.layout.page_builder import ListedFile
+    from twisted_index.backends.layout.project_scan import ProjectScan
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
 

@@ -6,18 +6,18 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.project_scan import stat_key, stat_key_no_follow
+from twisted_index.backends.folder.local_tree import stat_key, stat_key_no_follow
 from twisted_index.backends.folder.root_scan import entries_of
 from twisted_index.concurrency.lru import LRU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.project_scan import ProjectScan
     from twisted_index.backends.folder.root_scan import RootScan
     from twisted_index.backends.folder.root_set import RootSet
+    from twisted_index.backends.layout.facts import KnownFiles
+    from twisted_index.backends.layout.page_builder import ListedFile
+    from twisted_index.backends.layout.project_scan import ProjectScan
     from twisted_index.concurrency.single_flight import SharedResult
     from twisted_index.files.stamps import Stamp, StampedStat, StatValidator
     from twisted_index.interfaces import Problem, Snapshot

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.folder.project_scan import CLAIMING, QUARANTINE, list_names, unreadable_error
+from twisted_index.backends.folder.local_tree import list_names
+from twisted_index.backends.layout.project_scan import CLAIMING, QUARANTINE, unreadable_error
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import OutOfResources
 from twisted_index.interfaces import Snapshot
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
-    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
+    from twisted_index.backends.folder.root_scan import RootScan
     from twisted_index.backends.folder.root_set import RootSet
+    from twisted_index.backends.layout.entries import ProjectEntries
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import UnreadableFolder
     from twisted_index.files.stamps import StampedStat, StatValidator

@@ -20,7 +20,6 @@ from twisted.logger import Logger
 
 from twisted_index.backends.folder.blocking_store import retry_while_locked
 from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.folder.inspection_cache import FileFacts, StatKey
 from twisted_index.backends.folder.promotion_placement import Placement, State
 from twisted_index.backends.folder.promotion_plan import (
     Examination,
@@ -33,6 +32,7 @@ from twisted_index.backends.folder.promotion_record import (
     StagedFile,
     new_id,
 )
+from twisted_index.backends.layout.facts import FileFacts, StatKey
 from twisted_index.errors import Conflict, PromotionRefused, RefusedPart, SimpleIndexError, Unavailable
 from twisted_index.files.anonymous_file import (
     FILE_MODE,

@@ -14,10 +14,11 @@ from functools import partial
 from typing import TYPE_CHECKING, ParamSpec
 
 from twisted_index.backends.folder import copies
-from twisted_index.backends.folder.inspection_cache import StatKey
 from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.promotion_record import RECORD, Promotions
-from twisted_index.backends.folder.tombstones import TOMBSTONES, Tombstone
+from twisted_index.backends.folder.tombstones import Tombstone
+from twisted_index.backends.layout.facts import StatKey
+from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.errors import Conflict
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.verified_copy import move_file
@@ -27,8 +28,8 @@ from twisted_index.simple.names import parse_filename
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from twisted_index.backends.folder.inspection_cache import FileFacts
     from twisted_index.backends.folder.promotion_record import PromotionRecord, StagedFile
+    from twisted_index.backends.layout.facts import FileFacts
 
 P = ParamSpec("P")
 

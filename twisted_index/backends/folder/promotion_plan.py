@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.folder.inspection_cache import FileFacts
-from twisted_index.backends.folder.inventory import YANKED, InventoryReader
+from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.promotion_record import Promotions
-from twisted_index.backends.folder.publish import CLOSED, check_deleted, check_inherited_tombstones
 from twisted_index.backends.folder.root_set import owners_by_root
+from twisted_index.backends.layout.facts import FileFacts
+from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.publishing_rules import CLOSED, check_deleted, check_inherited_tombstones
 from twisted_index.errors import BadRequest, Conflict, PromotionRefused, RefusedPart, SimpleIndexError
 from twisted_index.files.safe_open import sha256_of
 from twisted_index.simple.model import Sidecar, Status
@@ -25,8 +26,8 @@ from twisted_index.simple.names import is_valid_name, normalize
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from twisted_index.backends.folder.inventory import Inventory
-    from twisted_index.backends.folder.project_scan import ScannedFile
+    from twisted_index.backends.layout.inventory import Inventory
+    from twisted_index.backends.layout.project_scan import ScannedFile
 
 _COMING_ALONG = (Sidecar.SIGNATURE, Sidecar.PROVENANCE)
 

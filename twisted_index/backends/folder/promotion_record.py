@@ -17,10 +17,10 @@ import time
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from twisted_index.backends.folder.inspection_cache import FileFacts
-from twisted_index.backends.folder.inventory import YANKED
 from twisted_index.backends.folder.staged import LIST, STAGED
-from twisted_index.backends.folder.tombstones import is_equivalent
+from twisted_index.backends.layout.facts import FileFacts
+from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.tombstones import is_equivalent
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.files.anonymous_file import remove, sync_folder
 from twisted_index.files.locks import LockHeld, try_lock

@@ -12,33 +12,28 @@ import errno
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection, StatKey
-from twisted_index.backends.folder.inventory import YANKED
 from twisted_index.backends.folder.tombstones import Tombstone
-from twisted_index.errors import BadRequest, Conflict, Forbidden, Unavailable
+from twisted_index.backends.layout.facts import FileFacts, Rejection, StatKey
+from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.publishing_rules import BYTE_DEPENDENT, already_exists_error
+from twisted_index.errors import BadRequest, Unavailable
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.simple.manifest import ManifestLine
-from twisted_index.simple.model import Sidecar, Status
+from twisted_index.simple.model import Sidecar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from twisted_index.backends.folder.inventory import Inventory, Step
-    from twisted_index.backends.folder.project_scan import ScannedFile
-    from twisted_index.backends.folder.tombstones import TakenName
+    from twisted_index.backends.folder.inventory import FolderInventory, Step
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.simple.names import Distribution
 
 _CHUNK = 1 << 20
-#: Statuses of projects that accept no files.
-CLOSED = frozenset({Status.ARCHIVED, Status.QUARANTINED})
-#: Sidecars that depend on the bytes of their file, and are wrong for an overwritten one.
-_BYTE_DEPENDENT = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value, Sidecar.METADATA.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,95 +58,7 @@ class Candidate:
     may_create: bool = True
 
 
-def check_publishable(
-    candidate: Candidate, inventory: Inventory, overwrite: Sequence[str] = ()
-) -> list[ScannedFile] | None:
-    """
-    Decide whether a file may be published.
-
-    Args:
-        candidate: The file.
-        inventory: Inventory of its project.
-        overwrite: Patterns of versions whose files may be overwritten.
-
-    Returns:
-        The files that it replaces, usually none; None if a file with the same bytes is already published.
-
-    Raises:
-        Conflict, Forbidden: The file may not be published.
-    """
-    distribution = candidate.distribution
-    status = inventory.scan.status.status
-    if status in CLOSED:
-        raise Forbidden(f"The project {distribution.project} is {status.value} and accepts no new files.")
-    if not inventory.is_owned and not candidate.may_create:
-        what = "are only copies of" if inventory.exists else "is no project"
-        raise Forbidden(f"There {what} {distribution.project}, and you may not create projects.")
-    check_inherited_tombstones(distribution, inventory)
-    check_deleted(distribution.filename, inventory.tombstones_of(distribution), candidate.sha256)
-    equivalents = inventory.equivalents_of(distribution)
-    existing = [entry for entry in equivalents if entry.root not in inventory.owners]
-    if existing and _has_bytes(existing[0], candidate):
-        return None
-    for entry in equivalents:
-        if entry.root in inventory.owners and not _has_bytes(entry, candidate):
-            raise _inherited_error(entry, inventory.owners[entry.root])
-    if not existing:
-        return []
-    if not _may_overwrite(distribution, overwrite):
-        raise _already_exists_error(distribution.filename)
-    if any(entry.root != inventory.root for entry in existing):
-        raise Conflict(
-            f"File already exists: {distribution.filename} is in a folder that accepts no uploads; upload a"
-            " new version."
-        )
-    return existing
-
-
-def check_inherited_tombstones(distribution: Distribution, inventory: Inventory) -> None:
-    """
-    Check that no other index of the pile has deleted the name: its tombstone can go there only.
-
-    Raises:
-        Conflict: One has.
-    """
-    for line in inventory.tombstones_of(distribution):
-        owner = inventory.owner_of(line.path)
-        if owner is not None:
-            raise Conflict(
-                f"File already exists: {distribution.filename} was deleted in {named(owner)}, whose names"
-                " stay taken here; upload a new version."
-            )
-
-
-def check_deleted(filename: str, tombstones: Iterable[TakenName], sha256: str) -> None:
-    """
-    Check that nothing else was deleted under a name: the very same bytes may return, others never.
-
-    Args:
-        filename: The name.
-        tombstones: Those that occupy it.
-        sha256: Lower-case hex digest of the file that is to have it.
-
-    Raises:
-        Conflict: Other bytes were deleted, or bytes whose digest is not known.
-    """
-    digests = {line.sha256 for line in tombstones}
-    if not digests - {sha256}:
-        return
-    known = sorted(digest for digest in digests if digest is not None)
-    may_return = (
-        f", except for the very file that was deleted (sha256={known[0]})"
-        if len(digests) == len(known) == 1
-        else ""
-    )
-    raise Conflict(
-        f"File already exists: {filename} was deleted, and its name stays taken{may_return};"
-        " upload a new version."
-    )
-
-
-def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
+def add_signature(candidate: Candidate, inventory: FolderInventory) -> bool:
     """
     Add the signature of a candidate to the published file with the same bytes, if that has none.
 
@@ -165,14 +72,14 @@ def add_signature(candidate: Candidate, inventory: Inventory) -> bool:
             candidate.signature is not None
             and entry.root == inventory.root
             and not os.path.lexists(path)
-            and _has_bytes(entry, candidate)
+            and has_bytes(entry, candidate)
         ):
             write_atomically(inventory.root, path, candidate.signature)
             return True
     return False
 
 
-def own_copies(candidate: Candidate, inventory: Inventory) -> list[Step]:
+def own_copies(candidate: Candidate, inventory: FolderInventory) -> list[Step]:
     """Return the steps by which a candidate's equal in the folder is no longer a copy, if it is recorded."""
     existing = _own_equal(candidate, inventory)
     return (
@@ -180,41 +87,21 @@ def own_copies(candidate: Candidate, inventory: Inventory) -> list[Step]:
     )
 
 
-def revive(candidate: Candidate, inventory: Inventory) -> list[Step]:
+def revive(candidate: Candidate, inventory: FolderInventory) -> list[Step]:
     """Return the steps by which a candidate's equal in the folder is no longer deleted, if it was."""
     return [] if _own_equal(candidate, inventory) is None else inventory.revive(candidate.distribution)
 
 
-def _own_equal(candidate: Candidate, inventory: Inventory) -> ScannedFile | None:
+def _own_equal(candidate: Candidate, inventory: FolderInventory) -> ScannedFile | None:
     """Return the file of this index that has the name of a candidate, if it has its bytes."""
     for entry in inventory.equivalents_of(candidate.distribution)[:1]:
-        if entry.root not in inventory.owners and _has_bytes(entry, candidate):
+        if entry.root not in inventory.owners and has_bytes(entry, candidate):
             return entry
     return None
 
 
-def _already_exists_error(filename: str) -> Conflict:
-    return Conflict(f"File already exists: {filename} exists with different content; upload a new version.")
-
-
-def _inherited_error(entry: ScannedFile, owner: str) -> Conflict:
-    return Conflict(
-        f"File already exists: {entry.distribution.filename} exists with different content in {named(owner)},"
-        " whose files are inherited here; upload a new version."
-    )
-
-
-def named(owner: str) -> str:
-    """Name the owner of a root in a sentence."""
-    return f"the index {owner}" if owner else "the index without a name"
-
-
-def _may_overwrite(distribution: Distribution, patterns: Sequence[str]) -> bool:
-    names = (distribution.version, f"{distribution.project}=={distribution.version}")
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
-
-
-def _has_bytes(entry: ScannedFile, candidate: Candidate) -> bool:
+def has_bytes(entry: ScannedFile, candidate: Candidate) -> bool:
+    """Return whether a file that is there has the bytes of a candidate."""
     if entry.key.size != candidate.size:
         return False
     try:
@@ -287,7 +174,7 @@ class Publication:
 
     Args:
         candidate: The prepared file.
-        inventory: Inventory of its project.
+        inventory: FolderInventory of its project.
         replaced: Result of `check_publishable`.
 
     Attributes:
@@ -297,7 +184,7 @@ class Publication:
     """
 
     def __init__(
-        self, candidate: Candidate, inventory: Inventory, replaced: Sequence[ScannedFile] = ()
+        self, candidate: Candidate, inventory: FolderInventory, replaced: Sequence[ScannedFile] = ()
     ) -> None:
         self._file = candidate.file
         self._filename = candidate.distribution.filename
@@ -309,7 +196,7 @@ class Publication:
         self._forget = inventory.forget(
             path + suffix.encode()
             for path in {self.path, *(entry.path for entry in self._replaced)}
-            for suffix in ("", *_BYTE_DEPENDENT)
+            for suffix in ("", *BYTE_DEPENDENT)
         )
         self._tombstones = inventory.tombstones_of(candidate.distribution)
         self._revive = inventory.revive(candidate.distribution)
@@ -339,7 +226,7 @@ class Publication:
     def drop_outdated(self) -> None:
         """Remove sidecars of the old bytes, before the old bytes are replaced."""
         for entry in self._replaced:
-            for suffix in _BYTE_DEPENDENT:
+            for suffix in BYTE_DEPENDENT:
                 remove(entry.path + suffix.encode())
 
     def link_name(self) -> None:
@@ -364,7 +251,7 @@ class Publication:
         try:
             self._file.link(self.path)
         except FileExistsError:
-            raise _already_exists_error(self._filename) from None
+            raise already_exists_error(self._filename) from None
 
     def drop_old_spellings(self) -> None:
         """Remove equivalent spellings of the name, moving a yank to the new one."""

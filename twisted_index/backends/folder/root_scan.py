@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from twisted_index.backends.folder.staged import read_staged
-from twisted_index.simple.names import claimed_project, is_valid_name, normalize
+from twisted_index.backends.layout.entries import ProjectEntries, entry_project
+from twisted_index.simple.names import claimed_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Set
@@ -20,29 +21,11 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.staged import Staged
     from twisted_index.files.stamps import StampedStat, StatValidator
 
-#: Recycle bins of Windows before Vista, on NTFS and on FAT. Only their case distinguishes them from projects.
-_RECYCLE_BINS = frozenset({b"RECYCLER", b"RECYCLED"})
-
 #: Readings of a root that is being changed, before the last one counts.
 _LOOKS = 10
 
 #: An entry's name, and whether it is a folder.
 _Name: TypeAlias = tuple[bytes, bool]
-
-
-class ProjectEntries(NamedTuple):
-    """
-    What a root holds for one project.
-
-    Attributes:
-        folders: Names of folders that normalize to the project's name, in byte order.
-        files: Names of other entries that are named for the project, in byte order.
-        hidden: Names of files in these folders that are not to be seen yet, see `staged`.
-    """
-
-    folders: tuple[bytes, ...] = ()
-    files: tuple[bytes, ...] = ()
-    hidden: frozenset[bytes] = frozenset()
 
 
 _NOTHING = ProjectEntries()
@@ -185,7 +168,7 @@ def _update(before: RootScan, stamp: StampedStat, names: set[_Name]) -> RootScan
         return replace(before, stamp=stamp)
     by_project: defaultdict[str | None, set[_Name]] = defaultdict(set)
     for name in changed:
-        by_project[_project_of(*name)].add(name)
+        by_project[entry_project(*name)].add(name)
     unassigned = _toggle(before.unassigned, by_project.pop(None, set()))
     projects = dict(before.taken)
     for project, its_names in by_project.items():
@@ -222,10 +205,3 @@ def _may_be_folder(entry: os.DirEntry[bytes]) -> bool:
     except OSError:
         is_unknown = True
     return is_unknown and claimed_project(os.fsdecode(entry.name)) is None
-
-
-def _project_of(name: bytes, folder: bool) -> str | None:
-    text = os.fsdecode(name)
-    if folder:
-        return normalize(text) if is_valid_name(text) and name not in _RECYCLE_BINS else None
-    return claimed_project(text)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import DeferredList
 from twisted.python.failure import Failure
 
-from twisted_index.backends.folder.project_scan import printable_path
 from twisted_index.backends.folder.root_scan import entries_of
 from twisted_index.backends.folder.staged import LIST, MAX_STAGED_LIST, STAGED
+from twisted_index.backends.layout.project_scan import printable_path
 from twisted_index.errors import OutOfResources, UnreadableFolder
 from twisted_index.files.os_errors import public_read_error
 from twisted_index.interfaces import Problem
@@ -19,8 +19,9 @@ from twisted_index.interfaces import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
-    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
+    from twisted_index.backends.folder.root_scan import RootScan
     from twisted_index.backends.folder.shared_roots import SharedRoot, SharedRoots
+    from twisted_index.backends.layout.entries import ProjectEntries
 
 
 class RootSet:

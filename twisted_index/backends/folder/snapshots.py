@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.project_scan import DOCUMENTS
+from twisted_index.backends.layout.project_scan import DOCUMENTS
 from twisted_index.errors import Conflict, NotFound, Unavailable
 from twisted_index.files.anonymous_file import make_folder, write_atomically
 from twisted_index.files.safe_open import open_regular_file

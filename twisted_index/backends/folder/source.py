@@ -21,25 +21,27 @@ from zope.interface import implementer
 
 from twisted_index.backends.folder.explanation import FolderExplanation, Look, root_names, unasked_roots
 from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint, unlike_any
-from twisted_index.backends.folder.inspection_cache import CachedInspection, FileFacts, Rejection
+from twisted_index.backends.folder.inspection_cache import CachedInspection
+from twisted_index.backends.folder.local_tree import LocalTree
 from twisted_index.backends.folder.misplaced import count_misnamed
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
-from twisted_index.backends.folder.page_builder import (
+from twisted_index.backends.folder.problem_scan import ProblemScan
+from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState
+from twisted_index.backends.folder.project_list import ProjectListBuilder
+from twisted_index.backends.folder.root_scan import entries_of, hides_the_same
+from twisted_index.backends.folder.root_set import RootSet, owners_by_root
+from twisted_index.backends.folder.shared_folders import SharedFolders
+from twisted_index.backends.folder.tree import read_tree
+from twisted_index.backends.folder.verification import BackgroundVerification
+from twisted_index.backends.layout.facts import FileFacts, Rejection
+from twisted_index.backends.layout.page_builder import (
     build_page,
     claims_name,
     is_copy,
     problems_of,
     select_files,
 )
-from twisted_index.backends.folder.problem_scan import ProblemScan
-from twisted_index.backends.folder.project_cache import FolderValidity, ProjectState
-from twisted_index.backends.folder.project_list import ProjectListBuilder
-from twisted_index.backends.folder.project_scan import scan_project
-from twisted_index.backends.folder.root_scan import entries_of, hides_the_same
-from twisted_index.backends.folder.root_set import RootSet, owners_by_root
-from twisted_index.backends.folder.shared_folders import SharedFolders
-from twisted_index.backends.folder.tree import read_tree
-from twisted_index.backends.folder.verification import BackgroundVerification
+from twisted_index.backends.layout.project_scan import scan_project
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
@@ -62,11 +64,12 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from twisted_index.backends.folder.inspection_cache import InspectionCache, StatKey
-    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.page_builder import ListedFile
-    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
-    from twisted_index.backends.folder.root_scan import ProjectEntries, RootScan
+    from twisted_index.backends.folder.inspection_cache import InspectionCache
+    from twisted_index.backends.folder.root_scan import RootScan
+    from twisted_index.backends.layout.entries import ProjectEntries
+    from twisted_index.backends.layout.facts import KnownFiles, StatKey
+    from twisted_index.backends.layout.page_builder import ListedFile
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.files.stamps import StatValidator
     from twisted_index.interfaces import Explanation, FileBody, IIndexObserver, MaybeAwaitable, Problem
@@ -406,7 +409,7 @@ class FolderSource:
         parts = entries_of(project, readings)
 
         def look() -> tuple[ProjectScan, bool | None]:
-            scan = scan_project(project, parts, self._validator, before)
+            scan = scan_project(project, parts, LocalTree(self._validator), before)
             return scan, hides_the_same(project, readings, self._validator)
 
         (scan, hides_same), taken = stable_imprint(parts, look)

@@ -6,9 +6,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.project_scan import printable_path
 from twisted_index.backends.folder.promotion_record import Promotions
 from twisted_index.backends.folder.staged import STAGED
+from twisted_index.backends.layout.project_scan import printable_path
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.interfaces import Problem
 

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
 
     from twisted_index.backends.folder.blocking_store import ChangeResult
-    from twisted_index.backends.folder.inspection_cache import FileFacts
     from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.publish import Publication
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import RefusedPart
     from twisted_index.interfaces import AuditEvent, Draft, FileBody, IAuditLog, Upload

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.inspection_cache import FileFacts, Rejection
-from twisted_index.backends.folder.project_scan import DELETED, is_recorded, not_as_recorded
+from twisted_index.backends.layout.facts import FileFacts, Rejection
+from twisted_index.backends.layout.project_scan import DELETED, is_recorded, not_as_recorded
 from twisted_index.interfaces import Problem
 from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.model import File, ProjectPage, Status, Yanked
@@ -16,8 +16,8 @@ from twisted_index.simple.names import DistributionType, sorted_files, sorted_ve
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping
 
-    from twisted_index.backends.folder.inspection_scheduler import KnownFiles
-    from twisted_index.backends.folder.project_scan import ProjectScan, ScannedFile
+    from twisted_index.backends.layout.facts import KnownFiles
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 #: Where all roots belong to the index of the page.

@@ -7,21 +7,18 @@ selects those that are listed.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
-import stat as stat_module
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.folder import copies
-from twisted_index.backends.folder.copies import COPIES
-from twisted_index.backends.folder.inspection_cache import StatKey
-from twisted_index.backends.folder.tombstones import MAX_TOMBSTONES, TOMBSTONES, find_exact, open_tombstones
+from twisted_index.backends.layout.copies import COPIES, MAX_COPIES, copies_in
+from twisted_index.backends.layout.manifest_blocks import blocks_of
+from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES, TOMBSTONES, find_exact
 from twisted_index.errors import OutOfResources
 from twisted_index.files.os_errors import error_text, public_read_error
-from twisted_index.files.safe_open import open_regular_file
 from twisted_index.interfaces import Problem
 from twisted_index.simple import formatting
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
@@ -37,11 +34,13 @@ from twisted_index.simple.names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from twisted_index.backends.folder.root_scan import ProjectEntries
+    from twisted_index.backends.layout.entries import ProjectEntries
+    from twisted_index.backends.layout.facts import StatKey
+    from twisted_index.backends.layout.tree import PackageTree
     from twisted_index.errors import UnreadableFolder
-    from twisted_index.files.stamps import StampedStat, StatValidator
+    from twisted_index.files.stamps import StampedStat
     from twisted_index.simple.manifest import ManifestLine
 
 #: Suffixes of sidecars.
@@ -191,20 +190,6 @@ class ProjectScan:
         return self.owned_by is not None
 
 
-def stat_key(path: bytes) -> StatKey | None:
-    """
-    Take the key of a file, following links.
-
-    Returns:
-        None if there is no regular file.
-    """
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return StatKey.from_stat(status) if stat_module.S_ISREG(status.st_mode) else None
-
-
 def printable_path(path: bytes) -> str:
     """Make a path printable: undecodable bytes and control characters are escaped."""
     return formatting.printable(path.decode("utf-8", "backslashreplace"))
@@ -213,7 +198,7 @@ def printable_path(path: bytes) -> str:
 def scan_project(
     project: str,
     parts: Sequence[tuple[bytes, ProjectEntries]],
-    validator: StatValidator,
+    tree: PackageTree,
     before: ProjectScan | None = None,
 ) -> ProjectScan:
     """
@@ -222,7 +207,7 @@ def scan_project(
     Args:
         project: The normalized project name.
         parts: Each root's path with its entries for the project, in order.
-        validator: Takes the folders' stamps.
+        tree: What the roots lie in.
         before: The last scan, of whose stamps and look-ups what still holds is used.
 
     Raises:
@@ -235,43 +220,46 @@ def scan_project(
         for folder in part.folders:
             path = os.path.join(root, folder)
             try:
-                stamp = validator.stamp(path, stamps.get(path))
-                names = list_names(path)
+                stamp = tree.stamp(path, stamps.get(path))
+                names = tree.list_names(path)
             except OSError as error:
                 raise unreadable_error(error, folder) from None
-            scan.folders.append((path, stamp))
+            if stamp is not None:
+                scan.folders.append((path, stamp))
             lines: Mapping[str, ManifestLine] = {}
             if COPIES in names:
-                lines = _read_copies(scan, root, path, validator, before)
+                lines = _read_copies(scan, tree, root, path, before)
             for name in sorted(names if not part.hidden else set(names) - part.hidden):
-                _add_entry(scan, project, _Place(root, path, name, in_folder=True, lines=lines))
+                _add_entry(scan, project, _Place(tree, root, path, name, in_folder=True, lines=lines))
         for name in part.files:
-            place = _Place(root, root, name, in_folder=False)
+            place = _Place(tree, root, root, name, in_folder=False)
             _claim(scan, place)
             _add_entry(scan, project, place)
-    _look_up_tombstones(scan, validator, {} if before is None else before.tombstones)
+    _look_up_tombstones(scan, tree, {} if before is None else before.tombstones)
     return scan
 
 
 def _read_copies(
     scan: ProjectScan,
+    tree: PackageTree,
     root: bytes,
     folder: bytes,
-    validator: StatValidator,
     before: ProjectScan | None,
 ) -> Mapping[str, ManifestLine]:
     """Return what is recorded in a folder, read again only if it may have changed."""
     path = os.path.join(folder, COPIES)
     scan.sidecars.add(path)
-    key = scan.watched[path] = stat_key_no_follow(path)
+    key = scan.watched[path] = _own_key(tree, path)
     last = None if before is None else before.copies.get(path)
     if last is None or not last.settled or last.key != key:
         try:
-            lines = copies.read(folder)
+            lines = copies_in(blocks_of(partial(tree.open_manifest, path, MAX_COPIES)))
+        except FileNotFoundError:
+            lines = {}
         except OSError as error:
             _report_unreadable_copies(scan, os.path.relpath(path, root), error)
             return {}
-        settled = key is not None and validator.is_settled(key.ctime_ns)
+        settled = key is not None and tree.is_settled(key)
         last = RecordedCopies(key, settled, lines)
     scan.copies[path] = last
     return last.lines
@@ -287,7 +275,7 @@ def _report_unreadable_copies(scan: ProjectScan, path: bytes, error: OSError) ->
         Problem(
             path=printable_path(path),
             reason=f"It cannot be read, so that no file here counts as a copy: {error_text(error)}.",
-            advice=f"Make it a readable file of at most {copies.MAX_COPIES:,} bytes, not a link.",
+            advice=f"Make it a readable file of at most {MAX_COPIES:,} bytes, not a link.",
         )
     )
 
@@ -309,23 +297,23 @@ def unreadable_error(error: OSError, folder: bytes) -> UnreadableFolder | OutOfR
 
 
 def _look_up_tombstones(
-    scan: ProjectScan, validator: StatValidator, before: Mapping[bytes, TombstoneLookup]
+    scan: ProjectScan, tree: PackageTree, before: Mapping[bytes, TombstoneLookup]
 ) -> None:
     """Look up the files that lie there in each `.deleted` file, unless that was done and still holds."""
     names = frozenset(entry.distribution.filename for entry in scan.entries)
     for path, lookup in scan.tombstones.items():
         last = before.get(path, lookup)
         if not last.settled or last.key != lookup.key:
-            settled = lookup.key is not None and validator.is_settled(lookup.key.ctime_ns)
+            settled = lookup.key is not None and tree.is_settled(lookup.key)
             last = TombstoneLookup(lookup.key, settled)
-        scan.tombstones[path] = last = _look_up(path, names, last)
+        scan.tombstones[path] = last = _look_up(tree, path, names, last)
         scan.deleted |= last.found
 
 
-def _look_up(path: bytes, names: frozenset[str], last: TombstoneLookup) -> TombstoneLookup:
+def _look_up(tree: PackageTree, path: bytes, names: frozenset[str], last: TombstoneLookup) -> TombstoneLookup:
     """Look up the names that were not looked up last time, when the file was the same."""
     try:
-        found = find_exact(path, names - last.names)
+        found = find_exact(scan_blocks(tree, path), names - last.names)
     except FileNotFoundError:
         return last
     except OSError as error:
@@ -334,40 +322,24 @@ def _look_up(path: bytes, names: frozenset[str], last: TombstoneLookup) -> Tombs
     return last._replace(names=names, found=found | (last.found & names))
 
 
-def list_names(path: bytes) -> list[bytes]:
+def scan_blocks(tree: PackageTree, path: bytes) -> Iterator[bytes]:
     """
-    Return the names in a project's folder, after checking that the folder can be entered.
-
-    Returns:
-        An empty list if the folder has just been removed, or is not a folder.
+    Read the lines of a `.deleted` file.
 
     Raises:
-        OSError: The folder cannot be read or entered, or is a dangling link: its target may be
-            unmounted for a while, so this is no proof that the project is gone. Or its `.deleted` file
-            cannot be read, so that it is not known what was deleted.
+        OSError: See `PackageTree.open_manifest`.
     """
-    try:
-        os.stat(os.path.join(path, b"."))
-        names = os.listdir(path)
-    except NotADirectoryError:
-        return []
-    except FileNotFoundError:
-        if os.path.islink(path):
-            raise
-        return []
-    if TOMBSTONES in names:
-        with contextlib.suppress(FileNotFoundError), open_tombstones(os.path.join(path, TOMBSTONES)):
-            pass
-    return names
+    return blocks_of(partial(tree.open_manifest, path, MAX_TOMBSTONES))
 
 
 class _Place:
-    """An entry's root, folder, name in bytes and as text, and what is recorded of it."""
+    """An entry's tree, root, folder, name in bytes and as text, and what is recorded of it."""
 
-    __slots__ = ("folder", "in_folder", "line", "name", "path", "root", "text")
+    __slots__ = ("folder", "in_folder", "line", "name", "path", "root", "text", "tree")
 
     def __init__(
         self,
+        tree: PackageTree,
         root: bytes,
         folder: bytes,
         name: bytes,
@@ -375,6 +347,7 @@ class _Place:
         in_folder: bool,
         lines: Mapping[str, ManifestLine] = _NOTHING,
     ) -> None:
+        self.tree = tree
         self.root = root
         self.folder = folder
         self.name = name
@@ -395,7 +368,7 @@ def _add_entry(scan: ProjectScan, project: str, place: _Place) -> None:
     if place.in_folder and place.name == TOMBSTONES:
         _claim(scan, place)
         scan.sidecars.add(place.path)
-        key = scan.watched[place.path] = stat_key_no_follow(place.path)
+        key = scan.watched[place.path] = _own_key(place.tree, place.path)
         scan.tombstones[place.path] = TombstoneLookup(key)
     elif place.in_folder and place.text in CLAIMING:
         _add_status(scan, place)
@@ -426,7 +399,7 @@ def _add_file(scan: ProjectScan, project: str, place: _Place) -> None:
         # It may claim the project nevertheless; other files are ignored.
         if claimed_project(place.text) == project:
             _claim(scan, place)
-        if looks_like_distribution(place.text) and not os.path.isdir(place.path):
+        if looks_like_distribution(place.text) and not place.tree.is_folder(place.path):
             scan.problems.append(place.problem(error.reason, error.advice))
         return
     if distribution.project == project:
@@ -451,34 +424,45 @@ def _project_of(filename: str, project: str) -> str | None:
 
 
 def _add_distribution(scan: ProjectScan, place: _Place, distribution: Distribution) -> None:
-    key = scan.watched[place.path] = stat_key(place.path)
     _claim(scan, place, copied=place.line is not None)
-    if key is not None:
-        scan.entries.append(ScannedFile(place.path, place.folder, place.root, key, distribution))
-        if place.line is not None:
-            scan.recorded[place.path] = place.line
-        return
-    _claim(scan, place, copied=not os.path.lexists(place.path))
+    scan.watched[place.path] = None
     try:
-        os.stat(place.path)
+        key = place.tree.stat(place.path)
     except OSError as error:
+        _claim(scan, place, copied=not _is_there(place.tree, place.path))
         _report_os_error(scan, place, error)
-    else:
+        return
+    if key is None:
+        _claim(scan, place)
         scan.problems.append(
             place.problem("It is not a regular file.", "Put the file itself here, or a link to it.")
         )
+        return
+    scan.watched[place.path] = key
+    scan.entries.append(ScannedFile(place.path, place.folder, place.root, key, distribution))
+    if place.line is not None:
+        scan.recorded[place.path] = place.line
+
+
+def _is_there(tree: PackageTree, path: bytes) -> bool:
+    """Return whether there is anything of a name, or may be."""
+    try:
+        tree.lstat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _report_os_error(scan: ProjectScan, place: _Place, error: OSError) -> None:
     """Report a file that cannot be stat'ed; the rest of the folder is listed nevertheless."""
-    if isinstance(error, FileNotFoundError) and not os.path.lexists(place.path):
+    if isinstance(error, FileNotFoundError) and not _is_there(place.tree, place.path):
         return
     public_error = public_read_error(error, place.display_path)
     if isinstance(public_error, OutOfResources):
         raise public_error from None
     scan.has_os_errors = True
     what, advice = "It cannot be accessed", "Check the disk or mount."
-    if os.path.islink(place.path):
+    if place.tree.is_link(place.path):
         what, advice = "It is a link that cannot be followed", "Put the file itself here, or fix the link."
         if isinstance(error, PermissionError):
             advice = "Grant the server permission to enter the folders on the path to its target."
@@ -499,17 +483,17 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
         scan.problems.append(_misplaced(place, owner))
         return True
     scan.sidecar_owners[base, suffix] = place.display_path
-    key = scan.watched[place.path] = stat_key_no_follow(place.path)
+    key = scan.watched[place.path] = _own_key(place.tree, place.path)
     scan.sidecars.add(place.path)
     _claim(scan, place, copied=suffix != DELETED and _is_copied_document(scan, place, key))
-    if key is None and not _counts(scan, place.path):
+    if key is None and not _counts(scan, place):
         reason = "A sidecar must not be a link, a folder or a device."
         scan.problems.append(place.problem(reason, "Replace it with a regular file."))
-    elif suffix in DOCUMENTS and not _may_be_served(place.path, key):
+    elif suffix in DOCUMENTS and not _may_be_served(place.tree, place.path, key):
         reason = f"It is not served: it is unreadable, or has more than {MAX_DOCUMENT:,} bytes."
         scan.problems.append(place.problem(reason, "Grant the server permission to read it, or remove it."))
     elif suffix == _YANKED:
-        add_mark(scan, Mark(place.path, base, None, _read_reason(place.path)))
+        add_mark(scan, Mark(place.path, base, None, _read_reason(place.tree, place.path)))
     elif suffix == DELETED:
         scan.deleted.add(base)
     else:
@@ -523,17 +507,19 @@ def _is_copied_document(scan: ProjectScan, place: _Place, key: StatKey | None) -
     if line is None:
         return False
     is_copy = (
-        key is not None and key.size <= MAX_DOCUMENT and is_recorded(line, key.size, _digest(place.path))
+        key is not None
+        and key.size <= MAX_DOCUMENT
+        and is_recorded(line, key.size, _digest(place.tree, place.path))
     )
     if not is_copy:
         scan.problems.append(not_as_recorded(place.display_path, line))
     return is_copy
 
 
-def _digest(path: bytes) -> str | None:
+def _digest(tree: PackageTree, path: bytes) -> str | None:
     """Take the digest of a small file; None if it cannot be read."""
     try:
-        file = open_regular_file(path, follow_links=False)
+        file = tree.open_small(path)
         if file is None:
             return None
         with file:
@@ -563,14 +549,22 @@ def not_as_recorded(path: str, line: ManifestLine) -> Problem:
     )
 
 
-def _counts(scan: ProjectScan, path: bytes) -> bool:
+def _own_key(tree: PackageTree, path: bytes) -> StatKey | None:
+    """Take the key of a sidecar; None for a link, which could point at any file of the host."""
+    try:
+        return tree.lstat(path)
+    except OSError:
+        return None
+
+
+def _counts(scan: ProjectScan, place: _Place) -> bool:
     """
     Return whether a sidecar or status counts although it is not a regular file.
 
     It does if `lstat` fails: it may yank, delete or quarantine, and ignoring it would offer withdrawn files.
     """
     try:
-        os.lstat(path)
+        place.tree.lstat(place.path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
@@ -579,12 +573,12 @@ def _counts(scan: ProjectScan, path: bytes) -> bool:
     return False
 
 
-def _may_be_served(path: bytes, key: StatKey | None) -> bool:
+def _may_be_served(tree: PackageTree, path: bytes, key: StatKey | None) -> bool:
     if key is None or key.size > MAX_DOCUMENT:
         return False
     try:
         # Not `os.access`, which checks the real user ID instead of the effective one.
-        file = open_regular_file(path, follow_links=False)
+        file = tree.open_small(path)
     except OSError:
         return False
     if file is not None:
@@ -593,16 +587,16 @@ def _may_be_served(path: bytes, key: StatKey | None) -> bool:
 
 
 def _add_status(scan: ProjectScan, place: _Place) -> None:
-    key = scan.watched[place.path] = stat_key_no_follow(place.path)
+    key = scan.watched[place.path] = _own_key(place.tree, place.path)
     scan.sidecars.add(place.path)
     _claim(scan, place, copied=place.text != _CLAIM and _is_copied_document(scan, place, key))
-    if key is None and not _counts(scan, place.path):
+    if key is None and not _counts(scan, place):
         reason = "It has no effect: it is a link, a folder or a device."
         scan.problems.append(place.problem(reason, "Replace it with a regular file."))
         return
     if place.text == _CLAIM:
         return
-    add_mark(scan, Mark(place.path, "", _STATUSES[place.text], _read_reason(place.path)))
+    add_mark(scan, Mark(place.path, "", _STATUSES[place.text], _read_reason(place.tree, place.path)))
 
 
 def add_mark(scan: ProjectScan, mark: Mark) -> None:
@@ -616,19 +610,10 @@ def add_mark(scan: ProjectScan, mark: Mark) -> None:
         scan.status = ProjectStatus(status=mark.status, reason=mark.reason)
 
 
-def stat_key_no_follow(path: bytes) -> StatKey | None:
-    """Take the key of a sidecar; None for a link, which could point at any file of the host."""
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return None
-    return StatKey.from_stat(status) if stat_module.S_ISREG(status.st_mode) else None
-
-
-def _read_reason(path: bytes) -> str:
+def _read_reason(tree: PackageTree, path: bytes) -> str:
     """Read a reason; empty if unreadable, since the existence of the file is what counts."""
     try:
-        file = open_regular_file(path, follow_links=False)
+        file = tree.open_small(path)
     except OSError:
         return ""
     if file is None:
