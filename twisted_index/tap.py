@@ -231,7 +231,8 @@ def _layers(config: Mapping[str, object]) -> layers.ConfigSources:
 def _settings(layers: layers.ConfigSources) -> Settings:
     """Read the configuration and look whether the system can follow it."""
     settings = layers.load()
-    for path in (*settings.paths, *filter(None, [settings.indexes])):
+    folders = () if settings.bucket is not None else settings.paths
+    for path in (*folders, *filter(None, [settings.indexes])):
         _check_folder(path)
     _check_moment(settings)
     log = settings.access_log

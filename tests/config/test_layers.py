@@ -244,8 +244,9 @@ def test_nothing_of_settings_is_left_out_of_the_test_above(file):
     ]
     for pair in pairs:
         for field in dataclasses.fields(pair[0]):
-            # Other modes keep nothing, and forbid half of the above; a default index has no path.
-            if field.name not in ("mode", "default_index"):
+            # Other modes keep nothing, and forbid half of the above; a default index has no path, and a
+            # bucket no second one.
+            if field.name not in ("mode", "default_index", "objects"):
                 assert getattr(pair[0], field.name) != getattr(pair[1], field.name), field.name
 
 
@@ -881,3 +882,25 @@ def test_groups_are_separated_by_a_comma_or_a_bar(separator):
     given = {"trusted-proxy": "users:unix", "groups-header": "Groups", "groups-separator": separator}
 
     assert refusal(given) == f'--groups-separator: {separator!r} does not separate groups; write "," or "|".'
+
+
+def test_a_bucket_and_its_settings_come_from_anywhere(file):
+    lines = 'path = "s3://acme/python/"\ndeliver = "redirect"\nsingle-writer = true\ninstance-metadata = true'
+    found = read({"config": file(lines)})
+    assert (found.paths, found.bucket) == (("s3://acme/python",), "s3://acme/python")
+    assert dataclasses.astuple(found.objects) == ("redirect", True, True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "part"),
+    [
+        ('path = "s3://"', "names no bucket"),
+        ('path = ["s3://acme", "packages"]', "the only path"),
+        ('path = "s3://acme"\nindexes = "indexes"', "indexes needs packages in folders"),
+        ('path = "s3://acme"\ndeliver = "quickly"', "no way to deliver"),
+        ('deliver = "redirect"', "has no effect without a path in a bucket"),
+    ],
+)
+def test_what_a_bucket_cannot_be_combined_with_is_refused(file, lines: str, part: str):
+    with pytest.raises(ConfigurationError, match=part):
+        read({"config": file(lines)})

@@ -29,6 +29,7 @@ from twisted_index.config.settings import (
     AccessSettings,
     Limits,
     NamedUpstream,
+    ObjectStoreSettings,
     RoutingRule,
     Settings,
     UploadSettings,
@@ -151,6 +152,7 @@ def _build_settings(merged: _Layer, limits: Limits) -> Settings:
         **parts[""],
         limits=limits,
         uploads=UploadSettings(**parts["uploads"]),
+        objects=ObjectStoreSettings(**parts["objects"]),
         access=AccessSettings(**parts["access"]),
         upstreams=UpstreamSettings(**parts["upstreams"], policy=UpstreamPolicy(**parts["policy"])),
     )

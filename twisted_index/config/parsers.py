@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from twisted_index.config.bucket_location import is_bucket_url, parse_location
+from twisted_index.errors import ConfigurationError
 from twisted_index.github.repository import is_repository, parse_repository
 from twisted_index.simple.name_patterns import index_pattern, is_index_name, normalized_pattern
 
@@ -32,6 +34,9 @@ _NO = {"0", "false", "no", "off"}
 
 #: The ways to serve a project that the folders do not have.
 MODES = ("cache", "proxy", "redirect")
+
+#: How files of a bucket come to clients.
+DELIVERIES = ("stream", "redirect")
 
 #: The formats of the access log.
 LOG_FORMATS = ("combined", "json")
@@ -111,6 +116,17 @@ def path(folder: str, raw: object) -> str:
     """
     value = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
     return os.path.abspath(os.path.join(folder, os.path.expanduser(value)))
+
+
+def package_path(folder: str, raw: object) -> str:
+    """Read a path of packages: that of a folder, see `path`, or the URL of a bucket."""
+    value = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
+    if not is_bucket_url(value):
+        return path(folder, value)
+    try:
+        return parse_location(value).url
+    except ConfigurationError as error:
+        raise ValueError(error.message) from error
 
 
 def flag(raw: object) -> bool:
@@ -212,6 +228,13 @@ def mode(raw: object) -> str:
     """Read the way to serve the projects of an upstream."""
     if raw not in MODES:
         raise ValueError(f"{raw!r} is not a mode; write {', '.join(MODES[:-1])} or {MODES[-1]}")
+    return str(raw)
+
+
+def delivery(raw: object) -> str:
+    """Read how files of a bucket come to clients."""
+    if raw not in DELIVERIES:
+        raise ValueError(f"{raw!r} is no way to deliver files; write {' or '.join(DELIVERIES)}")
     return str(raw)
 
 

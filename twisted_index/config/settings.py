@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted_index.config import network_parsers, parsers
+from twisted_index.config.bucket_location import is_bucket_url
 from twisted_index.config.parsers import several
 from twisted_index.config.policy_entry import PolicyEntry, policy_entry
 
@@ -79,8 +80,8 @@ def option(default: T, parse: Callable[..., object], text: str, section: str = "
 
 
 def split_paths(text: str) -> list[str]:
-    """Split paths as in PATH."""
-    return text.split(os.pathsep)
+    """Split paths as in PATH; the URL of a bucket is a path as it is."""
+    return [text] if is_bucket_url(text) else text.split(os.pathsep)
 
 
 def path_or_none(folder: str, raw: object) -> str | None:
@@ -163,6 +164,23 @@ class UploadSettings:
     on_upload: tuple[str, ...] = option(
         (), parsers.remote_url, "Webhook URL for each new file; repeat it for more.", UPLOADS, split=str.split
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStoreSettings:
+    """
+    How a bucket is used.
+
+    Attributes:
+        deliver: How files come to clients: `stream` through this server, or `redirect` to the store.
+        single_writer: Whether this is the only server that writes to the bucket, so that the store need not
+            keep conditions.
+        instance_metadata: Whether credentials may come from the machine that the server runs on.
+    """
+
+    deliver: str = setting("stream", parsers.delivery)
+    single_writer: bool = setting(False, parsers.flag)
+    instance_metadata: bool = setting(False, parsers.flag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,14 +398,16 @@ class Settings:
         fast_path: Whether the channel may respond to plain requests without a Request object.
         limits: Time-outs and sizes.
         uploads: What may be uploaded.
+        objects: How a bucket is used.
         access: Users, rights, trusted proxies.
         upstreams: Other indexes.
     """
 
     paths: tuple[str, ...] = option(
         (".",),
-        parsers.path,
-        "Folder of packages; repeat it for more, read in order. [default: the current folder]",
+        parsers.package_path,
+        "Folder of packages, or s3://BUCKET/PREFIX; repeat it for more, read in order."
+        " [default: the current folder]",
         name="path",
         relative=True,
         split=split_paths,
@@ -450,14 +470,21 @@ class Settings:
     fast_path: bool = setting(True, parsers.flag)
     limits: Limits = Limits()
     uploads: UploadSettings = UploadSettings()
+    objects: ObjectStoreSettings = ObjectStoreSettings()
     access: AccessSettings = AccessSettings()
     upstreams: UpstreamSettings = UpstreamSettings()
+
+    @property
+    def bucket(self) -> str | None:
+        """The URL of the bucket that is served; None if folders are."""
+        return next(filter(is_bucket_url, self.paths), None)
 
 
 #: The parts of Settings, by the prefix of their places.
 PARTS: dict[str, type[Any]] = {
     "": Settings,
     "uploads": UploadSettings,
+    "objects": ObjectStoreSettings,
     "access": AccessSettings,
     "upstreams": UpstreamSettings,
     "policy": UpstreamPolicy,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.config.settings import (
     AccessSettings,
+    ObjectStoreSettings,
     Settings,
     UploadSettings,
     UpstreamPolicy,
@@ -34,6 +35,31 @@ def validate_settings(settings: Settings) -> None:
     _check_proxies(settings.access)
     _check_upstreams(settings)
     _check_indexes(settings)
+    _check_bucket(settings)
+
+
+def _check_bucket(settings: Settings) -> None:
+    """Reject what a bucket cannot be combined with, and its settings without one."""
+    if settings.bucket is None:
+        names = _changed(
+            settings.objects, ObjectStoreSettings(), ("deliver", "single_writer", "instance_metadata")
+        )
+        if names:
+            raise ConfigurationError(f"{names[0]} has no effect without a path in a bucket.")
+        return
+    if len(settings.paths) > 1:
+        raise ConfigurationError(
+            f"{settings.bucket} has to be the only path: what other folders and buckets have can be served by"
+            " another server, as its upstream."
+        )
+    unusable = {
+        "indexes": settings.indexes is not None,
+        "as-of": settings.as_of is not None,
+        "keep-deleted": settings.uploads.keep_deleted > 0,
+    }
+    for name, is_set in unusable.items():
+        if is_set:
+            raise ConfigurationError(f"{name} needs packages in folders; {settings.bucket} is a bucket.")
 
 
 def _check_uploads(uploads: UploadSettings) -> None:

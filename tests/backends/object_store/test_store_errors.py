@@ -1,0 +1,25 @@
+"""What users read when a store fails."""
+
+import pytest
+
+from twisted_index.backends.object_store.store_errors import unavailable
+
+
+@pytest.mark.parametrize(
+    ("said", "part"),
+    [
+        ("404 Not Found: <Code>NoSuchBucket</Code>", "There is no bucket s3://b/p"),
+        ("403 Forbidden: <Code>SignatureDoesNotMatch</Code>", "refuses the credentials"),
+        ("403 Forbidden: <Code>AccessDenied</Code>", "forbids this"),
+        ("403 Forbidden: <Code>RequestTimeTooSkewed</Code>", "set its clock"),
+        ("503: <Code>SlowDown</Code>", "overloaded"),
+        ("operation timed out", "in time"),
+        ("builder error\n\nDebug source:\nBadScheme", "AWS_ALLOW_HTTP=true"),
+        ("connection refused\n\nDebug source:\nretry_timeout: 15s", "cannot be reached"),
+        ("invalid peer certificate: UnknownIssuer", "certificate"),
+    ],
+)
+def test_each_kind_of_failure_has_its_sentence(said: str, part: str):
+    error = unavailable(RuntimeError(f"{said} https://key:secret@host/?X-Amz-Signature=5ec2e7"), "s3://b/p")
+    assert part in error.message
+    assert "5ec2e7" not in error.message

@@ -1,0 +1,260 @@
+"""
+A bucket of a real store, by the library obstore. Blocking.
+
+Nothing is asked for before the first call: a process that forks after it hangs in its next one.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from twisted_index.backends.object_store.bucket import (
+    Listing,
+    ObjectChanged,
+    ObjectContent,
+    ObjectExists,
+    StoredObject,
+)
+from twisted_index.backends.object_store.store_errors import unavailable
+from twisted_index.errors import ConfigurationError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import BinaryIO
+
+    from twisted_index.config.bucket_location import Location
+
+_log = Logger()
+
+_PIECE = 1 << 20
+#: A body may take as long as its reader does; a connection that says nothing may not.
+_TIMEOUTS = {"timeout": "10min", "read_timeout": "20s", "connect_timeout": "5s"}
+_RETRIES: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=15)}
+#: With any of these set to true, a store may be at an http:// URL.
+_ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP", "AZURE_STORAGE_USE_HTTP")
+#: With any of these, credentials are not looked for at the address of instance metadata.
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_SKIP_SIGNATURE",
+)
+
+
+class StoreBucket:
+    """
+    A `Bucket` of an object store.
+
+    Args:
+        location: Where it is.
+        instance_metadata: Whether credentials may be asked for at the address of instance metadata.
+
+    Raises:
+        ConfigurationError: The library is not installed, or there are no credentials.
+    """
+
+    def __init__(self, location: Location, *, instance_metadata: bool = False) -> None:
+        try:
+            import obstore
+        except ImportError:
+            raise ConfigurationError(
+                f"{location.url} needs the library obstore: pip install 'twisted-index[objects]'."
+            ) from None
+        self._obstore: Any = obstore
+        self._location = location
+        if location.scheme == "s3" and not instance_metadata and not any(map(os.environ.get, _CREDENTIALS)):
+            raise ConfigurationError(
+                f"There are no credentials for {location.url}: set AWS_ACCESS_KEY_ID and"
+                " AWS_SECRET_ACCESS_KEY, or instance-metadata = true to ask the machine that this runs on."
+            )
+
+    @property
+    def url(self) -> str:
+        """See `Bucket`."""
+        return self._location.url
+
+    @cached_property
+    def _store(self) -> Any:
+        from obstore.store import AzureStore, GCSStore, S3Store
+
+        client: Any = {**_TIMEOUTS, "allow_http": any(map(_is_set, _ALLOW_HTTP))}
+        options: Any = {"client_options": client, "retry_config": _RETRIES}
+        name, prefix = self._location.bucket, self._location.prefix or None
+        if self._location.scheme == "az":
+            return AzureStore(name, prefix=prefix, **options)
+        if self._location.scheme == "gs":
+            return GCSStore(name, prefix=prefix, **options)
+        return S3Store(name, prefix=prefix, **options)
+
+    def list_all(self, prefix: str = "", *, limit: int | None = None) -> Listing:
+        """See `Bucket`."""
+        objects: dict[str, StoredObject] = {}
+        requests = 0
+        with self._calling():
+            for chunk in self._obstore.list(self._store, prefix or None, chunk_size=1000):
+                requests += 1
+                objects |= _objects_in(chunk)
+                if limit is not None and len(objects) > limit:
+                    return Listing(objects=objects, is_complete=False, requests=requests)
+        return Listing(objects=objects, requests=max(1, requests))
+
+    def list_level(self, prefix: str = "") -> Listing:
+        """See `Bucket`."""
+        with self._calling():
+            found = self._obstore.list_with_delimiter(self._store, prefix or None)
+        objects = _objects_in(found["objects"])
+        folders = frozenset(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
+        return Listing(
+            objects=objects, folders=folders, requests=max(1, -(-(len(objects) + len(folders)) // 1000))
+        )
+
+    def read(self, key: str, *, limit: int, etag: str = "") -> ObjectContent | None:
+        """See `Bucket`."""
+        with self._calling():
+            try:
+                found = self._obstore.get(self._store, key, options={"if_match": etag} if etag else None)
+            except FileNotFoundError:
+                return None
+            stored = _object(found.meta)
+            if stored.size > limit:
+                raise ObjectChanged(key)
+            metadata = {str(name).lower(): str(value) for name, value in found.attributes.items()}
+            return ObjectContent(object=stored, content=bytes(found.bytes()), metadata=metadata)
+
+    def read_range(self, key: str, start: int, stop: int, *, etag: str) -> bytes:
+        """See `Bucket`."""
+        pieces = list(self.stream(key, start, stop, etag=etag))
+        return b"".join(pieces)
+
+    def stream(self, key: str, start: int, stop: int, *, etag: str) -> Iterator[bytes]:
+        """See `Bucket`."""
+        left = stop - start
+        options = {"range": (start, stop), "if_match": etag}
+        with self._calling():
+            try:
+                found = self._obstore.get(self._store, key, options=options)
+            except FileNotFoundError:
+                raise ObjectChanged(key) from None
+            if found.range[0] != start:
+                raise ObjectChanged(key)
+            for piece in found.stream(min_chunk_size=256 * 1024):
+                data = bytes(piece)[:left]
+                left -= len(data)
+                yield from (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+                if not left:
+                    return
+        if left:
+            raise Unavailable("The object store has sent less than the whole object.")
+
+    def create(self, key: str, content: bytes, *, metadata: Mapping[str, str]) -> StoredObject:
+        """See `Bucket`."""
+        return self._put(key, content, "create", metadata)
+
+    def put(self, key: str, content: bytes, *, metadata: Mapping[str, str]) -> StoredObject:
+        """See `Bucket`."""
+        return self._put(key, content, "overwrite", metadata)
+
+    def replace(self, key: str, content: bytes, *, etag: str, metadata: Mapping[str, str]) -> StoredObject:
+        """See `Bucket`."""
+        return self._put(key, content, {"e_tag": etag.strip('"')}, metadata)
+
+    def _put(self, key: str, content: bytes, mode: Any, metadata: Mapping[str, str]) -> StoredObject:
+        with self._calling():
+            try:
+                # In one request: a condition is not kept for an object in parts.
+                result = self._obstore.put(
+                    self._store, key, content, attributes=dict(metadata), mode=mode, use_multipart=False
+                )
+            except FileNotFoundError:
+                # No answer to a write: parts of the store are away.
+                raise Unavailable("The object store could not write.") from None
+        return StoredObject(key=key, size=len(content), etag=_etag(result.get("e_tag")), modified_ns=0)
+
+    def put_file(self, key: str, file: BinaryIO, size: int, *, metadata: Mapping[str, str]) -> None:
+        """See `Bucket`."""
+        with self._calling():
+            try:
+                self._obstore.put(
+                    self._store, key, _parts(file, size), attributes=dict(metadata), use_multipart=True
+                )
+            except FileNotFoundError:
+                raise Unavailable("The object store could not write.") from None
+
+    def delete(self, key: str) -> None:
+        """See `Bucket`."""
+        with self._calling():
+            try:
+                self._obstore.delete(self._store, key)
+            except FileNotFoundError:
+                return
+
+    def copy(self, key: str, target: str) -> None:
+        """See `Bucket`."""
+        with self._calling():
+            try:
+                self._obstore.copy(self._store, key, target)
+            except FileNotFoundError:
+                raise ObjectChanged(key) from None
+
+    def presigned_url(self, key: str, *, seconds: int) -> str:
+        """See `Bucket`."""
+        with self._calling():
+            return str(self._obstore.sign(self._store, "GET", key, timedelta(seconds=seconds)))
+
+    @contextmanager
+    def _calling(self) -> Iterator[None]:
+        """Translate the errors of the library."""
+        errors = self._obstore.exceptions
+        try:
+            yield
+        except errors.AlreadyExistsError as error:
+            raise ObjectExists(str(self.url)) from error
+        except errors.PreconditionError as error:
+            raise ObjectChanged(str(self.url)) from error
+        except (errors.BaseError, OSError, ValueError) as error:
+            _log.error("{url}: {error}", url=self.url, error=_first_line(error))
+            raise unavailable(error, self.url) from error
+
+
+def _objects_in(found: Iterable[Any]) -> dict[str, StoredObject]:
+    return {stored.key: stored for stored in map(_object, found)}
+
+
+def _object(meta: Any) -> StoredObject:
+    modified = meta["last_modified"]
+    return StoredObject(
+        key=meta["path"],
+        size=meta["size"],
+        etag=_etag(meta["e_tag"]),
+        modified_ns=int(modified.timestamp()) * 10**9 + modified.microsecond * 1000,
+    )
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on")
+
+
+def _etag(value: str | None) -> str:
+    return (value or "").strip('"')
+
+
+def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
+    file.seek(0)
+    while size:
+        piece = file.read(min(size, 5 * _PIECE))
+        if not piece:
+            raise Unavailable("The received file has become shorter.")
+        size -= len(piece)
+        yield piece
+
+
+def _first_line(error: BaseException) -> str:
+    """Return what the log may have: URLs without what signs them."""
+    return (str(error).splitlines() or [type(error).__name__])[0].split("?", 1)[0][:300]

@@ -1,0 +1,65 @@
+"""Does the store keep conditions? Tried once with an object of our own. Blocking."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from twisted_index.backends.object_store.bucket import ObjectChanged, ObjectExists
+from twisted_index.errors import SimpleIndexError
+
+if TYPE_CHECKING:
+    from twisted_index.backends.object_store.bucket import Bucket
+
+#: Of the objects that are written for this, and removed.
+PROBE = ".probe-"
+
+
+class Conditions(enum.Enum):
+    """What a store does with a write under a condition."""
+
+    KEPT = "kept"
+    #: Of several nodes that write one name, each may believe that it has.
+    IGNORED = "ignored"
+
+
+def probe_conditions(bucket: Bucket) -> Conditions:
+    """
+    Try whether a store keeps the conditions that several writers need.
+
+    An object is created twice, and then replaced by one that names another ETag, and the right one.
+
+    Raises:
+        Unavailable: The store does not say, or writes are forbidden.
+    """
+    key = f"{PROBE}{secrets.token_hex(8)}"
+    try:
+        created = bucket.create(key, b"1", metadata={})
+        try:
+            bucket.create(key, b"2", metadata={})
+        except ObjectExists:
+            return _try_replacing(bucket, key, created.etag)
+        return Conditions.IGNORED
+    finally:
+        with suppress(SimpleIndexError):
+            bucket.delete(key)
+
+
+def _try_replacing(bucket: Bucket, key: str, etag: str) -> Conditions:
+    wrong = etag[:-1] + ("0" if etag[-1:] != "0" else "1")
+    try:
+        bucket.replace(key, b"3", etag=wrong, metadata={})
+    except ObjectChanged:
+        pass
+    except SimpleIndexError:
+        # Some stores refuse the condition itself.
+        return Conditions.IGNORED
+    else:
+        return Conditions.IGNORED
+    try:
+        bucket.replace(key, b"4", etag=etag, metadata={})
+    except ObjectChanged:
+        return Conditions.IGNORED
+    return Conditions.KEPT
