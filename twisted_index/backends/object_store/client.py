@@ -139,19 +139,28 @@ class StoreBucket:
         options = {"range": (start, stop), "if_match": etag}
         with self._calling():
             try:
-                found = self._obstore.get(self._store, key, options=options)
+                found = self._get_range(key, options)
             except FileNotFoundError:
                 raise ObjectChanged(key) from None
-            if found.range[0] != start:
-                raise ObjectChanged(key)
+            skip = start - found.range[0]
             for piece in found.stream(min_chunk_size=256 * 1024):
-                data = bytes(piece)[:left]
+                data = bytes(piece)[skip : skip + left]
+                skip = max(0, skip - len(piece))
                 left -= len(data)
                 yield from (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
                 if not left:
                     return
         if left:
             raise Unavailable("The object store has sent less than the whole object.")
+
+    def _get_range(self, key: str, options: dict[str, Any]) -> Any:
+        try:
+            return self._obstore.get(self._store, key, options=options)
+        except self._obstore.exceptions.GenericError as error:
+            if "non-partial response" not in str(error):
+                raise
+            # A store without ranges, such as rclone: what comes before is read, and dropped.
+            return self._obstore.get(self._store, key, options={"if_match": options["if_match"]})
 
     def create(self, key: str, content: bytes, *, metadata: Mapping[str, str]) -> StoredObject:
         """See `Bucket`."""
