@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("tests.kit")  # before any of it is imported
 
-from tests.kit import marks
+from tests.kit import marks, object_stores
 from tests.kit.live_server import START_SECONDS, LiveServer, running, start_server
 from tests.kit.turns import turn
 
@@ -63,18 +63,25 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 _turns = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+_stores = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder in which workers wait for each other."""
+    """Make the folders in which workers wait for each other, and share object stores."""
     if not hasattr(config, "workerinput"):
         config.stash[_turns] = tempfile.TemporaryDirectory(prefix="twisted-index-tests-")
         config.add_cleanup(config.stash[_turns].cleanup)
+        # Stores have sockets in theirs, so its path has to be short.
+        stores = Path(tempfile.mkdtemp(prefix="ti-stores-", dir="/tmp" if os.name == "posix" else None))
+        config.stash[_stores] = stores
+        config.add_cleanup(lambda: shutil.rmtree(stores, ignore_errors=True))
+        config.add_cleanup(lambda: object_stores.end_all(stores))
 
 
 def pytest_configure_node(node: Any) -> None:
-    """Pass the folder to a worker."""
+    """Pass the folders to a worker."""
     node.workerinput["turns"] = node.config.stash[_turns].name
+    node.workerinput["stores"] = str(node.config.stash[_stores])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -121,6 +128,25 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def stores_folder(request: pytest.FixtureRequest) -> Path:
+    """The folder of the object stores that all workers of this run share."""
+    passed = getattr(request.config, "workerinput", None)
+    return request.config.stash[_stores] if passed is None else Path(passed["stores"])
+
+
+@pytest.fixture
+def ceph(stores_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place in a bucket of Ceph; the environment has its credentials."""
+    return object_stores.empty_place("ceph", stores_folder, monkeypatch)
+
+
+@pytest.fixture(params=list(object_stores.STORES))
+def any_store(request: pytest.FixtureRequest, stores_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place in each kind of store."""
+    return object_stores.empty_place(request.param, stores_folder, monkeypatch)
 
 
 @pytest.fixture
