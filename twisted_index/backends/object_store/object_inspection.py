@@ -1,0 +1,184 @@
+"""Reads out of an object what an index says of it: whole if it is small, else its digest and some ranges."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted_index.backends.layout.archive_facts import read_facts
+from twisted_index.backends.layout.facts import Rejection
+from twisted_index.backends.object_store.bucket import ObjectChanged
+from twisted_index.backends.object_store.learned import LearnedObject
+from twisted_index.errors import Unavailable
+from twisted_index.files.os_errors import out_of_resources_error
+from twisted_index.simple.core_metadata import BadArchive, UnreadableFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from twisted_index.backends.object_store.bucket import Bucket, StoredObject
+    from twisted_index.simple.names import Distribution
+
+#: Bytes of an object that is read by one request.
+_WHOLE = 16 << 20
+#: Bytes of a range: the directory of most wheels, and a part of an sdist.
+_RANGE = 256 << 10
+#: Bytes of a claim.
+_MAX_CLAIM = 4096
+
+
+def inspect_object(
+    bucket: Bucket, stored: StoredObject, distribution: Distribution, claim: StoredObject | None
+) -> LearnedObject:
+    """
+    Inspect an object as it was listed; blocks.
+
+    Args:
+        bucket: Where it is.
+        stored: The object.
+        distribution: Its parsed name.
+        claim: What says which digest it has to have; None without one.
+
+    Raises:
+        ObjectChanged: It is another one by now, or gone.
+        Unavailable: The bucket does not answer.
+    """
+    try:
+        if stored.size <= _WHOLE:
+            return _inspect_whole(bucket, stored, distribution)
+        return _inspect_large(bucket, stored, distribution, claim)
+    except MemoryError:
+        raise out_of_resources_error() from None
+    except UnreadableFile:
+        raise Unavailable("The object store does not answer as it should. Retry in a moment.") from None
+    except BadArchive as error:
+        return LearnedObject(result=Rejection(reason=error.reason, advice=error.advice))
+
+
+def read_object(bucket: Bucket, stored: StoredObject) -> bytes:
+    """Read a small object as it was listed; blocks. See `inspect_object` for errors."""
+    return _read(bucket, stored)[0]
+
+
+def _read(bucket: Bucket, stored: StoredObject) -> tuple[bytes, Mapping[str, str]]:
+    found = bucket.read(stored.key, limit=stored.size, etag=stored.etag)
+    if found is None or len(found.content) != stored.size:
+        raise ObjectChanged(stored.key)
+    return found.content, found.metadata
+
+
+def _inspect_whole(bucket: Bucket, stored: StoredObject, distribution: Distribution) -> LearnedObject:
+    content, metadata = _read(bucket, stored)
+    facts = read_facts(io.BytesIO(content), distribution, verify_members=True, sha256=None, strict=False)
+    return LearnedObject(result=facts, uploaded_ns=uploaded_ns(metadata))
+
+
+def _inspect_large(
+    bucket: Bucket, stored: StoredObject, distribution: Distribution, claim: StoredObject | None
+) -> LearnedObject:
+    sha256 = _claimed_digest(bucket, stored, claim) or _stream_digest(bucket, stored)
+    with open_ranges(bucket, stored) as file:
+        facts = read_facts(file, distribution, verify_members=False, sha256=sha256, strict=False)
+    return LearnedObject(result=facts)
+
+
+@contextmanager
+def open_ranges(bucket: Bucket, stored: StoredObject) -> Iterator[Any]:
+    """Open an object as a file that reads ranges of it; each read may block and fail."""
+    ranges = _RangeFile(bucket, stored)
+    try:
+        with io.BufferedReader(cast("io.RawIOBase", ranges), _RANGE) as file:
+            yield file
+    finally:
+        # What reads archives may have taken it for a damaged one.
+        if ranges.failure is not None:
+            raise ranges.failure
+
+
+def _claimed_digest(bucket: Bucket, stored: StoredObject, claim: StoredObject | None) -> str | None:
+    """Return the digest that a claim states for an object of this size."""
+    if claim is None or claim.size > _MAX_CLAIM:
+        return None
+    try:
+        fields = json.loads(read_object(bucket, claim))
+        sha256, size = fields["sha256"], fields["size"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_digest = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None
+    return sha256 if is_digest and size == stored.size else None
+
+
+def _stream_digest(bucket: Bucket, stored: StoredObject) -> str:
+    digest, size = hashlib.sha256(), 0
+    for piece in bucket.stream(stored.key, 0, stored.size, etag=stored.etag):
+        digest.update(piece)
+        size += len(piece)
+    if size != stored.size:
+        raise ObjectChanged(stored.key)
+    return digest.hexdigest()
+
+
+def uploaded_ns(metadata: Mapping[str, str]) -> int | None:
+    """Return the time that rclone keeps with an object: seconds with fractions, as nanoseconds."""
+    try:
+        nanoseconds = int(Decimal(metadata["mtime"]) * 10**9)
+    except (KeyError, InvalidOperation, ValueError, OverflowError):
+        return None
+    return nanoseconds if 0 <= nanoseconds < 1 << 63 else None
+
+
+class _RangeFile(io.RawIOBase):
+    """
+    An object as a file that reads ranges.
+
+    Attributes:
+        failure: Why a range could not be read.
+    """
+
+    def __init__(self, bucket: Bucket, stored: StoredObject) -> None:
+        self._bucket = bucket
+        self._stored = stored
+        self._position = 0
+        self.failure: Exception | None = None
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Set the position."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._stored.size}[whence]
+        if start + offset < 0:
+            raise ValueError("before the start")
+        self._position = start + offset
+        return self._position
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        """Read as much as fits, by one request."""
+        stop = min(self._stored.size, self._position + len(buffer))
+        if stop <= self._position:
+            return 0
+        stored = self._stored
+        try:
+            piece = self._bucket.read_range(stored.key, self._position, stop, etag=stored.etag)
+            if len(piece) != stop - self._position:
+                raise ObjectChanged(stored.key)
+        except Exception as error:
+            self.failure = error
+            raise
+        buffer[: len(piece)] = piece
+        self._position = stop
+        return len(piece)
