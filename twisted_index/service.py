@@ -217,9 +217,9 @@ class SimpleIndexService(MultiService):
             fault = make_state_folder(self.settings.state)
             if fault is not None:
                 _log.warn("{fault}", fault=fault)
-        if self.stands_alone and self._parts.folder is not None:
+        if self.stands_alone and self._parts.packages is not None:
             urls = index_urls(listening, socket.gethostname(), self.settings.public_url, lan_addresses())
-            counting = Deferred.fromCoroutine(self._parts.folder.count())
+            counting = Deferred.fromCoroutine(self._parts.packages.count())
             counting.addCallbacks(_log_contents, _ignore_count, callbackArgs=(urls,))
         for endpoint in self._endpoints:
             endpoint.report_warning()

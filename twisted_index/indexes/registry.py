@@ -47,11 +47,13 @@ class LiveIndex:
         members: Its line; empty for the index without a name.
         served: What answers in its scope.
         folder: The folders of its line as one source; None for an index that has no folders.
+        keeps_past: Whether there are views of its past.
     """
 
     members: tuple[IndexMember, ...]
     served: ServedIndex
     folder: FolderSource | None
+    keeps_past: bool = True
 
 
 class DraftMaker(Protocol):
@@ -144,6 +146,8 @@ class IndexRegistry:
         if scope.draft:
             return self._viewed(live, scope)
         if scope.as_of:
+            if not live.keeps_past:
+                raise NotFound("Its packages lie in a bucket, of which there are no views of the past.")
             return self._past.at(live.served, live.folder, scope.as_of)
         return self._past.current(live.served, live.folder)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from twisted_index.config.bucket_location import is_bucket_url
 from twisted_index.simple.formatting import printable
 from twisted_index.web.views.install_commands import install_commands, is_loopback
 
@@ -93,7 +94,7 @@ def startup_banner(
         uploads: Whether files can be published.
         login: Whether that needs a user.
     """
-    here = "this folder" if len(paths) == 1 else "these folders"
+    here = "these folders" if len(paths) != 1 else "this bucket" if is_bucket_url(paths[0]) else "this folder"
     urls = index_urls(listeners, hostname, public_url, lan)
     lines = [
         f"Serving the packages in {', '.join(map(printable, paths))}" if paths else "Serving a package index",

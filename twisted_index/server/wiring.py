@@ -21,7 +21,7 @@ from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.thread_pool import ThreadPool
-from twisted_index.errors import SimpleIndexError
+from twisted_index.errors import ConfigurationError, SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.refusals import Refusals
@@ -36,6 +36,7 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.server.buckets import build_bucket_source
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.config.reload import ConfigReloader
     from twisted_index.config.settings import Settings
@@ -66,7 +68,7 @@ class Components:
         webhooks: None for a read-only index.
         refusals: The same.
         has_users: Whether any user or token can authenticate.
-        folder: The folders; None if another source replaces them.
+        packages: The folders, or the bucket; None if another source replaces them.
         indexes: The indexes of the server; None if another source replaces them.
         shared: What all folders share, to be stopped after them; None with such a source.
     """
@@ -77,7 +79,7 @@ class Components:
     webhooks: Webhooks | None
     refusals: Refusals | None = None
     has_users: bool = False
-    folder: FolderSource | None = None
+    packages: FolderSource | ObjectSource | None = None
     indexes: IndexRegistry | None = None
     shared: SharedFolders | None = None
 
@@ -153,6 +155,8 @@ class _Builder:
 
     def build(self) -> Components:
         settings, reloader = self._settings, self._reloader
+        if settings.bucket is not None:
+            return self._build_on_bucket()
         folder = self._folder(*settings.paths)
         self._collectors.append(folder)
         access = self._access(settings)
@@ -182,6 +186,40 @@ class _Builder:
             folder,
             indexes.registry,
             self._shared,
+        )
+
+    def _build_on_bucket(self) -> Components:
+        settings = self._settings
+        if settings.uploads.upload:
+            raise ConfigurationError(
+                f"{settings.bucket} can only be read by this version: put files there with aws s3 cp."
+            )
+        packages = build_bucket_source(
+            settings, self._reactor, None if self._observer is None else Observers(self._observer)
+        )
+        access = self._access(settings)
+        builder = SourceBuilder(
+            packages, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
+        )
+        drafts = DraftIndexes(self._pile, reactor=self._reactor, writer=None, audit_log=None)
+        indexes = _Indexes(settings, None, builder, None, None, drafts, self._reactor)
+        # Without users and rights everyone may read, so requests need no checks.
+        checks = access.has_users or settings.access.rights is not None
+        resource = self._resource(
+            indexes.plain.source,
+            access if checks else None,
+            audit_log=AuditLog(settings.state, self._worker),
+            indexes=indexes.registry,
+        )
+        return Components(
+            (self._worker,),
+            resource,
+            None,
+            None,
+            has_users=access.has_users,
+            packages=packages,
+            indexes=indexes.registry,
+            shared=self._shared,
         )
 
     def _indexes(self, folder: FolderSource, writing: _WriteSide | None) -> _Indexes:
@@ -359,7 +397,7 @@ class _Indexes:
     def __init__(
         self,
         settings: Settings,
-        folder: FolderSource,
+        folder: FolderSource | None,
         builder: SourceBuilder,
         named: NamedIndexes | None,
         store: FolderStore | None,
@@ -415,7 +453,8 @@ class _Indexes:
         return apply
 
     def _live(self) -> LiveIndex:
-        return LiveIndex(members=(), served=self.plain, folder=self._folder)
+        folder = self._folder
+        return LiveIndex(members=(), served=self.plain, folder=folder, keeps_past=folder is not None)
 
     def _served(self, source: ISource, settings: Settings) -> ServedIndex:
         if self._named is not None:
@@ -474,7 +513,8 @@ def _access_settings(settings: Settings) -> tuple[object, ...]:
 def _own_folders(settings: Settings) -> list[str]:
     """Return the folders whose file systems the server writes to or reads from."""
     cache = cache_folder(settings) if settings.upstreams.all_upstreams else None
-    paths = (*settings.paths, settings.indexes, settings.state, cache)
+    packages = () if settings.bucket is not None else settings.paths
+    paths = (*packages, settings.indexes, settings.state, cache)
     return [path for path in paths if path is not None]
 
 

@@ -1,0 +1,44 @@
+"""A server whose packages lie in a bucket."""
+
+import pytest
+from twisted.internet.task import Clock
+
+from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.config.settings import Settings, UploadSettings
+from twisted_index.errors import ConfigurationError, NotFound
+from twisted_index.indexes.scope import Scope
+from twisted_index.server.wiring import build_components
+
+BUCKET = "s3://bucket/packages"
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+def test_its_source_is_made_without_asking_the_store():
+    components = build_components(Settings(paths=(BUCKET,), state=None), Clock())
+    assert isinstance(components.packages, ObjectSource)
+    assert components.packages.bucket.url == BUCKET
+    assert components.store is None
+
+
+def test_it_accepts_no_uploads():
+    settings = Settings(paths=(BUCKET,), state=None, uploads=UploadSettings(upload=True))
+    with pytest.raises(ConfigurationError, match="can only be read"):
+        build_components(settings, Clock())
+
+
+def test_without_credentials_a_sentence_says_what_to_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(ConfigurationError, match="AWS_ACCESS_KEY_ID"):
+        build_components(Settings(paths=(BUCKET,), state=None), Clock())
+
+
+def test_it_has_no_views_of_the_past():
+    components = build_components(Settings(paths=(BUCKET,), state=None), Clock())
+    assert components.indexes is not None
+    with pytest.raises(NotFound, match="no views of the past"):
+        components.indexes.find(Scope(as_of="2026-11-01"))

@@ -1,0 +1,45 @@
+"""Builds the source of a bucket from settings; nothing is asked of the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.backends.object_store.client import StoreBucket
+from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.concurrency.thread_pool import ThreadPool
+from twisted_index.config.bucket_location import parse_location
+
+if TYPE_CHECKING:
+    from twisted_index.config.settings import Settings
+    from twisted_index.interfaces import IIndexObserver
+
+#: Threads that wait for the store.
+_THREADS = 16
+
+
+def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserver | None) -> ObjectSource:
+    """
+    Build the source of the bucket that settings name.
+
+    Args:
+        settings: With a bucket.
+        reactor: Twisted's reactor.
+        observer: Notified of changes; None without one.
+
+    Raises:
+        ConfigurationError: The client library is missing, or there are no credentials.
+    """
+    assert settings.bucket is not None
+    bucket = StoreBucket(
+        parse_location(settings.bucket), instance_metadata=settings.objects.instance_metadata
+    )
+    return ObjectSource(
+        bucket,
+        worker=ThreadPool(reactor, threads=_THREADS, name="index-bucket"),
+        reactor=reactor,
+        rescan=settings.rescan,
+        response_timeout=settings.limits.response_timeout,
+        state=None if settings.state is None else Path(settings.state),
+        observer=observer,
+    )
