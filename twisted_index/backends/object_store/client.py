@@ -7,6 +7,8 @@ Nothing is asked for before the first call: a process that forks after it hangs 
 from __future__ import annotations
 
 import os
+import re
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -33,19 +35,24 @@ if TYPE_CHECKING:
 _log = Logger()
 
 _PIECE = 1 << 20
+#: Seconds for which the same failure is logged once.
+_REPORT_SECONDS = 60.0
 #: A body may take as long as its reader does; a connection that says nothing may not.
 _TIMEOUTS = {"timeout": "10min", "read_timeout": "20s", "connect_timeout": "5s"}
 _RETRIES: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=15)}
 #: With any of these set to true, a store may be at an http:// URL.
 _ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP", "AZURE_STORAGE_USE_HTTP")
 #: With any of these, credentials are not looked for at the address of instance metadata.
-_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_SKIP_SIGNATURE",
-)
+_CREDENTIALS = {
+    "s3": re.compile("AWS_(ACCESS_KEY_ID|WEB_IDENTITY_TOKEN_FILE|CONTAINER_CREDENTIALS_.*|SKIP_SIGNATURE)"),
+    "az": re.compile("AZURE_.*(KEY|SAS|SECRET|TOKEN|CONNECTION_STRING|EMULATOR|SKIP_SIGNATURE).*"),
+    "gs": re.compile("GOOGLE_.*(SERVICE_ACCOUNT|CREDENTIALS|SKIP_SIGNATURE).*"),
+}
+_EXAMPLES = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+    "gs": "GOOGLE_SERVICE_ACCOUNT",
+}
 
 
 class StoreBucket:
@@ -69,10 +76,12 @@ class StoreBucket:
             ) from None
         self._obstore: Any = obstore
         self._location = location
-        if location.scheme == "s3" and not instance_metadata and not any(map(os.environ.get, _CREDENTIALS)):
+        self._reported, self._reported_at = "", 0.0
+        names = [name for name, value in os.environ.items() if value]
+        if not instance_metadata and not any(map(_CREDENTIALS[location.scheme].fullmatch, names)):
             raise ConfigurationError(
-                f"There are no credentials for {location.url}: set AWS_ACCESS_KEY_ID and"
-                " AWS_SECRET_ACCESS_KEY, or instance-metadata = true to ask the machine that this runs on."
+                f"There are no credentials for {location.url}: set {_EXAMPLES[location.scheme]}, or"
+                " instance-metadata = true to ask the machine that this runs on."
             )
 
     @property
@@ -228,8 +237,16 @@ class StoreBucket:
         except errors.PreconditionError as error:
             raise ObjectChanged(str(self.url)) from error
         except (errors.BaseError, OSError, ValueError) as error:
-            _log.error("{url}: {error}", url=self.url, error=_first_line(error))
-            raise unavailable(error, self.url) from error
+            failure = unavailable(error, self.url)
+            self._report(failure.message, error)
+            raise failure from error
+
+    def _report(self, sentence: str, error: BaseException) -> None:
+        """Log a failure, if it is another one than the last, or that was a while ago."""
+        now = time.monotonic()
+        if sentence != self._reported or now > self._reported_at + _REPORT_SECONDS:
+            self._reported, self._reported_at = sentence, now
+            _log.error("{url}: {sentence} ({error})", url=self.url, sentence=sentence, error=_cause(error))
 
 
 def _objects_in(found: Iterable[Any]) -> dict[str, StoredObject]:
@@ -264,6 +281,7 @@ def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield piece
 
 
-def _first_line(error: BaseException) -> str:
-    """Return what the log may have: URLs without what signs them."""
-    return (str(error).splitlines() or [type(error).__name__])[0].split("?", 1)[0][:300]
+def _cause(error: BaseException) -> str:
+    """Return what the log may have: the first lines, and URLs without what signs them."""
+    text = str(error).split("Debug source:", 1)[0] or type(error).__name__
+    return " ".join(re.sub(r"\?[^\s\"]*", "", text).split())[:500]
