@@ -436,7 +436,7 @@ def test_a_checker_that_notices_no_change_is_asked_again_after_a_minute(make, ch
 def test_a_token_is_known_until_it_is_revoked_or_expires(make, checker, tmp_path):
     now = [2e9]
     tokens = TokenStore(str(tmp_path), now=lambda: now[0])
-    tokens._file._wall = lambda: 1e12
+    tokens.place._file._wall = lambda: 1e12
     access = make(checker, tokens=tokens, rights=CLOSED)
     for end in ("revoked", "expired"):
         _, secret = tokens.create(
@@ -457,7 +457,7 @@ def test_a_token_is_known_until_it_is_revoked_or_expires(make, checker, tmp_path
 
 def test_a_token_made_again_under_its_name_has_the_new_scope(make, checker, tmp_path):
     tokens = TokenStore(str(tmp_path))
-    tokens._file._wall = lambda: 1e12
+    tokens.place._file._wall = lambda: 1e12
     access = make(checker, tokens=tokens, rights=CLOSED)
     for pattern in ("numpy", "other"):
         _, secret = tokens.create("ci", {Action.READ: (pattern,)})
@@ -608,7 +608,7 @@ def test_a_damaged_file_of_tokens_is_reported_though_it_came_after_the_start(mak
 def test_a_token_of_a_user_lives_no_longer_than_the_longest_life(make, checker, tmp_path):
     now = [2e9]
     tokens = TokenStore(str(tmp_path), now=lambda: now[0])
-    tokens._file._wall = lambda: 1e12
+    tokens.place._file._wall = lambda: 1e12
     _, secret = tokens.create("ci", OWN, by="alice", bound=True)
     access = make(checker, tokens=tokens, rights=CLOSED, max_token_age=60.0)
     for _ in range(2):
@@ -623,7 +623,7 @@ def test_a_token_of_a_user_lives_no_longer_than_the_longest_life(make, checker, 
 def test_a_use_is_noted_once_an_hour_however_often_it_is_used(make, checker, tmp_path, worker):
     now = [2e9]
     tokens = TokenStore(str(tmp_path), now=lambda: now[0])
-    tokens._file._wall = lambda: 1e12
+    tokens.place._file._wall = lambda: 1e12
     token, secret = tokens.create("ci", OWN)
     access = make(checker, tokens=tokens, rights=CLOSED)
     for _ in range(5):

@@ -132,7 +132,7 @@ def test_what_was_read_holds_until_the_file_changes(store):
     store.create("ci", UPLOAD)
     status = os.stat(store.path)
     settled = TokenStore(os.path.dirname(os.path.dirname(store.path)))
-    settled._file._wall = lambda: status.st_ctime + 10
+    settled.place._file._wall = lambda: status.st_ctime + 10
     tokens = settled.read()
 
     assert settled.cached() is tokens

@@ -78,7 +78,7 @@ class GuardedPair(Pair):
                 checkers=[checker],
                 access_log=access_log,
             )
-            index.tokens._file._wall = lambda: 1e12
+            index.tokens.place._file._wall = lambda: 1e12
             made.append(index)
         self.short, self.ordinary = made
         self.ordinary.site.fast_path = None
@@ -293,7 +293,7 @@ def crowd(tmp_path: Path) -> Iterator[tuple[GuardedIndex, list[Connection]]]:
     write_users(tmp_path, 0)
     rights = RIGHTS.replace('"alice"', '["alice", "user-0"]')
     index = GuardedIndex(tmp_path, rights, source=Reopening(SECRET), clock=clock, checkers=[checker])
-    index.tokens._file._wall = index.access._rights._file._wall = lambda: 1e12
+    index.tokens.place._file._wall = index.access._rights._file._wall = lambda: 1e12
     yield index, [index.connect() for _ in range(16)]
     index.disconnect_all()
 
@@ -346,7 +346,7 @@ def test_not_one_answer_by_a_token_of_a_removed_user(tmp_path):
     rights = RIGHTS.replace('"alice"', '"users"')
     source = Reopening(SECRET)
     index = GuardedIndex(tmp_path, rights, source=source, clock=clock, users=False, checkers=[checker])
-    index.tokens._file._wall = index.access._rights._file._wall = lambda: 1e12
+    index.tokens.place._file._wall = index.access._rights._file._wall = lambda: 1e12
     connections = [index.connect() for _ in range(16)]
     tokens = [index.token(f"token-{number}", owner=f"user-{number}", read="*") for number in range(30)]
     for number, headers in enumerate(tokens):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IReactorTime
 
+    from twisted_index.access.token_place import TokenPlace
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.config.settings import AccessSettings, UploadSettings
     from twisted_index.interfaces import IAccessControl
@@ -55,6 +56,7 @@ def make_access(
     report: Callable[[str], None] | None = None,
     *,
     default_index: str = "",
+    shared_tokens: TokenPlace | None = None,
 ) -> IAccessControl:
     """
     Build access control.
@@ -70,6 +72,7 @@ def make_access(
         throttle: Counts failed logins; the same when settings are reloaded. None for a new one.
         report: See `AccessControl`.
         default_index: See `Rights`.
+        shared_tokens: Where the tokens lie, if not in the state folder.
 
     Raises:
         ConfigurationError: A setting cannot work.
@@ -78,8 +81,8 @@ def make_access(
         raise ConfigurationError(_CONFLICTING_RIGHTS)
     throttle = throttle or LoginThrottle(reactor)
     checkers = [make_checker(description, reactor, worker, throttle.turns) for description in guarding.auth]
-    tokens = TokenStore(state) if state is not None else None
-    if tokens is not None:
+    tokens = TokenStore(state, place=shared_tokens) if state is not None else None
+    if tokens is not None and shared_tokens is None:
         tokens.read()
     proxied = make_proxies(guarding).asserts_users
     users = bool(checkers) or proxied or (tokens is not None and tokens.exists())

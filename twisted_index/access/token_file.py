@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.logger import Logger
 
+from twisted_index.access.tokens import identifier_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import ConfigurationError, Unavailable
 from twisted_index.files.reload_status import ReloadStatus
@@ -59,6 +60,9 @@ class TokenFile:
             # A damaged file must not make a revoked token valid again.
             self.status.fail(error.message, _REJECTED)
             raise Unavailable("Tokens cannot be checked right now.") from error
+        except Unavailable as error:
+            self.status.fail(error.message, _REJECTED)
+            raise
         if not found and not self._tokens.exists():
             self.status.fail(f"{self._tokens.path}: the file of tokens is gone.", _REJECTED)
         else:
@@ -74,6 +78,9 @@ class TokenFile:
             Unavailable: The file, or the line of the token, is damaged or cannot be read.
         """
         table = await self.read()
+        identifier, place = identifier_of(secret), self._tokens.place
+        if identifier and identifier not in table and place.is_behind():
+            table = await self._worker.run(place.read_anew)
         try:
             return self._tokens.find(table, secret, max_age=max_age)
         except ConfigurationError as error:

@@ -1,18 +1,16 @@
 """
 Tokens: secrets that programs use in place of a user's password, each good for some things only.
 
-They are kept in `keep/tokens.json` below the state folder, for the server and the command
-`twisted-index token` alike: a change of the file holds a lock, and a reader sees
-either the old or the new one. The file holds digests only. SHA-256 without salt and stretching is
-enough for them: a secret has 256 random bits, which cannot be guessed at any speed.
+They are kept in `keep/tokens.json` below the state folder, or in the bucket that is served, for the server
+and the command `twisted-index token` alike: a reader sees either the old or the new ones. Digests only are
+kept. SHA-256 without salt and stretching is enough for them: a secret has 256 random bits, which cannot be
+guessed at any speed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import time
@@ -20,87 +18,61 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from twisted_index.access.token_place import TokensInFile
 from twisted_index.access.token_records import Token, TokenPermissions, TokenTable
 from twisted_index.access.token_terms import token_name
 from twisted_index.access.token_uses import TokenUses
 from twisted_index.errors import ConfigurationError, Conflict, NotFound, Unauthorized
-from twisted_index.files.private_files import make_private_folder, private_lock, replace_private
-from twisted_index.files.watched_file import WatchedFile
 from twisted_index.interfaces import Action
 from twisted_index.simple.name_patterns import NO_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from twisted_index.access.token_place import TokenPlace
 
 _SECRET_BYTES = 32
 _ID_BYTES = 6
 
 _SECRET = re.compile(rb"tix-([0-9a-f]{12})-[A-Za-z0-9_-]{43}")
 
-#: Bytes of the file. 100,000 tokens have about 25 million.
-_MAX_BYTES = 64_000_000
 #: Tokens that a user may have at a time: more than programs that one person looks after.
 MAX_OWN_TOKENS = 100
 
 
 class TokenStore:
     """
-    The tokens of a state folder.
+    The tokens of a server, or of all nodes of a bucket.
 
     Args:
-        state: Absolute folder. Nothing is made in it before the first token.
+        state: Absolute folder. Nothing is made in it before the first token or use.
         now: Seconds since the epoch.
+        place: Where they lie; None for a file of the state folder.
 
     Attributes:
-        uses: When they were last used.
+        uses: When they were last used, as this server knows.
+        place: Where they lie.
     """
 
-    def __init__(self, state: str, *, now: Callable[[], float] = time.time) -> None:
-        self._folder = os.path.join(state, "keep")
-        self._path = os.path.join(self._folder, "tokens.json")
+    def __init__(
+        self, state: str, *, now: Callable[[], float] = time.time, place: TokenPlace | None = None
+    ) -> None:
         self.now = now
         self.uses = TokenUses(state, now)
-        self._file = WatchedFile(
-            self._path, lambda data: TokenTable.parse(data, self._path), max_bytes=_MAX_BYTES
-        )
+        self.place: TokenPlace = TokensInFile(state) if place is None else place
+        self.exists = self.place.exists
+        self.cached = self.place.cached
+        self.validity = self.place.validity
+        self.read = self.place.read
 
     @property
     def path(self) -> str:
         """Where they are kept."""
-        return self._path
-
-    def exists(self) -> bool:
-        """Return whether there ever was a token here: one call of `stat`."""
-        return self._file.exists()
-
-    def cached(self) -> TokenTable | None:
-        """Return what `read` gave, if it would give the same again: one call of `stat`."""
-        return self._file.cached()
+        return self.place.path
 
     def last(self) -> TokenTable:
         """Return what `read` has returned last, though there may be others; nothing if it never has."""
-        return self._file.last() or TokenTable({}, self._path)
-
-    def validity(self) -> Callable[[], bool]:
-        """Return a check whether the tokens are still those of now; see `WatchedFile.validity`."""
-        return self._file.validity()
-
-    def read(self) -> TokenTable:
-        """
-        Read the tokens. Blocks.
-
-        Returns:
-            By identifier, in the order in which they were made.
-
-        Raises:
-            ConfigurationError: The file cannot be read, or was damaged.
-        """
-        try:
-            return self._file.read()
-        except FileNotFoundError:
-            return TokenTable({}, self._path)
-        except OSError as error:
-            raise ConfigurationError(f"{self._path}: the tokens cannot be read: {error.strerror}.") from error
+        return self.place.last() or TokenTable({}, self.path)
 
     def create(
         self,
@@ -149,12 +121,19 @@ class TokenStore:
             by=by,
             bound=bound,
         )
-        with self._changing() as change:
-            expired = self._make_room(change.tokens, by) if bound else set()
-            tokens = change.tokens.without(expired)
+        expired: set[str] = set()
+
+        def add(tokens: TokenTable) -> TokenTable:
+            if identifier in tokens:
+                return tokens
+            if bound:
+                expired.update(self._make_room(tokens, by))
+            tokens = tokens.without(expired)
             if tokens.named(name) is not None:
                 raise Conflict(f"The token {name!r} already exists; revoke it, or use another name.")
-            change.tokens = tokens.plus(token)
+            return tokens.plus(token)
+
+        self.place.change(add)
         self.uses.forget(expired)
         return token, secret
 
@@ -178,13 +157,20 @@ class TokenStore:
             NotFound: There is none of that name, or it does not belong to that user.
             ConfigurationError: The file cannot be written.
         """
-        with self._changing() as change:
-            token = change.tokens.named(name)
+        revoked: list[Token] = []
+
+        def remove(tokens: TokenTable) -> TokenTable:
+            if revoked and revoked[0].identifier not in tokens:
+                return tokens
+            token = tokens.named(name)
             if token is None or owner not in (None, token.owner):
                 raise NotFound(f"There is no token {name!r}.")
-            change.tokens = change.tokens.without({token.identifier})
-        self.uses.forget([token.identifier])
-        return token
+            revoked[:] = [token]
+            return tokens.without({token.identifier})
+
+        self.place.change(remove)
+        self.uses.forget([revoked[0].identifier])
+        return revoked[0]
 
     def find(self, tokens: TokenTable, secret: bytes, *, max_age: float | None = None) -> Token:
         """
@@ -211,30 +197,6 @@ class TokenStore:
         if _has_passed(token.expires, self.now()):
             raise Unauthorized(f"The token {token.name} has expired.")
         return replace(token, permissions=with_implied_permissions(token.permissions))
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[_Change]:
-        """Yield the tokens under a lock; store them unless the body raises."""
-        try:
-            make_private_folder(self._folder)
-            with private_lock(os.path.join(self._folder, "tokens.lock")):
-                change = _Change(self.read())
-                yield change
-                data = change.tokens.serialize()
-                if len(data) > _MAX_BYTES:
-                    raise Conflict("There are too many tokens here; revoke some.")
-                replace_private(self._path, data)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self._path}: the tokens cannot be written: {error.strerror}."
-            ) from error
-
-
-class _Change:
-    """The tokens while they are changed."""
-
-    def __init__(self, tokens: TokenTable) -> None:
-        self.tokens = tokens
 
 
 #: What no secret has for its digest.
