@@ -1,4 +1,4 @@
-"""`twisted-index token`: create, list and revoke tokens; effective in running servers at once."""
+"""`twisted-index token`: create, list and revoke tokens; running servers notice, without a restart."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.interfaces import WHOLE_INDEX, Action
+from twisted_index.server.buckets import shared_tokens
 from twisted_index.simple.formatting import one_line
 from twisted_index.simple.name_patterns import ANY_PROJECT, NO_NAME, index_pattern, project_pattern
 
@@ -42,11 +43,13 @@ class _StateOptions(SubcommandOptions):
     optParameters = [  # noqa: RUF012
         ["state", None, None, "State folder of the server. [default: as for serve]"],
         ["config", None, None, "Configuration file of the server. [default: none]"],
+        ["path", None, None, "Bucket whose servers share the tokens: s3://BUCKET/PREFIX. [default: none]"],
     ]
 
     def server(self) -> _ServerTokens:
         """Return the tokens of the server with the same options."""
-        return _ServerTokens({name: self[name] for name in ("state", "config")})
+        given = {name: self[name] for name in ("state", "config")}
+        return _ServerTokens({**given, "path": [self["path"]] if self["path"] else []})
 
 
 class _ServerTokens:
@@ -66,7 +69,7 @@ class _ServerTokens:
         settings = settings_of_server(given)
         if settings.state is None:
             raise ConfigurationError("Tokens require a state folder; give --state DIR.")
-        self.store = TokenStore(settings.state)
+        self.store = TokenStore(settings.state, place=shared_tokens(settings))
         self.max_age = settings.access.max_token_age
         self.by = console_user()
         self._audit_file = AuditFile(settings.state)
@@ -165,7 +168,7 @@ class _Revoke(_StateOptions):
     """The options of `token revoke`."""
 
     synopsis = "Usage: twisted-index token revoke [options] NAME"
-    longdesc = "Revokes a token, from the next request on."
+    longdesc = "Revokes a token: from the next request on, or within --rescan on those of a bucket."
 
 
 _HELP = """\

@@ -1,4 +1,4 @@
-"""Builds the source of a bucket from settings; nothing is asked of the store."""
+"""Builds the source of a bucket, and what its nodes share, from settings; asks nothing of the store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.object_store.client import StoreBucket
 from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.backends.object_store.tokens import TokensInBucket
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config.bucket_location import parse_location
 
@@ -30,10 +31,7 @@ def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserv
     Raises:
         ConfigurationError: The client library is missing, or there are no credentials.
     """
-    assert settings.bucket is not None
-    bucket = StoreBucket(
-        parse_location(settings.bucket), instance_metadata=settings.objects.instance_metadata
-    )
+    bucket = _bucket(settings, settings.bucket or "")
     return ObjectSource(
         bucket,
         worker=ThreadPool(reactor, threads=_THREADS, name="index-bucket"),
@@ -43,3 +41,22 @@ def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserv
         state=None if settings.state is None else Path(settings.state),
         observer=observer,
     )
+
+
+def shared_tokens(settings: Settings) -> TokensInBucket | None:
+    """
+    Build the place of the tokens that all nodes of the bucket share.
+
+    Returns:
+        None if settings name no bucket.
+
+    Raises:
+        ConfigurationError: As for the source.
+    """
+    if settings.bucket is None:
+        return None
+    return TokensInBucket(_bucket(settings, settings.bucket), settings.rescan)
+
+
+def _bucket(settings: Settings, url: str) -> StoreBucket:
+    return StoreBucket(parse_location(url), instance_metadata=settings.objects.instance_metadata)

@@ -36,7 +36,7 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
-from twisted_index.server.buckets import build_bucket_source
+from twisted_index.server.buckets import build_bucket_source, shared_tokens
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path
@@ -289,6 +289,7 @@ class _Builder:
             self._throttle,
             self._record_reload,
             default_index=settings.default_index,
+            shared_tokens=shared_tokens(settings),
         )
 
     def _record_reload(self, detail: str) -> None:
