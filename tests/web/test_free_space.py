@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from tests.kit.configured_server import ConfiguredServer
 from tests.kit.uploads import CONTENT_TYPE, upload_form
-from twisted_index.backends.folder.spool import Spool
+from twisted_index.backends.layout.spool import Spool
 from twisted_index.errors import InsufficientStorage
 from twisted_index.files.anonymous_file import open_anonymous
 from twisted_index.files.free_space import require_space

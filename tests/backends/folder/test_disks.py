@@ -12,7 +12,7 @@ import pytest
 
 from tests.kit.at_once import answer
 from tests.kit.folder_store import Shop
-from twisted_index.backends.folder.spool import Spool
+from twisted_index.backends.layout.spool import Spool
 from twisted_index.errors import InsufficientStorage, Unavailable
 from twisted_index.interfaces import Upload
 from twisted_index.testing import make_wheel

@@ -15,7 +15,7 @@ from tests.kit.at_once import answer
 from tests.kit.folder_store import Shop
 from twisted_index.backends.folder import markers
 from twisted_index.backends.folder.blocking_store import BlockingStore
-from twisted_index.backends.folder.store import _old_prereleases
+from twisted_index.backends.layout.old_prereleases import find_old_prereleases
 from twisted_index.errors import Conflict
 from twisted_index.interfaces import AuditQuery
 from twisted_index.testing import make_sdist, make_wheel
@@ -95,7 +95,7 @@ def test_it_stays_where_the_times_of_files_do_not_tell_which_came_last(shop: Sho
     page = shop.page()
     assert page is not None
     files = [dataclasses.replace(file, upload_time=None) for file in page.files]
-    assert [file.version for file in _old_prereleases(files, 1, "1.0rc1")] == ["1.0rc2"]
+    assert [file.version for file in find_old_prereleases(files, 1, "1.0rc1")] == ["1.0rc2"]
 
 
 def test_a_number_that_is_set_later_applies_from_the_next_upload_on(tmp_path: Path, open_shop):

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succ
 from tests.kit.at_once import answer
 from tests.kit.descriptors import open_files
 from tests.kit.folder_store import Shop
-from twisted_index.backends.folder.spool import open_spool
+from twisted_index.backends.layout.spool import open_spool
 from twisted_index.errors import InsufficientStorage, SimpleIndexError, Unavailable
 from twisted_index.files import anonymous_file
 from twisted_index.files.anonymous_file import open_anonymous, sweep

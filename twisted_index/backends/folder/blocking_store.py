@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.markers import (
-    find_equivalents,
     plan_delete,
     plan_status,
     plan_unyank,
@@ -24,6 +23,7 @@ from twisted_index.backends.folder.publish import Publication, add_signature, ha
 from twisted_index.backends.folder.root_set import owners_by_root
 from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.backends.layout.publishing_rules import check_publishable, named
+from twisted_index.backends.layout.selection import find_equivalents
 from twisted_index.errors import Conflict, Forbidden, NotFound, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors

@@ -18,13 +18,13 @@ from twisted_index.backends.folder.tombstones import Tombstone
 from twisted_index.backends.layout.inventory import YANKED
 from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.backends.layout.reasons import format_reason
+from twisted_index.backends.layout.selection import find_equivalents, not_found, select_shown
 from twisted_index.backends.layout.tombstones import TOMBSTONES
-from twisted_index.errors import BadRequest, NotFound, Unavailable
+from twisted_index.errors import NotFound, Unavailable
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.locks import LockHeld
 from twisted_index.simple.manifest import ManifestLine
 from twisted_index.simple.model import ProjectStatus, Sidecar, Status
-from twisted_index.simple.names import InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +75,7 @@ def plan_yank(inventory: FolderInventory, *, version: str | None, filename: str 
         Unavailable: A folder is read-only.
     """
     steps: list[Step] = []
-    files = _select(inventory, version, filename)
+    files = select_shown(inventory, version, filename)
     for name, entry in files.items():
         root, folder = entry.root, entry.folder
         if not _writable(folder):
@@ -99,7 +99,7 @@ def plan_unyank(inventory: FolderInventory, *, version: str | None, filename: st
         NotFound: There is no such file.
         Unavailable: A folder is read-only.
     """
-    marks = {name: inventory.sidecars_of(name, YANKED) for name in _select(inventory, version, filename)}
+    marks = {name: inventory.sidecars_of(name, YANKED) for name in select_shown(inventory, version, filename)}
     paths = [path for marked in marks.values() for path in marked]
     _check_writable(map(os.path.dirname, paths))
     return Plan(steps=tuple(_removals(paths)), names=tuple(name for name, marked in marks.items() if marked))
@@ -130,7 +130,7 @@ def plan_delete(
     """
     entries = find_equivalents(inventory, filename)
     if not entries:
-        raise _not_found(filename)
+        raise not_found(filename)
     note = f"by {by}" + (f": {reason}" if reason else "")
     files = [entry.path for entry in entries]
     paths = [*files, *_existing_sidecars(inventory, entries)]
@@ -217,36 +217,6 @@ def plan_status(inventory: FolderInventory, status: ProjectStatus) -> Plan:
             *_removals(path for path in current if path != mark),
         )
     )
-
-
-def _select(inventory: FolderInventory, version: str | None, filename: str | None) -> dict[str, ScannedFile]:
-    """Return the files with this version or name; of equal names the entry that is served."""
-    if filename is not None:
-        entries = find_equivalents(inventory, filename)
-    elif version is not None:
-        entries = inventory.of_version(version)
-    else:
-        raise BadRequest("Give a file or a version.")
-    entries = [entry for entry in entries if not inventory.is_hidden(entry)]
-    if not entries:
-        raise _not_found(filename if filename is not None else f"{inventory.project}=={version}")
-    files: dict[str, ScannedFile] = {}
-    for entry in entries:
-        files.setdefault(entry.distribution.filename, entry)
-    return files
-
-
-def find_equivalents(inventory: FolderInventory, filename: str) -> list[ScannedFile]:
-    """Return the files that installers treat as the one of this name; none if it is no file's name."""
-    try:
-        return inventory.equivalents_of(parse_filename(filename, inventory.project))
-    except InvalidFilename:
-        return []
-
-
-def _not_found(name: str) -> NotFound:
-    shown = name if name.isascii() and name.isprintable() else ascii(name)
-    return NotFound(f"There is no {shown} here.")
 
 
 def _writable(folder: bytes) -> bool:

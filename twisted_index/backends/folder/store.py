@@ -23,7 +23,8 @@ from twisted_index.backends.folder.promoter import Promoter
 from twisted_index.backends.folder.promotion import promotion_events
 from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest, releases_in
 from twisted_index.backends.folder.publish import Candidate, Preparation
-from twisted_index.backends.folder.spool import Spool, open_spool
+from twisted_index.backends.layout.old_prereleases import find_old_prereleases
+from twisted_index.backends.layout.spool import Spool, open_spool
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
 from twisted_index.errors import BadRequest, NotFound, NotReady, SimpleIndexError, Unavailable
@@ -42,8 +43,7 @@ from twisted_index.interfaces import (
     PromotionOutcome,
     StreamingContent,
 )
-from twisted_index.simple.names import InvalidFilename, is_prerelease, parse_filename, public_version
-from twisted_index.simple.retention import StoredFile, superseded
+from twisted_index.simple.names import InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import RefusedPart
     from twisted_index.interfaces import AuditEvent, Draft, FileBody, IAuditLog, Upload
-    from twisted_index.simple.model import File, ProjectStatus
+    from twisted_index.simple.model import ProjectStatus
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -356,7 +356,7 @@ class FolderStore:
         if keep is None or page is None:
             return
         own = [file for file in page.files if file.owner is None]
-        old = await self._worker.run(_old_prereleases, own, keep, version)
+        old = await self._worker.run(find_old_prereleases, own, keep, version)
         # The rule deletes, not the client whose upload has made it look.
         remember_origin(EventOrigin())
         errors = []
@@ -420,23 +420,6 @@ class FolderStore:
                 if self._reactor.seconds() > deadline:
                     raise lock_timeout_error() from None
             await deferLater(self._reactor, LOCK_RETRY_DELAY)
-
-
-def _old_prereleases(files: Sequence[File], keep: int, uploaded: str) -> list[StoredFile]:
-    """Return the files of old pre-releases; called in a thread, as a page may have thousands of files."""
-    release = public_version(uploaded)
-    prereleases = [
-        StoredFile(
-            filename=file.filename,
-            version=file.version,
-            uploaded=0.0 if file.upload_time is None else file.upload_time.timestamp(),
-            yanked=file.yanked is not None,
-        )
-        for file in files
-        if is_prerelease(file.version)
-    ]
-    old = superseded(prereleases, keep, latest_uploads=True)
-    return [file for file in old if public_version(file.version) != release]
 
 
 def _log_retention(failure: Failure) -> None:

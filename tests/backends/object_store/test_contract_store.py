@@ -1,0 +1,34 @@
+"""The store of a bucket keeps the contract of stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from twisted.internet.task import Clock
+
+from tests.kit.memory_bucket import MemoryBucket
+from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.backends.object_store.store import ObjectStore
+from twisted_index.events.audit_log import AuditLog
+from twisted_index.testing import StoreContract, StoreHarness, SynchronousRunner
+
+
+class ObjectStoreHarness(StoreHarness):
+    """A bucket in memory, and a history on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        at_once = SynchronousRunner()
+        self.clock = Clock()
+        self.source = source = ObjectSource(MemoryBucket(), worker=at_once, reactor=self.clock)
+        self.audit_log = AuditLog(str(path / "state"), at_once)
+        self.store = ObjectStore(source, worker=at_once, audit_log=self.audit_log)
+
+
+class TestObjectStore(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _path(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+
+    def harness(self) -> ObjectStoreHarness:
+        return ObjectStoreHarness(self.path)

@@ -1,0 +1,77 @@
+"""A project in a bucket, as it was listed for a change, and the steps that all changes share. Blocking."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from twisted_index.backends.object_store.tombstone_object import remove_manifest_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from twisted_index.backends.layout.inventory import Inventory
+    from twisted_index.backends.object_store.bucket import Bucket, StoredObject
+    from twisted_index.backends.object_store.settled_writes import SettledWrites
+    from twisted_index.simple.names import Distribution
+
+
+class ObjectChanges:
+    """
+    Changes of one project.
+
+    Args:
+        bucket: The bucket.
+        writes: Writes to it.
+        inventory: Everything that is there for the project; paths begin with the URL of the bucket.
+        objects: All its objects by key.
+        known_sha256: Returns the digest of an object if it is known.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        writes: SettledWrites,
+        inventory: Inventory,
+        objects: Mapping[str, StoredObject],
+        known_sha256: Callable[[StoredObject], str | None] = lambda _stored: None,
+    ) -> None:
+        self.bucket = bucket
+        self.writes = writes
+        self.inventory = inventory
+        self.objects = objects
+        self.known_sha256 = known_sha256
+
+    def key(self, path: bytes) -> str:
+        """Return the key of a path."""
+        return os.fsdecode(path[len(self.inventory.root) + 1 :])
+
+    def key_in(self, folder: bytes, name: str) -> str:
+        """Return the key of a name in a folder, which may be the root."""
+        return self.key(folder + b"/" + os.fsencode(name))
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove those of the objects that were listed, in this order."""
+        for key in keys:
+            if key in self.objects:
+                self.writes.delete(key)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove the lines by which files, sidecars or statuses are copies."""
+        wanted = set(keys)
+        for path, known in self.inventory.scan.copies.items():
+            folder = self.key(path).rpartition("/")[0]
+            below = f"{folder}/" if folder else ""
+            names = {name for name in known.lines if below + name in wanted}
+            if names:
+                remove_manifest_lines(self.bucket, self.writes, self.key(path), names)
+
+    def revive(self, distribution: Distribution) -> bool:
+        """Remove a distribution's tombstones, once the same bytes lie there; return whether any were."""
+        names: dict[bytes, set[str]] = {}
+        for line in self.inventory.tombstones_of(distribution):
+            if line.sha256 is not None:
+                names.setdefault(line.path, set()).add(line.name)
+        for path, taken in names.items():
+            remove_manifest_lines(self.bucket, self.writes, self.key(path), taken)
+        return bool(names)

@@ -1,0 +1,223 @@
+"""Changes a bucket: the rules by a fresh listing, then the steps. Blocking, for threads and the console."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from twisted_index.backends.layout.publishing_rules import check_publishable
+from twisted_index.backends.object_store import marks
+from twisted_index.backends.object_store.conditions import Conditions, probe_conditions
+from twisted_index.backends.object_store.object_changes import ObjectChanges
+from twisted_index.backends.object_store.publish import (
+    ONE_REQUEST,
+    ObjectPublication,
+    complete,
+    has_candidate_bytes,
+)
+from twisted_index.backends.object_store.settled_writes import SettledWrites
+from twisted_index.errors import Forbidden, Unavailable
+from twisted_index.files.os_errors import translate_os_errors
+from twisted_index.interfaces import AuditEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted_index.backends.layout.project_scan import ScannedFile
+    from twisted_index.backends.object_store.bucket import Bucket, StoredObject
+    from twisted_index.backends.object_store.object_reader import ProjectObjects
+    from twisted_index.backends.object_store.publish import ObjectCandidate, PublishedObject
+    from twisted_index.simple.model import ProjectStatus
+
+
+class IProjectReader(Protocol):
+    """Reads projects for a change."""
+
+    def read(self, project: str) -> ProjectObjects:
+        """Read a project by a fresh listing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectChange:
+    """
+    The result of a change.
+
+    Attributes:
+        names: Names of the changed files.
+        events: Events to append to the audit log.
+    """
+
+    names: tuple[str, ...]
+    events: tuple[AuditEvent, ...]
+
+
+class ObjectEditor:
+    """
+    Changes the projects of a bucket.
+
+    Args:
+        bucket: The bucket.
+        reader: Reads projects.
+        known_sha256: Returns the digest of an object if it is known.
+        single_writer: Whether nothing else writes, so that the store need not keep conditions.
+        overwrite: Patterns of versions whose files may be overwritten.
+        keep_prereleases: How many pre-releases of a project to keep after an upload; None for all.
+        routed_away: Returns True for a normalized name that is routed to another source, so that a file
+            published here would not be served.
+        index: The name of the index, for the audit log; empty for the only one.
+        one_request: Bytes of a file that is written in one request.
+        now: Returns the current time, aware, in UTC.
+
+    Attributes:
+        overwrite, keep_prereleases, routed_away: May be replaced; apply from the next change on.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        reader: IProjectReader,
+        *,
+        known_sha256: Callable[[StoredObject], str | None] = lambda _stored: None,
+        single_writer: bool = False,
+        overwrite: Sequence[str] = (),
+        keep_prereleases: int | None = None,
+        routed_away: Callable[[str], bool] = lambda _project: False,
+        index: str = "",
+        one_request: int = ONE_REQUEST,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._bucket = bucket
+        self._reader = reader
+        self._known_sha256 = known_sha256
+        self._single_writer = single_writer
+        self._one_request = one_request
+        self.overwrite = tuple(overwrite)
+        self.keep_prereleases = keep_prereleases
+        self.routed_away = routed_away
+        self.index = index
+        self.now = now
+        self._conditions: Conditions | None = None
+        self._probe = threading.Lock()
+
+    @property
+    def conditions(self) -> Conditions:
+        """
+        Whether the store keeps conditions; tried once.
+
+        Raises:
+            Unavailable: The store does not say.
+        """
+        with self._probe:
+            if self._conditions is None:
+                self._conditions = probe_conditions(self._bucket)
+            return self._conditions
+
+    def _writes(self) -> SettledWrites:
+        conditional = self.conditions is Conditions.KEPT
+        if not conditional and not self._single_writer:
+            raise Unavailable(
+                "This object store does not keep conditions on writes, so that two servers could publish"
+                " different files under one name. If only this server writes to the bucket, set"
+                " single-writer = true in its configuration."
+            )
+        return SettledWrites(self._bucket, conditional=conditional)
+
+    def _changes(self, project: str) -> ObjectChanges:
+        writes = self._writes()
+        found = self._reader.read(project)
+        return ObjectChanges(self._bucket, writes, found.inventory, found.objects, self._known_sha256)
+
+    def publish(self, candidate: ObjectCandidate) -> PublishedObject | None:
+        """
+        Publish an inspected file.
+
+        Returns:
+            None if a file with the same bytes is already published.
+
+        Raises:
+            Conflict, Forbidden, Unavailable: See `IStore.publish`.
+        """
+        with translate_os_errors():
+            changes = self._changes(candidate.distribution.project)
+            replaced = self._find_replaced(candidate, changes)
+            if replaced is None:
+                return None
+            publication = ObjectPublication(candidate, changes, replaced, self.now(), self._one_request)
+            return publication.carry_out()
+
+    def _find_replaced(self, candidate: ObjectCandidate, changes: ObjectChanges) -> list[ScannedFile] | None:
+        project = candidate.distribution.project
+        if self.routed_away(project):
+            raise Forbidden(
+                f"This server's configuration routes {project} elsewhere, so an upload here would not be"
+                " served; publish it there, or change that rule."
+            )
+        return check_publishable(
+            candidate,
+            changes.inventory,
+            self.overwrite,
+            has_bytes=lambda entry: has_candidate_bytes(changes, entry, candidate),
+        )
+
+    def publish_event(self, candidate: ObjectCandidate, published: PublishedObject, *, by: str) -> AuditEvent:
+        """Make the audit event of a published file."""
+        action = "overwrite" if published.overwrites else "upload"
+        distribution = candidate.distribution
+        return self._event(
+            by, action, distribution.project, distribution.filename, f"sha256={candidate.sha256}"
+        )
+
+    def complete(self, candidate: ObjectCandidate, *, by: str) -> ObjectChange:
+        """Complete a file that is there with the same bytes; see `publish.complete`."""
+        project, filename = candidate.distribution.project, candidate.distribution.filename
+        with translate_os_errors():
+            done = complete(candidate, self._changes(project))
+        events = tuple(self._event(by, "upload", project, filename, detail) for detail in done)
+        return ObjectChange(names=(filename,) * bool(done), events=events)
+
+    def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> ObjectChange:
+        """See `IStore.delete`."""
+        with translate_os_errors():
+            name = marks.delete(self._changes(project), filename, by=by, reason=reason, when=self.now())
+        return self._changed(project, (name,), by, "delete", reason)
+
+    def yank(
+        self, project: str, *, version: str | None, filename: str | None, reason: str, by: str
+    ) -> ObjectChange:
+        """See `IStore.yank`."""
+        with translate_os_errors():
+            names = marks.yank(self._changes(project), version=version, filename=filename, reason=reason)
+        return self._changed(project, names, by, "yank", reason)
+
+    def unyank(self, project: str, *, version: str | None, filename: str | None, by: str) -> ObjectChange:
+        """See `IStore.unyank`."""
+        with translate_os_errors():
+            names = marks.unyank(self._changes(project), version=version, filename=filename)
+        return self._changed(project, names, by, "unyank")
+
+    def set_status(self, project: str, status: ProjectStatus, *, by: str) -> ObjectChange:
+        """See `IStore.set_status`."""
+        with translate_os_errors():
+            marks.set_status(self._changes(project), status)
+        detail = f"{status.status.value}: {status.reason}" if status.reason else status.status.value
+        return ObjectChange(names=(), events=(self._event(by, "status", project, "", detail),))
+
+    def _changed(
+        self, project: str, names: tuple[str, ...], by: str, action: str, detail: str = ""
+    ) -> ObjectChange:
+        event = partial(self._event, by, action, project, detail=detail)
+        return ObjectChange(names=names, events=tuple(event(filename=name) for name in names))
+
+    def _event(self, by: str, action: str, project: str, filename: str, detail: str) -> AuditEvent:
+        return AuditEvent(
+            time=self.now(),
+            by=by,
+            action=action,
+            project=project,
+            filename=filename,
+            detail=detail,
+            index=self.index,
+        )
