@@ -4,6 +4,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.config.settings import Settings, UploadSettings
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.indexes.scope import Scope
@@ -25,10 +26,12 @@ def test_its_source_is_made_without_asking_the_store():
     assert components.store is None
 
 
-def test_it_accepts_no_uploads():
-    settings = Settings(paths=(BUCKET,), state=None, uploads=UploadSettings(upload=True))
-    with pytest.raises(ConfigurationError, match="can only be read"):
-        build_components(settings, Clock())
+def test_it_accepts_uploads():
+    settings = Settings(
+        paths=(BUCKET,), state=None, uploads=UploadSettings(upload=True, anonymous_upload=True)
+    )
+    components = build_components(settings, Clock())
+    assert isinstance(components.store, ObjectStore)
 
 
 def test_without_credentials_a_sentence_says_what_to_set(monkeypatch: pytest.MonkeyPatch):

@@ -1,19 +1,23 @@
-"""Builds the source of a bucket, and what its nodes share, from settings; asks nothing of the store."""
+"""Builds the source and the store of a bucket, and what its nodes share, from settings."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.object_store.client import StoreBucket
+from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.backends.object_store.tokens import TokensInBucket
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config.bucket_location import parse_location
+from twisted_index.indexes.builder import routed_away
 
 if TYPE_CHECKING:
     from twisted_index.config.settings import Settings
-    from twisted_index.interfaces import IIndexObserver
+    from twisted_index.interfaces import IAuditLog, IIndexObserver
 
 #: Threads that wait for the store.
 _THREADS = 16
@@ -60,3 +64,35 @@ def shared_tokens(settings: Settings) -> TokensInBucket | None:
 
 def _bucket(settings: Settings, url: str) -> StoreBucket:
     return StoreBucket(parse_location(url), instance_metadata=settings.objects.instance_metadata)
+
+
+def build_bucket_store(
+    settings: Settings, source: ObjectSource, worker: ThreadPool, audit_log: IAuditLog
+) -> ObjectStore:
+    """
+    Build the store of a bucket.
+
+    Args:
+        settings: With a bucket.
+        source: Serves it.
+        worker: Threads that receive uploads and wait for the store.
+        audit_log: Records each change.
+    """
+    uploads = settings.uploads
+    editor = ObjectEditor(
+        source.bucket,
+        source.reader,
+        known_sha256=source.known_sha256,
+        single_writer=settings.objects.single_writer,
+        overwrite=uploads.overwrite,
+        keep_prereleases=uploads.keep_prereleases,
+        min_free=uploads.min_free,
+        routed_away=routed_away(settings.upstreams, settings.paths),
+    )
+    return ObjectStore(
+        source,
+        worker=worker,
+        audit_log=audit_log,
+        editor=editor,
+        spool_folder=None if settings.state is None else os.fsencode(settings.state),
+    )

@@ -21,7 +21,7 @@ from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.concurrency.thread_pool import ThreadPool
-from twisted_index.errors import ConfigurationError, SimpleIndexError
+from twisted_index.errors import SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.observers import Observers
 from twisted_index.events.refusals import Refusals
@@ -36,7 +36,7 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
-from twisted_index.server.buckets import build_bucket_source, shared_tokens
+from twisted_index.server.buckets import build_bucket_source, build_bucket_store, shared_tokens
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path
@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from twisted_index.backends.object_store.object_editor import ObjectEditor
     from twisted_index.backends.object_store.source import ObjectSource
+    from twisted_index.backends.object_store.store import ObjectStore
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.config.reload import ConfigReloader
     from twisted_index.config.settings import Settings
@@ -75,7 +77,7 @@ class Components:
 
     workers: tuple[ThreadPool, ...]
     resource: IndexResource
-    store: FolderStore | None
+    store: FolderStore | ObjectStore | None
     webhooks: Webhooks | None
     refusals: Refusals | None = None
     has_users: bool = False
@@ -190,32 +192,33 @@ class _Builder:
 
     def _build_on_bucket(self) -> Components:
         settings = self._settings
-        if settings.uploads.upload:
-            raise ConfigurationError(
-                f"{settings.bucket} can only be read by this version: put files there with aws s3 cp."
-            )
         packages = build_bucket_source(
             settings, self._reactor, None if self._observer is None else Observers(self._observer)
         )
         access = self._access(settings)
+        # Without users and rights everyone may read, so requests need no checks.
+        checks = access.has_users or settings.access.rights is not None
+        writes = settings.uploads.upload or checks
+        writing = self._bucket_writing(packages) if writes else None
         builder = SourceBuilder(
             packages, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
         )
         drafts = DraftIndexes(self._pile, reactor=self._reactor, writer=None, audit_log=None)
-        indexes = _Indexes(settings, None, builder, None, None, drafts, self._reactor)
-        # Without users and rights everyone may read, so requests need no checks.
-        checks = access.has_users or settings.access.rights is not None
+        store = None if writing is None else writing.store
+        indexes = _Indexes(settings, None, builder, None, store, drafts, self._reactor)
         resource = self._resource(
             indexes.plain.source,
-            access if checks else None,
-            audit_log=AuditLog(settings.state, self._worker),
+            access if writes else None,
+            writing,
+            audit_log=AuditLog(settings.state, self._worker) if writing is None else writing.audit_log,
             indexes=indexes.registry,
         )
         return Components(
-            (self._worker,),
+            (self._worker,) if writing is None else (writing.worker, self._worker),
             resource,
-            None,
-            None,
+            store,
+            None if writing is None else writing.webhooks,
+            None if writing is None else writing.refusals,
             has_users=access.has_users,
             packages=packages,
             indexes=indexes.registry,
@@ -277,6 +280,20 @@ class _Builder:
             blocking_store=blocking_store,
             store=store,
             webhooks=webhooks,
+        )
+
+    def _bucket_writing(self, packages: ObjectSource) -> _WriteSide:
+        settings = self._settings
+        writer = ThreadPool(self._reactor, threads=settings.limits.threads, name="index-store")
+        audit_log = self._audit_log = AuditLog(settings.state, writer)
+        store = build_bucket_store(settings, packages, writer, audit_log)
+        return _WriteSide(
+            worker=writer,
+            audit_log=audit_log,
+            refusals=Refusals(audit_log, self._reactor),
+            blocking_store=store.editor,
+            store=store,
+            webhooks=Webhooks(settings.uploads.on_upload, reactor=self._reactor),
         )
 
     def _access(self, settings: Settings) -> IAccessControl:
@@ -381,8 +398,8 @@ class _WriteSide:
     worker: ThreadPool
     audit_log: AuditLog
     refusals: Refusals
-    blocking_store: BlockingStore
-    store: FolderStore
+    blocking_store: BlockingStore | ObjectEditor
+    store: FolderStore | ObjectStore
     webhooks: Webhooks
 
 
@@ -401,7 +418,7 @@ class _Indexes:
         folder: FolderSource | None,
         builder: SourceBuilder,
         named: NamedIndexes | None,
-        store: FolderStore | None,
+        store: FolderStore | ObjectStore | None,
         drafts: DraftIndexes,
         reactor: Any,
     ) -> None:
@@ -498,7 +515,8 @@ class _Reloadable:
         self.writing.webhooks.set_urls(settings.uploads.on_upload)
         store = self.writing.blocking_store
         store.overwrite, store.routed_away = settings.uploads.overwrite, is_routed_away
-        store.keep_deleted = settings.uploads.keep_deleted
+        if isinstance(store, BlockingStore):
+            store.keep_deleted = settings.uploads.keep_deleted
         store.keep_prereleases = settings.uploads.keep_prereleases
         store.min_free = settings.uploads.min_free
         use_indexes()

@@ -65,6 +65,7 @@ class ObjectEditor:
         single_writer: Whether nothing else writes, so that the store need not keep conditions.
         overwrite: Patterns of versions whose files may be overwritten.
         keep_prereleases: How many pre-releases of a project to keep after an upload; None for all.
+        min_free: See the attribute.
         routed_away: Returns True for a normalized name that is routed to another source, so that a file
             published here would not be served.
         index: The name of the index, for the audit log; empty for the only one.
@@ -72,7 +73,11 @@ class ObjectEditor:
         now: Returns the current time, aware, in UTC.
 
     Attributes:
-        overwrite, keep_prereleases, routed_away: May be replaced; apply from the next change on.
+        min_free: Bytes that an upload has to leave free where it is received; may be replaced.
+        overwrite: May be replaced; applies from the next change on.
+        keep_prereleases: May be replaced; applies from the next upload on.
+        routed_away: May be replaced; applies from the next change on.
+        single_writer: Whether nothing else writes.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class ObjectEditor:
         single_writer: bool = False,
         overwrite: Sequence[str] = (),
         keep_prereleases: int | None = None,
+        min_free: int = 0,
         routed_away: Callable[[str], bool] = lambda _project: False,
         index: str = "",
         one_request: int = ONE_REQUEST,
@@ -92,10 +98,11 @@ class ObjectEditor:
         self._bucket = bucket
         self._reader = reader
         self._known_sha256 = known_sha256
-        self._single_writer = single_writer
+        self.single_writer = single_writer
         self._one_request = one_request
         self.overwrite = tuple(overwrite)
         self.keep_prereleases = keep_prereleases
+        self.min_free = min_free
         self.routed_away = routed_away
         self.index = index
         self.now = now
@@ -117,7 +124,7 @@ class ObjectEditor:
 
     def _writes(self) -> SettledWrites:
         conditional = self.conditions is Conditions.KEPT
-        if not conditional and not self._single_writer:
+        if not conditional and not self.single_writer:
             raise Unavailable(
                 "This object store does not keep conditions on writes, so that two servers could publish"
                 " different files under one name. If only this server writes to the bucket, set"

@@ -14,13 +14,16 @@ from zope.interface import implementer
 
 from twisted_index.backends.layout.old_prereleases import find_old_prereleases
 from twisted_index.backends.layout.spool import Spool, open_spool
+from twisted_index.backends.object_store.conditions import Conditions
 from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.publish import ObjectCandidate
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
 from twisted_index.errors import BadRequest, NotFound, SimpleIndexError
 from twisted_index.events.origin import EventOrigin, remember_origin, stamp_origin
+from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.free_space import require_space
+from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import ISpaceLimit, IStore
 from twisted_index.simple.names import InvalidFilename, parse_filename
 
@@ -50,7 +53,6 @@ class ObjectStore:
         audit_log: Records each change.
         editor: Makes the changes; by default one for the source's bucket.
         spool_folder: Where uploads are received; by default the folder of temporary files.
-        min_free: Bytes that an upload has to leave free there.
     """
 
     def __init__(
@@ -61,17 +63,30 @@ class ObjectStore:
         audit_log: IAuditLog,
         editor: ObjectEditor | None = None,
         spool_folder: bytes | None = None,
-        min_free: int = 0,
     ) -> None:
         self._source = source
         self._worker = worker
         self._audit_log = audit_log
         self.editor = editor or ObjectEditor(source.bucket, source.reader, known_sha256=source.known_sha256)
         self._spool_folder = spool_folder or os.fsencode(tempfile.gettempdir())
-        self.min_free = min_free
         self._retentions: FreshSingleFlight[tuple[str, str], None] = FreshSingleFlight(self._retain)
         # One change of a project at a time here, so that only other nodes are met in the store.
         self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
+
+    async def sweep(self) -> None:
+        """Remove what a killed server left of uploads, and log what the store cannot do; for the start."""
+        await self._worker.run(sweep, self._spool_folder)
+        try:
+            conditions = await self._worker.run(lambda: self.editor.conditions)
+        except SimpleIndexError as error:
+            _log.warn("{url} takes no files: {error}", url=self._source.bucket.url, error=error.message)
+            return
+        if conditions is not Conditions.KEPT and not self.editor.single_writer:
+            _log.warn(
+                "{url} takes no files: the store keeps no conditions on writes. If only this server writes to"
+                " it, set single-writer = true.",
+                url=self._source.bucket.url,
+            )
 
     def spool(self) -> Deferred[Spool]:
         """See `IStore`."""
@@ -84,14 +99,19 @@ class ObjectStore:
                 # Cancelled by the caller meanwhile, and nothing else would close it.
                 opened.close()
 
-        self._worker.run(open_spool, self._spool_folder, self._worker, self.min_free).addBoth(deliver)
+        self._worker.run(self._open_spool).addBoth(deliver)
         return waiter
 
     def require_space(self, size: int) -> Deferred[None]:
         """See `ISpaceLimit`."""
-        if not self.min_free:
+        if not self.editor.min_free:
             return succeed(None)
-        return self._worker.run(require_space, self._spool_folder, size, self.min_free)
+        return self._worker.run(require_space, self._spool_folder, size, self.editor.min_free)
+
+    def _open_spool(self) -> Spool:
+        with translate_os_errors():
+            os.makedirs(self._spool_folder, 0o700, exist_ok=True)
+        return open_spool(self._spool_folder, self._worker, self.editor.min_free)
 
     def publish(self, upload: Upload) -> Deferred[bool]:
         """See `IStore`. Cancelling the Deferred does not stop the change."""
