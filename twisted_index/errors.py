@@ -223,6 +223,10 @@ class Unavailable(_RetryLater):
         super().__init__(message, retry_after)
 
 
+class ReplacedMeanwhile(Unavailable):
+    """A file is not the one any more that was found; a source that is asked again finds what is there now."""
+
+
 class UnreadableFolder(Unavailable):
     """
     A folder of the server is unreadable: its own names fail, all others work.

@@ -94,10 +94,23 @@ class StreamingContent(Protocol):
         """Read up to `size` of the readable bytes from a position, without blocking for long."""
 
     def wait_complete(self) -> Deferred[None]:
-        """Wait until every byte is readable; fails like `wait_for`."""
+        """
+        Wait until every byte is readable; fails like `wait_for`.
+
+        Fails with `NotImplementedHere` if the bytes are passed on and never all here; then each may be read
+        once, in order.
+        """
 
     def close(self) -> None:
         """Release it; the receiver calls this once. The fetch goes on for other readers."""
+
+
+@runtime_checkable
+class RangedContent(StreamingContent, Protocol):
+    """The bytes of a file of which a part can be fetched without the rest."""
+
+    def narrow(self, first: int, stop: int) -> None:
+        """Fetch only the bytes from `first` up to `stop`; called before the first `wait_for`, or never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +129,8 @@ class FileBody:
         cache_status: See `Snapshot`.
         is_copy: Whether it is a copy of another index's file, or belongs to one: it does not claim the name
             of its project.
+        elsewhere: Makes a URL at which a client gets the same bytes for some seconds; None if they have to
+            be sent from here.
     """
 
     content: bytes | BinaryIO | StreamingContent
@@ -125,6 +140,7 @@ class FileBody:
     reopen: Callable[[], FileBody | None] | None = None
     cache_status: str = ""
     is_copy: bool = False
+    elsewhere: Callable[[], Awaitable[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

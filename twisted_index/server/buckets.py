@@ -44,6 +44,7 @@ def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserv
         response_timeout=settings.limits.response_timeout,
         state=None if settings.state is None else Path(settings.state),
         observer=observer,
+        redirect=settings.objects.deliver == "redirect",
     )
 
 

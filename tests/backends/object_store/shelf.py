@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket
 from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.errors import ReplacedMeanwhile
 from twisted_index.interfaces import StreamingContent
 from twisted_index.simple.model import ProjectPage
 from twisted_index.testing import BuiltFile, SynchronousRunner
@@ -41,6 +42,13 @@ class Node:
         return {problem.path: problem.reason for problem in report.problems}
 
     def read(self, project: str, filename: str, sidecar: Any = None) -> bytes | None:
+        """Read a file; one that was replaced meanwhile is opened once more, as for a request."""
+        try:
+            return self._read(project, filename, sidecar)
+        except ReplacedMeanwhile:
+            return self._read(project, filename, sidecar)
+
+    def _read(self, project: str, filename: str, sidecar: Any) -> bytes | None:
         body = answer(self.source.open_file, project, filename, sidecar)
         if body is None:
             return None
@@ -48,8 +56,11 @@ class Node:
             assert isinstance(body.content, bytes)
             return body.content
         try:
-            answer(body.content.wait_complete)
-            return body.content.read(0, body.size)
+            content = b""
+            while len(content) < body.size:
+                answer(body.content.wait_for, len(content))
+                content += body.content.read(len(content), body.size)
+            return content
         finally:
             body.content.close()
 

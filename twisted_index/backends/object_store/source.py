@@ -114,6 +114,7 @@ class ObjectSource:
         response_timeout: Seconds that a request waits.
         state: The folder for what was learned where the bucket takes no writes; None without one.
         observer: Provides `IIndexObserver`; None without one.
+        redirect: Whether clients are sent to the store for large files.
 
     Attributes:
         paths: The URL of the bucket, as bytes.
@@ -130,6 +131,7 @@ class ObjectSource:
         response_timeout: float = 10.0,
         state: Path | None = None,
         observer: IIndexObserver | None = None,
+        redirect: bool = False,
     ) -> None:
         self.bucket = bucket
         self.paths = (bucket.url.encode(),)
@@ -138,6 +140,7 @@ class ObjectSource:
         self._reactor = reactor
         self._response_timeout = response_timeout
         self._observer = observer
+        self._redirect = redirect
         self._learned = LearnedStore(bucket, worker, reactor, state)
         self._problems = ObjectProblems(self.listings, self._load)
         self._states: LRU[str, _State] = LRU(_MAX_OBJECTS, lambda state: len(state.listing.objects) + 1)
@@ -386,7 +389,16 @@ class ObjectSource:
         is_current = state.snapshot.is_current
         if sidecar is None:
             forget = partial(self._distrust, listed.entry.distribution.project, stored)
-            return await open_object(self.bucket, self._worker, stored, listed, is_current, forget)
+            return open_object(
+                self.bucket,
+                self._worker,
+                stored,
+                listed,
+                is_current,
+                on_change=partial(self.listings.forget, listed.entry.distribution.project),
+                on_mismatch=forget,
+                redirect=self._redirect,
+            )
         if sidecar is Sidecar.METADATA:
             if listed.facts.metadata_sha256 is None:
                 return None

@@ -8,7 +8,7 @@ from unittest import SkipTest
 
 from zope.interface.verify import verifyObject
 
-from twisted_index.errors import SimpleIndexError
+from twisted_index.errors import NotImplementedHere, SimpleIndexError
 from twisted_index.interfaces import FileBody, ILifecycle, IProblemSource, ISource, Snapshot, StreamingContent
 from twisted_index.simple.model import ProjectList, ProjectPage, Sidecar
 from twisted_index.simple.names import normalize, version_sort_key
@@ -318,7 +318,11 @@ class SourceContract:
                 world.read(body)
                 raise SkipTest("The bytes of this source do not arrive; they are there.")
             content = body.content
-            world.answer(content.wait_complete)
+            try:
+                world.answer(content.wait_complete)
+            except NotImplementedHere:
+                content.close()
+                raise SkipTest("The bytes of this source are passed on, each once.") from None
             assert content.read(0, 10) == LARGE.content[:10]
             assert content.read(LARGE.size - 10, 100) == LARGE.content[-10:]
             assert content.read(LARGE.size, 100) == b""

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted_index._twisted.server import waits_for_transport
 from twisted_index.concurrency.deadline import FILE_DEADLINE, wait_at_most
 from twisted_index.errors import NotImplementedHere, SimpleIndexError
-from twisted_index.interfaces import FileBody, StreamingContent
+from twisted_index.interfaces import FileBody, RangedContent, StreamingContent
 from twisted_index.web.responses.producers import CHUNK_SIZE, Producer
 
 if TYPE_CHECKING:
@@ -123,6 +123,27 @@ class CompleteContent:
         self._body.close()
 
 
+async def wait_for_part(content: RangedContent, first: int, length: int, clock: Any) -> None:
+    """
+    Wait until the first bytes of a part can be sent; of a whole file that is all of it.
+
+    Args:
+        content: Closed if this fails.
+        first: The offset of the first byte.
+        length: Bytes to send; at least one.
+        clock: Measures the deadline.
+
+    Raises:
+        SimpleIndexError: Fetching takes longer than clients wait (`NotReady`), or fails.
+    """
+    try:
+        content.narrow(first, first + length)
+        await wait_at_most(clock, FILE_DEADLINE, content.wait_for(first), _progress)
+    except BaseException:
+        content.close()
+        raise
+
+
 async def wait_until_sendable(body: FileBody, wants_range: bool, clock: Any) -> FileBody:
     """
     Wait until a body can be sent: until its first bytes, or for a range until it is complete.
@@ -166,7 +187,9 @@ def _progress() -> str:
 
 def accepts_ranges(body: FileBody) -> bool:
     """Whether ranges of a body may be sent."""
-    return not isinstance(body.content, StreamingContent) or isinstance(body.content, CompleteContent)
+    return not isinstance(body.content, StreamingContent) or isinstance(
+        body.content, (CompleteContent, RangedContent)
+    )
 
 
 def send_streaming(request: Request, body: StreamingContent, first: int, length: int) -> None:

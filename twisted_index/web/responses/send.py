@@ -3,29 +3,89 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted_index._twisted.server import waits_for_transport
 from twisted_index.http_semantics import conditional, ranges
 from twisted_index.http_semantics.conditional import Precondition
-from twisted_index.interfaces import FileBody, StreamingContent
+from twisted_index.interfaces import FileBody, RangedContent, StreamingContent
 from twisted_index.web.responses.error_pages import message_response, reason_phrase
-from twisted_index.web.responses.in_progress import accepts_ranges, send_streaming
+from twisted_index.web.responses.in_progress import (
+    accepts_ranges,
+    send_streaming,
+    wait_for_part,
+    wait_until_sendable,
+)
 from twisted_index.web.responses.pieces import PiecesProducer
 from twisted_index.web.responses.producers import CHUNK_SIZE, send_bytes, send_file
-from twisted_index.web.responses.response import HEADERS_OF_304
+from twisted_index.web.responses.response import HEADERS_OF_304, Response
 
 if TYPE_CHECKING:
     from twisted.web.http import Request
 
     from twisted_index.http_semantics.ranges import ByteRange
-    from twisted_index.web.responses.response import Headers, Response
+    from twisted_index.web.responses.response import Headers
 
 
 def header(request: Request, name: bytes) -> bytes | None:
     """Return a header field, repeated lines joined (RFC 9110 section 5.3); None if absent."""
     lines = request.requestHeaders.getRawHeaders(name)
     return b", ".join(lines) if lines else None
+
+
+async def prepare_file(request: Request, response: Response, clock: Any = None) -> Response:
+    """
+    Wait until a file can be sent. Nothing is fetched for a response without bytes of it: to HEAD, 304, 416.
+
+    Args:
+        request: Not responded to yet.
+        response: With the opened file, which is closed if this fails.
+        clock: Measures the deadline; the reactor of the site by default.
+
+    Returns:
+        The same response with a body that can be sent, or a redirect.
+
+    Raises:
+        SimpleIndexError: The bytes do not come, or not in time.
+    """
+    body = response.body
+    if not isinstance(body, FileBody) or not isinstance(body.content, StreamingContent):
+        return response
+    if request.method != b"GET" or _check_preconditions(request, response) is not response:
+        return response
+    if request.channel is None:  # The client has left.
+        return response
+    clock = clock or request.channel.factory.reactor
+    range_field = header(request, b"Range")
+    if not isinstance(body.content, RangedContent):
+        wants_range = range_field is not None
+        return replace(response, body=await wait_until_sendable(body, wants_range, clock))
+    if body.elsewhere is not None and range_field is None and header(request, b"If-Range") is None:
+        close_response(response)
+        return _redirect_once(await body.elsewhere())
+    chosen = _choose_range(request, response, body.size)
+    if chosen is not ranges.UNSATISFIABLE and body.size:
+        first, length = (0, body.size) if chosen is None else (chosen.first, chosen.length)
+        await wait_for_part(body.content, first, length, clock)
+    return response
+
+
+def _redirect_once(location: str) -> Response:
+    """
+    Redirect to a URL that is a secret for as long as it holds.
+
+    No cache stores it (RFC 9111 section 5.2.2.5), and no other site is shown it.
+    """
+    return Response(
+        status=302,
+        headers=(
+            (b"Location", location.encode("ascii")),
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Cache-Control", b"no-store"),
+            (b"Referrer-Policy", b"no-referrer"),
+        ),
+        body=b"The file is at the URL in the Location field.\n",
+    )
 
 
 def send_response(request: Request, response: Response, always: Headers = ()) -> None:

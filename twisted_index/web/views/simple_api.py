@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import SingleFlight
-from twisted_index.errors import NotFound, NotReady, OutOfResources, Unavailable
+from twisted_index.errors import NotFound, NotReady, OutOfResources, ReplacedMeanwhile, Unavailable
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, document_format, simple_format
 from twisted_index.indexes.change_feed import add_serials
-from twisted_index.interfaces import Action, IProblemSource, StreamingContent
+from twisted_index.interfaces import Action, IProblemSource
 from twisted_index.metrics.wanted import Askers
 from twisted_index.simple.html_writer import write_file_list
 from twisted_index.simple.interpreters import offers_of
@@ -25,7 +25,7 @@ from twisted_index.web.requests.index_urls import levels_of
 from twisted_index.web.requests.user_agent import interpreter_of
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.file_links import has_other_owners, with_provenance_at_owners
-from twisted_index.web.responses.in_progress import cache_status_field, wait_until_sendable
+from twisted_index.web.responses.in_progress import cache_status_field
 from twisted_index.web.responses.response import (
     NO_CACHE,
     NO_SCRIPTS,
@@ -42,14 +42,13 @@ from twisted_index.web.responses.response_cache import (
     render_list,
     render_project_page,
 )
-from twisted_index.web.responses.send import header
+from twisted_index.web.responses.send import header, prepare_file
 from twisted_index.web.views.html_pages import FRONT_HEADING, front_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Set
 
     from twisted.internet.interfaces import IReactorTime
-    from twisted.web.http import Request
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.indexes.change_feed import ChangeFeed
@@ -280,16 +279,19 @@ class SimpleApiViews:
         return await self._worker.run(write) if self._worker is not None and size > _MANY else write()
 
     async def file(self, context: RequestContext) -> Response:
-        """Send a file or one of its sidecars."""
+        """Send a file or one of its sidecars. One that was replaced meanwhile is looked for once more."""
+        try:
+            response = await self._open_file(context)
+        except ReplacedMeanwhile:
+            response = await self._open_file(context)
+        self._files.put(context.request.path, response)
+        return response
+
+    async def _open_file(self, context: RequestContext) -> Response:
         route = context.route
         body = await result_of(self._source.open_file, route.project, route.filename, route.sidecar)
         if body is None:
             raise NotFound("There is no such file here.")
-        if isinstance(body.content, StreamingContent) and _wants_bytes(context.request):
-            wants_range = header(context.request, b"Range") is not None
-            body = await wait_until_sendable(
-                body, wants_range, self._clock or context.request.channel.factory.reactor
-            )
         response = Response(
             headers=(_BINARY, (b"Accept-Ranges", b"bytes"), *NO_CACHE, *NOSNIFF),
             body=body,
@@ -297,8 +299,7 @@ class SimpleApiViews:
             modified=body.modified,
         )
         response = _with_cache_status(response, body.cache_status)
-        self._files.put(context.request.path, response)
-        return response
+        return await prepare_file(context.request, response, self._clock)
 
     # -- All files on one page
 
@@ -384,12 +385,6 @@ class SimpleApiViews:
 
 def _no_offers(_page: object) -> None:
     """Stand for the offers of a project list."""
-
-
-def _wants_bytes(request: Request) -> bool:
-    """Whether the response is likely to have a body; for others nothing is fetched from upstream."""
-    conditional = header(request, b"If-None-Match") or header(request, b"If-Modified-Since")
-    return request.method == b"GET" and conditional is None
 
 
 def _with_cache_status(response: Response, status: str) -> Response:
