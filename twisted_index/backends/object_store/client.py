@@ -197,13 +197,16 @@ class StoreBucket:
 
     def put_file(self, key: str, file: BinaryIO, size: int, *, metadata: Mapping[str, str]) -> None:
         """See `Bucket`."""
-        with self._calling():
-            try:
-                self._obstore.put(
-                    self._store, key, _parts(file, size), attributes=dict(metadata), use_multipart=True
-                )
-            except FileNotFoundError:
-                raise Unavailable("The object store could not write.") from None
+        # Its parts are written by calls: from an iterator that the library reads, no call could be made.
+        with self._calling(), self._opened(key, metadata) as writer:
+            for piece in _parts(file, size):
+                writer.write(piece)
+
+    def _opened(self, key: str, metadata: Mapping[str, str]) -> Any:
+        """Open an object for writing in parts; it is there once that is closed without an error."""
+        return self._obstore.open_writer(
+            self._store, key, attributes=dict(metadata), buffer_size=5 * _PIECE, max_concurrency=4
+        )
 
     def delete(self, key: str) -> None:
         """See `Bucket`."""
