@@ -23,7 +23,7 @@ from twisted_index.simple.names import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted_index.backends.folder.blocking_store import ChangeResult
+    from twisted_index.backends.layout.change_result import ChangeResult
     from twisted_index.config.settings import Settings
 
 

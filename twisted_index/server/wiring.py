@@ -20,6 +20,7 @@ from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
+from twisted_index.backends.object_store.tokens import TokensInBucket
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
@@ -36,7 +37,7 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
-from twisted_index.server.buckets import build_bucket_source, build_bucket_store, shared_tokens
+from twisted_index.server.buckets import build_bucket_source, build_bucket_store
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.registry import Collector
 
+    from twisted_index.access.token_place import TokenPlace
     from twisted_index.backends.object_store.object_editor import ObjectEditor
     from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.backends.object_store.store import ObjectStore
@@ -195,7 +197,7 @@ class _Builder:
         packages = build_bucket_source(
             settings, self._reactor, None if self._observer is None else Observers(self._observer)
         )
-        access = self._access(settings)
+        access = self._access(settings, TokensInBucket(packages.bucket, settings.rescan))
         # Without users and rights everyone may read, so requests need no checks.
         checks = access.has_users or settings.access.rights is not None
         writes = settings.uploads.upload or checks
@@ -296,7 +298,7 @@ class _Builder:
             webhooks=Webhooks(settings.uploads.on_upload, reactor=self._reactor),
         )
 
-    def _access(self, settings: Settings) -> IAccessControl:
+    def _access(self, settings: Settings, shared_tokens: TokenPlace | None = None) -> IAccessControl:
         return make_access(
             settings.access,
             settings.uploads,
@@ -306,7 +308,7 @@ class _Builder:
             self._throttle,
             self._record_reload,
             default_index=settings.default_index,
-            shared_tokens=shared_tokens(settings),
+            shared_tokens=shared_tokens,
         )
 
     def _record_reload(self, detail: str) -> None:

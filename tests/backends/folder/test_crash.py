@@ -15,9 +15,10 @@ from twisted.internet.task import Clock
 
 from tests.kit.at_once import answer
 from tests.kit.properties import examples
-from twisted_index.backends.folder.blocking_store import BlockingStore, ChangeResult
+from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.publish import Candidate, Preparation
 from twisted_index.backends.folder.source import FolderSource
+from twisted_index.backends.layout.change_result import ChangeResult
 from twisted_index.errors import SimpleIndexError
 from twisted_index.files import anonymous_file
 from twisted_index.files.anonymous_file import open_anonymous, sweep

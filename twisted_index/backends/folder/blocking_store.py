@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -22,6 +21,7 @@ from twisted_index.backends.folder.markers import (
 from twisted_index.backends.folder.publish import Publication, add_signature, has_bytes, own_copies, revive
 from twisted_index.backends.folder.root_set import owners_by_root
 from twisted_index.backends.folder.snapshots import held_names
+from twisted_index.backends.layout.change_result import ChangeResult
 from twisted_index.backends.layout.publishing_rules import check_publishable, named
 from twisted_index.backends.layout.selection import find_equivalents
 from twisted_index.errors import Conflict, Forbidden, NotFound, SimpleIndexError, Unavailable
@@ -50,20 +50,6 @@ LOCK_TIMEOUT, LOCK_RETRY_DELAY = 30.0, 0.02
 def lock_timeout_error() -> Unavailable:
     """Return the error for a lock that stayed held until the time-out."""
     return Unavailable("Another change to this project is in progress. Retry in a moment.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeResult:
-    """
-    The result of a change.
-
-    Attributes:
-        names: Names of the changed files.
-        events: Events to append to the audit log.
-    """
-
-    names: tuple[str, ...]
-    events: tuple[AuditEvent, ...]
 
 
 class BlockingStore:

@@ -48,10 +48,10 @@ from twisted_index.simple.names import InvalidFilename, parse_filename
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
 
-    from twisted_index.backends.folder.blocking_store import ChangeResult
     from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.publish import Publication
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.backends.layout.change_result import ChangeResult
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import RefusedPart

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from twisted_index.backends.layout.change_result import ChangeResult
 from twisted_index.backends.layout.publishing_rules import check_publishable
 from twisted_index.backends.object_store import marks
 from twisted_index.backends.object_store.conditions import Conditions, probe_conditions
@@ -38,20 +38,6 @@ class IProjectReader(Protocol):
 
     def read(self, project: str) -> ProjectObjects:
         """Read a project by a fresh listing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectChange:
-    """
-    The result of a change.
-
-    Attributes:
-        names: Names of the changed files.
-        events: Events to append to the audit log.
-    """
-
-    names: tuple[str, ...]
-    events: tuple[AuditEvent, ...]
 
 
 class ObjectEditor:
@@ -177,15 +163,15 @@ class ObjectEditor:
             by, action, distribution.project, distribution.filename, f"sha256={candidate.sha256}"
         )
 
-    def complete(self, candidate: ObjectCandidate, *, by: str) -> ObjectChange:
+    def complete(self, candidate: ObjectCandidate, *, by: str) -> ChangeResult:
         """Complete a file that is there with the same bytes; see `publish.complete`."""
         project, filename = candidate.distribution.project, candidate.distribution.filename
         with translate_os_errors():
             done = complete(candidate, self._changes(project))
         events = tuple(self._event(by, "upload", project, filename, detail) for detail in done)
-        return ObjectChange(names=(filename,) * bool(done), events=events)
+        return ChangeResult(names=(filename,) * bool(done), events=events)
 
-    def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> ObjectChange:
+    def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> ChangeResult:
         """See `IStore.delete`."""
         with translate_os_errors():
             name = marks.delete(self._changes(project), filename, by=by, reason=reason, when=self.now())
@@ -193,30 +179,30 @@ class ObjectEditor:
 
     def yank(
         self, project: str, *, version: str | None, filename: str | None, reason: str, by: str
-    ) -> ObjectChange:
+    ) -> ChangeResult:
         """See `IStore.yank`."""
         with translate_os_errors():
             names = marks.yank(self._changes(project), version=version, filename=filename, reason=reason)
         return self._changed(project, names, by, "yank", reason)
 
-    def unyank(self, project: str, *, version: str | None, filename: str | None, by: str) -> ObjectChange:
+    def unyank(self, project: str, *, version: str | None, filename: str | None, by: str) -> ChangeResult:
         """See `IStore.unyank`."""
         with translate_os_errors():
             names = marks.unyank(self._changes(project), version=version, filename=filename)
         return self._changed(project, names, by, "unyank")
 
-    def set_status(self, project: str, status: ProjectStatus, *, by: str) -> ObjectChange:
+    def set_status(self, project: str, status: ProjectStatus, *, by: str) -> ChangeResult:
         """See `IStore.set_status`."""
         with translate_os_errors():
             marks.set_status(self._changes(project), status)
         detail = f"{status.status.value}: {status.reason}" if status.reason else status.status.value
-        return ObjectChange(names=(), events=(self._event(by, "status", project, "", detail),))
+        return ChangeResult(names=(), events=(self._event(by, "status", project, "", detail),))
 
     def _changed(
         self, project: str, names: tuple[str, ...], by: str, action: str, detail: str = ""
-    ) -> ObjectChange:
+    ) -> ChangeResult:
         event = partial(self._event, by, action, project, detail=detail)
-        return ObjectChange(names=names, events=tuple(event(filename=name) for name in names))
+        return ChangeResult(names=names, events=tuple(event(filename=name) for name in names))
 
     def _event(self, by: str, action: str, project: str, filename: str, detail: str) -> AuditEvent:
         return AuditEvent(

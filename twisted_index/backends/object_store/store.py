@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from twisted_index.backends.object_store.object_editor import ObjectChange
+    from twisted_index.backends.layout.change_result import ChangeResult
     from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import AuditEvent, IAuditLog, Upload
@@ -203,10 +203,10 @@ class ObjectStore:
 
     # -- One change at a time per project
 
-    def _change(self, project: str, change: Callable[[], ObjectChange]) -> Deferred[ObjectChange]:
+    def _change(self, project: str, change: Callable[[], ChangeResult]) -> Deferred[ChangeResult]:
         return _shielded(self._change_locked(project, change))
 
-    async def _change_locked(self, project: str, change: Callable[[], ObjectChange]) -> ObjectChange:
+    async def _change_locked(self, project: str, change: Callable[[], ChangeResult]) -> ChangeResult:
         lock = self._lock(project)
         await _acquired(lock)
         try:
