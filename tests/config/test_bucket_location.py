@@ -2,7 +2,8 @@
 
 import pytest
 
-from twisted_index.config.bucket_location import Location, is_bucket_url, parse_location
+from twisted_index.config.bucket_location import Location, is_bucket_url, lacks_slash, parse_location
+from twisted_index.config.parsers import package_path
 from twisted_index.errors import ConfigurationError
 
 
@@ -31,6 +32,14 @@ def test_what_is_no_place_in_a_bucket_is_refused(url: str):
         parse_location(url)
 
 
-@pytest.mark.parametrize("path", ["packages", "/srv/packages", "s3", "s3:/packages", "https://host/packages"])
+@pytest.mark.parametrize("path", ["s3:/bucket/packages", "GS:/bucket"])
+def test_a_url_that_lacks_a_slash_is_no_folder(path: str):
+    assert lacks_slash(path)
+    with pytest.raises(ValueError, match="is not the URL of a bucket"):
+        package_path("/srv", path)
+
+
+@pytest.mark.parametrize("path", ["packages", "/srv/packages", "s3", "C:/packages", "https://host/packages"])
 def test_any_other_path_is_a_folder(path: str):
     assert not is_bucket_url(path)
+    assert not lacks_slash(path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from twisted.internet.task import Clock
 
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.promotion_plan import IndexFolders
@@ -13,6 +15,7 @@ from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
+from twisted_index.server.buckets import build_bucket_editor, build_bucket_source
 from twisted_index.simple.names import (
     InvalidFilename,
     is_valid_name,
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_index.backends.layout.change_result import ChangeResult
+    from twisted_index.backends.object_store.object_editor import ObjectEditor
     from twisted_index.config.settings import Settings
+
+    Editor: TypeAlias = BlockingStore | ObjectEditor
 
 
 class ChangeOptions(SubcommandOptions):
@@ -40,7 +46,7 @@ class ChangeOptions(SubcommandOptions):
         self["path"] = []
 
     def opt_path(self, folder: str) -> None:
-        """Folder of packages; repeat it for more, in the server's order. [default: the current folder]"""
+        """Folder of packages, repeat it for more; or s3://BUCKET/PREFIX. [default: the current folder]"""
         self["path"].append(folder)
 
 
@@ -52,24 +58,53 @@ class IndexOptions(ChangeOptions):
         ["index", None, None, "The index, of that folder. [default: the one without a name]"],
     ]
 
-    def folders(self) -> tuple[Settings, IndexFolders]:
-        """Return the settings, and the folders that the index consists of, its own first."""
+    def settings(self) -> Settings:
+        """Return the settings of the server."""
         given = {name: self[name] for name in ("path", "state", "config", "indexes")}
-        settings = settings_of_server(given)
+        return settings_of_server(given)
+
+    def folders(self, settings: Settings) -> IndexFolders:
+        """Return the folders that the index consists of, its own first."""
         name = self["index"] or settings.default_index
         if name:
             if settings.indexes is None:
                 raise ConfigurationError("--index is the name of an index; give --indexes DIR too.")
             line = IndexLines(IndexCatalog(settings.indexes)).line(name)
             owners = (None, *(member.name for member in line[1:]))
-            return settings, IndexFolders(
-                name=name, roots=tuple(member.path for member in line), owners=owners
-            )
+            return IndexFolders(name=name, roots=tuple(member.path for member in line), owners=owners)
+        require_folders(settings)
         for path in settings.paths:
             if not os.path.isdir(path):
                 raise ConfigurationError(f"There is no folder {path!r}.")
         roots = tuple(os.path.abspath(os.fsencode(path)) for path in settings.paths)
-        return settings, IndexFolders(name="", roots=roots)
+        return IndexFolders(name="", roots=roots)
+
+    def editor(self, settings: Settings) -> Editor:
+        """Return what changes the index."""
+        if settings.bucket is not None and not self["index"]:
+            # Nothing here waits for the source, which needs a reactor only for that.
+            return build_bucket_editor(settings, build_bucket_source(settings, Clock(), None))
+        folders = self.folders(settings)
+        return BlockingStore(
+            folders.roots,
+            owners=folders.owners,
+            keep_deleted=settings.uploads.keep_deleted,
+            index=folders.name,
+        )
+
+
+def require_folders(settings: Settings) -> None:
+    """
+    Refuse a bucket where only folders will do.
+
+    Raises:
+        ConfigurationError: The packages lie in one.
+    """
+    if settings.bucket is not None:
+        raise ConfigurationError(
+            f"This needs packages in folders, and {settings.bucket} is a bucket: copy it to a folder first,"
+            " such as by rclone sync, and give that as --path."
+        )
 
 
 class OfflineEdit:
@@ -80,18 +115,13 @@ class OfflineEdit:
         options: Parsed.
 
     Attributes:
-        blocking_store: Makes the changes.
+        editor: Makes the changes.
         by: The user, for the audit log.
     """
 
     def __init__(self, options: IndexOptions) -> None:
-        settings, folders = options.folders()
-        self.blocking_store = BlockingStore(
-            folders.roots,
-            owners=folders.owners,
-            keep_deleted=settings.uploads.keep_deleted,
-            index=folders.name,
-        )
+        settings = options.settings()
+        self.editor = options.editor(settings)
         self.by = console_user()
         self._audit_file = AuditFile(settings.state)
 
@@ -156,7 +186,7 @@ def parse_project(word: str) -> str:
     return normalize(word)
 
 
-def find_files(editor: BlockingStore, target: EditTarget) -> list[str]:
+def find_files(editor: Editor, target: EditTarget) -> list[str]:
     """
     Return the names of the files of a target; of files that installers treat as the same, the first.
 
@@ -173,6 +203,8 @@ def find_files(editor: BlockingStore, target: EditTarget) -> list[str]:
     names: dict[object, str] = {}
     for entry in entries:
         names.setdefault(entry.distribution.identity, entry.distribution.filename)
+    if not names and target.filename is not None and inventory.is_announced(target.filename):
+        return [target.filename]
     if not names:
         raise NotFound(f"There is no {target.filename or f'{target.project}=={target.version}'} here.")
     return sorted(names.values())

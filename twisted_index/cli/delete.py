@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     target, change = EditTarget(words[0]), OfflineEdit(options)
     failures = delete_files(
         change,
-        [(target.project, name) for name in find_files(change.blocking_store, target)],
+        [(target.project, name) for name in find_files(change.editor, target)],
         reason=options["reason"],
         dry_run=bool(options["dry-run"]),
     )
@@ -64,7 +64,7 @@ def delete_files(
             print(f"{name} would be deleted.")
             continue
         try:
-            change.make(partial(change.blocking_store.delete, project, name, by=change.by, reason=reason))
+            change.make(partial(change.editor.delete, project, name, by=change.by, reason=reason))
         except NotFound:
             # It was there when the list was made: another command, or the server, was faster.
             print(f"{name} has been deleted meanwhile.")

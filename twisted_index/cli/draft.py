@@ -102,7 +102,8 @@ class _Drafts:
     """
 
     def __init__(self, options: IndexOptions) -> None:
-        self._settings, self._index = options.folders()
+        self._settings = options.settings()
+        self._index = options.folders(self._settings)
         self._folder = DraftFolder(self._index.root)
         self._store = BlockingStore(self._index.roots, index=self._index.name)
         self._audit_file = AuditFile(self._settings.state)

@@ -6,10 +6,9 @@ import sys
 import time
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.inspection import inspect
-from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.cli._edit import IndexOptions, OfflineEdit
 from twisted_index.cli._options import deletion_limit
 from twisted_index.cli.delete import delete_files
@@ -20,29 +19,26 @@ from twisted_index.simple.names import is_prerelease, normalize
 from twisted_index.simple.retention import StoredFile, superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from twisted_index.backends.layout.inventory import Inventory
-    from twisted_index.backends.layout.project_scan import ScannedFile
+    from twisted_index.backends.folder.inventory import FolderInventory
+    from twisted_index.backends.object_store.object_reader import ObjectInventory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FolderFile(StoredFile):
+class FoundFile(StoredFile):
     """
     A file that may not be listed, unlike those of a page: as one of which only a part has arrived.
 
     Attributes:
-        entry: The file.
+        is_whole: Returns whether it could be listed; reads the directory and the metadata of the archive.
     """
 
-    entry: ScannedFile
+    is_whole: Callable[[], bool]
 
     def is_offered(self) -> bool:
-        """See `StoredFile.is_offered`; reads the directory and the metadata of the archive."""
-        entry = self.entry
-        # No digest is needed, and that would read all of the file.
-        result = inspect(entry.path, entry.distribution, entry.key, verify_members=False, sha256="")
-        return not self.yanked and isinstance(result, FileFacts)
+        """See `StoredFile.is_offered`."""
+        return not self.yanked and self.is_whole()
 
 
 class PruneOptions(IndexOptions):
@@ -110,10 +106,10 @@ def _read(change: OfflineEdit, patterns: Sequence[str]) -> tuple[dict[str, list[
     """
     projects: dict[str, list[StoredFile]] = {}
     failures = 0
-    for project in change.blocking_store.projects():
+    for project in change.editor.projects():
         if any(_may_match(pattern, project) for pattern in patterns):
             try:
-                projects[project] = _listed(change.blocking_store.inventory(project))
+                projects[project] = _listed(change.editor.inventory(project))
             except UnreadableFolder as error:
                 failures += 1
                 print(f"twisted-index: {project} is skipped: {error.message}", file=sys.stderr)
@@ -127,7 +123,7 @@ def _read(change: OfflineEdit, patterns: Sequence[str]) -> tuple[dict[str, list[
     return projects, failures
 
 
-def _listed(inventory: Inventory) -> list[StoredFile]:
+def _listed(inventory: FolderInventory | ObjectInventory) -> list[StoredFile]:
     """
     Return the files of a project that no tombstone hides; of equal ones the first, which is served.
 
@@ -137,8 +133,8 @@ def _listed(inventory: Inventory) -> list[StoredFile]:
     for entry in inventory.scan.entries:
         distribution = entry.distribution
         if not inventory.is_hidden(entry) and not inventory.is_recorded(entry):
-            file = FolderFile(
-                entry=entry,
+            file = FoundFile(
+                is_whole=partial(inventory.is_whole, entry),
                 filename=distribution.filename,
                 version=distribution.version,
                 uploaded=min(entry.key.mtime_ns, entry.key.ctime_ns) / 1e9,

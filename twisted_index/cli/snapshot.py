@@ -87,7 +87,8 @@ def _create(options: IndexOptions, name: str) -> int:
             f"{name!r} cannot be the name of a snapshot: it has letters, digits, '.', '_' and '-', and is no"
             " date."
         )
-    settings, folders = options.folders()
+    settings = options.settings()
+    folders = options.folders(settings)
     snapshot = IndexSnapshot(name, datetime.now(UTC).replace(microsecond=0))
     with translate_os_errors():
         with contextlib.closing(InspectionCache(inspection_cache_path(settings.state))) as cache:
@@ -120,7 +121,7 @@ def _add(snapshot: IndexSnapshot, name: str, read: ReadProject) -> None:
 
 
 def _list(options: IndexOptions) -> int:
-    _settings, folders = options.folders()
+    folders = options.folders(options.settings())
     fault = 0
     with translate_os_errors():
         for name in snapshots_in(folders.roots[0]):

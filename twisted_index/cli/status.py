@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
         _show(change, project)
         return 0
     status = ProjectStatus(status=_status(words[1]), reason=" ".join(options["reason"].split()))
-    change.make(lambda: change.blocking_store.set_status(project, status, by=change.by))
+    change.make(lambda: change.editor.set_status(project, status, by=change.by))
     _show_one(project, status)
     return 0
 
@@ -50,7 +50,7 @@ def _status(word: str) -> Status:
 
 
 def _show(change: OfflineEdit, project: str) -> None:
-    inventory = change.blocking_store.inventory(project)
+    inventory = change.editor.inventory(project)
     if not inventory.exists:
         raise NotFound(f"There is no project {project} here.")
     _show_one(project, inventory.scan.status)

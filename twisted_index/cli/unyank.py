@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     target, change = EditTarget(words[0]), OfflineEdit(options)
     names = change.make(
-        lambda: change.blocking_store.unyank(
+        lambda: change.editor.unyank(
             target.project, version=target.version, filename=target.filename, by=change.by
         )
     )

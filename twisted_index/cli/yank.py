@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     target, change = EditTarget(words[0]), OfflineEdit(options)
     names = change.make(
-        lambda: change.blocking_store.yank(
+        lambda: change.editor.yank(
             target.project,
             version=target.version,
             filename=target.filename,

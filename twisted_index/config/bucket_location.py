@@ -38,6 +38,11 @@ def is_bucket_url(path: str) -> bool:
     return path.split("://", 1)[0].lower() in _SCHEMES and "://" in path
 
 
+def lacks_slash(path: str) -> bool:
+    """Return whether a path is the URL of a bucket but for one slash, as `os.path.join` makes it."""
+    return ":/" in path and path.partition(":/")[0].lower() in _SCHEMES and not is_bucket_url(path)
+
+
 def parse_location(url: str) -> Location:
     """
     Parse the URL of a bucket.

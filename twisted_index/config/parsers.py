@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from twisted_index.config.bucket_location import is_bucket_url, parse_location
+from twisted_index.config.bucket_location import is_bucket_url, lacks_slash, parse_location
 from twisted_index.errors import ConfigurationError
 from twisted_index.github.repository import is_repository, parse_repository
 from twisted_index.simple.name_patterns import index_pattern, is_index_name, normalized_pattern
@@ -121,12 +121,12 @@ def path(folder: str, raw: object) -> str:
 def package_path(folder: str, raw: object) -> str:
     """Read a path of packages: that of a folder, see `path`, or the URL of a bucket."""
     value = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
-    if not is_bucket_url(value):
+    if not is_bucket_url(value) and not lacks_slash(value):
         return path(folder, value)
     try:
         return parse_location(value).url
     except ConfigurationError as error:
-        raise ValueError(error.message) from error
+        raise ValueError(error.message.removesuffix(".")) from error
 
 
 def flag(raw: object) -> bool:

@@ -67,6 +67,27 @@ def _bucket(settings: Settings, url: str) -> StoreBucket:
     return StoreBucket(parse_location(url), instance_metadata=settings.objects.instance_metadata)
 
 
+def build_bucket_editor(settings: Settings, source: ObjectSource) -> ObjectEditor:
+    """
+    Build what changes a bucket, for the threads of a server and for the console.
+
+    Args:
+        settings: With a bucket.
+        source: Serves it, or would.
+    """
+    uploads = settings.uploads
+    return ObjectEditor(
+        source.bucket,
+        source.reader,
+        known_sha256=source.known_sha256,
+        single_writer=settings.objects.single_writer,
+        overwrite=uploads.overwrite,
+        keep_prereleases=uploads.keep_prereleases,
+        min_free=uploads.min_free,
+        routed_away=routed_away(settings.upstreams, settings.paths),
+    )
+
+
 def build_bucket_store(
     settings: Settings, source: ObjectSource, worker: ThreadPool, audit_log: IAuditLog
 ) -> ObjectStore:
@@ -79,21 +100,10 @@ def build_bucket_store(
         worker: Threads that receive uploads and wait for the store.
         audit_log: Records each change.
     """
-    uploads = settings.uploads
-    editor = ObjectEditor(
-        source.bucket,
-        source.reader,
-        known_sha256=source.known_sha256,
-        single_writer=settings.objects.single_writer,
-        overwrite=uploads.overwrite,
-        keep_prereleases=uploads.keep_prereleases,
-        min_free=uploads.min_free,
-        routed_away=routed_away(settings.upstreams, settings.paths),
-    )
     return ObjectStore(
         source,
         worker=worker,
         audit_log=audit_log,
-        editor=editor,
+        editor=build_bucket_editor(settings, source),
         spool_folder=None if settings.state is None else os.fsencode(settings.state),
     )

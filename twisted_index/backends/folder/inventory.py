@@ -12,9 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder import copies, tombstones
+from twisted_index.backends.folder.inspection import inspect
 from twisted_index.backends.folder.local_tree import LocalTree
 from twisted_index.backends.folder.root_scan import entries_of, read_root
 from twisted_index.backends.layout.copies import COPIES
+from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.layout.inventory import Inventory, choose_folder
 from twisted_index.backends.layout.project_scan import scan_project
 from twisted_index.errors import Unavailable
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from twisted_index.backends.folder.root_scan import RootScan
-    from twisted_index.backends.layout.project_scan import ProjectScan
+    from twisted_index.backends.layout.project_scan import ProjectScan, ScannedFile
     from twisted_index.simple.names import Distribution
 
     #: A step of a change.
@@ -36,6 +38,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderInventory(Inventory):
     """The inventory of a project in folders, with the steps that change its manifests."""
+
+    def is_whole(self, entry: ScannedFile) -> bool:
+        """Return whether a file could be listed: reads the directory and the metadata of the archive."""
+        # No digest is needed, and that would read all of the file.
+        result = inspect(entry.path, entry.distribution, entry.key, verify_members=False, sha256="")
+        return isinstance(result, FileFacts)
 
     def forget(self, paths: Iterable[bytes]) -> list[Step]:
         """Return the steps that remove the lines by which files, sidecars or statuses are copies."""

@@ -131,6 +131,10 @@ class Inventory:
             and is_equivalent(name, distribution)
         ]
 
+    def is_announced(self, _filename: str) -> bool:
+        """Return whether an upload has taken this name, and not filled it."""
+        return False
+
     def owner_of(self, path: bytes) -> str | None:
         """Return the other index that a path lies in; None for one of this index."""
         return next(

@@ -169,6 +169,10 @@ class Listings:
         folders = {project.encode(), *(() if known is None else known.entries.folders)}
         return _list_folders(self._bucket, sorted(folders), known, hold)
 
+    def projects_now(self) -> list[str]:
+        """List the names of all projects now, sorted; blocks, in any thread. See `project`."""
+        return sorted(self._read_root(Hold(self._clock, self._clock.seconds(), 0.0)).projects)
+
     def forget(self, project: str) -> None:
         """Let no listing hold that is without what was just written of a project."""
         held = self._projects.pop(project)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
-    from twisted_index.backends.object_store.object_reader import ProjectObjects
+    from twisted_index.backends.object_store.object_reader import ObjectInventory
     from twisted_index.backends.object_store.publish import ObjectCandidate, PublishedObject
     from twisted_index.simple.model import ProjectStatus
 
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 class IProjectReader(Protocol):
     """Reads projects for a change."""
 
-    def read(self, project: str) -> ProjectObjects:
+    def projects(self) -> list[str]:
+        """Return the names of all projects by a fresh listing."""
+
+    def read(self, project: str, *, with_times: bool = False) -> ObjectInventory:
         """Read a project by a fresh listing."""
 
 
@@ -119,9 +122,18 @@ class ObjectEditor:
         return SettledWrites(self._bucket, conditional=conditional)
 
     def _changes(self, project: str) -> ObjectChanges:
-        writes = self._writes()
-        found = self._reader.read(project)
-        return ObjectChanges(self._bucket, writes, found.inventory, found.objects, self._known_sha256)
+        # Reading first: a bucket that is not there says so at a listing, and not at the first write.
+        inventory = self._reader.read(project)
+        return ObjectChanges(self._bucket, self._writes(), inventory, inventory.objects, self._known_sha256)
+
+    def projects(self) -> list[str]:
+        """Return the names of all projects."""
+        return self._reader.projects()
+
+    def inventory(self, project: str) -> ObjectInventory:
+        """Read what the bucket has of a project."""
+        with translate_os_errors():
+            return self._reader.read(project, with_times=True)
 
     def publish(self, candidate: ObjectCandidate) -> PublishedObject | None:
         """

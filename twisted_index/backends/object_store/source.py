@@ -227,7 +227,7 @@ class ObjectSource:
     @property
     def reader(self) -> ObjectReader:
         """Reads a project in a thread, whatever holds."""
-        return ObjectReader(self.bucket, self.listings)
+        return ObjectReader(self.bucket, self.listings, self._learned.read)
 
     def seed(self, stored: StoredObject, facts: FileFacts, uploaded_ns: int | None = None) -> None:
         """Learn the facts of an object that this node has just written."""
