@@ -10,7 +10,7 @@ from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.errors import ReplacedMeanwhile
-from twisted_index.interfaces import StreamingContent
+from twisted_index.interfaces import FileBody, StreamingContent
 from twisted_index.simple.model import ProjectPage
 from twisted_index.testing import BuiltFile, SynchronousRunner
 
@@ -50,26 +50,29 @@ class Node:
 
     def _read(self, project: str, filename: str, sidecar: Any) -> bytes | None:
         body = answer(self.source.open_file, project, filename, sidecar)
-        if body is None:
-            return None
-        if not isinstance(body.content, StreamingContent):
-            assert isinstance(body.content, bytes)
-            return body.content
-        try:
-            content = b""
-            while len(content) < body.size:
-                answer(body.content.wait_for, len(content))
-                content += body.content.read(len(content), body.size)
-            return content
-        finally:
-            body.content.close()
+        return None if body is None else read_whole(body)
 
     def later(self, seconds: float = 2.5) -> None:
         """Let the listings grow old, and what was learned be written."""
         self.clock.advance(seconds)
 
 
-def place(bucket: MemoryBucket, *files: BuiltFile) -> None:
+def read_whole(body: FileBody) -> bytes:
+    """Read a file as it is sent."""
+    if not isinstance(body.content, StreamingContent):
+        assert isinstance(body.content, bytes)
+        return body.content
+    try:
+        content = b""
+        while len(content) < body.size:
+            answer(body.content.wait_for, len(content))
+            content += body.content.read(len(content), body.size)
+        return content
+    finally:
+        body.content.close()
+
+
+def place(bucket: MemoryBucket, *files: BuiltFile, prefix: str = "") -> None:
     """Put files where a folder has them."""
     for file in files:
-        bucket.place(f"{file.project}/{file.filename}", file.content)
+        bucket.place(f"{prefix}{file.project}/{file.filename}", file.content)

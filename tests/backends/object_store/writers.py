@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 
 from tests.kit.memory_bucket import MemoryBucket, Operation
 from twisted_index.backends.object_store.conditions import PROBE
-from twisted_index.backends.object_store.listings import Listings
 from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.object_reader import ObjectReader
+from twisted_index.backends.object_store.object_root import ObjectRoot
 from twisted_index.backends.object_store.publish import ObjectCandidate
 from twisted_index.files.anonymous_file import AnonymousFile, open_scratch
 from twisted_index.simple.names import parse_filename
@@ -26,8 +26,8 @@ _LOST = 60
 
 def make_editor(bucket: MemoryBucket, **options: Any) -> ObjectEditor:
     """A node that has just started."""
-    listings = Listings(bucket, SynchronousRunner(), Clock(), 0.0)
-    return ObjectEditor(bucket, ObjectReader(bucket, listings), **options)
+    root = ObjectRoot(bucket, worker=SynchronousRunner(), reactor=Clock(), rescan=0.0)
+    return ObjectEditor(bucket, ObjectReader([root]), **options)
 
 
 @contextmanager

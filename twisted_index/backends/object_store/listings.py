@@ -7,6 +7,7 @@ A small bucket is listed whole, by one request. Of a large one the root is liste
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,22 @@ class Hold:
     def revoke(self) -> None:
         """Let it hold no more: something was written."""
         self._is_revoked = True
+
+
+class _Holds(tuple[Callable[[], bool], ...]):
+    """The time for which several listings hold: as long as each of them."""
+
+    __slots__ = ()
+
+    def __call__(self) -> bool:
+        """Return whether they all hold still."""
+        return all(hold() for hold in self)
+
+
+def hold_of(holds: Iterable[Hold]) -> Callable[[], bool]:
+    """Return the time for which listings hold together; that of a single one is its own."""
+    together = _Holds(holds)
+    return together[0] if len(together) == 1 else together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from twisted_index.backends.object_store.claims import stored_digest
 from twisted_index.backends.object_store.tombstone_object import remove_manifest_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
+    from twisted_index.backends.object_store.object_reader import ObjectInventory
     from twisted_index.backends.object_store.settled_writes import SettledWrites
     from twisted_index.simple.names import Distribution
 
@@ -32,7 +33,7 @@ class ObjectChanges:
         self,
         bucket: Bucket,
         writes: SettledWrites,
-        inventory: Inventory,
+        inventory: ObjectInventory,
         objects: Mapping[str, StoredObject],
         known_sha256: Callable[[StoredObject], str | None] = lambda _stored: None,
     ) -> None:
@@ -49,6 +50,16 @@ class ObjectChanges:
     def key_in(self, folder: bytes, name: str) -> str:
         """Return the key of a name in a folder, which may be the root."""
         return self.key(folder + b"/" + os.fsencode(name))
+
+    def has_bytes(self, path: bytes, sha256: str, size: int) -> bool:
+        """Return whether a file, perhaps an inherited one, has these bytes; reads it if its size is right."""
+        part = next((one for one in self.inventory.inherited if path.startswith(one.root.path + b"/")), None)
+        if part is None:
+            stored, known, bucket = self.objects[self.key(path)], self.known_sha256, self.bucket
+        else:
+            stored = part.listing.objects[part.key(path)]
+            known, bucket = part.root.known_sha256, part.root.bucket
+        return stored.size == size and (known(stored) or stored_digest(bucket, stored)) == sha256
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove those of the objects that were listed, in this order."""

@@ -5,32 +5,32 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from twisted_index.backends.layout.change_result import ChangeResult
-from twisted_index.backends.layout.publishing_rules import check_publishable
+from twisted_index.backends.layout.publishing_rules import check_publishable, named
+from twisted_index.backends.layout.selection import select_shown
 from twisted_index.backends.object_store import marks
 from twisted_index.backends.object_store.conditions import Conditions, probe_conditions
 from twisted_index.backends.object_store.object_changes import ObjectChanges
-from twisted_index.backends.object_store.publish import (
-    ONE_REQUEST,
-    ObjectPublication,
-    complete,
-    has_candidate_bytes,
-)
+from twisted_index.backends.object_store.publish import ONE_REQUEST, ObjectPublication, complete
 from twisted_index.backends.object_store.settled_writes import SettledWrites
-from twisted_index.errors import Forbidden, Unavailable
+from twisted_index.errors import Conflict, Forbidden, NotFound, Unavailable
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import AuditEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.object_reader import ObjectInventory
     from twisted_index.backends.object_store.publish import ObjectCandidate, PublishedObject
     from twisted_index.simple.model import ProjectStatus
+
+
+T = TypeVar("T")
 
 
 class IProjectReader(Protocol):
@@ -162,9 +162,9 @@ class ObjectEditor:
             )
         return check_publishable(
             candidate,
-            changes.inventory,
+            changes.inventory.line,
             self.overwrite,
-            has_bytes=lambda entry: has_candidate_bytes(changes, entry, candidate),
+            has_bytes=lambda entry: changes.has_bytes(entry.path, candidate.sha256, candidate.size),
         )
 
     def publish_event(self, candidate: ObjectCandidate, published: PublishedObject, *, by: str) -> AuditEvent:
@@ -185,30 +185,53 @@ class ObjectEditor:
 
     def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> ChangeResult:
         """See `IStore.delete`."""
-        with translate_os_errors():
-            name = marks.delete(self._changes(project), filename, by=by, reason=reason, when=self.now())
+        delete = partial(marks.delete, filename=filename, by=by, reason=reason, when=self.now())
+        name = self._apply(project, delete, filename=filename)
         return self._changed(project, (name,), by, "delete", reason)
 
     def yank(
         self, project: str, *, version: str | None, filename: str | None, reason: str, by: str
     ) -> ChangeResult:
         """See `IStore.yank`."""
-        with translate_os_errors():
-            names = marks.yank(self._changes(project), version=version, filename=filename, reason=reason)
+        yank = partial(marks.yank, version=version, filename=filename, reason=reason)
+        names = self._apply(project, yank, version=version, filename=filename)
         return self._changed(project, names, by, "yank", reason)
 
     def unyank(self, project: str, *, version: str | None, filename: str | None, by: str) -> ChangeResult:
         """See `IStore.unyank`."""
-        with translate_os_errors():
-            names = marks.unyank(self._changes(project), version=version, filename=filename)
+        unyank = partial(marks.unyank, version=version, filename=filename)
+        names = self._apply(project, unyank, version=version, filename=filename)
         return self._changed(project, names, by, "unyank")
 
     def set_status(self, project: str, status: ProjectStatus, *, by: str) -> ChangeResult:
         """See `IStore.set_status`."""
-        with translate_os_errors():
-            marks.set_status(self._changes(project), status)
+        self._apply(project, partial(marks.set_status, status=status))
         detail = f"{status.status.value}: {status.reason}" if status.reason else status.status.value
         return ChangeResult(names=(), events=(self._event(by, "status", project, "", detail),))
+
+    def _apply(
+        self,
+        project: str,
+        change: Callable[[ObjectChanges], T],
+        *,
+        version: str | None = None,
+        filename: str | None = None,
+    ) -> T:
+        """
+        Change what lies there.
+
+        Raises:
+            Conflict: What the change is about lies in an index that is inherited.
+        """
+        with translate_os_errors():
+            changes = self._changes(project)
+            try:
+                return change(changes)
+            except NotFound:
+                owner = _owner_of(changes.inventory.line, version, filename)
+                if owner is None:
+                    raise
+        raise Conflict(f"It lies in {named(owner)}, which {self.index or 'this one'} inherits; do it there.")
 
     def _changed(
         self, project: str, names: tuple[str, ...], by: str, action: str, detail: str = ""
@@ -226,3 +249,14 @@ class ObjectEditor:
             detail=detail,
             index=self.index,
         )
+
+
+def _owner_of(line: Inventory, version: str | None, filename: str | None) -> str | None:
+    """Return the inherited index that has a file, a release or a project; None if none has it."""
+    entries: Iterable[ScannedFile] = line.scan.entries
+    if version is not None or filename is not None:
+        try:
+            entries = select_shown(line, version, filename).values()
+        except NotFound:
+            return None
+    return next((owner for entry in entries if (owner := line.owners.get(entry.root)) is not None), None)

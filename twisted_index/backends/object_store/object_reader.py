@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.layout.archive_facts import read_facts
 from twisted_index.backends.layout.inventory import Inventory
-from twisted_index.backends.layout.project_scan import scan_project
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.learned import object_id
 from twisted_index.backends.object_store.listings import CLAIM
-from twisted_index.backends.object_store.object_inspection import open_ranges, read_object
-from twisted_index.backends.object_store.object_tree import ObjectTree
+from twisted_index.backends.object_store.object_inspection import open_ranges
+from twisted_index.backends.object_store.object_tree import ObjectPart, scan_parts, tree_of
 from twisted_index.errors import Unavailable
 from twisted_index.simple.core_metadata import BadArchive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping, Sequence
 
+    from twisted_index.backends.layout.entries import ProjectEntries
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.learned import LearnedObject, ObjectId
-    from twisted_index.backends.object_store.listings import Listings
-
-    Learned = Mapping[ObjectId, LearnedObject]
+    from twisted_index.backends.object_store.object_root import ObjectRoot
 
 #: Looks at a project whose objects are replaced while they are read.
 _ATTEMPTS = 3
@@ -39,10 +36,19 @@ class ObjectInventory(Inventory):
     Attributes:
         bucket: The bucket.
         objects: All its objects by key, also those that are not to be seen yet.
+        inherited: What the buckets of other indexes have, which this one inherits.
+        piled: The inventory of all these buckets; None without any.
     """
 
     bucket: Bucket
     objects: Mapping[str, StoredObject]
+    inherited: Sequence[ObjectPart] = ()
+    piled: Inventory | None = None
+
+    @property
+    def line(self) -> Inventory:
+        """The inventory of this bucket and those that are inherited."""
+        return self.piled or self
 
     def is_whole(self, entry: ScannedFile) -> bool:
         """
@@ -69,26 +75,22 @@ class ObjectReader:
     Reads projects by fresh listings.
 
     Args:
-        bucket: The bucket.
-        listings: Those of it.
-        learned: Returns what was learned of the objects of a project; blocks.
+        roots: The buckets, that of the index itself first.
+        owners: The indexes that the others belong to, by their paths.
     """
 
-    def __init__(
-        self, bucket: Bucket, listings: Listings, learned: Callable[[str], Learned] = lambda _project: {}
-    ) -> None:
-        self._bucket = bucket
-        self._listings = listings
-        self._learned = learned
+    def __init__(self, roots: Sequence[ObjectRoot], owners: Mapping[bytes, str] | None = None) -> None:
+        self._roots = roots
+        self._owners = owners or {}
 
     def projects(self) -> list[str]:
         """
-        Return the sorted names of all projects.
+        Return the sorted names of all projects of the index itself.
 
         Raises:
             Unavailable: The bucket does not answer.
         """
-        return self._listings.projects_now()
+        return self._roots[0].listings.projects_now()
 
     def read(self, project: str, *, with_times: bool = False) -> ObjectInventory:
         """
@@ -100,41 +102,42 @@ class ObjectReader:
                 they are those of the objects.
 
         Raises:
-            Unavailable: The bucket does not answer.
+            Unavailable: A bucket does not answer.
         """
         for _attempt in range(_ATTEMPTS):
             try:
-                return self._read(project, self._learned(project) if with_times else {})
+                return self._read(project, self._roots[0].read_times(project) if with_times else {})
             except ObjectChanged:
                 continue
         raise Unavailable("This project is being changed. Retry in a moment.", retry_after=2)
 
-    def _read(self, project: str, learned: Learned) -> ObjectInventory:
-        root = self._bucket.url.encode()
-        listing = self._listings.read_now(project)
-        contents: dict[str, bytes] = {}
-
-        def read(stored: StoredObject) -> bytes:
-            if stored.key not in contents:
-                contents[stored.key] = read_object(self._bucket, stored)
-            return contents[stored.key]
-
-        def uploaded(stored: StoredObject) -> int | None:
-            known = learned.get(object_id(stored))
-            return None if known is None else known.uploaded_ns
-
-        tree = ObjectTree(root, listing, read, uploaded)
-        parts = {root: listing.entries} if listing.objects else {}
-        scan = scan_project(project, list(parts.items()), tree)
-        if listing.unfinished:
-            scan.claimed = True
-            scan.owned_by = scan.owned_by or (root, listing.unfinished[0].key)
-        return ObjectInventory(
+    def _read(self, project: str, times: dict[ObjectId, LearnedObject]) -> ObjectInventory:
+        own, *inherited = [
+            ObjectPart(root, root.listings.read_now(project), {} if at else times)
+            for at, root in enumerate(self._roots)
+        ]
+        inventory = ObjectInventory(
             project=project,
-            root=root,
-            parts=parts,
-            scan=scan,
-            tree=tree,
-            bucket=self._bucket,
-            objects=listing.objects,
+            root=own.root.path,
+            parts=_entries([own]),
+            scan=scan_parts(project, [own]),
+            tree=own.tree(),
+            bucket=own.root.bucket,
+            objects=own.listing.objects,
         )
+        if not inherited:
+            return inventory
+        parts = [own, *inherited]
+        piled = Inventory(
+            project=project,
+            root=own.root.path,
+            parts=_entries(parts),
+            scan=scan_parts(project, parts),
+            tree=tree_of(parts),
+            owners=self._owners,
+        )
+        return replace(inventory, inherited=inherited, piled=piled)
+
+
+def _entries(parts: Sequence[ObjectPart]) -> dict[bytes, ProjectEntries]:
+    return {part.root.path: part.listing.entries for part in parts if part.listing.objects}

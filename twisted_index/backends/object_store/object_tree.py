@@ -1,20 +1,26 @@
-"""The objects of a project as the tree that a scan reads."""
+"""The objects of a project as the tree that a scan reads, and the scan of them."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from twisted_index.backends.layout.facts import StatKey
+from twisted_index.backends.layout.project_scan import ProjectScan, scan_project
+from twisted_index.backends.object_store.learned import object_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from typing import BinaryIO
 
+    from twisted_index.backends.layout.tree import PackageTree
     from twisted_index.backends.object_store.bucket import StoredObject
+    from twisted_index.backends.object_store.learned import LearnedObject, ObjectId
     from twisted_index.backends.object_store.listings import ProjectListing
+    from twisted_index.backends.object_store.object_root import ObjectRoot
     from twisted_index.files.stamps import StampedStat
 
 
@@ -125,3 +131,96 @@ class _SmallObject(io.RawIOBase):
         piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         buffer[: len(piece)] = piece
         return len(piece)
+
+
+class LineTree:
+    """
+    A `PackageTree` over the listings of a project in several buckets.
+
+    Args:
+        trees: By the URL of their bucket.
+    """
+
+    def __init__(self, trees: Mapping[bytes, ObjectTree]) -> None:
+        self._trees = {root + b"/": tree for root, tree in trees.items()}
+
+    def _tree(self, path: bytes) -> ObjectTree:
+        return next(tree for root, tree in self._trees.items() if path.startswith(root))
+
+    def stamp(self, folder: bytes, before: StampedStat | None) -> None:
+        """Return None: a bucket has no stamps."""
+
+    def is_settled(self, key: StatKey) -> bool:
+        """Return False, see `ObjectTree`."""
+        return False
+
+    def list_names(self, folder: bytes) -> list[bytes]:
+        """See `PackageTree`."""
+        return self._tree(folder).list_names(folder)
+
+    def stat(self, path: bytes) -> StatKey | None:
+        """See `PackageTree`."""
+        return self._tree(path).stat(path)
+
+    lstat = stat
+
+    def is_link(self, path: bytes) -> bool:
+        """Return False: a bucket has no links."""
+        return False
+
+    def is_folder(self, path: bytes) -> bool:
+        """See `PackageTree`."""
+        return self._tree(path).is_folder(path)
+
+    def open_small(self, path: bytes) -> BinaryIO | None:
+        """See `PackageTree`."""
+        return self._tree(path).open_small(path)
+
+    def open_manifest(self, path: bytes, limit: int) -> BinaryIO:
+        """See `PackageTree`."""
+        return self._tree(path).open_manifest(path, limit)
+
+
+class ObjectPart(NamedTuple):
+    """
+    What a bucket has of a project.
+
+    Attributes:
+        root: The bucket.
+        listing: Its listing.
+        learned: What was learned of the objects in it; what is read is added.
+    """
+
+    root: ObjectRoot
+    listing: ProjectListing
+    learned: dict[ObjectId, LearnedObject]
+
+    def key(self, path: bytes) -> str:
+        """Return the key of a path in it."""
+        return os.fsdecode(path[len(self.root.path) + 1 :])
+
+    def tree(self) -> ObjectTree:
+        """Return it as a tree."""
+        read = partial(self.root.read_small, self.learned)
+        return ObjectTree(self.root.path, self.listing, read, self._uploaded)
+
+    def _uploaded(self, stored: StoredObject) -> int | None:
+        learned = self.learned.get(object_id(stored))
+        return None if learned is None else learned.uploaded_ns
+
+
+def tree_of(parts: Sequence[ObjectPart]) -> PackageTree:
+    """Return the parts of a project as one tree."""
+    trees = {part.root.path: part.tree() for part in parts}
+    return next(iter(trees.values())) if len(trees) == 1 else LineTree(trees)
+
+
+def scan_parts(project: str, parts: Sequence[ObjectPart]) -> ProjectScan:
+    """Scan a project in all its buckets, in order; blocks."""
+    entries = [(part.root.path, part.listing.entries) for part in parts]
+    scan = scan_project(project, entries, tree_of(parts))
+    for part in parts:
+        if part.listing.unfinished:
+            scan.claimed = True
+            scan.owned_by = scan.owned_by or (part.root.path, part.listing.unfinished[0].key)
+    return scan

@@ -14,7 +14,7 @@ from twisted_index.backends.layout.archive_facts import read_facts
 from twisted_index.backends.layout.inventory import YANKED
 from twisted_index.backends.layout.publishing_rules import BYTE_DEPENDENT, already_exists_error
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.claims import Claim, ClaimedUpload, stored_digest
+from twisted_index.backends.object_store.claims import Claim, ClaimedUpload
 from twisted_index.backends.object_store.listings import CLAIM
 from twisted_index.backends.object_store.settled_writes import MTIME, SHA256, Occupied
 from twisted_index.errors import BadRequest, Unavailable
@@ -196,7 +196,7 @@ def complete(candidate: ObjectCandidate, changes: ObjectChanges) -> list[str]:
     """
     done = []
     for entry in changes.inventory.equivalents_of(candidate.distribution)[:1]:
-        if not has_candidate_bytes(changes, entry, candidate):
+        if not changes.has_bytes(entry.path, candidate.sha256, candidate.size):
             continue
         key = changes.key(entry.path)
         signature = key + Sidecar.SIGNATURE.value
@@ -209,14 +209,6 @@ def complete(candidate: ObjectCandidate, changes: ObjectChanges) -> list[str]:
         if changes.revive(candidate.distribution):
             done.append("no longer deleted")
     return done
-
-
-def has_candidate_bytes(changes: ObjectChanges, entry: ScannedFile, candidate: ObjectCandidate) -> bool:
-    """Return whether a file that is there has the bytes of a candidate; reads it if its size is right."""
-    stored = changes.objects[changes.key(entry.path)]
-    if stored.size != candidate.size:
-        return False
-    return (changes.known_sha256(stored) or stored_digest(changes.bucket, stored)) == candidate.sha256
 
 
 def format_mtime(nanoseconds: int) -> str:
