@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, settings
 pytest.register_assert_rewrite("tests.kit")  # before any of it is imported
 
 from tests.kit import marks, object_stores
+from tests.kit.bucket_folder import BucketFolder, environment_of, new_folder
 from tests.kit.live_server import START_SECONDS, LiveServer, running, start_server
 from tests.kit.turns import turn
 
@@ -100,6 +101,8 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
     """
     Start servers: `server_factory(folder, …, options=["--cors"], state=None, env=None, open_files=None)`.
 
+    A folder may be the URL of a bucket, or a BucketFolder, which has its credentials.
+
     The caller may stop them; the rest are stopped at the end.
     """
     started: list[LiveServer] = []
@@ -113,7 +116,8 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
     ) -> LiveServer:
         state = state or tmp_path_factory.mktemp("state") / "state"
         for _ in range(3):  # another program may have taken the port since we looked
-            server = start_server(folders, state, tuple(options), dict(env or {}), open_files)
+            environment = environment_of(folders) | dict(env or {})
+            server = start_server(folders, state, tuple(options), environment, open_files)
             running.append(server)
             started.append(server)
             if server.wait_until_it_answers(time.monotonic() + START_SECONDS):
@@ -149,6 +153,14 @@ def any_store(request: pytest.FixtureRequest, stores_folder: Path, monkeypatch: 
     return object_stores.empty_place(request.param, stores_folder, monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def all_operate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options that show the problems to everyone also on a bucket, where servers expect tokens."""
+    rights = tmp_path_factory.mktemp("rights") / "rights.toml"
+    rights.write_text('[[rule]]\nallow = ["operate"]\nto = ["everyone"]\n')
+    return ["--rights", str(rights)]
+
+
 @pytest.fixture
 def live_server(server_factory: ServerFactory) -> Iterator[ServerFactory]:
     """Start servers as `server_factory` does, for one test; at its end none may have logged a traceback."""
@@ -164,10 +176,21 @@ def live_server(server_factory: ServerFactory) -> Iterator[ServerFactory]:
         assert "Traceback (most recent call last)" not in server.log, server.log
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module that is marked `places` on a folder, and on a bucket of Ceph too."""
+    if metafunc.definition.get_closest_marker("places") is None:
+        return
+    kept = metafunc.definition.get_closest_marker("folder_only") is not None
+    for fixture in {"module_folder", "served"}.intersection(metafunc.fixturenames):
+        metafunc.parametrize(fixture, ["folder"] if kept else ["folder", "ceph"], indirect=True)
+
+
 @pytest.fixture(scope="module")
-def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a server that all tests of a module share."""
-    return tmp_path_factory.mktemp("packages")
+def module_folder(
+    request: pytest.FixtureRequest, stores_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """The folder of a server that all tests of a module share; in a module marked `places` also a bucket."""
+    return new_folder(getattr(request, "param", "folder"), stores_folder, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -191,8 +214,11 @@ def module_server(module_folder: Path, server_factory: ServerFactory) -> Iterato
 
 
 @pytest.fixture
-def emptied_folder(module_folder: Path) -> Path:
+def emptied_folder(module_folder: Any) -> Any:
     """The folder of `module_server`, with nothing in it."""
+    if isinstance(module_folder, BucketFolder):
+        module_folder.empty()
+        return module_folder
     for entry in module_folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
+from tests.kit.bucket_folder import set_time
 from twisted_index.testing import make_sdist, make_wheel
+
+pytestmark = pytest.mark.places
 
 
 @pytest.fixture
@@ -139,8 +142,7 @@ def test_time_filters_see_when_a_file_came(request, server, folder, name, option
     installer = request.getfixturevalue(name)
     if option not in installer.shell.run(*installer.command, "--help").output:
         pytest.skip(f"This {name} does not know {option}")
-    old = make_wheel("demo", "1.0").write_to(folder)
-    os.utime(old, (1612325106, 1612325106))
+    set_time(make_wheel("demo", "1.0").write_to(folder), 1612325106)
     make_wheel("demo", "2.0").write_to(folder)
 
     def install(before):
@@ -204,8 +206,11 @@ def test_pip_tells_the_versions_there_are(pip, server, folder):
     assert "1.1, 1.0" in said
 
 
-def test_what_does_not_fit_and_what_is_absent_is_named_at_the_server(installer, server, folder):
+def test_what_does_not_fit_and_what_is_absent_is_named_at_the_server(
+    installer, module_server, folder, all_operate
+):
     """Here the student sees `from versions: none`, and the teacher what is needed."""
+    server = module_server(*all_operate)
     make_wheel("unfit", "1.0", tag="cp27-cp27m-win32").write_to(folder)
     make_wheel("fit", "1.0").write_to(folder)
     for name in ("unfit", "nowhere"):

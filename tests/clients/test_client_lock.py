@@ -10,6 +10,8 @@ import pytest
 
 from twisted_index.testing import make_sdist, make_wheel
 
+pytestmark = pytest.mark.places
+
 
 @pytest.fixture
 def files(folder):

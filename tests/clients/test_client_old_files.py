@@ -9,6 +9,8 @@ import pytest
 
 from twisted_index.testing import make_sdist, make_wheel
 
+pytestmark = pytest.mark.places
+
 SDIST = make_sdist("demo", "1.0")
 PKG_INFO = "demo-1.0/PKG-INFO"
 

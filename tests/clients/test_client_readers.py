@@ -9,6 +9,8 @@ import pytest
 
 from twisted_index.testing import make_sdist, make_wheel
 
+pytestmark = pytest.mark.places
+
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
 

@@ -13,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.places
+
 SETUP = """\
 from distutils.core import setup
 setup(name="old.demo_pkg", version="1.0", py_modules=["demo"], classifiers=["A :: B", "C :: D"],

@@ -15,6 +15,8 @@ from twisted_index.testing import make_sdist, make_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.places
+
 PYPROJECT = """\
 [build-system]
 requires = ["{requires}"]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.kit.bucket_folder import new_folder
 from tests.kit.mounts import mounted
 from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
@@ -69,9 +70,43 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> Content:
 
 
 @pytest.fixture(scope="session")
-def index(content: Content, server_factory: Callable[..., Any]) -> Iterator[Any]:
+def serve_content(
+    content: Content,
+    server_factory: Callable[..., Any],
+    all_operate: list[str],
+    stores_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], Any]]:
+    """Start the server of `content`, where it lies or copied into a store, once for all tests."""
+    started: dict[str, Any] = {}
+
+    def serve(kind: str) -> Any:
+        if kind not in started:
+            started[kind] = (
+                server_factory(content.folder)
+                if kind == "folder"
+                else server_factory(copied(kind), options=all_operate)
+            )
+        return started[kind]
+
+    def copied(kind: str) -> Any:
+        place: Any = new_folder(kind, stores_folder, tmp_path_factory)
+        place.copy_in(content.folder)
+        return place
+
+    yield serve
+    for server in started.values():
+        server.stop()
+        assert "Traceback (most recent call last)" not in server.log, server.log
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> str:
+    """Where `content` lies: in the folder, and in modules marked `places` in a bucket too."""
+    return str(getattr(request, "param", "folder"))
+
+
+@pytest.fixture
+def index(served: str, serve_content: Callable[[str], Any]) -> Any:
     """The server of `content`, for tests that change nothing."""
-    server = server_factory(content.folder)
-    yield server
-    server.stop()
-    assert "Traceback (most recent call last)" not in server.log, server.log
+    return serve_content(served)

@@ -6,6 +6,8 @@ import email.utils
 
 import pytest
 
+pytestmark = pytest.mark.places
+
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
 

@@ -8,6 +8,8 @@ import socket
 
 import pytest
 
+pytestmark = pytest.mark.places
+
 JSON = "application/vnd.pypi.simple.v1+json"
 PAGE = b"GET /simple/demo/ HTTP/1.1\r\nHost: h\r\nAccept: %s\r\n" % JSON.encode()
 LAST = b"Connection: close\r\n\r\n"

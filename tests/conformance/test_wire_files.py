@@ -7,6 +7,8 @@ from urllib.parse import urljoin
 
 import pytest
 
+pytestmark = pytest.mark.places
+
 
 @pytest.fixture(params=["wheel", "sdist"])
 def file(request, content):

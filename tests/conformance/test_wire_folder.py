@@ -13,6 +13,8 @@ import pytest
 
 from twisted_index.testing import make_sdist, make_wheel
 
+pytestmark = pytest.mark.places
+
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -185,14 +187,14 @@ def bad_files():
     }
 
 
-def test_damaged_files_are_left_out_and_reported(live_server, folder):
+def test_damaged_files_are_left_out_and_reported(live_server, folder, all_operate):
     """Each has a row that says why and what to do; all the rest is served."""
     home = folder / "demo"
     good = make_wheel("demo", "1.0")
     good.write_to(home)
     for name, content in bad_files().items():
         (home / name).write_bytes(content)
-    server = live_server(folder)
+    server = live_server(folder, options=all_operate)
 
     assert filenames(server) == {good.filename}
     for name in bad_files():
@@ -233,6 +235,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.folder_only("keys are text, and what is odd about them is tried on their own")
 @pytest.mark.parametrize("valid", [False, True], ids=["nonsense inside", "a distribution inside"])
 def test_hostile_file_names_leave_the_pages_valid(live_server, folder, valid):
     """Quotes, tags, line ends, bytes that are no text, 255 bytes: rows in the report, not in a page."""
@@ -261,7 +264,7 @@ def test_hostile_file_names_leave_the_pages_valid(live_server, folder, valid):
 
 
 def test_files_in_the_making_are_never_listed(live_server, folder):
-    """Names by which programs say that a file is not finished, dotfiles, and folders, FIFOs and sockets."""
+    """Names by which programs say that a file is not finished, and dotfiles."""
     home = folder / "demo"
     good = make_wheel("demo", "1.0")
     good.write_to(home)
@@ -274,6 +277,16 @@ def test_files_in_the_making_are_never_listed(live_server, folder):
         f"{good.filename}.crdownload",
     ):
         (home / name).write_bytes(good.content)
+
+    assert filenames(live_server(folder)) == {good.filename}
+
+
+@pytest.mark.folder_only("a bucket has only files")
+def test_what_is_no_file_is_never_listed(live_server, folder):
+    """Folders, FIFOs and sockets."""
+    home = folder / "demo"
+    good = make_wheel("demo", "1.0")
+    good.write_to(home)
     (home / "demo-5.0-py3-none-any.whl").mkdir()
     os.mkfifo(home / "demo-5.1-py3-none-any.whl")
     with socket.socket(socket.AF_UNIX) as unix:
@@ -288,6 +301,7 @@ def test_files_in_the_making_are_never_listed(live_server, folder):
         assert server.get("/simple/demo/demo-5.1-py3-none-any.whl").status == 404
 
 
+@pytest.mark.folder_only("objects come whole")
 def test_a_wheel_that_is_copied_slowly_is_never_listed_before_it_is_whole(live_server, folder):
     wheel = make_wheel("demo", "1.0", files={f"demo/{n}.bin": os.urandom(50_000) for n in range(20)})
     home = folder / "demo"
@@ -305,6 +319,7 @@ def test_a_wheel_that_is_copied_slowly_is_never_listed_before_it_is_whole(live_s
     assert entry["hashes"]["sha256"] == wheel.sha256
 
 
+@pytest.mark.folder_only("stores that do not answer are tried on their own")
 def test_a_folder_that_vanishes_is_never_an_empty_index(live_server, folder):
     """A root that cannot be read is 503 with Retry-After: a 404 would send installers elsewhere."""
     make_wheel("demo", "1.0").write_to(folder / "demo")
@@ -346,6 +361,7 @@ def test_a_server_that_was_killed_comes_back_right(live_server, folder, tmp_path
     assert filenames(live_server(folder, state=state)) == {file.filename for file in files}
 
 
+@pytest.mark.folder_only("objects have no rights of their own")
 def test_one_folder_that_cannot_be_read_takes_down_its_own_page_alone(module_server, folder):
     """A link in a circle stands for all of them, since it stops every user, root too."""
     wheel = make_wheel("demo", "1.0")

@@ -21,6 +21,8 @@ import pytest
 
 from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
+pytestmark = pytest.mark.places
+
 WHEEL, SDIST = make_wheel("demo", "1.0"), make_sdist("demo", "1.0")
 FILE = f"/simple/demo/{WHEEL.filename}"
 SIMPLE = {"Accept": "application/vnd.pypi.simple.v1+json"}
@@ -229,6 +231,7 @@ def test_a_body_is_no_request_where_a_body_is_not_expected(server: Any):
 # -- What lies in the folder besides
 
 
+@pytest.mark.folder_only("a bucket has no links")
 def test_nothing_is_written_through_a_link_or_read_from_what_is_no_file(
     server: Any, folder: Path, tmp_path: Path
 ):

@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.places
+
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
 

@@ -13,6 +13,8 @@ import pytest
 from packaging.metadata import Metadata
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.places
+
 JSON = "application/vnd.pypi.simple.v1+json"
 
 MODIFIED = datetime(2021, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -40,17 +42,17 @@ def anchors(tree):
     return {"".join(anchor.itertext()): anchor for anchor in tree.iter("a")}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def page(index):
     return json_page(index, "/simple/demo/")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def entries(page):
     return {entry["filename"]: entry for entry in page["files"]}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def links(index):
     return anchors(html_page(index, "/simple/demo/"))
 

@@ -6,6 +6,8 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.places
+
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -171,10 +173,13 @@ def test_an_error_page_repeats_nothing_unescaped(index, target):
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "BREW"])
-def test_a_method_that_is_not_known_here_is_405_with_those_that_are(index, target, method):
+def test_a_method_that_is_not_known_here_is_405_with_those_that_are(index, served, target, method):
     """Allow is obligatory (RFC 9110 section 15.5.6); uv gives advice by this status."""
     reply = index.get(target, method=method)
 
+    if served != "folder" and reply.status == 401:  # it expects tokens, and one of them may delete
+        assert method == "DELETE"
+        return
     assert reply.status == 405 or (method == "BREW" and reply.status == 501)
     assert reply.status == 501 or {"get", "head"} <= reply.header_tokens("Allow")
 

@@ -21,6 +21,8 @@ from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+pytestmark = pytest.mark.places
+
 HTML = {"Accept": "text/html"}
 UV_ACCEPT = "application/json;q=0.9, text/plain;q=0.8, text/html;q=0.7"
 
@@ -105,7 +107,8 @@ def raw(*, filename: str, content: bytes) -> BuiltFile:
 def left_in(folder: Path) -> list[str]:
     """Whatever lies in a folder that was empty, but for what a store keeps there for itself."""
     found = [path for path in folder.rglob("*") if path.is_file()]
-    return [str(path.relative_to(folder)) for path in found if "lock" not in path.name]
+    names = [str(path.relative_to(folder)) for path in found if "lock" not in path.name]
+    return [name for name in names if not name.startswith((".learned/", ".keep/"))]
 
 
 def reason(received: bytes) -> bytes:

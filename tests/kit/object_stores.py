@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -273,12 +273,8 @@ STORES: dict[str, type[Store]] = {store.name: store for store in (Ceph, Rclone)}
 def make_s3_bucket(store: Store) -> None:
     """Make the bucket, unless there is one; the URL for that is signed by the client library."""
     from obstore import sign
-    from obstore.store import S3Store
 
-    options: Any = {name.removeprefix("AWS_").lower(): value for name, value in store.environment.items()}
-    del options["allow_http"]
-    endpoint = options.pop("endpoint_url")
-    signer = S3Store(BUCKET, endpoint=endpoint, client_options={"allow_http": True}, **options)
+    signer = open_place(f"s3://{BUCKET}", store.environment)
     url = sign(signer, "PUT", "", timedelta(seconds=60))
 
     def is_made() -> bool:
@@ -325,8 +321,23 @@ def end_all(folder: Path) -> None:
         store.crash()
 
 
+def new_place(kind: str, folder: Path) -> tuple[str, dict[str, str]]:
+    """Give the URL of an empty place in a store, and the environment that its clients need."""
+    environment = start_once(kind, folder)
+    return f"{STORES[kind].scheme}://{BUCKET}/{secrets.token_hex(6)}", environment
+
+
 def empty_place(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give the URL of an empty place in a store, and set the environment to its credentials."""
-    for name, value in start_once(kind, folder).items():
+    url, environment = new_place(kind, folder)
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return f"{STORES[kind].scheme}://{BUCKET}/{secrets.token_hex(6)}"
+    return url
+
+
+def open_place(url: str, environment: Mapping[str, str]) -> Any:
+    """Open a place by the client library alone, with these credentials whatever is in os.environ."""
+    from obstore.store import from_url
+
+    options: Any = {name.lower(): value for name, value in environment.items() if "ALLOW_HTTP" not in name}
+    return from_url(url, client_options={"allow_http": True}, **options)

@@ -89,7 +89,7 @@ class BuiltFile:
         Returns:
             The path of the file.
         """
-        target = Path(folder) / self.filename
+        target = (Path(folder) if isinstance(folder, str) else folder) / self.filename
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.content)
         return target
