@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.promotion_plan import IndexFolders
-from twisted_index.cli._options import SubcommandOptions
+from twisted_index.cli._options import SubcommandOptions, require_folders
 from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
@@ -90,20 +90,6 @@ class IndexOptions(ChangeOptions):
             owners=folders.owners,
             keep_deleted=settings.uploads.keep_deleted,
             index=folders.name,
-        )
-
-
-def require_folders(settings: Settings) -> None:
-    """
-    Refuse a bucket where only folders will do.
-
-    Raises:
-        ConfigurationError: The packages lie in one.
-    """
-    if settings.bucket is not None:
-        raise ConfigurationError(
-            f"This needs packages in folders, and {settings.bucket} is a bucket: copy it to a folder first,"
-            " such as by rclone sync, and give that as --path."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from twisted.python import usage
 
@@ -12,6 +12,9 @@ from twisted_index.config.layers import default_state
 from twisted_index.config.parsers import path
 from twisted_index.errors import ConfigurationError
 from twisted_index.simple.retention import DeletionLimit
+
+if TYPE_CHECKING:
+    from twisted_index.config.settings import Settings
 
 
 class SubcommandOptions(usage.Options):
@@ -56,6 +59,33 @@ def deletion_limit(text: str) -> DeletionLimit:
         raise ConfigurationError(f"--max-delete: {error}.") from None
 
 
+def require_folders(settings: Settings) -> None:
+    """
+    Refuse a bucket where only folders will do.
+
+    Raises:
+        ConfigurationError: The packages lie in one.
+    """
+    if settings.bucket is not None:
+        raise ConfigurationError(
+            f"This needs packages in folders, and {settings.bucket} is a bucket: copy it to a folder first,"
+            " such as by rclone sync, and give that as --path."
+        )
+
+
+def local_path(option: str, given: str) -> str:
+    """
+    Return the absolute path that an option names.
+
+    Raises:
+        ConfigurationError: It is the URL of a bucket.
+    """
+    try:
+        return path(os.getcwd(), given)
+    except ValueError as error:
+        raise ConfigurationError(f"{option}: {error}.") from None
+
+
 def state_folder(given: str | None) -> str:
     """
     Return the absolute path of the folder in which pages of other indexes are remembered.
@@ -69,4 +99,4 @@ def state_folder(given: str | None) -> str:
     state = given or default_state(os.environ)
     if state is None:
         raise ConfigurationError("There is no folder to remember pages in; give one with --state.")
-    return path(os.getcwd(), state)
+    return local_path("--state", state)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from twisted_index.backends.folder.folder_check import FolderCheck
 from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.cli._edit import ChangeOptions, parse_project
+from twisted_index.cli._options import require_folders
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._server_state import settings_of_server
 from twisted_index.config.option_order import parse_positionals
@@ -84,6 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     if options["upstream"] and not options["upstream-names"]:
         raise ConfigurationError("--upstream is for --upstream-names.")
     settings = settings_of_server(_given(options))
+    require_folders(settings)
     for group in _groups(settings):
         for path in group:
             if not os.path.isdir(path):

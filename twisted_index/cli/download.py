@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.cli._arguments import RequirementsParser, check_jobs, index_url
-from twisted_index.cli._options import state_folder
+from twisted_index.cli._options import local_path, state_folder
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._resolution import Resolution
@@ -35,6 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     """Fill a folder; 1 if anything failed, or is missing in the folder."""
     options = _parser().parse_args(arguments)
     check_jobs(options.jobs)
+    options.path = local_path("--path", options.path)
     resolution = Resolution(options, "download")
     source = "pip" if options.index_url is None else index_url(options.index_url)
     return run_in_reactor(lambda reactor: _download(source, options, resolution, reactor))

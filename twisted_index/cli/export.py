@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.cli._options import SubcommandOptions
+from twisted_index.cli._options import SubcommandOptions, local_path, require_folders
 from twisted_index.config.layers import ConfigSources
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError
@@ -91,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     given = {name: options[name] for name in ("path", "state", "config", "public-url")}
     settings = ConfigSources(given=given, environ=os.environ, folder=os.getcwd()).load()
-    target = os.path.abspath(words[0])
+    target = local_path("DIR", words[0])
     if options["source"] is None:
         result = _exporter(options, settings, target).run()
     elif (exported := _export_source(options, settings, target)) is None:
@@ -103,6 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check_folders(settings: Settings, target: str) -> None:
+    require_folders(settings)
     for path in settings.paths:
         if not os.path.isdir(path):
             raise ConfigurationError(f"There is no folder {path!r}.")

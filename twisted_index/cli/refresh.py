@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from twisted_index.backends.upstream import page_format
 from twisted_index.backends.upstream.disk_cache import DiskCache
 from twisted_index.cli._edit import parse_project
-from twisted_index.cli._options import SubcommandOptions
+from twisted_index.cli._options import SubcommandOptions, local_path
 from twisted_index.config import layers
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, NotFound, Unavailable
@@ -52,13 +52,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _cache(options: RefreshOptions) -> DiskCache:
-    folder: str | None = options["cache"]
+    folder = None if options["cache"] is None else local_path("--cache", options["cache"])
     if folder is None:
         given = {name: options[name] for name in ("config", "state")}
         folder = cache_folder(layers.load(given, environ=os.environ, folder=os.getcwd()))
     if folder is None:
         raise ConfigurationError("There is no cache; give --cache, or --state.")
-    return DiskCache(os.path.abspath(folder))
+    return DiskCache(folder)
 
 
 def _forget(cache: DiskCache, project: str, *, files: int) -> int:

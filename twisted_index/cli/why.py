@@ -101,7 +101,7 @@ def _python(word: str | None) -> str | None:
 
 def _looking(settings: Settings) -> Settings:
     """Return settings that change nothing: without users and uploads, and without what a server keeps."""
-    for path in settings.paths:
+    for path in () if settings.bucket else settings.paths:
         if not os.path.isdir(path):
             raise ConfigurationError(f"There is no folder {path!r}.")
     return replace(

@@ -113,8 +113,13 @@ def path(folder: str, raw: object) -> str:
     Read a path and make it absolute at once: twistd changes its folder before it starts.
 
     The home folder is expanded here, as shells do not expand it in `--path=~/packages`.
+
+    Raises:
+        ValueError: It is the URL of a bucket, which would be taken for a folder of that name.
     """
     value = text(os.fspath(raw) if isinstance(raw, os.PathLike) else raw)
+    if is_bucket_url(value) or lacks_slash(value):
+        raise ValueError(f"{value} is a bucket, where a local path is needed; rclone copies between the two")
     return os.path.abspath(os.path.join(folder, os.path.expanduser(value)))
 
 
