@@ -64,6 +64,14 @@ class TestOperations:
         assert Node(bucket).page("demo") == page
         assert bucket.operations == {"list": 1, "read": 1}
 
+    def test_a_file_that_is_not_listed_costs_one_listing(self, bucket: MemoryBucket, node: Node, large: Node):
+        place(bucket, WHEEL)
+        for each in (node, large):
+            each.page("demo")
+            bucket.forget_operations()
+            assert each.read("demo", NEWER.filename) is None
+            assert bucket.operations == {"list": 1}
+
     def test_a_page_of_a_large_bucket_costs_one_listing_of_its_folder(
         self, bucket: MemoryBucket, large: Node
     ):
@@ -247,6 +255,18 @@ class TestNames:
         bucket.place("demo/.quarantined", b"stolen")
         assert node.names() == ()
         assert node.files("demo") == []
+
+    def test_a_file_that_the_page_of_another_node_has_is_there(
+        self, bucket: MemoryBucket, node: Node, large: Node
+    ):
+        place(bucket, WHEEL)
+        for each in (node, large):
+            each.page("demo")
+            each.page("demofoo")
+        place(bucket, NEWER, OTHER)
+        for each in (node, large):
+            assert each.read("demo", NEWER.filename) == NEWER.content
+            assert each.read("demofoo", OTHER.filename) == OTHER.content
 
     def test_a_name_that_lies_there_is_never_absent(self, bucket: MemoryBucket, node: Node, large: Node):
         place(bucket, WHEEL)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import DeferredSemaphore
+
 from twisted_index.backends.layout.entries import ProjectEntries, entry_project
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import FreshSingleFlight
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _SMALL = 1000
 #: Objects of single projects whose listings are kept.
 _MAX_OBJECTS = 20_000
+#: Listings at once that clients make necessary by names which no listing has; threads are left for others.
+_LATEST = 2
 #: Ends the key of what says that a file is being uploaded, and which.
 CLAIM = ".claim"
 
@@ -150,6 +154,8 @@ class Listings:
         self._projects_sent: dict[str, Hold] = {}
         self._root_flight: FreshSingleFlight[None, RootListing] = FreshSingleFlight(self._list_root)
         self._project_flight: FreshSingleFlight[str, ProjectListing] = FreshSingleFlight(self._list_project)
+        self._latest = DeferredSemaphore(_LATEST)
+        self._latest_flight: FreshSingleFlight[str, ProjectListing] = FreshSingleFlight(self._list_latest)
 
     def root(self) -> Deferred[RootListing]:
         """
@@ -173,6 +179,18 @@ class Listings:
         if root.is_whole:
             return root.projects.get(project) or ProjectListing(hold=root.hold)
         return await self._project_flight.run(project)
+
+    def latest(self, project: str) -> Deferred[ProjectListing]:
+        """
+        List a project, whatever holds, which goes on to hold.
+
+        Raises:
+            Unavailable: That failed.
+        """
+        return self._latest_flight.run(project)
+
+    async def _list_latest(self, project: str) -> ProjectListing:
+        return await self._latest.run(self._worker.run, self.read_now, project)
 
     def read_now(self, project: str) -> ProjectListing:
         """List a project now, whatever holds; blocks, in any thread. See `project`."""

@@ -190,14 +190,18 @@ class ObjectSource:
         return self._load(project).addCallback(lambda loaded: loaded.snapshot)
 
     async def open_file(self, project: str, filename: str, sidecar: Sidecar | None = None) -> FileBody | None:
-        """See `ISource`. Opens the very object that is listed."""
+        """See `ISource`. Opens the very object that is listed; what is not listed costs a listing."""
         for _attempt in range(_ATTEMPTS):
             state = self._states.get(project)
             if state is None or not state.snapshot.is_current():
                 state = await self._load(project)
             listed = state.listed_files.get(filename)
             if listed is None:
-                return None
+                # The page of another node may have it, which has looked later.
+                if await self._is_latest(project, state):
+                    return None
+                self._forget(project)
+                continue
             try:
                 body = await self._open(state, listed, sidecar)
             except ObjectChanged:
@@ -234,6 +238,11 @@ class ObjectSource:
     def known_sha256(self, stored: StoredObject) -> str | None:
         """Return the digest of an object if it is known in memory; in any thread."""
         return self.root.known_sha256(stored)
+
+    async def _is_latest(self, project: str, state: _State) -> bool:
+        latest = all_of(root.listings.latest(project) for root in self._roots)
+        listings = await self._with_deadline(Deferred.fromCoroutine(latest))
+        return all(map(ProjectListing.is_like, state.listings, listings))
 
     def _forget(self, project: str) -> None:
         for root in self._roots:
