@@ -13,7 +13,7 @@ from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.interfaces import WHOLE_INDEX, Action
-from twisted_index.server.buckets import shared_tokens
+from twisted_index.server.buckets import shared_history, shared_tokens
 from twisted_index.simple.formatting import one_line
 from twisted_index.simple.name_patterns import ANY_PROJECT, NO_NAME, index_pattern, project_pattern
 
@@ -72,11 +72,11 @@ class _ServerTokens:
         self.store = TokenStore(settings.state, place=shared_tokens(settings))
         self.max_age = settings.access.max_token_age
         self.by = console_user()
-        self._audit_file = AuditFile(settings.state)
+        self._history = shared_history(settings) or AuditFile(settings.state)
 
     def record(self, action: str, token: Token) -> None:
         """Record a change of a token in the audit log."""
-        self._audit_file.append(token_event(action, token, by=self.by, now=self.store.now()))
+        self._history.append(token_event(action, token, by=self.by, now=self.store.now()))
 
 
 class _Create(_StateOptions):

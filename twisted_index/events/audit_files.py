@@ -29,6 +29,8 @@ BEFORE_MONTHS = "0000-00"
 _NAME = re.compile(r"([0-9]{4}-(?:0[1-9]|1[0-2]))\.jsonl(\.gz)?")
 _CURSOR = re.compile(r"([0-9]{4}-[0-9]{2})(\.gz)?:([0-9]{1,18})")
 _UNPACKING = 1 << 18
+#: Bytes of a compressed file, to which nothing is added.
+_NEVER_REACHED = 10**18 - 1
 
 
 class AuditPosition(NamedTuple):
@@ -117,6 +119,18 @@ class AuditFolder:
         for match in filter(None, map(_NAME.fullmatch, names)):
             found.append(AuditMonth(match[1], match[2] is None, os.path.join(self.path, match[0])))
         return sorted(found, reverse=True)
+
+    def end(self) -> AuditPosition:
+        """
+        Return the position after all that is there now, and before all that will be added.
+
+        Raises:
+            OSError: The folder, or its last file, cannot be read.
+        """
+        for month in self.months()[:1]:
+            offset = os.stat(month.path).st_size if month.plain else _NEVER_REACHED
+            return AuditPosition(month.month, month.plain, offset)
+        return AuditPosition(BEFORE_MONTHS, False, 0)
 
     def open(self, month: AuditMonth) -> BinaryIO | None:
         """

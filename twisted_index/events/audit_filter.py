@@ -73,15 +73,22 @@ class AuditFilter:
     Args:
         query: The query.
         makers: Makers of tokens; not needed unless `depends_on_makers`.
+
+    Attributes:
+        bys: Whose events are wanted: users and tokens; empty for all.
     """
 
     def __init__(self, query: AuditQuery, makers: TokenMakers) -> None:
         self._query = query
         self._makers = makers
         self._names = (query.by, f"{query.by} (console)")
+        self.bys = self._bys() if query.by else ()
         self._patterns = list(self._conditions())
         self._earliest = b"" if query.since is None else _second(query.since)
         self._latest = b"\xff" if query.until is None else _second(query.until)
+
+    def _bys(self) -> tuple[str, ...]:
+        return (*self._names, *(_TOKEN + token for token in self._makers.tokens_of(self._names)))
 
     def wants(self, event: AuditEvent) -> bool:
         """Return whether an event is wanted."""
@@ -107,8 +114,7 @@ class AuditFilter:
         if query.project:
             yield _pattern("project", [query.project])
         if query.by:
-            tokens = self._makers.tokens_of(self._names)
-            yield _pattern("by", [*self._names, *(_TOKEN + token for token in tokens)])
+            yield _pattern("by", self.bys)
         if query.indexes and "" not in query.indexes:
             yield _pattern("index", query.indexes)
         if query.actions:

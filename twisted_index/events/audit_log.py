@@ -6,7 +6,8 @@ import errno
 import itertools
 import os
 from collections import deque
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, execute
 from twisted.logger import Logger
@@ -14,7 +15,7 @@ from zope.interface import implementer
 
 from twisted_index.errors import InsufficientStorage, Unavailable
 from twisted_index.events.audit_files import BEFORE_MONTHS, AuditFolder, AuditPosition
-from twisted_index.events.audit_filter import AuditFilter, TokenMakers
+from twisted_index.events.audit_filter import AuditFilter, TokenMakers, depends_on_makers
 from twisted_index.events.audit_lines import write_event
 from twisted_index.events.audit_search import TokenHistory, page_of, search_files
 from twisted_index.files.anonymous_file import sync_folder
@@ -23,8 +24,12 @@ from twisted_index.files.private_files import make_private_folder, open_private
 from twisted_index.interfaces import AuditAction, AuditEvent, AuditPage, AuditQuery, IAuditLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _log = Logger()
 
 #: Events that are kept where there is no state.
@@ -70,14 +75,48 @@ class AuditFile:
 
     def search(self, query: AuditQuery) -> AuditPage:
         """See `IAuditLog`. What is no whole event is passed over."""
+        makers = TokenMakers(self.made_tokens() if depends_on_makers(query) else ())
+        return page_of(self.find(query, makers), query.limit)
+
+    def find(self, query: AuditQuery, makers: TokenMakers) -> list[tuple[AuditPosition, AuditEvent]]:
+        """
+        Find events, one more than a page has, each with its position.
+
+        Args:
+            query: What to find.
+            makers: Makers of tokens; not needed unless `depends_on_makers`.
+
+        Raises:
+            Unavailable: They cannot be read.
+        """
+        if self._folder is None:
+            return self._find_in_memory(query, makers)
+        with self._reading(self._folder):
+            return search_files(self._folder, query, makers)
+
+    def end(self) -> AuditPosition:
+        """Return the position after all events so far, from which pages go back; fails like `find`."""
+        if self._folder is None:
+            last = self._memory[-1][0].offset if self._memory else 0
+            return AuditPosition(BEFORE_MONTHS, True, last + 1)
+        with self._reading(self._folder):
+            return self._folder.end()
+
+    def made_tokens(self) -> list[AuditEvent]:
+        """Return the events of all tokens that were made; fails like `find`."""
         if self._folder is None or self._tokens is None:
-            return self._search_memory(query)
+            return [event for _at, event in self._memory if event.action == AuditAction.TOKEN_CREATE]
+        with self._reading(self._folder):
+            return self._tokens.events()
+
+    @contextmanager
+    def _reading(self, folder: AuditFolder) -> Iterator[None]:
         try:
-            return search_files(self._folder, self._tokens, query)
+            yield
         except OSError as error:
             _log.error(
                 "The history {path} cannot be read: {error}",
-                path=error.filename or self._folder.path,
+                path=error.filename or folder.path,
                 error=str(error),
             )
             raise Unavailable("The history cannot be read right now; see the server's log.") from error
@@ -86,18 +125,17 @@ class AuditFile:
         """Return the last events, the youngest first."""
         return self.search(AuditQuery(limit=number)).events
 
-    def _search_memory(self, query: AuditQuery) -> AuditPage:
+    def _find_in_memory(
+        self, query: AuditQuery, makers: TokenMakers
+    ) -> list[tuple[AuditPosition, AuditEvent]]:
         before = AuditPosition.parse(query.before) if query.before else None
-        makers = TokenMakers(event for _at, event in self._memory if event.action == AuditAction.TOKEN_CREATE)
         wanted = AuditFilter(query, makers)
-        return page_of(
-            (
-                (position, event)
-                for position, event in reversed(self._memory)
-                if (before is None or position < before) and wanted.wants(event)
-            ),
-            query.limit,
+        found = (
+            (position, event)
+            for position, event in reversed(self._memory)
+            if (before is None or position < before) and wanted.wants(event)
         )
+        return list(itertools.islice(found, query.limit + 1))
 
 
 @implementer(IAuditLog)
@@ -117,15 +155,30 @@ class AuditLog:
 
     def record(self, event: AuditEvent) -> Deferred[None]:
         """See `IAuditLog`; fails like `AuditFile.append`."""
-        if self._in_memory:
-            return execute(self._file.append, event)
-        return self._worker.run(self._file.append, event)
+        return self._call(self._file.append, event)
 
     def search(self, query: AuditQuery) -> Deferred[AuditPage]:
         """See `IAuditLog`; fails like `AuditFile.search`."""
+        return self._call(self._file.search, query)
+
+    def find(
+        self, query: AuditQuery, makers: TokenMakers
+    ) -> Deferred[list[tuple[AuditPosition, AuditEvent]]]:
+        """See `AuditFile.find`."""
+        return self._call(self._file.find, query, makers)
+
+    def end(self) -> Deferred[AuditPosition]:
+        """See `AuditFile.end`."""
+        return self._call(self._file.end)
+
+    def made_tokens(self) -> Deferred[list[AuditEvent]]:
+        """See `AuditFile.made_tokens`."""
+        return self._call(self._file.made_tokens)
+
+    def _call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         if self._in_memory:
-            return execute(self._file.search, query)
-        return self._worker.run(self._file.search, query)
+            return execute(call, *args, **kwargs)
+        return self._worker.run(call, *args, **kwargs)
 
 
 def _append(path: str, line: bytes) -> None:

@@ -15,12 +15,12 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from twisted_index.events.audit_files import BEFORE_MONTHS, AuditPosition, month_of
-from twisted_index.events.audit_filter import AuditFilter, TokenMakers, depends_on_makers
+from twisted_index.events.audit_filter import AuditFilter, TokenMakers
 from twisted_index.events.audit_lines import blocks_from_end, parse_event
 from twisted_index.interfaces import AuditAction, AuditPage, AuditQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from twisted_index.events.audit_files import AuditFolder, AuditMonth
     from twisted_index.interfaces import AuditEvent
@@ -43,9 +43,9 @@ class TokenHistory:
         #: The events of each file, by its path, size and time.
         self._found: dict[tuple[str, int, int], list[AuditEvent]] = {}
 
-    def makers(self) -> TokenMakers:
+    def events(self) -> list[AuditEvent]:
         """
-        Return who made which token. Blocking.
+        Return the events of all tokens that were made. Blocking.
 
         Raises:
             OSError: A file cannot be read.
@@ -58,27 +58,28 @@ class TokenHistory:
                 known = self._found.get(key)
                 found[key] = self._read(month) if known is None else known
         self._found = found
-        return TokenMakers(itertools.chain.from_iterable(found.values()))
+        return list(itertools.chain.from_iterable(found.values()))
 
     def _read(self, month: AuditMonth) -> list[AuditEvent]:
         wanted = AuditFilter(AuditQuery(actions=frozenset({AuditAction.TOKEN_CREATE})), TokenMakers(()))
         return [event for _position, event in _in_month(self._folder, month, wanted)]
 
 
-def search_files(folder: AuditFolder, tokens: TokenHistory, query: AuditQuery) -> AuditPage:
+def search_files(
+    folder: AuditFolder, query: AuditQuery, makers: TokenMakers
+) -> list[tuple[AuditPosition, AuditEvent]]:
     """
-    Find events in files; see `IAuditLog.search`. Blocking.
+    Find events in files, one more than a page has, with their positions. Blocking.
 
     Raises:
         OSError: A file that may have wanted events cannot be read.
     """
-    makers = tokens.makers() if depends_on_makers(query) else TokenMakers(())
-    return page_of(_found(folder, query, AuditFilter(query, makers)), query.limit)
+    found = _found(folder, query, AuditFilter(query, makers))
+    return list(itertools.islice(found, query.limit + 1))
 
 
-def page_of(found: Iterable[tuple[AuditPosition, AuditEvent]], limit: int) -> AuditPage:
-    """Take the events of one page, and see whether another one follows."""
-    first = list(itertools.islice(found, limit + 1))
+def page_of(first: Sequence[tuple[AuditPosition, AuditEvent]], limit: int) -> AuditPage:
+    """Make a page of events of which one more follows if there is another page."""
     page = first[:limit]
     return AuditPage(
         events=tuple(event for _position, event in page), next=str(page[-1][0]) if len(first) > limit else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.object_store.client import StoreBucket
+from twisted_index.backends.object_store.history import BucketHistory
 from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.backends.object_store.store import ObjectStore
@@ -61,6 +62,19 @@ def shared_tokens(settings: Settings) -> TokensInBucket | None:
     if settings.bucket is None:
         return None
     return TokensInBucket(_bucket(settings, settings.bucket), settings.rescan)
+
+
+def shared_history(settings: Settings) -> BucketHistory | None:
+    """
+    Build the history that all nodes of the bucket share, for the console.
+
+    Returns:
+        None if settings name no bucket.
+
+    Raises:
+        ConfigurationError: As for the source.
+    """
+    return None if settings.bucket is None else BucketHistory(_bucket(settings, settings.bucket))
 
 
 def _bucket(settings: Settings, url: str) -> StoreBucket:

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.events.audit_log import AuditLog
     from twisted_index.files.stamps import StampedStat
     from twisted_index.indexes.registry import LiveIndex
-    from twisted_index.interfaces import Draft
+    from twisted_index.interfaces import Draft, IAuditLog
 
 #: Drafts whose sources are kept.
 _MOST_LIVE = 64
@@ -93,7 +92,7 @@ class DraftIndexes:
         *,
         reactor: Any,
         writer: IThreadRunner | None = None,
-        audit_log: AuditLog | None = None,
+        audit_log: IAuditLog | None = None,
     ) -> None:
         self._make_folder = make_folder
         self._reactor = reactor

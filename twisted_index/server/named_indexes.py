@@ -46,11 +46,10 @@ if TYPE_CHECKING:
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner, ThreadPool
     from twisted_index.config.settings import NamedUpstream, Settings, UploadSettings
-    from twisted_index.events.audit_log import AuditLog
     from twisted_index.indexes.builder import SourceBuilder
     from twisted_index.indexes.index_line import IndexLines
     from twisted_index.indexes.upstream_policy import PolicySource
-    from twisted_index.interfaces import ISource, IStore, Snapshot
+    from twisted_index.interfaces import IAuditLog, ISource, IStore, Snapshot
     from twisted_index.simple.explanation import HiddenFile
     from twisted_index.simple.model import File, ProjectPage
 
@@ -88,7 +87,7 @@ class NamedIndexes:
         reader: IThreadRunner,
         upstreams: SourceBuilder,
         writer: ThreadPool | None = None,
-        audit_log: AuditLog | None = None,
+        audit_log: IAuditLog | None = None,
     ) -> None:
         self.lines = lines
         self.changes = IndexChanges(lines, writer or reader)

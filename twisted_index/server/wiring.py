@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import maybeDeferred
+
 from twisted_index.access.factory import make_access, make_proxies
 from twisted_index.access.login_throttle import LoginThrottle
 from twisted_index.backends.folder.blocking_store import BlockingStore
@@ -20,6 +22,8 @@ from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
+from twisted_index.backends.object_store.history import BucketHistory
+from twisted_index.backends.object_store.shared_audit_log import SharedAuditLog
 from twisted_index.backends.object_store.tokens import TokensInBucket
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import SimpleIndexError
@@ -56,7 +60,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.config.reload import ConfigReloader
     from twisted_index.config.settings import Settings
-    from twisted_index.interfaces import IAccessControl, IIndexObserver, ISource
+    from twisted_index.interfaces import IAccessControl, IAuditLog, IIndexObserver, ISource
     from twisted_index.tls.certificate import ServerCertificate
 
 
@@ -147,7 +151,7 @@ class _Builder:
         self._collectors: list[Collector] = [*certificates, FreeSpace(_own_folders(settings), reactor)]
         # Outlives reloaded settings, or a change of them would give guesses a fresh start.
         self._throttle = LoginThrottle(reactor)
-        self._audit_log: AuditLog | None = None
+        self._audit_log: IAuditLog | None = None
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
         self._serials = Serials(_serials_path(settings.state))
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
@@ -201,7 +205,11 @@ class _Builder:
         # Without users and rights everyone may read, so requests need no checks.
         checks = access.has_users or settings.access.rights is not None
         writes = settings.uploads.upload or checks
-        writing = self._bucket_writing(packages) if writes else None
+        # Threads of its own, since a search of a long history waits for many objects.
+        historian = ThreadPool(self._reactor, threads=8, name="index-history")
+        own = AuditLog(settings.state, self._worker)
+        audit_log = SharedAuditLog(BucketHistory(packages.bucket), own, historian)
+        writing = self._bucket_writing(packages, audit_log) if writes else None
         builder = SourceBuilder(
             packages, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
         )
@@ -212,11 +220,11 @@ class _Builder:
             indexes.plain.source,
             access if writes else None,
             writing,
-            audit_log=AuditLog(settings.state, self._worker) if writing is None else writing.audit_log,
+            audit_log=audit_log,
             indexes=indexes.registry,
         )
         return Components(
-            (self._worker,) if writing is None else (writing.worker, self._worker),
+            (historian, self._worker) if writing is None else (writing.worker, historian, self._worker),
             resource,
             store,
             None if writing is None else writing.webhooks,
@@ -284,10 +292,10 @@ class _Builder:
             webhooks=webhooks,
         )
 
-    def _bucket_writing(self, packages: ObjectSource) -> _WriteSide:
+    def _bucket_writing(self, packages: ObjectSource, audit_log: IAuditLog) -> _WriteSide:
         settings = self._settings
         writer = ThreadPool(self._reactor, threads=settings.limits.threads, name="index-store")
-        audit_log = self._audit_log = AuditLog(settings.state, writer)
+        self._audit_log = audit_log
         store = build_bucket_store(settings, packages, writer, audit_log)
         return _WriteSide(
             worker=writer,
@@ -316,7 +324,8 @@ class _Builder:
         if self._audit_log is not None:
             event = AuditEvent(time=datetime.now(UTC), by="", action=AuditAction.RELOAD, detail=detail)
             # The audit log logs why it cannot be written; the server may be about to stop.
-            self._audit_log.record(event).addErrback(lambda gone: gone.trap(SimpleIndexError, CancelledError))
+            recording = maybeDeferred(self._audit_log.record, event)
+            recording.addErrback(lambda gone: gone.trap(SimpleIndexError, CancelledError))
 
     def _resource(
         self,
@@ -324,7 +333,7 @@ class _Builder:
         access: IAccessControl | None = None,
         writing: _WriteSide | None = None,
         *,
-        audit_log: AuditLog,
+        audit_log: IAuditLog,
         indexes: IndexRegistry | None = None,
     ) -> IndexResource:
         settings, observer = self._settings, self._observer
@@ -398,7 +407,7 @@ class _WriteSide:
     """
 
     worker: ThreadPool
-    audit_log: AuditLog
+    audit_log: IAuditLog
     refusals: Refusals
     blocking_store: BlockingStore | ObjectEditor
     store: FolderStore | ObjectStore
