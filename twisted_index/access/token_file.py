@@ -45,6 +45,9 @@ class TokenFile:
         self._clock = clock
         self.status = ReloadStatus("file of tokens", tokens.path)
         self._checking: FreshSingleFlight[None, object] = FreshSingleFlight(lambda _key: self.read())
+        # One thread for all logins: an object store that hangs would hold one for each.
+        self._reading: FreshSingleFlight[None, TokenTable] = FreshSingleFlight(self._read_in_thread)
+        self._misses_one = False
 
     async def read(self) -> TokenTable:
         """
@@ -55,7 +58,7 @@ class TokenFile:
         """
         try:
             latest = self._tokens.cached()
-            found = await self._worker.run(self._tokens.read) if latest is None else latest
+            found = await self._reading.run(None) if latest is None else latest
         except ConfigurationError as error:
             # A damaged file must not make a revoked token valid again.
             self.status.fail(error.message, _REJECTED)
@@ -80,12 +83,19 @@ class TokenFile:
         table = await self.read()
         identifier, place = identifier_of(secret), self._tokens.place
         if identifier and identifier not in table and place.is_behind():
-            table = await self._worker.run(place.read_anew)
+            self._misses_one = True
+            table = await self._reading.run(None)
         try:
             return self._tokens.find(table, secret, max_age=max_age)
         except ConfigurationError as error:
             _log.critical("{objection}", objection=error.message)
             raise Unavailable("This token cannot be checked right now.") from error
+
+    async def _read_in_thread(self, _key: None) -> TokenTable:
+        place, misses_one = self._tokens.place, self._misses_one
+        self._misses_one = False
+        # The reading before this one may have been for the same guess.
+        return await self._worker.run(place.read_anew if misses_one and place.is_behind() else place.read)
 
     def note_use(self, token: Token) -> None:
         """Note the use of a token in a thread; its request does not wait for that."""

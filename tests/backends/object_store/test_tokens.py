@@ -29,6 +29,18 @@ class _AtOnce:
         return Deferred.fromCoroutine(result())
 
 
+class _Threads:
+    """Threads that are all busy until they are let go."""
+
+    def __init__(self):
+        self.held = []
+
+    def run(self, work, *arguments):
+        waiting = Deferred()
+        self.held.append(lambda: waiting.callback(work(*arguments)))
+        return waiting
+
+
 class _Node:
     """A server on a bucket; `now` is its monotonic clock."""
 
@@ -177,6 +189,66 @@ def test_a_store_that_does_not_answer_is_asked_once_in_a_rescan(bucket, nodes):
     for _time in range(5):
         two.find(secret)
     assert bucket.operations == {"read": 1}
+
+
+def test_logins_hold_one_thread_while_the_store_hangs(bucket, nodes):
+    one, two = nodes
+    secrets = [one.store.create(f"ci-{number}", READ)[1] for number in range(5)]
+    threads, found = _Threads(), []
+    file = TokenFile(two.store, threads, Clock())
+    for secret in secrets:
+        finding = Deferred.fromCoroutine(file.find(secret.encode(), max_age=None))
+        finding.addCallback(lambda token: found.append(token.name))
+    bucket.forget_operations()
+    assert len(threads.held) == 1
+    for release in threads.held:
+        release()
+    assert found == [f"ci-{number}" for number in range(5)]
+    assert bucket.operations == {"read": 1}
+
+
+def test_guesses_at_once_hold_one_thread(bucket, nodes):
+    one, two = nodes
+    one.store.create("ci", READ)
+    two.store.read()
+    threads, failed = _Threads(), []
+    file = TokenFile(two.store, threads, Clock())
+    bucket.forget_operations()
+    for number in range(5):
+        finding = Deferred.fromCoroutine(file.find(f"tix-{number:012d}-{'A' * 43}".encode(), max_age=None))
+        finding.addErrback(lambda failure: failed.append(failure.type))
+    assert len(threads.held) == 1
+    for release in threads.held:
+        release()
+    assert failed == [Unauthorized] * 5
+    assert bucket.operations == {"read": 1}
+
+
+def test_known_tokens_stay_good_for_a_while_after_a_change_on_this_node(bucket, nodes):
+    one, _two = nodes
+    secrets = [one.store.create(f"ci-{number}", READ)[1] for number in range(3)]
+    one.store.revoke("ci-0")
+    bucket.fail(times=sys.maxsize)
+    one.now += GRACE_SECONDS - 1
+    assert [one.find(secret) for secret in secrets[1:]] == ["ci-1", "ci-2"]
+    with pytest.raises((Unauthorized, Unavailable)):
+        one.find(secrets[0])
+
+
+def test_a_change_is_looked_for_more_than_once(bucket, nodes):
+    one, two = nodes
+    bucket.fail("write", effect="done")
+    bucket.fail("read", skip=1, times=2)
+    _token, secret = one.store.create("ci", READ)
+    assert two.find(secret) == "ci"
+
+
+def test_a_change_of_which_nothing_is_known_says_what_to_do(bucket, nodes):
+    one, _two = nodes
+    bucket.fail("write", effect="done")
+    bucket.fail("read", skip=1, times=sys.maxsize)
+    with pytest.raises(Unavailable, match="revoked, as its secret is lost"):
+        one.store.create("ci", READ)
 
 
 def test_names_are_used_once_over_all_nodes(nodes):

@@ -30,6 +30,12 @@ GRACE_SECONDS = 300.0
 #: Tries of a change that others made meanwhile. Each round of them has one that succeeds.
 _TRIES = 64
 _MOST_WAIT = 0.1
+#: Tries to learn whether a write without an answer was made.
+_READS = 3
+_UNKNOWN = (
+    "The object store does not answer: the change of the tokens may have been made, or may come yet. Look at"
+    " the list of tokens when it answers; a token of that name is to be revoked, as its secret is lost."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,27 +124,36 @@ class TokensInBucket:
             changed = edit(found.tokens)
             if changed is found.tokens:
                 return
-            if self._write(serialized(changed), found.etag):
-                # This node knows at once; the next read holds what is there then.
-                self._held = None
+            asked = self._clock()
+            etag = self._write(serialized(changed), found.etag)
+            if etag is not None:
+                # Also known while the store does not answer, as what a read has found.
+                self._held = _Held(changed, etag, asked)
                 return
             time.sleep(random.uniform(0, _MOST_WAIT))  # noqa: S311 (no secret)
         raise Unavailable("The tokens in the bucket could not be changed: too many others change them.")
 
-    def _write(self, data: bytes, etag: str | None) -> bool:
-        """Write the tokens, if their object is still that one."""
+    def _write(self, data: bytes, etag: str | None) -> str | None:
+        """Write the tokens, if their object is still that one; return its new ETag, or None."""
         try:
             if etag is None:
-                self._bucket.create(KEY, data, metadata={})
-            else:
-                self._bucket.replace(KEY, data, etag=etag, metadata={})
+                return self._bucket.create(KEY, data, metadata={}).etag
+            return self._bucket.replace(KEY, data, etag=etag, metadata={}).etag
         except (ObjectExists, ObjectChanged):
-            return False
+            return None
         except Unavailable:
             # It may have been written, or be written later unless another write comes before.
-            found = self._bucket.read(KEY, limit=MAX_TOKEN_BYTES)
-            return found is not None and found.content == data
-        return True
+            found = self._read_back()
+            return found.object.etag if found is not None and found.content == data else None
+
+    def _read_back(self) -> ObjectContent | None:
+        for left in reversed(range(_READS)):
+            try:
+                return self._content()
+            except Unavailable as error:
+                if not left:
+                    raise Unavailable(_UNKNOWN) from error
+        raise AssertionError
 
     def _read(self) -> TokenTable:
         """Ask, unless the store has just been asked in vain."""
