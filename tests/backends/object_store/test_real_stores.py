@@ -11,6 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.kit.object_stores import empty_place
+from tests.kit.raw_objects import put_raw
 from twisted_index.backends.object_store.bucket import ObjectChanged, ObjectExists
 from twisted_index.backends.object_store.client import StoreBucket
 from twisted_index.backends.object_store.conditions import Conditions, probe_conditions
@@ -61,6 +62,21 @@ def test_names_that_urls_escape_are_kept(bucket: StoreBucket):
         bucket.put(name, name.encode(), metadata={})
     assert set(bucket.list_all().objects) == names
     assert {found.content.decode() for name in names if (found := bucket.read(name, limit=99))} == names
+
+
+def test_keys_that_no_folder_could_have_hide_no_others(ceph: str):
+    odd = ("a/ta\tb", "a/new\nline", "a/../x", "a//y", "/lead", "a/\x01", "a/\x7f", "a/.", "a//")
+    usual = ("a/b.whl", "ü-名", "x" * 900, "a/b.whl/below", "pack/x", "packages/x")
+    for key in (*odd, *usual):
+        put_raw(ceph, key, b"bytes")
+    for marker in ("", "a/", "pack/", "a/folder.whl/"):
+        put_raw(ceph, marker)
+    bucket = StoreBucket(parse_location(ceph))
+    found = bucket.list_all()
+    assert (set(found.objects), len(found.unusable)) == (set(usual), len(odd))
+    assert set(bucket.list_all("pack").objects) == {"pack/x"}
+    level = bucket.list_level()
+    assert (set(level.objects), level.folders) == ({"ü-名", "x" * 900}, {"a", "pack", "packages"})
 
 
 def test_a_replaced_object_is_not_read_for_the_one_that_was_listed(ceph_bucket: StoreBucket):

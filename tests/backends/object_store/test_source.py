@@ -12,6 +12,7 @@ from tests.backends.object_store.shelf import Node, place
 from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket, Operation
 from twisted_index.backends.layout.facts import FileFacts
+from twisted_index.backends.object_store.bucket import Unlistable
 from twisted_index.errors import Unavailable
 from twisted_index.testing import make_sdist, make_wheel
 
@@ -107,6 +108,19 @@ class TestOperations:
             ".learned/demo",
             f"demo/{NEWER.filename}",
         ]
+
+
+class TestOddKeys:
+    def test_one_that_hides_others_from_the_store_itself_takes_down_only_its_folder(
+        self, bucket: MemoryBucket, node: Node
+    ):
+        place(bucket, WHEEL, OTHER)
+        for folder in ("", "demofoo"):
+            bucket.fail("list_all", keys=folder, times=99, error=Unlistable("Rename it."))
+        assert node.files("demo") == [WHEEL.filename]
+        with pytest.raises(Unavailable, match="Rename it"):
+            node.page("demofoo")
+        assert node.problems() == {"demofoo/": "Rename it."}
 
 
 class TestLearned:

@@ -15,7 +15,12 @@ from twisted_index.backends.object_store.store_errors import unavailable
         ("503: <Code>SlowDown</Code>", "overloaded"),
         ("operation timed out", "in time"),
         ("builder error\n\nDebug source:\nBadScheme", "AWS_ALLOW_HTTP=true"),
-        ("connection refused\n\nDebug source:\nretry_timeout: 15s", "cannot be reached"),
+        ("error sending request\n\nDebug source:\nretry_timeout: 15s, kind: Connect,", "cannot be reached"),
+        ("error sending request\n\nDebug source:\nkind: Connect, dns error", "not known to this machine"),
+        ("error sending request\n\nDebug source:\nkind: Timeout", "in time"),
+        ("500 Internal Server Error", "error of its own"),
+        ("Error performing GET http://h/b/429-503-certificate/x in 429.1ms", "does not answer as one"),
+        ("403 for path 'certificate': Error performing PUT", "does not answer as one"),
         ("invalid peer certificate: UnknownIssuer", "certificate"),
     ],
 )

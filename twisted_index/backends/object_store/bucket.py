@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from twisted_index.errors import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import BinaryIO
@@ -76,6 +78,10 @@ class ObjectChanged(Exception):
     """The object is not the one with that ETag any more, or is gone."""
 
 
+class Unlistable(Unavailable):
+    """A key that no folder could have keeps the store's other keys from being listed with it."""
+
+
 class Bucket(Protocol):
     """
     A bucket, or what is below a prefix in one. All methods block, and may run in several threads at once.
@@ -94,6 +100,9 @@ class Bucket(Protocol):
         Args:
             prefix: Empty, or whole parts of keys without a slash at the end: only what lies below it.
             limit: Stop after about so many objects, as the store's pages fall.
+
+        Raises:
+            Unlistable: There is a key that no folder could have, and this kind of store lists none past it.
         """
 
     def list_level(self, prefix: str = "") -> Listing:

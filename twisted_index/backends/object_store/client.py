@@ -23,7 +23,9 @@ from twisted_index.backends.object_store.bucket import (
     ObjectExists,
     StoredObject,
 )
-from twisted_index.backends.object_store.store_errors import unavailable
+from twisted_index.backends.object_store.s3_listing import list_objects
+from twisted_index.backends.object_store.s3_requests import S3Requests, is_set
+from twisted_index.backends.object_store.store_errors import cause_of, unavailable, variables_of
 from twisted_index.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
@@ -48,11 +50,8 @@ _CREDENTIALS = {
     "az": re.compile("AZURE_.*(KEY|SAS|SECRET|TOKEN|CONNECTION_STRING|EMULATOR|SKIP_SIGNATURE).*"),
     "gs": re.compile("GOOGLE_.*(SERVICE_ACCOUNT|CREDENTIALS|SKIP_SIGNATURE).*"),
 }
-_EXAMPLES = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-    "gs": "GOOGLE_SERVICE_ACCOUNT",
-}
+#: Where a store is; the library breaks down on what is no URL.
+_ENDPOINT = re.compile("AWS_ENDPOINT(_URL(_S3)?)?|AZURE_(STORAGE_)?ENDPOINT")
 
 
 class StoreBucket:
@@ -77,10 +76,13 @@ class StoreBucket:
         self._obstore: Any = obstore
         self._location = location
         self._reported, self._reported_at = "", 0.0
+        for name, value in os.environ.items():
+            if value and _ENDPOINT.fullmatch(name) and not re.match(r"https?://[^/\s]", value):
+                raise ConfigurationError(f"{name} has to be a URL, such as https://store.example:9000.")
         names = [name for name, value in os.environ.items() if value]
         if not instance_metadata and not any(map(_CREDENTIALS[location.scheme].fullmatch, names)):
             raise ConfigurationError(
-                f"There are no credentials for {location.url}: set {_EXAMPLES[location.scheme]}, or"
+                f"There are no credentials for {location.url}: set {variables_of(location.scheme)}, or"
                 " instance-metadata = true to ask the machine that this runs on."
             )
 
@@ -93,8 +95,7 @@ class StoreBucket:
     def _store(self) -> Any:
         from obstore.store import AzureStore, GCSStore, S3Store
 
-        client: Any = {**_TIMEOUTS, "allow_http": any(map(_is_set, _ALLOW_HTTP))}
-        options: Any = {"client_options": client, "retry_config": _RETRIES}
+        options = self._options
         name, prefix = self._location.bucket, self._location.prefix or None
         if self._location.scheme == "az":
             return AzureStore(name, prefix=prefix, **options)
@@ -102,11 +103,22 @@ class StoreBucket:
             return GCSStore(name, prefix=prefix, **options)
         return S3Store(name, prefix=prefix, **options)
 
+    @property
+    def _options(self) -> Any:
+        client = {**_TIMEOUTS, "allow_http": any(map(is_set, _ALLOW_HTTP))}
+        return {"client_options": client, "retry_config": _RETRIES}
+
+    @cached_property
+    def _requests(self) -> S3Requests:
+        return S3Requests(self._location.bucket, self._options)
+
     def list_all(self, prefix: str = "", *, limit: int | None = None) -> Listing:
         """See `Bucket`."""
-        objects: dict[str, StoredObject] = {}
-        requests = 0
         with self._calling():
+            if self._location.scheme == "s3":
+                return self._list_s3(prefix, level=False, limit=limit)
+            objects: dict[str, StoredObject] = {}
+            requests = 0
             for chunk in self._obstore.list(self._store, prefix or None, chunk_size=1000):
                 requests += 1
                 objects |= _objects_in(chunk)
@@ -117,12 +129,18 @@ class StoreBucket:
     def list_level(self, prefix: str = "") -> Listing:
         """See `Bucket`."""
         with self._calling():
+            if self._location.scheme == "s3":
+                return self._list_s3(prefix, level=True, limit=None)
             found = self._obstore.list_with_delimiter(self._store, prefix or None)
         objects = _objects_in(found["objects"])
-        folders = frozenset(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
+        folders = frozenset(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"]) - {""}
         return Listing(
             objects=objects, folders=folders, requests=max(1, -(-(len(objects) + len(folders)) // 1000))
         )
+
+    def _list_s3(self, prefix: str, *, level: bool, limit: int | None) -> Listing:
+        base = f"{self._location.prefix}/" if self._location.prefix else ""
+        return list_objects(self._requests.get, base, prefix, level=level, limit=limit)
 
     def read(self, key: str, *, limit: int, etag: str = "") -> ObjectContent | None:
         """See `Bucket`."""
@@ -239,7 +257,10 @@ class StoreBucket:
             raise ObjectExists(str(self.url)) from error
         except errors.PreconditionError as error:
             raise ObjectChanged(str(self.url)) from error
-        except (errors.BaseError, OSError, ValueError) as error:
+        except BaseException as error:
+            # The library's panics are no exceptions that are caught elsewhere.
+            if not isinstance(error, (errors.BaseError, OSError, ValueError)) and not _is_panic(error):
+                raise
             failure = unavailable(error, self.url)
             self._report(failure.message, error)
             raise failure from error
@@ -249,7 +270,7 @@ class StoreBucket:
         now = time.monotonic()
         if sentence != self._reported or now > self._reported_at + _REPORT_SECONDS:
             self._reported, self._reported_at = sentence, now
-            _log.error("{url}: {sentence} ({error})", url=self.url, sentence=sentence, error=_cause(error))
+            _log.error("{url}: {sentence} ({error})", url=self.url, sentence=sentence, error=cause_of(error))
 
 
 def _objects_in(found: Iterable[Any]) -> dict[str, StoredObject]:
@@ -266,8 +287,8 @@ def _object(meta: Any) -> StoredObject:
     )
 
 
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on")
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"
 
 
 def _etag(value: str | None) -> str:
@@ -282,9 +303,3 @@ def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:
             raise Unavailable("The received file has become shorter.")
         size -= len(piece)
         yield piece
-
-
-def _cause(error: BaseException) -> str:
-    """Return what the log may have: the first lines, and URLs without what signs them."""
-    text = str(error).split("Debug source:", 1)[0] or type(error).__name__
-    return " ".join(re.sub(r"\?[^\s\"]*", "", text).split())[:500]

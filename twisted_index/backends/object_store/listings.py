@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import DeferredSemaphore
 
 from twisted_index.backends.layout.entries import ProjectEntries, entry_project
+from twisted_index.backends.object_store.bucket import Unlistable
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import SimpleIndexError
@@ -255,9 +257,11 @@ class Listings:
     def _read_root(self, hold: Hold) -> RootListing:
         """Read the root; called in a thread."""
         if not self._is_large:
-            listing = self._bucket.list_all(limit=_SMALL)
-            if listing.is_complete and len(listing.objects) <= _SMALL:
-                return _root_of(listing, hold, is_whole=True)
+            with suppress(Unlistable):
+                listing = self._bucket.list_all(limit=_SMALL)
+                if listing.is_complete and len(listing.objects) <= _SMALL:
+                    return _root_of(listing, hold, is_whole=True)
+            # Also of a bucket that cannot be listed whole, most folders can.
             self._is_large = True
         listing = self._bucket.list_level()
         # On the average one request for each `rescan`, however many a listing takes.

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
+from twisted_index.backends.object_store.bucket import Unlistable
 from twisted_index.errors import Unavailable
+from twisted_index.simple.formatting import printable
 
-#: The only trace of an http:// URL that is not allowed.
-_SCHEME = re.compile("BadScheme")
+#: Some kinds of failures have a trace only in what follows the library's text, beside all of its settings.
+_TRACES = re.compile(
+    r"BadScheme|TimedOut|kind: Timeout|InvalidCertificate|UnknownIssuer|InvalidContentType|dns error"
+    r"|kind: Connect\b"
+)
+_UNLISTABLE = (
+    "The bucket has an object whose key no folder could have, so that what lies beside it cannot be listed:"
+    " rename or remove it; the server's log names it."
+)
 #: By what the store or the library says. The first that is found counts.
 _MEANINGS = (
     (
@@ -19,32 +28,71 @@ _MEANINGS = (
         "The object store refuses the time of this server: set its clock.",
     ),
     (
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|InvalidAccessKey",
-        "The object store refuses the credentials of this server: mend AWS_ACCESS_KEY_ID and"
-        " AWS_SECRET_ACCESS_KEY, or AZURE_*.",
+        r"InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|InvalidAccessKey|InvalidToken",
+        "The object store refuses the credentials of this server: mend {keys}.",
     ),
     (
         r"AccessDenied|PermissionDenied|403 Forbidden|lack[s]? (?:the )?(?:necessary )?privileges",
         "The object store forbids this to the credentials of this server: grant them the bucket.",
     ),
     (
-        r"Unauthenticated|401 Unauthorized|instance metadata|169\.254|Error getting credentials",
-        "This server has no credentials that the object store takes: set AWS_ACCESS_KEY_ID and"
-        " AWS_SECRET_ACCESS_KEY, or AZURE_*.",
+        r"Unauthenticated|401 Unauthorized|Missing \w*Key|instance metadata|169\.254|getting credentials",
+        "This server has no credentials that the object store takes: set {keys}.",
     ),
-    (r"BadScheme", "The object store is at an http:// URL: set AWS_ALLOW_HTTP=true to allow that."),
-    (r"SlowDown|503 Service|TooManyRequests|429", "The object store is overloaded. Retry in a moment."),
-    (r"[Cc]ertificate|UnknownIssuer", "The certificate of the object store is not trusted by this server."),
+    (r"BadScheme", "The object store is at an http:// URL: set {http}=true to allow that."),
     (
-        r"[Tt]imed ?[Oo]ut|deadline has elapsed",
+        r"PermanentRedirect|TemporaryRedirect|AuthorizationHeaderMalformed|configured region|BareRedirect",
+        "The bucket {url} is in another region, or at another address: mend AWS_REGION or {endpoint}.",
+    ),
+    (
+        r"SlowDown|503 Service|ServerBusy|TooManyRequests|429 Too",
+        "The object store is overloaded. Retry in a moment.",
+    ),
+    (
+        r"InternalError|\b5\d\d [A-Z]",
+        "The object store has failed with an error of its own. Retry in a moment.",
+    ),
+    (
+        r"[Cc]ertificate|CERTIFICATE|UnknownIssuer",
+        "The certificate of the object store is not trusted by this server: name its authority in"
+        " SSL_CERT_FILE.",
+    ),
+    (
+        r"InvalidContentType|WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE",
+        "What answers at the address of the object store speaks no TLS: check {endpoint}.",
+    ),
+    (
+        r"[Tt]imed ?[Oo]ut|deadline has elapsed|kind: Timeout",
         "The object store does not answer in time. Retry in a moment.",
     ),
     (
-        r"invalid path|InvalidPath|illegal character|empty path segment",
-        "The bucket has an object whose key no folder could have, so that it cannot be listed:"
-        " rename or remove it; the server's log names it.",
+        r"dns error|gaierror|lookup address",
+        "The address of the object store is not known to this machine: check {endpoint}.",
     ),
+    (
+        r"kind: Connect\b|Connection\w*Error|Connection (?:refused|reset)|RemoteDisconnected|broken pipe",
+        "The object store cannot be reached: check that it runs, and {endpoint}.",
+    ),
+    (r"InvalidPath|illegal character|empty path segment", _UNLISTABLE),
 )
+_UNKNOWN = "What answers in the place of the object store does not answer as one: check {endpoint}."
+_VARIABLES = {
+    "s3": {
+        "keys": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        "endpoint": "AWS_ENDPOINT_URL",
+        "http": "AWS_ALLOW_HTTP",
+    },
+    "az": {
+        "keys": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        "endpoint": "AZURE_STORAGE_ENDPOINT",
+        "http": "AZURE_ALLOW_HTTP",
+    },
+    "gs": {
+        "keys": "GOOGLE_SERVICE_ACCOUNT",
+        "endpoint": "GOOGLE_BASE_URL",
+        "http": "GOOGLE_ALLOW_HTTP",
+    },
+}
 
 
 def unavailable(error: BaseException, url: str) -> Unavailable:
@@ -52,14 +100,25 @@ def unavailable(error: BaseException, url: str) -> Unavailable:
     Make the error of a store's failure; the operator's log has the rest.
 
     Args:
-        error: From the library.
+        error: From the library, or the system.
         url: Of the bucket, for people.
     """
-    # What follows are the settings of the library, which name time-outs too.
-    said = f"{type(error).__name__} {error}".split("Debug source:", 1)[0] + "".join(
-        _SCHEME.findall(str(error))
-    )
-    for pattern, sentence in _MEANINGS:
-        if re.search(pattern, said):
-            return Unavailable(sentence.format(url=url))
-    return Unavailable("The object store cannot be reached, or does not answer as one.")
+    text, _settings, rest = str(error).partition("Debug source:")
+    # Names of objects and hosts say nothing of what has failed.
+    text = re.sub(r"https?://\S+|for path .*?: Error|Path \".*?\"", "", text, flags=re.DOTALL)
+    said = " ".join([type(error).__name__, text, *_TRACES.findall(rest)])
+    sentence = next((sentence for pattern, sentence in _MEANINGS if re.search(pattern, said)), _UNKNOWN)
+    kind = Unlistable if sentence is _UNLISTABLE else Unavailable
+    return kind(sentence.format(url=url, **_VARIABLES[url.partition(":")[0]]))
+
+
+def variables_of(scheme: str) -> str:
+    """Return the names of the variables that hold the credentials of a store, for people."""
+    return _VARIABLES[scheme]["keys"]
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what the log may have of a failure: no query, and only the code and message of the store."""
+    text = str(error).partition("Debug source:")[0] or type(error).__name__
+    text = re.sub(r"<(?!/?(?:Code|Message)>)[^>]*>[^<]*", " ", re.sub(r"\?[^\s\"<]*", "", text))
+    return printable(" ".join(text.split())[:500])

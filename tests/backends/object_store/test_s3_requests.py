@@ -1,0 +1,183 @@
+"""Requests of lists go where those of the client library go, and their failures say what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from twisted.logger import capturedLogs, formatEvent
+
+from twisted_index.backends.object_store.client import StoreBucket
+from twisted_index.backends.object_store.s3_signature import S3Credentials, query_of, sign_request
+from twisted_index.config.bucket_location import Location
+from twisted_index.errors import Unavailable
+
+EMPTY = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+
+
+class _Store(BaseHTTPRequestHandler):
+    """Sends its answers in turn, the last one again and again."""
+
+    answers: ClassVar[list[tuple[int, bytes]]]
+    seen: ClassVar[list[BaseHTTPRequestHandler]]
+
+    def do_GET(self) -> None:
+        self.seen.append(self)
+        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.send_response(status)
+        if status == 307:
+            self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
+        # One that announces more breaks off.
+        self.send_header("Content-Length", str(len(body) + (status == 299)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def _store(
+    monkeypatch: pytest.MonkeyPatch, *answers: tuple[int, bytes]
+) -> Iterator[tuple[StoreBucket, list[BaseHTTPRequestHandler]]]:
+    pytest.importorskip("obstore")
+    seen: list[BaseHTTPRequestHandler] = []
+    handler = type("Store", (_Store,), {"answers": list(answers) or [(200, EMPTY)], "seen": seen})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            _set(monkeypatch, f"http://127.0.0.1:{server.server_port}")
+            yield StoreBucket(Location("s3", "bucket", "p")), seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "AKID",
+        "AWS_SECRET_ACCESS_KEY": "s3cret",
+        "AWS_REGION": "eu-central-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_signature_is_that_of_the_published_example():
+    # "Authenticating Requests: Using the Authorization Header" of Amazon S3, the example of a list.
+    example = S3Credentials(
+        key="AKIAIOSFODNN7EXAMPLE", secret="wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", region="us-east-1"
+    )
+    url = f"https://examplebucket.s3.amazonaws.com/?{query_of({'prefix': 'J', 'max-keys': '2'})}"
+    headers = sign_request(example, "GET", url, datetime(2013, 5, 24, tzinfo=UTC))
+    assert headers["authorization"].endswith(
+        "Signature=34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
+    )
+
+
+def test_a_list_is_requested_with_the_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "t0ken")
+    with _store(monkeypatch) as (bucket, seen):
+        assert bucket.list_all("foo").is_complete
+    (request,) = seen
+    assert "Credential=AKID/" in request.headers["Authorization"]
+    assert "/eu-central-1/s3/" in request.headers["Authorization"]
+    assert request.headers["X-Amz-Security-Token"] == "t0ken"
+    assert request.path == "/bucket?encoding-type=url&list-type=2&prefix=p%2Ffoo%2F"
+
+
+def test_a_list_of_a_public_bucket_is_not_signed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+    with _store(monkeypatch) as (bucket, seen):
+        bucket.list_all()
+    assert seen[0].headers["Authorization"] is None
+
+
+def test_credentials_that_the_library_fetches_sign_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fields = {"AccessKeyId": "FETCHED", "SecretAccessKey": "s", "Token": "t"}
+    keys = json.dumps({**fields, "Expiration": "2099-01-01T00:00:00Z"}).encode()
+    with _store(monkeypatch, (200, keys), (200, EMPTY)) as (_, seen):
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        (tmp_path / "token").write_text("proof")
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{os.environ['AWS_ENDPOINT_URL']}/keys")
+        StoreBucket(Location("s3", "bucket", "p")).list_all("foo")
+    query = parse_qs(urlsplit(seen[-1].path).query)
+    assert query["X-Amz-Credential"][0].startswith("FETCHED/")
+    assert (query["prefix"], query["list-type"]) == (["p/foo/"], ["2"])
+
+
+@pytest.mark.parametrize("status", [500, 503, 299])
+def test_a_failure_that_passes_is_tried_again(monkeypatch: pytest.MonkeyPatch, status: int):
+    with _store(monkeypatch, (status, b""), (200, EMPTY)) as (bucket, seen):
+        assert bucket.list_all().is_complete
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence"),
+    [
+        (403, "SignatureDoesNotMatch", "refuses the credentials"),
+        (403, "RequestTimeTooSkewed", "set its clock"),
+        (403, "AccessDenied", "grant them the bucket"),
+        (404, "NoSuchBucket", "There is no bucket s3://bucket"),
+        (503, "SlowDown", "overloaded"),
+        (500, "InternalError", "has failed"),
+        (301, "PermanentRedirect", "AWS_REGION"),
+        (307, "TemporaryRedirect", "AWS_REGION"),
+        (200, "InternalError", "does not answer as one"),
+        (407, "", "does not answer as one"),
+    ],
+)
+def test_a_refusal_says_what_to_do(monkeypatch: pytest.MonkeyPatch, status: int, body: str, sentence: str):
+    answer = f"<Error><Code>{body}</Code><Message>internal text</Message></Error>".encode()
+    with _store(monkeypatch, (status, answer)) as (bucket, seen), pytest.raises(Unavailable) as raised:
+        bucket.list_all()
+    assert sentence in raised.value.message
+    assert "internal" not in raised.value.message
+    # The request, and what is signed, goes to no other server.
+    assert {request.path.partition("?")[0] for request in seen} == {"/bucket"}
+
+
+def test_a_proxy_of_the_environment_gets_the_request(monkeypatch: pytest.MonkeyPatch):
+    with _store(monkeypatch) as (bucket, seen):
+        monkeypatch.setenv("http_proxy", os.environ["AWS_ENDPOINT_URL"])
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
+        bucket.list_all()
+    assert seen[0].path.startswith("http://store.example/bucket?")
+
+
+def test_a_store_at_an_http_url_is_not_asked_unless_that_is_allowed(monkeypatch: pytest.MonkeyPatch):
+    with _store(monkeypatch) as (bucket, seen):
+        monkeypatch.delenv("AWS_ALLOW_HTTP")
+        with pytest.raises(Unavailable, match="AWS_ALLOW_HTTP"):
+            bucket.list_all()
+    assert not seen
+
+
+def test_nothing_secret_is_logged_or_shown(monkeypatch: pytest.MonkeyPatch):
+    refusal = (403, b"<Error><Code>AccessDenied</Code></Error>")
+    with _store(monkeypatch, refusal) as (bucket, _), capturedLogs() as events:  # noqa: SIM117
+        with pytest.raises(Unavailable) as raised:
+            bucket.list_all()
+    texts = [*map(formatEvent, events), raised.value.message, *map(str, _causes(raised.value))]
+    assert events
+    assert not [text for text in texts if "s3cret" in text or "Signature" in text or "?" in text]
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
