@@ -1,10 +1,14 @@
 """A server whose packages lie in a bucket."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from twisted.internet.task import Clock
 
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.backends.object_store.store import ObjectStore
+from twisted_index.config.reload import ConfigReloader
 from twisted_index.config.settings import Settings, UploadSettings
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.indexes.scope import Scope
@@ -45,3 +49,19 @@ def test_it_has_no_views_of_the_past():
     assert components.indexes is not None
     with pytest.raises(NotFound, match="no views of the past"):
         components.indexes.find(Scope(as_of="2026-11-01"))
+
+
+def test_it_follows_its_settings_as_a_folder_does(tmp_path: Path):
+    settings = Settings(paths=(BUCKET,), state=str(tmp_path))
+    reloader = ConfigReloader(settings, str(tmp_path / "index.toml"), lambda: settings, Clock())
+    components = build_components(settings, Clock(), reloader=reloader)
+    resource = components.resource
+    assert resource.poll == reloader.poll
+    store = components.store
+    assert isinstance(store, ObjectStore)
+    uploads = UploadSettings(
+        upload=True, anonymous_upload=True, overwrite=("1.*",), keep_prereleases=3, min_free=7
+    )
+    reloader.apply(replace(settings, uploads=uploads))
+    editor = store.editor
+    assert (editor.overwrite, editor.keep_prereleases, editor.min_free) == (("1.*",), 3, 7)

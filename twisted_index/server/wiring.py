@@ -11,6 +11,7 @@ import secrets
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import maybeDeferred
@@ -162,17 +163,59 @@ class _Builder:
         return Components((self._worker,), self._resource(source, audit_log=audit_log), None, None)
 
     def build(self) -> Components:
-        settings, reloader = self._settings, self._reloader
+        settings = self._settings
         if settings.bucket is not None:
             return self._build_on_bucket()
         folder = self._folder(*settings.paths)
         self._collectors.append(folder)
         access = self._access(settings)
-        writes = settings.uploads.upload or access.has_users or settings.access.rights is not None
         # Without any everyone may read and do nothing else, so requests need no checks.
-        writing = self._writing(folder) if writes or reloader is not None else None
+        writing = self._writing(folder) if self._may_write(access) else None
         audit_log = AuditLog(settings.state, self._worker) if writing is None else writing.audit_log
+        workers = (self._worker,) if writing is None else (writing.worker, self._worker)
         indexes = self._indexes(folder, writing)
+        return self._components(folder, access, self._access, writing, audit_log, indexes, workers)
+
+    def _build_on_bucket(self) -> Components:
+        settings = self._settings
+        packages = build_bucket_source(
+            settings, self._reactor, None if self._observer is None else Observers(self._observer)
+        )
+        make_access = partial(self._access, shared_tokens=TokensInBucket(packages.bucket, settings.rescan))
+        access = make_access(settings)
+        # Threads of its own, since a search of a long history waits for many objects.
+        historian = ThreadPool(self._reactor, threads=8, name="index-history")
+        own = AuditLog(settings.state, self._worker)
+        audit_log = SharedAuditLog(BucketHistory(packages.bucket), own, historian)
+        writing = self._bucket_writing(packages, audit_log) if self._may_write(access) else None
+        workers = (historian, self._worker) if writing is None else (writing.worker, historian, self._worker)
+        builder = SourceBuilder(
+            packages, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
+        )
+        drafts = DraftIndexes(self._pile, reactor=self._reactor, writer=None, audit_log=None)
+        store = None if writing is None else writing.store
+        indexes = _Indexes(settings, None, builder, None, store, drafts, self._reactor)
+        return self._components(packages, access, make_access, writing, audit_log, indexes, workers)
+
+    def _writes(self, access: IAccessControl) -> bool:
+        settings = self._settings
+        return settings.uploads.upload or access.has_users or settings.access.rights is not None
+
+    def _may_write(self, access: IAccessControl) -> bool:
+        """Return whether clients may change anything, now or after a change of the settings."""
+        return self._writes(access) or self._reloader is not None
+
+    def _components(
+        self,
+        packages: FolderSource | ObjectSource,
+        access: IAccessControl,
+        make_access: Callable[[Settings], IAccessControl],
+        writing: _WriteSide | None,
+        audit_log: IAuditLog,
+        indexes: _Indexes,
+        workers: tuple[ThreadPool, ...],
+    ) -> Components:
+        settings, reloader = self._settings, self._reloader
         resource = self._resource(
             indexes.plain.source,
             None if writing is None else access,
@@ -183,50 +226,11 @@ class _Builder:
         if reloader is not None and writing is not None:
             resource.poll = reloader.poll
             reloader.status.report = self._record_reload
-            reloader.apply = _Reloadable(settings, access, indexes, self._access, resource, writing).apply
+            reloader.apply = _Reloadable(settings, access, indexes, make_access, resource, writing).apply
         return Components(
-            (self._worker,) if writing is None else (writing.worker, self._worker),
+            workers,
             resource,
-            writing.store if writing is not None and writes else None,
-            None if writing is None else writing.webhooks,
-            None if writing is None else writing.refusals,
-            access.has_users,
-            folder,
-            indexes.registry,
-            self._shared,
-        )
-
-    def _build_on_bucket(self) -> Components:
-        settings = self._settings
-        packages = build_bucket_source(
-            settings, self._reactor, None if self._observer is None else Observers(self._observer)
-        )
-        access = self._access(settings, TokensInBucket(packages.bucket, settings.rescan))
-        # Without users and rights everyone may read, so requests need no checks.
-        checks = access.has_users or settings.access.rights is not None
-        writes = settings.uploads.upload or checks
-        # Threads of its own, since a search of a long history waits for many objects.
-        historian = ThreadPool(self._reactor, threads=8, name="index-history")
-        own = AuditLog(settings.state, self._worker)
-        audit_log = SharedAuditLog(BucketHistory(packages.bucket), own, historian)
-        writing = self._bucket_writing(packages, audit_log) if writes else None
-        builder = SourceBuilder(
-            packages, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
-        )
-        drafts = DraftIndexes(self._pile, reactor=self._reactor, writer=None, audit_log=None)
-        store = None if writing is None else writing.store
-        indexes = _Indexes(settings, None, builder, None, store, drafts, self._reactor)
-        resource = self._resource(
-            indexes.plain.source,
-            access if writes else None,
-            writing,
-            audit_log=audit_log,
-            indexes=indexes.registry,
-        )
-        return Components(
-            (historian, self._worker) if writing is None else (writing.worker, historian, self._worker),
-            resource,
-            store,
+            writing.store if writing is not None and self._writes(access) else None,
             None if writing is None else writing.webhooks,
             None if writing is None else writing.refusals,
             has_users=access.has_users,
