@@ -13,6 +13,7 @@ from tests.backends.object_store.test_races import KEY, LARGE, LIMIT, OTHER, SMA
 from tests.backends.object_store.writers import Cut, candidate_of, cut_after, make_editor
 from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket
+from twisted_index.backends.object_store.listings import CLAIM
 from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.errors import Conflict, NotFound, Unavailable
@@ -80,8 +81,9 @@ def _editor(bucket: MemoryBucket, options: dict[str, object]) -> ObjectEditor:
 
 
 def _state(bucket: MemoryBucket) -> dict[str, bytes]:
+    """All but what is derived, and what was decided of files."""
     keys = bucket.keys()
-    return {key: bucket.content(key) for key in keys if not key.startswith(".")}
+    return {key: bucket.content(key) for key in keys if not key.startswith(".") and not key.endswith(CLAIM)}
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -158,11 +158,12 @@ def test_a_store_without_conditions_takes_no_files_from_several_writers() -> Non
     assert _content(bucket) == SMALL.content
 
 
-def test_a_small_upload_takes_two_operations() -> None:
+@pytest.mark.parametrize(("single_writer", "lists"), [(False, 2), (True, 1)])
+def test_a_small_upload_is_one_write_between_two_looks(single_writer: bool, lists: int) -> None:
     bucket = MemoryBucket()
-    editor = make_editor(bucket)
+    editor = make_editor(bucket, single_writer=single_writer)
     assert editor.conditions
     bucket.forget_operations()
     with candidate_of(SMALL) as received:
         editor.publish(received)
-    assert bucket.operations == {"list": 1, "write": 1}
+    assert bucket.operations == {"list": lists, "write": 1}

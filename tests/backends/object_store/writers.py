@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -20,6 +21,8 @@ from twisted_index.files.anonymous_file import AnonymousFile, open_scratch
 from twisted_index.simple.names import parse_filename
 from twisted_index.testing import BuiltFile, SynchronousRunner
 
+#: When `MemoryBucket` has what it writes written.
+NOW = datetime.fromtimestamp(1_700_000_100, UTC)
 #: Seconds after which a step counts as lost.
 _LOST = 60
 
@@ -27,6 +30,7 @@ _LOST = 60
 def make_editor(bucket: MemoryBucket, **options: Any) -> ObjectEditor:
     """A node that has just started."""
     root = ObjectRoot(bucket, worker=SynchronousRunner(), reactor=Clock(), rescan=0.0)
+    options = {"now": lambda: NOW, "pause": lambda: None, **options}
     return ObjectEditor(bucket, ObjectReader([root]), **options)
 
 

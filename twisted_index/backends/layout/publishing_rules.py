@@ -61,9 +61,7 @@ def check_publishable(
         Conflict, Forbidden: The file may not be published.
     """
     distribution = candidate.distribution
-    status = inventory.scan.status.status
-    if status in CLOSED:
-        raise Forbidden(f"The project {distribution.project} is {status.value} and accepts no new files.")
+    check_status(inventory)
     if not inventory.is_owned and not candidate.may_create:
         what = "are only copies of" if inventory.exists else "is no project"
         raise Forbidden(f"There {what} {distribution.project}, and you may not create projects.")
@@ -86,6 +84,18 @@ def check_publishable(
             " new version."
         )
     return existing
+
+
+def check_status(inventory: Inventory) -> None:
+    """
+    Check that a project accepts files.
+
+    Raises:
+        Forbidden: It does not.
+    """
+    status = inventory.scan.status.status
+    if status in CLOSED:
+        raise Forbidden(f"The project {inventory.project} is {status.value} and accepts no new files.")
 
 
 def check_inherited_tombstones(distribution: Distribution, inventory: Inventory) -> None:

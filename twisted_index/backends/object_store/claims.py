@@ -12,30 +12,49 @@ of several uploads can do:
 
 Whatever stops in between, an upload of the same bytes goes on, and of others is refused. The claim stays, so
 that no node has to read the file for its digest.
+
+A claim also holds what all nodes go by where a file that was just written may have to go again: see `decide`.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from twisted_index.backends.layout.publishing_rules import already_exists_error
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.listings import CLAIM
-from twisted_index.backends.object_store.settled_writes import SHA256, Occupied
+from twisted_index.backends.object_store.settled_writes import SHA256, UPLOAD, Occupied
 from twisted_index.errors import Conflict, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import BinaryIO
 
-    from twisted_index.backends.object_store.bucket import Bucket, StoredObject
+    from twisted_index.backends.object_store.bucket import Bucket, ObjectContent, StoredObject
     from twisted_index.backends.object_store.settled_writes import SettledWrites
 
 #: Bytes that a claim may have.
 MAX_CLAIM = 1000
+#: For so long an upload may be running somewhere, or may take back what it has written.
+RUNNING = timedelta(hours=1)
+#: Tries to change a claim that others change too.
+_TRIES = 5
+
+
+class Decision(enum.Enum):
+    """What becomes of a file that was written, once that is decided for all nodes."""
+
+    OPEN = ""
+    #: An upload was answered that has found it there.
+    KEPT = "kept"
+    #: The upload that wrote it takes it back.
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +65,19 @@ class Claim:
     Attributes:
         sha256: Lower-case hex digest of the file.
         size: Bytes of the file.
+        decision: What was decided of it.
     """
 
     sha256: str
     size: int
+    decision: Decision = Decision.OPEN
 
     def format(self) -> bytes:
         """Format it as one line of JSON."""
-        return json.dumps({"sha256": self.sha256, "size": self.size}).encode() + b"\n"
+        fields: dict[str, object] = {"sha256": self.sha256, "size": self.size}
+        if self.decision is not Decision.OPEN:
+            fields["decision"] = self.decision.value
+        return json.dumps(fields).encode() + b"\n"
 
     @classmethod
     def parse(cls, content: bytes) -> Self | None:
@@ -61,10 +85,55 @@ class Claim:
         try:
             found = json.loads(content)
             sha256, size = found["sha256"], found["size"]
-        except (ValueError, LookupError, TypeError, RecursionError):
+            decision = Decision(found.get("decision", ""))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
         is_right = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) and type(size) is int
-        return cls(sha256, size) if is_right else None
+        return cls(sha256, size, decision) if is_right else None
+
+
+def decide(bucket: Bucket, writes: SettledWrites, key: str, claim: Claim, decision: Decision) -> bool:
+    """
+    Decide whether a file stays, for all nodes; the first decision counts.
+
+    An upload that takes its file back decides so before it does. One that has found the file there, and
+    would be answered for that, decides that it stays, and then looks whether it is still there.
+
+    Args:
+        bucket: The bucket.
+        writes: Writes to it.
+        key: The key of the file.
+        claim: Its digest and size.
+        decision: What to decide.
+
+    Returns:
+        Whether this is what was decided.
+
+    Raises:
+        Unavailable: It is not known.
+    """
+    for _try in range(_TRIES):
+        try:
+            found = bucket.read(key + CLAIM, limit=MAX_CLAIM)
+        except ObjectChanged:
+            return False
+        recorded = None if found is None else Claim.parse(found.content)
+        if recorded in _decided(claim):
+            return recorded == replace(claim, decision=decision)
+        content = replace(claim, decision=decision).format()
+        try:
+            if found is None:
+                writes.create(key + CLAIM, content, metadata={})
+            else:
+                writes.replace(key + CLAIM, content, etag=found.object.etag, metadata=found.metadata)
+        except (Occupied, ObjectChanged):
+            continue
+        return True
+    return False
+
+
+def _decided(claim: Claim) -> tuple[Claim, ...]:
+    return tuple(replace(claim, decision=each) for each in (Decision.KEPT, Decision.WITHDRAWN))
 
 
 class ClaimedUpload:
@@ -76,18 +145,30 @@ class ClaimedUpload:
         writes: Writes to it.
         key: The key of the file.
         claim: Its digest and size.
-        metadata: To be written with it, and with the empty object before.
+        metadata: To be written with it, and with the empty object before; has to be this upload's own.
+        may_stay: Looks whether the file may still come there; asked before its last part is written.
+
+    Attributes:
+        is_owner: Whether this upload has begun it, and not another one of the same bytes.
     """
 
     def __init__(
-        self, bucket: Bucket, writes: SettledWrites, key: str, claim: Claim, metadata: Mapping[str, str]
+        self,
+        bucket: Bucket,
+        writes: SettledWrites,
+        key: str,
+        claim: Claim,
+        metadata: Mapping[str, str],
+        may_stay: Callable[[], bool] = lambda: True,
     ) -> None:
         self._bucket = bucket
         self._writes = writes
         self._key = key
         self._claim = claim
         self._metadata = metadata
+        self._may_stay = may_stay
         self._filename = key.rpartition("/")[2]
+        self.is_owner = False
 
     def take(self) -> StoredObject | None:
         """
@@ -100,10 +181,7 @@ class ClaimedUpload:
             Conflict: Another file has the name, or claims it.
             Unavailable: It is not known.
         """
-        try:
-            self._writes.create(self._key + CLAIM, self._claim.format(), metadata={})
-        except Occupied:
-            raise self._claimed_error() from None
+        self._take_claim()
         try:
             self._writes.create(self._key, b"", metadata=self._metadata)
         except Occupied:
@@ -112,16 +190,30 @@ class ClaimedUpload:
                 return found
             self._withdraw_claim()
             if found is not None and found.size:
-                raise Conflict(
-                    f"File already exists: {self._filename} exists with different content; upload a new"
-                    " version."
-                ) from None
+                raise already_exists_error(self._filename) from None
             raise self._claimed_error() from None
         return None
 
-    def write(self, file: BinaryIO) -> StoredObject:
+    def _take_claim(self) -> None:
+        content = self._claim.format()
+        try:
+            created = self._writes.create(self._key + CLAIM, content, metadata=self._metadata)
+        except Occupied:
+            found = self._read_claim()
+            recorded = None if found is None else Claim.parse(found.content)
+            if recorded is None or recorded.sha256 != self._claim.sha256:
+                raise self._claimed_error() from None
+            if recorded.decision is Decision.WITHDRAWN:
+                _retry_later(self._key)
+        else:
+            self.is_owner = created is not None
+
+    def write(self, file: BinaryIO) -> StoredObject | None:
         """
         Write the file under the name that was taken.
+
+        Returns:
+            None if it may not come there any more, and has not.
 
         Raises:
             Conflict: The name was given free meanwhile.
@@ -129,6 +221,8 @@ class ClaimedUpload:
         """
         try:
             error = self._put(_GuardedFile(file, self._claim.size, self._check_taken))
+        except _Refused:
+            return None
         except _WrittenMeanwhile:
             error = Unavailable(f"{self._filename} was written meanwhile. Upload it again.")
         found = self._find()
@@ -139,18 +233,33 @@ class ClaimedUpload:
             self._writes.replace(self._key, b"", etag=found.etag, metadata=self._metadata)
         raise error or Unavailable(f"{self._filename} did not arrive whole. Upload it again.")
 
-    def overwrite(self, file: BinaryIO) -> StoredObject:
+    def overwrite(self, file: BinaryIO, claimed: StoredObject | None) -> StoredObject:
         """
         Write the file over another one, which its version allows.
 
+        Of several at once the last one that has replaced the claim goes on.
+
+        Args:
+            file: The file.
+            claimed: The claim that is there.
+
         Raises:
-            Unavailable: It was not written, or another upload has replaced it already, or neither is known.
+            Unavailable: It was not written, or another upload replaces it too, or neither is known.
         """
-        self._writes.put(self._key + CLAIM, self._claim.format())
-        error = self._put(file)
-        found = self._find()
-        if found is not None and self.is_whole(found):
-            return found
+        try:
+            if claimed is None:
+                self._writes.create(self._key + CLAIM, self._claim.format(), metadata=self._metadata)
+            else:
+                self._writes.replace(
+                    self._key + CLAIM, self._claim.format(), etag=claimed.etag, metadata=self._metadata
+                )
+            error = self._put(_GuardedFile(file, self._claim.size, self._check_claimed))
+            found = self._find()
+            if found is not None and self.is_whole(found):
+                self._check_claimed()
+                return found
+        except (Occupied, ObjectChanged, _Refused):
+            error = None
         raise error or Unavailable(f"{self._filename} is being replaced. Retry in a moment.")
 
     def is_whole(self, stored: StoredObject) -> bool:
@@ -172,6 +281,7 @@ class ClaimedUpload:
         Raises:
             Conflict: It is not.
             _WrittenMeanwhile: The file is there, by another upload of it.
+            _Refused: It may not come there any more.
         """
         try:
             found = self._bucket.read(self._key, limit=0)
@@ -179,16 +289,34 @@ class ClaimedUpload:
             raise _WrittenMeanwhile from None
         if found is None or found.metadata.get(SHA256) != self._claim.sha256:
             raise Conflict(f"{self._filename} was deleted while it was uploaded.")
+        if not self._may_stay():
+            raise _Refused
+
+    def _check_claimed(self) -> None:
+        """
+        Check that no other upload has replaced the claim of this file.
+
+        Raises:
+            _Refused: One has.
+        """
+        found = self._read_claim()
+        if found is None or found.metadata.get(UPLOAD) != self._metadata.get(UPLOAD):
+            raise _Refused
 
     def _find(self) -> StoredObject | None:
         return self._bucket.list_level(self._key.rpartition("/")[0]).objects.get(self._key)
 
+    def _read_claim(self) -> ObjectContent | None:
+        try:
+            return self._bucket.read(self._key + CLAIM, limit=MAX_CLAIM)
+        except ObjectChanged:
+            return None
+
     def _withdraw_claim(self) -> None:
         """Remove the claim if it is the one of this file, which another file has forestalled."""
-        key = self._key + CLAIM
-        found = self._bucket.read(key, limit=MAX_CLAIM)
+        found = self._read_claim()
         if found is not None and found.content == self._claim.format():
-            self._writes.delete(key)
+            self._writes.delete(self._key + CLAIM)
 
     def _claimed_error(self) -> Conflict:
         return Conflict(
@@ -199,6 +327,10 @@ class ClaimedUpload:
 
 class _WrittenMeanwhile(Exception):
     """Another upload of the same bytes has been faster."""
+
+
+class _Refused(Exception):
+    """The file may not come there any more."""
 
 
 class _GuardedFile:

@@ -6,29 +6,27 @@ If the process dies after any step, no withdrawn file is listed, and repeating t
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.layout.inventory import YANKED
-from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.backends.layout.reasons import format_reason
 from twisted_index.backends.layout.selection import find_equivalents, not_found, select_shown
 from twisted_index.backends.layout.tombstones import TOMBSTONES
-from twisted_index.backends.object_store.claims import stored_digest
+from twisted_index.backends.object_store.claims import RUNNING, stored_digest
 from twisted_index.backends.object_store.listings import CLAIM
 from twisted_index.backends.object_store.tombstone_object import add_manifest_line
 from twisted_index.errors import Conflict, NotFound
-from twisted_index.simple.manifest import ManifestLine
+from twisted_index.simple.manifest import ManifestLine, format_line
 from twisted_index.simple.model import ProjectStatus, Sidecar, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.object_changes import ObjectChanges
+    from twisted_index.simple.names import Distribution
 
-#: For so long after it has begun, an upload may be running somewhere, and would be written over another file.
-_UNFINISHED = timedelta(hours=1)
 _SIDECARS = (*(sidecar.value for sidecar in Sidecar), YANKED, CLAIM)
 
 
@@ -49,7 +47,14 @@ def yank(
         # What is set here is not the source's of a copy, even if that says the same.
         changes.forget([mark, *others])
         changes.delete(others)
+    _drop_orphans(changes.look(), files.values())
     return tuple(files)
+
+
+def _drop_orphans(now: ObjectChanges, files: Iterable[ScannedFile]) -> None:
+    """Remove what lies beside files that another node has deleted meanwhile."""
+    gone = [entry for entry in files if now.key(entry.path) not in now.objects]
+    now.delete(_sidecars(now, gone))
 
 
 def unyank(changes: ObjectChanges, *, version: str | None, filename: str | None) -> tuple[str, ...]:
@@ -74,6 +79,9 @@ def set_status(changes: ObjectChanges, status: ProjectStatus) -> None:
     """
     Set the status of a project: the new one is written before the old ones are removed.
 
+    Another node may take it for an old one, and remove it; then it is written again. Of two that are left
+    the stricter one counts.
+
     Raises:
         NotFound: There is no such project.
     """
@@ -81,12 +89,15 @@ def set_status(changes: ObjectChanges, status: ProjectStatus) -> None:
     if not inventory.exists:
         raise NotFound(f"There is no project {inventory.project}.")
     current = [changes.key(path) for path in inventory.status_marks()]
-    mark = ""
-    if status.status is not Status.ACTIVE:
-        mark = changes.key_in(inventory.folder_path, f".{status.status.value}")
-        changes.writes.put(mark, format_reason(status.reason))
-        changes.forget([mark])
+    if status.status is Status.ACTIVE:
+        changes.delete(current)
+        return
+    mark = changes.key_in(inventory.folder_path, f".{status.status.value}")
+    changes.writes.put(mark, format_reason(status.reason))
+    changes.forget([mark])
     changes.delete(key for key in current if key != mark)
+    if mark not in changes.look().objects:
+        changes.writes.put(mark, format_reason(status.reason))
 
 
 def delete(changes: ObjectChanges, filename: str, *, by: str, reason: str, when: datetime) -> str:
@@ -94,7 +105,8 @@ def delete(changes: ObjectChanges, filename: str, *, by: str, reason: str, when:
     Delete a file in any spelling with its sidecars; return its name.
 
     The tombstones are written first, and the files removed last, so that repeating a deletion that was cut
-    off finds what is left of it.
+    off finds what is left of it. Another node may have revived the file meanwhile, or marked it; so what is
+    left then is completed.
 
     Raises:
         NotFound: There is no such file.
@@ -105,26 +117,50 @@ def delete(changes: ObjectChanges, filename: str, *, by: str, reason: str, when:
         return _delete_unfinished(changes, filename, when)
     note = f"by {by}" + (f": {reason}" if reason else "")
     # The served file comes last, otherwise the next equivalent one would be served for a moment.
-    for entry in reversed(_without_tombstone(changes, entries)):
-        stored = changes.objects[changes.key(entry.path)]
-        line = ManifestLine(
-            name=entry.distribution.filename,
-            sha256=changes.known_sha256(stored) or stored_digest(changes.bucket, stored),
-            size=stored.size,
-            time=when,
-            note=note,
-        )
-        folder = changes.inventory.folder_in(entry.root)
-        add_manifest_line(changes.bucket, changes.writes, changes.key_in(folder, TOMBSTONES.decode()), line)
+    tombstones = [_tombstone(changes, entry, when, note) for entry in reversed(entries)]
+    for tombstone in tombstones:
+        tombstone.write(changes)
     files = [changes.key(entry.path) for entry in reversed(entries)]
     sidecars = _sidecars(changes, entries)
     changes.delete(sidecars)
     changes.delete(files)
     changes.forget([*files, *sidecars])
+    now = changes.look()
+    for tombstone, key in zip(tombstones, files, strict=True):
+        if key not in now.objects:
+            tombstone.write(now)
+    _drop_orphans(now, entries)
     return entries[0].distribution.filename
 
 
-def _sidecars(changes: ObjectChanges, entries: list[ScannedFile]) -> list[str]:
+class _Tombstone(NamedTuple):
+    """A line that is to be in a `.deleted`."""
+
+    key: str
+    distribution: Distribution
+    line: bytes
+
+    def write(self, changes: ObjectChanges) -> None:
+        """Write it, unless its name has one."""
+        taken = changes.inventory.tombstones_of(self.distribution)
+        if self.distribution.filename not in {each.name for each in taken}:
+            add_manifest_line(changes.bucket, changes.writes, self.key, self.line)
+
+
+def _tombstone(changes: ObjectChanges, entry: ScannedFile, when: datetime, note: str) -> _Tombstone:
+    stored = changes.objects[changes.key(entry.path)]
+    line = ManifestLine(
+        name=entry.distribution.filename,
+        sha256=changes.known_sha256(stored) or stored_digest(changes.bucket, stored),
+        size=stored.size,
+        time=when,
+        note=note,
+    )
+    folder = changes.inventory.folder_in(entry.root)
+    return _Tombstone(changes.key_in(folder, TOMBSTONES.decode()), entry.distribution, format_line(line))
+
+
+def _sidecars(changes: ObjectChanges, entries: Iterable[ScannedFile]) -> list[str]:
     inventory = changes.inventory
     return sorted(
         {
@@ -137,17 +173,6 @@ def _sidecars(changes: ObjectChanges, entries: list[ScannedFile]) -> list[str]:
             )
         }
     )
-
-
-def _without_tombstone(changes: ObjectChanges, entries: list[ScannedFile]) -> list[ScannedFile]:
-    """Return the entries whose names have no tombstone, each name once."""
-    taken = {name for lookup in changes.inventory.scan.tombstones.values() for name in lookup.found}
-    missing = {entry.distribution.filename: entry for entry in entries}
-    return [
-        entry
-        for name, entry in missing.items()
-        if name not in taken and changes.key(entry.path) + DELETED not in changes.objects
-    ]
 
 
 def _delete_unfinished(changes: ObjectChanges, filename: str, when: datetime) -> str:
@@ -165,7 +190,7 @@ def _delete_unfinished(changes: ObjectChanges, filename: str, when: datetime) ->
         raise not_found(filename)
     for key in keys:
         begun_ns = changes.objects[key + CLAIM].modified_ns
-        if begun_ns > (when - _UNFINISHED).timestamp() * 1e9:
+        if begun_ns > (when - RUNNING).timestamp() * 1e9:
             raise Conflict(
                 f"{filename} is being uploaded, or was until less than an hour ago: upload it again to"
                 " complete it, or delete it an hour after it has begun."

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.object_store.claims import stored_digest
-from twisted_index.backends.object_store.tombstone_object import remove_manifest_lines
+from twisted_index.backends.object_store.tombstone_object import add_manifest_line, remove_manifest_lines
+from twisted_index.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +28,7 @@ class ObjectChanges:
         inventory: Everything that is there for the project; paths begin with the URL of the bucket.
         objects: All its objects by key.
         known_sha256: Returns the digest of an object if it is known.
+        look: Lists the project anew, for what other nodes have changed meanwhile.
     """
 
     def __init__(
@@ -35,13 +37,15 @@ class ObjectChanges:
         writes: SettledWrites,
         inventory: ObjectInventory,
         objects: Mapping[str, StoredObject],
-        known_sha256: Callable[[StoredObject], str | None] = lambda _stored: None,
+        known_sha256: Callable[[StoredObject], str | None],
+        look: Callable[[], ObjectChanges],
     ) -> None:
         self.bucket = bucket
         self.writes = writes
         self.inventory = inventory
         self.objects = objects
         self.known_sha256 = known_sha256
+        self.look = look
 
     def key(self, path: bytes) -> str:
         """Return the key of a path."""
@@ -77,12 +81,30 @@ class ObjectChanges:
             if names:
                 remove_manifest_lines(self.bucket, self.writes, self.key(path), names)
 
-    def revive(self, distribution: Distribution) -> bool:
-        """Remove a distribution's tombstones, once the same bytes lie there; return whether any were."""
-        names: dict[bytes, set[str]] = {}
-        for line in self.inventory.tombstones_of(distribution):
-            if line.sha256 is not None:
-                names.setdefault(line.path, set()).add(line.name)
-        for path, taken in names.items():
+    def revive(self, distribution: Distribution, key: str) -> bool:
+        """
+        Remove a distribution's tombstones, where the same bytes were listed; return whether any were.
+
+        Raises:
+            Unavailable: The file was deleted meanwhile. Its tombstones are there again.
+        """
+        lines = [
+            line
+            for line in self.inventory.tombstones_of(distribution)
+            if line.sha256 is not None and key in self.objects
+        ]
+        by_path: dict[bytes, set[str]] = {}
+        for line in lines:
+            by_path.setdefault(line.path, set()).add(line.name)
+        for path, taken in by_path.items():
             remove_manifest_lines(self.bucket, self.writes, self.key(path), taken)
-        return bool(names)
+        if lines and not self._is_unchanged(key):
+            for line in lines:
+                add_manifest_line(self.bucket, self.writes, self.key(line.path), line.line)
+            raise Unavailable("This file is being deleted. Retry in a moment.")
+        return bool(lines)
+
+    def _is_unchanged(self, key: str) -> bool:
+        """Look whether an object is there as it was listed."""
+        listed, now = self.objects[key], self.look().objects.get(key)
+        return now is not None and (listed.etag, listed.size) == (now.etag, now.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -13,7 +14,12 @@ from twisted_index.backends.layout.selection import select_shown
 from twisted_index.backends.object_store import marks
 from twisted_index.backends.object_store.conditions import Conditions, probe_conditions
 from twisted_index.backends.object_store.object_changes import ObjectChanges
-from twisted_index.backends.object_store.publish import ONE_REQUEST, ObjectPublication, complete
+from twisted_index.backends.object_store.publish import (
+    ONE_REQUEST,
+    ObjectPublication,
+    complete,
+    keep_found,
+)
 from twisted_index.backends.object_store.settled_writes import SettledWrites
 from twisted_index.errors import Conflict, Forbidden, NotFound, Unavailable
 from twisted_index.files.os_errors import translate_os_errors
@@ -31,6 +37,10 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+#: Looks at a project that other nodes change, and the seconds between them.
+_TRIES = 5
+_PAUSE = 0.1
 
 
 class IProjectReader(Protocol):
@@ -60,6 +70,7 @@ class ObjectEditor:
         index: The name of the index, for the audit log; empty for the only one.
         one_request: Bytes of a file that is written in one request.
         now: Returns the current time, aware, in UTC.
+        pause: Waits a moment for another node.
 
     Attributes:
         min_free: Bytes that an upload has to leave free where it is received; may be replaced.
@@ -83,6 +94,7 @@ class ObjectEditor:
         index: str = "",
         one_request: int = ONE_REQUEST,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pause: Callable[[], None] = lambda: time.sleep(_PAUSE),
     ) -> None:
         self._bucket = bucket
         self._reader = reader
@@ -95,6 +107,7 @@ class ObjectEditor:
         self.routed_away = routed_away
         self.index = index
         self.now = now
+        self._pause = pause
         self._conditions: Conditions | None = None
         self._probe = threading.Lock()
 
@@ -124,7 +137,14 @@ class ObjectEditor:
     def _changes(self, project: str) -> ObjectChanges:
         # Reading first: a bucket that is not there says so at a listing, and not at the first write.
         inventory = self._reader.read(project)
-        return ObjectChanges(self._bucket, self._writes(), inventory, inventory.objects, self._known_sha256)
+        return ObjectChanges(
+            self._bucket,
+            self._writes(),
+            inventory,
+            inventory.objects,
+            self._known_sha256,
+            look=partial(self._changes, project),
+        )
 
     def projects(self) -> list[str]:
         """Return the names of all projects."""
@@ -146,12 +166,40 @@ class ObjectEditor:
             Conflict, Forbidden, Unavailable: See `IStore.publish`.
         """
         with translate_os_errors():
-            changes = self._changes(candidate.distribution.project)
-            replaced = self._find_replaced(candidate, changes)
-            if replaced is None:
-                return None
-            publication = ObjectPublication(candidate, changes, replaced, self.now(), self._one_request)
-            return publication.carry_out()
+            for _try in range(_TRIES):
+                changes = self._changes(candidate.distribution.project)
+                replaced = self._find_replaced(candidate, changes)
+                if replaced is None:
+                    if self._is_kept(candidate, changes):
+                        return None
+                    self._pause()
+                elif (published := self._publish(candidate, changes, replaced)) is not None:
+                    return published
+        raise Unavailable("Other uploads of this file are in progress. Retry in a moment.")
+
+    def _is_kept(self, candidate: ObjectCandidate, changes: ObjectChanges) -> bool:
+        """Return whether a file that is there with the same bytes stays there."""
+        if self.single_writer:
+            return True
+        if not keep_found(candidate, changes, self.now()):
+            return False
+        return self._find_replaced(candidate, changes.look()) is None
+
+    def _publish(
+        self, candidate: ObjectCandidate, changes: ObjectChanges, replaced: list[ScannedFile]
+    ) -> PublishedObject | None:
+        """Publish a file that is not there; return None if another look has to say why that was in vain."""
+        publication = ObjectPublication(
+            candidate, changes, replaced, self.now(), self._one_request, self.single_writer
+        )
+        stored = publication.write()
+        if stored is None:
+            return None
+        settled = publication.settle(self._pause)
+        if settled is None:
+            publication.withdraw()
+            return None
+        return publication.finish(stored, settled)
 
     def _find_replaced(self, candidate: ObjectCandidate, changes: ObjectChanges) -> list[ScannedFile] | None:
         project = candidate.distribution.project

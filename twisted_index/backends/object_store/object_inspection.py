@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import re
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted_index.backends.layout.archive_facts import read_facts
 from twisted_index.backends.layout.facts import Rejection
 from twisted_index.backends.object_store.bucket import ObjectChanged
+from twisted_index.backends.object_store.claims import MAX_CLAIM, Claim, Decision
 from twisted_index.backends.object_store.learned import LearnedObject
 from twisted_index.errors import Unavailable
 from twisted_index.files.os_errors import out_of_resources_error
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 _WHOLE = 16 << 20
 #: Bytes of a range: the directory of most wheels, and a part of an sdist.
 _RANGE = 256 << 10
-#: Bytes of a claim.
-_MAX_CLAIM = 4096
 
 
 def inspect_object(
@@ -101,16 +98,14 @@ def open_ranges(bucket: Bucket, stored: StoredObject) -> Iterator[Any]:
 
 
 def _claimed_digest(bucket: Bucket, stored: StoredObject, claim: StoredObject | None) -> str | None:
-    """Return the digest that a claim states for an object of this size."""
-    if claim is None or claim.size > _MAX_CLAIM:
+    """Return the digest that a claim states for an object, unless it announces what replaces it."""
+    if claim is None or claim.size > MAX_CLAIM:
         return None
-    try:
-        fields = json.loads(read_object(bucket, claim))
-        sha256, size = fields["sha256"], fields["size"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    stated = Claim.parse(read_object(bucket, claim))
+    if stated is None or stated.size != stored.size:
         return None
-    is_digest = isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None
-    return sha256 if is_digest and size == stored.size else None
+    is_of_this = claim.modified_ns <= stored.modified_ns or stated.decision is Decision.KEPT
+    return stated.sha256 if is_of_this else None
 
 
 def _stream_digest(bucket: Bucket, stored: StoredObject) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.layout.archive_facts import read_facts
 from twisted_index.backends.layout.inventory import Inventory
+from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.listings import CLAIM
 from twisted_index.backends.object_store.object_inspection import open_ranges
@@ -125,6 +127,10 @@ class ObjectReader:
             bucket=own.root.bucket,
             objects=own.listing.objects,
         )
+        for path in inventory.scan.tombstones:
+            # Now, while they are as listed: the rules look up names in them.
+            with suppress(OSError):
+                inventory.tree.open_manifest(path, MAX_TOMBSTONES)
         if not inherited:
             return inventory
         parts = [own, *inherited]

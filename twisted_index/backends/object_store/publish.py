@@ -2,31 +2,40 @@
 Publishes a received file in a bucket: the ordered steps. Blocking.
 
 There are no locks. A file of up to 16 MB is created in one request, which of several at once one does; larger
-ones have claims. The process may die after any step: either the file is absent, or it is there and whole.
+ones have claims. What has come between the look before and the write shows in a look after it: a status, a
+tombstone, or the same file in another spelling. Then the file, which no client was answered for, goes again.
+The process may die after any step: either the file is absent, or it is there and whole.
 """
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.layout.archive_facts import read_facts
 from twisted_index.backends.layout.inventory import YANKED
-from twisted_index.backends.layout.publishing_rules import BYTE_DEPENDENT, already_exists_error
+from twisted_index.backends.layout.publishing_rules import (
+    BYTE_DEPENDENT,
+    already_exists_error,
+    check_deleted,
+    check_status,
+)
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.claims import Claim, ClaimedUpload
+from twisted_index.backends.object_store.claims import RUNNING, Claim, ClaimedUpload, Decision, decide
 from twisted_index.backends.object_store.listings import CLAIM
-from twisted_index.backends.object_store.settled_writes import MTIME, SHA256, Occupied
-from twisted_index.errors import BadRequest, Unavailable
+from twisted_index.backends.object_store.settled_writes import MTIME, SHA256, UPLOAD, Occupied
+from twisted_index.errors import BadRequest, Conflict, Forbidden, Unavailable
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.simple.core_metadata import BadArchive, UnreadableFile
 from twisted_index.simple.model import Sidecar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from twisted_index.backends.layout.facts import FileFacts
+    from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import StoredObject
     from twisted_index.backends.object_store.object_changes import ObjectChanges
@@ -35,6 +44,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a file that is written in one request. Each of these is in memory.
 ONE_REQUEST = 16 << 20
+#: Looks of an upload that waits until others are withdrawn.
+_LOOKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +109,11 @@ class ObjectPublication:
 
     Args:
         candidate: The file.
-        changes: Changes of its project.
+        changes: Changes of its project, by a look before.
         replaced: Result of `check_publishable`.
         now: The time of the upload; aware.
         one_request: Bytes of a file that is written in one request.
+        single_writer: Whether nothing else writes.
     """
 
     def __init__(
@@ -110,81 +122,207 @@ class ObjectPublication:
         changes: ObjectChanges,
         replaced: Sequence[ScannedFile],
         now: datetime,
-        one_request: int = ONE_REQUEST,
+        one_request: int,
+        single_writer: bool,
     ) -> None:
         self._candidate = candidate
         self._changes = changes
-        self._replaced = list(replaced)
+        self._replaced = {key: changes.objects[key] for key in (changes.key(each.path) for each in replaced)}
         self._one_request = one_request
-        inventory = changes.inventory
-        folder = replaced[0].folder if replaced else inventory.target
+        folder = replaced[0].folder if replaced else changes.inventory.target
         self._key = changes.key_in(folder, candidate.distribution.filename)
+        self._is_in_place = self._key in self._replaced
+        self._is_own = True
+        # What is written over another file cannot be taken back. Tombstones go where the file was listed.
+        self._looks_again = not (single_writer or self._is_in_place) or changes.inventory.was_deleted(
+            candidate.distribution
+        )
         nanoseconds = int(now.timestamp()) * 10**9 + now.microsecond * 1000
-        self._metadata = {SHA256: candidate.sha256, MTIME: format_mtime(nanoseconds)}
+        self._metadata = {
+            SHA256: candidate.sha256,
+            MTIME: format_mtime(nanoseconds),
+            UPLOAD: secrets.token_hex(8),
+        }
 
-    def carry_out(self) -> PublishedObject | None:
+    def write(self) -> StoredObject | None:
         """
-        Carry out all steps.
+        Write the file.
 
         Returns:
-            None if the same bytes have come there meanwhile.
+            None if it was not written: the same bytes have come there meanwhile, or it may not come any more.
 
         Raises:
             Conflict: Another file has taken the name meanwhile.
             Unavailable: It is not known whether the file was written.
         """
-        self._drop_outdated()
-        stored = self._write()
-        if stored is None:
-            return None
-        self._drop_old_spellings()
-        if self._candidate.signature is not None:
-            self._changes.writes.put(self._key + Sidecar.SIGNATURE.value, self._candidate.signature)
-        self._changes.revive(self._candidate.distribution)
-        return PublishedObject(stored, bool(self._replaced))
-
-    def _drop_outdated(self) -> None:
-        """Remove sidecars of the old bytes, before the old bytes are replaced."""
-        keys = [self._changes.key(entry.path) for entry in self._replaced]
-        for key in keys:
-            self._changes.delete(key + suffix for suffix in (*BYTE_DEPENDENT, CLAIM))
-        self._changes.forget(key + suffix for key in {self._key, *keys} for suffix in ("", *BYTE_DEPENDENT))
-
-    def _write(self) -> StoredObject | None:
-        old = self._changes.objects.get(self._key) if self._replaced else None
+        if self._is_in_place:
+            # They are of the old bytes.
+            self._changes.delete(self._key + suffix for suffix in BYTE_DEPENDENT)
+        self._changes.forget(self._key + suffix for suffix in ("", *BYTE_DEPENDENT))
         if self._candidate.size > self._one_request:
-            return self._write_large(overwrites=old is not None)
+            return self._write_large()
+        return self._write_small()
+
+    def _write_small(self) -> StoredObject | None:
         with open(self._candidate.file.readable_path, "rb") as file:
             content = file.read()
         if len(content) != self._candidate.size:
             raise Unavailable("The file on disk differs from what was received.")
         writes = self._changes.writes
         try:
-            if old is not None:
-                return writes.replace(self._key, content, etag=old.etag, metadata=self._metadata)
-            return writes.create(self._key, content, metadata=self._metadata)
+            if not self._is_in_place:
+                return writes.create(self._key, content, metadata=self._metadata)
+            self._changes.delete([self._key + CLAIM])
+            old = self._replaced[self._key]
+            return writes.replace(self._key, content, etag=old.etag, metadata=self._metadata)
         except Occupied:
             raise already_exists_error(self._candidate.distribution.filename) from None
         except ObjectChanged:
             raise Unavailable("Another upload of this file is in progress. Retry in a moment.") from None
 
-    def _write_large(self, *, overwrites: bool) -> StoredObject | None:
-        changes, candidate = self._changes, self._candidate
-        claim = Claim(candidate.sha256, candidate.size)
-        upload = ClaimedUpload(changes.bucket, changes.writes, self._key, claim, self._metadata)
-        if not overwrites and upload.take() is not None:
-            return None
-        with open(candidate.file.readable_path, "rb") as file:
-            return upload.overwrite(file) if overwrites else upload.write(file)
+    def _write_large(self) -> StoredObject | None:
+        changes, claim = self._changes, self._claim
+        upload = ClaimedUpload(
+            changes.bucket,
+            changes.writes,
+            self._key,
+            claim,
+            self._metadata,
+            lambda: self.may_stay(self._changes.look()),
+        )
+        with open(self._candidate.file.readable_path, "rb") as file:
+            if self._is_in_place:
+                return upload.overwrite(file, changes.objects.get(self._key + CLAIM))
+            if upload.take() is not None:
+                return None
+            self._is_own = upload.is_owner
+            stored = upload.write(file)
+            if stored is None:
+                self.withdraw()
+            return stored
 
-    def _drop_old_spellings(self) -> None:
-        """Remove equivalent spellings of the name, moving a yank to the new one."""
+    @property
+    def _claim(self) -> Claim:
+        return Claim(self._candidate.sha256, self._candidate.size)
+
+    def may_stay(self, now: ObjectChanges) -> bool:
+        """Return whether a look after the file was written shows nothing that has forbidden it before."""
+        return is_open(now.inventory, self._candidate) and not self._rivals(now)
+
+    def _rivals(self, now: ObjectChanges) -> list[str]:
+        """Return the keys of files, in other spellings, that were uploaded at the same time."""
+        others = now.inventory.equivalents_of(self._candidate.distribution)
+        return [
+            key
+            for entry in others
+            if (key := now.key(entry.path)) != self._key and self._replaced.get(key) != now.objects[key]
+        ]
+
+    def settle(self, pause: Callable[[], None]) -> ObjectChanges | None:
+        """
+        Look whether the file may stay, after it was written.
+
+        Of several spellings that are written at once each upload sees the others, or has been first. Of those
+        that see each other one waits until the others are withdrawn.
+
+        Args:
+            pause: Waits a moment.
+
+        Returns:
+            What the last look has shown; None if it has to be withdrawn.
+
+        Raises:
+            Unavailable: The bucket does not answer.
+        """
+        if not self._looks_again:
+            return self._changes
+        if not self._is_own and not self._decide(Decision.KEPT):
+            # Another upload of these bytes has begun it, and takes it back.
+            return None
+        for _look in range(_LOOKS):
+            now = self._changes.look()
+            if not is_open(now.inventory, self._candidate):
+                return None
+            rivals = self._rivals(now)
+            if not rivals:
+                return now
+            if self._key > min(rivals):
+                return None
+            pause()
+        return None
+
+    def withdraw(self) -> None:
+        """Take back what was written, unless it was decided that it stays, or another upload will do that."""
+        if not self._is_in_place and self._is_own and self._decide(Decision.WITHDRAWN):
+            for key in (self._key, self._key + CLAIM):
+                self._changes.writes.delete(key)
+
+    def _decide(self, decision: Decision) -> bool:
         changes = self._changes
-        for key in (changes.key(entry.path) for entry in self._replaced):
+        return decide(changes.bucket, changes.writes, self._key, self._claim, decision)
+
+    def finish(self, stored: StoredObject, now: ObjectChanges) -> PublishedObject:
+        """
+        Carry out the steps after which the file is complete, once it stays.
+
+        Args:
+            stored: The file.
+            now: What the last look has shown.
+
+        Raises:
+            Unavailable: It is not known whether all were carried out.
+        """
+        self._drop_old_spellings(now)
+        if self._candidate.signature is not None:
+            now.writes.put(self._key + Sidecar.SIGNATURE.value, self._candidate.signature)
+        now.revive(self._candidate.distribution, self._key)
+        return PublishedObject(stored, bool(self._replaced))
+
+    def _drop_old_spellings(self, now: ObjectChanges) -> None:
+        """Remove equivalent spellings of the name, moving a yank to the new one."""
+        for key in self._replaced:
             if key != self._key:
-                if key + YANKED in changes.objects:
-                    changes.bucket.copy(key + YANKED, self._key + YANKED)
-                changes.delete([key + YANKED, key])
+                if key + YANKED in now.objects:
+                    now.bucket.copy(key + YANKED, self._key + YANKED)
+                now.delete([*(key + suffix for suffix in (*BYTE_DEPENDENT, CLAIM, YANKED)), key])
+                now.forget(key + suffix for suffix in ("", *BYTE_DEPENDENT))
+
+
+def is_open(inventory: Inventory, candidate: ObjectCandidate) -> bool:
+    """Return whether a project accepts files, and the name of this one was not deleted."""
+    try:
+        check_status(inventory)
+        check_deleted(
+            candidate.distribution.filename, inventory.tombstones_of(candidate.distribution), candidate.sha256
+        )
+    except (Conflict, Forbidden):
+        return False
+    return True
+
+
+def keep_found(candidate: ObjectCandidate, changes: ObjectChanges, now: datetime) -> bool:
+    """
+    Let a file stay that a look has found with the bytes of a candidate, before an upload is answered for it.
+
+    The upload that has written it may still be looking whether it has to be withdrawn.
+
+    Args:
+        candidate: The file.
+        changes: Changes of its project, by that look.
+        now: The time; aware.
+
+    Returns:
+        Whether it stays, if it is there after this.
+
+    Raises:
+        Unavailable: It is not known.
+    """
+    found, *rivals = changes.inventory.equivalents_of(candidate.distribution)
+    key = changes.key(found.path)
+    if changes.objects[key].modified_ns < (now - RUNNING).timestamp() * 1e9:
+        return True
+    claim = Claim(candidate.sha256, candidate.size)
+    return not rivals and decide(changes.bucket, changes.writes, key, claim, Decision.KEPT)
 
 
 def complete(candidate: ObjectCandidate, changes: ObjectChanges) -> list[str]:
@@ -206,7 +344,7 @@ def complete(candidate: ObjectCandidate, changes: ObjectChanges) -> list[str]:
         if changes.inventory.is_recorded(entry):
             changes.forget([key])
             done.append("no longer a copy")
-        if changes.revive(candidate.distribution):
+        if changes.revive(candidate.distribution, key):
             done.append("no longer deleted")
     return done
 

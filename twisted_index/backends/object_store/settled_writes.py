@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Of a write that gets no answer, or meets other writers.
 _TRIES = 3
-#: Metadata: the digest of a file, and when it was written, as rclone writes it.
-SHA256, MTIME = "sha256", "mtime"
+#: Metadata: the digest of a file; when it was written, as rclone writes it; by which upload.
+SHA256, MTIME, UPLOAD = "sha256", "mtime", "upload"
 
 
 class Occupied(Exception):
@@ -47,7 +47,7 @@ class SettledWrites:
         An empty one is the same as another only if both have the same `SHA256`.
 
         Returns:
-            None if the same one was there already.
+            None if another upload has created the same one.
 
         Raises:
             Occupied: Another one is there.
@@ -67,7 +67,7 @@ class SettledWrites:
                 same_file = bool(content) or found.metadata.get(SHA256) == metadata.get(SHA256)
                 if found.content != content or not same_file:
                     raise Occupied(key)
-                return found.object if found.metadata.get(MTIME) == metadata.get(MTIME) else None
+                return found.object if found.metadata.get(UPLOAD) == metadata.get(UPLOAD) else None
         raise error
 
     def replace(self, key: str, content: bytes, *, etag: str, metadata: Mapping[str, str]) -> StoredObject:

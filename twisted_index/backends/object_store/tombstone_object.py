@@ -8,27 +8,26 @@ from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.settled_writes import Occupied
 from twisted_index.errors import Unavailable
-from twisted_index.simple.manifest import InvalidLine, format_line, parse_line
+from twisted_index.simple.manifest import InvalidLine, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.backends.object_store.settled_writes import SettledWrites
-    from twisted_index.simple.manifest import ManifestLine
 
 #: Other nodes may write as often meanwhile.
 _TRIES = 20
 
 
-def add_manifest_line(bucket: Bucket, writes: SettledWrites, key: str, line: ManifestLine) -> None:
+def add_manifest_line(bucket: Bucket, writes: SettledWrites, key: str, line: bytes) -> None:
     """
     Add a line, unless it is there already.
 
     Raises:
         Unavailable: It may not be there.
     """
-    added = format_line(line)
+    added = line.rstrip(b"\n") + b"\n"
 
     def change(content: bytes) -> bytes:
         if added in content:
