@@ -29,6 +29,7 @@ _PLACES = {
     "packaging/": "slow",
     "backends/folder/test_crash.py": "slow",
     "backends/object_store/test_real_stores.py": "wire",
+    "backends/object_store/test_contract_real_stores.py": "wire",
     "backends/folder/test_disks.py": "slow",
     "backends/folder/test_past_property.py": "slow",
     "backends/folder/test_pile_property.py": "slow",

@@ -8,6 +8,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from tests.kit.memory_bucket import MemoryBucket
+from twisted_index.backends.object_store.bucket import Bucket
+from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.events.audit_log import AuditLog
@@ -15,14 +17,15 @@ from twisted_index.testing import StoreContract, StoreHarness, SynchronousRunner
 
 
 class ObjectStoreHarness(StoreHarness):
-    """A bucket in memory, and a history on the disk."""
+    """A bucket, in memory or a real one, and a history on the disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, bucket: Bucket | None = None, *, single_writer: bool = False) -> None:
         at_once = SynchronousRunner()
         self.clock = Clock()
-        self.source = source = ObjectSource(MemoryBucket(), worker=at_once, reactor=self.clock)
+        self.source = source = ObjectSource(bucket or MemoryBucket(), worker=at_once, reactor=self.clock)
         self.audit_log = AuditLog(str(path / "state"), at_once)
-        self.store = ObjectStore(source, worker=at_once, audit_log=self.audit_log)
+        editor = ObjectEditor(source.bucket, source.reader, single_writer=single_writer)
+        self.store = ObjectStore(source, worker=at_once, audit_log=self.audit_log, editor=editor)
 
 
 class TestObjectStore(StoreContract):

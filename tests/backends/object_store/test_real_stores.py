@@ -30,7 +30,15 @@ def ceph_bucket(ceph: str) -> StoreBucket:
     return StoreBucket(parse_location(ceph))
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("ceph", Conditions.KEPT), ("rclone", Conditions.IGNORED)])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("ceph", Conditions.KEPT),
+        ("rclone", Conditions.IGNORED),
+        ("swift", Conditions.IGNORED),
+        ("azurite", Conditions.KEPT),
+    ],
+)
 def test_it_is_known_which_store_keeps_conditions(
     kind: str, expected: Conditions, stores_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):

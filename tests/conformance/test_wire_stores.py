@@ -1,0 +1,102 @@
+"""Uploads into each kind of store over a live port."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit import object_stores
+from tests.kit.live_server import JSON, LiveServer, Reply
+from tests.kit.object_stores import Swift
+from twisted_index.testing import BuiltFile, make_sdist, make_wheel
+
+UPLOAD = ("--upload", "--anonymous-upload", "--rescan", "0")
+ALONE = {"TWISTED_INDEX_SINGLE_WRITER": "1"}
+SMALL = make_wheel("demo", "1.0")
+
+
+def upload(server: LiveServer, file: BuiltFile) -> Reply:
+    part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
+    head = part.format(":action", "") + "file_upload\r\n"
+    head += part.format("content", f'; filename="{file.filename}"')
+    body = head.encode() + file.content + b"\r\n--b--\r\n"
+    fields = {"Content-Type": "multipart/form-data; boundary=b"}
+    return server.get("/legacy/", method="POST", headers=fields, body=body)
+
+
+def digests(server: LiveServer) -> dict[str, str]:
+    reply = server.get("/simple/demo/", headers={"Accept": JSON})
+    files = json.loads(reply.body)["files"] if reply.status == 200 else []
+    return {file["filename"]: file["hashes"]["sha256"] for file in files}
+
+
+@pytest.fixture(params=["small", "beyond one request"])
+def file(request: pytest.FixtureRequest) -> BuiltFile:
+    if request.param == "small":
+        return SMALL
+    return make_sdist("demo", "1.0", files={"demo/ballast.bin": os.urandom(20_000_000)})
+
+
+def test_a_file_is_taken_once_and_comes_back_as_it_went(
+    any_store: str, live_server: Callable[..., LiveServer], file: BuiltFile
+):
+    server = live_server(any_store, options=UPLOAD, env=ALONE)
+    assert [upload(server, file).status for _ in range(2)] == [200, 200]
+    make = make_wheel if file is SMALL else make_sdist
+    assert upload(server, make("demo", "1.0", requires_python=">=3.9")).status == 409
+    assert digests(server) == {file.filename: file.sha256}
+    path = f"/simple/demo/{file.filename}"
+    assert server.get(path).body == file.content
+    assert server.get(path, headers={"Range": "bytes=-500"}).body == file.content[-500:]
+
+
+@pytest.mark.parametrize("kind", ["rclone", "swift"])
+def test_a_store_without_conditions_takes_files_from_a_single_writer_only(
+    kind: str, stores_folder: Path, monkeypatch: pytest.MonkeyPatch, live_server: Callable[..., LiveServer]
+):
+    url = object_stores.empty_place(kind, stores_folder, monkeypatch)
+    server = live_server(url, options=UPLOAD)
+    refused = upload(server, SMALL)
+    assert refused.status == 503
+    assert "single-writer" in refused.text
+    assert server.get("/simple/").status == 200
+    assert digests(server) == {}
+    assert upload(live_server(url, options=UPLOAD, env=ALONE), SMALL).status == 200
+    assert digests(server) == {SMALL.filename: SMALL.sha256}
+
+
+@pytest.fixture
+def swift(stores_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swift]:
+    """One of its own, which a test may break."""
+    if not Swift.is_installed():
+        pytest.skip(f"swift is not installed here: {Swift.needs}")
+    folder = stores_folder / "broken"
+    folder.mkdir()
+    store = Swift(folder)
+    try:
+        store.start()
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        yield store
+    finally:
+        store.crash()
+
+
+def test_a_404_to_a_write_is_no_success_and_no_absence(swift: Swift, live_server: Any):
+    """Swift's proxy says so while nothing answers behind it."""
+    server = live_server("s3://packages/here", options=UPLOAD, env=ALONE)
+    older = make_wheel("demo", "0.9")
+    assert upload(server, older).status == 200
+    swift.crash("account", "container", "object")
+    for _ in range(2):
+        assert upload(server, SMALL).status == 503
+        assert server.get("/simple/demo/", headers={"Accept": JSON}).status == 503
+    swift.crash()
+    swift.start()
+    assert upload(server, SMALL).status == 200
+    assert set(digests(server)) == {older.filename, SMALL.filename}
