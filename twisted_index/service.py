@@ -232,6 +232,8 @@ class SimpleIndexService(MultiService):
         if folder is None or indexes is None:
             return []
         upstreams = [named.name for named in self.settings.upstreams.named]
+        if self.settings.bucket_of_indexes is not None:
+            return [f"Indexes below /+NAME/ are the parts of {folder}"]
         try:
             return describe_indexes(folder, indexes.names(), upstreams)
         except SimpleIndexError as error:

@@ -232,7 +232,8 @@ def _settings(layers: layers.ConfigSources) -> Settings:
     """Read the configuration and look whether the system can follow it."""
     settings = layers.load()
     folders = () if settings.bucket is not None else settings.paths
-    for path in (*folders, *filter(None, [settings.indexes])):
+    indexes = None if settings.bucket_of_indexes is not None else settings.indexes
+    for path in (*folders, *filter(None, [indexes])):
         _check_folder(path)
     _check_moment(settings)
     log = settings.access_log

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_index.config.settings import UploadSettings
@@ -21,12 +22,14 @@ class MemoryIndexes:
     Attributes:
         found: The scopes that were looked at, in order.
         rescans: Whether the next request has to look again.
+        looking: What a look waits for; None if nothing has to be waited for.
     """
 
     def __init__(self) -> None:
         self._served: dict[Scope, ServedIndex | SimpleIndexError] = {}
         self.found: list[Scope] = []
         self.rescans = False
+        self.looking: Deferred[None] | None = None
 
     def set(
         self,
@@ -62,6 +65,9 @@ class MemoryIndexes:
     def remove(self, name: str) -> None:
         """Remove an index."""
         del self._served[Scope(index=name)]
+
+    def look(self, scope: Scope) -> Deferred[None] | None:
+        return self.looking
 
     def find(self, scope: Scope) -> ServedIndex:
         self.found.append(scope)

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.backends.object_store.store import ObjectStore
+from twisted_index.config.layers import load
 from twisted_index.config.reload import ConfigReloader
 from twisted_index.config.settings import Settings, UploadSettings
 from twisted_index.errors import ConfigurationError, NotFound
@@ -65,3 +66,24 @@ def test_it_follows_its_settings_as_a_folder_does(tmp_path: Path):
     reloader.apply(replace(settings, uploads=uploads))
     editor = store.editor
     assert (editor.overwrite, editor.keep_prereleases, editor.min_free) == (("1.*",), 3, 7)
+
+
+def test_its_indexes_may_lie_in_one():
+    settings = Settings(paths=(BUCKET,), indexes="s3://bucket/indexes", state=None)
+    components = build_components(settings, Clock())
+    assert components.indexes is not None
+    assert components.indexes.lines is not None
+    assert components.indexes.lines.catalog.folder == b"s3://bucket/indexes"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"path": [BUCKET], "indexes": "indexes"}, "indexes needs packages in folders"),
+        ({"path": [BUCKET], "indexes": "s3://bucket"}, None),
+        ({"path": ["s3://bucket/a"], "indexes": "s3://bucket/a"}, "is served as folder of packages and as"),
+    ],
+)
+def test_a_bucket_is_not_both_one_index_and_several(options: dict[str, object], sentence: str | None):
+    with pytest.raises(ConfigurationError, match=sentence or "is served as folder of packages and as"):
+        load(options, environ={}, folder="/srv")

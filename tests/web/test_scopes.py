@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.web.resource import Resource
 
@@ -298,3 +299,41 @@ def test_a_sdist_of_one_index_is_no_file_of_another(indexes: MemoryIndexes):
     for _ in range(2):
         assert index.get(f"/+one/simple/demo/{sdist.filename}").status == 200
         assert index.get(f"/+two/simple/demo/{sdist.filename}").status == 404
+
+
+# -- Indexes that are looked at for a while
+
+
+def test_a_response_waits_until_its_index_was_looked_at(indexes: MemoryIndexes):
+    index = IndexInMemory(MemorySource(), indexes=indexes)
+    looking = indexes.looking = Deferred()
+    found = len(indexes.found)
+    index.connect().send(b"GET /+dev/simple/demo/ HTTP/1.1\r\nHost: index.test\r\n\r\n")
+    assert len(indexes.found) == found
+    looking.callback(None)
+    assert indexes.found[found:] == [Scope(index="dev")]
+
+
+def test_an_index_that_cannot_be_looked_at_is_unavailable(indexes: MemoryIndexes):
+    indexes.set(MemorySource(DEV), "dev")
+    indexes.looking = fail(Unavailable("The object store does not answer."))
+    reply = IndexInMemory(MemorySource(), indexes=indexes).get("/+dev/simple/demo/")
+    assert (reply.status, reply.text) == (503, "The object store does not answer.\n")
+
+
+def test_an_upload_whose_index_has_changed_has_to_be_repeated(
+    indexes: MemoryIndexes, monkeypatch: pytest.MonkeyPatch
+):
+    old, new = MemoryStore(), MemoryStore()
+    indexes.set(MemorySource(), "dev", store=old)
+    index = IndexInMemory(MemorySource(), indexes=indexes, store=old, access=MemoryAccess())
+
+    def look(_scope: Scope) -> Deferred[None]:
+        monkeypatch.undo()
+        indexes.set(MemorySource(), "dev", store=new)
+        return succeed(None)
+
+    monkeypatch.setattr(indexes, "look", look)
+    assert uploaded(index, "/+dev/legacy/").status == 503
+    assert uploaded(index, "/+dev/legacy/").status == 200
+    assert (list(old.files), list(new.files)) == ([], [NAME])

@@ -380,7 +380,7 @@ class Settings:
 
     Attributes:
         paths: Absolute folders, read in order.
-        indexes: Absolute folder whose subfolders are indexes; None without one.
+        indexes: Absolute folder whose subfolders are indexes, or the URL of a bucket; None without one.
         default_index: The name of the index that is the index without a name too; empty for none.
         as_of: The moment at which readers see the index without a name: a date, a time or the name of a
             snapshot; None for now.
@@ -415,8 +415,8 @@ class Settings:
     )
     indexes: str | None = option(
         None,
-        parsers.path,
-        "Folder whose subfolders are indexes, at /+NAME/. [default: none]",
+        parsers.package_path,
+        "Folder whose subfolders are indexes, at /+NAME/, or s3://BUCKET/PREFIX. [default: none]",
         relative=True,
         complete="dirs",
     )
@@ -478,6 +478,11 @@ class Settings:
     def bucket(self) -> str | None:
         """The URL of the bucket that is served; None if folders are."""
         return next(filter(is_bucket_url, self.paths), None)
+
+    @property
+    def bucket_of_indexes(self) -> str | None:
+        """The URL of the bucket whose parts are indexes; None if folders are, or without any."""
+        return self.indexes if self.indexes is not None and is_bucket_url(self.indexes) else None
 
 
 #: The parts of Settings, by the prefix of their places.

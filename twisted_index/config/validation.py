@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from twisted_index.config.bucket_location import is_bucket_url
 from twisted_index.config.settings import (
     AccessSettings,
     ObjectStoreSettings,
@@ -40,12 +41,17 @@ def validate_settings(settings: Settings) -> None:
 
 def _check_bucket(settings: Settings) -> None:
     """Reject what a bucket cannot be combined with, and its settings without one."""
-    if settings.bucket is None:
+    if settings.bucket is None and settings.bucket_of_indexes is None:
         names = _changed(
             settings.objects, ObjectStoreSettings(), ("deliver", "single_writer", "instance_metadata")
         )
         if names:
             raise ConfigurationError(f"{names[0]} has no effect without a path in a bucket.")
+        return
+    bucket = settings.bucket or settings.bucket_of_indexes
+    if settings.uploads.keep_deleted > 0:
+        raise ConfigurationError(f"keep-deleted needs packages in folders; {bucket} is a bucket.")
+    if settings.bucket is None:
         return
     if len(settings.paths) > 1:
         raise ConfigurationError(
@@ -53,9 +59,8 @@ def _check_bucket(settings: Settings) -> None:
             " another server, as its upstream."
         )
     unusable = {
-        "indexes": settings.indexes is not None,
+        "indexes": settings.indexes is not None and settings.bucket_of_indexes is None,
         "as-of": settings.as_of is not None,
-        "keep-deleted": settings.uploads.keep_deleted > 0,
     }
     for name, is_set in unusable.items():
         if is_set:
@@ -133,13 +138,17 @@ def _check_indexes(settings: Settings) -> None:
             )
         return
     # An upload of the project NAME would otherwise become a file of the index NAME.
-    indexes = os.path.realpath(settings.indexes)
-    for path in map(os.path.realpath, settings.paths):
+    indexes = _real(settings.indexes)
+    for path in map(_real, settings.paths):
         if path == indexes or path.startswith(os.path.join(indexes, "")):
             raise ConfigurationError(
                 f"{path!r} is served as folder of packages and as folder of indexes. Use another path, or,"
                 " to serve one of the indexes without a name, default-index."
             )
+
+
+def _real(path: str) -> str:
+    return path if is_bucket_url(path) else os.path.realpath(path)
 
 
 def _require_upstream(upstreams: UpstreamSettings) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from twisted_index.files.stamps import StampedStat
 
 #: Folders that can be no indexes, of which each is a problem.
-_MAX_MISNAMED = 100
+MAX_MISNAMED = 100
 
 
 class _Listing(NamedTuple):
@@ -79,14 +79,7 @@ class IndexCatalog:
         Raises:
             Unavailable: The folder of indexes cannot be read.
         """
-        return [
-            Problem(
-                path=printable(name) + "/",
-                reason="This folder has a name that no index can have.",
-                advice="Use letters and digits, with -, . and _ inside; at, draft and simple have a meaning.",
-            )
-            for name in self._current().misnamed
-        ]
+        return [misnamed(name) for name in self._current().misnamed]
 
     def _current(self) -> _Listing:
         listing = self._listing
@@ -104,10 +97,19 @@ class IndexCatalog:
             folders = {os.fsdecode(entry.name): entry.path for entry in entries if _is_folder(entry)}
         paths = {name: path for name, path in folders.items() if is_index_name(name)}
         names = tuple(sorted(paths))
-        misnamed = sorted(name for name in folders if name not in paths and not name.startswith("."))
+        others = sorted(name for name in folders if name not in paths and not name.startswith("."))
         if before is not None and before.names == names:
             names = before.names
-        return _Listing(stamp, names, paths, tuple(misnamed[:_MAX_MISNAMED]))
+        return _Listing(stamp, names, paths, tuple(others[:MAX_MISNAMED]))
+
+
+def misnamed(name: str) -> Problem:
+    """Make the problem of a folder that is no index."""
+    return Problem(
+        path=printable(name) + "/",
+        reason="This folder has a name that no index can have.",
+        advice="Use letters and digits, with -, . and _ inside; at, draft and simple have a meaning.",
+    )
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

@@ -6,7 +6,6 @@ import json
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder.index_folders import make_index, remove_index
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import Conflict
 from twisted_index.indexes.served_index import IndexAbout
@@ -61,7 +60,7 @@ class IndexChanges:
         if bases:
             await self._check(name, tuple(bases))
         settings = f"bases = {json.dumps(list(bases))}\n".encode("ascii") if bases else b""
-        return await self._worker.run(make_index, self._lines.catalog.folder, name, settings)
+        return await self._lines.make(self._worker, name, settings)
 
     async def _check(self, name: str, bases: tuple[str, ...]) -> None:
         known = {about.name: about for about in await self.overview()}
@@ -77,4 +76,4 @@ class IndexChanges:
         heirs = [about.name for about in await self.overview() if name in about.bases]
         if heirs:
             raise Conflict(f"{', '.join(heirs[:3])} inherits from {name}: it can be removed after that.")
-        await self._worker.run(remove_index, self._lines.catalog.folder, name)
+        await self._lines.remove(self._worker, name)

@@ -7,17 +7,34 @@ Blocking, for small files only. Used by the server and at the console alike; ups
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from twisted_index.backends.folder.index_folders import make_index, remove_index
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.indexes.index_file import NAME, IndexFile, IndexSettings
 from twisted_index.indexes.linearization import linearize
 from twisted_index.interfaces import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.indexes.bucket_catalog import BucketCatalog
     from twisted_index.indexes.catalog import IndexCatalog
+
+
+class SettingsOfIndex(Protocol):
+    """
+    What an index says of itself, where that is kept.
+
+    Attributes:
+        problem: What is wrong with it, in a sentence; empty if it can be used.
+    """
+
+    problem: str
+
+    def settings(self) -> IndexSettings:
+        """Return the settings that hold now; raises Unavailable if they are unknown."""
 
 
 class IndexMember(NamedTuple):
@@ -43,10 +60,41 @@ class IndexLines:
         catalog: Which indexes there are.
     """
 
-    def __init__(self, catalog: IndexCatalog) -> None:
+    def __init__(self, catalog: IndexCatalog | BucketCatalog) -> None:
         self.catalog = catalog
-        self._files: dict[str, IndexFile] = {}
+        self._files: dict[str, SettingsOfIndex] = {}
         self._listed: tuple[str, ...] = ()
+
+    def look(self, name: str) -> Awaitable[None] | None:
+        """
+        Read again what the line of an index needs, if that takes its time; not for threads.
+
+        Returns:
+            None if there is nothing to wait for: what is not current is read when it is wanted.
+
+        Raises:
+            Unavailable: It cannot be read.
+        """
+        return None
+
+    def is_current(self, name: str) -> bool:
+        """Return whether nothing else than time says that the line of an index is to be looked at."""
+        return True
+
+    async def make(self, worker: IThreadRunner, name: str, settings: bytes) -> bool:
+        """
+        Make an index; see `make_index`.
+
+        Args:
+            worker: Threads that do so.
+            name: A name that an index may have.
+            settings: What it says of itself; may be empty.
+        """
+        return await worker.run(make_index, self.catalog.folder, name, settings)
+
+    async def remove(self, worker: IThreadRunner, name: str) -> None:
+        """Remove an index with all that it has, in a thread; see `remove_index`."""
+        await worker.run(remove_index, self.catalog.folder, name)
 
     def member(self, name: str) -> IndexMember:
         """
@@ -124,11 +172,14 @@ class IndexLines:
         except NotFound as error:
             raise Unavailable(f"{heir} inherits {base}, and there is no such index.") from error
 
-    def _file(self, name: str, path: bytes) -> IndexFile:
+    def _file(self, name: str, path: bytes) -> SettingsOfIndex:
         file = self._files.get(name)
         if file is None:
-            file = self._files.setdefault(name, IndexFile(name, path))
+            file = self._files.setdefault(name, self._make_file(name, path))
         return file
+
+    def _make_file(self, name: str, path: bytes) -> SettingsOfIndex:
+        return IndexFile(name, path)
 
     def _forget_removed(self) -> None:
         """Forget the files of indexes that are gone, whose last good settings must not come back."""

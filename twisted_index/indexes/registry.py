@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.indexes.index_changes import IndexChanges
     from twisted_index.indexes.index_line import IndexLines, IndexMember
     from twisted_index.indexes.scope import Scope
@@ -47,12 +48,14 @@ class LiveIndex:
         members: Its line; empty for the index without a name.
         served: What answers in its scope.
         folder: The folders of its line as one source; None for an index that has no folders.
-        keeps_past: Whether there are views of its past.
+        objects: The parts of a bucket that its line has, as one source; None for an index in folders.
+        keeps_past: Whether there are views of its past, and drafts.
     """
 
     members: tuple[IndexMember, ...]
     served: ServedIndex
     folder: FolderSource | None
+    objects: ObjectSource | None = None
     keeps_past: bool = True
 
 
@@ -140,6 +143,11 @@ class IndexRegistry:
 
     # -- IIndexes
 
+    def look(self, scope: Scope) -> Awaitable[None] | None:
+        """See `IIndexes`."""
+        name = scope.index or self._default
+        return None if self.lines is None or not name else self.lines.look(name)
+
     def find(self, scope: Scope) -> ServedIndex:
         """See `IIndexes`."""
         live = self.live(scope.index)
@@ -166,6 +174,8 @@ class IndexRegistry:
         live = self._live.peek(name)
         looked_at = self._looked_at.get(name, -math.inf)
         if live is None or name in self._stale or self._reactor.seconds() - looked_at >= self._rescan:
+            return None
+        if self.lines is None or not self.lines.is_current(name):
             return None
         self._live.touch(name)
         return live.served
@@ -250,6 +260,8 @@ class IndexRegistry:
         """Return a draft of an index."""
         if scope.draft and scope.as_of:
             raise NotFound("A draft has no past.")
+        if not live.keeps_past:
+            raise NotFound("Its packages lie in a bucket, of which there are no drafts.")
         if scope.draft and self._drafts is not None:
             return self._drafts.at(live, scope.draft)
         raise NotFound("There is no such view of this index.")

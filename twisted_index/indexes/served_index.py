@@ -10,7 +10,7 @@ from zope.interface import Interface
 from twisted_index.config.settings import UploadSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from twisted_index.indexes.scope import Scope
     from twisted_index.interfaces import ISource, IStore, MaybeAwaitable
@@ -65,6 +65,17 @@ class IndexAbout:
 
 class IIndexes(Interface):
     """The indexes of a server. Its methods are for the reactor thread: they read small files at most."""
+
+    def look(scope: Scope) -> Awaitable[None] | None:
+        """
+        Read again what `find` needs, if that takes its time: what is in a bucket, and has been held too long.
+
+        Returns:
+            None if there is nothing to wait for.
+
+        Raises:
+            Unavailable: It cannot be read.
+        """
 
     def find(scope: Scope) -> ServedIndex:
         """

@@ -14,14 +14,18 @@ from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.backends.object_store.tokens import TokensInBucket
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config.bucket_location import parse_location
+from twisted_index.config.settings import UpstreamSettings
 from twisted_index.indexes.builder import routed_away
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_index.backends.object_store.conditions import Conditions
     from twisted_index.config.settings import Settings
     from twisted_index.interfaces import IAuditLog, IIndexObserver
 
 #: Threads that wait for the store.
-_THREADS = 16
+THREADS = 16
 
 
 def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserver | None) -> ObjectSource:
@@ -36,10 +40,10 @@ def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserv
     Raises:
         ConfigurationError: The client library is missing, or there are no credentials.
     """
-    bucket = _bucket(settings, settings.bucket or "")
+    bucket = open_bucket(settings, settings.bucket or "")
     return ObjectSource(
         bucket,
-        worker=ThreadPool(reactor, threads=_THREADS, name="index-bucket"),
+        worker=ThreadPool(reactor, threads=THREADS, name="index-bucket"),
         reactor=reactor,
         rescan=settings.rescan,
         response_timeout=settings.limits.response_timeout,
@@ -51,7 +55,7 @@ def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserv
 
 def shared_tokens(settings: Settings) -> TokensInBucket | None:
     """
-    Build the place of the tokens that all nodes of the bucket share.
+    Build the place of the tokens that all nodes of a bucket share: that of indexes, if there are any.
 
     Returns:
         None if settings name no bucket.
@@ -59,14 +63,13 @@ def shared_tokens(settings: Settings) -> TokensInBucket | None:
     Raises:
         ConfigurationError: As for the source.
     """
-    if settings.bucket is None:
-        return None
-    return TokensInBucket(_bucket(settings, settings.bucket), settings.rescan)
+    url = settings.bucket_of_indexes or settings.bucket
+    return None if url is None else TokensInBucket(open_bucket(settings, url), settings.rescan)
 
 
 def shared_history(settings: Settings) -> BucketHistory | None:
     """
-    Build the history that all nodes of the bucket share, for the console.
+    Build the history that all nodes of a bucket share: that of indexes, if there are any; for the console.
 
     Returns:
         None if settings name no bucket.
@@ -74,20 +77,34 @@ def shared_history(settings: Settings) -> BucketHistory | None:
     Raises:
         ConfigurationError: As for the source.
     """
-    return None if settings.bucket is None else BucketHistory(_bucket(settings, settings.bucket))
+    url = settings.bucket_of_indexes or settings.bucket
+    return None if url is None else BucketHistory(open_bucket(settings, url))
 
 
-def _bucket(settings: Settings, url: str) -> StoreBucket:
+def open_bucket(settings: Settings, url: str) -> StoreBucket:
+    """
+    Make the client of a bucket; nothing is requested.
+
+    Raises:
+        ConfigurationError: The client library is missing, or there are no credentials.
+    """
     return StoreBucket(parse_location(url), instance_metadata=settings.objects.instance_metadata)
 
 
-def build_bucket_editor(settings: Settings, source: ObjectSource) -> ObjectEditor:
+def build_bucket_editor(
+    settings: Settings,
+    source: ObjectSource,
+    index: str = "",
+    conditions: Callable[[], Conditions] | None = None,
+) -> ObjectEditor:
     """
     Build what changes a bucket, for the threads of a server and for the console.
 
     Args:
         settings: With a bucket.
         source: Serves it, or would.
+        index: The name of the index, for the audit log.
+        conditions: See `ObjectEditor`.
     """
     uploads = settings.uploads
     return ObjectEditor(
@@ -98,12 +115,20 @@ def build_bucket_editor(settings: Settings, source: ObjectSource) -> ObjectEdito
         overwrite=uploads.overwrite,
         keep_prereleases=uploads.keep_prereleases,
         min_free=uploads.min_free,
-        routed_away=routed_away(settings.upstreams, settings.paths),
+        # Routes are of the index without a name.
+        routed_away=routed_away(UpstreamSettings() if index else settings.upstreams, settings.paths),
+        index=index,
+        conditions=conditions,
     )
 
 
 def build_bucket_store(
-    settings: Settings, source: ObjectSource, worker: ThreadPool, audit_log: IAuditLog
+    settings: Settings,
+    source: ObjectSource,
+    worker: ThreadPool,
+    audit_log: IAuditLog,
+    index: str = "",
+    conditions: Callable[[], Conditions] | None = None,
 ) -> ObjectStore:
     """
     Build the store of a bucket.
@@ -113,11 +138,13 @@ def build_bucket_store(
         source: Serves it.
         worker: Threads that receive uploads and wait for the store.
         audit_log: Records each change.
+        index: See `build_bucket_editor`.
+        conditions: See `ObjectEditor`.
     """
     return ObjectStore(
         source,
         worker=worker,
         audit_log=audit_log,
-        editor=build_bucket_editor(settings, source),
+        editor=build_bucket_editor(settings, source, index, conditions),
         spool_folder=None if settings.state is None else os.fsencode(settings.state),
     )

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.store import FolderStore
+from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import NotFound, SimpleIndexError, Unavailable
 from twisted_index.events.serials import Serials
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from twisted_index.indexes.index_line import IndexLines
     from twisted_index.indexes.upstream_policy import PolicySource
     from twisted_index.interfaces import IAuditLog, ISource, IStore, Snapshot
+    from twisted_index.server.bucket_indexes import BucketIndexes
     from twisted_index.simple.explanation import HiddenFile
     from twisted_index.simple.model import File, ProjectPage
 
@@ -70,6 +72,7 @@ class NamedIndexes:
         upstreams: Builds upstreams with their policies.
         writer: Threads that change files; None if nothing can be changed.
         audit_log: Records the changes.
+        bucket: What the indexes share, if they are in a bucket; else they are folders.
 
     Attributes:
         lines: The indexes.
@@ -88,9 +91,11 @@ class NamedIndexes:
         upstreams: SourceBuilder,
         writer: ThreadPool | None = None,
         audit_log: IAuditLog | None = None,
+        bucket: BucketIndexes | None = None,
     ) -> None:
         self.lines = lines
         self.changes = IndexChanges(lines, writer or reader)
+        self._bucket = bucket
         self._reactor = reactor
         self._make_folder = make_folder
         self._builder = upstreams
@@ -135,7 +140,9 @@ class NamedIndexes:
         return self._builder.build_upstream(alone)
 
     def start(self) -> None:
-        """Start the upstreams that have not been started."""
+        """Start the upstreams that have not been started, and look which indexes there are."""
+        if self._bucket is not None and self._started is None:
+            self._bucket.start()
         started = self._started = self._started or []
         for source in lifecycles(self._upstreams.values()):
             if source not in started:
@@ -143,10 +150,12 @@ class NamedIndexes:
                 started.append(source)
 
     async def stop(self) -> None:
-        """Stop all upstreams that have been started."""
+        """Stop all upstreams that have been started, and what the indexes share."""
         started, self._started = self._started or [], None
         for source in reversed(started):
             await result_of(source.stop)
+        if self._bucket is not None:
+            await self._bucket.stop()
 
     # -- One index
 
@@ -159,7 +168,7 @@ class NamedIndexes:
             before: What was made of an earlier state of it.
         """
         name = members[0].name
-        folder = self._folder(members, before)
+        folder = self._packages(members, before)
         own = members[0].settings
         uploads = self._uploads(members[0])
         served = ServedIndex(
@@ -171,14 +180,21 @@ class NamedIndexes:
             title=own.title,
             promote_to=own.promote_to,
         )
+        if isinstance(folder, ObjectSource):
+            return LiveIndex(members=members, served=served, folder=None, objects=folder, keeps_past=False)
         return LiveIndex(members=members, served=served, folder=folder)
 
-    def _folder(self, members: Sequence[IndexMember], before: LiveIndex | None) -> FolderSource:
+    def _packages(
+        self, members: Sequence[IndexMember], before: LiveIndex | None
+    ) -> FolderSource | ObjectSource:
         paths = tuple(member.path for member in members)
-        if before is not None and before.folder is not None and before.folder.paths == paths:
-            return before.folder
+        last = None if before is None else before.folder or before.objects
+        if last is not None and last.paths == paths:
+            return last
         own, *others = members
         owners = (None, *(member.name for member in others))
+        if self._bucket is not None:
+            return self._bucket.make_source(paths, owners)
         return self._make_folder(paths, owners, self._serials_of(own.name))
 
     def _serials_of(self, name: str) -> Serials:
@@ -195,9 +211,14 @@ class NamedIndexes:
             uploads = replace(uploads, overwrite=own.overwrite)
         return replace(uploads, upload=False) if own.upload is False else uploads
 
-    def _store(self, name: str, folder: FolderSource, uploads: UploadSettings) -> IStore | None:
+    def _store(
+        self, name: str, folder: FolderSource | ObjectSource, uploads: UploadSettings
+    ) -> IStore | None:
         if self._writer is None or self._audit_log is None:
             return None
+        if isinstance(folder, ObjectSource):
+            assert self._bucket is not None
+            return self._bucket.make_store(name, folder, uploads, self._writer, self._audit_log)
         blocking_store = BlockingStore(
             folder.paths,
             owners=folder.owners,
@@ -222,18 +243,19 @@ class NamedIndexes:
     def _claiming(self, name: str) -> ISource:
         """Return the folders of an index that reserves its names; its own, if its bases never were known."""
         try:
-            folder = self.live(name).folder
+            live = self.live(name)
+            packages = live.folder or live.objects
         except Unavailable:
             if self.lines.is_known(name):
                 raise
             own = IndexMember(name, self.lines.catalog.path(name), IndexSettings())
-            folder = self._folder((own,), None)
-        assert folder is not None
-        return folder
+            packages = self._packages((own,), None)
+        assert packages is not None
+        return packages
 
     # -- Upstreams
 
-    def _source(self, members: Sequence[IndexMember], folder: FolderSource) -> ISource:
+    def _source(self, members: Sequence[IndexMember], folder: ISource) -> ISource:
         """Put the folders before the upstreams of the line."""
         named: dict[str, LineUpstream] = {}
         known: list[PolicySource] = []
@@ -281,7 +303,7 @@ class NamedIndexes:
                     reason=reason,
                     advice="Change the file, or the configuration of the server.",
                 )
-            unusable = as_of_fault(member.path, datetime.now(UTC))
+            unusable = None if self._bucket is not None else as_of_fault(member.path, datetime.now(UTC))
             if unusable is not None:
                 yield Problem(
                     path=f"{member.name}/{os.fsdecode(AS_OF)}",

@@ -11,7 +11,7 @@ import secrets
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import maybeDeferred
@@ -25,6 +25,7 @@ from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.backends.object_store.history import BucketHistory
 from twisted_index.backends.object_store.shared_audit_log import SharedAuditLog
+from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.backends.object_store.tokens import TokensInBucket
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import SimpleIndexError
@@ -42,6 +43,7 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.server.bucket_indexes import BucketIndexes
 from twisted_index.server.buckets import build_bucket_source, build_bucket_store
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
@@ -55,8 +57,8 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from twisted_index.access.token_place import TokenPlace
+    from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.backends.object_store.object_editor import ObjectEditor
-    from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.backends.object_store.store import ObjectStore
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.config.reload import ConfigReloader
@@ -159,42 +161,25 @@ class _Builder:
 
     def build_read_only(self, source: ISource) -> Components:
         # What was done here at other times, and what is done at the console, is shown by any server.
-        audit_log = AuditLog(self._settings.state, self._worker)
-        return Components((self._worker,), self._resource(source, audit_log=audit_log), None, None)
+        return Components((self._worker,), self._resource(source, audit_log=self._own_log()), None, None)
 
     def build(self) -> Components:
         settings = self._settings
-        if settings.bucket is not None:
-            return self._build_on_bucket()
-        folder = self._folder(*settings.paths)
-        self._collectors.append(folder)
-        access = self._access(settings)
-        # Without any everyone may read and do nothing else, so requests need no checks.
-        writing = self._writing(folder) if self._may_write(access) else None
-        audit_log = AuditLog(settings.state, self._worker) if writing is None else writing.audit_log
-        workers = (self._worker,) if writing is None else (writing.worker, self._worker)
-        indexes = self._indexes(folder, writing)
-        return self._components(folder, access, self._access, writing, audit_log, indexes, workers)
-
-    def _build_on_bucket(self) -> Components:
-        settings = self._settings
-        packages = build_bucket_source(
-            settings, self._reactor, None if self._observer is None else Observers(self._observer)
-        )
-        make_access = partial(self._access, shared_tokens=TokensInBucket(packages.bucket, settings.rescan))
+        packages: FolderSource | ObjectSource
+        if settings.bucket is None:
+            packages = self._folder(*settings.paths)
+            self._collectors.append(packages)
+        else:
+            packages = build_bucket_source(settings, self._reactor, self._observers())
+        bucket = self._shared_bucket(packages)
+        make_access = partial(self._access, shared_tokens=self._shared_tokens(bucket))
         access = make_access(settings)
-        # Threads of its own, since a search of a long history waits for many objects.
-        historian = ThreadPool(self._reactor, threads=8, name="index-history")
-        own = AuditLog(settings.state, self._worker)
-        audit_log = SharedAuditLog(BucketHistory(packages.bucket), own, historian)
-        writing = self._bucket_writing(packages, audit_log) if self._may_write(access) else None
-        workers = (historian, self._worker) if writing is None else (writing.worker, historian, self._worker)
-        builder = SourceBuilder(
-            packages, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
-        )
-        drafts = DraftIndexes(self._pile, reactor=self._reactor, writer=None, audit_log=None)
-        store = None if writing is None else writing.store
-        indexes = _Indexes(settings, None, builder, None, store, drafts, self._reactor)
+        historian, shared_log = self._shared_history(bucket)
+        # Without any everyone may read and do nothing else, so requests need no checks.
+        writing = self._writing(packages, shared_log) if self._may_write(access) else None
+        audit_log = writing.audit_log if writing is not None else shared_log or self._own_log()
+        workers = (*((writing.worker,) if writing is not None else ()), *historian, self._worker)
+        indexes = self._indexes(packages, writing)
         return self._components(packages, access, make_access, writing, audit_log, indexes, workers)
 
     def _writes(self, access: IAccessControl) -> bool:
@@ -239,29 +224,14 @@ class _Builder:
             shared=self._shared,
         )
 
-    def _indexes(self, folder: FolderSource, writing: _WriteSide | None) -> _Indexes:
+    def _indexes(self, packages: FolderSource | ObjectSource, writing: _WriteSide | None) -> _Indexes:
         settings = self._settings
-        lines = None if settings.indexes is None else IndexLines(IndexCatalog(settings.indexes))
-        builder = SourceBuilder(
-            folder, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
-        )
-        named = None
-        if lines is not None:
-            named = NamedIndexes(
-                settings,
-                lines,
-                reactor=self._reactor,
-                make_folder=self._pile,
-                reader=self._worker,
-                # Another builder, since what it makes starts and stops with the named indexes.
-                upstreams=SourceBuilder(
-                    folder, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
-                ),
-                writer=None if writing is None else writing.worker,
-                audit_log=None if writing is None else writing.audit_log,
-            )
+        builder = self._source_builder(packages)
+        named = self._named(packages, writing)
+        if named is not None:
             builder.guard = named.unreserved
         store = None if writing is None else writing.store
+        folder = packages if isinstance(packages, FolderSource) else None
         drafts = DraftIndexes(
             self._pile,
             reactor=self._reactor,
@@ -270,45 +240,90 @@ class _Builder:
         )
         return _Indexes(settings, folder, builder, named, store, drafts, self._reactor)
 
-    def _writing(self, folder: FolderSource) -> _WriteSide:
+    def _named(
+        self, packages: FolderSource | ObjectSource, writing: _WriteSide | None
+    ) -> NamedIndexes | None:
+        settings = self._settings
+        if settings.indexes is None:
+            return None
+        bucket = self._bucket_indexes
+        return NamedIndexes(
+            settings,
+            IndexLines(IndexCatalog(settings.indexes)) if bucket is None else bucket.lines,
+            reactor=self._reactor,
+            make_folder=self._pile,
+            reader=self._worker,
+            # Another builder, since what it makes starts and stops with the named indexes.
+            upstreams=self._source_builder(packages),
+            writer=None if writing is None else writing.worker,
+            audit_log=None if writing is None else writing.audit_log,
+            bucket=bucket,
+        )
+
+    def _source_builder(self, packages: FolderSource | ObjectSource) -> SourceBuilder:
+        return SourceBuilder(
+            packages, make_folder=self._folder, make_upstream=self._upstream, resolve=upstream_urls
+        )
+
+    def _observers(self) -> Observers | None:
+        return None if self._observer is None else Observers(self._observer)
+
+    def _writing(self, packages: FolderSource | ObjectSource, shared_log: IAuditLog | None) -> _WriteSide:
         settings = self._settings
         # Threads of its own, so that large uploads do not delay readers.
         writer = ThreadPool(self._reactor, threads=settings.limits.threads, name="index-store")
-        audit_log = self._audit_log = AuditLog(settings.state, writer)
-        blocking_store = BlockingStore(
-            folder.paths,
-            overwrite=settings.uploads.overwrite,
-            keep_deleted=settings.uploads.keep_deleted,
-            keep_prereleases=settings.uploads.keep_prereleases,
-            min_free=settings.uploads.min_free,
-            routed_away=routed_away(settings.upstreams, settings.paths),
-        )
-        store = FolderStore(
-            folder, worker=writer, audit_log=audit_log, blocking_store=blocking_store, reactor=self._reactor
-        )
-        webhooks = Webhooks(settings.uploads.on_upload, reactor=self._reactor)
+        audit_log = self._audit_log = shared_log or AuditLog(settings.state, writer)
+        store: FolderStore | ObjectStore
+        editor: BlockingStore | ObjectEditor
+        if isinstance(packages, ObjectSource):
+            store = build_bucket_store(settings, packages, writer, audit_log)
+            editor = store.editor
+        else:
+            editor = BlockingStore(
+                packages.paths,
+                overwrite=settings.uploads.overwrite,
+                keep_deleted=settings.uploads.keep_deleted,
+                keep_prereleases=settings.uploads.keep_prereleases,
+                min_free=settings.uploads.min_free,
+                routed_away=routed_away(settings.upstreams, settings.paths),
+            )
+            store = FolderStore(
+                packages, worker=writer, audit_log=audit_log, blocking_store=editor, reactor=self._reactor
+            )
         return _WriteSide(
             worker=writer,
             audit_log=audit_log,
             refusals=Refusals(audit_log, self._reactor),
-            blocking_store=blocking_store,
-            store=store,
-            webhooks=webhooks,
-        )
-
-    def _bucket_writing(self, packages: ObjectSource, audit_log: IAuditLog) -> _WriteSide:
-        settings = self._settings
-        writer = ThreadPool(self._reactor, threads=settings.limits.threads, name="index-store")
-        self._audit_log = audit_log
-        store = build_bucket_store(settings, packages, writer, audit_log)
-        return _WriteSide(
-            worker=writer,
-            audit_log=audit_log,
-            refusals=Refusals(audit_log, self._reactor),
-            blocking_store=store.editor,
+            blocking_store=editor,
             store=store,
             webhooks=Webhooks(settings.uploads.on_upload, reactor=self._reactor),
         )
+
+    # -- What all servers on a bucket share: at the root of its indexes, if it has any
+
+    @cached_property
+    def _bucket_indexes(self) -> BucketIndexes | None:
+        if self._settings.bucket_of_indexes is None:
+            return None
+        return BucketIndexes(self._settings, self._reactor, self._observers)
+
+    def _shared_bucket(self, packages: FolderSource | ObjectSource) -> Bucket | None:
+        if self._bucket_indexes is not None:
+            return self._bucket_indexes.bucket
+        return packages.bucket if isinstance(packages, ObjectSource) else None
+
+    def _shared_tokens(self, bucket: Bucket | None) -> TokensInBucket | None:
+        return None if bucket is None else TokensInBucket(bucket, self._settings.rescan)
+
+    def _shared_history(self, bucket: Bucket | None) -> tuple[tuple[ThreadPool, ...], IAuditLog | None]:
+        """Return the history, with its threads: a search of a long one waits for many objects."""
+        if bucket is None:
+            return (), None
+        historian = ThreadPool(self._reactor, threads=8, name="index-history")
+        return (historian,), SharedAuditLog(BucketHistory(bucket), self._own_log(), historian)
+
+    def _own_log(self) -> AuditLog:
+        return AuditLog(self._settings.state, self._worker)
 
     def _access(self, settings: Settings, shared_tokens: TokenPlace | None = None) -> IAccessControl:
         return make_access(
@@ -379,7 +394,7 @@ class _Builder:
             reactor=self._reactor,
             rescan=settings.rescan,
             response_timeout=settings.limits.response_timeout,
-            observer=None if self._observer is None else Observers(self._observer),
+            observer=self._observers(),
             serials=serials,
         )
 
@@ -548,7 +563,8 @@ def _own_folders(settings: Settings) -> list[str]:
     """Return the folders whose file systems the server writes to or reads from."""
     cache = cache_folder(settings) if settings.upstreams.all_upstreams else None
     packages = () if settings.bucket is not None else settings.paths
-    paths = (*packages, settings.indexes, settings.state, cache)
+    indexes = None if settings.bucket_of_indexes is not None else settings.indexes
+    paths = (*packages, indexes, settings.state, cache)
     return [path for path in paths if path is not None]
 
 

@@ -8,6 +8,7 @@ takes its place, with caches of its own: so no response is made of two states, a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -22,6 +23,7 @@ from twisted_index.errors import (
     SimpleIndexError,
     TooManyRequests,
     Unauthorized,
+    Unavailable,
 )
 from twisted_index.events.origin import remember_origin
 from twisted_index.http_semantics.via import remember_via
@@ -194,7 +196,7 @@ class Dispatcher:
             accepts_uploads=not self._read_only and served.uploads.upload,
             index=scope.index,
             title=served.title,
-            has_indexes=lambda: bool(env.indexes is not None and env.indexes.names()),
+            has_indexes=lambda: _has_indexes(env.indexes),
             feed=feed,
             own=served.own,
         )
@@ -214,6 +216,7 @@ class Dispatcher:
             scope=scope,
             index=served.scope.index,
             fault=fault,
+            confirm=partial(_confirm, env.indexes, scope, served),
         )
         operations = OperationsViews(
             source,
@@ -494,3 +497,28 @@ def _feed_of(source: ISource, environment: Environment) -> ChangeFeed | None:
 def _files_of(access: IAccessControl | None) -> Sequence[ReloadedFile]:
     files = IReloadsFiles(access, None)
     return () if files is None else files.reloaded_files()
+
+
+def _has_indexes(indexes: IIndexes | None) -> bool:
+    """Return whether there are indexes with a name, or may be."""
+    try:
+        return indexes is not None and bool(indexes.names())
+    except Unavailable:
+        return True
+
+
+async def _confirm(indexes: IIndexes | None, scope: Scope, served: ServedIndex) -> None:
+    """
+    Look whether an upload comes into the index that its URL names now.
+
+    Its body begins to arrive before there is time to look.
+
+    Raises:
+        NotFound, Unavailable: There is no such index, or it has changed.
+    """
+    looking = None if indexes is None else indexes.look(scope)
+    if indexes is None or looking is None:
+        return
+    await looking
+    if indexes.find(scope) is not served:
+        raise Unavailable("The settings of this index have just been read. Repeat the upload.", retry_after=1)

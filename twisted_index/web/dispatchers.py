@@ -17,7 +17,7 @@ from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.web.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from twisted_index.indexes.scope import Scope
     from twisted_index.indexes.served_index import IIndexes
@@ -72,12 +72,24 @@ class Dispatchers:
         scope, taken, is_known = split_scope(segments)
         return (scope, taken) if is_known else (PLAIN, 0)
 
-    def at(self, scope: Scope) -> Dispatcher:
-        """Return what serves a request; one that only refuses where there is no such index."""
+    def look(self, scope: Scope) -> Awaitable[None] | None:
+        """Read again what the index of a scope is made of, if that takes its time; see `IIndexes.look`."""
+        return None if self._indexes is None else self._indexes.look(scope)
+
+    def at(self, scope: Scope, fault: SimpleIndexError | None = None) -> Dispatcher:
+        """
+        Return what serves a request; one that only refuses where there is no such index.
+
+        Args:
+            scope: What the URL of the request is about.
+            fault: Why its index could not be looked at.
+        """
         if self._indexes is None:
             assert self._plain is not None
             return self._plain
         try:
+            if fault is not None:
+                raise fault
             served = self._indexes.find(scope)
         except SimpleIndexError as error:
             self._forget(scope)

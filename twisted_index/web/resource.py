@@ -18,6 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.token_bucket import TokenBuckets
 from twisted_index.config.settings import UploadSettings
+from twisted_index.errors import SimpleIndexError
 from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import ILifecycle
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from twisted_index.access.trusted_proxies import TrustedProxies
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.errors import SimpleIndexError
     from twisted_index.events.refusals import Refusals
     from twisted_index.events.webhooks import FileUploaded
     from twisted_index.files.reload_status import ReloadedFile
@@ -189,7 +189,9 @@ class IndexResource(Resource):
             await result_of(part.stop)
         self._started = False
 
-    def _enter(self, request: Request, segments: Sequence[bytes]) -> tuple[Dispatcher, list[bytes]]:
+    def _enter(
+        self, request: Request, segments: Sequence[bytes], fault: SimpleIndexError | None = None
+    ) -> tuple[Dispatcher, list[bytes]]:
         """
         Return what serves a request, and the rest of its path.
 
@@ -201,7 +203,7 @@ class IndexResource(Resource):
         scope, taken = self._dispatchers.split(segments)
         if taken:
             request.prepath = [*(request.prepath or ()), *segments[:taken]]
-        return self._dispatchers.at(scope), list(segments[taken:])
+        return self._dispatchers.at(scope, fault), list(segments[taken:])
 
     def caches(self, scope: Scope = PLAIN) -> Caches | None:
         """Return the cached responses that are current now, for a fast path; None if that is not known."""
@@ -251,14 +253,24 @@ class IndexResource(Resource):
     def render(self, request: Request) -> int:
         """Respond to a request with any method."""
         self.start()
-        dispatcher, request.postpath = self._enter(request, request.postpath or [])
-        responding = Deferred.fromCoroutine(dispatcher.respond(request))
+        responding = Deferred.fromCoroutine(self._respond(request))
         # A client that has left gets no response, but the response's open file is closed.
         gone: list[object] = []
         request.notifyFinish().addBoth(gone.append)
         responding.addCallback(self._send, request, gone)
         responding.addErrback(self._send_failure, request, gone)
         return NOT_DONE_YET
+
+    async def _respond(self, request: Request) -> Response:
+        segments, fault = request.postpath or [], None
+        looking = self._dispatchers.look(self._dispatchers.split(segments)[0])
+        if looking is not None:
+            try:
+                await looking
+            except SimpleIndexError as error:
+                fault = error
+        dispatcher, request.postpath = self._enter(request, segments, fault)
+        return await dispatcher.respond(request)
 
     def _send(self, response: Response, request: Request, gone: list[object]) -> None:
         if not gone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import secrets
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,32 @@ class Conditions(enum.Enum):
     KEPT = "kept"
     #: Of several nodes that write one name, each may believe that it has.
     IGNORED = "ignored"
+
+
+class ConditionsProbe:
+    """
+    Tries once whether a store keeps conditions, for all that write to it; in any threads.
+
+    Args:
+        bucket: The bucket.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._conditions: Conditions | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Conditions:
+        """
+        Return whether it does.
+
+        Raises:
+            Unavailable: The store does not say.
+        """
+        with self._lock:
+            if self._conditions is None:
+                self._conditions = probe_conditions(self._bucket)
+            return self._conditions
 
 
 def probe_conditions(bucket: Bucket) -> Conditions:

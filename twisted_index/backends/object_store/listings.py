@@ -119,14 +119,14 @@ class RootListing:
 
     Attributes:
         projects: What it has of each project; in a large bucket without the objects in folders.
-        unassigned: Names of flat objects that belong to no project.
+        unassigned: Flat objects that belong to no project, by name.
         unusable: Keys that no folder could have, escaped.
         is_whole: Whether this is all that the bucket has.
         hold: Whether it still holds.
     """
 
     projects: Mapping[str, ProjectListing]
-    unassigned: tuple[str, ...]
+    unassigned: Mapping[str, StoredObject]
     unusable: tuple[str, ...]
     is_whole: bool
     hold: Hold
@@ -334,7 +334,7 @@ def _root_of(listing: Listing, hold: Hold, *, is_whole: bool) -> RootListing:
     }
     return RootListing(
         projects=projects,
-        unassigned=tuple(name for name, is_folder in unassigned if not is_folder),
+        unassigned={name: by_name[name, False][name] for name, is_folder in unassigned if not is_folder},
         unusable=listing.unusable,
         is_whole=is_whole,
         hold=hold,

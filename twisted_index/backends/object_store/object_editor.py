@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -12,7 +11,7 @@ from twisted_index.backends.layout.change_result import ChangeResult
 from twisted_index.backends.layout.publishing_rules import check_publishable, named
 from twisted_index.backends.layout.selection import select_shown
 from twisted_index.backends.object_store import marks
-from twisted_index.backends.object_store.conditions import Conditions, probe_conditions
+from twisted_index.backends.object_store.conditions import Conditions, ConditionsProbe
 from twisted_index.backends.object_store.object_changes import ObjectChanges
 from twisted_index.backends.object_store.publish import (
     ONE_REQUEST,
@@ -71,6 +70,7 @@ class ObjectEditor:
         one_request: Bytes of a file that is written in one request.
         now: Returns the current time, aware, in UTC.
         pause: Waits a moment for another node.
+        conditions: Returns whether the store keeps conditions; by default that is tried once.
 
     Attributes:
         min_free: Bytes that an upload has to leave free where it is received; may be replaced.
@@ -95,6 +95,7 @@ class ObjectEditor:
         one_request: int = ONE_REQUEST,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         pause: Callable[[], None] = lambda: time.sleep(_PAUSE),
+        conditions: Callable[[], Conditions] | None = None,
     ) -> None:
         self._bucket = bucket
         self._reader = reader
@@ -108,21 +109,17 @@ class ObjectEditor:
         self.index = index
         self.now = now
         self._pause = pause
-        self._conditions: Conditions | None = None
-        self._probe = threading.Lock()
+        self._conditions = conditions or ConditionsProbe(bucket)
 
     @property
     def conditions(self) -> Conditions:
         """
-        Whether the store keeps conditions; tried once.
+        Whether the store keeps conditions.
 
         Raises:
             Unavailable: The store does not say.
         """
-        with self._probe:
-            if self._conditions is None:
-                self._conditions = probe_conditions(self._bucket)
-            return self._conditions
+        return self._conditions()
 
     def _writes(self) -> SettledWrites:
         conditional = self.conditions is Conditions.KEPT

@@ -30,7 +30,7 @@ from twisted_index.web.uploads.responses import accepted, rejected
 from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from twisted.web.server import Request
 
@@ -65,6 +65,7 @@ class UploadView:
         scope: What the URLs of the uploads are about.
         index: The name of the index that publishes them, which the one without a name may be too.
         fault: Why nothing can be uploaded there, for clients that may upload.
+        confirm: Fails if this is not what serves the scope any more.
 
     Attributes:
         settings: As given.
@@ -86,6 +87,7 @@ class UploadView:
         scope: Scope = PLAIN,
         index: str = "",
         fault: SimpleIndexError | None = None,
+        confirm: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._authorizer = authorizer
@@ -100,6 +102,7 @@ class UploadView:
         self._scope = scope
         self._index = index
         self._fault = fault
+        self._confirm = confirm
 
     def start(
         self,
@@ -186,6 +189,8 @@ class UploadView:
             await self._require_any(request)
             raise Forbidden(UPLOADS_ARE_OFF)
         identity = await self._authorizer.require(request, Action.UPLOAD)
+        if self._confirm is not None:
+            await self._confirm()
         if self._fault is not None:
             raise self._fault
         kind = header(request, b"Content-Type")

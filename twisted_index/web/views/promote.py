@@ -93,7 +93,7 @@ class PromoteView:
     async def _promote(
         self, wanted: PromotionBody, releases: list[str], identity: Identity, refusals: list[RefusedPart]
     ) -> PromotionOutcome:
-        target, source = self._store_of(wanted.to), self._served.store
+        target, source = await self._store_of(wanted.to), self._served.store
         if source is None:
             raise Conflict("From here nothing can be promoted.")
         outcome: PromotionOutcome = await result_of(
@@ -128,9 +128,12 @@ class PromoteView:
             name = wanted.to or "the index without a name"
             yield RefusedPart(name=name, reason=f"What is here may be promoted {where}.")
 
-    def _store_of(self, index: str) -> IPromotionTarget:
+    async def _store_of(self, index: str) -> IPromotionTarget:
         if self._indexes is None:
             raise NotFound("This server has no other index.")
+        looking = self._indexes.look(Scope(index=index))
+        if looking is not None:
+            await looking
         store = self._indexes.find(Scope(index=index)).store
         target = None if store is None else IPromotionTarget(store, None)
         if target is None:
