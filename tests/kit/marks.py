@@ -34,6 +34,7 @@ _PLACES = {
     "backends/folder/test_past_property.py": "slow",
     "backends/folder/test_pile_property.py": "slow",
     "backends/folder/test_races.py": "slow",
+    "backends/object_store/test_absent_store.py": "wire",
     "backends/object_store/test_s3_requests.py": "wire",
     "backends/folder/test_promotion_crash.py": "slow",
     "test_bad_start.py": "wire",

@@ -16,10 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
+from twisted_index.backends.object_store.bucket import WriteForbidden
 from twisted_index.backends.object_store.client import StoreBucket
 from twisted_index.backends.object_store.s3_signature import S3Credentials, query_of, sign_request
+from twisted_index.backends.object_store.settled_writes import SettledWrites
 from twisted_index.config.bucket_location import Location
-from twisted_index.errors import Unavailable
+from twisted_index.errors import ConfigurationError, Unavailable
 
 EMPTY = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 
@@ -41,6 +43,8 @@ class _Store(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    do_PUT = do_DELETE = do_GET
+
     def log_message(self, *_: object) -> None:
         """Nothing."""
 
@@ -61,6 +65,17 @@ def _store(
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_address_of_the_store_that_is_no_url_is_refused_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("obstore")
+    _set(monkeypatch, "http://127.0.0.1:9")
+    monkeypatch.setenv(name, "store.example:9000")
+    with pytest.raises(ConfigurationError, match=f"{name} has to be a URL"):
+        StoreBucket(Location("s3", "bucket"))
 
 
 def _set(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
@@ -149,6 +164,15 @@ def test_a_refusal_says_what_to_do(monkeypatch: pytest.MonkeyPatch, status: int,
     assert "internal" not in raised.value.message
     # The request, and what is signed, goes to no other server.
     assert {request.path.partition("?")[0] for request in seen} == {"/bucket"}
+
+
+def test_credentials_that_may_not_write_are_forbidden_to_and_nothing_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    refusal = (403, b"<Error><Code>AccessDenied</Code></Error>")
+    with _store(monkeypatch, refusal) as (bucket, seen), pytest.raises(WriteForbidden, match="not write"):
+        SettledWrites(bucket).create("demo/demo.whl", b"bytes", metadata={})
+    assert len(seen) == 1
 
 
 def test_a_proxy_of_the_environment_gets_the_request(monkeypatch: pytest.MonkeyPatch):

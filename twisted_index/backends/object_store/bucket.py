@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from twisted_index.errors import Unavailable
+from twisted_index.errors import Forbidden, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,11 +82,16 @@ class Unlistable(Unavailable):
     """A key that no folder could have keeps the store's other keys from being listed with it."""
 
 
+class WriteForbidden(Forbidden):
+    """The store refuses the write: nothing was written."""
+
+
 class Bucket(Protocol):
     """
     A bucket, or what is below a prefix in one. All methods block, and may run in several threads at once.
 
-    Each may raise `Unavailable`, after which a write may have happened or not, or happen later.
+    Each may raise `Unavailable`, after which a write may have happened or not, or happen later. Each that
+    writes may raise `WriteForbidden`.
     """
 
     @property

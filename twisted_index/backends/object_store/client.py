@@ -22,10 +22,17 @@ from twisted_index.backends.object_store.bucket import (
     ObjectContent,
     ObjectExists,
     StoredObject,
+    WriteForbidden,
 )
+from twisted_index.backends.object_store.patience import Patience
 from twisted_index.backends.object_store.s3_listing import list_objects
 from twisted_index.backends.object_store.s3_requests import S3Requests, is_set
-from twisted_index.backends.object_store.store_errors import cause_of, unavailable, variables_of
+from twisted_index.backends.object_store.store_errors import (
+    AccessDenied,
+    cause_of,
+    unavailable,
+    variables_of,
+)
 from twisted_index.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
@@ -76,6 +83,7 @@ class StoreBucket:
         self._obstore: Any = obstore
         self._location = location
         self._reported, self._reported_at = "", 0.0
+        self._patience = Patience()
         for name, value in os.environ.items():
             if value and _ENDPOINT.fullmatch(name) and not re.match(r"https?://[^/\s]", value):
                 raise ConfigurationError(f"{name} has to be a URL, such as https://store.example:9000.")
@@ -114,7 +122,7 @@ class StoreBucket:
 
     def list_all(self, prefix: str = "", *, limit: int | None = None) -> Listing:
         """See `Bucket`."""
-        with self._calling():
+        with self._waiting():
             if self._location.scheme == "s3":
                 return self._list_s3(prefix, level=False, limit=limit)
             objects: dict[str, StoredObject] = {}
@@ -128,7 +136,7 @@ class StoreBucket:
 
     def list_level(self, prefix: str = "") -> Listing:
         """See `Bucket`."""
-        with self._calling():
+        with self._waiting():
             if self._location.scheme == "s3":
                 return self._list_s3(prefix, level=True, limit=None)
             found = self._obstore.list_with_delimiter(self._store, prefix or None)
@@ -144,7 +152,7 @@ class StoreBucket:
 
     def read(self, key: str, *, limit: int, etag: str = "") -> ObjectContent | None:
         """See `Bucket`."""
-        with self._calling():
+        with self._waiting():
             try:
                 found = self._obstore.get(self._store, key, options={"if_match": etag} if etag else None)
             except FileNotFoundError:
@@ -202,7 +210,7 @@ class StoreBucket:
         return self._put(key, content, {"e_tag": etag.strip('"')}, metadata)
 
     def _put(self, key: str, content: bytes, mode: Any, metadata: Mapping[str, str]) -> StoredObject:
-        with self._calling():
+        with self._writing():
             try:
                 # In one request: a condition is not kept for an object in parts.
                 result = self._obstore.put(
@@ -216,7 +224,7 @@ class StoreBucket:
     def put_file(self, key: str, file: BinaryIO, size: int, *, metadata: Mapping[str, str]) -> None:
         """See `Bucket`."""
         # Its parts are written by calls: from an iterator that the library reads, no call could be made.
-        with self._calling(), self._opened(key, metadata) as writer:
+        with self._writing(), self._opened(key, metadata) as writer:
             for piece in _parts(file, size):
                 writer.write(piece)
 
@@ -228,7 +236,7 @@ class StoreBucket:
 
     def delete(self, key: str) -> None:
         """See `Bucket`."""
-        with self._calling():
+        with self._writing():
             try:
                 self._obstore.delete(self._store, key)
             except FileNotFoundError:
@@ -236,7 +244,7 @@ class StoreBucket:
 
     def copy(self, key: str, target: str) -> None:
         """See `Bucket`."""
-        with self._calling():
+        with self._writing():
             try:
                 self._obstore.copy(self._store, key, target)
             except FileNotFoundError:
@@ -246,6 +254,21 @@ class StoreBucket:
         """See `Bucket`."""
         with self._calling():
             return str(self._obstore.sign(self._store, "GET", key, timedelta(seconds=seconds)))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._waiting():
+                yield
+        except AccessDenied as error:
+            raise WriteForbidden(
+                f"The credentials of this server may not write to {self.url}: grant them that."
+            ) from error
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        with self._patience.waiting(), self._calling():
+            yield
 
     @contextmanager
     def _calling(self) -> Iterator[None]:

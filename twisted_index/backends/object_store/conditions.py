@@ -59,7 +59,8 @@ def probe_conditions(bucket: Bucket) -> Conditions:
     An object is created twice, and then replaced by one that names another ETag, and the right one.
 
     Raises:
-        Unavailable: The store does not say, or writes are forbidden.
+        Unavailable: The store does not say.
+        WriteForbidden: It lets this server read only.
     """
     key = f"{PROBE}{secrets.token_hex(8)}"
     try:

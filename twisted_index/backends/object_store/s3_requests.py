@@ -24,8 +24,8 @@ from twisted_index.backends.object_store.s3_signature import S3Credentials, quer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Seconds that a connection may say nothing, and that an answer may take in all.
-_SILENCE, _TIMEOUT = 10, 30
+#: Seconds that a connection may say nothing, which is less than a page waits; those of an answer in all.
+_SILENCE, _TIMEOUT = 8, 30
 #: Tries of a request that the store could not serve, and seconds before the next ones.
 _PAUSES = (0.1, 0.4)
 #: Bytes that the answer may have: 1,000 keys of 1,024 bytes, of which each may be encoded as three.

@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 
 from twisted_index.backends.object_store.bucket import Unlistable
+from twisted_index.backends.object_store.patience import Silent
 from twisted_index.errors import Unavailable
 from twisted_index.simple.formatting import printable
+
+
+class AccessDenied(Unavailable):
+    """The store takes the credentials, and forbids what they were used for."""
+
 
 #: Some kinds of failures have a trace only in what follows the library's text, beside all of its settings.
 _TRACES = re.compile(
@@ -17,6 +23,8 @@ _UNLISTABLE = (
     "The bucket has an object whose key no folder could have, so that what lies beside it cannot be listed:"
     " rename or remove it; the server's log names it."
 )
+_SILENT = "The object store does not answer in time. Retry in a moment."
+_FORBIDDEN = "The object store forbids this to the credentials of this server: grant them the bucket."
 #: By what the store or the library says. The first that is found counts.
 _MEANINGS = (
     (
@@ -33,7 +41,7 @@ _MEANINGS = (
     ),
     (
         r"AccessDenied|PermissionDenied|403 Forbidden|lack[s]? (?:the )?(?:necessary )?privileges",
-        "The object store forbids this to the credentials of this server: grant them the bucket.",
+        _FORBIDDEN,
     ),
     (
         r"Unauthenticated|401 Unauthorized|Missing \w*Key|instance metadata|169\.254|getting credentials",
@@ -61,10 +69,7 @@ _MEANINGS = (
         r"InvalidContentType|WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE",
         "What answers at the address of the object store speaks no TLS: check {endpoint}.",
     ),
-    (
-        r"[Tt]imed ?[Oo]ut|deadline has elapsed|kind: Timeout",
-        "The object store does not answer in time. Retry in a moment.",
-    ),
+    (r"[Tt]imed ?[Oo]ut|deadline has elapsed|kind: Timeout", _SILENT),
     (
         r"dns error|gaierror|lookup address",
         "The address of the object store is not known to this machine: check {endpoint}.",
@@ -75,6 +80,7 @@ _MEANINGS = (
     ),
     (r"InvalidPath|illegal character|empty path segment", _UNLISTABLE),
 )
+_KINDS = {_UNLISTABLE: Unlistable, _SILENT: Silent, _FORBIDDEN: AccessDenied}
 _UNKNOWN = "What answers in the place of the object store does not answer as one: check {endpoint}."
 _VARIABLES = {
     "s3": {
@@ -108,7 +114,7 @@ def unavailable(error: BaseException, url: str) -> Unavailable:
     text = re.sub(r"https?://\S+|for path .*?: Error|Path \".*?\"", "", text, flags=re.DOTALL)
     said = " ".join([type(error).__name__, text, *_TRACES.findall(rest)])
     sentence = next((sentence for pattern, sentence in _MEANINGS if re.search(pattern, said)), _UNKNOWN)
-    kind = Unlistable if sentence is _UNLISTABLE else Unavailable
+    kind = _KINDS.get(sentence, Unavailable)
     return kind(sentence.format(url=url, **_VARIABLES[url.partition(":")[0]]))
 
 
