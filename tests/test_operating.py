@@ -104,7 +104,7 @@ def test_the_document_of_an_upload_is_as_described():
 
 
 def test_the_configuration_file_can_be_loaded(tmp_path: Path):
-    written, _users = blocks("toml")
+    written, _users, _several = blocks("toml")
     assert tomllib.loads(written)
     path = tmp_path / "twisted-index.toml"
     path.write_text(written, encoding="utf-8")

@@ -48,6 +48,7 @@ _PLACES = {
     "github/test_listing.py": "wire",
     "github/test_listing_properties.py": "slow",
     "test_imports.py": "wire",
+    "test_several_servers.py": "wire",
     "test_windows.py": "wire",
     "cli/test_download.py": "clients",
     "cli/test_mirror.py": "wire",

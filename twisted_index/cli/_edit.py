@@ -15,7 +15,7 @@ from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
-from twisted_index.server.buckets import build_bucket_editor, build_bucket_source
+from twisted_index.server.buckets import build_bucket_editor, build_bucket_source, shared_history
 from twisted_index.simple.names import (
     InvalidFilename,
     is_valid_name,
@@ -109,7 +109,7 @@ class OfflineEdit:
         settings = options.settings()
         self.editor = options.editor(settings)
         self.by = console_user()
-        self._audit_file = AuditFile(settings.state)
+        self._history = shared_history(settings) or AuditFile(settings.state)
 
     def make(self, change: Callable[[], ChangeResult]) -> tuple[str, ...]:
         """
@@ -120,7 +120,7 @@ class OfflineEdit:
         """
         result = retry_while_locked(change)
         for event in result.events:
-            self._audit_file.append(event)
+            self._history.append(event)
         return result.names
 
 
