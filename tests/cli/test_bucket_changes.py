@@ -12,7 +12,7 @@ import pytest
 from tests.kit.memory_bucket import MemoryBucket
 from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.object_store.learned import LearnedObject, format_learned, object_id
-from twisted_index.backends.object_store.listings import CLAIM
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.errors import Unavailable
 from twisted_index.server import buckets
 from twisted_index.simple.manifest import parse_line

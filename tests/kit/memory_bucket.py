@@ -34,6 +34,7 @@ Effect = Literal["none", "done", "later"]
 #: The kinds that operations are counted by. A list counts once for each request that it takes.
 _KINDS = {
     "list_all": "list",
+    "list_after": "list",
     "list_level": "list",
     "read": "read",
     "read_range": "read",
@@ -94,6 +95,7 @@ class MemoryBucket:
         keeps_conditions: False: a create replaces, and a replace asks for no ETag.
         unusable: Keys that lists report as unusable.
         piece_size: Bytes of a piece of a stream.
+        can_seek: What it says of `list_after`.
     """
 
     def __init__(self, url: str = "s3://bucket/packages", *, page_size: int = 1000) -> None:
@@ -105,6 +107,7 @@ class MemoryBucket:
         self.keeps_conditions = True
         self.unusable: list[str] = []
         self.piece_size = _PIECE
+        self.can_seek = True
         self._page_size = page_size
         self._objects: dict[str, ObjectContent] = {}
         self._faults: list[_Fault] = []
@@ -199,6 +202,13 @@ class MemoryBucket:
                 requests=self._more_requests("list_all", prefix, end),
                 unusable=tuple(key for key in self.unusable if _is_below(key, prefix)),
             )
+
+    def list_after(self, key: str) -> Listing:
+        self._begin("list_after", key)
+        with self._lock:
+            following = sorted(each for each in self._objects if each > key)
+            objects = {each: self._objects[each].object for each in following[: self._page_size]}
+            return Listing(objects=objects, is_complete=len(objects) == len(following))
 
     def list_level(self, prefix: str = "") -> Listing:
         self._begin("list_level", prefix)

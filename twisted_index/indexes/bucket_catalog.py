@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.object_store.listings import Hold
+from twisted_index.backends.object_store.held_listings import Hold
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.indexes.catalog import MAX_MISNAMED, misnamed

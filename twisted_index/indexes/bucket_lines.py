@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.bucket_view import BucketView
+from twisted_index.backends.object_store.held_listings import hold_of
 from twisted_index.backends.object_store.learned import object_id
-from twisted_index.backends.object_store.listings import hold_of
 from twisted_index.backends.object_store.settled_writes import Occupied, SettledWrites
 from twisted_index.concurrency.parallel import all_of
 from twisted_index.errors import ConfigurationError, Conflict, SimpleIndexError, Unavailable
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from twisted_index.backends.object_store.bucket import StoredObject
+    from twisted_index.backends.object_store.held_listings import Hold
     from twisted_index.backends.object_store.learned import ObjectId
-    from twisted_index.backends.object_store.listings import Hold
     from twisted_index.backends.object_store.object_root import ObjectRoot
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.indexes.bucket_catalog import BucketCatalog

@@ -13,8 +13,8 @@ from tests.backends.object_store.test_races import KEY, LARGE, LIMIT, OTHER, SMA
 from tests.backends.object_store.writers import Cut, candidate_of, cut_after, make_editor
 from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket
-from twisted_index.backends.object_store.listings import CLAIM
 from twisted_index.backends.object_store.object_editor import ObjectEditor
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.errors import Conflict, NotFound, Unavailable
 from twisted_index.simple.model import ProjectStatus, Status

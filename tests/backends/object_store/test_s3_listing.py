@@ -31,7 +31,8 @@ class Store:
         for key in (key for key in self.keys if key.startswith(prefix)):
             rest = key.removeprefix(prefix)
             found.add(prefix + rest.split("/")[0] + "/" if delimiter and "/" in rest else key)
-        keys = sorted(each for each in found if each > fields.get("continuation-token", ""))
+        after = max(fields.get("continuation-token", ""), fields.get("start-after", ""))
+        keys = sorted(each for each in found if each > after)
         entries = "".join(map(self._folder if delimiter else self._object, keys[: self.page]))
         return self.answer(self.write(entries, keys[self.page - 1] if len(keys) > self.page else ""))
 
@@ -65,8 +66,17 @@ class Store:
         return quote(key, safe="/").replace("%20", "+") if self.is_encoding else key
 
 
-def _list(store: Store, prefix: str = "", *, level: bool = False, limit: int | None = None) -> Listing:
-    return list_objects(store.get, "p/", prefix, level=level, limit=limit)
+class IgnoringStore(Store):
+    """Begins all lists at their first key."""
+
+    def get(self, fields: Mapping[str, str]) -> bytes:
+        return super().get({name: value for name, value in fields.items() if name != "start-after"})
+
+
+def _list(
+    store: Store, prefix: str = "", *, level: bool = False, limit: int | None = None, after: str | None = None
+) -> Listing:
+    return list_objects(store.get, "p/", prefix, level=level, limit=limit, after=after)
 
 
 @pytest.mark.parametrize("page", [1, 2, 100])
@@ -107,6 +117,21 @@ def test_keys_are_read_as_they_are_if_the_store_does_not_encode_them():
 
 def test_a_limit_ends_a_list_at_a_page_of_whatever_keys():
     assert not _list(Store(*ODD), limit=0).is_complete
+
+
+def test_a_list_may_begin_after_any_key_and_end_at_a_page():
+    listing = _list(Store("p/a", "p/b", "p/c", "p/d"), limit=0, after="aa")
+    assert set(listing.objects) == {"b", "c"}
+    assert not listing.is_complete
+
+
+def test_one_that_may_end_has_a_key_that_can_be_used():
+    assert set(_list(Store("p/a", "p/b//x", "p/b//y", "p/c"), limit=0, after="a").objects) == {"c"}
+
+
+def test_a_store_that_begins_elsewhere_has_sent_no_list():
+    with pytest.raises(ValueError, match="begin"):
+        _list(IgnoringStore("p/a", "p/b"), after="aa")
 
 
 def test_an_object_has_what_the_store_says_of_it():

@@ -110,6 +110,13 @@ class Bucket(Protocol):
             Unlistable: There is a key that no folder could have, and this kind of store lists none past it.
         """
 
+    @property
+    def can_seek(self) -> bool:
+        """Whether `list_after` costs the same wherever it begins."""
+
+    def list_after(self, key: str) -> Listing:
+        """List the objects at all levels whose keys come after one, by UTF-8: what one request returns."""
+
     def list_level(self, prefix: str = "") -> Listing:
         """List the objects of one level, and the folders in it."""
 

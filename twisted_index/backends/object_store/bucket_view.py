@@ -34,6 +34,24 @@ class BucketView:
         """See `Bucket`."""
         return self._below(self._bucket.list_all(self._key(prefix).rstrip("/"), limit=limit))
 
+    @property
+    def can_seek(self) -> bool:
+        """See `Bucket`."""
+        return self._bucket.can_seek
+
+    def list_after(self, key: str) -> Listing:
+        """See `Bucket`."""
+        listing = self._bucket.list_after(self._key(key))
+        inside = {each: stored for each, stored in listing.objects.items() if each.startswith(self._prefix)}
+        return self._below(
+            replace(
+                listing,
+                objects=inside,
+                is_complete=listing.is_complete or len(inside) < len(listing.objects),
+                unusable=tuple(each for each in listing.unusable if each.startswith(self._prefix)),
+            )
+        )
+
     def list_level(self, prefix: str = "") -> Listing:
         """See `Bucket`."""
         return self._below(self._bucket.list_level(self._key(prefix).rstrip("/")))

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from twisted_index.backends.layout.publishing_rules import already_exists_error
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.listings import CLAIM
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.settled_writes import SHA256, UPLOAD, Occupied
 from twisted_index.errors import Conflict, Unavailable
 

@@ -134,6 +134,20 @@ class StoreBucket:
                     return Listing(objects=objects, is_complete=False, requests=requests)
         return Listing(objects=objects, requests=max(1, requests))
 
+    @property
+    def can_seek(self) -> bool:
+        """See `Bucket`. For Azure the library lists all, and drops what comes before."""
+        return self._location.scheme != "az"
+
+    def list_after(self, key: str) -> Listing:
+        """See `Bucket`."""
+        with self._calling():
+            if self._location.scheme == "s3":
+                return self._list_s3("", level=False, limit=0, after=key)
+            for chunk in self._obstore.list(self._store, offset=key or None, chunk_size=1000):
+                return Listing(objects=_objects_in(chunk), is_complete=len(chunk) < 1000)
+        return Listing()
+
     def list_level(self, prefix: str = "") -> Listing:
         """See `Bucket`."""
         with self._waiting():
@@ -146,9 +160,9 @@ class StoreBucket:
             objects=objects, folders=folders, requests=max(1, -(-(len(objects) + len(folders)) // 1000))
         )
 
-    def _list_s3(self, prefix: str, *, level: bool, limit: int | None) -> Listing:
+    def _list_s3(self, prefix: str, *, level: bool, limit: int | None, after: str | None = None) -> Listing:
         base = f"{self._location.prefix}/" if self._location.prefix else ""
-        return list_objects(self._requests.get, base, prefix, level=level, limit=limit)
+        return list_objects(self._requests.get, base, prefix, level=level, limit=limit, after=after)
 
     def read(self, key: str, *, limit: int, etag: str = "") -> ObjectContent | None:
         """See `Bucket`."""

@@ -13,7 +13,7 @@ from twisted_index.backends.layout.reasons import format_reason
 from twisted_index.backends.layout.selection import find_equivalents, not_found, select_shown
 from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.backends.object_store.claims import RUNNING, stored_digest
-from twisted_index.backends.object_store.listings import CLAIM
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.tombstone_object import add_manifest_line
 from twisted_index.errors import Conflict, NotFound
 from twisted_index.simple.manifest import ManifestLine, format_line

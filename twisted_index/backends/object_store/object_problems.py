@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from twisted_index.backends.object_store.listings import CLAIM
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.concurrency.single_flight import SharedResult
 from twisted_index.errors import NotReady, SimpleIndexError
 from twisted_index.interfaces import Problem, ProblemReport
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.backends.object_store.bucket import StoredObject
-    from twisted_index.backends.object_store.listings import Listings, RootListing
+    from twisted_index.backends.object_store.listings import Listings
+    from twisted_index.backends.object_store.project_listing import RootListing
 
 #: Nanoseconds that an upload may take.
 _DAY_NS = 86_400 * 10**9

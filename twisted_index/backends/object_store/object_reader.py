@@ -11,9 +11,9 @@ from twisted_index.backends.layout.archive_facts import read_facts
 from twisted_index.backends.layout.inventory import Inventory
 from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.listings import CLAIM
 from twisted_index.backends.object_store.object_inspection import open_ranges
 from twisted_index.backends.object_store.object_tree import ObjectPart, scan_parts, tree_of
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.errors import Unavailable
 from twisted_index.simple.core_metadata import BadArchive
 

@@ -16,8 +16,9 @@ from twisted_index.backends.layout.entries import entry_project
 from twisted_index.backends.layout.facts import FileFacts, Rejection
 from twisted_index.backends.object_store.learned import LearnedObject, object_id
 from twisted_index.backends.object_store.learned_store import LearnedStore
-from twisted_index.backends.object_store.listings import CLAIM, Listings
+from twisted_index.backends.object_store.listings import Listings
 from twisted_index.backends.object_store.object_inspection import inspect_object, read_object
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.concurrency.lru import LRU
 from twisted_index.simple.names import InvalidFilename, parse_filename
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.learned import ObjectId
-    from twisted_index.backends.object_store.listings import ProjectListing
+    from twisted_index.backends.object_store.project_listing import ProjectListing
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.simple.names import Distribution
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.tree import PackageTree
     from twisted_index.backends.object_store.bucket import StoredObject
     from twisted_index.backends.object_store.learned import LearnedObject, ObjectId
-    from twisted_index.backends.object_store.listings import ProjectListing
     from twisted_index.backends.object_store.object_root import ObjectRoot
+    from twisted_index.backends.object_store.project_listing import ProjectListing
     from twisted_index.files.stamps import StampedStat
 
 

@@ -23,7 +23,7 @@ from twisted_index.backends.layout.publishing_rules import (
 )
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.claims import RUNNING, Claim, ClaimedUpload, Decision, decide
-from twisted_index.backends.object_store.listings import CLAIM
+from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.settled_writes import MTIME, SHA256, UPLOAD, Occupied
 from twisted_index.errors import BadRequest, Conflict, Forbidden, Unavailable
 from twisted_index.files.os_errors import translate_os_errors

@@ -42,7 +42,13 @@ class _Found:
 
 
 def list_objects(
-    get: Callable[[Mapping[str, str]], bytes], base: str, prefix: str, *, level: bool, limit: int | None
+    get: Callable[[Mapping[str, str]], bytes],
+    base: str,
+    prefix: str,
+    *,
+    level: bool,
+    limit: int | None,
+    after: str | None = None,
 ) -> Listing:
     """
     List what lies below a prefix, and apart from it the keys that cannot be used.
@@ -53,6 +59,7 @@ def list_objects(
         prefix: Below that; as `Bucket.list_all` has it.
         level: Whether only one level is listed.
         limit: As `Bucket.list_all` has it.
+        after: Only keys after this one, and at least one that can be used, as `Bucket.list_after` has it.
 
     Raises:
         OSError, ValueError: A page did not come, or is none; what came before is no list.
@@ -61,6 +68,8 @@ def list_objects(
     fields = {"list-type": "2", "encoding-type": "url", "prefix": inside}
     if level:
         fields["delimiter"] = "/"
+    if after:
+        fields["start-after"] = base + after
     found, requests, token = _Found(base), 0, ""
     while True:
         page = _parse(get({**fields, "continuation-token": token} if token else fields))
@@ -68,8 +77,11 @@ def list_objects(
         _collect(page, inside, found)
         token = _next_token(page, found)
         is_complete = not token
-        if is_complete or (limit is not None and found.count > limit):
+        is_enough = limit is not None and found.count > limit and (after is None or found.objects)
+        if is_complete or is_enough:
             break
+    if after and min(found.objects, default=after) < after:
+        raise ValueError("The list does not begin where it was to.")
     return Listing(
         objects=found.objects,
         folders=frozenset(folder[len(inside) - len(base) :] for folder in found.folders),

@@ -32,12 +32,13 @@ from twisted_index.backends.object_store.content import (
     open_metadata,
     open_object,
 )
+from twisted_index.backends.object_store.held_listings import hold_of
 from twisted_index.backends.object_store.learned import object_id
-from twisted_index.backends.object_store.listings import ProjectListing, hold_of
 from twisted_index.backends.object_store.object_problems import ObjectProblems, too_deep, unusable_key
 from twisted_index.backends.object_store.object_reader import ObjectReader
 from twisted_index.backends.object_store.object_root import ObjectRoot
 from twisted_index.backends.object_store.object_tree import ObjectPart, scan_parts
+from twisted_index.backends.object_store.project_listing import ProjectListing
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.parallel import all_of
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.backends.layout.page_builder import ListedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
-    from twisted_index.backends.object_store.listings import RootListing
+    from twisted_index.backends.object_store.project_listing import RootListing
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import FileBody, IIndexObserver, MaybeAwaitable, Problem, ProblemReport
     from twisted_index.simple.model import ProjectPage
@@ -251,9 +252,8 @@ class ObjectSource:
     # -- The list of projects
 
     async def _read_list(self) -> Snapshot[ProjectList]:
-        listed = await self._with_deadline(
-            Deferred.fromCoroutine(all_of(root.listings.root() for root in self._roots))
-        )
+        listings = (Deferred.fromCoroutine(root.listings.root()) for root in self._roots)
+        listed = await self._with_deadline(Deferred.fromCoroutine(all_of(listings)))
         value = ProjectList(names=await self._worker.run(_names_of, listed))
         if self._list is not None and self._list.value == value:
             value = self._list.value
