@@ -66,6 +66,8 @@ osd class update on start = false
 osd op num shards = 2
 osd numa auto affinity = false
 osd max scrubs = 0
+# A lease of 0.8 of it: an only daemon that gets no CPU for so long would refuse all requests from then on.
+osd heartbeat grace = 3600
 [client]
 rgw data = {folder}/rgw
 rgw frontends = beast endpoint=127.0.0.1:{http} tcp_nodelay=1
