@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted_index.backends.object_store.client import StoreBucket
 from twisted_index.backends.object_store.history import BucketHistory
 from twisted_index.backends.object_store.object_editor import ObjectEditor
+from twisted_index.backends.object_store.shared_audit_log import SharedAuditLog
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.backends.object_store.tokens import TokensInBucket
@@ -96,6 +97,7 @@ def build_bucket_editor(
     source: ObjectSource,
     index: str = "",
     conditions: Callable[[], Conditions] | None = None,
+    history: BucketHistory | None = None,
 ) -> ObjectEditor:
     """
     Build what changes a bucket, for the threads of a server and for the console.
@@ -105,6 +107,7 @@ def build_bucket_editor(
         source: Serves it, or would.
         index: The name of the index, for the audit log.
         conditions: See `ObjectEditor`.
+        history: See `ObjectEditor`.
     """
     uploads = settings.uploads
     return ObjectEditor(
@@ -119,6 +122,7 @@ def build_bucket_editor(
         routed_away=routed_away(UpstreamSettings() if index else settings.upstreams, settings.paths),
         index=index,
         conditions=conditions,
+        history=history,
     )
 
 
@@ -141,10 +145,11 @@ def build_bucket_store(
         index: See `build_bucket_editor`.
         conditions: See `ObjectEditor`.
     """
+    history = audit_log.history if isinstance(audit_log, SharedAuditLog) else None
     return ObjectStore(
         source,
         worker=worker,
         audit_log=audit_log,
-        editor=build_bucket_editor(settings, source, index, conditions),
+        editor=build_bucket_editor(settings, source, index, conditions, history),
         spool_folder=None if settings.state is None else os.fsencode(settings.state),
     )

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
 from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket, Operation
 from tests.kit.properties import examples
 from twisted_index.backends.object_store.event_keys import FOLDER, EventKey
 from twisted_index.backends.object_store.history import BucketHistory
+from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.shared_audit_log import SharedAuditLog
+from twisted_index.backends.object_store.source import ObjectSource
+from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.errors import BadRequest, Unavailable
 from twisted_index.events.audit_lines import write_event
 from twisted_index.events.audit_log import AuditFile, AuditLog
-from twisted_index.interfaces import AuditEvent, AuditQuery, IAuditLog
-from twisted_index.testing import SynchronousRunner
+from twisted_index.interfaces import AuditEvent, AuditQuery, IAuditLog, Upload
+from twisted_index.testing import SynchronousRunner, make_wheel
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -59,7 +63,7 @@ def fill(bucket: MemoryBucket, number: int, step: timedelta) -> None:
     """Put so many events there, the youngest at noon."""
     for at in range(number):
         one = event(at, NOON - (number - 1 - at) * step, project=f"demo-{at % 10}")
-        bucket.place(EventKey.of(one, f"{at:08x}").key, write_event(one))
+        bucket.place(EventKey.of(one).key, write_event(one))
 
 
 @pytest.fixture
@@ -240,8 +244,8 @@ def test_what_is_no_event_is_passed_over(bucket: MemoryBucket):
     node = make_node(bucket)
     answer(node.record, event(1))
     bucket.place(f"{FOLDER}/2026-11/notes.txt", b"notes")
-    bucket.place(EventKey.of(event(2), "0" * 8).key, b"{torn")
-    bucket.place(EventKey.of(event(3), "1" * 8).key, b" " * (1 << 20) + b"x")
+    bucket.place(EventKey.of(event(2)).key, b"{torn")
+    bucket.place(EventKey.of(event(3)).key, b" " * (1 << 20) + b"x")
     assert found(node) == ["1"]
 
 
@@ -264,3 +268,75 @@ def test_times_that_no_calendar_has_are_of_no_harm(bucket: MemoryBucket):
     answer(node.record, event(2, datetime(9999, 12, 31, tzinfo=UTC)))
     assert found(node) == ["2", "1"]
     assert found(node, since=datetime(1, 1, 1, tzinfo=UTC)) == ["2", "1"]
+
+
+# -- Uploads that are repeated
+
+WHEEL = make_wheel("demo", "1.0")
+
+
+class _Server:
+    """A node that takes uploads; its pauses are noted, and may be used by another."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        at_once, clock = SynchronousRunner(), Clock()
+        self.bucket = bucket
+        self.now = datetime.fromtimestamp(bucket.now_ns // 10**9, UTC) + MINUTE
+        self.log = make_node(bucket)
+        self.pauses: list[float] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        source = ObjectSource(bucket, worker=at_once, reactor=clock)
+        editor = ObjectEditor(
+            bucket,
+            source.reader,
+            history=BucketHistory(bucket),
+            now=lambda: self.now,
+            pause=lambda seconds: (self.pauses.append(seconds), self.meanwhile()),
+        )
+        self.store = ObjectStore(source, worker=at_once, audit_log=self.log, editor=editor)
+
+    def upload(self) -> bool:
+        spool = answer(self.store.spool)
+        answer(spool.write, WHEEL.content)
+        return bool(answer(self.store.publish, Upload(spool=spool, filename=WHEEL.filename, by="alice")))
+
+    def uploads(self) -> list[str]:
+        return [one.by for one in answer(self.log.search, AuditQuery()).events if one.action == "upload"]
+
+
+def test_an_upload_writes_the_file_and_its_event_and_looks_for_no_other(bucket: MemoryBucket):
+    server = _Server(bucket)
+    assert server.store.editor.conditions
+    bucket.forget_operations()
+    assert server.upload()
+    assert bucket.operations["write"] == 2
+    assert not [call for call in bucket.calls if "list" in call.method and call.key.startswith(FOLDER)]
+
+
+def test_a_repeated_upload_records_what_its_first_try_could_not(bucket: MemoryBucket):
+    one, two = _Server(bucket), _Server(bucket)
+    bucket.fail("write", keys=f"{FOLDER}/*", times=3)
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        one.upload()
+    assert two.uploads() == []
+    assert not two.upload()
+    assert not two.upload()
+    assert two.uploads() == ["alice"]
+    assert two.pauses == [2.0]
+
+
+def test_a_repeated_upload_leaves_the_first_to_record_itself(bucket: MemoryBucket):
+    one, two = _Server(bucket), _Server(bucket)
+    late = event(time=one.now, filename=WHEEL.filename, detail=f"sha256={WHEEL.sha256}")
+    bucket.place(f"demo/{WHEEL.filename}", WHEEL.content)
+    two.meanwhile = lambda: answer(one.log.record, late)
+    assert not two.upload()
+    assert two.uploads() == ["alice"]
+
+
+def test_what_came_otherwise_long_ago_is_not_recorded(bucket: MemoryBucket):
+    server = _Server(bucket)
+    bucket.place(f"demo/{WHEEL.filename}", WHEEL.content)
+    server.now += timedelta(hours=2)
+    assert not server.upload()
+    assert server.uploads() == server.pauses == []

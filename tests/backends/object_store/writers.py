@@ -30,7 +30,7 @@ _LOST = 60
 def make_editor(bucket: MemoryBucket, **options: Any) -> ObjectEditor:
     """A node that has just started."""
     root = ObjectRoot(bucket, worker=SynchronousRunner(), reactor=Clock(), rescan=0.0)
-    options = {"now": lambda: NOW, "pause": lambda: None, **options}
+    options = {"now": lambda: NOW, "pause": lambda _seconds: None, **options}
     return ObjectEditor(bucket, ObjectReader([root]), **options)
 
 

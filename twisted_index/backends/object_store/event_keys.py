@@ -2,9 +2,9 @@
 The keys of the audit log's events in a bucket. What searches ask for stands in them, as lists show no more.
 
 `.keep/history/2026-11/30/14/23/1796048580123456.3f1c0a9e.upload.9b74c989._.demo.json`: the folders are those
-of a time in UTC; then come microseconds since the epoch, digits that no other event has, the action, a digest
-of who did it, the index and the project. Events of new tokens lie in a folder of their own, since a search by
-user needs all of them.
+of a time in UTC; then come microseconds since the epoch, a digest of the file and the detail, the action, a
+digest of who did it, the index and the project. Events of new tokens lie in a folder of their own, since a
+search by user needs all of them.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class EventKey(NamedTuple):
 
     Attributes:
         name: The last part of the key.
+        what: A digest of the file and the detail: that of an upload names its bytes.
         action: A value of `AuditAction`.
         by: A digest of who did it.
         index_name: Of the index; empty for the only one.
@@ -54,6 +55,7 @@ class EventKey(NamedTuple):
     """
 
     name: str
+    what: str
     action: str
     by: str
     index_name: str
@@ -61,19 +63,13 @@ class EventKey(NamedTuple):
     key: str
 
     @classmethod
-    def of(cls, event: AuditEvent, unique: str) -> EventKey:
-        """
-        Make the key of an event.
-
-        Args:
-            event: The event.
-            unique: Eight hexadecimal digits that no other event has.
-        """
-        by, action = digest(event.by), str(event.action)
+    def of(cls, event: AuditEvent) -> EventKey:
+        """Make the key of an event; another event with all of it is the same."""
+        by, what, action = digest(event.by), digest(f"{event.filename}\0{event.detail}"), str(event.action)
         words = (action, by, event.index or _NONE, event.project or _NONE)
-        name = f"{write_moment(event.time)}.{unique}.{'.'.join(words)}.json"
+        name = f"{write_moment(event.time)}.{what}.{'.'.join(words)}.json"
         folder = f"{FOLDER}/{TOKENS}" if action == AuditAction.TOKEN_CREATE else folder_at(name)
-        return cls(name, action, by, event.index, event.project, f"{folder}/{name}")
+        return cls(name, what, action, by, event.index, event.project, f"{folder}/{name}")
 
     @classmethod
     def parse(cls, key: str) -> EventKey | None:
@@ -82,7 +78,7 @@ class EventKey(NamedTuple):
         if match is None:
             return None
         index, project = (match[at] if match[at] != _NONE else "" for at in (5, 6))
-        return cls(match[0], match[3], match[4], index, project, key)
+        return cls(match[0], match[2], match[3], match[4], index, project, key)
 
     @property
     def position(self) -> str:
@@ -100,7 +96,7 @@ class KeySpan:
         bys: Values of `by` that wanted events have; empty for any.
     """
 
-    def __init__(self, query: AuditQuery, before: str, bys: Iterable[str]) -> None:
+    def __init__(self, query: AuditQuery, before: str = "", bys: Iterable[str] = ()) -> None:
         self._query = query
         self._start = "" if query.since is None else write_moment(query.since)
         stops = (before, "" if query.until is None else write_moment(query.until))

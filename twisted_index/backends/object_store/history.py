@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import secrets
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.event_keys import FOLDER, LEAF_PARTS, TOKENS, EventKey
+from twisted_index.backends.object_store.event_keys import FOLDER, LEAF_PARTS, TOKENS, EventKey, KeySpan
 from twisted_index.backends.object_store.settled_writes import SettledWrites
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.events.audit_lines import parse_event, write_event
+from twisted_index.interfaces import AuditQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
+    from datetime import datetime
 
     from twisted_index.backends.object_store.bucket import Bucket
-    from twisted_index.backends.object_store.event_keys import KeySpan
     from twisted_index.interfaces import AuditEvent
 
 _log = Logger()
@@ -59,10 +59,9 @@ class BucketHistory:
         Raises:
             Unavailable: It is not known whether it is.
         """
-        # No other event has this key, so a second try does no harm.
-        key = EventKey.of(event, secrets.token_hex(4)).key
         try:
-            self._writes.put(key, write_event(event))
+            # No other event has this key, so a second try does no harm.
+            self._writes.put(EventKey.of(event).key, write_event(event))
         except SimpleIndexError as error:
             _log.critical(
                 "The history {url} cannot be written: {error}",
@@ -79,6 +78,23 @@ class BucketHistory:
             Unavailable: The store does not list them.
         """
         return filter(span.has, self._below(FOLDER, span))
+
+    def has(self, event: AuditEvent, *, actions: Collection[str], since: datetime) -> bool:
+        """
+        Return whether there is an event of the same index, project, file and detail, by anyone.
+
+        Args:
+            event: What is looked for.
+            actions: Of which any will do.
+            since: From when on.
+
+        Raises:
+            Unavailable: The store does not list them.
+        """
+        index = frozenset({event.index})
+        query = AuditQuery(since=since, project=event.project, actions=frozenset(actions), indexes=index)
+        what = EventKey.of(event).what
+        return any(key.what == what for key in self.keys(KeySpan(query)))
 
     def made_tokens(self) -> Iterator[EventKey]:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,7 +22,7 @@ from twisted_index.backends.object_store.publish import (
 from twisted_index.backends.object_store.settled_writes import SettledWrites
 from twisted_index.errors import Conflict, Forbidden, NotFound, Unavailable
 from twisted_index.files.os_errors import translate_os_errors
-from twisted_index.interfaces import AuditEvent
+from twisted_index.interfaces import AuditAction, AuditEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
+    from twisted_index.backends.object_store.history import BucketHistory
     from twisted_index.backends.object_store.object_reader import ObjectInventory
     from twisted_index.backends.object_store.publish import ObjectCandidate, PublishedObject
     from twisted_index.simple.model import ProjectStatus
@@ -40,6 +41,11 @@ T = TypeVar("T")
 #: Looks at a project that other nodes change, and the seconds between them.
 _TRIES = 5
 _PAUSE = 0.1
+#: Within so long after it was written, an upload that is repeated makes sure that the history has it.
+_RECENT = timedelta(hours=1)
+#: Seconds in which a server that is alive has recorded what it has written.
+_RECORDING = 2.0
+_UPLOADS = (AuditAction.UPLOAD, AuditAction.OVERWRITE)
 
 
 class IProjectReader(Protocol):
@@ -69,8 +75,9 @@ class ObjectEditor:
         index: The name of the index, for the audit log; empty for the only one.
         one_request: Bytes of a file that is written in one request.
         now: Returns the current time, aware, in UTC.
-        pause: Waits a moment for another node.
         conditions: Returns whether the store keeps conditions; by default that is tried once.
+        history: Where all uploads are recorded; None does not look whether they are.
+        pause: Waits for so many seconds.
 
     Attributes:
         min_free: Bytes that an upload has to leave free where it is received; may be replaced.
@@ -94,8 +101,9 @@ class ObjectEditor:
         index: str = "",
         one_request: int = ONE_REQUEST,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        pause: Callable[[], None] = lambda: time.sleep(_PAUSE),
         conditions: Callable[[], Conditions] | None = None,
+        history: BucketHistory | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bucket = bucket
         self._reader = reader
@@ -108,6 +116,7 @@ class ObjectEditor:
         self.routed_away = routed_away
         self.index = index
         self.now = now
+        self._history = history
         self._pause = pause
         self._conditions = conditions or ConditionsProbe(bucket)
 
@@ -169,7 +178,7 @@ class ObjectEditor:
                 if replaced is None:
                     if self._is_kept(candidate, changes):
                         return None
-                    self._pause()
+                    self._pause(_PAUSE)
                 elif (published := self._publish(candidate, changes, replaced)) is not None:
                     return published
         raise Unavailable("Other uploads of this file are in progress. Retry in a moment.")
@@ -192,7 +201,7 @@ class ObjectEditor:
         stored = publication.write()
         if stored is None:
             return None
-        settled = publication.settle(self._pause)
+        settled = publication.settle(partial(self._pause, _PAUSE))
         if settled is None:
             publication.withdraw()
             return None
@@ -212,9 +221,11 @@ class ObjectEditor:
             has_bytes=lambda entry: changes.has_bytes(entry.path, candidate.sha256, candidate.size),
         )
 
-    def publish_event(self, candidate: ObjectCandidate, published: PublishedObject, *, by: str) -> AuditEvent:
-        """Make the audit event of a published file."""
-        action = "overwrite" if published.overwrites else "upload"
+    def publish_event(
+        self, candidate: ObjectCandidate, published: PublishedObject | None = None, *, by: str
+    ) -> AuditEvent:
+        """Make the audit event of a published file, or of one that an earlier upload has published."""
+        action = "overwrite" if published is not None and published.overwrites else "upload"
         distribution = candidate.distribution
         return self._event(
             by, action, distribution.project, distribution.filename, f"sha256={candidate.sha256}"
@@ -224,9 +235,30 @@ class ObjectEditor:
         """Complete a file that is there with the same bytes; see `publish.complete`."""
         project, filename = candidate.distribution.project, candidate.distribution.filename
         with translate_os_errors():
-            done = complete(candidate, self._changes(project))
-        events = tuple(self._event(by, "upload", project, filename, detail) for detail in done)
-        return ChangeResult(names=(filename,) * bool(done), events=events)
+            changes = self._changes(project)
+            done = complete(candidate, changes)
+        events = [self._event(by, "upload", project, filename, detail) for detail in done]
+        upload = self.publish_event(candidate, by=by)
+        if self._lacks(upload, _written(candidate, changes)):
+            events.append(upload)
+        return ChangeResult(names=(filename,) * bool(done), events=tuple(events))
+
+    def _lacks(self, upload: AuditEvent, written: datetime) -> bool:
+        """
+        Return whether the history lacks an upload: its server has died, or the store failed, before it had.
+
+        Args:
+            upload: The event that it would have.
+            written: When the object was, by the store's clock.
+        """
+        if self._history is None or self.now() - written > _RECENT:
+            return False
+        since = written - _RECENT
+        if self._history.has(upload, actions=_UPLOADS, since=since):
+            return False
+        # The upload that wrote it may be about to record it.
+        self._pause(_RECORDING)
+        return not self._history.has(upload, actions=_UPLOADS, since=since)
 
     def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> ChangeResult:
         """See `IStore.delete`."""
@@ -305,3 +337,10 @@ def _owner_of(line: Inventory, version: str | None, filename: str | None) -> str
         except NotFound:
             return None
     return next((owner for entry in entries if (owner := line.owners.get(entry.root)) is not None), None)
+
+
+def _written(candidate: ObjectCandidate, changes: ObjectChanges) -> datetime:
+    """Return when a file was written that is there; long ago if it no longer is."""
+    for entry in changes.inventory.equivalents_of(candidate.distribution)[:1]:
+        return datetime.fromtimestamp(changes.objects[changes.key(entry.path)].modified_ns / 10**9, UTC)
+    return datetime.fromtimestamp(0, UTC)

@@ -83,10 +83,13 @@ class SharedAuditLog:
         history: The events in the bucket.
         own: The node's own log.
         worker: Threads that wait for the bucket.
+
+    Attributes:
+        history: The events in the bucket.
     """
 
     def __init__(self, history: BucketHistory, own: AuditLog, worker: IThreadRunner) -> None:
-        self._history = history
+        self.history = history
         self._own = own
         self._worker = worker
         self._events: LRU[str, AuditEvent] = LRU(_KEPT)
@@ -100,7 +103,7 @@ class SharedAuditLog:
 
     async def _record(self, event: AuditEvent) -> None:
         try:
-            await self._worker.run(self._history.append, event)
+            await self._worker.run(self.history.append, event)
         except SimpleIndexError:
             await self._own.record(event)
             raise
@@ -120,7 +123,7 @@ class SharedAuditLog:
         self, query: AuditQuery, cursor: _Cursor, wanted: AuditFilter
     ) -> list[tuple[EventKey, AuditEvent]]:
         """Find one event more than a page has."""
-        keys = self._history.keys(KeySpan(query, cursor.key, wanted.bys))
+        keys = self.history.keys(KeySpan(query, cursor.key, wanted.bys))
         found: list[tuple[EventKey, AuditEvent]] = []
         while len(found) <= query.limit:
             chunk = await self._worker.run(_take, keys, query.limit + 1 - len(found))
@@ -134,14 +137,14 @@ class SharedAuditLog:
     async def _event(self, key: EventKey) -> AuditEvent | None:
         event = self._events.get(key.name)
         if event is None:
-            event = await self._worker.run(self._history.read, key)
+            event = await self._worker.run(self.history.read, key)
             if event is not None:
                 self._events.put(key.name, event)
         return event
 
     async def _makers(self) -> TokenMakers:
         """Return who made which token, here or at other nodes."""
-        keys = await self._worker.run(lambda: list(self._history.made_tokens()))
+        keys = await self._worker.run(lambda: list(self.history.made_tokens()))
         unread = [key for key in keys if key.name not in self._made_tokens]
         for key, event in zip(unread, await at_once(_READS, self._event, unread), strict=True):
             if event is not None:
