@@ -16,6 +16,7 @@ from twisted_index.backends.object_store.conditions import ConditionsProbe
 from twisted_index.backends.object_store.object_root import ObjectRoot
 from twisted_index.backends.object_store.source import ObjectBase, ObjectSource
 from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.parallel import all_of
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import SimpleIndexError
 from twisted_index.indexes.bucket_catalog import BucketCatalog
@@ -44,7 +45,8 @@ class BucketIndexes:
         reactor: Twisted's reactor.
         observe: Returns what is notified of changes, or None.
         bucket: The bucket; by default that of the settings.
-        worker: Threads that wait for it, which are stopped with the indexes; by default its own.
+        worker: Threads that wait for it, also for bytes of files, which are stopped with the indexes; by
+            default its own.
 
     Attributes:
         bucket: The bucket.
@@ -67,6 +69,7 @@ class BucketIndexes:
         self._reactor = reactor
         self._observe = observe
         self._worker = worker or ThreadPool(reactor, threads=THREADS, name="index-bucket")
+        self._pieces = worker or ThreadPool(reactor, threads=THREADS, name="index-pieces")
         self._roots: WeakValueDictionary[bytes, ObjectRoot] = WeakValueDictionary()
         self.bucket = bucket or open_bucket(settings, settings.indexes or "")
         self._conditions = ConditionsProbe(self.bucket)
@@ -78,9 +81,9 @@ class BucketIndexes:
         Deferred.fromCoroutine(self._look()).addErrback(lambda gone: gone.trap(CancelledError))
 
     async def stop(self) -> None:
-        """Stop the threads, and forget everything."""
-        for root in list(self._roots.values()):
-            root.stop()
+        """Write what was learned, stop the threads, and forget everything."""
+        await all_of(Deferred.fromCoroutine(root.stop()) for root in list(self._roots.values()))
+        await self._pieces.stop()
         await self._worker.stop()
 
     def root(self, path: bytes) -> ObjectRoot:
@@ -110,6 +113,7 @@ class BucketIndexes:
             own,
             bases=bases,
             worker=self._worker,
+            pieces=self._pieces,
             reactor=self._reactor,
             response_timeout=self._settings.limits.response_timeout,
             observer=self._observe(),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Settings
     from twisted_index.interfaces import IAuditLog, IIndexObserver
 
-#: Threads that wait for the store.
+#: Threads that wait for what pages are made of, and as many for the bytes of files.
 THREADS = 16
 
 
@@ -45,6 +45,7 @@ def build_bucket_source(settings: Settings, reactor: Any, observer: IIndexObserv
     return ObjectSource(
         bucket,
         worker=ThreadPool(reactor, threads=THREADS, name="index-bucket"),
+        pieces=ThreadPool(reactor, threads=THREADS, name="index-pieces"),
         reactor=reactor,
         rescan=settings.rescan,
         response_timeout=settings.limits.response_timeout,

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.backends.object_store.shelf import Node, place
 from tests.kit.at_once import answer
@@ -14,6 +15,7 @@ from tests.kit.memory_bucket import MemoryBucket, Operation
 from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.object_store.bucket import Unlistable
 from twisted_index.errors import Unavailable
+from twisted_index.simple.model import Sidecar
 from twisted_index.testing import make_sdist, make_wheel
 
 WHEEL = make_wheel("demo", "1.0")
@@ -165,6 +167,43 @@ class TestLearned:
         bucket.place(".learned/demo", learned.replace(WHEEL.sha256.encode(), b"0" * 64))
         second = Node(bucket)
         assert second.read("demo", WHEEL.filename) == WHEEL.content
+
+    def test_a_wrong_digest_is_on_no_page_after_that_and_not_kept(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL)
+        page = node.page("demo")
+        node.later(10)
+        learned = bucket.content(".learned/demo")
+        bucket.place(".learned/demo", learned.replace(WHEEL.sha256.encode(), b"0" * 64))
+        second = Node(bucket)
+        wrong = answer(second.source.project_page, "demo")
+        second.read("demo", WHEEL.filename)
+        assert not wrong.is_current()
+        assert second.page("demo") == page
+        second.later(10)
+        assert bucket.content(".learned/demo") == learned
+
+    def test_one_that_is_far_too_large_is_none(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL)
+        page = node.page("demo")
+        bucket.place(".learned/demo", b'{"learned": 1}\n' + b"[]\n" * (1 << 20))
+        second = Node(bucket)
+        assert second.page("demo") == page
+        second.later(10)
+        assert len(bucket.content(".learned/demo")) < 1000
+
+    def test_a_file_that_is_said_to_be_wrong_is_looked_at(self, bucket: MemoryBucket, node: Node):
+        stored = bucket.place(KEY, WHEEL.content)
+        line = '{"key":"%s","etag":"%s","size":%d,"reason":"It is damaged.","advice":""}\n'
+        bucket.place(".learned/demo", b'{"learned": 1}\n' + (line % (KEY, stored.etag, stored.size)).encode())
+        assert node.files("demo") == [WHEEL.filename]
+
+    def test_a_server_that_stops_keeps_what_it_has_learned(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL)
+        node.page("demo")
+        answer(node.source.stop)
+        bucket.forget_operations()
+        assert Node(bucket).files("demo") == [WHEEL.filename]
+        assert bucket.operations == {"list": 1, "read": 1}
 
     def test_it_lies_in_the_state_folder_where_the_bucket_takes_no_writes(
         self, bucket: MemoryBucket, tmp_path: Path
@@ -341,10 +380,35 @@ class TestChanges:
         place(bucket, big)
         node.page("demo")
         bucket.forget_operations()
-        from twisted_index.simple.model import Sidecar
-
         assert node.read("demo", big.filename, Sidecar.METADATA) == big.metadata
         assert {each.method for each in bucket.calls} == {"read_range"}
+
+    @pytest.mark.parametrize("sidecar", [Sidecar.METADATA, Sidecar.SIGNATURE])
+    def test_a_document_is_read_once(self, bucket: MemoryBucket, node: Node, sidecar: Sidecar):
+        place(bucket, WHEEL)
+        bucket.place(f"{KEY}.asc", b"-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n")
+        first = node.read("demo", WHEEL.filename, sidecar)
+        node.later(10)
+        bucket.forget_operations()
+        assert node.read("demo", WHEEL.filename, sidecar) == first
+        assert bucket.operations["read"] == 0
+
+    def test_pages_do_not_wait_for_threads_that_bytes_keep_busy(self, bucket: MemoryBucket):
+        stuck: list[Deferred[None]] = []
+
+        class Busy:
+            def run(self, *_call: object) -> Deferred[None]:
+                stuck.append(Deferred())
+                return stuck[-1]
+
+        node = Node(bucket, pieces=Busy())
+        place(bucket, WHEEL)
+        body = answer(node.source.open_file, "demo", WHEEL.filename)
+        body.content.wait_for(0)
+        assert stuck
+        node.later(10)
+        place(bucket, NEWER)
+        assert len(node.files("demo")) == 2
 
     def test_a_large_wheel_takes_its_digest_from_its_claim(
         self, bucket: MemoryBucket, node: Node, monkeypatch: pytest.MonkeyPatch

@@ -141,7 +141,7 @@ class StoreBucket:
 
     def list_after(self, key: str) -> Listing:
         """See `Bucket`."""
-        with self._calling():
+        with self._waiting():
             if self._location.scheme == "s3":
                 return self._list_s3("", level=False, limit=0, after=key)
             for chunk in self._obstore.list(self._store, offset=key or None, chunk_size=1000):

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.object_store.object_inspection import open_ranges, read_object
+from twisted_index.backends.object_store.object_inspection import open_ranges
 from twisted_index.backends.object_store.streamed_object import StreamedObject
 from twisted_index.errors import Unavailable
 from twisted_index.interfaces import SMALL_CONTENT, FileBody
-from twisted_index.simple.archives.limits import MAX_DOCUMENT
 from twisted_index.simple.core_metadata import BadArchive, ZipArchive, read_wheel_metadata
 
 if TYPE_CHECKING:
@@ -78,14 +77,12 @@ def open_object(
     )
 
 
-def open_metadata(
-    bucket: Bucket, stored: StoredObject, listed: ListedFile, is_current: Callable[[], bool]
-) -> FileBody | None:
+def read_metadata(bucket: Bucket, stored: StoredObject) -> bytes:
     """
     Read the METADATA of a wheel by ranges; blocks.
 
     Returns:
-        None if it is not the METADATA that the page promises.
+        Nothing if it cannot be found.
 
     Raises:
         ObjectChanged: It is another one by now, or gone.
@@ -93,22 +90,23 @@ def open_metadata(
     """
     try:
         with open_ranges(bucket, stored) as file:
-            document = read_wheel_metadata(ZipArchive(file))
+            return read_wheel_metadata(ZipArchive(file))
     except BadArchive:
-        return None
+        return b""
+
+
+def metadata_body(document: bytes, listed: ListedFile, is_current: Callable[[], bool]) -> FileBody | None:
+    """Return the METADATA of a wheel; None if it is not that which the page promises."""
     sha256 = hashlib.sha256(document).hexdigest()
     if sha256 != listed.facts.metadata_sha256:
         return None
     return _in_memory(document, sha256, _modified(listed), is_current)
 
 
-def open_document(bucket: Bucket, stored: StoredObject, is_current: Callable[[], bool]) -> FileBody | None:
-    """Read a document that lies beside a file; blocks. See `open_metadata` for errors."""
-    if stored.size > MAX_DOCUMENT:
-        return None
-    content = read_object(bucket, stored)
-    sha256 = hashlib.sha256(content).hexdigest()
-    return _in_memory(content, sha256, stored.modified_ns / 1e9, is_current)
+def document_body(document: bytes, stored: StoredObject, is_current: Callable[[], bool]) -> FileBody:
+    """Return a document that lies beside a file."""
+    sha256 = hashlib.sha256(document).hexdigest()
+    return _in_memory(document, sha256, stored.modified_ns / 1e9, is_current)
 
 
 def _in_memory(content: bytes, sha256: str, modified: float, is_current: Callable[[], bool]) -> FileBody:

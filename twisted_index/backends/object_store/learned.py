@@ -88,8 +88,9 @@ def _fields_of(learned: LearnedObject) -> dict[str, Any] | None:
                 "uploaded": learned.uploaded_ns,
             }
             return {name: value for name, value in fields.items() if value is not None}
-        case Rejection(permanent=True) as rejection:
-            return {"reason": rejection.reason, "advice": rejection.advice}
+        case Rejection():
+            # Each server sees for itself, so that a store that was wrong once hides no file for ever.
+            return None
     if learned.text is None or len(learned.text) > _MAX_TEXT:
         return None
     try:
@@ -125,8 +126,6 @@ def _learned_of(fields: Mapping[str, Any]) -> LearnedObject:
             verified=fields.get("verified") is True,
         )
         return LearnedObject(result=facts, uploaded_ns=None if uploaded is None else _number(uploaded))
-    if "reason" in fields:
-        return LearnedObject(result=Rejection(reason=_text(fields["reason"]), advice=_text(fields["advice"])))
     return LearnedObject(text=_text(fields["text"]).encode())
 
 

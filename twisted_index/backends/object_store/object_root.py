@@ -36,6 +36,10 @@ _log = Logger()
 
 #: Objects of which what was learned is kept in memory, over all projects.
 _MAX_OBJECTS = 20_000
+#: Bytes of documents inside and beside files that are kept in memory.
+_MAX_DOCUMENTS = 16 << 20
+#: Objects of which something wrong was kept, and is not believed again.
+_MAX_DISTRUSTED = 10_000
 #: Inspections of one project at once, so that it leaves threads to others.
 _LANES = 3
 #: Inspections at once, each with up to 16 MB in memory.
@@ -65,6 +69,7 @@ class ObjectRoot:
         bucket: As given.
         path: Its URL, as bytes.
         listings: Those of the bucket.
+        documents: Those inside and beside files that were read last, by the object that they are of.
     """
 
     def __init__(
@@ -85,13 +90,13 @@ class ObjectRoot:
         self._known: LRU[str, dict[ObjectId, LearnedObject]] = LRU(_MAX_OBJECTS, lambda known: len(known) + 1)
         #: All projects at once have so many, so that listings and downloads do not wait for them.
         self._inspections = DeferredSemaphore(_INSPECTIONS)
-        #: Objects of which something wrong was kept.
-        self._distrusted: set[ObjectId] = set()
+        self._distrusted: LRU[ObjectId, bool] = LRU(_MAX_DISTRUSTED)
+        self.documents: LRU[ObjectId, bytes] = LRU(_MAX_DOCUMENTS, lambda document: len(document) + 500)
 
-    def stop(self) -> None:
-        """Write nothing more, and let no listing hold."""
-        self._learned.stop()
+    async def stop(self) -> None:
+        """Let no listing hold, and write what was learned, if that can be done in a moment."""
         self.listings.clear()
+        await self._learned.stop()
 
     async def learn(self, project: str, listing: ProjectListing) -> dict[ObjectId, LearnedObject]:
         """Return what is known of the objects of a project, once that is all of them."""
@@ -99,8 +104,8 @@ class ObjectRoot:
         new = await self._worker.run(_find_new, project, listing, known)
         if new:
             # Another node may have learned it.
-            theirs = await self._worker.run(self._learned.read, project)
-            known = {one: theirs[one] for one in theirs.keys() - self._distrusted} | known
+            theirs = await self._worker.run(self._learned.read, project, len(listing.objects))
+            known = {one: found for one, found in theirs.items() if one not in self._distrusted} | known
             new = [one for one in new if object_id(one.stored) not in known]
         ids = set(map(object_id, listing.objects.values()))
         known = {stored: learned for stored, learned in known.items() if stored in ids}
@@ -131,7 +136,7 @@ class ObjectRoot:
         Raises:
             Unavailable: The bucket does not answer.
         """
-        learned = self._learned.read(project)
+        learned = self._learned.read(project, _MAX_OBJECTS)
         return {one: LearnedObject(uploaded_ns=known.uploaded_ns) for one, known in learned.items()}
 
     def seed(self, stored: StoredObject, facts: FileFacts, uploaded_ns: int | None = None) -> None:
@@ -155,7 +160,8 @@ class ObjectRoot:
 
     def distrust(self, project: str, stored: StoredObject) -> None:
         """Forget what was learned of an object whose bytes have another digest, wherever it is kept."""
-        self._distrusted.add(object_id(stored))
+        self._distrusted.put(object_id(stored), True)
+        self.documents.pop(object_id(stored))
         (self._known.get(project) or {}).pop(object_id(stored), None)
 
     def _known_of(self, project: str) -> dict[ObjectId, LearnedObject]:

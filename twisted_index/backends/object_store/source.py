@@ -27,13 +27,15 @@ from twisted_index.backends.layout.page_builder import (
 from twisted_index.backends.layout.project_scan import CLAIMING, QUARANTINE, ProjectScan
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.content import (
+    document_body,
+    metadata_body,
     mismatch_error,
-    open_document,
-    open_metadata,
     open_object,
+    read_metadata,
 )
 from twisted_index.backends.object_store.held_listings import hold_of
 from twisted_index.backends.object_store.learned import object_id
+from twisted_index.backends.object_store.object_inspection import read_object
 from twisted_index.backends.object_store.object_problems import ObjectProblems, too_deep, unusable_key
 from twisted_index.backends.object_store.object_reader import ObjectReader
 from twisted_index.backends.object_store.object_root import ObjectRoot
@@ -46,6 +48,7 @@ from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import Unavailable
 from twisted_index.events.observers import diff_pages
 from twisted_index.interfaces import ILifecycle, IProblemSource, ISource, Snapshot
+from twisted_index.simple.archives.limits import MAX_DOCUMENT
 from twisted_index.simple.model import ProjectList, Sidecar
 from twisted_index.simple.names import claimed_project, looks_like_distribution
 
@@ -107,6 +110,7 @@ class ObjectSource:
         bucket: The bucket, or what several sources know of it.
         bases: The buckets of the indexes that it inherits, in order.
         worker: Threads that wait for them.
+        pieces: Threads that wait for the bytes of files, which so hold up no page; by default the same.
         reactor: Provides the clock.
         rescan: See `ObjectRoot`.
         response_timeout: Seconds that a request waits.
@@ -126,6 +130,7 @@ class ObjectSource:
         *,
         bases: Sequence[ObjectBase] = (),
         worker: IThreadRunner,
+        pieces: IThreadRunner | None = None,
         reactor: Any,
         rescan: float = 2.0,
         response_timeout: float = 10.0,
@@ -142,6 +147,7 @@ class ObjectSource:
         self._owners = {base.root.path: base.owner for base in bases}
         self.paths = tuple(root.path for root in self._roots)
         self._worker = worker
+        self._pieces = pieces or worker
         self._reactor = reactor
         self._response_timeout = response_timeout
         self._observer = observer
@@ -158,11 +164,12 @@ class ObjectSource:
         """Stop its scans, and its threads if no other source has them, and forget everything."""
         self._problems.stop()
         if self._owns_root:
-            self.root.stop()
+            await self.root.stop()
         for project in list(dict(self._states.items())):
             self._states.pop(project)
         self._list = None
         if self._owns_root:
+            await self._pieces.stop()
             await self._worker.stop()
 
     # -- ISource
@@ -353,7 +360,7 @@ class ObjectSource:
         if sidecar is None:
             return open_object(
                 root.bucket,
-                self._worker,
+                self._pieces,
                 stored,
                 listed,
                 is_current,
@@ -364,7 +371,8 @@ class ObjectSource:
         if sidecar is Sidecar.METADATA:
             if listed.facts.metadata_sha256 is None:
                 return None
-            body = await self._worker.run(open_metadata, root.bucket, stored, listed, is_current)
+            document = await self._read_document(root, stored, read_metadata)
+            body = metadata_body(document, listed, is_current)
             if body is None:
                 self._distrust(root, project, stored)
                 raise mismatch_error()
@@ -373,7 +381,19 @@ class ObjectSource:
         if path is None:
             return None
         root, stored = self._find(state, path)
-        return await self._worker.run(open_document, root.bucket, stored, is_current)
+        if stored.size > MAX_DOCUMENT:
+            return None
+        return document_body(await self._read_document(root, stored, read_object), stored, is_current)
+
+    async def _read_document(
+        self, root: ObjectRoot, stored: StoredObject, read: Callable[[Bucket, StoredObject], bytes]
+    ) -> bytes:
+        """Read what is inside or beside a file, once for each state of it while memory lasts."""
+        document = root.documents.get(object_id(stored))
+        if document is None:
+            document = await self._pieces.run(read, root.bucket, stored)
+            root.documents.put(object_id(stored), document)
+        return document
 
     def _find(self, state: _State, path: bytes) -> tuple[ObjectRoot, StoredObject]:
         """Return the object at a path, and the root that it lies in."""
@@ -385,8 +405,9 @@ class ObjectSource:
         return root, listing.objects[os.fsdecode(path[len(root.path) + 1 :])]
 
     def _distrust(self, root: ObjectRoot, project: str, stored: StoredObject) -> None:
-        """Forget what was learned of an object whose bytes have another digest."""
+        """Forget what was learned of an object whose bytes have another digest, and the page that has it."""
         root.distrust(project, stored)
+        root.listings.forget(project)
         self._states.pop(project)
 
 
