@@ -106,6 +106,35 @@ def test_the_history_of_the_bucket_has_what_was_done(console: Console, bucket: M
     assert console.events() == []
 
 
+def test_an_index_of_a_bucket_is_changed_as_one_of_a_folder(
+    console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    indexes, bucket = tmp_path / "indexes", MemoryBucket(URL)
+    make_wheel("demo", "2.0").write_to(indexes / "dev" / "demo")
+    WHEEL.write_to(indexes / "prod" / "demo")
+    (indexes / "dev" / ".index.toml").write_text('bases = ["prod"]')
+    for path in filter(Path.is_file, indexes.rglob("*")):
+        bucket.place(path.relative_to(indexes).as_posix(), path.read_bytes(), {})
+    monkeypatch.setattr(buckets, "StoreBucket", lambda *_arguments, **_options: bucket)
+    for line in (
+        "yank demo==2.0 --index dev",
+        "yank demo==1.0 --index prod",
+        "status demo archived --index dev",
+        "status demo --index prod",
+        "prune --keep=1 --yes demo --index prod",
+        "delete demo==1.0 --index dev",
+        "delete demo==2.0 --index dev",
+        "status demo --index nope",
+    ):
+        command, *words = line.split()
+        here, there = (
+            console.told(command, "--indexes", place, "--state", "none", *words)
+            for place in (str(indexes), URL)
+        )
+        assert there == here, line
+    assert {"dev/demo/.deleted", "dev/demo/.archived"} <= set(bucket.keys())
+
+
 def test_the_bucket_comes_from_the_configuration_too(console: Console, bucket: MemoryBucket, tmp_path: Path):
     (tmp_path / "index.toml").write_text(f'path = "{URL}"\nstate = "state"\n')
     code, out, _err = console.told("yank", "--config", str(tmp_path / "index.toml"), WHEEL.filename)

@@ -32,6 +32,8 @@ def folder(console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "snapshot list --path {} --state none",
         "draft create one --path {} --state none",
         "draft list --path {} --state none",
+        "draft list --indexes {} --index dev --state none",
+        "snapshot list --indexes {} --index dev --state none",
     ],
 )
 def test_what_reads_folders_says_how_a_bucket_becomes_one(console: Console, folder: Path, line: str):
@@ -39,7 +41,7 @@ def test_what_reads_folders_says_how_a_bucket_becomes_one(console: Console, fold
     assert (code, out) == (64, "")
     assert err == (
         f"twisted-index: This needs packages in folders, and {URL} is a bucket: copy it to a folder first,"
-        " such as by rclone sync, and give that as --path.\n"
+        " such as by rclone sync, and give that instead.\n"
     )
     assert list(folder.iterdir()) == []
 

@@ -11,10 +11,12 @@ from twisted_index.backends.folder.blocking_store import BlockingStore, retry_wh
 from twisted_index.backends.folder.promotion_plan import IndexFolders
 from twisted_index.cli._options import SubcommandOptions, require_folders
 from twisted_index.cli._server_state import console_user, settings_of_server
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
+from twisted_index.server.bucket_indexes import BucketIndexes
 from twisted_index.server.buckets import build_bucket_editor, build_bucket_source, shared_history
 from twisted_index.simple.names import (
     InvalidFilename,
@@ -54,7 +56,7 @@ class IndexOptions(ChangeOptions):
     """Options for one index: of a folder of indexes, or the one without a name."""
 
     optParameters = [  # noqa: RUF012
-        ["indexes", None, None, "Folder of indexes. [default: from the file]"],
+        ["indexes", None, None, "Folder of indexes, or s3://BUCKET/PREFIX. [default: from the file]"],
         ["index", None, None, "The index, of that folder. [default: the one without a name]"],
     ]
 
@@ -66,13 +68,13 @@ class IndexOptions(ChangeOptions):
     def folders(self, settings: Settings) -> IndexFolders:
         """Return the folders that the index consists of, its own first."""
         name = self["index"] or settings.default_index
+        require_folders(settings.bucket_of_indexes if name else settings.bucket)
         if name:
             if settings.indexes is None:
                 raise ConfigurationError("--index is the name of an index; give --indexes DIR too.")
             line = IndexLines(IndexCatalog(settings.indexes)).line(name)
             owners = (None, *(member.name for member in line[1:]))
             return IndexFolders(name=name, roots=tuple(member.path for member in line), owners=owners)
-        require_folders(settings)
         for path in settings.paths:
             if not os.path.isdir(path):
                 raise ConfigurationError(f"There is no folder {path!r}.")
@@ -81,7 +83,10 @@ class IndexOptions(ChangeOptions):
 
     def editor(self, settings: Settings) -> Editor:
         """Return what changes the index."""
-        if settings.bucket is not None and not self["index"]:
+        name = self["index"] or settings.default_index
+        if name and settings.bucket_of_indexes is not None:
+            return BucketIndexes(settings, Clock(), worker=SynchronousRunner()).make_editor(name)
+        if settings.bucket is not None and not name:
             # Nothing here waits for the source, which needs a reactor only for that.
             return build_bucket_editor(settings, build_bucket_source(settings, Clock(), None))
         folders = self.folders(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from twisted.python import usage
 
@@ -12,9 +12,6 @@ from twisted_index.config.layers import default_state
 from twisted_index.config.parsers import path
 from twisted_index.errors import ConfigurationError
 from twisted_index.simple.retention import DeletionLimit
-
-if TYPE_CHECKING:
-    from twisted_index.config.settings import Settings
 
 
 class SubcommandOptions(usage.Options):
@@ -59,17 +56,20 @@ def deletion_limit(text: str) -> DeletionLimit:
         raise ConfigurationError(f"--max-delete: {error}.") from None
 
 
-def require_folders(settings: Settings) -> None:
+def require_folders(bucket: str | None) -> None:
     """
     Refuse a bucket where only folders will do.
 
+    Args:
+        bucket: Its URL; None if folders were given.
+
     Raises:
-        ConfigurationError: The packages lie in one.
+        ConfigurationError: It is one.
     """
-    if settings.bucket is not None:
+    if bucket is not None:
         raise ConfigurationError(
-            f"This needs packages in folders, and {settings.bucket} is a bucket: copy it to a folder first,"
-            " such as by rclone sync, and give that as --path."
+            f"This needs packages in folders, and {bucket} is a bucket: copy it to a folder first, such as by"
+            " rclone sync, and give that instead."
         )
 
 

@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     if options["upstream"] and not options["upstream-names"]:
         raise ConfigurationError("--upstream is for --upstream-names.")
     settings = settings_of_server(_given(options))
-    require_folders(settings)
+    require_folders(settings.bucket)
     for group in _groups(settings):
         for path in group:
             if not os.path.isdir(path):

@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check_folders(settings: Settings, target: str) -> None:
-    require_folders(settings)
+    require_folders(settings.bucket)
     for path in settings.paths:
         if not os.path.isdir(path):
             raise ConfigurationError(f"There is no folder {path!r}.")

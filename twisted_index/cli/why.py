@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted_index.cli._edit import IndexOptions
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._server_state import settings_of_server
+from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.settings import AccessSettings, UploadSettings
 from twisted_index.errors import ConfigurationError
@@ -118,7 +119,9 @@ async def _explain(settings: Settings, reactor: Any, project: str, index: str, *
     parts = build_components(settings, reactor, looks=True, asks=asks)
     try:
         assert parts.indexes is not None
-        served = parts.indexes.find(Scope(index=index))
+        scope = Scope(index=index)
+        await result_of(parts.indexes.look, scope)
+        served = parts.indexes.find(scope)
         return await explain(served.source, project)
     finally:
         await parts.resource.close()

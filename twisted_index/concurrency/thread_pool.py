@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
@@ -29,6 +29,18 @@ class IThreadRunner(Protocol):
 
     def stop(self) -> Deferred[None]:
         """Drop what has not begun, wait for what has."""
+
+
+class SynchronousRunner:
+    """Runs calls at once instead of in a thread (`IThreadRunner`): for the console and for tests."""
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Call a function now."""
+        return execute(function, *args, **kwargs)
+
+    def stop(self) -> Deferred[None]:
+        """Stop immediately."""
+        return succeed(None)
 
 
 class ThreadPool:

@@ -22,12 +22,15 @@ from twisted_index.errors import SimpleIndexError
 from twisted_index.indexes.bucket_catalog import BucketCatalog
 from twisted_index.indexes.bucket_lines import BucketLines
 from twisted_index.indexes.registry import MAX_LIVE
-from twisted_index.server.buckets import THREADS, build_bucket_store, open_bucket
+from twisted_index.server.buckets import THREADS, build_bucket_editor, build_bucket_store, open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from twisted.python.failure import Failure
+
     from twisted_index.backends.object_store.bucket import Bucket
+    from twisted_index.backends.object_store.object_editor import ObjectEditor
     from twisted_index.backends.object_store.store import ObjectStore
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.config.settings import Settings, UploadSettings
@@ -126,6 +129,23 @@ class BucketIndexes:
         """Make the store of an index."""
         settings = replace(self._settings, uploads=uploads)
         return build_bucket_store(settings, source, worker, log, index=name, conditions=self._conditions)
+
+    def make_editor(self, name: str) -> ObjectEditor:
+        """
+        Make what changes an index from the console. Blocks: the worker has to run calls at once.
+
+        Raises:
+            NotFound: There is no such index.
+            Unavailable: The bucket does not answer.
+        """
+        failures: list[Failure] = []
+        Deferred.fromCoroutine(result_of(self.lines.look, name)).addErrback(failures.append)
+        for failure in failures:
+            failure.raiseException()
+        own, *others = self.lines.line(name)
+        paths = [member.path for member in (own, *others)]
+        source = self.make_source(paths, [None, *(member.name for member in others)])
+        return build_bucket_editor(self._settings, source, name, self._conditions)
 
     async def _look(self) -> None:
         try:

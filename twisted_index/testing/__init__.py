@@ -42,9 +42,10 @@ Tests that a source or a store of your own fulfils its contract; see `contracts`
 Out of scope: building real distributions; the files contain only what installers read.
 """
 
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.testing.contracts import SourceContract, SourceHarness, StoreContract, StoreHarness
 from twisted_index.testing.distributions import BuiltFile, Contents, make_sdist, make_wheel
-from twisted_index.testing.in_memory import Connection, IndexInMemory, SiteInMemory, SynchronousRunner
+from twisted_index.testing.in_memory import Connection, IndexInMemory, SiteInMemory
 from twisted_index.testing.live import RecordedRequest, RunningIndex
 from twisted_index.testing.memory_source import ADDED, MemorySource, SourceCall
 from twisted_index.testing.memory_store import MemorySpool, MemoryStore

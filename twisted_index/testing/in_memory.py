@@ -7,15 +7,16 @@ Needs no reactor; time passes only when a test advances the clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from twisted_index.access.control import AnonymousAccess
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.config.settings import UploadSettings
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.files.filesystems import file_clock
@@ -39,23 +40,9 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
     from twisted_index.web.responses.response import Headers
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
 #: The default Host of requests.
 HOST = "index.test"
-
-
-class SynchronousRunner:
-    """Runs calls at once instead of in a thread (`concurrency.thread_pool.IThreadRunner`)."""
-
-    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
-        """Call a function now."""
-        return execute(function, *args, **kwargs)
-
-    def stop(self) -> Deferred[None]:
-        """Stop immediately."""
-        return succeed(None)
 
 
 class Connection:

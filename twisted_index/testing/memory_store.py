@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from zope.interface import implementer
 
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import BadRequest, Conflict, Forbidden, NotFound
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.events.origin import stamp_origin
@@ -27,7 +28,6 @@ from twisted_index.simple.core_metadata import (
 from twisted_index.simple.model import Status
 from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename, version_sort_key
 from twisted_index.testing.distributions import BuiltFile
-from twisted_index.testing.in_memory import SynchronousRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable
