@@ -132,6 +132,13 @@ class TestOddKeys:
             node.page("demofoo")
         assert node.problems() == {"demofoo/": "Rename it."}
 
+    def test_one_that_is_empty_is_not_read(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL)
+        bucket.place(f"demo/{NEWER.filename}", b"")
+        bucket.fail("read", keys=f"demo/{NEWER.filename}", times=99)
+        assert node.files("demo") == [WHEEL.filename]
+        assert set(node.problems()) == {f"demo/{NEWER.filename}"}
+
 
 class TestLearned:
     def test_without_it_the_page_is_the_same(self, bucket: MemoryBucket, node: Node):

@@ -62,8 +62,9 @@ class S3Requests:
             except _Refusal as refusal:
                 if pause is None or not refusal.is_passing:
                     raise
-            except ConnectionError:
-                if pause is None:
+            except ConnectionError as error:
+                # One that is refused says that nothing is there.
+                if pause is None or isinstance(error, ConnectionRefusedError):
                     raise
             time.sleep(pause)
         raise AssertionError
