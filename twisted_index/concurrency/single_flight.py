@@ -8,13 +8,13 @@ one may already have passed what changed.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable
 
 K = TypeVar("K", bound="Hashable")
 T = TypeVar("T")
@@ -55,6 +55,11 @@ class SharedResult(Generic[T]):
     def _deliver(self, result: T | Failure) -> None:
         while self._waiters:
             fire(self._waiters.popleft(), result)
+
+
+def shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+    """Start work that goes on if its caller is cancelled."""
+    return SharedResult(Deferred.fromCoroutine(work)).wait()
 
 
 class SingleFlight(Generic[K, T]):

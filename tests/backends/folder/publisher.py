@@ -12,7 +12,8 @@ import os
 import sys
 
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
-from twisted_index.backends.folder.publish import Candidate, Preparation
+from twisted_index.backends.folder.publish import Preparation
+from twisted_index.backends.layout.candidate import Candidate
 from twisted_index.errors import Conflict
 from twisted_index.files import anonymous_file
 from twisted_index.files.anonymous_file import open_anonymous, sweep

@@ -16,8 +16,9 @@ from twisted.internet.task import Clock
 from tests.kit.at_once import answer
 from tests.kit.properties import examples
 from twisted_index.backends.folder.blocking_store import BlockingStore
-from twisted_index.backends.folder.publish import Candidate, Preparation
+from twisted_index.backends.folder.publish import Preparation
 from twisted_index.backends.folder.source import FolderSource
+from twisted_index.backends.layout.candidate import Candidate
 from twisted_index.backends.layout.change_result import ChangeResult
 from twisted_index.errors import SimpleIndexError
 from twisted_index.files import anonymous_file

@@ -12,11 +12,11 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from tests.kit.memory_bucket import MemoryBucket, Operation
+from twisted_index.backends.layout.candidate import Candidate
 from twisted_index.backends.object_store.conditions import PROBE
 from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.object_reader import ObjectReader
 from twisted_index.backends.object_store.object_root import ObjectRoot
-from twisted_index.backends.object_store.publish import ObjectCandidate
 from twisted_index.files.anonymous_file import AnonymousFile, open_scratch
 from twisted_index.simple.names import parse_filename
 from twisted_index.testing import BuiltFile, SynchronousRunner
@@ -35,13 +35,13 @@ def make_editor(bucket: MemoryBucket, **options: Any) -> ObjectEditor:
 
 
 @contextmanager
-def candidate_of(made: BuiltFile, **options: Any) -> Iterator[ObjectCandidate]:
+def candidate_of(made: BuiltFile, **options: Any) -> Iterator[Candidate]:
     """A file as it was received."""
     file = open_scratch()
     assert isinstance(file, AnonymousFile)
     try:
         file.write(made.content)
-        yield ObjectCandidate(
+        yield Candidate(
             file=file,
             distribution=parse_filename(made.filename),
             sha256=hashlib.sha256(made.content).hexdigest(),

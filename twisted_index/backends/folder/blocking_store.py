@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.inventory import FolderInventory
     from twisted_index.backends.folder.markers import Plan
-    from twisted_index.backends.folder.publish import Candidate
+    from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.interfaces import Draft
     from twisted_index.simple.model import ProjectStatus

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -29,33 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from twisted_index.backends.folder.inventory import FolderInventory, Step
+    from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.project_scan import ScannedFile
-    from twisted_index.files.anonymous_file import AnonymousFile
-    from twisted_index.simple.names import Distribution
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """
-    A file to publish.
-
-    Attributes:
-        file: The received file, fully written.
-        distribution: Its parsed name.
-        sha256: Lower-case hex digest of the file.
-        size: Size of the file in bytes.
-        signature: Its signature document; None without one.
-        may_create: Whether the upload may create a project.
-    """
-
-    file: AnonymousFile
-    distribution: Distribution
-    sha256: str
-    size: int
-    signature: bytes | None = None
-    may_create: bool = True
 
 
 def add_signature(candidate: Candidate, inventory: FolderInventory) -> bool:

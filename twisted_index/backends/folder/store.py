@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-from weakref import WeakValueDictionary
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,13 +21,15 @@ from twisted_index.backends.folder.drafts import DraftFolder, draft_folders
 from twisted_index.backends.folder.promoter import Promoter
 from twisted_index.backends.folder.promotion import promotion_events
 from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest, releases_in
-from twisted_index.backends.folder.publish import Candidate, Preparation
-from twisted_index.backends.layout.old_prereleases import find_old_prereleases
-from twisted_index.backends.layout.spool import Spool, open_spool
+from twisted_index.backends.folder.publish import Preparation
+from twisted_index.backends.layout.candidate import candidate_of
+from twisted_index.backends.layout.retention import PrereleaseRetention
+from twisted_index.backends.layout.spool import Spool, open_in_thread, open_spool
+from twisted_index.concurrency.keyed_locks import KeyedLocks
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
-from twisted_index.errors import BadRequest, NotFound, NotReady, SimpleIndexError, Unavailable
-from twisted_index.events.origin import EventOrigin, remember_origin, stamp_origin
+from twisted_index.concurrency.single_flight import shielded
+from twisted_index.errors import NotFound, NotReady, SimpleIndexError, Unavailable
+from twisted_index.events.origin import stamp_origin
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.free_space import require_space
 from twisted_index.files.locks import LockHeld
@@ -43,14 +44,14 @@ from twisted_index.interfaces import (
     PromotionOutcome,
     StreamingContent,
 )
-from twisted_index.simple.names import InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.publish import Publication
     from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.change_result import ChangeResult
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -97,9 +98,11 @@ class FolderStore:
         self._editor = blocking_store or BlockingStore(
             source.paths, owners=source.owners, overwrite=overwrite
         )
-        self._retentions: FreshSingleFlight[tuple[str, str], None] = FreshSingleFlight(self._retain)
+        self._retention = PrereleaseRetention(
+            source, worker, self.delete, lambda: self._editor.keep_prereleases
+        )
         # Serializes the changes of a project, so that waiting ones occupy no threads.
-        self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
+        self._locks = KeyedLocks()
 
     async def sweep(self) -> None:
         """Remove temporary files of changes that a killed server left unfinished; called at the start."""
@@ -111,18 +114,8 @@ class FolderStore:
 
     def spool(self) -> Deferred[Spool]:
         """See `IStore`."""
-        waiter: Deferred[Spool] = Deferred()
-
-        def deliver(opened: Spool | Failure) -> None:
-            if not waiter.called:
-                waiter.errback(opened) if isinstance(opened, Failure) else waiter.callback(opened)
-            elif not isinstance(opened, Failure):
-                # Cancelled by the caller meanwhile, and nothing else would close it.
-                opened.close()
-
         editor = self._editor
-        self._worker.run(open_spool, editor.root, self._worker, editor.min_free).addBoth(deliver)
-        return waiter
+        return open_in_thread(self._worker, partial(open_spool, editor.root, self._worker, editor.min_free))
 
     def require_space(self, size: int) -> Deferred[None]:
         """See `ISpaceLimit`."""
@@ -136,21 +129,19 @@ class FolderStore:
         if not isinstance(spool, Spool):
             raise TypeError("Only uploads from a spool of this store can be published.")
         spool.acquire()
-        return _shielded(self._publish_acquired(upload, spool))
+        return shielded(self._publish_acquired(upload, spool))
 
     async def _publish_acquired(self, upload: Upload, spool: Spool) -> bool:
         try:
             if upload.index != self._editor.index:
                 raise NotFound(f"There is no index {upload.index} here.")
             digests = await spool.digests()
-            candidate = _candidate(upload, spool, digests["sha256"])
+            candidate = candidate_of(upload, spool, digests["sha256"])
             published = await self._publish(upload, candidate)
         finally:
             spool.release()
         if published:
-            # Not awaited: the upload is complete.
-            release = candidate.distribution.project, candidate.distribution.version
-            self._retentions.run(release).addErrback(_log_retention)
+            self._retention.start(candidate.distribution)
         return published
 
     async def delete(self, project: str, filename: str, *, by: str, reason: str = "") -> None:
@@ -222,7 +213,7 @@ class FolderStore:
             routed_away=self._editor.routed_away,
             min_free=self._editor.min_free,
         )
-        return _shielded(self._promote(promoter, request, may_create, refusals))
+        return shielded(self._promote(promoter, request, may_create, refusals))
 
     async def _promote(
         self,
@@ -248,7 +239,7 @@ class FolderStore:
 
     def create_draft(self, draft: Draft) -> Deferred[None]:
         """See `IDrafts`."""
-        return _shielded(self._create_draft(draft))
+        return shielded(self._create_draft(draft))
 
     async def _create_draft(self, draft: Draft) -> None:
         await self._retry_while_locked(self._drafts.create, draft)
@@ -262,7 +253,7 @@ class FolderStore:
         self, draft: Draft, *, by: str, reason: str, taken: Collection[str] | None = None
     ) -> Deferred[list[str]]:
         """See `IDrafts`."""
-        return _shielded(self._remove_draft(draft, by, reason, taken))
+        return shielded(self._remove_draft(draft, by, reason, taken))
 
     async def _remove_draft(
         self, draft: Draft, by: str, reason: str, taken: Collection[str] | None
@@ -284,7 +275,7 @@ class FolderStore:
         if await self._worker.run(self._editor.is_published, candidate):
             return await self._complete(upload, candidate)
         facts = await self._prepare(candidate)
-        async with self._locked(candidate.distribution.project):
+        async with self._locks.holding(candidate.distribution.project):
             publication = await self._retry_while_locked(self._editor.publish, candidate)
             if publication is not None:
                 try:
@@ -346,47 +337,13 @@ class FolderStore:
             file.filename == filename and file.hashes.get("sha256") == candidate.sha256 for file in page.files
         )
 
-    # -- Retention
-
-    async def _retain(self, release: tuple[str, str]) -> None:
-        """Delete the pre-releases of a project that are beyond the number to keep, but not the given one."""
-        project, version = release
-        keep = self._editor.keep_prereleases
-        page = (await result_of(self._source.project_page, project)).value if keep is not None else None
-        if keep is None or page is None:
-            return
-        own = [file for file in page.files if file.owner is None]
-        old = await self._worker.run(find_old_prereleases, own, keep, version)
-        # The rule deletes, not the client whose upload has made it look.
-        remember_origin(EventOrigin())
-        errors = []
-        for file in old:
-            try:
-                await self.delete(project, file.filename, by="retention", reason=f"keep-prereleases = {keep}")
-            except NotFound:
-                # Deleted meanwhile.
-                continue
-            except SimpleIndexError as error:
-                # As in a folder that is read-only; others may be deleted nevertheless.
-                errors.append(error.message)
-        if errors:
-            _log.warn(
-                "{number} old pre-releases of {project} were not deleted: {error}",
-                number=len(errors),
-                project=project,
-                error=errors[0],
-            )
-        if len(errors) < len(old):
-            # Observers learn of a change when a page is listed.
-            await result_of(self._source.project_page, project)
-
     # -- One change at a time per project
 
     def _change(self, project: str, change: Callable[[], ChangeResult]) -> Deferred[ChangeResult]:
-        return _shielded(self._change_locked(project, change))
+        return shielded(self._change_locked(project, change))
 
     async def _change_locked(self, project: str, change: Callable[[], ChangeResult]) -> ChangeResult:
-        async with self._locked(project):
+        async with self._locks.holding(project):
             result = await self._retry_while_locked(change)
             for event in result.events:
                 await self._record(event)
@@ -404,12 +361,6 @@ class FolderStore:
     async def _record(self, event: AuditEvent) -> None:
         await result_of(self._audit_log.record, stamp_origin(event))
 
-    def _locked(self, project: str) -> _Locked:
-        lock = self._locks.get(project)
-        if lock is None:
-            lock = self._locks[project] = DeferredLock()
-        return _Locked(lock)
-
     async def _retry_while_locked(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a change in a thread, retrying on the reactor while another process holds the lock."""
         deadline = self._reactor.seconds() + LOCK_TIMEOUT
@@ -420,49 +371,6 @@ class FolderStore:
                 if self._reactor.seconds() > deadline:
                     raise lock_timeout_error() from None
             await deferLater(self._reactor, LOCK_RETRY_DELAY)
-
-
-def _log_retention(failure: Failure) -> None:
-    """Log why old pre-releases were not deleted; the next upload tries again."""
-    error = failure.value
-    if isinstance(error, SimpleIndexError):
-        _log.warn("Old pre-releases were not deleted: {error}", error=error.message)
-    elif not isinstance(error, CancelledError):  # as when the server stops
-        _log.failure("Old pre-releases were not deleted", failure=failure)
-
-
-class _Locked:
-    """Async context manager that holds a lock."""
-
-    def __init__(self, lock: DeferredLock) -> None:
-        self._lock = lock
-
-    async def __aenter__(self) -> None:
-        acquired: Deferred[Any] = self._lock.acquire()
-        await acquired
-
-    async def __aexit__(self, *_error: object) -> None:
-        self._lock.release()
-
-
-def _shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-    """Start work that continues if its caller is cancelled."""
-    return SharedResult(Deferred.fromCoroutine(work)).wait()
-
-
-def _candidate(upload: Upload, spool: Spool, sha256: str) -> Candidate:
-    try:
-        distribution = parse_filename(upload.filename)
-    except InvalidFilename as error:
-        raise BadRequest(f"{error.reason} {error.advice}") from error
-    return Candidate(
-        file=spool.file,
-        distribution=distribution,
-        sha256=sha256,
-        size=spool.size,
-        signature=upload.signature,
-        may_create=upload.may_create,
-    )
 
 
 def _run_step(step: Callable[[], None]) -> None:

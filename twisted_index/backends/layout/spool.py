@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_index.files.anonymous_file import AnonymousFile, open_anonymous
@@ -15,8 +16,6 @@ from twisted_index.interfaces import ISpool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-
-    from twisted.python.failure import Failure
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
@@ -229,3 +228,24 @@ def open_spool(root: bytes, worker: IThreadRunner, min_free: int = 0) -> Spool:
     if not min_free:
         return Spool(file, worker)
     return Spool(file, worker, lambda size: require_space(root, size, min_free))
+
+
+def open_in_thread(worker: IThreadRunner, opener: Callable[[], Spool]) -> Deferred[Spool]:
+    """
+    Open a spool in a thread; if the Deferred is cancelled meanwhile, it is closed.
+
+    Args:
+        worker: The threads.
+        opener: Opens it.
+    """
+    waiter: Deferred[Spool] = Deferred()
+
+    def deliver(opened: Spool | Failure) -> None:
+        if not waiter.called:
+            waiter.errback(opened) if isinstance(opened, Failure) else waiter.callback(opened)
+        elif not isinstance(opened, Failure):
+            # Cancelled by the caller, and nothing else would close it.
+            opened.close()
+
+    worker.run(opener).addBoth(deliver)
+    return waiter

@@ -27,12 +27,13 @@ from twisted_index.interfaces import AuditAction, AuditEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.history import BucketHistory
     from twisted_index.backends.object_store.object_reader import ObjectInventory
-    from twisted_index.backends.object_store.publish import ObjectCandidate, PublishedObject
+    from twisted_index.backends.object_store.publish import PublishedObject
     from twisted_index.simple.model import ProjectStatus
 
 
@@ -161,7 +162,7 @@ class ObjectEditor:
         with translate_os_errors():
             return self._reader.read(project, with_times=True)
 
-    def publish(self, candidate: ObjectCandidate) -> PublishedObject | None:
+    def publish(self, candidate: Candidate) -> PublishedObject | None:
         """
         Publish an inspected file.
 
@@ -183,7 +184,7 @@ class ObjectEditor:
                     return published
         raise Unavailable("Other uploads of this file are in progress. Retry in a moment.")
 
-    def _is_kept(self, candidate: ObjectCandidate, changes: ObjectChanges) -> bool:
+    def _is_kept(self, candidate: Candidate, changes: ObjectChanges) -> bool:
         """Return whether a file that is there with the same bytes stays there."""
         if self.single_writer:
             return True
@@ -192,7 +193,7 @@ class ObjectEditor:
         return self._find_replaced(candidate, changes.look()) is None
 
     def _publish(
-        self, candidate: ObjectCandidate, changes: ObjectChanges, replaced: list[ScannedFile]
+        self, candidate: Candidate, changes: ObjectChanges, replaced: list[ScannedFile]
     ) -> PublishedObject | None:
         """Publish a file that is not there; return None if another look has to say why that was in vain."""
         publication = ObjectPublication(
@@ -207,7 +208,7 @@ class ObjectEditor:
             return None
         return publication.finish(stored, settled)
 
-    def _find_replaced(self, candidate: ObjectCandidate, changes: ObjectChanges) -> list[ScannedFile] | None:
+    def _find_replaced(self, candidate: Candidate, changes: ObjectChanges) -> list[ScannedFile] | None:
         project = candidate.distribution.project
         if self.routed_away(project):
             raise Forbidden(
@@ -222,7 +223,7 @@ class ObjectEditor:
         )
 
     def publish_event(
-        self, candidate: ObjectCandidate, published: PublishedObject | None = None, *, by: str
+        self, candidate: Candidate, published: PublishedObject | None = None, *, by: str
     ) -> AuditEvent:
         """Make the audit event of a published file, or of one that an earlier upload has published."""
         action = "overwrite" if published is not None and published.overwrites else "upload"
@@ -231,7 +232,7 @@ class ObjectEditor:
             by, action, distribution.project, distribution.filename, f"sha256={candidate.sha256}"
         )
 
-    def complete(self, candidate: ObjectCandidate, *, by: str) -> ChangeResult:
+    def complete(self, candidate: Candidate, *, by: str) -> ChangeResult:
         """Complete a file that is there with the same bytes; see `publish.complete`."""
         project, filename = candidate.distribution.project, candidate.distribution.filename
         with translate_os_errors():
@@ -339,7 +340,7 @@ def _owner_of(line: Inventory, version: str | None, filename: str | None) -> str
     return next((owner for entry in entries if (owner := line.owners.get(entry.root)) is not None), None)
 
 
-def _written(candidate: ObjectCandidate, changes: ObjectChanges) -> datetime:
+def _written(candidate: Candidate, changes: ObjectChanges) -> datetime:
     """Return when a file was written that is there; long ago if it no longer is."""
     for entry in changes.inventory.equivalents_of(candidate.distribution)[:1]:
         return datetime.fromtimestamp(changes.objects[changes.key(entry.path)].modified_ns / 10**9, UTC)

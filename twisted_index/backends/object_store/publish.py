@@ -10,7 +10,6 @@ The process may die after any step: either the file is absent, or it is there an
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.layout.archive_facts import read_facts
@@ -34,13 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import StoredObject
     from twisted_index.backends.object_store.object_changes import ObjectChanges
-    from twisted_index.files.anonymous_file import AnonymousFile
-    from twisted_index.simple.names import Distribution
 
 #: Bytes of a file that is written in one request. Each of these is in memory.
 ONE_REQUEST = 16 << 20
@@ -48,46 +46,26 @@ ONE_REQUEST = 16 << 20
 _LOOKS = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectCandidate:
+def inspect_received(candidate: Candidate) -> FileFacts:
     """
-    A file to publish.
+    Inspect a received archive from end to end with all its checksums, by the same rules as for listing it.
 
-    Attributes:
-        file: The received file, fully written.
-        distribution: Its parsed name.
-        sha256: Lower-case hex digest of the file.
-        size: Size of the file in bytes.
-        signature: Its signature document; None without one.
-        may_create: Whether the upload may create a project.
+    Raises:
+        BadRequest: The archive is invalid or contradicts its name.
+        Unavailable: The file cannot be read.
     """
-
-    file: AnonymousFile
-    distribution: Distribution
-    sha256: str
-    size: int
-    signature: bytes | None = None
-    may_create: bool = True
-
-    def inspect(self) -> FileFacts:
-        """
-        Inspect the archive from end to end with all its checksums, by the same rules as for listing it.
-
-        Raises:
-            BadRequest: The archive is invalid or contradicts its name.
-            Unavailable: The file cannot be read.
-        """
-        try:
-            with translate_os_errors():
-                self.file.allow_reading()
-                with open(self.file.readable_path, "rb", buffering=0) as file:
-                    return read_facts(
-                        file, self.distribution, verify_members=True, sha256=self.sha256, strict=True
-                    )
-        except BadArchive as error:
-            raise BadRequest(f"{self.distribution.filename}: {error.reason} {error.advice}") from error
-        except UnreadableFile:
-            raise Unavailable("The received file cannot be read back.") from None
+    file, distribution = candidate.file, candidate.distribution
+    try:
+        with translate_os_errors():
+            file.allow_reading()
+            with open(file.readable_path, "rb", buffering=0) as content:
+                return read_facts(
+                    content, distribution, verify_members=True, sha256=candidate.sha256, strict=True
+                )
+    except BadArchive as error:
+        raise BadRequest(f"{distribution.filename}: {error.reason} {error.advice}") from error
+    except UnreadableFile:
+        raise Unavailable("The received file cannot be read back.") from None
 
 
 class PublishedObject(NamedTuple):
@@ -118,7 +96,7 @@ class ObjectPublication:
 
     def __init__(
         self,
-        candidate: ObjectCandidate,
+        candidate: Candidate,
         changes: ObjectChanges,
         replaced: Sequence[ScannedFile],
         now: datetime,
@@ -288,7 +266,7 @@ class ObjectPublication:
                 now.forget(key + suffix for suffix in ("", *BYTE_DEPENDENT))
 
 
-def is_open(inventory: Inventory, candidate: ObjectCandidate) -> bool:
+def is_open(inventory: Inventory, candidate: Candidate) -> bool:
     """Return whether a project accepts files, and the name of this one was not deleted."""
     try:
         check_status(inventory)
@@ -300,7 +278,7 @@ def is_open(inventory: Inventory, candidate: ObjectCandidate) -> bool:
     return True
 
 
-def keep_found(candidate: ObjectCandidate, changes: ObjectChanges, now: datetime) -> bool:
+def keep_found(candidate: Candidate, changes: ObjectChanges, now: datetime) -> bool:
     """
     Let a file stay that a look has found with the bytes of a candidate, before an upload is answered for it.
 
@@ -325,7 +303,7 @@ def keep_found(candidate: ObjectCandidate, changes: ObjectChanges, now: datetime
     return not rivals and decide(changes.bucket, changes.writes, key, claim, Decision.KEPT)
 
 
-def complete(candidate: ObjectCandidate, changes: ObjectChanges) -> list[str]:
+def complete(candidate: Candidate, changes: ObjectChanges) -> list[str]:
     """
     Complete a file that is there with the same bytes: an earlier upload may have died before it had.
 

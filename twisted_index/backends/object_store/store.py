@@ -5,40 +5,40 @@ from __future__ import annotations
 import os
 import tempfile
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, succeed
+from twisted.internet.defer import succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_index.backends.layout.old_prereleases import find_old_prereleases
-from twisted_index.backends.layout.spool import Spool, open_spool
+from twisted_index.backends.layout.candidate import candidate_of
+from twisted_index.backends.layout.retention import PrereleaseRetention
+from twisted_index.backends.layout.spool import Spool, open_in_thread, open_spool
 from twisted_index.backends.object_store.conditions import Conditions
 from twisted_index.backends.object_store.object_editor import ObjectEditor
-from twisted_index.backends.object_store.publish import ObjectCandidate
+from twisted_index.backends.object_store.publish import inspect_received
+from twisted_index.concurrency.keyed_locks import KeyedLocks
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.concurrency.single_flight import FreshSingleFlight, SharedResult
-from twisted_index.errors import BadRequest, NotFound, SimpleIndexError
-from twisted_index.events.origin import EventOrigin, remember_origin, stamp_origin
+from twisted_index.concurrency.single_flight import shielded
+from twisted_index.errors import NotFound, SimpleIndexError
+from twisted_index.events.origin import stamp_origin
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.free_space import require_space
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import ISpaceLimit, IStore
-from twisted_index.simple.names import InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
-    from twisted.python.failure import Failure
+    from twisted.internet.defer import Deferred
 
+    from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.change_result import ChangeResult
     from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import AuditEvent, IAuditLog, Upload
     from twisted_index.simple.model import ProjectStatus
 
-T = TypeVar("T")
 _log = Logger()
 
 
@@ -69,9 +69,11 @@ class ObjectStore:
         self._audit_log = audit_log
         self.editor = editor or ObjectEditor(source.bucket, source.reader, known_sha256=source.known_sha256)
         self._spool_folder = spool_folder or os.fsencode(tempfile.gettempdir())
-        self._retentions: FreshSingleFlight[tuple[str, str], None] = FreshSingleFlight(self._retain)
+        self._retention = PrereleaseRetention(
+            source, worker, self.delete, lambda: self.editor.keep_prereleases
+        )
         # One change of a project at a time here, so that only other nodes are met in the store.
-        self._locks: WeakValueDictionary[str, DeferredLock] = WeakValueDictionary()
+        self._locks = KeyedLocks()
 
     async def sweep(self) -> None:
         """Remove what a killed server left of uploads, and log what the store cannot do; for the start."""
@@ -90,17 +92,7 @@ class ObjectStore:
 
     def spool(self) -> Deferred[Spool]:
         """See `IStore`."""
-        waiter: Deferred[Spool] = Deferred()
-
-        def deliver(opened: Spool | Failure) -> None:
-            if not waiter.called:
-                waiter.callback(opened)
-            elif isinstance(opened, Spool):
-                # Cancelled by the caller meanwhile, and nothing else would close it.
-                opened.close()
-
-        self._worker.run(self._open_spool).addBoth(deliver)
-        return waiter
+        return open_in_thread(self._worker, self._open_spool)
 
     def require_space(self, size: int) -> Deferred[None]:
         """See `ISpaceLimit`."""
@@ -119,28 +111,24 @@ class ObjectStore:
         if not isinstance(spool, Spool):
             raise TypeError("Only uploads from a spool of this store can be published.")
         spool.acquire()
-        return _shielded(self._publish_acquired(upload, spool))
+        return shielded(self._publish_acquired(upload, spool))
 
     async def _publish_acquired(self, upload: Upload, spool: Spool) -> bool:
         try:
             if upload.index != self.editor.index:
                 raise NotFound(f"There is no index {upload.index} here.")
-            candidate = _candidate(upload, spool, (await spool.digests())["sha256"])
+            candidate = candidate_of(upload, spool, (await spool.digests())["sha256"])
             published = await self._publish(upload, candidate)
         finally:
             spool.release()
-        if published and self.editor.keep_prereleases is not None:
-            # Not awaited: the upload is complete.
-            release = candidate.distribution.project, candidate.distribution.version
-            self._retentions.run(release).addErrback(_log_retention)
+        if published:
+            self._retention.start(candidate.distribution)
         return published
 
-    async def _publish(self, upload: Upload, candidate: ObjectCandidate) -> bool:
+    async def _publish(self, upload: Upload, candidate: Candidate) -> bool:
         project = candidate.distribution.project
-        facts = await self._worker.run(candidate.inspect)
-        lock = self._lock(project)
-        await _acquired(lock)
-        try:
+        facts = await self._worker.run(inspect_received, candidate)
+        async with self._locks.holding(project):
             try:
                 published = await self._worker.run(self.editor.publish, candidate)
             finally:
@@ -150,8 +138,6 @@ class ObjectStore:
                 self._source.seed(published.stored, facts)
                 await self._record(self.editor.publish_event(candidate, published, by=upload.by))
                 return True
-        finally:
-            lock.release()
         await self._change(project, partial(self.editor.complete, candidate, by=upload.by))
         return False
 
@@ -183,82 +169,20 @@ class ObjectStore:
         """See `IStore`."""
         await self._change(project, partial(self.editor.set_status, project, status, by=by))
 
-    # -- Retention
-
-    async def _retain(self, release: tuple[str, str]) -> None:
-        """Delete the pre-releases of a project that are beyond the number to keep, but not the given one."""
-        project, version = release
-        keep = self.editor.keep_prereleases
-        page = (await result_of(self._source.project_page, project)).value
-        if keep is None or page is None:
-            return
-        # The rule deletes, not the client whose upload has made it look.
-        remember_origin(EventOrigin())
-        for file in await self._worker.run(find_old_prereleases, page.files, keep, version):
-            try:
-                await self.delete(project, file.filename, by="retention", reason=f"keep-prereleases = {keep}")
-            except NotFound:
-                # Deleted meanwhile.
-                continue
-
     # -- One change at a time per project
 
     def _change(self, project: str, change: Callable[[], ChangeResult]) -> Deferred[ChangeResult]:
-        return _shielded(self._change_locked(project, change))
+        return shielded(self._change_locked(project, change))
 
     async def _change_locked(self, project: str, change: Callable[[], ChangeResult]) -> ChangeResult:
-        lock = self._lock(project)
-        await _acquired(lock)
-        try:
+        async with self._locks.holding(project):
             try:
                 result = await self._worker.run(change)
             finally:
                 self._source.note_change(project)
             for event in result.events:
                 await self._record(event)
-        finally:
-            lock.release()
         return result
 
     async def _record(self, event: AuditEvent) -> None:
         await result_of(self._audit_log.record, stamp_origin(event))
-
-    def _lock(self, project: str) -> DeferredLock:
-        lock = self._locks.get(project)
-        if lock is None:
-            lock = self._locks[project] = DeferredLock()
-        return lock
-
-
-async def _acquired(lock: DeferredLock) -> None:
-    acquired: Deferred[Any] = lock.acquire()
-    await acquired
-
-
-def _shielded(work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-    """Start work that continues if its caller is cancelled."""
-    return SharedResult(Deferred.fromCoroutine(work)).wait()
-
-
-def _candidate(upload: Upload, spool: Spool, sha256: str) -> ObjectCandidate:
-    try:
-        distribution = parse_filename(upload.filename)
-    except InvalidFilename as error:
-        raise BadRequest(f"{error.reason} {error.advice}") from error
-    return ObjectCandidate(
-        file=spool.file,
-        distribution=distribution,
-        sha256=sha256,
-        size=spool.size,
-        signature=upload.signature,
-        may_create=upload.may_create,
-    )
-
-
-def _log_retention(failure: Failure) -> None:
-    """Log why old pre-releases were not deleted; the next upload tries again."""
-    error = failure.value
-    if isinstance(error, SimpleIndexError):
-        _log.warn("Old pre-releases were not deleted: {error}", error=error.message)
-    elif not isinstance(error, CancelledError):  # as when the server stops
-        _log.failure("Old pre-releases were not deleted", failure=failure)
