@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from twisted_index.backends.object_store.learned import LearnedObject, ObjectId
     from twisted_index.backends.object_store.object_root import ObjectRoot
 
-#: Looks at a project whose objects are replaced while they are read.
-_ATTEMPTS = 3
+#: Looks at a project whose objects are replaced while they are read, as by several deletions at once.
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
