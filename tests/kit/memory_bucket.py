@@ -37,6 +37,7 @@ _KINDS = {
     "list_after": "list",
     "list_level": "list",
     "read": "read",
+    "read_metadata": "read",
     "read_range": "read",
     "stream": "read",
     "create": "write",
@@ -233,6 +234,11 @@ class MemoryBucket:
             if found.object.size > limit:
                 raise ObjectChanged(key)
             return found
+
+    def read_metadata(self, key: str, *, etag: str) -> Mapping[str, str]:
+        self._begin("read_metadata", key)
+        with self._lock:
+            return self._found(key, etag).metadata
 
     def read_range(self, key: str, start: int, stop: int, *, etag: str) -> bytes:
         self._begin("read_range", key)

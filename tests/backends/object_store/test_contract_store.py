@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.events.audit_log import AuditLog
-from twisted_index.testing import StoreContract, StoreHarness, SynchronousRunner
+from twisted_index.testing import StoreContract, StoreHarness, SynchronousRunner, make_wheel
 
 
 class ObjectStoreHarness(StoreHarness):
@@ -35,3 +36,15 @@ class TestObjectStore(StoreContract):
 
     def harness(self) -> ObjectStoreHarness:
         return ObjectStoreHarness(self.path)
+
+    def test_the_writer_shows_the_upload_time_that_others_read(self):
+        wheel = make_wheel("demo", "1.0")
+        with self.harness() as world:
+            bucket = world.source.bucket
+            assert isinstance(bucket, MemoryBucket)
+            bucket.now_ns = time.time_ns() + 10**9  # a store has an upload after the server that sends it
+            world.publish(wheel)
+            kept = float(bucket.metadata(f"demo/{wheel.filename}")["mtime"])
+            shown = world.files_of("demo")[wheel.filename].upload_time
+            assert shown is not None
+            assert abs(shown.timestamp() - kept) < 1e-5

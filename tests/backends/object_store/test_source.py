@@ -374,7 +374,12 @@ class TestChanges:
         bucket.place(KEY, other.content)
         assert node.read("demo", WHEEL.filename) == other.content
 
-    def test_the_upload_time_is_what_rclone_keeps(self, bucket: MemoryBucket, node: Node):
+    @pytest.mark.parametrize("whole", [16 << 20, 0])
+    def test_the_upload_time_is_what_rclone_keeps(
+        self, bucket: MemoryBucket, node: Node, monkeypatch: pytest.MonkeyPatch, whole: int
+    ):
+        """Also of files that are too large to be read by one request."""
+        monkeypatch.setattr("twisted_index.backends.object_store.object_inspection._WHOLE", whole)
         bucket.place(KEY, WHEEL.content, {"mtime": "1600000000.5"})
         page = node.page("demo")
         assert page is not None

@@ -136,6 +136,14 @@ class Bucket(Protocol):
             ObjectChanged: It is another one, or larger than the limit.
         """
 
+    def read_metadata(self, key: str, *, etag: str) -> Mapping[str, str]:
+        """
+        Read what was written with an object of at least one byte, as in `ObjectContent`.
+
+        Raises:
+            ObjectChanged: It is gone, or another one.
+        """
+
     def read_range(self, key: str, start: int, stop: int, *, etag: str) -> bytes:
         """
         Read `stop - start` bytes of an object.

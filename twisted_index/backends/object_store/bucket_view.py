@@ -61,6 +61,10 @@ class BucketView:
         found = self._bucket.read(self._key(key), limit=limit, etag=etag)
         return None if found is None else replace(found, object=replace(found.object, key=key))
 
+    def read_metadata(self, key: str, *, etag: str) -> Mapping[str, str]:
+        """See `Bucket`."""
+        return self._bucket.read_metadata(self._key(key), etag=etag)
+
     def read_range(self, key: str, start: int, stop: int, *, etag: str) -> bytes:
         """See `Bucket`."""
         return self._bucket.read_range(self._key(key), start, stop, etag=etag)

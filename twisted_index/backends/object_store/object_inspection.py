@@ -84,7 +84,8 @@ def _inspect_large(
     sha256 = _claimed_digest(bucket, stored, claim) or _stream_digest(bucket, stored)
     with open_ranges(bucket, stored) as file:
         facts = read_facts(file, distribution, verify_members=False, sha256=sha256, strict=False)
-    return LearnedObject(result=facts)
+    metadata = bucket.read_metadata(stored.key, etag=stored.etag)
+    return LearnedObject(result=facts, uploaded_ns=uploaded_ns(metadata))
 
 
 @contextmanager

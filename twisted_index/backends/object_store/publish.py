@@ -75,10 +75,12 @@ class PublishedObject(NamedTuple):
     Attributes:
         stored: Its object.
         overwrites: Whether it replaced another one.
+        uploaded_ns: The time of the upload, as its metadata says, in nanoseconds since the epoch.
     """
 
     stored: StoredObject
     overwrites: bool
+    uploaded_ns: int
 
 
 class ObjectPublication:
@@ -115,10 +117,10 @@ class ObjectPublication:
         self._looks_again = not (single_writer or self._is_in_place) or changes.inventory.was_deleted(
             candidate.distribution
         )
-        nanoseconds = int(now.timestamp()) * 10**9 + now.microsecond * 1000
+        self._uploaded_ns = int(now.timestamp()) * 10**9 + now.microsecond * 1000
         self._metadata = {
             SHA256: candidate.sha256,
-            MTIME: format_mtime(nanoseconds),
+            MTIME: format_mtime(self._uploaded_ns),
             UPLOAD: secrets.token_hex(8),
         }
 
@@ -254,7 +256,7 @@ class ObjectPublication:
         if self._candidate.signature is not None:
             now.writes.put(self._key + Sidecar.SIGNATURE.value, self._candidate.signature)
         now.revive(self._candidate.distribution, self._key)
-        return PublishedObject(stored, bool(self._replaced))
+        return PublishedObject(stored, bool(self._replaced), self._uploaded_ns)
 
     def _drop_old_spellings(self, now: ObjectChanges) -> None:
         """Remove equivalent spellings of the name, moving a yank to the new one."""

@@ -135,7 +135,7 @@ class ObjectStore:
                 # Also of a failed upload something may have been written.
                 self._source.note_change(project)
             if published is not None:
-                self._source.seed(published.stored, facts)
+                self._source.seed(published.stored, facts, published.uploaded_ns)
                 await self._record(self.editor.publish_event(candidate, published, by=upload.by))
                 return True
         await self._change(project, partial(self.editor.complete, candidate, by=upload.by))
