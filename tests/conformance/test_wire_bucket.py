@@ -15,13 +15,16 @@ from urllib.parse import urljoin
 
 import pytest
 
+from tests.kit import copies
 from tests.kit.live_server import HTML, JSON, LiveServer
 from tests.kit.object_stores import Rclone
 from twisted_index.backends.object_store.client import StoreBucket
 from twisted_index.config.bucket_location import parse_location
+from twisted_index.simple.manifest import format_line
 from twisted_index.testing import make_sdist, make_wheel
 
 RESCAN = ("--rescan", "1")
+CONSOLE = (sys.executable, "-m", "twisted_index")
 
 
 @pytest.fixture
@@ -48,19 +51,51 @@ def remote(url: str) -> str:
     return url.replace("s3://", "ceph:")
 
 
+PROJECTS = ("demo", "flat", "old", "hidden", "claimed", "copied", "large", "gone", "none")
+
+
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
-    """A folder with something of most things."""
+    """A folder with something of everything."""
     root = tmp_path / "packages"
-    wheel = make_wheel("demo", "1.0", requires_python=">=3.8")
-    yanked = make_wheel("demo", "0.9")
-    for file in (wheel, yanked, make_sdist("demo", "1.0")):
-        file.write_to(root / "demo")
-    (root / "demo" / f"{yanked.filename}.yanked").write_text("broken\n")
-    (root / "demo" / f"{wheel.filename}.asc").write_bytes(b"signature")
+    demo, wheel, yanked = (
+        root / "demo",
+        make_wheel("demo", "1.0", requires_python=">=3.8"),
+        make_wheel("demo", "0.9"),
+    )
+    for file in (
+        wheel,
+        yanked,
+        make_sdist("demo", "1.0"),
+        make_wheel("demo", "1!2.0"),
+        make_wheel("demo", "1.0+a.1"),
+    ):
+        file.write_to(demo)
+    (demo / f"{yanked.filename}.yanked").write_text(
+        "kaputt: \N{LATIN SMALL LETTER U WITH DIAERESIS} \N{SNAKE}\n"
+    )
+    (demo / f"{wheel.filename}.asc").write_bytes(
+        b"-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n"
+    )
+    (demo / f"{wheel.filename}.provenance").write_bytes(b'{"version": 1, "attestation_bundles": []}\n')
+    (demo / f"{wheel.filename}.metadata").write_bytes(wheel.metadata)
+    (demo / "demo-7.0-py3-none-any.whl").write_bytes(wheel.content[:200])
+    (demo / "\N{LATIN SMALL LETTER U WITH DIAERESIS}ber demo.txt").write_text("notes")
+    make_wheel("demo", "3.0").write_to(root / "De_Mo")
+    make_wheel("demo", "4.0").write_to(root)
     make_wheel("flat", "1.0").write_to(root)
-    make_wheel("old", "1.0").write_to(root / "old")
-    (root / "old" / ".archived").touch()
+    for project, status in (("old", "archived"), ("hidden", "quarantined")):
+        make_wheel(project, "1.0").write_to(root / project)
+        (root / project / f".{status}").write_text("vorbei\n")
+    (root / "claimed").mkdir()
+    (root / "claimed" / ".claimed").touch()
+    copies.place(root, make_wheel("copied", "1.0"))
+    make_sdist("large", "1.0", files={"large/ballast.bin": os.urandom(20_000_000)}).write_to(root / "large")
+    gone = make_wheel("gone", "1.0")
+    gone.write_to(root / "gone")
+    (root / "gone" / ".deleted").write_bytes(format_line(copies.line_of(gone.filename, gone.content)))
+    (root / ".index.toml").write_text('title = "Packages"\n')
+    make_wheel("staged", "1.0").write_to(root / ".staged" / "3f2a")
     return root
 
 
@@ -69,6 +104,15 @@ def page(server: LiveServer, path: str, accept: str) -> str:
     answer = server.get(path, headers={"Accept": accept})
     assert answer.status == 200
     return re.sub(r'"_last-serial":\d+,', "", answer.text)
+
+
+def assert_equal(accept: str, first: LiveServer, *others: LiveServer) -> None:
+    for path in ("/simple/", *(f"/simple/{project}/" for project in PROJECTS)):
+        expected = first.get(path, headers={"Accept": accept})
+        for server in others:
+            assert server.get(path, headers={"Accept": accept}).status == expected.status, path
+            if expected.status == 200:
+                assert page(server, path, accept) == page(first, path, accept), path
 
 
 def listed_within(server: LiveServer, path: str, text: str, seconds: float = 10.0) -> bool:
@@ -100,11 +144,40 @@ def test_a_folder_and_its_copy_in_the_bucket_and_a_copy_of_that_have_equal_pages
     bucket, back = live_server(ceph), tmp_path / "back"
     for project in ("demo", "flat", "old"):
         assert listed_within(bucket, f"/simple/{project}/", "href")
-    rclone("sync", remote(ceph), back, "--exclude", ".learned/**")
-    servers = [bucket, live_server(packages), live_server(back)]
-    for path in ("/simple/", "/simple/demo/", "/simple/flat/", "/simple/old/"):
-        first, *others = (page(server, path, accept) for server in servers)
-        assert others == [first, first], path
+    rclone("sync", remote(ceph), back)
+    assert_equal(accept, live_server(packages), bucket, live_server(back))
+
+
+@pytest.mark.parametrize("accept", [HTML, JSON])
+def test_what_was_published_and_changed_is_the_same_after_the_way_out_and_in(
+    ceph: str, live_server: Any, rclone: Callable[..., None], tmp_path: Path, accept: str
+):
+    """Uploads of both sizes, a yank, a status, a deletion: of a bucket in a folder, and that in a bucket."""
+    options = ("--upload", "--anonymous-upload")
+    bucket, out, again = live_server(ceph, options=options), tmp_path / "out", f"{ceph}-again"
+    large = make_sdist("large", "1.0", files={"large/ballast.bin": os.urandom(20_000_000)})
+    old, gone = make_wheel("old", "1.0"), make_wheel("gone", "1.0")
+    for file in (
+        make_wheel("demo", "1.0"),
+        make_wheel("demo", "1!0.9"),
+        make_wheel("demo", "1.0+a.1"),
+        large,
+        old,
+        gone,
+    ):
+        assert bucket.upload(file).status == 200
+    changes = ("yank", "demo==1!0.9"), ("status", "old", "archived"), ("delete", gone.filename)
+    for words in changes:
+        subprocess.run([*CONSOLE, *words, "--path", ceph], check=True, timeout=60, cwd=tmp_path)
+    rclone("sync", remote(ceph), out)
+    rclone("sync", out, remote(again))
+    servers = [bucket, *(live_server(place, options=options) for place in (out, again))]
+    for project in ("demo", "large", "old"):
+        assert all(listed_within(server, f"/simple/{project}/", "href") for server in servers)
+    assert_equal(accept, *servers)
+    other = make_wheel("gone", "1.0", requires_python=">=3.9")
+    assert [server.upload(other).status for server in servers] == [409, 409, 409]
+    assert [server.upload(large).status for server in servers] == [200, 200, 200]
 
 
 def test_files_and_their_ranges_are_those_of_the_folder(

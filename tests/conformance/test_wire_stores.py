@@ -11,22 +11,13 @@ from typing import Any
 import pytest
 
 from tests.kit import object_stores
-from tests.kit.live_server import JSON, LiveServer, Reply
+from tests.kit.live_server import JSON, LiveServer
 from tests.kit.object_stores import Swift
 from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 
 UPLOAD = ("--upload", "--anonymous-upload", "--rescan", "0")
 ALONE = {"TWISTED_INDEX_SINGLE_WRITER": "1"}
 SMALL = make_wheel("demo", "1.0")
-
-
-def upload(server: LiveServer, file: BuiltFile) -> Reply:
-    part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
-    head = part.format(":action", "") + "file_upload\r\n"
-    head += part.format("content", f'; filename="{file.filename}"')
-    body = head.encode() + file.content + b"\r\n--b--\r\n"
-    fields = {"Content-Type": "multipart/form-data; boundary=b"}
-    return server.get("/legacy/", method="POST", headers=fields, body=body)
 
 
 def digests(server: LiveServer) -> dict[str, str]:
@@ -46,9 +37,9 @@ def test_a_file_is_taken_once_and_comes_back_as_it_went(
     any_store: str, live_server: Callable[..., LiveServer], file: BuiltFile
 ):
     server = live_server(any_store, options=UPLOAD, env=ALONE)
-    assert [upload(server, file).status for _ in range(2)] == [200, 200]
+    assert [server.upload(file).status for _ in range(2)] == [200, 200]
     make = make_wheel if file is SMALL else make_sdist
-    assert upload(server, make("demo", "1.0", requires_python=">=3.9")).status == 409
+    assert server.upload(make("demo", "1.0", requires_python=">=3.9")).status == 409
     assert digests(server) == {file.filename: file.sha256}
     path = f"/simple/demo/{file.filename}"
     assert server.get(path).body == file.content
@@ -61,12 +52,12 @@ def test_a_store_without_conditions_takes_files_from_a_single_writer_only(
 ):
     url = object_stores.empty_place(kind, stores_folder, monkeypatch)
     server = live_server(url, options=UPLOAD)
-    refused = upload(server, SMALL)
+    refused = server.upload(SMALL)
     assert refused.status == 503
     assert "single-writer" in refused.text
     assert server.get("/simple/").status == 200
     assert digests(server) == {}
-    assert upload(live_server(url, options=UPLOAD, env=ALONE), SMALL).status == 200
+    assert live_server(url, options=UPLOAD, env=ALONE).upload(SMALL).status == 200
     assert digests(server) == {SMALL.filename: SMALL.sha256}
 
 
@@ -91,12 +82,12 @@ def test_a_404_to_a_write_is_no_success_and_no_absence(swift: Swift, live_server
     """Swift's proxy says so while nothing answers behind it."""
     server = live_server("s3://packages/here", options=UPLOAD, env=ALONE)
     older = make_wheel("demo", "0.9")
-    assert upload(server, older).status == 200
+    assert server.upload(older).status == 200
     swift.crash("account", "container", "object")
     for _ in range(2):
-        assert upload(server, SMALL).status == 503
+        assert server.upload(SMALL).status == 503
         assert server.get("/simple/demo/", headers={"Accept": JSON}).status == 503
     swift.crash()
     swift.start()
-    assert upload(server, SMALL).status == 200
+    assert server.upload(SMALL).status == 200
     assert set(digests(server)) == {older.filename, SMALL.filename}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kit.ports import free_port
+from twisted_index.testing import BuiltFile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -98,6 +99,15 @@ class LiveServer:
 
     def head(self, target: str, **options: Any) -> Reply:
         return self.get(target, method="HEAD", **options)
+
+    def upload(self, file: BuiltFile) -> Reply:
+        """Upload a file, where everyone may."""
+        part = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
+        head = part.format(":action", "") + "file_upload\r\n"
+        head += part.format("content", f'; filename="{file.filename}"')
+        body = head.encode() + file.content + b"\r\n--b--\r\n"
+        fields = {"Content-Type": "multipart/form-data; boundary=b"}
+        return self.get("/legacy/", method="POST", headers=fields, body=body)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[http.client.HTTPConnection]:
