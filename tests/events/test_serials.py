@@ -85,7 +85,7 @@ def test_the_file_is_rewritten_at_the_start_if_it_has_old_lines(path: Path, now:
 
 
 @pytest.mark.parametrize("kept", range(1, 60, 7))
-def test_a_torn_tail_costs_a_higher_serial(path: Path, now: ClockOnTheWall, kept: int):
+def test_a_torn_tail_is_a_new_instance_with_a_higher_serial(path: Path, now: ClockOnTheWall, kept: int):
     first = opened(path, now)
     first.note("demo", ONE)
     first.note("other", ONE)
@@ -95,8 +95,27 @@ def test_a_torn_tail_costs_a_higher_serial(path: Path, now: ClockOnTheWall, kept
     again = opened(path, now)
     assert again.note("demo", ONE) == NOW
     assert again.note("other", ONE) == NOW + 1000
-    assert again.read().instance == first.read().instance
+    assert again.read().instance != first.read().instance
     assert opened(path, now).read() == again.read()
+
+
+def test_lines_that_are_lost_as_a_whole_are_a_new_instance(path: Path, now: ClockOnTheWall):
+    """Else one who had seen a project that is gone since would keep it."""
+    first = opened(path, now)
+    first.note("demo", ONE)
+    first.note("other", ONE)
+    path.write_bytes(path.read_bytes().rpartition(b"\n" + str(NOW + 1).encode())[0] + b"\n")
+    now.milliseconds += 1000
+    assert opened(path, now).read().instance != first.read().instance
+
+
+def test_a_file_of_an_earlier_version_keeps_its_instance(path: Path, now: ClockOnTheWall):
+    first = opened(path, now)
+    first.note("demo", ONE)
+    head, _newline, rows = path.read_bytes().partition(b"\n")
+    path.write_bytes(head.rpartition(b" ")[0] + b"\n" + rows)
+    assert opened(path, now).read() == first.read()
+    assert path.read_bytes() == head + b"\n" + rows
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\0" * 100, b"instance ", b"\xff\xfe", b"12 34 56\n" * 3])

@@ -40,7 +40,8 @@ _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_SERIAL = 1 << 52
 #: The imprint of a project of which nothing is left.
 REMOVED = "-"
-_HEAD = re.compile(rb"instance ([0-9a-f]{32})")
+#: Without a size, as earlier versions wrote it.
+_HEAD = re.compile(rb"instance ([0-9a-f]{32})(?: ([0-9]{16}))?")
 _LINE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9a-f]{32}|-) ([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)")
 
 
@@ -83,10 +84,11 @@ class Serials:
 
     Blocking, and safe in any thread; only `serial_of`, `announce` and `listeners` are for the reactor's.
 
-    The file is text: a line with the instance, then `serial imprint project` for each change, of which
-    the greatest counts. It is read at the first use, and then rewritten if it has more lines than projects.
-    What is damaged is left out: that project gets a higher serial at the next look. Only if the clock is
-    behind the file as well, that could be too low a one; then the instance is new.
+    The file is text: a line with the instance and the size of the file, then `serial imprint project` for
+    each change, of which the greatest counts. It is read at the first use, and then rewritten if it has more
+    lines than projects. What is damaged is left out: that project gets a higher serial at the next look. But
+    a project that is gone gets none, and those who had seen it would keep it. So the instance is new if a
+    line is damaged, or the file is shorter than it was.
 
     Args:
         path: The file, in a folder that is made if need be; None keeps everything in memory.
@@ -218,16 +220,19 @@ class Serials:
             if _MAX_SERIAL >= change.serial > self._changes.get(project, (0, ""))[0]:
                 self._changes[project] = change
                 self._last = max(self._last, change.serial)
-        is_whole = head is not None and lines[-1] == b"" and all(matches)
-        if head is not None and (is_whole or self._now() > self._last):
-            self._instance = head[1].decode("ascii")
-        return is_whole and len(matches) == len(self._changes)
+        if head is None or lines[-1] != b"" or not all(matches):
+            return False
+        size = sum(map(len, lines)) + len(lines) - 1
+        if size < int(head[2] or 0):
+            return False
+        self._instance = head[1].decode("ascii")
+        return head[2] is not None and len(matches) == len(self._changes)
 
     def _rewrite(self) -> None:
         assert self._path is not None
-        rows = [_line(project, change) for project, change in self._changes.items()]
+        rows = b"".join(_line(project, change) for project, change in self._changes.items())
         try:
-            replace_private(self._path, b"instance %s\n%s" % (self._instance.encode(), b"".join(rows)))
+            replace_private(self._path, self._head(len(self._head(0)) + len(rows)) + rows)
         except OSError as error:
             self._fail(error)
 
@@ -241,10 +246,21 @@ class Serials:
                 open(descriptor, "ab", closefd=False) as file,
             ):
                 file.write(b"".join(lines))
+                size = file.tell()
+            # Last, so that it is never more than what is there.
+            with (
+                open_private(self._path, os.O_WRONLY) as descriptor,
+                open(descriptor, "wb", closefd=False) as file,
+            ):
+                file.write(self._head(size))
         except OSError as error:
             # What is missing in it could give too low serials later; without it the instance is new.
             remove_private(self._path)
             self._fail(error)
+
+    def _head(self, size: int) -> bytes:
+        """Write the first line, which is as long for any size."""
+        return b"instance %s %016d\n" % (self._instance.encode("ascii"), size)
 
     def _fail(self, error: OSError) -> None:
         """Go on in memory: after a restart the same imprints get higher serials."""

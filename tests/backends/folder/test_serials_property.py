@@ -1,9 +1,9 @@
 """
 Two promises about serials, on real folders and the classes of the server.
 
-They never fall, over restarts, clocks that are set, lost and old files of serials, and whatever is done by
-hand; unless file and clock are lost together, and then the instance is new. And what was known at a serial,
-with what has changed after it, is the whole list.
+They never fall within an instance, over restarts, clocks that are set, and whatever is done by hand; a file
+of serials that is lost, or whose end is, makes the instance new. And what was known at a serial, with what
+has changed after it, is the whole list.
 """
 
 from __future__ import annotations
@@ -181,8 +181,12 @@ class Index(RuleBasedStateMachine):
         lost=st.integers(0, 200),
     )
     def restart(self, kind: Any, lost: int) -> None:
+        instance = self.source.serials.read().instance
         kind(self, lost)
         self.start()
+        if self.source.serials.read().instance != instance:
+            assert kind.__name__ != "only_restart" or not self.seen
+            self.seen, self.pages = {}, {}
         if kind.__name__ != "only_restart":
             # A clock that is set back before there is a serial again is lost together with the state.
             self.look_at_the_list()
