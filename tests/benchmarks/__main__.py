@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import (
+    bucket_rows,
     busy_rows,
     history_rows,
     login_rows,
@@ -39,6 +40,7 @@ ROWS: tuple[Row, ...] = (
     *busy_rows.ROWS,
     *history_rows.ROWS,
     *pile_rows.ROWS,
+    *bucket_rows.ROWS,
     *peer_rows.ROWS,
 )
 

@@ -31,6 +31,7 @@ UNITS = {
     "all_pages": ("s to all pages", 1.0, 1),
     "server_cpu": ("s CPU", 1.0, 1),
     "memory": ("MB resident", 1e6, 0),
+    "first_byte": ("ms to the first byte", 1e-3, 1),
     "answer": ("ms to the answer", 1e-3, 1),
     "visible": ("ms to visible", 1e-3, 1),
     "missed": ("answers without it", 1.0, 0),
