@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from twisted_index.backends.folder.promotion import Promotion, PromotionResult, carry_out
+from twisted_index.backends.folder.promotion import Promotion, carry_out
 from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest
 from twisted_index.backends.folder.promotion_record import Promotions
+from twisted_index.backends.layout.promotion_record import PromotionResult
 from twisted_index.errors import PromotionRefused
 from twisted_index.testing import BuiltFile, make_sdist, make_wheel
 

@@ -14,9 +14,10 @@ from twisted_index.events.audit_log import AuditFile
 from twisted_index.server.state_folder import inspection_cache_path
 
 if TYPE_CHECKING:
-    from twisted_index.backends.folder.promotion import Promotion, PromotionResult, Seeds
+    from twisted_index.backends.folder.promotion import Promotion, Seeds
     from twisted_index.backends.folder.promotion_plan import PromotionRequest
     from twisted_index.backends.layout.project_scan import ScannedFile
+    from twisted_index.backends.layout.promotion_record import PromotionResult
 
 
 class ConsolePromotions:

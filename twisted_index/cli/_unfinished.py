@@ -14,7 +14,7 @@ from twisted_index.files.os_errors import translate_os_errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from twisted_index.backends.folder.promotion_record import PromotionRecord
+    from twisted_index.backends.layout.promotion_record import PromotionRecord
     from twisted_index.indexes.index_line import IndexLines
 
 

@@ -28,7 +28,7 @@ from twisted_index.simple.name_patterns import is_index_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twisted_index.backends.folder.promotion import PromotionResult
+    from twisted_index.backends.layout.promotion_record import PromotionResult
 
 _HELP = """\
 Usage: twisted-index draft COMMAND [options]

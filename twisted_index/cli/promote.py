@@ -18,8 +18,8 @@ from twisted_index.backends.folder.promotion_plan import (
     Examination,
     IndexFolders,
     PromotionRequest,
-    releases_in,
 )
+from twisted_index.backends.layout.promotion_rules import releases_in
 from twisted_index.cli._options import CommandParser
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._promotions import ConsolePromotions
@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from twisted_index.backends.folder.promotion import PromotionResult
-    from twisted_index.backends.folder.promotion_record import PromotionRecord
+    from twisted_index.backends.layout.promotion_record import PromotionRecord, PromotionResult
     from twisted_index.config.settings import Settings
 
 

@@ -31,8 +31,8 @@ from twisted_index.backends.folder.promotion_plan import (
     Examination,
     IndexFolders,
     PromotionRequest,
-    releases_in,
 )
+from twisted_index.backends.layout.promotion_rules import releases_in
 from twisted_index.errors import BadRequest, Conflict, PromotionRefused
 from twisted_index.files import verified_copy
 from twisted_index.files.locks import LockHeld

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from twisted_index.backends.folder.promotion_record import PromotionRecord, Promotions, StagedFile
+from twisted_index.backends.folder.promotion_record import Promotions
+from twisted_index.backends.layout.promotion_record import PromotionRecord, StagedFile
 from twisted_index.errors import Unavailable
 
 FILE = StagedFile(

@@ -16,7 +16,8 @@ from tests.kit.folder_store import Shop
 from twisted_index.backends.folder import source as folder_source
 from twisted_index.backends.folder.folder_check import FolderCheck
 from twisted_index.backends.folder.inspection_cache import InspectionCache
-from twisted_index.backends.folder.promotion_record import PromotionRecord, Promotions
+from twisted_index.backends.folder.promotion_record import Promotions
+from twisted_index.backends.layout.promotion_record import PromotionRecord
 from twisted_index.errors import Conflict, NotFound, UnreadableFolder
 from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.interfaces import Snapshot

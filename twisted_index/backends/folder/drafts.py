@@ -32,7 +32,7 @@ from twisted_index.simple.parsed import parse_timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from twisted_index.backends.folder.promotion_record import PromotionRecord
+    from twisted_index.backends.layout.promotion_record import PromotionRecord
 
 DRAFTS = b".drafts"
 _RECORD = b".draft"

@@ -14,11 +14,11 @@ from twisted_index.errors import NotReady, SimpleIndexError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.promotion_plan import PromotionRequest
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.backends.layout.project_scan import ScannedFile
+    from twisted_index.backends.layout.promotion_record import PromotionResult
     from twisted_index.errors import RefusedPart
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -21,18 +21,16 @@ from twisted.logger import Logger
 from twisted_index.backends.folder.blocking_store import retry_while_locked
 from twisted_index.backends.folder.inspection import inspect
 from twisted_index.backends.folder.promotion_placement import Placement, State
-from twisted_index.backends.folder.promotion_plan import (
-    Examination,
-    PromotionPlan,
-)
-from twisted_index.backends.folder.promotion_record import (
-    RECORD,
+from twisted_index.backends.folder.promotion_plan import Examination
+from twisted_index.backends.folder.promotion_record import RECORD, Promotions
+from twisted_index.backends.layout.facts import FileFacts, StatKey
+from twisted_index.backends.layout.promotion_record import (
     PromotionRecord,
-    Promotions,
+    PromotionResult,
     StagedFile,
     new_id,
 )
-from twisted_index.backends.layout.facts import FileFacts, StatKey
+from twisted_index.backends.layout.promotion_rules import PromotionPlan
 from twisted_index.errors import Conflict, PromotionRefused, RefusedPart, SimpleIndexError, Unavailable
 from twisted_index.files.anonymous_file import (
     FILE_MODE,
@@ -58,7 +56,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    from twisted_index.backends.folder.promotion_plan import PlannedFile, PromotionRequest
+    from twisted_index.backends.folder.promotion_plan import PromotionRequest
+    from twisted_index.backends.layout.promotion_rules import PlannedFile
 
     #: What is known of files under their new names, to be remembered before they are shown.
     Seeds: TypeAlias = Sequence[tuple[bytes, StatKey, FileFacts]]
@@ -72,22 +71,6 @@ _CREATE = open_flags(os.O_RDWR | os.O_CREAT | os.O_EXCL, "O_NOFOLLOW")
 def _moment() -> int:
     """Return the time in nanoseconds since 1970, never ahead of what files are given; to the microsecond."""
     return int(file_clock() * 1_000_000) * 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromotionResult:
-    """
-    What a promotion has done.
-
-    Attributes:
-        id: The promotion.
-        published: The files that are new in the target.
-        present: The names of those that were there already, with the same bytes.
-    """
-
-    id: str
-    published: tuple[StagedFile, ...] = ()
-    present: tuple[str, ...] = ()
 
 
 def promotion_events(

@@ -28,8 +28,8 @@ from twisted_index.simple.names import parse_filename
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from twisted_index.backends.folder.promotion_record import PromotionRecord, StagedFile
     from twisted_index.backends.layout.facts import FileFacts
+    from twisted_index.backends.layout.promotion_record import PromotionRecord, StagedFile
 
 P = ParamSpec("P")
 

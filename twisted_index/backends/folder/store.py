@@ -20,9 +20,10 @@ from twisted_index.backends.folder.blocking_store import (
 from twisted_index.backends.folder.drafts import DraftFolder, draft_folders
 from twisted_index.backends.folder.promoter import Promoter
 from twisted_index.backends.folder.promotion import promotion_events
-from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest, releases_in
+from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest
 from twisted_index.backends.folder.publish import Preparation
 from twisted_index.backends.layout.candidate import candidate_of
+from twisted_index.backends.layout.promotion_rules import releases_in
 from twisted_index.backends.layout.retention import PrereleaseRetention
 from twisted_index.backends.layout.spool import Spool, open_in_thread, open_spool
 from twisted_index.concurrency.keyed_locks import KeyedLocks
@@ -48,12 +49,12 @@ from twisted_index.interfaces import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from twisted_index.backends.folder.promotion import PromotionResult
     from twisted_index.backends.folder.publish import Publication
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.change_result import ChangeResult
     from twisted_index.backends.layout.facts import FileFacts
+    from twisted_index.backends.layout.promotion_record import PromotionResult
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import RefusedPart
     from twisted_index.interfaces import AuditEvent, Draft, FileBody, IAuditLog, Upload
