@@ -8,8 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection_cache import CachedInspection, InspectionCache
-from twisted_index.backends.folder.promotion import carry_out, promotion_events, resume
+from twisted_index.backends.folder.promotion import carry_out, resume
 from twisted_index.backends.layout.facts import FileFacts
+from twisted_index.backends.layout.promotion_record import promotion_events
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.server.state_folder import inspection_cache_path
 
@@ -60,5 +61,11 @@ class ConsolePromotions:
             self.cache.put(folder, [(name, key, CachedInspection(facts))])
 
     def _note(self, request: PromotionRequest, result: PromotionResult) -> None:
-        for event in promotion_events(result, request, datetime.now(UTC)):
+        for event in promotion_events(
+            result,
+            by=request.by,
+            source=request.source.shown,
+            index=request.target.name,
+            now=datetime.now(UTC),
+        ):
             self._audit_file.append(event)

@@ -27,6 +27,7 @@ from twisted_index.cli._push import PushedFile, UploadClient, files_of, push
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.cli._unfinished import Unfinished, find_unfinished, unfinished_in
+from twisted_index.config.bucket_location import is_bucket_url
 from twisted_index.errors import (
     BadRequest,
     ConfigurationError,
@@ -97,6 +98,11 @@ def _folder_of_indexes(options: argparse.Namespace, settings: Settings) -> str:
     folder = options.indexes or settings.indexes
     if not folder:
         raise ConfigurationError("--indexes is required: the folder whose subfolders are the indexes.")
+    if is_bucket_url(folder):
+        raise ConfigurationError(
+            f"{folder} is a bucket: a server on it promotes, by a POST to /+INDEX/-/promote; see"
+            " docs/object-stores.md."
+        )
     if not os.path.isdir(folder):
         raise ConfigurationError(f"There is no folder {folder!r}.")
     return os.path.abspath(folder)

@@ -47,13 +47,11 @@ from twisted_index.files.ownership import group_write, hand_over
 from twisted_index.files.portability import open_flags, set_mode
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.files.verified_copy import copy_bytes
-from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
 
 if TYPE_CHECKING:
     import io
     from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
     from typing import TypeAlias
 
     from twisted_index.backends.folder.promotion_plan import PromotionRequest
@@ -71,22 +69,6 @@ _CREATE = open_flags(os.O_RDWR | os.O_CREAT | os.O_EXCL, "O_NOFOLLOW")
 def _moment() -> int:
     """Return the time in nanoseconds since 1970, never ahead of what files are given; to the microsecond."""
     return int(file_clock() * 1_000_000) * 1000
-
-
-def promotion_events(
-    result: PromotionResult, request: PromotionRequest, now: datetime
-) -> Iterator[AuditEvent]:
-    """Yield the audit event of each file that has come."""
-    for file in result.published:
-        yield AuditEvent(
-            time=now,
-            by=request.by,
-            action=AuditAction.PROMOTE,
-            project=file.project,
-            filename=file.name,
-            detail=f"sha256={file.sha256} from {request.source.shown}, promotion {result.id}",
-            index=request.target.name,
-        )
 
 
 class Promotion:

@@ -19,10 +19,10 @@ from twisted_index.backends.folder.blocking_store import (
 )
 from twisted_index.backends.folder.drafts import DraftFolder, draft_folders
 from twisted_index.backends.folder.promoter import Promoter
-from twisted_index.backends.folder.promotion import promotion_events
 from twisted_index.backends.folder.promotion_plan import IndexFolders, PromotionRequest
 from twisted_index.backends.folder.publish import Preparation
 from twisted_index.backends.layout.candidate import candidate_of
+from twisted_index.backends.layout.promotion_record import promotion_events
 from twisted_index.backends.layout.promotion_rules import releases_in
 from twisted_index.backends.layout.retention import PrereleaseRetention
 from twisted_index.backends.layout.spool import Spool, open_in_thread, open_spool
@@ -224,7 +224,13 @@ class FolderStore:
         refusals: Sequence[RefusedPart],
     ) -> PromotionOutcome:
         async def note(result: PromotionResult) -> None:
-            for event in promotion_events(result, request, self._editor.now()):
+            for event in promotion_events(
+                result,
+                by=request.by,
+                source=request.source.shown,
+                index=request.target.name,
+                now=self._editor.now(),
+            ):
                 await self._record(event)
             for project in sorted({file.project for file in result.published}):
                 await self._note_change(project)

@@ -11,12 +11,17 @@ import json
 import secrets
 import time
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
 
 _SIDECARS = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value, YANKED)
 
@@ -174,3 +179,28 @@ class PromotionResult:
     id: str
     published: tuple[StagedFile, ...] = ()
     present: tuple[str, ...] = ()
+
+
+def promotion_events(
+    result: PromotionResult, *, by: str, source: str, index: str, now: datetime
+) -> Iterator[AuditEvent]:
+    """
+    Yield the audit event of each file that has come.
+
+    Args:
+        result: What was done.
+        by: Who has promoted.
+        source: What to call the index that they come from.
+        index: The name of the one that they went to.
+        now: Aware.
+    """
+    for file in result.published:
+        yield AuditEvent(
+            time=now,
+            by=by,
+            action=AuditAction.PROMOTE,
+            project=file.project,
+            filename=file.name,
+            detail=f"sha256={file.sha256} from {source}, promotion {result.id}",
+            index=index,
+        )

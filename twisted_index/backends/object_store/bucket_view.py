@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from twisted_index.errors import Unavailable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import BinaryIO
@@ -98,6 +100,12 @@ class BucketView:
         """See `Bucket`."""
         self._bucket.copy(self._key(key), self._key(target))
 
+    def copy_to(self, key: str, other: BucketView, target: str) -> None:
+        """Copy an object to another part of the same whole; see `copy_object`."""
+        if self._bucket is not other._bucket:
+            raise Unavailable("Large files can be promoted between the indexes of one bucket only.")
+        self._bucket.copy(self._key(key), other._key(target))
+
     def presigned_url(self, key: str, *, seconds: int) -> str:
         """See `Bucket`."""
         return self._bucket.presigned_url(self._key(key), seconds=seconds)
@@ -114,3 +122,17 @@ class BucketView:
             objects={stored.key: stored for stored in objects},
             unusable=tuple(key.removeprefix(self._prefix) for key in listing.unusable),
         )
+
+
+def copy_object(source: Bucket, key: str, target: Bucket, target_key: str) -> None:
+    """
+    Copy an object, with its metadata, from one part of a bucket to another, replacing one that is there.
+
+    Raises:
+        ObjectChanged: There is none.
+        Unavailable: It was not copied, or that is not known.
+    """
+    if isinstance(source, BucketView) and isinstance(target, BucketView):
+        source.copy_to(key, target, target_key)
+    else:
+        raise Unavailable("Large files can be promoted between the indexes of one bucket only.")

@@ -225,6 +225,32 @@ class ClaimedUpload:
             return None
         except _WrittenMeanwhile:
             error = Unavailable(f"{self._filename} was written meanwhile. Upload it again.")
+        return self._require_whole(error)
+
+    def copy(self, copy: Callable[[], None]) -> StoredObject:
+        """
+        Copy the file in the store to the name that was taken.
+
+        Args:
+            copy: Does so.
+
+        Raises:
+            Conflict, Unavailable: See `write`.
+        """
+        error = None
+        try:
+            self._check_taken()
+            copy()
+        except _WrittenMeanwhile:
+            error = Unavailable(f"{self._filename} was written meanwhile. Repeat that.")
+        except Unavailable as failure:
+            error = failure
+        except ObjectChanged:
+            error = Unavailable(f"{self._filename} was changed or removed while it was copied.")
+        return self._require_whole(error)
+
+    def _require_whole(self, error: Unavailable | None) -> StoredObject:
+        """Read the file back; raise an error if it is not there whole."""
         found = self._find()
         if found is not None and self.is_whole(found):
             return found

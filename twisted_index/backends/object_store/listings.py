@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import DeferredSemaphore
@@ -23,13 +24,16 @@ from twisted_index.backends.object_store.project_listing import (
     root_of,
 )
 from twisted_index.backends.object_store.spellings import list_spellings
+from twisted_index.backends.object_store.staged_objects import list_shown
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
-    from twisted_index.backends.object_store.bucket import Bucket
+    from twisted_index.backends.object_store.bucket import Bucket, Listing
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
 #: Objects of a bucket that is listed whole: what one request returns.
@@ -122,7 +126,7 @@ class Listings:
             return found
         known = _read_level(self._bucket, hold).projects.get(project)
         folders = {project.encode(), *(() if known is None else known.entries.folders)}
-        return list_folders(self._bucket, sorted(folders), known, hold)
+        return _list_folders(self._bucket, sorted(folders), known, hold)
 
     def projects_now(self) -> list[str]:
         """List the names of all projects now, sorted; blocks, in any thread. See `project`."""
@@ -161,9 +165,11 @@ class Listings:
     def _read_whole(self, hold: Hold) -> RootListing | None:
         """Read the whole bucket; None if it is large. Called in a thread."""
         with suppress(Unlistable):
-            listing = self._bucket.list_all(limit=_SMALL)
-            if listing.is_complete and len(listing.objects) <= _SMALL:
-                return root_of(listing, hold, is_whole=True)
+            listing, hidden = list_shown(
+                self._bucket, partial(self._bucket.list_all, limit=_SMALL), _keys_of_small
+            )
+            if _is_small(listing):
+                return root_of(listing, hold, is_whole=True, hidden=hidden)
         # Also of a bucket that cannot be listed whole, most folders can.
         self._large_until = self._clock.seconds() + _LARGE_SECONDS
         return None
@@ -189,7 +195,7 @@ class Listings:
         known = level.projects.get(project)
         if known is None or not known.entries.folders:
             return replace(known or ProjectListing(hold=hold), hold=hold)
-        return await self._worker.run(list_folders, self._bucket, known.entries.folders, known, hold)
+        return await self._worker.run(_list_folders, self._bucket, known.entries.folders, known, hold)
 
     @property
     def _is_sought(self) -> bool:
@@ -203,8 +209,31 @@ class Listings:
         if level is None or not self._is_sought:
             return None
         with suppress(Unlistable):
-            return list_spellings(self._bucket, project, hold, limit=max(_SEEKS, level.requests))
+            seek = partial(list_spellings, self._bucket, project, hold, limit=max(_SEEKS, level.requests))
+            found, hidden = list_shown(self._bucket, seek, _keys_of)
+            return None if found is None else found.without(hidden)
         return None
+
+
+def _list_folders(
+    bucket: Bucket, folders: Iterable[bytes], flat: ProjectListing | None, hold: Hold
+) -> ProjectListing:
+    """List the folders of a project, without what is not to be seen yet."""
+    listing, hidden = list_shown(bucket, partial(list_folders, bucket, folders, flat, hold), _keys_of)
+    return listing.without(hidden)
+
+
+def _keys_of(listing: ProjectListing | None) -> Iterable[str]:
+    return () if listing is None else listing.objects
+
+
+def _is_small(listing: Listing) -> bool:
+    return listing.is_complete and len(listing.objects) <= _SMALL
+
+
+def _keys_of_small(listing: Listing) -> Iterable[str]:
+    """Return the keys of a whole bucket; none of a part of one, which is not used."""
+    return listing.objects if _is_small(listing) else ()
 
 
 def _read_level(bucket: Bucket, hold: Hold) -> RootListing:

@@ -13,6 +13,7 @@ from twisted_index.backends.layout.selection import select_shown
 from twisted_index.backends.object_store import marks
 from twisted_index.backends.object_store.conditions import Conditions, ConditionsProbe
 from twisted_index.backends.object_store.object_changes import ObjectChanges
+from twisted_index.backends.object_store.promotion import ObjectPromotion
 from twisted_index.backends.object_store.publish import (
     ONE_REQUEST,
     ObjectPublication,
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
+    from twisted_index.backends.layout.promotion_rules import PromotionRules
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.history import BucketHistory
     from twisted_index.backends.object_store.object_reader import ObjectInventory
+    from twisted_index.backends.object_store.promotion import ObjectPromotionRequest
     from twisted_index.backends.object_store.publish import PublishedObject
     from twisted_index.simple.model import ProjectStatus
 
@@ -86,6 +89,7 @@ class ObjectEditor:
         keep_prereleases: May be replaced; applies from the next upload on.
         routed_away: May be replaced; applies from the next change on.
         single_writer: Whether nothing else writes.
+        one_request: May be replaced; applies from the next change on.
     """
 
     def __init__(
@@ -110,7 +114,7 @@ class ObjectEditor:
         self._reader = reader
         self._known_sha256 = known_sha256
         self.single_writer = single_writer
-        self._one_request = one_request
+        self.one_request = one_request
         self.overwrite = tuple(overwrite)
         self.keep_prereleases = keep_prereleases
         self.min_free = min_free
@@ -197,7 +201,7 @@ class ObjectEditor:
     ) -> PublishedObject | None:
         """Publish a file that is not there; return None if another look has to say why that was in vain."""
         publication = ObjectPublication(
-            candidate, changes, replaced, self.now(), self._one_request, self.single_writer
+            candidate, changes, replaced, self.now(), self.one_request, self.single_writer
         )
         stored = publication.write()
         if stored is None:
@@ -221,6 +225,24 @@ class ObjectEditor:
             self.overwrite,
             has_bytes=lambda entry: changes.has_bytes(entry.path, candidate.sha256, candidate.size),
         )
+
+    def promotion(self, request: ObjectPromotionRequest, rules: PromotionRules) -> ObjectPromotion:
+        """Return a promotion into this bucket: that of an unfinished one of the same, or a new one."""
+        records = request.target.unfinished()
+        record = next((record for record in records if request.is_of(record)), None)
+        return ObjectPromotion(
+            request,
+            rules,
+            self._writes(),
+            self._changes,
+            self._now_ns,
+            record=record,
+            one_request=self.one_request,
+        )
+
+    def _now_ns(self) -> int:
+        now = self.now()
+        return int(now.timestamp()) * 10**9 + now.microsecond * 1000
 
     def publish_event(
         self, candidate: Candidate, published: PublishedObject | None = None, *, by: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.layout.entries import ProjectEntries, entry_project
@@ -40,6 +40,19 @@ class ProjectListing:
     def is_like(self, other: ProjectListing) -> bool:
         """Return whether the same is there."""
         return self.entries == other.entries and self.objects == other.objects
+
+    def without(self, hidden: frozenset[bytes]) -> ProjectListing:
+        """Return it without files that are not to be seen yet, and their claims."""
+        if not hidden:
+            return self
+        claims = (claim for claim in self.unfinished if _announced(claim.key) not in hidden)
+        entries = self.entries._replace(hidden=self.entries.hidden | hidden)
+        return replace(self, entries=entries, unfinished=tuple(claims))
+
+
+def _announced(claim: str) -> bytes:
+    """Return the name of the file that a claim announces, from its key."""
+    return claim.rpartition("/")[2].removesuffix(CLAIM).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +129,9 @@ def project_of_key(key: str) -> str | None:
     return entry_project(name.encode("utf-8", "surrogateescape"), bool(slash))
 
 
-def root_of(listing: Listing, hold: Hold, *, is_whole: bool) -> RootListing:
+def root_of(
+    listing: Listing, hold: Hold, *, is_whole: bool, hidden: frozenset[bytes] = frozenset()
+) -> RootListing:
     """
     Sort a listing by projects.
 
@@ -124,6 +139,7 @@ def root_of(listing: Listing, hold: Hold, *, is_whole: bool) -> RootListing:
         listing: Of the whole bucket, or of its root.
         hold: That of the listing.
         is_whole: Which of both.
+        hidden: Names of files that are not to be seen yet.
     """
     names = {(folder, True) for folder in listing.folders}
     by_name: defaultdict[tuple[str, bool], dict[str, StoredObject]] = defaultdict(dict)
@@ -141,7 +157,7 @@ def root_of(listing: Listing, hold: Hold, *, is_whole: bool) -> RootListing:
             {key: stored for name in its_names for key, stored in by_name.get(name, {}).items()},
             (),
             hold,
-        )
+        ).without(hidden)
         for project, its_names in by_project.items()
         if project is not None
     }

@@ -417,6 +417,7 @@ def _names_of(roots: Sequence[RootListing]) -> tuple[str, ...]:
     for root in roots:
         for name, listing in root.projects.items():
             within = {key.split("/")[1] for key in listing.objects if "/" in key}
+            within -= {os.fsdecode(hidden) for hidden in listing.entries.hidden}
             if QUARANTINE in within:
                 quarantined.add(name)
             elif _is_listed(name, listing, within, root):

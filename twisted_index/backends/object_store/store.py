@@ -12,37 +12,44 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.backends.layout.candidate import candidate_of
+from twisted_index.backends.layout.promotion_record import promotion_events
+from twisted_index.backends.layout.promotion_rules import PromotionRules, releases_in
 from twisted_index.backends.layout.retention import PrereleaseRetention
 from twisted_index.backends.layout.spool import Spool, open_in_thread, open_spool
 from twisted_index.backends.object_store.conditions import Conditions
 from twisted_index.backends.object_store.object_editor import ObjectEditor
+from twisted_index.backends.object_store.promotion import ObjectPromotionRequest
+from twisted_index.backends.object_store.promotion_place import ObjectPlace
 from twisted_index.backends.object_store.publish import inspect_received
 from twisted_index.concurrency.keyed_locks import KeyedLocks
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import shielded
-from twisted_index.errors import NotFound, SimpleIndexError
+from twisted_index.errors import Conflict, NotFound, SimpleIndexError
 from twisted_index.events.origin import stamp_origin
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.free_space import require_space
 from twisted_index.files.os_errors import translate_os_errors
-from twisted_index.interfaces import ISpaceLimit, IStore
+from twisted_index.interfaces import IPromotionTarget, ISpaceLimit, IStore, PromotedFile, PromotionOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.defer import Deferred
 
     from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.change_result import ChangeResult
+    from twisted_index.backends.layout.promotion_record import PromotionRecord
+    from twisted_index.backends.object_store.promotion import ObjectPromotion
     from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.errors import RefusedPart
     from twisted_index.interfaces import AuditEvent, IAuditLog, Upload
     from twisted_index.simple.model import ProjectStatus
 
 _log = Logger()
 
 
-@implementer(IStore, ISpaceLimit)
+@implementer(IStore, ISpaceLimit, IPromotionTarget)
 class ObjectStore:
     """
     Publishes into a bucket, and changes what lies there.
@@ -168,6 +175,90 @@ class ObjectStore:
     async def set_status(self, project: str, status: ProjectStatus, *, by: str) -> None:
         """See `IStore`."""
         await self._change(project, partial(self.editor.set_status, project, status, by=by))
+
+    # -- Promotion
+
+    @property
+    def place(self) -> ObjectPlace:
+        """The index as the place of a promotion."""
+        source = self._source
+        return ObjectPlace(self.editor.index, source.bucket, source.reader, source.root.known_facts)
+
+    def promote(
+        self,
+        source: IStore,
+        releases: Sequence[str],
+        *,
+        by: str,
+        yanked: bool = False,
+        move: bool = False,
+        may_create: Callable[[str], bool] = lambda _project: True,
+        refusals: Sequence[RefusedPart] = (),
+    ) -> Deferred[PromotionOutcome]:
+        """See `IPromotionTarget`. Cancelling the Deferred does not stop the promotion."""
+        if not isinstance(source, ObjectStore) or move:
+            raise Conflict("Releases can be promoted between indexes of the same kind: folders, or buckets.")
+        request = ObjectPromotionRequest(
+            source=source.place, target=self.place, releases=releases_in(releases), by=by, yanked=yanked
+        )
+        rules = PromotionRules(
+            request.source,
+            request.target,
+            request.releases,
+            yanked=yanked,
+            facts_of=request.facts_of,
+            routed_away=self.editor.routed_away,
+            may_create=may_create,
+            refusals=refusals,
+        )
+        return shielded(self._promote(request, rules, has_refusals=bool(refusals)))
+
+    async def _promote(
+        self, request: ObjectPromotionRequest, rules: PromotionRules, *, has_refusals: bool
+    ) -> PromotionOutcome:
+        run = self._worker.run
+        promotion = await run(self.editor.promotion, request, rules)
+        if promotion.record is None or has_refusals:
+            await run(promotion.examine)
+            if promotion.new:
+                await run(promotion.begin)
+        record = promotion.record
+        if record is not None:
+            await self._carry_out(promotion, record)
+            for event in promotion_events(
+                promotion.result,
+                by=request.by,
+                source=request.source.shown,
+                index=self.editor.index,
+                now=self.editor.now(),
+            ):
+                await self._record(event)
+            await run(promotion.finish)
+        result = promotion.result
+        published = tuple(
+            PromotedFile(project=file.project, filename=file.name, sha256=file.sha256)
+            for file in result.published
+        )
+        return PromotionOutcome(id=result.id, published=published, present=result.present)
+
+    async def _carry_out(self, promotion: ObjectPromotion, record: PromotionRecord) -> None:
+        """Place the files of a promotion one at a time, since other requests need threads too; show them."""
+        run = self._worker.run
+        try:
+            if await run(lambda: promotion.is_shown):
+                return
+            await run(promotion.mark)
+            for file in record.files:
+                stored = await run(promotion.place, file)
+                if stored is not None:
+                    self._source.seed(stored, file.facts, record.moment)
+            await run(promotion.confirm)
+            for file in record.files:
+                await run(promotion.copy, file)
+            await run(promotion.show)
+        finally:
+            for project in {file.project for file in record.files}:
+                self._source.note_change(project)
 
     # -- One change at a time per project
 

@@ -1,0 +1,242 @@
+"""Promotion between the indexes of a bucket: all files of all releases in one step, whatever happens."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.kit.at_once import answer
+from tests.kit.bucket_indexes import Node, add
+from tests.kit.memory_bucket import MemoryBucket, Operation
+from twisted_index.backends.object_store.store import ObjectStore
+from twisted_index.errors import Conflict, PromotionRefused, Unavailable
+from twisted_index.interfaces import PromotionOutcome
+from twisted_index.simple.model import Yanked
+from twisted_index.testing import make_wheel
+
+ACME, EXTRAS = make_wheel("acme", "1.0"), make_wheel("extras", "2.0")
+OTHER = make_wheel("acme", "1.0", files={"other.txt": b"other"})
+RELEASES = ["acme==1.0", "extras==2.0"]
+
+
+#: The bytes of a file that is written in one request; in some tests all files are large ones.
+ONE_REQUEST = {"bytes": 16 << 20}
+
+
+@pytest.fixture(params=[16 << 20, 10], ids=["small", "large"])
+def one_request(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ONE_REQUEST, "bytes", request.param)
+
+
+@pytest.fixture
+def bucket(one_request: None) -> MemoryBucket:
+    return made()
+
+
+def made() -> MemoryBucket:
+    """Two releases in staging."""
+    bucket = MemoryBucket("s3://bucket/indexes")
+    add(bucket, "staging", ACME, EXTRAS)
+    bucket.place(f"staging/acme/{ACME.filename}.provenance", b"{}")
+    add(bucket, "prod", settings="")
+    return bucket
+
+
+def promote(node: Node, *releases: str, to: str = "prod", yanked: bool = False) -> PromotionOutcome:
+    source, target = node.find("staging").store, node.find(to).store
+    assert isinstance(target, ObjectStore)
+    target.editor.one_request = ONE_REQUEST["bytes"]
+    outcome: PromotionOutcome = answer(
+        target.promote,
+        source,
+        releases or RELEASES,
+        by="rita",
+        yanked=yanked,  # type: ignore[attr-defined]
+    )
+    return outcome
+
+
+def shown(bucket: MemoryBucket, index: str = "prod") -> set[str]:
+    """What another node shows that has just started."""
+    node = Node(bucket)
+    pages = (node.files(index, project) or [] for project in ("acme", "extras"))
+    return {file.filename for page in pages for file in page}
+
+
+def left(bucket: MemoryBucket) -> list[str]:
+    return [key for key in bucket.keys() if ".staged" in key]  # noqa: SIM118
+
+
+def test_releases_of_several_projects_come_with_what_lies_beside_them(bucket: MemoryBucket):
+    outcome = promote(Node(bucket))
+    assert {file.filename for file in outcome.published} == {ACME.filename, EXTRAS.filename}
+    assert shown(bucket) == {ACME.filename, EXTRAS.filename}
+    assert shown(bucket, "staging") == {ACME.filename, EXTRAS.filename}
+    assert bucket.content(f"prod/acme/{ACME.filename}") == ACME.content
+    assert bucket.content(f"prod/acme/{ACME.filename}.provenance") == b"{}"
+    assert left(bucket) == []
+
+
+def test_the_node_that_promotes_shows_them_at_once(bucket: MemoryBucket):
+    node = Node(bucket)
+    assert node.files("prod", "acme") is None
+    promote(node)
+    assert [file.filename for file in node.files("prod", "acme") or []] == [ACME.filename]
+
+
+def test_what_is_there_already_is_not_copied(bucket: MemoryBucket):
+    promote(Node(bucket))
+    outcome = promote(Node(bucket))
+    assert (outcome.published, set(outcome.present)) == ((), {ACME.filename, EXTRAS.filename})
+
+
+def test_other_bytes_under_a_name_are_refused_and_nothing_comes(bucket: MemoryBucket):
+    add(bucket, "prod", OTHER)
+    with pytest.raises(PromotionRefused) as refused:
+        promote(Node(bucket))
+    assert [part.name for part in refused.value.refusals] == [ACME.filename]
+    assert shown(bucket) == {ACME.filename}
+    assert bucket.content(f"prod/acme/{ACME.filename}") == OTHER.content
+    assert left(bucket) == []
+
+
+def test_yanked_files_come_along_on_request_only(bucket: MemoryBucket):
+    bucket.place(f"staging/acme/{ACME.filename}.yanked", b"broken")
+    with pytest.raises(PromotionRefused, match="It is yanked: broken"):
+        promote(Node(bucket))
+    promote(Node(bucket), yanked=True)
+    files = Node(bucket).files("prod", "acme") or []
+    assert [file.yanked for file in files] == [Yanked(reason="broken")]
+
+
+def test_a_name_that_is_taken_at_the_last_moment_undoes_all(bucket: MemoryBucket):
+    def overtake(operation: Operation) -> None:
+        if operation == Operation("create", f"prod/extras/{EXTRAS.filename}"):
+            bucket.before = None
+            other = make_wheel("extras", "2.0", files={"other.txt": b"other"})
+            add(bucket, "prod", other)
+
+    bucket.before = overtake
+    with pytest.raises(PromotionRefused):
+        promote(Node(bucket))
+    assert shown(bucket) == {EXTRAS.filename}
+    assert [key for key in bucket.keys() if key.startswith("prod/acme/")] == []  # noqa: SIM118
+    assert left(bucket) == []
+
+
+def test_a_project_that_is_archived_meanwhile_gets_nothing(bucket: MemoryBucket):
+    def archive(operation: Operation) -> None:
+        if operation.method == "create" and operation.key.startswith("prod/acme/"):
+            bucket.before = None
+            bucket.place("prod/extras/.archived", b"")
+
+    bucket.before = archive
+    with pytest.raises(PromotionRefused, match="archived"):
+        promote(Node(bucket))
+    assert shown(bucket) == set()
+    assert left(bucket) == []
+
+
+def test_the_same_bytes_return_where_they_were_deleted(bucket: MemoryBucket):
+    promote(Node(bucket))
+    node = Node(bucket)
+    store = node.find("prod").store
+    assert store is not None
+    answer(store.delete, "acme", ACME.filename, by="alice")
+    promote(Node(bucket))
+    assert shown(bucket) == {ACME.filename, EXTRAS.filename}
+
+
+class Cut(BaseException):
+    """The process is killed."""
+
+
+def run_until(bucket: MemoryBucket, number: int) -> bool:
+    """Promote, and die before so many operations; return whether it came to its end."""
+    node = Node(bucket)
+    node.find("staging"), node.find("prod")
+    count = itertools.count(1)
+
+    def before(_operation: Operation) -> None:
+        if next(count) == number:
+            raise Cut
+
+    bucket.before = before
+    try:
+        promote(node)
+    except Cut:
+        return False
+    finally:
+        bucket.before = None
+    return True
+
+
+def test_wherever_it_is_cut_off_nothing_or_all_shows_and_repeating_it_completes_it(one_request: None):
+    everything = {ACME.filename, EXTRAS.filename}
+    for number in itertools.count(1):
+        bucket = made()
+        if run_until(bucket, number):
+            break
+        assert shown(bucket) in (set(), everything)
+        promote(Node(bucket))
+        assert shown(bucket) == everything
+        assert bucket.content(f"prod/extras/{EXTRAS.filename}") == EXTRAS.content
+        assert [key for key in left(bucket) if not key.endswith(".list")] == []
+    assert number > 20
+
+
+def test_a_project_that_is_listed_while_files_come_shows_none_or_all_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("twisted_index.backends.object_store.listings._SMALL", 0)
+    second = make_wheel("acme", "1.0", tag="py2-none-any")
+    bucket = made()
+    add(bucket, "staging", second)
+    seen = []
+
+    def look(_operation: Operation) -> None:
+        bucket.before = None
+        files = Node(bucket).files("prod", "acme") or []
+        seen.append(frozenset(file.filename for file in files))
+        bucket.before = look
+
+    node = Node(bucket)
+    node.find("staging"), node.find("prod")
+    bucket.before = look
+    promote(node)
+    bucket.before = None
+    assert set(seen) == {frozenset(), frozenset({ACME.filename, second.filename})}
+
+
+def test_while_the_store_fails_it_is_unavailable_and_the_same_request_completes_it(bucket: MemoryBucket):
+    bucket.fail("create", f"prod/extras/{EXTRAS.filename}*", times=3)
+    with pytest.raises(Unavailable):
+        promote(Node(bucket))
+    assert shown(bucket) == set()
+    promote(Node(bucket))
+    assert shown(bucket) == {ACME.filename, EXTRAS.filename}
+    assert left(bucket) == []
+
+
+def test_another_promotion_of_a_name_that_is_on_its_way_is_refused(bucket: MemoryBucket):
+    bucket.fail("create", f"prod/extras/{EXTRAS.filename}*", times=3)
+    with pytest.raises(Unavailable):
+        promote(Node(bucket))
+    with pytest.raises(PromotionRefused, match="The unfinished promotion"):
+        promote(Node(bucket), "acme==1.0")
+
+
+def test_a_node_that_goes_on_with_what_another_has_completed_changes_nothing(bucket: MemoryBucket):
+    node, other = Node(bucket), Node(bucket)
+
+    def overtake(operation: Operation) -> None:
+        if operation.method == "create" and operation.key.startswith("prod/extras/"):
+            bucket.before = None
+            promote(other)
+            answer(other.find("prod").store.delete, "acme", ACME.filename, by="alice")  # type: ignore[union-attr]
+
+    bucket.before = overtake
+    with pytest.raises((Conflict, PromotionRefused)):
+        promote(node)
+    assert shown(bucket) == {EXTRAS.filename}
