@@ -24,6 +24,7 @@ import trustme
 
 from tests.kit.live_server import LiveServer
 from tests.kit.ports import free_ports
+from twisted_index.backends.object_store.bucket import WriteForbidden
 from twisted_index.backends.object_store.client import StoreBucket
 from twisted_index.backends.object_store.s3_signature import S3Credentials, sign_request
 from twisted_index.config.bucket_location import parse_location
@@ -266,9 +267,9 @@ def test_the_reader_of_the_policy_reads_and_no_more(bucket_as: Callable[[str], S
     assert found is not None
     assert found.content == WHEEL.content
     assert bucket.read(".keep/tokens.json", limit=9) is None
-    with pytest.raises(Unavailable):
+    with pytest.raises(WriteForbidden):
         bucket.put(key, b"", metadata={})
-    with pytest.raises(Unavailable):
+    with pytest.raises(WriteForbidden):
         bucket.delete(key)
     with pytest.raises(Unavailable):
         StoreBucket(parse_location(place.replace("/python", "/other"))).list_all()

@@ -94,7 +94,7 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
     "docs/operating.md": {
         # With the file that the document shows.
         "/opt/twisted-index/bin/twisted-index token": "cp {made}/acme-* {root}/srv/packages/"
-        " && sed -n '/^# .etc.twisted-index.toml/,/^```$/p' docs/operating.md | grep -v '^```$'"
+        " && sed -n '/^# .etc.twisted-index.toml$/,/^```$/p' docs/operating.md | grep -v '^```$'"
         " | sed 's,= \"/,= \"{root}/,;s,:/etc,:{root}/etc,' >{root}/etc/twisted-index.toml",
         "twisted-index serve packages --listen https:": "mkdir -p packages",
         "twisted-index check --path packages": "mkdir -p packages"
