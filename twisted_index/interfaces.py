@@ -129,8 +129,8 @@ class FileBody:
         cache_status: See `Snapshot`.
         is_copy: Whether it is a copy of another index's file, or belongs to one: it does not claim the name
             of its project.
-        elsewhere: Makes a URL at which a client gets the same bytes for some seconds; None if they have to
-            be sent from here.
+        elsewhere: Makes a URL at which a client gets the same bytes for some seconds. None, also as its
+            result, if they have to be sent from here.
     """
 
     content: bytes | BinaryIO | StreamingContent
@@ -140,7 +140,7 @@ class FileBody:
     reopen: Callable[[], FileBody | None] | None = None
     cache_status: str = ""
     is_copy: bool = False
-    elsewhere: Callable[[], Awaitable[str]] | None = None
+    elsewhere: Callable[[], Awaitable[str | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,9 @@
 import pytest
 
 from tests.kit.memory_bucket import MemoryBucket
+from twisted_index.backends.object_store.bucket import ObjectExists
 from twisted_index.backends.object_store.conditions import Conditions, probe_conditions
+from twisted_index.backends.object_store.store_errors import Unsupported
 from twisted_index.errors import Unavailable
 
 
@@ -17,12 +19,32 @@ def test_it_is_tried_and_leaves_nothing(keeps: bool, expected: Conditions):
 
 def test_a_store_that_creates_once_and_cannot_replace_does_not_keep_them():
     bucket = MemoryBucket()
-    bucket.fail("replace", times=9, error=Unavailable("501"))
+    bucket.fail("replace", times=9, error=Unsupported("501"))
     assert probe_conditions(bucket) is Conditions.IGNORED
 
 
 def test_a_store_that_does_not_answer_says_nothing():
     bucket = MemoryBucket()
     bucket.fail("create", times=9)
+    with pytest.raises(Unavailable):
+        probe_conditions(bucket)
+
+
+def test_a_store_that_refuses_the_condition_itself_does_not_keep_them():
+    bucket = MemoryBucket()
+    bucket.fail("create", times=9, error=Unsupported("501"))
+    assert probe_conditions(bucket) is Conditions.IGNORED
+
+
+def test_a_write_that_has_lost_its_answer_says_nothing_of_conditions():
+    bucket = MemoryBucket()
+    bucket.fail("create", effect="done", error=ObjectExists(""))
+    assert probe_conditions(bucket) is Conditions.KEPT
+    assert bucket.keys() == []
+
+
+def test_a_store_that_fails_while_it_is_tried_says_nothing():
+    bucket = MemoryBucket()
+    bucket.fail("replace", times=9)
     with pytest.raises(Unavailable):
         probe_conditions(bucket)

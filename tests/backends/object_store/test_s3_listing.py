@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from twisted_index.backends.object_store import s3_listing
 from twisted_index.backends.object_store.bucket import Listing
 from twisted_index.backends.object_store.s3_listing import list_objects
 
@@ -175,10 +176,19 @@ class _Silent(Store):
         return body[:start] + b"</ListBucketResult>"
 
 
+def test_a_list_of_more_keys_than_any_bucket_has_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(s3_listing, "_MAX_KEYS", 2)
+    with pytest.raises(ValueError, match="does not end"):
+        _list(Store(*USUAL, "p/x", page=1))
+
+
 @pytest.mark.parametrize("kind", [_Cut, _Endless, _Circle, _Silent])
 def test_a_list_that_does_not_come_to_its_end_is_none(kind: type[Store]):
     with pytest.raises(ValueError, match="list"):
         _list(kind(*USUAL, page=1))
+
+
+_NOTHING = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +202,7 @@ def test_a_list_that_does_not_come_to_its_end_is_none(kind: type[Store]):
         b"<ListBucketResult></ListBucketResult>",
         b"<ListBucketResult><IsTruncated>false</Is",
         b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult/>',
+        f"<!DOCTYPE a>{_NOTHING}".encode("utf-16"),
         b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>p/a</Key></Contents></ListBucketResult>",
         b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents/></ListBucketResult>",
     ],

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from twisted.logger import capturedLogs, formatEvent
 
+from tests.kit.answering_store import EMPTY, answering_store, set_credentials
 from twisted_index.backends.object_store.bucket import WriteForbidden
 from twisted_index.backends.object_store.client import StoreBucket
 from twisted_index.backends.object_store.s3_signature import S3Credentials, query_of, sign_request
@@ -23,70 +20,16 @@ from twisted_index.backends.object_store.settled_writes import SettledWrites
 from twisted_index.config.bucket_location import Location
 from twisted_index.errors import ConfigurationError, Unavailable
 
-EMPTY = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
-
-
-class _Store(BaseHTTPRequestHandler):
-    """Sends its answers in turn, the last one again and again."""
-
-    answers: ClassVar[list[tuple[int, bytes]]]
-    seen: ClassVar[list[BaseHTTPRequestHandler]]
-
-    def do_GET(self) -> None:
-        self.seen.append(self)
-        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        self.send_response(status)
-        if status == 307:
-            self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
-        # One that announces more breaks off.
-        self.send_header("Content-Length", str(len(body) + (status == 299)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_PUT = do_DELETE = do_GET
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-@contextmanager
-def _store(
-    monkeypatch: pytest.MonkeyPatch, *answers: tuple[int, bytes]
-) -> Iterator[tuple[StoreBucket, list[BaseHTTPRequestHandler]]]:
-    pytest.importorskip("obstore")
-    seen: list[BaseHTTPRequestHandler] = []
-    handler = type("Store", (_Store,), {"answers": list(answers) or [(200, EMPTY)], "seen": seen})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            _set(monkeypatch, f"http://127.0.0.1:{server.server_port}")
-            yield StoreBucket(Location("s3", "bucket", "p")), seen
-        finally:
-            server.shutdown()
-            thread.join()
-
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
 def test_an_address_of_the_store_that_is_no_url_is_refused_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("obstore")
-    _set(monkeypatch, "http://127.0.0.1:9")
+    set_credentials(monkeypatch, "http://127.0.0.1:9")
     monkeypatch.setenv(name, "store.example:9000")
     with pytest.raises(ConfigurationError, match=f"{name} has to be a URL"):
         StoreBucket(Location("s3", "bucket"))
-
-
-def _set(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "AKID",
-        "AWS_SECRET_ACCESS_KEY": "s3cret",
-        "AWS_REGION": "eu-central-1",
-    }.items():
-        monkeypatch.setenv(name, value)
 
 
 def test_the_signature_is_that_of_the_published_example():
@@ -103,7 +46,7 @@ def test_the_signature_is_that_of_the_published_example():
 
 def test_a_list_is_requested_with_the_credentials_of_the_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "t0ken")
-    with _store(monkeypatch) as (bucket, seen):
+    with answering_store(monkeypatch) as (bucket, seen):
         assert bucket.list_all("foo").is_complete
     (request,) = seen
     assert "Credential=AKID/" in request.headers["Authorization"]
@@ -114,7 +57,7 @@ def test_a_list_is_requested_with_the_credentials_of_the_environment(monkeypatch
 
 def test_a_list_of_a_public_bucket_is_not_signed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    with _store(monkeypatch) as (bucket, seen):
+    with answering_store(monkeypatch) as (bucket, seen):
         bucket.list_all()
     assert seen[0].headers["Authorization"] is None
 
@@ -122,7 +65,7 @@ def test_a_list_of_a_public_bucket_is_not_signed(monkeypatch: pytest.MonkeyPatch
 def test_credentials_that_the_library_fetches_sign_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     fields = {"AccessKeyId": "FETCHED", "SecretAccessKey": "s", "Token": "t"}
     keys = json.dumps({**fields, "Expiration": "2099-01-01T00:00:00Z"}).encode()
-    with _store(monkeypatch, (200, keys), (200, EMPTY)) as (_, seen):
+    with answering_store(monkeypatch, (200, keys), (200, EMPTY)) as (_, seen):
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
         (tmp_path / "token").write_text("proof")
@@ -136,7 +79,7 @@ def test_credentials_that_the_library_fetches_sign_the_url(tmp_path: Path, monke
 
 @pytest.mark.parametrize("status", [500, 503, 299])
 def test_a_failure_that_passes_is_tried_again(monkeypatch: pytest.MonkeyPatch, status: int):
-    with _store(monkeypatch, (status, b""), (200, EMPTY)) as (bucket, seen):
+    with answering_store(monkeypatch, (status, b""), (200, EMPTY)) as (bucket, seen):
         assert bucket.list_all().is_complete
     assert len(seen) == 2
 
@@ -158,7 +101,10 @@ def test_a_failure_that_passes_is_tried_again(monkeypatch: pytest.MonkeyPatch, s
 )
 def test_a_refusal_says_what_to_do(monkeypatch: pytest.MonkeyPatch, status: int, body: str, sentence: str):
     answer = f"<Error><Code>{body}</Code><Message>internal text</Message></Error>".encode()
-    with _store(monkeypatch, (status, answer)) as (bucket, seen), pytest.raises(Unavailable) as raised:
+    with (
+        answering_store(monkeypatch, (status, answer)) as (bucket, seen),
+        pytest.raises(Unavailable) as raised,
+    ):
         bucket.list_all()
     assert sentence in raised.value.message
     assert "internal" not in raised.value.message
@@ -170,13 +116,16 @@ def test_credentials_that_may_not_write_are_forbidden_to_and_nothing_is_tried_ag
     monkeypatch: pytest.MonkeyPatch,
 ):
     refusal = (403, b"<Error><Code>AccessDenied</Code></Error>")
-    with _store(monkeypatch, refusal) as (bucket, seen), pytest.raises(WriteForbidden, match="not write"):
+    with (
+        answering_store(monkeypatch, refusal) as (bucket, seen),
+        pytest.raises(WriteForbidden, match="not write"),
+    ):
         SettledWrites(bucket).create("demo/demo.whl", b"bytes", metadata={})
     assert len(seen) == 1
 
 
 def test_a_proxy_of_the_environment_gets_the_request(monkeypatch: pytest.MonkeyPatch):
-    with _store(monkeypatch) as (bucket, seen):
+    with answering_store(monkeypatch) as (bucket, seen):
         monkeypatch.setenv("http_proxy", os.environ["AWS_ENDPOINT_URL"])
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
         bucket.list_all()
@@ -184,7 +133,7 @@ def test_a_proxy_of_the_environment_gets_the_request(monkeypatch: pytest.MonkeyP
 
 
 def test_a_store_at_an_http_url_is_not_asked_unless_that_is_allowed(monkeypatch: pytest.MonkeyPatch):
-    with _store(monkeypatch) as (bucket, seen):
+    with answering_store(monkeypatch) as (bucket, seen):
         monkeypatch.delenv("AWS_ALLOW_HTTP")
         with pytest.raises(Unavailable, match="AWS_ALLOW_HTTP"):
             bucket.list_all()
@@ -193,7 +142,7 @@ def test_a_store_at_an_http_url_is_not_asked_unless_that_is_allowed(monkeypatch:
 
 def test_nothing_secret_is_logged_or_shown(monkeypatch: pytest.MonkeyPatch):
     refusal = (403, b"<Error><Code>AccessDenied</Code></Error>")
-    with _store(monkeypatch, refusal) as (bucket, _), capturedLogs() as events:  # noqa: SIM117
+    with answering_store(monkeypatch, refusal) as (bucket, _), capturedLogs() as events:  # noqa: SIM117
         with pytest.raises(Unavailable) as raised:
             bucket.list_all()
     texts = [*map(formatEvent, events), raised.value.message, *map(str, _causes(raised.value))]

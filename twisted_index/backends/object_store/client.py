@@ -29,6 +29,7 @@ from twisted_index.backends.object_store.s3_listing import list_objects
 from twisted_index.backends.object_store.s3_requests import S3Requests, is_set
 from twisted_index.backends.object_store.store_errors import (
     AccessDenied,
+    WantsQuotes,
     cause_of,
     unavailable,
     variables_of,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from twisted_index.config.bucket_location import Location
+
+    _Unmet = type[ObjectExists] | type[ObjectChanged] | None
 
 _log = Logger()
 
@@ -84,6 +87,7 @@ class StoreBucket:
         self._location = location
         self._reported, self._reported_at = "", 0.0
         self._patience = Patience()
+        self._quotes_writes = False
         for name, value in os.environ.items():
             if value and _ENDPOINT.fullmatch(name) and not re.match(r"https?://[^/\s]", value):
                 raise ConfigurationError(f"{name} has to be a URL, such as https://store.example:9000.")
@@ -166,23 +170,28 @@ class StoreBucket:
 
     def read(self, key: str, *, limit: int, etag: str = "") -> ObjectContent | None:
         """See `Bucket`."""
-        with self._waiting():
+        with self._waiting(ObjectChanged if etag else None):
             try:
-                found = self._obstore.get(self._store, key, options={"if_match": etag} if etag else None)
-            except FileNotFoundError:
+                found = self._obstore.get(
+                    self._store, key, options={"if_match": _quoted(etag)} if etag else None
+                )
+            except FileNotFoundError as error:
+                # A proxy whose backend is away answers 404 as well, and that would empty what is read.
+                if self._location.scheme == "s3" and "NoSuchKey" not in str(error):
+                    raise OSError("404 without NoSuchKey") from error
                 return None
             stored = _object(found.meta)
             if stored.size > limit:
                 raise ObjectChanged(key)
             metadata = _metadata_of(found)
-            return ObjectContent(object=stored, content=bytes(found.bytes()), metadata=metadata)
+            return ObjectContent(object=stored, content=_whole(found, stored), metadata=metadata)
 
     def read_metadata(self, key: str, *, etag: str) -> Mapping[str, str]:
         """See `Bucket`."""
-        with self._calling():
+        with self._calling(ObjectChanged):
             try:
                 # The library's HEAD does not return it.
-                return _metadata_of(self._get_range(key, {"range": (0, 1), "if_match": etag}))
+                return _metadata_of(self._get_range(key, {"range": (0, 1), "if_match": _quoted(etag)}))
             except FileNotFoundError:
                 raise ObjectChanged(key) from None
 
@@ -194,8 +203,8 @@ class StoreBucket:
     def stream(self, key: str, start: int, stop: int, *, etag: str) -> Iterator[bytes]:
         """See `Bucket`."""
         left = stop - start
-        options = {"range": (start, stop), "if_match": etag}
-        with self._calling():
+        options = {"range": (start, stop), "if_match": _quoted(etag)}
+        with self._calling(ObjectChanged):
             try:
                 found = self._get_range(key, options)
             except FileNotFoundError:
@@ -222,7 +231,7 @@ class StoreBucket:
 
     def create(self, key: str, content: bytes, *, metadata: Mapping[str, str]) -> StoredObject:
         """See `Bucket`."""
-        return self._put(key, content, "create", metadata)
+        return self._put(key, content, "create", metadata, ObjectExists)
 
     def put(self, key: str, content: bytes, *, metadata: Mapping[str, str]) -> StoredObject:
         """See `Bucket`."""
@@ -230,10 +239,18 @@ class StoreBucket:
 
     def replace(self, key: str, content: bytes, *, etag: str, metadata: Mapping[str, str]) -> StoredObject:
         """See `Bucket`."""
-        return self._put(key, content, {"e_tag": etag.strip('"')}, metadata)
+        # Ceph 16 takes a bare ETag only, and Cloudflare R2 a quoted one only, which it says.
+        if not self._quotes_writes:
+            try:
+                return self._put(key, content, {"e_tag": etag}, metadata, ObjectChanged)
+            except WantsQuotes:
+                self._quotes_writes = True
+        return self._put(key, content, {"e_tag": _quoted(etag)}, metadata, ObjectChanged)
 
-    def _put(self, key: str, content: bytes, mode: Any, metadata: Mapping[str, str]) -> StoredObject:
-        with self._writing():
+    def _put(
+        self, key: str, content: bytes, mode: Any, metadata: Mapping[str, str], unmet: _Unmet = None
+    ) -> StoredObject:
+        with self._writing(unmet):
             try:
                 # In one request: a condition is not kept for an object in parts.
                 result = self._obstore.put(
@@ -279,9 +296,9 @@ class StoreBucket:
             return str(self._obstore.sign(self._store, "GET", key, timedelta(seconds=seconds)))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self, unmet: _Unmet = None) -> Iterator[None]:
         try:
-            with self._waiting():
+            with self._waiting(unmet):
                 yield
         except AccessDenied as error:
             raise WriteForbidden(
@@ -289,23 +306,29 @@ class StoreBucket:
             ) from error
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        with self._patience.waiting(), self._calling():
+    def _waiting(self, unmet: _Unmet = None) -> Iterator[None]:
+        with self._patience.waiting(), self._calling(unmet):
             yield
 
     @contextmanager
-    def _calling(self) -> Iterator[None]:
-        """Translate the errors of the library."""
+    def _calling(self, unmet: _Unmet = None) -> Iterator[None]:
+        """
+        Translate the errors of the library.
+
+        Args:
+            unmet: What it means that the condition of the call is not met. Without one, a store that answers
+                409 or 412 refuses for a reason of its own, such as a policy of the bucket.
+        """
         errors = self._obstore.exceptions
+        met = {ObjectExists: errors.AlreadyExistsError, ObjectChanged: errors.PreconditionError}
         try:
             yield
-        except errors.AlreadyExistsError as error:
-            raise ObjectExists(str(self.url)) from error
-        except errors.PreconditionError as error:
-            raise ObjectChanged(str(self.url)) from error
         except BaseException as error:
+            if unmet is not None and isinstance(error, met[unmet]):
+                raise unmet(str(self.url)) from error
             # The library's panics are no exceptions that are caught elsewhere.
-            if not isinstance(error, (errors.BaseError, OSError, ValueError)) and not _is_panic(error):
+            known = (errors.BaseError, OSError, ValueError, NotImplementedError)
+            if not isinstance(error, known) and not _is_panic(error):
                 raise
             failure = unavailable(error, self.url)
             self._report(failure.message, error)
@@ -341,8 +364,26 @@ def _metadata_of(found: Any) -> dict[str, str]:
     return {str(name).lower(): str(value) for name, value in found.attributes.items()}
 
 
+def _whole(found: Any, stored: StoredObject) -> bytes:
+    """Read an object, and no more than it has: the length that a store announces may be untrue."""
+    pieces, left = [], stored.size
+    for piece in found.stream(min_chunk_size=_PIECE):
+        pieces.append(bytes(piece))
+        left -= len(pieces[-1])
+        if left < 0:
+            break
+    if left:
+        raise Unavailable("The object store has sent another number of bytes than the object has.")
+    return b"".join(pieces)
+
+
 def _etag(value: str | None) -> str:
     return (value or "").strip('"')
+
+
+def _quoted(etag: str) -> str:
+    """Return an ETag as RFC 9110 writes it, which every store takes where it reads."""
+    return f'"{etag}"'
 
 
 def _parts(file: BinaryIO, size: int) -> Iterator[bytes]:

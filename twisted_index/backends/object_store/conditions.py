@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.object_store.bucket import ObjectChanged, ObjectExists
-from twisted_index.errors import SimpleIndexError
+from twisted_index.backends.object_store.store_errors import Unsupported
+from twisted_index.errors import SimpleIndexError, Unavailable
 
 if TYPE_CHECKING:
     from twisted_index.backends.object_store.bucket import Bucket
@@ -64,15 +65,32 @@ def probe_conditions(bucket: Bucket) -> Conditions:
     """
     key = f"{PROBE}{secrets.token_hex(8)}"
     try:
-        created = bucket.create(key, b"1", metadata={})
+        etag = _create(bucket, key)
         try:
             bucket.create(key, b"2", metadata={})
         except ObjectExists:
-            return _try_replacing(bucket, key, created.etag)
+            return _try_replacing(bucket, key, etag)
+        return Conditions.IGNORED
+    except Unsupported:
+        # Some stores, such as Backblaze B2 and Swift, refuse the condition itself.
         return Conditions.IGNORED
     finally:
         with suppress(SimpleIndexError):
             bucket.delete(key)
+
+
+def _create(bucket: Bucket, key: str) -> str:
+    """Create an object that no other node knows; return its ETag."""
+    try:
+        return bucket.create(key, b"1", metadata={}).etag
+    except ObjectExists:
+        # The answer was lost, and the library has tried again.
+        found = bucket.read(key, limit=1)
+        if found is None:
+            raise Unavailable(
+                "The object store does not say what it has written. Retry in a moment."
+            ) from None
+        return found.object.etag
 
 
 def _try_replacing(bucket: Bucket, key: str, etag: str) -> Conditions:
@@ -81,9 +99,6 @@ def _try_replacing(bucket: Bucket, key: str, etag: str) -> Conditions:
         bucket.replace(key, b"3", etag=wrong, metadata={})
     except ObjectChanged:
         pass
-    except SimpleIndexError:
-        # Some stores refuse the condition itself.
-        return Conditions.IGNORED
     else:
         return Conditions.IGNORED
     try:

@@ -64,8 +64,12 @@ def open_object(
             content=content.whole, size=stored.size, sha256=sha256, modified=modified, reopen=reopen
         )
 
-    async def elsewhere() -> str:
-        return await worker.run(bucket.presigned_url, stored.key, seconds=_URL_SECONDS)
+    async def elsewhere() -> str | None:
+        """Return None if no URL can be signed, as with the signature that Azure gives in place of a key."""
+        try:
+            return await worker.run(bucket.presigned_url, stored.key, seconds=_URL_SECONDS)
+        except Unavailable:
+            return None
 
     return FileBody(
         content=content,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Ceph writes control characters of a token so, which XML forbids: 32 noncharacters stand for them here.
 _FORBIDDEN, _PLACE = re.compile(rb"&#x([01][0-9A-Fa-f]);"), 0xFDD0
+#: Keys of one list: those of a million projects, and some gigabytes of memory at most.
+_MAX_KEYS = 1_000_000
 #: What the library refuses in a key, and no folder has in a name.
 _ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]|(?:^|/)\.{0,2}(?:/|$)")
 
@@ -80,6 +82,8 @@ def list_objects(
         is_enough = limit is not None and found.count > limit and (after is None or found.objects)
         if is_complete or is_enough:
             break
+        if found.count > _MAX_KEYS:
+            raise ValueError("The list of objects does not end.")
     if after and min(found.objects, default=after) < after:
         raise ValueError("The list does not begin where it was to.")
     return Listing(
@@ -92,8 +96,8 @@ def list_objects(
 
 
 def _parse(body: bytes) -> ElementTree.Element:
-    # A list declares no entities.
-    if b"<!" in body:
+    # A list declares no entities, in UTF-16 neither.
+    if b"<!" in body or b"\0" in body:
         raise ValueError("The answer is no list of objects.")
     body = _FORBIDDEN.sub(lambda found: chr(_PLACE + int(found[1], 16)).encode(), body)
     try:

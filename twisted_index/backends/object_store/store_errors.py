@@ -14,6 +14,14 @@ class AccessDenied(Unavailable):
     """The store takes the credentials, and forbids what they were used for."""
 
 
+class Unsupported(Unavailable):
+    """The store knows no requests of this kind, such as writes under a condition."""
+
+
+class WantsQuotes(Unavailable):
+    """The store takes ETags in quotes only."""
+
+
 #: Some kinds of failures have a trace only in what follows the library's text, beside all of its settings.
 _TRACES = re.compile(
     r"BadScheme|TimedOut|kind: Timeout|InvalidCertificate|UnknownIssuer|InvalidContentType|dns error"
@@ -24,6 +32,8 @@ _UNLISTABLE = (
     " rename or remove it; the server's log names it."
 )
 _SILENT = "The object store does not answer in time. Retry in a moment."
+_UNSUPPORTED = "The object store does not know this kind of request."
+_WANTS_QUOTES = "The object store takes ETags in quotes only."
 _FORBIDDEN = "The object store forbids this to the credentials of this server: grant them the bucket."
 #: By what the store or the library says. The first that is found counts.
 _MEANINGS = (
@@ -40,6 +50,16 @@ _MEANINGS = (
         "The object store refuses the credentials of this server: mend {keys}.",
     ),
     (
+        r"InvalidObjectState|BlobArchived",
+        "An object of {url} is archived, and cannot be read: restore it, or move it out of the bucket.",
+    ),
+    (r"QuotaExceeded|QuotaFull", "The quota of {url} is used up: raise it, or remove something."),
+    (
+        r"Content-MD5",
+        "The bucket {url} wants checksums of what is written: set AWS_CHECKSUM_ALGORITHM=sha256.",
+    ),
+    (r"surrounded by double quotes", _WANTS_QUOTES),
+    (
         r"AccessDenied|PermissionDenied|403 Forbidden|lack[s]? (?:the )?(?:necessary )?privileges",
         _FORBIDDEN,
     ),
@@ -55,6 +75,11 @@ _MEANINGS = (
     (
         r"SlowDown|503 Service|ServerBusy|TooManyRequests|429 Too",
         "The object store is overloaded. Retry in a moment.",
+    ),
+    (r"NotImplemented|501 Not|NotSupported", _UNSUPPORTED),
+    (
+        r"AlreadyExists|Precondition|OperationAborted|409 Conflict|DueToPolicy",
+        "The object store refuses this now: another change, or a policy of the bucket, is in its way.",
     ),
     (
         r"InternalError|\b5\d\d [A-Z]",
@@ -80,7 +105,13 @@ _MEANINGS = (
     ),
     (r"InvalidPath|illegal character|empty path segment", _UNLISTABLE),
 )
-_KINDS = {_UNLISTABLE: Unlistable, _SILENT: Silent, _FORBIDDEN: AccessDenied}
+_KINDS = {
+    _UNLISTABLE: Unlistable,
+    _SILENT: Silent,
+    _FORBIDDEN: AccessDenied,
+    _UNSUPPORTED: Unsupported,
+    _WANTS_QUOTES: WantsQuotes,
+}
 _UNKNOWN = "What answers in the place of the object store does not answer as one: check {endpoint}."
 _VARIABLES = {
     "s3": {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from twisted_index.access.token_place import MAX_TOKEN_BYTES, serialized
 from twisted_index.access.token_records import TokenTable
 from twisted_index.backends.object_store.bucket import ObjectChanged, ObjectExists
+from twisted_index.backends.object_store.store_errors import Unsupported
 from twisted_index.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ class TokensInBucket:
             return self._bucket.replace(KEY, data, etag=etag, metadata={}).etag
         except (ObjectExists, ObjectChanged):
             return None
+        except Unsupported:
+            # Nothing was written.
+            raise
         except Unavailable:
             # It may have been written, or be written later unless another write comes before.
             found = self._read_back()

@@ -61,8 +61,10 @@ async def prepare_file(request: Request, response: Response, clock: Any = None) 
         wants_range = range_field is not None
         return replace(response, body=await wait_until_sendable(body, wants_range, clock))
     if body.elsewhere is not None and range_field is None and header(request, b"If-Range") is None:
-        close_response(response)
-        return _redirect_once(await body.elsewhere())
+        location = await body.elsewhere()
+        if location is not None:
+            close_response(response)
+            return _redirect_once(location)
     chosen = _choose_range(request, response, body.size)
     if chosen is not ranges.UNSATISFIABLE and body.size:
         first, length = (0, body.size) if chosen is None else (chosen.first, chosen.length)
