@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,18 @@ def test_a_record_is_read_as_it_was_written():
     assert PromotionRecord.from_bytes(RECORD.to_bytes()) == RECORD
 
 
+def test_a_release_may_be_spelled_in_any_way():
+    record = replace(RECORD, releases=("acme==1.2.0",))
+    assert PromotionRecord.from_bytes(record.to_bytes()) == record
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"releases": 5},
         {"releases": None},
         {"releases": [5]},
+        {"releases": ["acme==1.3", "other==1.2"]},
         {"moment": 1 << 63},
         {"moment": "now"},
         {"files": 5},

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+from typing import Any
 
 import pytest
+from twisted.python.failure import Failure
 
 from tests.kit.at_once import answer
 from tests.kit.bucket_indexes import Node, add
 from tests.kit.memory_bucket import MemoryBucket, Operation
 from twisted_index.backends.object_store.store import ObjectStore
 from twisted_index.errors import Conflict, PromotionRefused, Unavailable
-from twisted_index.interfaces import PromotionOutcome
+from twisted_index.interfaces import PromotionOutcome, Upload
 from twisted_index.simple.model import Yanked
 from twisted_index.testing import make_wheel
 
@@ -186,6 +189,22 @@ def test_wherever_it_is_cut_off_nothing_or_all_shows_and_repeating_it_completes_
     assert number > 20
 
 
+def test_wherever_it_is_cut_off_nothing_of_it_is_left_when_repeating_it_is_refused(one_request: None):
+    for number in itertools.count(1):
+        bucket = made()
+        if run_until(bucket, number):
+            break
+        if shown(bucket):
+            continue
+        bucket.place("prod/extras/.archived", b"")
+        with pytest.raises(PromotionRefused, match="archived"):
+            promote(Node(bucket))
+        assert shown(bucket) == set()
+        kept = {"prod/.index.toml", "prod/extras/.archived"}
+        assert {key for key in bucket.keys() if key.startswith("prod/") and ".list" not in key} == kept  # noqa: SIM118
+    assert number > 20
+
+
 def test_a_project_that_is_listed_while_files_come_shows_none_or_all_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -240,3 +259,100 @@ def test_a_node_that_goes_on_with_what_another_has_completed_changes_nothing(buc
     with pytest.raises((Conflict, PromotionRefused)):
         promote(node)
     assert shown(bucket) == {EXTRAS.filename}
+
+
+def test_what_another_node_has_published_stays_though_its_source_is_gone(bucket: MemoryBucket):
+    node, other = Node(bucket), Node(bucket)
+
+    def overtake(operation: Operation) -> None:
+        # All names are taken, and the rules are asked once more.
+        if operation.key.startswith("staging") and f"prod/extras/{EXTRAS.filename}" in bucket.keys():  # noqa: SIM118
+            bucket.before = None
+            promote(other)
+            for file in (ACME, EXTRAS):
+                bucket.remove(f"staging/{file.project}/{file.filename}")
+
+    bucket.before = overtake
+    with pytest.raises(Conflict, match="completed or taken back meanwhile"):
+        promote(node)
+    assert shown(bucket) == {ACME.filename, EXTRAS.filename}
+
+
+def test_a_large_file_that_another_upload_was_answered_for_is_not_taken_back(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(ONE_REQUEST, "bytes", 10)
+    bucket = made()
+    bucket.fail("delete", "prod/.staged/*.list", times=3)
+    with pytest.raises(Unavailable):
+        promote(Node(bucket))
+    claim = f"prod/acme/{ACME.filename}.claim"
+    kept = json.dumps(json.loads(bucket.content(claim)) | {"decision": "kept"}).encode()
+    bucket.place(claim, kept, bucket.metadata(claim))
+    bucket.place("prod/extras/.archived", b"")
+    with pytest.raises(PromotionRefused):
+        promote(Node(bucket))
+    assert shown(bucket) == {ACME.filename}
+
+
+def test_an_upload_here_waits_for_a_promotion_to_its_project(bucket: MemoryBucket):
+    bucket.keeps_conditions = False
+    node = Node(bucket)
+    store = node.find("prod").store
+    assert isinstance(store, ObjectStore)
+    store.editor.single_writer = True
+    results: list[Any] = []
+
+    def upload(operation: Operation) -> None:
+        if operation == Operation("put", f"prod/acme/{ACME.filename}"):
+            bucket.before = None
+            spool = answer(store.spool)
+            answer(spool.write, OTHER.content)
+            store.publish(Upload(spool=spool, filename=OTHER.filename, index="prod")).addBoth(results.append)
+
+    bucket.before = upload
+    promote(node)
+    assert bucket.content(f"prod/acme/{ACME.filename}") == ACME.content
+    [result] = results
+    assert isinstance(result, Failure)
+    assert result.check(Conflict)
+
+
+def test_large_files_of_another_bucket_are_refused_before_any_name_is_taken(monkeypatch: pytest.MonkeyPatch):
+    source, target = made(), MemoryBucket("s3://other/indexes")
+    add(target, "prod", settings="")
+    store = Node(target).find("prod").store
+    assert isinstance(store, ObjectStore)
+    store.editor.one_request = len(ACME.content)
+    with pytest.raises(PromotionRefused, match="too large to be promoted from another bucket"):
+        answer(store.promote, Node(source).find("staging").store, ["acme==1.0", "extras==2.0"], by="rita")
+    assert target.keys() == ["prod/.index.toml"]
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["release", "target"])
+def test_a_record_that_does_not_fit_its_index_or_its_releases_is_not_carried_out(number: int):
+    bucket = made()
+    bucket.fail("create", f"prod/extras/{EXTRAS.filename}*", times=3)
+    with pytest.raises(Unavailable):
+        promote(Node(bucket))
+    key = next(key for key in left(bucket) if key.endswith("promotion.json"))
+    cells = json.loads(bucket.content(key))
+    forgeries: list[dict[str, Any]] = [{"releases": ["acme==1.0"]}, {"target": "other"}]
+    forged = forgeries[number]
+    bucket.place(key, json.dumps(cells | forged).encode())
+    releases = forged.get("releases", RELEASES)
+    with pytest.raises((Unavailable, PromotionRefused), match=r"cannot be read|repeat that promotion first"):
+        promote(Node(bucket), *releases)
+    assert shown(bucket) == set()
+
+
+def test_what_was_deleted_after_a_promotion_that_was_not_finished_is_promoted_anew(bucket: MemoryBucket):
+    bucket.fail("delete", "prod/.staged/*/promotion.json", times=3)
+    with pytest.raises(Unavailable):
+        promote(Node(bucket))
+    for name in (ACME.filename, f"{ACME.filename}.claim"):
+        if f"prod/acme/{name}" in bucket.keys():  # noqa: SIM118
+            bucket.remove(f"prod/acme/{name}")
+    outcome = promote(Node(bucket))
+    assert [file.filename for file in outcome.published] == [ACME.filename]
+    assert outcome.present == (EXTRAS.filename,)
+    assert shown(bucket) == {ACME.filename, EXTRAS.filename}
+    assert left(bucket) == []

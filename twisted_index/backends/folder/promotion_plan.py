@@ -104,6 +104,11 @@ class FolderPlace:
         """See `PromotionPlace`."""
         return self._folders.shown
 
+    @property
+    def way_on(self) -> str:
+        """See `PromotionPlace`."""
+        return "resume or cancel that one first"
+
     def is_part_of(self, source: FolderPlace) -> bool:
         """See `PromotionPlace`."""
         own = map(os.path.realpath, source._folders.own_roots)

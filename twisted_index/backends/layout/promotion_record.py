@@ -17,7 +17,13 @@ from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.layout.inventory import YANKED
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.simple.model import Sidecar
-from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
+from twisted_index.simple.names import (
+    InvalidFilename,
+    is_valid_name,
+    normalize,
+    parse_filename,
+    version_sort_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +115,12 @@ class PromotionRecord:
     moment: int | None = None
     files: tuple[StagedFile, ...] = ()
 
+    def is_sound(self) -> bool:
+        """Return whether its files are those of its releases: no others were held against the rules."""
+        releases = {_release(*release.partition("==")[::2]) for release in self.releases}
+        distributions = (parse_filename(file.name, file.project) for file in self.files)
+        return all(_release(each.project, each.version) in releases for each in distributions)
+
     def to_bytes(self) -> bytes:
         """Format it as JSON."""
         return json.dumps(asdict(self), indent=1).encode() + b"\n"
@@ -125,12 +137,20 @@ class PromotionRecord:
             cells = json.loads(text)
             files = tuple(StagedFile(**_tuples(StagedFile, each)) for each in cells.pop("files"))
             record = cls(**_tuples(cls, cells), files=files)
-            is_sound = _is_typed_record(record) and all(_is_typed(each) and each.is_sound() for each in files)
+            is_sound = (
+                _is_typed_record(record)
+                and all(_is_typed(each) and each.is_sound() for each in files)
+                and record.is_sound()
+            )
         except (AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError("It is no record of a promotion.") from error
         if not is_sound:
             raise ValueError("It is no record of a promotion.")
         return record
+
+
+def _release(project: str, version: str) -> tuple[str, object]:
+    return normalize(project), version_sort_key(version)
 
 
 def _tuples(cls: type, cells: dict[str, Any]) -> dict[str, Any]:

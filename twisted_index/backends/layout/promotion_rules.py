@@ -37,6 +37,10 @@ class PromotionPlace(Protocol):
     def shown(self) -> str:
         """Its name in a sentence."""
 
+    @property
+    def way_on(self) -> str:
+        """What to do about an unfinished promotion that is in the way."""
+
     def begin(self) -> None:
         """Look anew at what is under way."""
 
@@ -301,7 +305,7 @@ class PromotionRules:
         busy = self._target.naming(distribution)
         if busy:
             self._target.require_unfinished(busy)
-            reason = f"The unfinished promotion {busy} has its name; resume or cancel that one first."
+            reason = f"The unfinished promotion {busy} has its name; {self._target.way_on}."
             plan.refusals.append(RefusedPart(name=planned.name, reason=reason))
             return planned
         tombstones = target.tombstones_of(distribution)

@@ -100,10 +100,12 @@ class BucketView:
         """See `Bucket`."""
         self._bucket.copy(self._key(key), self._key(target))
 
+    def is_beside(self, other: BucketView) -> bool:
+        """Return whether another one is a part of the same whole."""
+        return self._bucket is other._bucket
+
     def copy_to(self, key: str, other: BucketView, target: str) -> None:
         """Copy an object to another part of the same whole; see `copy_object`."""
-        if self._bucket is not other._bucket:
-            raise Unavailable("Large files can be promoted between the indexes of one bucket only.")
         self._bucket.copy(self._key(key), other._key(target))
 
     def presigned_url(self, key: str, *, seconds: int) -> str:
@@ -124,6 +126,11 @@ class BucketView:
         )
 
 
+def can_copy(source: Bucket, target: Bucket) -> bool:
+    """Return whether the store copies objects from one to the other, as parts of one bucket."""
+    return isinstance(source, BucketView) and isinstance(target, BucketView) and source.is_beside(target)
+
+
 def copy_object(source: Bucket, key: str, target: Bucket, target_key: str) -> None:
     """
     Copy an object, with its metadata, from one part of a bucket to another, replacing one that is there.
@@ -132,7 +139,7 @@ def copy_object(source: Bucket, key: str, target: Bucket, target_key: str) -> No
         ObjectChanged: There is none.
         Unavailable: It was not copied, or that is not known.
     """
-    if isinstance(source, BucketView) and isinstance(target, BucketView):
+    if isinstance(source, BucketView) and isinstance(target, BucketView) and source.is_beside(target):
         source.copy_to(key, target, target_key)
     else:
         raise Unavailable("Large files can be promoted between the indexes of one bucket only.")

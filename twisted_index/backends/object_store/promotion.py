@@ -5,7 +5,7 @@ Files are copied to their places, hidden by the list of the promotion, and when 
 there; see `staged_objects`. Small files are read, checked and created; large ones are copied in the store,
 after a claim has taken their names, and read back.
 
-Each step can be repeated, by any node: what was cut off is completed by the same request, or by `resume`.
+Each step can be repeated, by any node: what was cut off is completed by the same request.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from twisted_index.backends.layout.promotion_record import (
 )
 from twisted_index.backends.layout.promotion_rules import PromotionPlan, PromotionRules
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.bucket_view import copy_object
-from twisted_index.backends.object_store.claims import Claim, ClaimedUpload
+from twisted_index.backends.object_store.bucket_view import can_copy, copy_object
+from twisted_index.backends.object_store.claims import MAX_CLAIM, Claim, ClaimedUpload, Decision
 from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.publish import ONE_REQUEST, format_mtime
 from twisted_index.backends.object_store.settled_writes import MTIME, SHA256, UPLOAD, Occupied
@@ -75,8 +75,9 @@ class ObjectPromotionRequest:
 
     def is_of(self, record: PromotionRecord) -> bool:
         """Return whether an unfinished promotion does just this."""
-        return (record.source, record.releases, record.yanked) == (
+        return (record.source, record.target, record.releases, record.yanked) == (
             self.source.name,
+            self.target.name,
             self.releases,
             self.yanked,
         )
@@ -147,6 +148,10 @@ class ObjectPromotion:
             Unavailable: The bucket does not answer.
         """
         self._plan = self._rules.run()
+        if not can_copy(self._source, self._target):
+            # Said before any name is taken: repeating the promotion would never complete it.
+            large = (planned for planned in self.new if planned.entry.key.size > self._one_request)
+            self._plan.refusals += [RefusedPart(name=planned.name, reason=_TOO_LARGE) for planned in large]
         self._plan.check()
 
     def begin(self) -> PromotionRecord:
@@ -212,7 +217,7 @@ class ObjectPromotion:
 
         Raises:
             PromotionRefused: Another file has taken its name, or it has changed. Nothing was promoted.
-            Conflict: The promotion was completed, or cancelled, by another node.
+            Conflict: The promotion was completed, or taken back, by another node.
             Unavailable: It was not placed, or that is not known: to be repeated.
         """
         self._require_hidden()
@@ -252,6 +257,7 @@ class ObjectPromotion:
 
         Raises:
             PromotionRefused: Something has come in the way. Nothing was promoted.
+            Conflict: So it has, and another node had completed the promotion before, or taken it back.
         """
         self._request.target.own = self._begun().id
         plan = self._rules.run()
@@ -310,8 +316,10 @@ class ObjectPromotion:
         Remove what was placed, before any of it was shown; the list goes last.
 
         Raises:
+            Conflict: See `place`: what another node has shown stays.
             Unavailable: Not all of it was removed, or that is not known.
         """
+        self._require_hidden()
         record = self._begun()
         for file in record.files:
             for name in reversed(file.names):
@@ -324,17 +332,34 @@ class ObjectPromotion:
         try:
             found = self._target.read(key, limit=self._one_request)
         except ObjectChanged:
-            # No large file has been copied before all names were taken: it is another's.
-            return
-        if found is not None and found.metadata.get(UPLOAD) == self._begun().id:
+            found = None
+        if found is None:
+            # A large file, which has the metadata of what it was copied from, or a name not taken yet: the
+            # claim says whose it is.
+            if self._has_claim(key):
+                self._writes.delete(key)
+                self._writes.delete(key + CLAIM)
+        elif found.metadata.get(UPLOAD) == self._begun().id:
             self._writes.delete(key)
             if not found.content:
                 self._writes.delete(key + CLAIM)
 
+    def _has_claim(self, key: str) -> bool:
+        """Return whether the claim of a file is this promotion's, and no upload was answered for the file."""
+        try:
+            found = self._target.read(key + CLAIM, limit=MAX_CLAIM)
+        except ObjectChanged:
+            return False
+        if found is None or found.metadata.get(UPLOAD) != self._begun().id:
+            return False
+        claim = Claim.parse(found.content)
+        return claim is None or claim.decision is not Decision.KEPT
+
     def _require_hidden(self) -> None:
         if self.is_shown:
             raise Conflict(
-                f"The promotion {self._begun().id} was completed or cancelled meanwhile. Look, and repeat it."
+                f"The promotion {self._begun().id} was completed or taken back meanwhile."
+                " Look, and repeat it."
             )
 
     def _begun(self) -> PromotionRecord:
@@ -351,4 +376,5 @@ def _origin(file: StagedFile) -> str:
 
 
 _CHANGED = "It was changed or removed while it was promoted; promote it again."
+_TOO_LARGE = "It is too large to be promoted from another bucket; upload it there."
 _TAKEN = "Other bytes have taken its name meanwhile."

@@ -61,6 +61,11 @@ class ObjectPlace:
         """See `PromotionPlace`."""
         return self.name or "the index without a name"
 
+    @property
+    def way_on(self) -> str:
+        """See `PromotionPlace`."""
+        return "repeat that promotion first"
+
     def begin(self) -> None:
         """See `PromotionPlace`."""
         self._unfinished = self.unfinished()
