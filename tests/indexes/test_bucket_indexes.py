@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.task import Clock
 
 from tests.kit.at_once import answer
 from tests.kit.bucket_indexes import Node, add, copy_folder
 from tests.kit.memory_bucket import MemoryBucket
-from tests.kit.named_indexes import Indexes
+from tests.kit.named_indexes import EveryProject, Indexes
 from twisted_index.errors import Conflict, NotFound, Unavailable
+from twisted_index.indexes.bucket_catalog import BucketCatalog
 from twisted_index.indexes.scope import Scope
 from twisted_index.testing import make_sdist, make_wheel
 
@@ -168,6 +173,172 @@ class TestLooking:
         assert node.find("dev").title == "new"
 
 
+class Upstream:
+    """An upstream that has every project, as the index without a name has it."""
+
+    def __init__(self, node: Node) -> None:
+        self._source = node.named.unreserved(EveryProject())
+
+    def has(self, project: str) -> bool:
+        return answer(self._source.project_page, project).value is not None
+
+
+@pytest.fixture
+def upstream(node: Node) -> Upstream:
+    return Upstream(node)
+
+
+class Later:
+    """Runs calls at once, and delivers what comes of them when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        done, result = execute(function, *args, **kwargs), Deferred[Any]()
+        self.waiting.append(lambda: done.chainDeferred(result) and None)
+        return result
+
+    def stop(self) -> Deferred[None]:
+        return succeed(None)
+
+    def deliver(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for deliver in waiting:
+            deliver()
+
+
+class TestReservedNames:
+    def test_an_index_that_comes_reserves_its_names_though_no_index_with_a_name_is_requested(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream
+    ):
+        add(bucket, "dev", settings="")
+        node.registry.start()
+        assert upstream.has("demo")
+        add(bucket, "private", ONE, settings="reserve-names = true")
+        node.later()
+        assert not upstream.has("demo")
+        assert upstream.has("other")
+
+    def test_an_index_that_comes_is_seen_within_the_rescan_time_of_the_listing_before(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream
+    ):
+        add(bucket, "dev", settings="")
+        node.find("dev")
+        add(bucket, "private", ONE, settings="reserve-names = true")
+        node.later(1.5)
+        # Its survey has the names of the listing before, and is young when that is old.
+        assert upstream.has("demo")
+        node.later(0.6)
+        assert not upstream.has("demo")
+
+    def test_a_page_with_an_upstream_is_not_current_once_the_list_of_indexes_is_old(
+        self, bucket: MemoryBucket, node: Node
+    ):
+        add(bucket, "dev", settings="")
+        node.find("dev")
+        node.later(1.5)
+        page = answer(node.named.unreserved(EveryProject()).project_page, "demo")
+        assert page.is_current()
+        node.later(0.6)
+        assert not page.is_current()
+
+    def test_a_base_that_is_added_is_reserved_though_no_index_with_a_name_is_requested(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream
+    ):
+        add(bucket, "vault", ONE, settings="")
+        add(bucket, "private", settings="reserve-names = true")
+        assert upstream.has("demo")
+        add(bucket, "private", settings='reserve-names = true\nbases = ["vault"]')
+        node.later()
+        assert not upstream.has("demo")
+
+    def test_after_a_start_without_the_store_upstreams_are_asked_once_it_answers(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream
+    ):
+        add(bucket, "dev", settings="")
+        bucket.fail("list", times=2)
+        node.registry.start()
+        with pytest.raises(Unavailable):
+            upstream.has("demo")
+        assert upstream.has("demo")
+
+    def test_an_index_that_is_removed_reserves_nothing(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream
+    ):
+        add(bucket, "private", ONE, settings="reserve-names = true")
+        assert not upstream.has("demo")
+        for key in bucket.keys():  # noqa: SIM118
+            bucket.remove(key)
+        node.later()
+        assert upstream.has("demo")
+
+    def test_an_index_that_is_surveyed_and_not_found_leaves_no_name_to_an_upstream(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    ):
+        def not_found(_name: str) -> bytes:
+            raise NotFound("There is no index of that name.")
+
+        add(bucket, "private", ONE, settings="reserve-names = true")
+        assert not upstream.has("demo")
+        monkeypatch.setattr(node.named, "live", not_found)
+        with pytest.raises(Unavailable, match="are being changed"):
+            upstream.has("demo")
+
+    def test_while_new_indexes_are_surveyed_what_was_found_before_is_not_said_of_them(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream
+    ):
+        add(bucket, "dev", settings="")
+        assert upstream.has("demo")
+        node.later(1.9)
+        # Surveyed anew, and a moment later listed anew.
+        node.shared.lines.catalog.forget()
+        add(bucket, "private", ONE, settings="reserve-names = true")
+        seen: list[bool] = []
+
+        def meanwhile(_operation: object) -> None:
+            if bucket.calls[-1].key == "private/.index.toml" and not seen:
+                failures: list[Any] = []
+                asked = Deferred.fromCoroutine(node.named.unreserved(EveryProject()).project_page("demo"))
+                asked.addCallbacks(lambda page: seen.append(page.value is not None), failures.append)
+
+        bucket.before = meanwhile
+        assert not upstream.has("demo")
+        assert not any(seen)
+
+    def test_a_survey_reads_several_settings_at_a_time_and_not_all(self, bucket: MemoryBucket):
+        for number in range(20):
+            add(bucket, f"pr-{number}", settings="")
+        later = Later()
+        node = Node(bucket, worker=later)
+        found: list[Any] = []
+        Deferred.fromCoroutine(node.shared.lines.survey(later)).addBoth(found.append)
+        later.deliver()
+        assert len(later.waiting) == 8
+        while later.waiting:
+            later.deliver()
+        assert [name for name, _member in found[0]] == sorted(f"pr-{number}" for number in range(20))
+
+    def test_a_survey_that_takes_longer_than_the_rescan_time_holds_for_a_while(
+        self, bucket: MemoryBucket, node: Node, upstream: Upstream
+    ):
+        add(bucket, "dev", settings="")
+
+        def slow(_operation: object) -> None:
+            if bucket.calls[-1].method == "read":
+                node.later(3.0)
+
+        bucket.before = slow
+        assert upstream.has("demo")
+        bucket.before = None
+        bucket.forget_operations()
+        assert upstream.has("demo")
+        assert bucket.operations["read"] == 0
+        node.later(3.5)
+        assert upstream.has("demo")
+        assert bucket.operations["read"] == 1
+
+
 class TestFaults:
     def test_an_index_whose_base_is_missing_is_unavailable(self, bucket: MemoryBucket, node: Node):
         add(bucket, "dev", ONE, settings='bases = ["prod"]')
@@ -204,7 +375,45 @@ class TestFaults:
             node.find("dev", **scope)
 
 
+class TestOverview:
+    def test_it_holds_for_the_rescan_time_as_anyone_may_ask_for_it(self, bucket: MemoryBucket, node: Node):
+        add(bucket, "dev", settings='title = "old"')
+        assert [about.title for about in answer(node.registry.overview)] == ["old"]
+        add(bucket, "dev", settings='title = "new"')
+        bucket.forget_operations()
+        assert [about.title for about in answer(node.registry.overview)] == ["old"]
+        assert not bucket.operations
+        node.later()
+        assert [about.title for about in answer(node.registry.overview)] == ["new"]
+
+    def test_it_has_an_index_that_was_made_just_now(self, bucket: MemoryBucket, node: Node):
+        add(bucket, "prod", settings="")
+        answer(node.registry.overview)
+        answer(node.registry.create, "dev", ["prod"])
+        assert [about.name for about in answer(node.registry.overview)] == ["dev", "prod"]
+
+
 class TestChanges:
+    def test_a_listing_that_was_sent_before_an_index_was_made_does_not_hold_after_that(
+        self, bucket: MemoryBucket
+    ):
+        add(bucket, "prod", ONE)
+        later = Later()
+        catalog = BucketCatalog(bucket, later, Clock(), 2.0)
+        catalog.hold()
+        add(bucket, "dev", TWO)
+        catalog.forget()
+        catalog.hold()
+        later.deliver()
+        assert catalog.names() == ("prod",)
+        later.deliver()
+        assert catalog.names() == ("dev", "prod")
+
+    def test_a_base_that_another_node_made_just_now_can_be_inherited(self, bucket: MemoryBucket, node: Node):
+        answer(node.registry.overview)
+        answer(Node(bucket).registry.create, "prod", [])
+        assert answer(node.registry.create, "dev", ["prod"])
+
     def test_an_index_is_made_with_its_bases_and_is_there_at_once(self, bucket: MemoryBucket, node: Node):
         add(bucket, "prod", ONE)
         assert answer(node.registry.create, "dev", ["prod"])

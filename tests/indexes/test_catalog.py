@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.at_once import answer
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.indexes.index_line import IndexLines
+from twisted_index.testing import SynchronousRunner
 
 NO_NAMES = ("..", ".", "", "a/b", "a\0b", "at", "draft", "simple", "-a", "a-", ".hidden", "ü", "a" * 101)
 
@@ -128,7 +130,7 @@ def test_a_survey_finds_the_settings_of_every_index_and_says_which_are_unknown(t
     (tmp_path / "plain").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / ".index.toml").write_text("[")
-    found = dict(lines.survey())
+    found = dict(answer(lines.survey, SynchronousRunner()))
     assert found["broken"] is None
     assert found["dev"] is not None
     assert found["dev"].settings.bases == ("prod",)

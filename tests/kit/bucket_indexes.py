@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket
 from tests.kit.named_indexes import EveryProject
+from twisted_index.concurrency.thread_pool import IThreadRunner
 from twisted_index.config.settings import Settings, UploadSettings
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.indexes.builder import SourceBuilder
@@ -28,14 +29,21 @@ _WRITES = UploadSettings(upload=True, anonymous_upload=True)
 class Node:
     """A server on a bucket of indexes."""
 
-    def __init__(self, bucket: MemoryBucket, settings: Settings | None = None, *, default: str = "") -> None:
+    def __init__(
+        self,
+        bucket: MemoryBucket,
+        settings: Settings | None = None,
+        *,
+        default: str = "",
+        worker: IThreadRunner | None = None,
+    ) -> None:
         self.bucket = bucket
         self.clock = Clock()
         # What threads would do is done at once.
         self.clock.callFromThread = lambda call, *args: call(*args)  # type: ignore[attr-defined]
         settings = settings or Settings(uploads=_WRITES)
         at_once: Any = SynchronousRunner()
-        self.shared = BucketIndexes(settings, self.clock, bucket=bucket, worker=at_once)
+        self.shared = BucketIndexes(settings, self.clock, bucket=bucket, worker=worker or at_once)
         plain = MemorySource()
         self.named = NamedIndexes(
             settings,

@@ -47,6 +47,8 @@ class BucketCatalog:
         self._names: tuple[str, ...] | None = None
         self._misnamed: tuple[str, ...] = ()
         self._hold: Hold | None = None
+        #: That of the last listing that was sent, which may not be here yet.
+        self._sent: Hold | None = None
         self._flight: FreshSingleFlight[None, Hold] = FreshSingleFlight(self._list)
 
     def names(self) -> tuple[str, ...]:
@@ -90,8 +92,9 @@ class BucketCatalog:
 
     def forget(self) -> None:
         """Let no listing hold that is without an index that was just made."""
-        if self._hold is not None:
-            self._hold.revoke()
+        for hold in (self._hold, self._sent):
+            if hold is not None:
+                hold.revoke()
 
     def read_now(self) -> list[str]:
         """List the names of all indexes now; blocks, in any thread."""
@@ -99,7 +102,7 @@ class BucketCatalog:
 
     async def _list(self, _key: None) -> Hold:
         if self._hold is None or not self._hold():
-            hold = Hold(self._clock, self._clock.seconds(), self._rescan)
+            hold = self._sent = Hold(self._clock, self._clock.seconds(), self._rescan)
             listing = await self._worker.run(self.bucket.list_level)
             hold.seconds *= listing.requests
             names = tuple(sorted(filter(is_index_name, listing.folders)))

@@ -17,14 +17,14 @@ from twisted_index.backends.object_store.bucket_view import BucketView
 from twisted_index.backends.object_store.held_listings import hold_of
 from twisted_index.backends.object_store.learned import object_id
 from twisted_index.backends.object_store.settled_writes import Occupied, SettledWrites
-from twisted_index.concurrency.parallel import all_of
+from twisted_index.concurrency.parallel import all_of, at_once
 from twisted_index.errors import ConfigurationError, Conflict, SimpleIndexError, Unavailable
 from twisted_index.indexes.index_file import LARGEST_FILE, NAME, IndexSettings, parse_index_settings
 from twisted_index.indexes.index_line import IndexLines, IndexMember
 from twisted_index.indexes.past_indexes import AS_OF
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from twisted_index.backends.object_store.bucket import StoredObject
     from twisted_index.backends.object_store.held_listings import Hold
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Looks at an object that is replaced while it is read.
 _ATTEMPTS = 3
+#: Objects of settings that a survey reads at a time: half of the threads, as pages wait for these as well.
+_READS = 8
 
 
 class IndexObject:
@@ -175,6 +177,10 @@ class BucketLines(IndexLines):
         if name in names:
             self._holds[name] = hold_of(holds)
 
+    async def listed(self) -> Hold:
+        """See `IndexLines`."""
+        return await self._catalog.hold()
+
     async def make(self, worker: IThreadRunner, name: str, settings: bytes) -> bool:
         """See `IndexLines`; an index is there as soon as it has an object, that of its settings."""
         try:
@@ -207,16 +213,27 @@ class BucketLines(IndexLines):
             f" {self._catalog.bucket.url}."
         )
 
-    def survey(self) -> Iterator[tuple[str, IndexMember | None]]:
-        """See `IndexLines`; reads one object of each index."""
-        for name in self._catalog.read_now():
-            try:
-                found = BucketView(self._catalog.bucket, name).read(NAME, limit=LARGEST_FILE)
-                settings = IndexSettings() if found is None else parse_index_settings(found.content)
-            except (ObjectChanged, SimpleIndexError):
-                yield name, None
-            else:
-                yield name, IndexMember(name, self._catalog.folder + b"/" + name.encode(), settings)
+    async def survey(
+        self, worker: IThreadRunner, *, anew: bool = False
+    ) -> Sequence[tuple[str, IndexMember | None]]:
+        """See `IndexLines`; reads one object of each index, in the threads of the bucket."""
+        if anew:
+            self._catalog.forget()
+        # Its names are those of the catalog, so that each is found in there.
+        await self._catalog.hold()
+        return await at_once(_READS, self._surveyed, self._catalog.names())
+
+    async def _surveyed(self, name: str) -> tuple[str, IndexMember | None]:
+        return name, await self._worker.run(self._read_member, name)
+
+    def _read_member(self, name: str) -> IndexMember | None:
+        """Read what an index says of itself; None if that cannot be used. Called in a thread."""
+        try:
+            found = BucketView(self._catalog.bucket, name).read(NAME, limit=LARGEST_FILE)
+            settings = IndexSettings() if found is None else parse_index_settings(found.content)
+        except (ObjectChanged, SimpleIndexError):
+            return None
+        return IndexMember(name, self._catalog.folder + b"/" + name.encode(), settings)
 
     def _object(self, name: str) -> IndexObject:
         return cast("IndexObject", self._file(name, self._catalog.path(name)))

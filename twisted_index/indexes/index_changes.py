@@ -12,7 +12,7 @@ from twisted_index.indexes.served_index import IndexAbout
 from twisted_index.simple.name_patterns import matches_index
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.indexes.index_line import IndexLines
@@ -25,30 +25,57 @@ class IndexChanges:
     Args:
         lines: The indexes.
         worker: Threads.
+        patterns: See the attribute.
+        hold: Seconds for which an overview holds: anyone may ask for it, and in a bucket each costs a read
+            of each index.
+        now: Monotonic seconds.
 
     Attributes:
         patterns: Which names indexes may have that are made and removed here: from `index_pattern`.
     """
 
-    def __init__(self, lines: IndexLines, worker: IThreadRunner, patterns: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        lines: IndexLines,
+        worker: IThreadRunner,
+        patterns: Sequence[str] = (),
+        *,
+        hold: float = 0.0,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
         self._lines = lines
         self._worker = worker
         self.patterns = patterns
-        self._surveys = SingleFlight[None, list[IndexAbout]](monotonic)
+        self._hold = hold
+        self._now = now
+        #: The last overview: until when it holds, and for which names.
+        self._last: tuple[float, Sequence[str], list[IndexAbout]] | None = None
+        self._surveys = SingleFlight[None, list[IndexAbout]](now)
 
     async def overview(self) -> Sequence[IndexAbout]:
         """See `IIndexes`: one look for all that wait for it."""
+        await self._lines.listed()
+        if self._last is not None:
+            until, names, found = self._last
+            if self._now() < until and self._lines.catalog.names() is names:
+                return found
         return await self._surveys.run(None, self._look)
 
     async def _look(self) -> list[IndexAbout]:
-        return await self._worker.run(self._survey)
+        if not self._hold:
+            # Nor are names asked for here: of folders, only a thread lists them.
+            return await self._survey()
+        until, names = self._now() + self._hold, self._lines.catalog.names()
+        found = await self._survey()
+        self._last = until, names, found
+        return found
 
-    def _survey(self) -> list[IndexAbout]:
+    async def _survey(self, *, anew: bool = False) -> list[IndexAbout]:
         return [
             IndexAbout(name=name, title=member.settings.title, bases=tuple(member.settings.bases))
             if member is not None
             else IndexAbout(name=name, problem="Its settings cannot be used; see its list of problems.")
-            for name, member in self._lines.survey()
+            for name, member in await self._lines.survey(self._worker, anew=anew)
         ]
 
     def may_create(self, name: str) -> bool:
@@ -63,7 +90,7 @@ class IndexChanges:
         return await self._lines.make(self._worker, name, settings)
 
     async def _check(self, name: str, bases: tuple[str, ...]) -> None:
-        known = {about.name: about for about in await self.overview()}
+        known = {about.name: about for about in await self._survey(anew=True)}
         missing = next((base for base in bases if base not in known), None)
         if missing is not None:
             raise Conflict(f"There is no index {missing}, which {name} would inherit.")
@@ -73,7 +100,7 @@ class IndexChanges:
     async def remove(self, name: str) -> None:
         """See `IIndexFolders`."""
         self._lines.catalog.path(name)
-        heirs = [about.name for about in await self.overview() if name in about.bases]
+        heirs = [about.name for about in await self._survey(anew=True) if name in about.bases]
         if heirs:
             raise Conflict(f"{', '.join(heirs[:3])} inherits from {name}: it can be removed after that.")
         await self._lines.remove(self._worker, name)

@@ -16,7 +16,7 @@ from twisted_index.indexes.linearization import linearize
 from twisted_index.interfaces import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.indexes.bucket_catalog import BucketCatalog
@@ -81,6 +81,18 @@ class IndexLines:
         """Return whether nothing else than time says that the line of an index is to be looked at."""
         return True
 
+    async def listed(self) -> Callable[[], bool]:
+        """
+        List again which indexes there are, if that takes its time; not for threads.
+
+        Returns:
+            Whether the names that the catalog has may be used still, without that.
+
+        Raises:
+            Unavailable: They cannot be listed.
+        """
+        return lambda: True
+
     async def make(self, worker: IThreadRunner, name: str, settings: bytes) -> bool:
         """
         Make an index; see `make_index`.
@@ -127,15 +139,22 @@ class IndexLines:
 
         return tuple(members[one] for one in linearize(name, bases_of))
 
-    def survey(self) -> Iterator[tuple[str, IndexMember | None]]:
+    async def survey(
+        self, worker: IThreadRunner, *, anew: bool = False
+    ) -> Sequence[tuple[str, IndexMember | None]]:
         """
-        Yield all indexes by name, with their settings; None for one whose settings are unknown.
+        Return all indexes by name, with their settings; None for one whose settings are unknown.
 
-        For a thread: it looks at one file of each index.
+        Args:
+            worker: Threads, as it looks at one file of each index.
+            anew: Whether to list which there are, however young the last list of them is.
 
         Raises:
             Unavailable: The folder of indexes cannot be read.
         """
+        return await worker.run(lambda: list(self._members()))
+
+    def _members(self) -> Iterator[tuple[str, IndexMember | None]]:
         for name in self.catalog.names():
             try:
                 path = self.catalog.path(name)

@@ -21,7 +21,7 @@ from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
 from twisted_index.simple.explanation import SourceAnswer, SourceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: That some index reserves the name is for those who may read it there: the line before says so.
 _RESERVED = "was not asked"
 _UNKNOWN = "was not asked, as it is not known whether an index reserves the name"
+#: Surveys for one request, while indexes are removed.
+_ATTEMPTS = 3
 
 
 class ReservedClaims(NamedTuple):
@@ -57,7 +59,7 @@ class ReservedNames:
         folder_of: Returns the folders of an index, by its name, as one source.
         worker: Looks at the files of all indexes.
         clock: The reactor.
-        rescan: Seconds for which such a look holds.
+        rescan: Seconds for which such a look holds, unless it takes more than half of that.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class ReservedNames:
         self._clock = clock
         self._rescan = rescan
         self._looked_at = -math.inf
+        self._holds_for = rescan
         self._names: tuple[str, ...] | None = None
         self._reserving: tuple[str, ...] = ()
         self._surveys: FreshSingleFlight[None, None] = FreshSingleFlight(self._survey)
@@ -85,16 +88,25 @@ class ReservedNames:
         Raises:
             Unavailable: That is unknown.
         """
-        if not self._is_recent():
-            await self._surveys.run(None)
+        for _attempt in range(_ATTEMPTS):
+            # Who asks for no index with a name has nobody else to look which there are.
+            listed = await self._lines.listed()
+            if not self._is_recent():
+                await self._surveys.run(None)
+            try:
+                return await self._claims(project, listed)
+            except NotFound:
+                # Removed since they were looked at; but that it reserves nothing any more is not guessed.
+                self._looked_at = -math.inf
+        raise Unavailable("The indexes that reserve names are being changed.", retry_after=1)
+
+    async def _claims(self, project: str, listed: Callable[[], bool]) -> ReservedClaims:
         reserving = self._reserving
         pages = []
         for name in reserving:
-            try:
-                folder = self._folder_of(name)
-            except NotFound:
-                # Removed since they were looked at.
-                continue
+            # Its bases may have changed, and perhaps nobody else asks for it.
+            await result_of(self._lines.look, name)
+            folder = self._folder_of(name)
             page = await result_of(folder.project_page, project)
             if page.value is not None and page.value.claims:
                 return ReservedClaims(name, page.is_current)
@@ -102,7 +114,8 @@ class ReservedNames:
 
         def is_current() -> bool:
             return (
-                self._is_recent()
+                listed()
+                and self._is_recent()
                 and self._reserving is reserving
                 and all(page.is_current() for page in pages)
             )
@@ -110,7 +123,7 @@ class ReservedNames:
         return ReservedClaims(None, is_current)
 
     def _is_recent(self) -> bool:
-        if self._clock.seconds() - self._looked_at >= self._rescan:
+        if self._clock.seconds() - self._looked_at >= self._holds_for:
             return False
         try:
             # An index that came just now may reserve its names from the next request on.
@@ -120,17 +133,18 @@ class ReservedNames:
 
     async def _survey(self, _key: None) -> None:
         began = self._clock.seconds()
-        self._names = self._lines.catalog.names()
-        reserving = tuple(await self._worker.run(lambda: sorted(self._found())))
+        names = self._lines.catalog.names()
+        found = await self._lines.survey(self._worker)
+        # What is unknown counts: its folder may hold names that it reserves.
+        reserving = tuple(
+            sorted(name for name, member in found if member is None or member.settings.reserve_names)
+        )
         if reserving != self._reserving:
             self._reserving = reserving
-        self._looked_at = began
-
-    def _found(self) -> Iterator[str]:
-        for name, member in self._lines.survey():
-            # What is unknown counts: its folder may hold names that it reserves.
-            if member is None or member.settings.reserve_names:
-                yield name
+        # Not before: who asks meanwhile would take what was found before for what these indexes reserve.
+        self._names, self._looked_at = names, began
+        # One that was old as soon as it ended would let each request wait for the next.
+        self._holds_for = max(self._rescan, 2 * (self._clock.seconds() - began))
 
 
 @implementer(ISource, IExplains)

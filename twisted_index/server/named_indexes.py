@@ -94,7 +94,9 @@ class NamedIndexes:
         bucket: BucketIndexes | None = None,
     ) -> None:
         self.lines = lines
-        self.changes = IndexChanges(lines, writer or reader)
+        self.changes = IndexChanges(
+            lines, writer or reader, hold=0.0 if bucket is None else settings.rescan, now=reactor.seconds
+        )
         self._bucket = bucket
         self._reactor = reactor
         self._make_folder = make_folder
