@@ -46,8 +46,11 @@ class TokenFile:
         self.status = ReloadStatus("file of tokens", tokens.path)
         self._checking: FreshSingleFlight[None, object] = FreshSingleFlight(lambda _key: self.read())
         # One thread for all logins: an object store that hangs would hold one for each.
-        self._reading: FreshSingleFlight[None, TokenTable] = FreshSingleFlight(self._read_in_thread)
-        self._misses_one = False
+        self._reading: FreshSingleFlight[None, TokenTable] = FreshSingleFlight(
+            lambda _key: worker.run(tokens.place.read)
+        )
+        # One more for those that are not known, whose reading fails where known ones are good for a while.
+        self._renewing: FreshSingleFlight[None, TokenTable] = FreshSingleFlight(self._renew)
 
     async def read(self) -> TokenTable:
         """
@@ -83,19 +86,17 @@ class TokenFile:
         table = await self.read()
         identifier, place = identifier_of(secret), self._tokens.place
         if identifier and identifier not in table and place.is_behind():
-            self._misses_one = True
-            table = await self._reading.run(None)
+            table = await self._renewing.run(None)
         try:
             return self._tokens.find(table, secret, max_age=max_age)
         except ConfigurationError as error:
             _log.critical("{objection}", objection=error.message)
             raise Unavailable("This token cannot be checked right now.") from error
 
-    async def _read_in_thread(self, _key: None) -> TokenTable:
-        place, misses_one = self._tokens.place, self._misses_one
-        self._misses_one = False
+    async def _renew(self, _key: None) -> TokenTable:
+        place = self._tokens.place
         # The reading before this one may have been for the same guess.
-        return await self._worker.run(place.read_anew if misses_one and place.is_behind() else place.read)
+        return await self._worker.run(place.read_anew if place.is_behind() else place.read)
 
     def note_use(self, token: Token) -> None:
         """Note the use of a token in a thread; its request does not wait for that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ from twisted.internet.task import Clock
 from tests.backends.object_store.test_races import KEY, LARGE, LIMIT, OTHER, SMALL
 from tests.backends.object_store.writers import Cut, candidate_of, cut_after, make_editor
 from tests.kit.at_once import answer
-from tests.kit.memory_bucket import MemoryBucket
+from tests.kit.memory_bucket import MemoryBucket, Operation
+from twisted_index.backends.object_store.claims import Claim, ClaimedUpload, Decision
 from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.project_listing import CLAIM
+from twisted_index.backends.object_store.settled_writes import UPLOAD, SettledWrites
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.errors import Conflict, NotFound, Unavailable
 from twisted_index.simple.model import ProjectStatus, Status
@@ -145,3 +148,46 @@ def test_a_large_upload_ends_if_its_name_was_given_free_meanwhile() -> None:
     with candidate_of(LARGE) as received, pytest.raises(Unavailable):
         editor.publish(received)
     assert bucket.content(KEY) == OTHER.content
+
+
+def _withdrawn() -> MemoryBucket:
+    """A node has decided to take its file back, and died before it did."""
+    bucket = MemoryBucket()
+    claim = Claim(hashlib.sha256(LARGE.content).hexdigest(), len(LARGE.content), Decision.WITHDRAWN)
+    bucket.place(KEY + CLAIM, claim.format())
+    return bucket
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_claim_that_was_withdrawn_stops_uploads_for_an_hour_at_most(taken: bool) -> None:
+    bucket = _withdrawn()
+    if taken:
+        bucket.place(KEY, b"", {"sha256": hashlib.sha256(LARGE.content).hexdigest()})
+    with candidate_of(LARGE) as received:
+        with pytest.raises(Unavailable):
+            _editor(bucket, {}).publish(received)
+        bucket.now_ns = int(LATE.timestamp()) * 10**9
+        editor = make_editor(bucket, one_request=LIMIT, now=lambda: LATE)
+        assert editor.publish(received) is not None
+    assert set(_shown(bucket)) == {LARGE.filename}
+    assert b"withdrawn" not in bucket.content(KEY + CLAIM)
+
+
+def test_of_uploads_that_replace_a_withdrawn_claim_at_once_one_is_its_owner() -> None:
+    bucket = _withdrawn()
+    bucket.now_ns = int(LATE.timestamp()) * 10**9
+    claim = Claim(hashlib.sha256(LARGE.content).hexdigest(), len(LARGE.content))
+    first, second = (
+        ClaimedUpload(bucket, SettledWrites(bucket), KEY, claim, {UPLOAD: name}, bucket.now_ns)
+        for name in ("first", "second")
+    )
+
+    def before(operation: Operation) -> None:
+        if operation.method == "replace":
+            bucket.before = None
+            second.take()
+
+    bucket.before = before
+    with suppress(Unavailable):
+        first.take()
+    assert (first.is_owner, second.is_owner) == (False, True)

@@ -356,3 +356,54 @@ def test_what_was_deleted_after_a_promotion_that_was_not_finished_is_promoted_an
     assert outcome.present == (EXTRAS.filename,)
     assert shown(bucket) == {ACME.filename, EXTRAS.filename}
     assert left(bucket) == []
+
+
+@pytest.fixture(params=[1000, 0], ids=["listed whole", "listed by project"])
+def listed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twisted_index.backends.object_store.listings._SMALL", request.param)
+
+
+def stage(bucket: MemoryBucket, project: str, *names: str) -> None:
+    """Write a list by hand, with the object that lets those who list a project look for it."""
+    bucket.place("prod/.staged/x.list", "".join(f"{name}\n" for name in names).encode())
+    bucket.place(f"prod/{project}/.staged-x")
+
+
+def test_a_list_hides_files_and_what_lies_beside_them(listed: None):
+    bucket = made()
+    add(bucket, "prod", ACME)
+    bucket.place(f"prod/acme/{ACME.filename}.yanked", b"broken")
+    stage(bucket, "acme", f"{ACME.filename}.yanked")
+    assert [file.yanked for file in Node(bucket).files("prod", "acme") or []] == [None]
+    stage(bucket, "acme", f"{ACME.filename}.yanked", ACME.filename)
+    assert Node(bucket).files("prod", "acme") is None
+
+
+def test_a_list_hides_nothing_of_projects_without_its_marker(listed: None):
+    bucket = made()
+    add(bucket, "prod", ACME, EXTRAS)
+    stage(bucket, "acme", ACME.filename, EXTRAS.filename)
+    assert shown(bucket) == {EXTRAS.filename}
+
+
+def test_a_list_hides_no_status_and_no_claim(listed: None):
+    bucket = made()
+    add(bucket, "prod", ACME)
+    bucket.place("prod/acme/.quarantined", b"malware")
+    bucket.place("prod/taken/.claimed", b"")
+    stage(bucket, "acme", ".quarantined", ".claimed")
+    bucket.place("prod/taken/.staged-x")
+    node = Node(bucket)
+    assert node.files("prod", "acme") == []
+    assert node.files("prod", "taken") == []
+
+
+def test_more_markers_than_promotions_ever_run_at_once_cost_no_requests(listed: None):
+    bucket = made()
+    add(bucket, "prod", ACME)
+    for number in range(101):
+        bucket.place(f"prod/acme/.staged-{number}")
+    bucket.forget_operations()
+    with pytest.raises(Unavailable, match="Delete those without"):
+        Node(bucket).files("prod", "acme")
+    assert bucket.operations["read"] < 10

@@ -14,6 +14,7 @@ from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket, Operation
 from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.object_store.bucket import Unlistable
+from twisted_index.backends.object_store.learned import LearnedObject, ObjectId
 from twisted_index.errors import Unavailable
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import make_sdist, make_wheel
@@ -443,3 +444,60 @@ class TestChanges:
         with pytest.raises(Unavailable):
             answer(node.source.project_page, "demo")
         assert len(node.files("demo")) == 2
+
+
+class TestMarks:
+    def test_of_a_huge_mark_no_more_than_a_reason_is_read_and_kept(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL)
+        bucket.place(f"{KEY}.yanked", b"broken" + b" " * (2 << 20))
+        bucket.place("demo/.archived", b"old" + b" " * (2 << 20))
+        page = node.page("demo")
+        assert page is not None
+        assert [file.yanked.reason for file in page.files if file.yanked] == ["broken"]
+        assert page.status.reason == "old"
+        known = node.source.root._known.peek("demo")
+        assert known is not None
+        assert sorted(len(one.text) for one in known.values() if one.text is not None) == [4096, 4096]
+        whole = {call.key for call in bucket.calls if call.method == "read"}
+        assert not whole & {f"{KEY}.yanked", "demo/.archived"}
+
+    def test_a_large_mark_is_not_kept(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL)
+        bucket.place(f"{KEY}.yanked", b"broken" + b" " * (1 << 19))
+        page = node.page("demo")
+        assert page is not None
+        assert [file.yanked.reason for file in page.files if file.yanked] == ["broken"]
+        known = node.source.root._known.peek("demo")
+        assert known is not None
+        assert [one.text for one in known.values() if one.text] == []
+
+    def test_what_is_large_leaves_less_room_for_other_projects(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL, OTHER)
+        content = b"\n" * (16 << 20)
+        bucket.place("demo/.deleted", content)
+        node.page("demo")
+        place(bucket, NEWER)
+        node.later()
+        node.page("demo")
+        assert node.source.root._known._total >= len(content) >> 14
+
+    def test_a_mark_that_another_source_reads_meanwhile_stops_no_page(self, bucket: MemoryBucket, node: Node):
+        place(bucket, WHEEL)
+        node.page("demo")
+        known = node.source.root._known.peek("demo")
+        assert known is not None
+
+        class _Read(ObjectId):
+            """What is looked up while the thread of another source adds what it reads."""
+
+            def __hash__(self) -> int:
+                if is_read:
+                    known[ObjectId(f"demo/{len(known)}", "", 0)] = LearnedObject(text=b"")
+                return super().__hash__()
+
+        is_read = False
+        known[_Read("demo/other", "", 1)] = LearnedObject(text=b"x")
+        is_read = True
+        bucket.place("demo/README.txt", b"nothing new to inspect")
+        node.later()
+        assert node.files("demo") == [WHEEL.filename]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -37,7 +38,8 @@ class _Threads:
 
     def run(self, work, *arguments):
         waiting = Deferred()
-        self.held.append(lambda: waiting.callback(work(*arguments)))
+        self.held.append(lambda: waiting.callback(None))
+        waiting.addCallback(lambda _none: work(*arguments))
         return waiting
 
 
@@ -265,3 +267,50 @@ def test_damaged_tokens_let_nothing_in(bucket, nodes):
     bucket.place(KEY, b"no tokens")
     with pytest.raises(Unavailable):
         two.find(f"tix-{0:012d}-{'A' * 43}")
+
+
+def test_guesses_do_not_end_the_grace_of_known_tokens(bucket, nodes):
+    one, two = nodes
+    _token, secret = one.store.create("ci", READ)
+    two.find(secret)
+    bucket.fail(times=sys.maxsize)
+    two.now += 2.5
+    threads, found = _Threads(), []
+    file = TokenFile(two.store, threads, Clock())
+
+    def find(sent):
+        finding = Deferred.fromCoroutine(file.find(sent.encode(), max_age=None))
+        finding.addCallbacks(lambda token: found.append(token.name), lambda failed: found.append(failed.type))
+
+    def release():
+        held, threads.held = threads.held, []
+        for each in held:
+            each()
+
+    find(secret)
+    find(f"tix-{0:012d}-{'A' * 43}")
+    release()
+    # It waits for the reading after the one that does not have the guess.
+    find(secret)
+    release()
+    release()
+    assert sorted(map(str, found)) == sorted(["ci", "ci", str(Unavailable)])
+
+
+def test_without_etags_a_revoked_token_ends_nevertheless(bucket, nodes):
+    one, two = nodes
+    _token, secret = one.store.create("ci", READ)
+    read = bucket.read
+
+    def read_without_etag(key, **options):
+        found = read(key, **options)
+        return None if found is None else replace(found, object=replace(found.object, etag=""))
+
+    bucket.read = read_without_etag
+    assert two.find(secret) == "ci"
+    bucket.read = read
+    one.store.revoke("ci")
+    bucket.read = read_without_etag
+    two.now += 2
+    with pytest.raises(Unauthorized):
+        two.find(secret)

@@ -14,8 +14,8 @@ import stat as stat_module
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted_index.backends.layout.entries import BESIDE, may_belong, without_suffix
 from twisted_index.files.safe_open import open_regular_file
-from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import DistributionType, InvalidFilename, normalize, parse_filename
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ LIST = b".list"
 #: Bytes of a list that are read: about 800,000 names. A part of a longer one would show what it hides, so its
 #: root is unavailable, as if the list were unreadable.
 MAX_STAGED_LIST = 64 << 20
-#: Suffixes of what lies beside a file and is hidden with it. A tombstone is not: it hides by itself.
-_BESIDE = (*(sidecar.value for sidecar in Sidecar), ".yanked")
 _NOTHING: Mapping[str, frozenset[bytes]] = {}
 
 
@@ -193,8 +191,8 @@ def _parse(content: bytes, key: tuple[int, ...], *, settled: bool) -> StagedList
 
 def _with_documents(name: str) -> Iterable[bytes]:
     yield os.fsencode(name)
-    if not name.endswith(_BESIDE):
-        yield from (os.fsencode(name + suffix) for suffix in _BESIDE)
+    if not name.endswith(BESIDE):
+        yield from (os.fsencode(name + suffix) for suffix in BESIDE)
 
 
 def projects_of(name: str) -> Set[str]:
@@ -206,7 +204,7 @@ def projects_of(name: str) -> Set[str]:
     Returns:
         Normalized names; none if no project could have such a file.
     """
-    base = next((name.removesuffix(suffix) for suffix in _BESIDE if name.endswith(suffix)), name)
+    base = without_suffix(name)
     try:
         distribution = parse_filename(base)
     except InvalidFilename:
@@ -215,15 +213,8 @@ def projects_of(name: str) -> Set[str]:
     if distribution.kind is not DistributionType.WHEEL:
         parts = base.split("-")
         likely = {normalize("-".join(parts[:length])) for length in range(1, len(parts))}
-        projects |= {project for project in likely if _belongs(base, project)}
+        projects |= {project for project in likely if may_belong(base, project)}
     return projects
-
-
-def _belongs(name: str, project: str) -> bool:
-    try:
-        return parse_filename(name, project).project == project
-    except InvalidFilename:
-        return False
 
 
 def _are_same(before: Mapping[bytes, StagedList], lists: Mapping[bytes, StagedList]) -> bool:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from twisted_index.simple.names import claimed_project, is_valid_name, normalize
+from twisted_index.simple.model import Sidecar
+from twisted_index.simple.names import (
+    InvalidFilename,
+    claimed_project,
+    is_valid_name,
+    normalize,
+    parse_filename,
+)
+
+#: Suffixes of what lies beside a file and is hidden with it. A tombstone is not: it hides by itself.
+BESIDE = (*(sidecar.value for sidecar in Sidecar), ".yanked")
 
 #: Recycle bins of Windows before Vista, on NTFS and on FAT. Only their case distinguishes them from projects.
 _RECYCLE_BINS = frozenset({b"RECYCLER", b"RECYCLED"})
@@ -38,3 +48,16 @@ def entry_project(name: bytes, folder: bool) -> str | None:
     if folder:
         return normalize(text) if is_valid_name(text) and name not in _RECYCLE_BINS else None
     return claimed_project(text)
+
+
+def without_suffix(name: str) -> str:
+    """Return the name of the file that a document or a yank lies beside; any other name as it is."""
+    return next((name.removesuffix(suffix) for suffix in BESIDE if name.endswith(suffix)), name)
+
+
+def may_belong(name: str, project: str) -> bool:
+    """Return whether a project could have a distribution file of a name; it is normalized."""
+    try:
+        return parse_filename(name, project).project == project
+    except InvalidFilename:
+        return False

@@ -57,7 +57,7 @@ QUARANTINE = f".{Status.QUARANTINED.value}"
 _SPECIAL = frozenset({*CLAIMING, os.fsdecode(COPIES)})
 _NOTHING: Mapping[str, ManifestLine] = {}
 #: Bytes to read of a reason; PEP 592 and PEP 792 set no limit, a page needs one.
-_REASON_BYTES = 4096
+REASON_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -619,4 +619,4 @@ def _read_reason(tree: PackageTree, path: bytes) -> str:
     if file is None:
         return ""
     with file:
-        return " ".join(file.read(_REASON_BYTES).decode("utf-8", "replace").split())
+        return " ".join(file.read(REASON_BYTES).decode("utf-8", "replace").split())

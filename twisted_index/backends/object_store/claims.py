@@ -146,6 +146,7 @@ class ClaimedUpload:
         key: The key of the file.
         claim: Its digest and size.
         metadata: To be written with it, and with the empty object before; has to be this upload's own.
+        now_ns: The time, in nanoseconds since the epoch.
         may_stay: Looks whether the file may still come there; asked before its last part is written.
 
     Attributes:
@@ -159,6 +160,7 @@ class ClaimedUpload:
         key: str,
         claim: Claim,
         metadata: Mapping[str, str],
+        now_ns: int,
         may_stay: Callable[[], bool] = lambda: True,
     ) -> None:
         self._bucket = bucket
@@ -166,6 +168,7 @@ class ClaimedUpload:
         self._key = key
         self._claim = claim
         self._metadata = metadata
+        self._now_ns = now_ns
         self._may_stay = may_stay
         self._filename = key.rpartition("/")[2]
         self.is_owner = False
@@ -201,12 +204,29 @@ class ClaimedUpload:
         except Occupied:
             found = self._read_claim()
             recorded = None if found is None else Claim.parse(found.content)
-            if recorded is None or recorded.sha256 != self._claim.sha256:
+            if found is None or recorded is None or recorded.sha256 != self._claim.sha256:
                 raise self._claimed_error() from None
             if recorded.decision is Decision.WITHDRAWN:
-                _retry_later(self._key)
+                self._renew_claim(found)
         else:
             self.is_owner = created is not None
+
+    def _renew_claim(self, withdrawn: ObjectContent) -> None:
+        """Replace a claim that was withdrawn so long ago that nothing removes it any more."""
+        if withdrawn.object.modified_ns > self._now_ns - RUNNING.total_seconds() * 1e9:
+            _retry_later(self._key)
+        try:
+            self._writes.replace(
+                self._key + CLAIM,
+                self._claim.format(),
+                etag=withdrawn.object.etag,
+                metadata=self._metadata,
+            )
+        except ObjectChanged:
+            _retry_later(self._key)
+        # Another upload of the same bytes may have replaced it by an equal one: whose it is, it says itself.
+        found = self._read_claim()
+        self.is_owner = found is not None and found.metadata.get(UPLOAD) == self._metadata.get(UPLOAD)
 
     def write(self, file: BinaryIO) -> StoredObject | None:
         """

@@ -56,7 +56,7 @@ class LearnedObject:
     Attributes:
         result: The facts of a distribution file, or why it is not listed.
         uploaded_ns: When it was written first, as its metadata says, in nanoseconds since the epoch.
-        text: The bytes of a sidecar or mark.
+        text: The bytes of a sidecar or mark, as far as they have a meaning.
     """
 
     result: InspectionResult | None = None

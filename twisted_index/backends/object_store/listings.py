@@ -126,7 +126,7 @@ class Listings:
             return found
         known = _read_level(self._bucket, hold).projects.get(project)
         folders = {project.encode(), *(() if known is None else known.entries.folders)}
-        return _list_folders(self._bucket, sorted(folders), known, hold)
+        return _list_folders(self._bucket, project, sorted(folders), known, hold)
 
     def projects_now(self) -> list[str]:
         """List the names of all projects now, sorted; blocks, in any thread. See `project`."""
@@ -195,7 +195,9 @@ class Listings:
         known = level.projects.get(project)
         if known is None or not known.entries.folders:
             return replace(known or ProjectListing(hold=hold), hold=hold)
-        return await self._worker.run(_list_folders, self._bucket, known.entries.folders, known, hold)
+        return await self._worker.run(
+            _list_folders, self._bucket, project, known.entries.folders, known, hold
+        )
 
     @property
     def _is_sought(self) -> bool:
@@ -211,16 +213,16 @@ class Listings:
         with suppress(Unlistable):
             seek = partial(list_spellings, self._bucket, project, hold, limit=max(_SEEKS, level.requests))
             found, hidden = list_shown(self._bucket, seek, _keys_of)
-            return None if found is None else found.without(hidden)
+            return None if found is None else found.without(hidden.get(project, frozenset()))
         return None
 
 
 def _list_folders(
-    bucket: Bucket, folders: Iterable[bytes], flat: ProjectListing | None, hold: Hold
+    bucket: Bucket, project: str, folders: Iterable[bytes], flat: ProjectListing | None, hold: Hold
 ) -> ProjectListing:
     """List the folders of a project, without what is not to be seen yet."""
     listing, hidden = list_shown(bucket, partial(list_folders, bucket, folders, flat, hold), _keys_of)
-    return listing.without(hidden)
+    return listing.without(hidden.get(project, frozenset()))
 
 
 def _keys_of(listing: ProjectListing | None) -> Iterable[str]:

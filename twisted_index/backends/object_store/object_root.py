@@ -14,12 +14,14 @@ from twisted.python.failure import Failure
 
 from twisted_index.backends.layout.entries import entry_project
 from twisted_index.backends.layout.facts import FileFacts, Rejection
+from twisted_index.backends.layout.project_scan import REASON_BYTES
 from twisted_index.backends.object_store.learned import LearnedObject, object_id
 from twisted_index.backends.object_store.learned_store import LearnedStore
 from twisted_index.backends.object_store.listings import Listings
 from twisted_index.backends.object_store.object_inspection import inspect_object, read_object
 from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.concurrency.lru import LRU
+from twisted_index.simple.archives.limits import MAX_DOCUMENT
 from twisted_index.simple.names import InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ _log = Logger()
 
 #: Objects of which what was learned is kept in memory, over all projects.
 _MAX_OBJECTS = 20_000
+#: Bytes of a sidecar or mark that weigh as much as an object of which its facts are known.
+_WEIGHT = 16 << 10
+#: Bytes of a sidecar or mark that are kept; a larger one is odd, and is read again.
+_MAX_KEPT = 64 << 10
 #: Bytes of documents inside and beside files that are kept in memory.
 _MAX_DOCUMENTS = 16 << 20
 #: Objects of which something wrong was kept, and is not believed again.
@@ -87,7 +93,7 @@ class ObjectRoot:
         self._worker = worker
         self._learned = LearnedStore(bucket, worker, reactor, state)
         #: What was learned of each project, also while its page is not complete.
-        self._known: LRU[str, dict[ObjectId, LearnedObject]] = LRU(_MAX_OBJECTS, lambda known: len(known) + 1)
+        self._known: LRU[str, dict[ObjectId, LearnedObject]] = LRU(_MAX_OBJECTS, _weigh)
         #: All projects at once have so many, so that listings and downloads do not wait for them.
         self._inspections = DeferredSemaphore(_INSPECTIONS)
         self._distrusted: LRU[ObjectId, bool] = LRU(_MAX_DISTRUSTED)
@@ -108,7 +114,8 @@ class ObjectRoot:
             known = {one: found for one, found in theirs.items() if one not in self._distrusted} | known
             new = [one for one in new if object_id(one.stored) not in known]
         ids = set(map(object_id, listing.objects.values()))
-        known = {stored: learned for stored, learned in known.items() if stored in ids}
+        # Another source of this bucket may add to it meanwhile, in a thread.
+        known = {stored: learned for stored, learned in list(known.items()) if stored in ids}
         self._known.put(project, known)
         if new:
             queue = iter(new)
@@ -120,13 +127,27 @@ class ObjectRoot:
                     outcome.raiseException()
         return known
 
-    def read_small(self, known: dict[ObjectId, LearnedObject], stored: StoredObject) -> bytes:
-        """Read a sidecar or mark, once for each state of it; called in a thread."""
+    def read_small(
+        self, known: dict[ObjectId, LearnedObject], stored: StoredObject, *, whole: bool = False
+    ) -> bytes:
+        """
+        Read a sidecar or mark, once for each state of it; called in a thread.
+
+        Args:
+            known: What is known of the project; what is read is added.
+            stored: The object.
+            whole: Whether all of its bytes have a meaning, however many. If not, those of what is larger than
+                any document are a reason and more of it, which nobody sees.
+        """
         learned = known.get(object_id(stored))
         if learned is not None and learned.text is not None:
             return learned.text
-        text = read_object(self.bucket, stored)
-        known[object_id(stored)] = LearnedObject(text=text)
+        if whole or stored.size <= MAX_DOCUMENT:
+            text = read_object(self.bucket, stored)
+        else:
+            text = self.bucket.read_range(stored.key, 0, REASON_BYTES, etag=stored.etag)
+        if whole or len(text) <= _MAX_KEPT:
+            known[object_id(stored)] = LearnedObject(text=text)
         return text
 
     def read_times(self, project: str) -> dict[ObjectId, LearnedObject]:
@@ -181,6 +202,11 @@ class ObjectRoot:
             known[object_id(new.stored)] = learned
             if isinstance(learned.result, Rejection):
                 _log.warn("{file} is not listed: {reason}", file=new.stored.key, reason=learned.result.reason)
+
+
+def _weigh(known: Mapping[ObjectId, LearnedObject]) -> int:
+    """Weigh what is known of a project: its objects, and the bytes of its sidecars and marks."""
+    return 1 + sum(1 + len(learned.text or b"") // _WEIGHT for learned in list(known.values()))
 
 
 def _project_of(stored: StoredObject) -> str:

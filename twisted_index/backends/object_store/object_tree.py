@@ -31,7 +31,8 @@ class ObjectTree:
     Args:
         root: What paths begin with: the URL of the bucket.
         listing: What the bucket has of the project.
-        contents: Returns the bytes of a small object; may block.
+        contents: Returns the bytes of a sidecar or mark, as many as have a meaning; may block.
+        manifest: Returns all bytes of a `.deleted` or `.copies` object; may block.
         uploaded: Returns when a file was uploaded, in nanoseconds since the epoch, if that is known.
     """
 
@@ -40,11 +41,13 @@ class ObjectTree:
         root: bytes,
         listing: ProjectListing,
         contents: Callable[[StoredObject], bytes],
+        manifest: Callable[[StoredObject], bytes],
         uploaded: Callable[[StoredObject], int | None],
     ) -> None:
         self._root = root
         self._objects = listing.objects
         self._contents = contents
+        self._manifest = manifest
         self._uploaded = uploaded
         self._names: dict[str, set[str]] = {}
         for key in listing.objects:
@@ -102,7 +105,7 @@ class ObjectTree:
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         if stored.size > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return io.BytesIO(self._contents(stored))
+        return io.BytesIO(self._manifest(stored))
 
     def _find(self, path: bytes) -> StoredObject | None:
         """Return the object of a path, None for a folder."""
@@ -202,7 +205,8 @@ class ObjectPart(NamedTuple):
     def tree(self) -> ObjectTree:
         """Return it as a tree."""
         read = partial(self.root.read_small, self.learned)
-        return ObjectTree(self.root.path, self.listing, read, self._uploaded)
+        read_manifest = partial(self.root.read_small, self.learned, whole=True)
+        return ObjectTree(self.root.path, self.listing, read, read_manifest, self._uploaded)
 
     def _uploaded(self, stored: StoredObject) -> int | None:
         learned = self.learned.get(object_id(stored))

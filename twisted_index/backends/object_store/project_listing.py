@@ -130,7 +130,7 @@ def project_of_key(key: str) -> str | None:
 
 
 def root_of(
-    listing: Listing, hold: Hold, *, is_whole: bool, hidden: frozenset[bytes] = frozenset()
+    listing: Listing, hold: Hold, *, is_whole: bool, hidden: Mapping[str, frozenset[bytes]] | None = None
 ) -> RootListing:
     """
     Sort a listing by projects.
@@ -139,7 +139,7 @@ def root_of(
         listing: Of the whole bucket, or of its root.
         hold: That of the listing.
         is_whole: Which of both.
-        hidden: Names of files that are not to be seen yet.
+        hidden: Names of files that are not to be seen yet, by their projects.
     """
     names = {(folder, True) for folder in listing.folders}
     by_name: defaultdict[tuple[str, bool], dict[str, StoredObject]] = defaultdict(dict)
@@ -157,7 +157,7 @@ def root_of(
             {key: stored for name in its_names for key, stored in by_name.get(name, {}).items()},
             (),
             hold,
-        ).without(hidden)
+        ).without((hidden or {}).get(project, frozenset()))
         for project, its_names in by_project.items()
         if project is not None
     }

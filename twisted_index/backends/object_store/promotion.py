@@ -281,7 +281,9 @@ class ObjectPromotion:
 
     def _upload(self, file: StagedFile) -> ClaimedUpload:
         claim = Claim(file.sha256, file.size)
-        return ClaimedUpload(self._target, self._writes, _key(file), claim, self._metadata(file))
+        return ClaimedUpload(
+            self._target, self._writes, _key(file), claim, self._metadata(file), self._now_ns()
+        )
 
     def _metadata(self, file: StagedFile) -> dict[str, str]:
         record = self._begun()

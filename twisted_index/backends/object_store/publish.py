@@ -168,6 +168,7 @@ class ObjectPublication:
             self._key,
             claim,
             self._metadata,
+            self._uploaded_ns,
             lambda: self.may_stay(self._changes.look()),
         )
         with open(self._candidate.file.readable_path, "rb") as file:

@@ -7,20 +7,25 @@ nothing, both are placing, and a record alone is shown.
 
 A bucket lists a project and the list by two requests. So each folder into which a promotion places files has
 an object `PROJECT/.staged-ID` before they come: what lists it looks for the list then. If that is gone, the
-files have all come meanwhile, and the project is listed once more.
+files have all come meanwhile, and the project is listed once more. A list hides nothing but files of the
+projects that have such an object: no promotion names a status or a claim, and who may write to one project
+shall not hide what others have.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
+from twisted_index.backends.layout.entries import may_belong, without_suffix
 from twisted_index.backends.layout.promotion_record import PromotionRecord
 from twisted_index.backends.layout.tombstones import is_equivalent
 from twisted_index.backends.object_store.bucket import ObjectChanged
+from twisted_index.backends.object_store.project_listing import project_of_key
 from twisted_index.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Mapping, Set
 
     from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.simple.names import Distribution
@@ -30,6 +35,8 @@ T = TypeVar("T")
 _STAGED, _LIST, _MARKER = ".staged", ".list", ".staged-"
 #: Bytes of a list or a record that are read: those of 100,000 files.
 _MAX_BYTES = 64 << 20
+#: Promotions whose lists are read for a listing; several at once are rare, and each is a request.
+_MAX_PROMOTIONS = 100
 #: Listings of a project while promotions come to their end.
 _ATTEMPTS = 5
 
@@ -51,9 +58,9 @@ def key_of_marker(folder: str, promotion: str) -> str:
 
 def list_shown(
     bucket: Bucket, list_now: Callable[[], T], keys_of: Callable[[T], Iterable[str]]
-) -> tuple[T, frozenset[bytes]]:
+) -> tuple[T, Mapping[str, frozenset[bytes]]]:
     """
-    List objects, and say which of their names are not to be seen yet.
+    List objects, and say which names are not to be seen yet, by their projects.
 
     Args:
         bucket: Where they are.
@@ -66,19 +73,38 @@ def list_shown(
     ended: set[str] = set()
     for _attempt in range(_ATTEMPTS):
         listing = list_now()
-        lists = {one: read_list(bucket, one) for one in sorted(set(_marked(keys_of(listing))) - ended)}
+        marked = {one: projects for one, projects in _marked(keys_of(listing)).items() if one not in ended}
+        if len(marked) > _MAX_PROMOTIONS:
+            raise Unavailable(
+                f"There are objects {_MARKER}ID of {len(marked)} promotions. Delete those without a"
+                f" {_STAGED}/ID{_LIST}."
+            )
+        lists = {one: read_list(bucket, one) for one in sorted(marked)}
         ended.update(one for one, names in lists.items() if names is None)
         if None not in lists.values():
-            return listing, frozenset(name.encode() for names in lists.values() for name in names or ())
+            hidden: defaultdict[str, frozenset[bytes]] = defaultdict(frozenset)
+            for one, names in lists.items():
+                for project in marked[one]:
+                    hidden[project] |= {name.encode() for name in names or () if _is_of(name, project)}
+            return listing, hidden
     raise Unavailable("Releases are just being promoted. Retry in a moment.", retry_after=1)
 
 
-def _marked(keys: Iterable[str]) -> Iterator[str]:
-    """Yield the promotions that have markers among keys."""
+def _marked(keys: Iterable[str]) -> Mapping[str, Set[str]]:
+    """Return the promotions that have markers among keys, each with the projects that have them."""
+    marked: defaultdict[str, set[str]] = defaultdict(set)
     for key in keys:
-        folder, slash, name = key.partition("/")
-        if slash and folder and name.startswith(_MARKER) and "/" not in name:
-            yield name.removeprefix(_MARKER)
+        _folder, slash, name = key.partition("/")
+        if slash and name.startswith(_MARKER) and "/" not in name:
+            project = project_of_key(key)
+            if project is not None:
+                marked[name.removeprefix(_MARKER)].add(project)
+    return marked
+
+
+def _is_of(name: str, project: str) -> bool:
+    """Return whether a name is that of a file of a project, or of what lies beside one."""
+    return may_belong(without_suffix(name), project)
 
 
 def read_list(bucket: Bucket, promotion: str) -> frozenset[str] | None:

@@ -173,7 +173,8 @@ class TokensInBucket:
             self._failed = self._clock()
             raise
         etag = None if found is None else found.object.etag
-        if held is not None and etag == held.etag:
+        # Without ETags none is that of the same bytes: a revoked token would stay good.
+        if held is not None and etag == held.etag and etag != "":
             tokens = held.tokens
         elif found is None:
             tokens = TokenTable({}, self.path)
