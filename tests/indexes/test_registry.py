@@ -118,6 +118,19 @@ async def _note(stopped: list[object], folder: object) -> None:
     stopped.append(folder)
 
 
+def test_an_index_that_is_forgotten_after_the_stop_does_not_wake_the_reactor(
+    indexes: Indexes, monkeypatch: pytest.MonkeyPatch
+):
+    woken: list[object] = []
+    monkeypatch.setattr(indexes.registry._reactor, "callFromThread", lambda *call: woken.append(call))
+    indexes.make("dev")
+    served = indexes.find("dev")
+    answer(indexes.registry.stop)
+    del served
+    gc.collect()
+    assert woken == []
+
+
 def test_an_index_that_a_request_still_uses_is_not_stopped(indexes: Indexes, monkeypatch: pytest.MonkeyPatch):
     stopped: list[object] = []
     monkeypatch.setattr(type(indexes.registry), "_stop", lambda _self, folder: _note(stopped, folder))

@@ -289,8 +289,13 @@ class IndexRegistry:
             folder.start()
         self._uses[folder] += 1
         # Garbage is collected in any thread.
-        unused = weakref.finalize(served, self._reactor.callFromThread, self._release, folder)
+        unused = weakref.finalize(served, self._release_later, folder)
         unused.atexit = False
+
+    def _release_later(self, folder: FolderSource) -> None:
+        """Release folders, from any thread; once all are stopped, the reactor may be gone as well."""
+        if self._uses[folder]:
+            self._reactor.callFromThread(self._release, folder)
 
     def _release(self, folder: FolderSource) -> None:
         if not self._uses[folder]:

@@ -66,13 +66,12 @@ class BackgroundReactor:
         self._thread.join(seconds)
         if self._thread.is_alive():
             raise TimeoutError("The reactor of an index under test did not stop.")
+        # Not in its thread, which may end while callFromThread has yet to wake it up.
+        _dispose(self.reactor)
 
     def _run(self) -> None:
-        try:
-            # Signals are handled by the main thread.
-            self.reactor.run(installSignalHandlers=False)
-        finally:
-            _dispose(self.reactor)
+        # Signals are handled by the main thread.
+        self.reactor.run(installSignalHandlers=False)
 
 
 def _make_reactor() -> Any:
