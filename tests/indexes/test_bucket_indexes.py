@@ -189,7 +189,7 @@ def upstream(node: Node) -> Upstream:
 
 
 class Later:
-    """Runs calls at once, and delivers what comes of them when it is told to."""
+    """Runs calls at once, and delivers what comes of them at a call."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []

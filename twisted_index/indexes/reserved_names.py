@@ -89,7 +89,7 @@ class ReservedNames:
             Unavailable: That is unknown.
         """
         for _attempt in range(_ATTEMPTS):
-            # Who asks for no index with a name has nobody else to look which there are.
+            # A request to the index without a name looks at no other, so that this has to.
             listed = await self._lines.listed()
             if not self._is_recent():
                 await self._surveys.run(None)
@@ -104,7 +104,7 @@ class ReservedNames:
         reserving = self._reserving
         pages = []
         for name in reserving:
-            # Its bases may have changed, and perhaps nobody else asks for it.
+            # Its bases may have changed, and perhaps no request has come to it since.
             await result_of(self._lines.look, name)
             folder = self._folder_of(name)
             page = await result_of(folder.project_page, project)

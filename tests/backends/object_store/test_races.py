@@ -119,7 +119,7 @@ def test_a_store_that_fails_and_writes_later_makes_no_second_winner(
     assert len(seen) <= 1
     if winners:
         assert seen == winners
-    # Whoever repeats an upload learns how it stands, and one content wins.
+    # A repeated upload learns how it stands, and one content wins.
     settled = {file.content for file in files if _is_accepted_again(bucket, file)}
     assert len(settled) == 1
     assert not winners or settled == winners

@@ -22,9 +22,9 @@ from twisted_index.backends.folder.publish import Publication, add_signature, ha
 from twisted_index.backends.folder.root_set import owners_by_root
 from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.backends.layout.change_result import ChangeResult
-from twisted_index.backends.layout.publishing_rules import check_publishable, named
+from twisted_index.backends.layout.publishing_rules import check_publishable, check_routed_here, named
 from twisted_index.backends.layout.selection import find_equivalents
-from twisted_index.errors import Conflict, Forbidden, NotFound, SimpleIndexError, Unavailable
+from twisted_index.errors import Conflict, NotFound, SimpleIndexError, Unavailable
 from twisted_index.files.locks import LockHeld, project_lock
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.files.safe_open import sha256_of
@@ -163,12 +163,7 @@ class BlockingStore:
             return publication
 
     def _find_replaced(self, candidate: Candidate, inventory: FolderInventory) -> list[ScannedFile] | None:
-        project = candidate.distribution.project
-        if self.routed_away(project):
-            raise Forbidden(
-                f"This server's configuration routes {project} elsewhere, so an upload here would not be"
-                " served; publish it there, or change that rule."
-            )
+        check_routed_here(candidate.distribution.project, self.routed_away)
         return check_publishable(
             candidate, inventory, self.overwrite, has_bytes=lambda entry: has_bytes(entry, candidate)
         )

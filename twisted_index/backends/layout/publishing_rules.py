@@ -38,6 +38,20 @@ class ICandidate(Protocol):
         """Whether it may create a project."""
 
 
+def check_routed_here(project: str, routed_away: Callable[[str], bool]) -> None:
+    """
+    Check that the packages of this index are served for a project.
+
+    Raises:
+        Forbidden: They are not.
+    """
+    if routed_away(project):
+        raise Forbidden(
+            f"This server's configuration routes {project} elsewhere, so an upload here would not be served;"
+            " publish it there, or change that rule."
+        )
+
+
 def check_publishable(
     candidate: ICandidate,
     inventory: Inventory,

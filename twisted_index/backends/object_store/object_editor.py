@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from twisted_index.backends.layout.change_result import ChangeResult
-from twisted_index.backends.layout.publishing_rules import check_publishable, named
+from twisted_index.backends.layout.publishing_rules import check_publishable, check_routed_here, named
 from twisted_index.backends.layout.selection import select_shown
 from twisted_index.backends.object_store import marks
 from twisted_index.backends.object_store.conditions import Conditions, ConditionsProbe
@@ -21,7 +21,7 @@ from twisted_index.backends.object_store.publish import (
     keep_found,
 )
 from twisted_index.backends.object_store.settled_writes import SettledWrites
-from twisted_index.errors import Conflict, Forbidden, NotFound, Unavailable
+from twisted_index.errors import Conflict, NotFound, Unavailable
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import AuditAction, AuditEvent
 
@@ -213,12 +213,7 @@ class ObjectEditor:
         return publication.finish(stored, settled)
 
     def _find_replaced(self, candidate: Candidate, changes: ObjectChanges) -> list[ScannedFile] | None:
-        project = candidate.distribution.project
-        if self.routed_away(project):
-            raise Forbidden(
-                f"This server's configuration routes {project} elsewhere, so an upload here would not be"
-                " served; publish it there, or change that rule."
-            )
+        check_routed_here(candidate.distribution.project, self.routed_away)
         return check_publishable(
             candidate,
             changes.inventory.line,

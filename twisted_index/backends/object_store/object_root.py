@@ -137,7 +137,7 @@ class ObjectRoot:
             known: What is known of the project; what is read is added.
             stored: The object.
             whole: Whether all of its bytes have a meaning, however many. If not, those of what is larger than
-                any document are a reason and more of it, which nobody sees.
+                any document are a reason and more of it, which is not shown.
         """
         learned = known.get(object_id(stored))
         if learned is not None and learned.text is not None:
