@@ -400,14 +400,22 @@ class TestChanges:
         add(bucket, "prod", ONE)
         later = Later()
         catalog = BucketCatalog(bucket, later, Clock(), 2.0)
-        catalog.hold()
+        Deferred.fromCoroutine(catalog.hold())
         add(bucket, "dev", TWO)
         catalog.forget()
-        catalog.hold()
+        Deferred.fromCoroutine(catalog.hold())
         later.deliver()
         assert catalog.names() == ("prod",)
         later.deliver()
         assert catalog.names() == ("dev", "prod")
+
+    def test_a_slow_listing_is_shared_by_the_requests_that_come_meanwhile(self, bucket: MemoryBucket):
+        later = Later()
+        catalog = BucketCatalog(bucket, later, Clock(), 2.0)
+        asked = [Deferred.fromCoroutine(catalog.hold()) for _ in range(2)]
+        later.deliver()
+        assert all(hold.called for hold in asked)
+        assert bucket.operations["list"] == 1
 
     def test_a_base_that_another_node_made_just_now_can_be_inherited(self, bucket: MemoryBucket, node: Node):
         answer(node.registry.overview)

@@ -7,21 +7,29 @@ what responds to requests looks again before, see `BucketLines.look`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.object_store.held_listings import Hold
-from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.backends.object_store.held_listings import HeldListings, Hold
 from twisted_index.errors import NotFound, Unavailable
 from twisted_index.indexes.catalog import MAX_MISNAMED, misnamed
 from twisted_index.simple.name_patterns import is_index_name
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FirstParts:
+    """The first parts of keys: those that are indexes, sorted, and some that are none."""
+
+    hold: Hold
+    names: tuple[str, ...]
+    misnamed: tuple[str, ...]
 
 
 class BucketCatalog:
@@ -42,14 +50,7 @@ class BucketCatalog:
         self.bucket = bucket
         self.folder = bucket.url.encode()
         self._worker = worker
-        self._clock = clock
-        self._rescan = rescan
-        self._names: tuple[str, ...] | None = None
-        self._misnamed: tuple[str, ...] = ()
-        self._hold: Hold | None = None
-        #: That of the last listing that was sent, which may not be here yet.
-        self._sent: Hold | None = None
-        self._flight: FreshSingleFlight[None, Hold] = FreshSingleFlight(self._list)
+        self._listings: HeldListings[None, _FirstParts] = HeldListings(self._list, clock, rescan)
 
     def names(self) -> tuple[str, ...]:
         """
@@ -58,9 +59,10 @@ class BucketCatalog:
         Raises:
             Unavailable: They were never listed.
         """
-        if self._names is None:
+        last = self._listings.last(None)
+        if last is None:
             raise Unavailable("The indexes have not been listed yet. Retry in a moment.", retry_after=1)
-        return self._names
+        return last.names
 
     def path(self, name: str) -> bytes:
         """
@@ -76,9 +78,10 @@ class BucketCatalog:
 
     def problems(self) -> list[Problem]:
         """List the first parts of keys that are no indexes."""
-        return [misnamed(name) for name in self._misnamed]
+        last = self._listings.last(None)
+        return [] if last is None else [misnamed(name) for name in last.misnamed]
 
-    def hold(self) -> Deferred[Hold]:
+    async def hold(self) -> Hold:
         """
         List the bucket, unless a listing of it holds.
 
@@ -88,27 +91,25 @@ class BucketCatalog:
         Raises:
             Unavailable: That failed.
         """
-        return self._flight.run(None)
+        last = self._listings.last(None)
+        return last.hold if last is not None and last.hold() else (await self._listings.get(None)).hold
 
     def forget(self) -> None:
         """Let no listing hold that is without an index that was just made."""
-        for hold in (self._hold, self._sent):
-            if hold is not None:
-                hold.revoke()
+        self._listings.forget(None)
 
     def read_now(self) -> list[str]:
         """List the names of all indexes now; blocks, in any thread."""
         return sorted(filter(is_index_name, self.bucket.list_level().folders))
 
-    async def _list(self, _key: None) -> Hold:
-        if self._hold is None or not self._hold():
-            hold = self._sent = Hold(self._clock, self._clock.seconds(), self._rescan)
-            listing = await self._worker.run(self.bucket.list_level)
-            hold.seconds *= listing.requests
-            names = tuple(sorted(filter(is_index_name, listing.folders)))
-            if names != self._names:
-                self._names = names
-            others = sorted(listing.folders.difference(names))
-            self._misnamed = tuple(name for name in others if not name.startswith("."))[:MAX_MISNAMED]
-            self._hold = hold
-        return self._hold
+    async def _list(self, _key: None, hold: Hold) -> _FirstParts:
+        listing = await self._worker.run(self.bucket.list_level)
+        hold.seconds *= listing.requests
+        names = tuple(sorted(filter(is_index_name, listing.folders)))
+        others = sorted(name for name in listing.folders.difference(names) if not name.startswith("."))
+        last = self._listings.last(None)
+        return _FirstParts(
+            hold=hold,
+            names=last.names if last is not None and last.names == names else names,
+            misnamed=tuple(others[:MAX_MISNAMED]),
+        )
