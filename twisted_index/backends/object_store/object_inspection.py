@@ -6,7 +6,7 @@ import hashlib
 import io
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.layout.archive_facts import read_facts
 from twisted_index.backends.layout.facts import Rejection
@@ -15,6 +15,7 @@ from twisted_index.backends.object_store.claims import MAX_CLAIM, Claim, Decisio
 from twisted_index.backends.object_store.learned import LearnedObject
 from twisted_index.errors import Unavailable
 from twisted_index.files.os_errors import out_of_resources_error
+from twisted_index.files.range_file import RangeFile
 from twisted_index.simple.core_metadata import BadArchive, UnreadableFile
 
 if TYPE_CHECKING:
@@ -91,14 +92,25 @@ def _inspect_large(
 @contextmanager
 def open_ranges(bucket: Bucket, stored: StoredObject) -> Iterator[Any]:
     """Open an object as a file that reads ranges of it; each read may block and fail."""
-    ranges = _RangeFile(bucket, stored)
+    failures: list[Exception] = []
+
+    def read(start: int, stop: int) -> bytes:
+        try:
+            piece = bucket.read_range(stored.key, start, stop, etag=stored.etag)
+            if len(piece) != stop - start:
+                raise ObjectChanged(stored.key)
+        except Exception as error:
+            failures.append(error)
+            raise
+        return piece
+
     try:
-        with io.BufferedReader(cast("io.RawIOBase", ranges), _RANGE) as file:
+        with io.BufferedReader(RangeFile(stored.size, read), _RANGE) as file:
             yield file
     finally:
         # What reads archives may have taken it for a damaged one.
-        if ranges.failure is not None:
-            raise ranges.failure
+        for failure in failures[:1]:
+            raise failure
 
 
 def _claimed_digest(bucket: Bucket, stored: StoredObject, claim: StoredObject | None) -> str | None:
@@ -129,55 +141,3 @@ def uploaded_ns(metadata: Mapping[str, str]) -> int | None:
     except (KeyError, InvalidOperation, ValueError, OverflowError):
         return None
     return nanoseconds if 0 <= nanoseconds < 1 << 63 else None
-
-
-class _RangeFile(io.RawIOBase):
-    """
-    An object as a file that reads ranges.
-
-    Attributes:
-        failure: Why a range could not be read.
-    """
-
-    def __init__(self, bucket: Bucket, stored: StoredObject) -> None:
-        self._bucket = bucket
-        self._stored = stored
-        self._position = 0
-        self.failure: Exception | None = None
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Set the position."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._stored.size}[whence]
-        if start + offset < 0:
-            raise ValueError("before the start")
-        self._position = start + offset
-        return self._position
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        """Read as much as fits, by one request."""
-        stop = min(self._stored.size, self._position + len(buffer))
-        if stop <= self._position:
-            return 0
-        stored = self._stored
-        try:
-            piece = self._bucket.read_range(stored.key, self._position, stop, etag=stored.etag)
-            if len(piece) != stop - self._position:
-                raise ObjectChanged(stored.key)
-        except Exception as error:
-            self.failure = error
-            raise
-        buffer[: len(piece)] = piece
-        self._position = stop
-        return len(piece)

@@ -1,17 +1,17 @@
 """
 Reads the METADATA of a remote wheel by range requests: the end, the central directory, the member.
 
-The zip reader works on a sparse file. When it needs a missing range, that range is fetched and the reader
-starts again.
+The zip reader works on what has been fetched. When it needs a missing range, that range is fetched and the
+reader starts again.
 """
 
 from __future__ import annotations
 
-import io
-import os
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from twisted_index.errors import BadGateway, Unavailable
+from twisted_index.files.range_file import RangeFile
 from twisted_index.simple.core_metadata import BadArchive, ZipArchive, read_wheel_metadata
 
 if TYPE_CHECKING:
@@ -49,65 +49,6 @@ class MissingRange(BaseException):
         super().__init__(first, last)
         self.first = first
         self.last = last
-
-
-class SparseFile(io.RawIOBase):
-    """
-    A file of which only some parts have been fetched.
-
-    Args:
-        size: Size of the whole file in bytes.
-        parts: Offset and bytes of each part.
-    """
-
-    def __init__(self, size: int, parts: tuple[tuple[int, bytes], ...]) -> None:
-        self._size = size
-        self._parts = parts
-        self._position = 0
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        if start + offset < 0:
-            raise ValueError("before the start")
-        self._position = start + offset
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """
-        Read bytes at the position.
-
-        Raises:
-            MissingRange: Not all of them have been fetched.
-        """
-        end = self._size if size < 0 else min(self._size, self._position + size)
-        data = self._slice(self._position, end)
-        self._position += len(data)
-        return data
-
-    def _slice(self, first: int, end: int) -> bytes:
-        pieces = []
-        while first < end:
-            for start, part in self._parts:
-                if start <= first < start + len(part):
-                    pieces.append(part[first - start : end - start])
-                    first += len(pieces[-1])
-                    break
-            else:
-                raise MissingRange(first, end - 1)
-        return b"".join(pieces)
 
 
 class _NoRange(Exception):
@@ -154,7 +95,26 @@ async def read_remote_metadata(
     return None
 
 
-def _try_read(sparse: SparseFile) -> bytes | MissingRange:
+def _cut(parts: tuple[tuple[int, bytes], ...], first: int, end: int) -> bytes:
+    """
+    Cut a range out of what has been fetched: offset and bytes of each part.
+
+    Raises:
+        MissingRange: Not all of it has been fetched.
+    """
+    pieces = []
+    while first < end:
+        for start, part in parts:
+            if start <= first < start + len(part):
+                pieces.append(part[first - start : end - start])
+                first += len(pieces[-1])
+                break
+        else:
+            raise MissingRange(first, end - 1)
+    return b"".join(pieces)
+
+
+def _try_read(sparse: RangeFile) -> bytes | MissingRange:
     try:
         return read_wheel_metadata(ZipArchive(sparse))  # type: ignore[arg-type]
     except MissingRange as missing:
@@ -171,10 +131,10 @@ class _RangeFetcher:
         self._bytes_left = _MAX_BYTES + limit
         self._parts: tuple[tuple[int, bytes], ...] = ()
 
-    def sparse(self) -> SparseFile:
+    def sparse(self) -> RangeFile:
         """Return the file with the parts fetched so far."""
         assert self._size is not None
-        return SparseFile(self._size, self._parts)
+        return RangeFile(self._size, partial(_cut, self._parts))
 
     def may_fetch(self, missing: MissingRange) -> bool:
         """Return whether a missing range is within the byte limit."""
