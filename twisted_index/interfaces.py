@@ -581,11 +581,13 @@ class PromotedFile:
         project: Normalized.
         filename: Its name.
         sha256: Lower-case hex digest.
+        size: Bytes.
     """
 
     project: str
     filename: str
     sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

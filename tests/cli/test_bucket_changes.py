@@ -196,10 +196,3 @@ def test_a_name_that_an_upload_has_taken_and_not_filled_is_freed(bucket: MemoryB
     bucket.place(key + CLAIM, b"{}", {})
     assert told(delete)[0] == 0
     assert key not in set(bucket.keys())
-
-
-def test_promoting_in_a_bucket_says_that_a_server_does(console: Console):
-    words = ("promote", "--indexes", "s3://bucket/indexes", "--from", "dev", "--to", "prod", "a==1")
-    code, _out, err = console.told(*words)
-    assert code != 0
-    assert "a server on it promotes" in err

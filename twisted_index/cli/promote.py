@@ -1,14 +1,13 @@
 """
 `twisted-index promote`: releases come from one index into another, all of them in one step, or none.
 
-Only the folders are needed: no server has to run, and an upstream that an index names need not be known.
+Only the folders or the bucket are needed: no server has to run, and an upstream that an index names need not
+be known.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.folder.blocking_store import retry_while_locked
@@ -20,20 +19,20 @@ from twisted_index.backends.folder.promotion_plan import (
     PromotionRequest,
 )
 from twisted_index.backends.layout.promotion_rules import releases_in
+from twisted_index.cli._bucket_promotions import BucketPromotions, refusals_of
 from twisted_index.cli._options import CommandParser
-from twisted_index.cli._progress import Progress, format_size, number
+from twisted_index.cli._progress import Progress
+from twisted_index.cli._promotion_report import PromotionReport
 from twisted_index.cli._promotions import ConsolePromotions
-from twisted_index.cli._push import PushedFile, UploadClient, files_of, push
+from twisted_index.cli._push import UploadClient, files_of, push
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._server_state import console_user, settings_of_server
 from twisted_index.cli._unfinished import Unfinished, find_unfinished, unfinished_in
-from twisted_index.config.bucket_location import is_bucket_url
 from twisted_index.errors import (
     BadRequest,
     ConfigurationError,
     NotFound,
     PromotionRefused,
-    RefusedPart,
     SimpleIndexError,
 )
 from twisted_index.indexes.catalog import IndexCatalog
@@ -44,25 +43,58 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from twisted_index.backends.layout.promotion_record import PromotionRecord, PromotionResult
+    from twisted_index.backends.layout.promotion_record import PromotionRecord
     from twisted_index.config.settings import Settings
 
 
 def run(arguments: Sequence[str]) -> int:
     """Promote releases; 1 if something is in the way, or a promotion was not completed."""
     options = _parser().parse_args(arguments)
-    settings = settings_of_server({"path": [], "state": options.state, "config": options.config})
-    lines = IndexLines(IndexCatalog(_folder_of_indexes(options, settings)))
-    if options.list:
-        return _list(lines, options)
-    if not (options.resume or options.cancel):
+    names = ("state", "config", "indexes")
+    settings = settings_of_server({"path": [], **{name: getattr(options, name) for name in names}})
+    if not (options.list or options.resume or options.cancel):
         _check(options)
     with Progress(quiet=options.quiet or options.json) as progress:
-        console = _Console(lines, settings, options, progress)
+        console = _console(settings, options, progress)
         try:
-            return console.run()
+            return _run(console, options, PromotionReport(options))
         finally:
             console.close()
+
+
+def _console(
+    settings: Settings, options: argparse.Namespace, progress: Progress
+) -> _FolderPromotions | BucketPromotions:
+    if settings.bucket_of_indexes is not None:
+        return BucketPromotions(settings, options)
+    lines = IndexLines(IndexCatalog(_folder_of_indexes(settings)))
+    return _FolderPromotions(lines, settings, options, progress)
+
+
+def _run(
+    console: _FolderPromotions | BucketPromotions, options: argparse.Namespace, report: PromotionReport
+) -> int:
+    """Do what the options say; return the exit code."""
+    try:
+        if options.list:
+            report.listed(console.unfinished())
+        elif options.cancel:
+            console.cancel(options.cancel, report)
+        elif options.resume:
+            console.resume(options.resume, report)
+        elif "://" in options.target:
+            return console.push(report)
+        else:
+            console.promote(report)
+    except PromotionRefused as error:
+        report.refused(error)
+        return 1
+    except SimpleIndexError as error:
+        if not options.json or options.list:
+            raise
+        report.failed(error)
+        return 1
+    return 0
 
 
 def _parser() -> CommandParser:
@@ -73,7 +105,11 @@ def _parser() -> CommandParser:
         allow_abbrev=False,
     )
     parser.add_argument("releases", nargs="*", metavar="PROJECT==VERSION")
-    parser.add_argument("--indexes", metavar="DIR", help="folder of the indexes [default: from the file]")
+    parser.add_argument(
+        "--indexes",
+        metavar="DIR",
+        help="folder of the indexes, or s3://BUCKET/PREFIX [default: from the file]",
+    )
     parser.add_argument("--from", dest="source", metavar="INDEX", help="where the releases are")
     parser.add_argument(
         "--to",
@@ -94,15 +130,10 @@ def _parser() -> CommandParser:
     return parser
 
 
-def _folder_of_indexes(options: argparse.Namespace, settings: Settings) -> str:
-    folder = options.indexes or settings.indexes
+def _folder_of_indexes(settings: Settings) -> str:
+    folder = settings.indexes
     if not folder:
         raise ConfigurationError("--indexes is required: the folder whose subfolders are the indexes.")
-    if is_bucket_url(folder):
-        raise ConfigurationError(
-            f"{folder} is a bucket: a server on it promotes, by a POST to /+INDEX/-/promote; see"
-            " docs/object-stores.md."
-        )
     if not os.path.isdir(folder):
         raise ConfigurationError(f"There is no folder {folder!r}.")
     return os.path.abspath(folder)
@@ -118,9 +149,9 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigurationError(error.message) from None
 
 
-class _Console:
+class _FolderPromotions:
     """
-    Promotes from the console, with what the server's inspection cache knows.
+    Promotes between folders from the console, with what the server's inspection cache knows.
 
     Args:
         lines: The indexes.
@@ -142,29 +173,13 @@ class _Console:
         """Close the cache."""
         self._promotions.close()
 
-    def run(self) -> int:
-        """Do what the options say; return the exit code."""
-        report = _Report(self._options)
-        try:
-            if self._options.cancel:
-                self._cancel(find_unfinished(self._lines, self._options.cancel), report)
-            elif self._options.resume:
-                self._resume(find_unfinished(self._lines, self._options.resume), report)
-            elif "://" in self._options.target:
-                return self._push(report)
-            else:
-                self._promote(report)
-        except PromotionRefused as error:
-            report.refused(error)
-            return 1
-        except SimpleIndexError as error:
-            if not self._options.json:
-                raise
-            report.failed(error)
-            return 1
-        return 0
+    def unfinished(self) -> list[Unfinished]:
+        """Find the promotions that are not finished."""
+        catalog = self._lines.catalog
+        return [each for name in catalog.names() for each in unfinished_in(name, catalog.path(name))]
 
-    def _promote(self, report: _Report) -> None:
+    def promote(self, report: PromotionReport) -> None:
+        """Promote releases, or only say what would come."""
         options = self._options
         request = PromotionRequest(
             source=self._folders(options.source),
@@ -173,21 +188,22 @@ class _Console:
             by=console_user(),
             yanked=options.yanked,
         )
-        refusals = self._refusals(options.source, options.target)
+        refusals = refusals_of(self._lines, options.source, options.target)
         examination = Examination(request, facts_of=self._promotions.facts_of, refusals=refusals)
         promotion = self._promotion(request, examination=examination)
         retry_while_locked(promotion.examine)
         if options.dry_run:
-            report.planned(promotion)
+            files = [(each.project, each.name, each.entry.key.size) for each in promotion.new]
+            report.planned(files, promotion.result.present)
             return
         self._progress.expect(len(promotion.new), sum(each.entry.key.size for each in promotion.new))
-        report.promoted(self._promotions.carry_out(promotion), request)
+        report.promoted(self._promotions.carry_out(promotion).outcome, options.source, options.target)
 
-    def _push(self, report: _Report) -> int:
+    def push(self, report: PromotionReport) -> int:
         """Upload releases to another server, each file by itself."""
         options = self._options
         url, options.target = options.target, without_users(options.target)
-        refusals = self._refusals(options.source, options.target)
+        refusals = refusals_of(self._lines, options.source, options.target)
         if refusals:
             raise PromotionRefused(refusals)
         own = self._folders(options.source).own_roots
@@ -208,20 +224,25 @@ class _Console:
 
         return run_in_reactor(upload)
 
-    def _resume(self, unfinished: Unfinished, report: _Report) -> None:
+    def resume(self, promotion: str, report: PromotionReport) -> None:
+        """Complete a promotion that was cut off."""
+        unfinished = find_unfinished(self._lines, promotion)
         if unfinished.record is None:
             unfinished.show()
-            report.shown(unfinished)
+            report.shown(unfinished.id, unfinished.index, unfinished.hidden)
             return
-        promotion = self._reopen(unfinished, unfinished.record)
-        report.promoted(self._promotions.resume(promotion), promotion.request)
+        reopened = self._reopen(unfinished, unfinished.record)
+        request = reopened.request
+        report.promoted(self._promotions.resume(reopened).outcome, request.source.name, request.target.name)
 
-    def _cancel(self, unfinished: Unfinished, report: _Report) -> None:
+    def cancel(self, promotion: str, report: PromotionReport) -> None:
+        """Undo a promotion that was cut off."""
+        unfinished = find_unfinished(self._lines, promotion)
         if unfinished.record is None:
             unfinished.remove()
         else:
             cancel(self._reopen(unfinished, unfinished.record))
-        report.cancelled(unfinished)
+        report.cancelled(unfinished.id, unfinished.index)
 
     def _reopen(self, unfinished: Unfinished, record: PromotionRecord) -> Promotion:
         _check_no_draft(unfinished, record)
@@ -254,13 +275,6 @@ class _Console:
             owners=(None, *(member.name for member in line[1:])),
         )
 
-    def _refusals(self, source: str, target: str) -> list[RefusedPart]:
-        allowed = self._lines.member(source).settings.promote_to
-        if allowed is None or target in allowed:
-            return []
-        where = f"to {', '.join(allowed)} only" if allowed else "nowhere"
-        return [RefusedPart(name=target, reason=f"What is in {source} may be promoted {where}.")]
-
 
 def _check_no_draft(unfinished: Unfinished, record: PromotionRecord) -> None:
     """Check that a promotion publishes no draft: that would be removed with files that are only there."""
@@ -270,123 +284,3 @@ def _check_no_draft(unfinished: Unfinished, record: PromotionRecord) -> None:
         raise ConfigurationError(
             f"It publishes the draft {name}: complete it by `twisted-index draft publish {name}`."
         )
-
-
-class _Report:
-    """What is printed of a run."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._options = options
-
-    def planned(self, promotion: Promotion) -> None:
-        """Print what would come."""
-        files = [
-            {"project": planned.project, "filename": planned.name, "size": planned.entry.key.size}
-            for planned in promotion.new
-        ]
-        self._print(files, promotion.result.present, "Would promote", dry_run=True)
-
-    def promoted(self, result: PromotionResult, request: PromotionRequest) -> None:
-        """Print what has come."""
-        files = [
-            {"project": file.project, "filename": file.name, "size": file.size, "sha256": file.sha256}
-            for file in result.published
-        ]
-        self._options.source, self._options.target = request.source.name, request.target.name
-        self._print(files, result.present, "Promoted", id=result.id)
-
-    def pushed(self, files: Sequence[PushedFile], refused: Sequence[RefusedPart]) -> None:
-        """Print what another server has now, and what it does not take."""
-        rows = [
-            {
-                "project": file.entry.distribution.project,
-                "filename": file.name,
-                "size": file.entry.key.size,
-                "sha256": file.sha256,
-            }
-            for file in files
-        ]
-        refusals = [{"name": one.name, "reason": one.reason} for one in refused]
-        did = "Would upload" if self._options.dry_run else "Uploaded"
-        self._print(rows, (), did, refusals=refusals, dry_run=self._options.dry_run)
-        if not self._options.json:
-            for one in refused:
-                print(f"twisted-index: {one.name}: {one.reason}", file=sys.stderr)
-
-    def _print(self, files: list[dict[str, Any]], present: Sequence[str], did: str, **facts: Any) -> None:
-        options = self._options
-        if options.json:
-            self._json(published=files, present=list(present), **facts)
-            return
-        if options.quiet:
-            return
-        for file in files:
-            print(f"+ {file['filename']}")
-        size = format_size(sum(file["size"] for file in files))
-        there = f"; {number(len(present), 'file')} with the same bytes there already" if present else ""
-        print(
-            f"{did} {number(len(files), 'file')} ({size}) from {options.source} to {options.target}{there}."
-        )
-
-    def refused(self, error: PromotionRefused) -> None:
-        """Print everything that is in the way."""
-        if self._options.json:
-            self._json(refusals=[{"name": one.name, "reason": one.reason} for one in error.refusals])
-            return
-        for one in error.refusals:
-            print(f"twisted-index: {one.name}: {one.reason}", file=sys.stderr)
-        print("twisted-index: Nothing was promoted.", file=sys.stderr)
-
-    def failed(self, error: SimpleIndexError) -> None:
-        """Print what went wrong, as JSON."""
-        self._json(error=error.message)
-
-    def shown(self, unfinished: Unfinished) -> None:
-        """Print that a list by hand is gone."""
-        self._say(unfinished, f"Shown: the {number(len(unfinished.hidden), 'name')} in {unfinished.id}.list.")
-
-    def cancelled(self, unfinished: Unfinished) -> None:
-        """Print that nothing is left."""
-        self._say(unfinished, f"Cancelled {unfinished.id}; {unfinished.index} is as it was before.")
-
-    def _say(self, unfinished: Unfinished, sentence: str) -> None:
-        if self._options.json:
-            self._json(id=unfinished.id, index=unfinished.index)
-        elif not self._options.quiet:
-            print(sentence)
-
-    def _json(self, **facts: Any) -> None:
-        empty: dict[str, Any] = {
-            "dry_run": False,
-            "published": [],
-            "present": [],
-            "refusals": [],
-            "error": "",
-        }
-        options = self._options
-        print(json.dumps({"from": options.source, "to": options.target, **empty, **facts}, indent=2))
-
-
-def _list(lines: IndexLines, options: argparse.Namespace) -> int:
-    """Print the promotions that are not finished."""
-    found = [each for name in lines.catalog.names() for each in unfinished_in(name, lines.catalog.path(name))]
-    if options.json:
-        rows = [
-            {
-                "id": each.id,
-                "index": each.index,
-                "from": each.record.source if each.record else "",
-                "releases": list(each.record.releases) if each.record else [],
-                "hidden": sorted(each.hidden),
-                "running": each.is_running,
-                "says": each.says,
-            }
-            for each in found
-        ]
-        print(json.dumps(rows, indent=2))
-        return 0
-    for each in found:
-        print(f"{each.id}  {each.index}  {each.says}")
-    if not found and not options.quiet:
-        print("There is no unfinished promotion.")
-    return 0

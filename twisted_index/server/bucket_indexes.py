@@ -15,7 +15,7 @@ from twisted_index.backends.object_store.bucket_view import BucketView
 from twisted_index.backends.object_store.conditions import ConditionsProbe
 from twisted_index.backends.object_store.object_root import ObjectRoot
 from twisted_index.backends.object_store.source import ObjectBase, ObjectSource
-from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.maybe_awaitable import result_now, result_of
 from twisted_index.concurrency.parallel import all_of
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import SimpleIndexError
@@ -26,8 +26,6 @@ from twisted_index.server.buckets import THREADS, build_bucket_editor, build_buc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from twisted.python.failure import Failure
 
     from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.backends.object_store.object_editor import ObjectEditor
@@ -124,11 +122,21 @@ class BucketIndexes:
         )
 
     def make_store(
-        self, name: str, source: ObjectSource, uploads: UploadSettings, worker: ThreadPool, log: IAuditLog
+        self,
+        name: str,
+        source: ObjectSource,
+        uploads: UploadSettings,
+        worker: IThreadRunner,
+        log: IAuditLog,
     ) -> ObjectStore:
         """Make the store of an index."""
         settings = replace(self._settings, uploads=uploads)
         return build_bucket_store(settings, source, worker, log, index=name, conditions=self._conditions)
+
+    def open_store(self, name: str, log: IAuditLog) -> ObjectStore:
+        """Make the store of an index for the console; see `make_editor`."""
+        source = self._open_source(name)
+        return self.make_store(name, source, self._settings.uploads, self._worker, log)
 
     def make_editor(self, name: str) -> ObjectEditor:
         """
@@ -138,14 +146,13 @@ class BucketIndexes:
             NotFound: There is no such index.
             Unavailable: The bucket does not answer.
         """
-        failures: list[Failure] = []
-        Deferred.fromCoroutine(result_of(self.lines.look, name)).addErrback(failures.append)
-        for failure in failures:
-            failure.raiseException()
+        return build_bucket_editor(self._settings, self._open_source(name), name, self._conditions)
+
+    def _open_source(self, name: str) -> ObjectSource:
+        result_now(self.lines.look, name)
         own, *others = self.lines.line(name)
         paths = [member.path for member in (own, *others)]
-        source = self.make_source(paths, [None, *(member.name for member in others)])
-        return build_bucket_editor(self._settings, source, name, self._conditions)
+        return self.make_source(paths, [None, *(member.name for member in others)])
 
     async def _look(self) -> None:
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_index.backends.object_store.conditions import Conditions
+    from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.config.settings import Settings
     from twisted_index.interfaces import IAuditLog, IIndexObserver
 
@@ -130,7 +131,7 @@ def build_bucket_editor(
 def build_bucket_store(
     settings: Settings,
     source: ObjectSource,
-    worker: ThreadPool,
+    worker: IThreadRunner,
     audit_log: IAuditLog,
     index: str = "",
     conditions: Callable[[], Conditions] | None = None,

@@ -41,7 +41,6 @@ from twisted_index.interfaces import (
     IPromotionTarget,
     ISpaceLimit,
     IStore,
-    PromotedFile,
     PromotionOutcome,
     StreamingContent,
 )
@@ -235,12 +234,7 @@ class FolderStore:
             for project in sorted({file.project for file in result.published}):
                 await self._note_change(project)
 
-        result = await promoter.promote(request, may_create, refusals, note)
-        published = tuple(
-            PromotedFile(project=file.project, filename=file.name, sha256=file.sha256)
-            for file in result.published
-        )
-        return PromotionOutcome(id=result.id, published=published, present=result.present)
+        return (await promoter.promote(request, may_create, refusals, note)).outcome
 
     # -- Drafts
 

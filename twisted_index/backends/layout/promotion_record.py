@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.layout.inventory import YANKED
-from twisted_index.interfaces import AuditAction, AuditEvent
+from twisted_index.interfaces import AuditAction, AuditEvent, PromotedFile, PromotionOutcome
 from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import (
     InvalidFilename,
@@ -199,6 +199,15 @@ class PromotionResult:
     id: str
     published: tuple[StagedFile, ...] = ()
     present: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> PromotionOutcome:
+        """What is said of it."""
+        published = tuple(
+            PromotedFile(project=file.project, filename=file.name, sha256=file.sha256, size=file.size)
+            for file in self.published
+        )
+        return PromotionOutcome(id=self.id, published=published, present=self.present)
 
 
 def promotion_events(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
+    from twisted_index.backends.layout.promotion_record import PromotionRecord
     from twisted_index.backends.layout.promotion_rules import PromotionRules
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.history import BucketHistory
@@ -221,10 +222,13 @@ class ObjectEditor:
             has_bytes=lambda entry: changes.has_bytes(entry.path, candidate.sha256, candidate.size),
         )
 
-    def promotion(self, request: ObjectPromotionRequest, rules: PromotionRules) -> ObjectPromotion:
+    def promotion(
+        self, request: ObjectPromotionRequest, rules: PromotionRules, record: PromotionRecord | None = None
+    ) -> ObjectPromotion:
         """Return a promotion into this bucket: that of an unfinished one of the same, or a new one."""
-        records = request.target.unfinished()
-        record = next((record for record in records if request.is_of(record)), None)
+        if record is None:
+            records = request.target.unfinished()
+            record = next((record for record in records if request.is_of(record)), None)
         return ObjectPromotion(
             request,
             rules,

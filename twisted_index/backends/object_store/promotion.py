@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.layout.promotion_record import (
@@ -138,6 +138,13 @@ class ObjectPromotion:
         if self.record is None:
             return PromotionResult(id=new_id(), present=present)
         return PromotionResult(id=self.record.id, published=self.record.files, present=present)
+
+    @property
+    def planned(self) -> PromotionResult:
+        """What it would do, once it was examined; an unfinished one goes on with what it has written down."""
+        if self.record is not None:
+            return self.result
+        return replace(self.result, published=tuple(map(self._staged_file, self.new)))
 
     def examine(self) -> None:
         """

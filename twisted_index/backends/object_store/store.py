@@ -30,7 +30,7 @@ from twisted_index.events.origin import stamp_origin
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.files.free_space import require_space
 from twisted_index.files.os_errors import translate_os_errors
-from twisted_index.interfaces import IPromotionTarget, ISpaceLimit, IStore, PromotedFile, PromotionOutcome
+from twisted_index.interfaces import IPromotionTarget, ISpaceLimit, IStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.layout.candidate import Candidate
     from twisted_index.backends.layout.change_result import ChangeResult
-    from twisted_index.backends.layout.promotion_record import PromotionRecord
+    from twisted_index.backends.layout.promotion_record import PromotionRecord, PromotionResult
     from twisted_index.backends.object_store.promotion import ObjectPromotion
     from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.errors import RefusedPart
-    from twisted_index.interfaces import AuditEvent, IAuditLog, Upload
+    from twisted_index.interfaces import AuditEvent, IAuditLog, PromotionOutcome, Upload
     from twisted_index.simple.model import ProjectStatus
 
 _log = Logger()
@@ -199,36 +199,100 @@ class ObjectStore:
         """See `IPromotionTarget`. Cancelling the Deferred does not stop the promotion."""
         if not isinstance(source, ObjectStore) or move:
             raise Conflict("Releases can be promoted between indexes of the same kind: folders, or buckets.")
-        request = ObjectPromotionRequest(
-            source=source.place, target=self.place, releases=releases_in(releases), by=by, yanked=yanked
+        request = self._request(source.place, releases, by, yanked=yanked)
+        rules = self._rules(request, may_create, refusals)
+        return shielded(self._promote(request, rules, has_refusals=bool(refusals)))
+
+    def plan(
+        self,
+        source: ObjectPlace,
+        releases: Sequence[str],
+        *,
+        yanked: bool = False,
+        refusals: Sequence[RefusedPart] = (),
+    ) -> PromotionResult:
+        """
+        Return what `promote` would do, doing nothing. Blocking.
+
+        Raises:
+            PromotionRefused, BadRequest, Unavailable: See `IPromotionTarget`.
+        """
+        request = self._request(source, releases, "", yanked=yanked)
+        promotion = self.editor.promotion(request, self._rules(request, refusals=refusals))
+        if promotion.record is None or refusals:
+            promotion.examine()
+        return promotion.planned
+
+    def resume(self, source: ObjectPlace, record: PromotionRecord) -> Deferred[PromotionOutcome]:
+        """
+        Complete a promotion that was cut off, for the one who has begun it.
+
+        Raises:
+            PromotionRefused: Something has come in the way. What was placed is removed.
+            Conflict, Unavailable: See `ObjectPromotion`.
+        """
+        request = self._request(source, record.releases, record.by, yanked=record.yanked)
+        return shielded(self._promote(request, self._rules(request), record=record))
+
+    def cancel(self, record: PromotionRecord) -> None:
+        """
+        Undo a promotion that was cut off. Blocking.
+
+        Raises:
+            Conflict: All its files are shown.
+            Unavailable: Not all of it was removed, or that is not known.
+        """
+        # What is undone needs no source, which may be gone.
+        request = self._request(self.place, record.releases, record.by)
+        self.editor.promotion(request, self._rules(request), record).undo()
+
+    def _request(
+        self, source: ObjectPlace, releases: Sequence[str], by: str, *, yanked: bool = False
+    ) -> ObjectPromotionRequest:
+        return ObjectPromotionRequest(
+            source=source, target=self.place, releases=releases_in(releases), by=by, yanked=yanked
         )
-        rules = PromotionRules(
+
+    def _rules(
+        self,
+        request: ObjectPromotionRequest,
+        may_create: Callable[[str], bool] = lambda _project: True,
+        refusals: Sequence[RefusedPart] = (),
+    ) -> PromotionRules:
+        return PromotionRules(
             request.source,
             request.target,
             request.releases,
-            yanked=yanked,
+            yanked=request.yanked,
             facts_of=request.facts_of,
             routed_away=self.editor.routed_away,
             may_create=may_create,
             refusals=refusals,
         )
-        return shielded(self._promote(request, rules, has_refusals=bool(refusals)))
 
     async def _promote(
-        self, request: ObjectPromotionRequest, rules: PromotionRules, *, has_refusals: bool
+        self,
+        request: ObjectPromotionRequest,
+        rules: PromotionRules,
+        *,
+        has_refusals: bool = False,
+        record: PromotionRecord | None = None,
     ) -> PromotionOutcome:
         async with AsyncExitStack() as stack:
             # In one order, or two promotions would wait for each other. An upload here that comes meanwhile
             # would be replaced where nothing but this server writes, since that asks for no conditions.
             for project in sorted({release.partition("==")[0] for release in request.releases}):
                 await stack.enter_async_context(self._locks.holding(project))
-            return await self._promote_locked(request, rules, has_refusals=has_refusals)
+            if record is not None:
+                promotion = await self._worker.run(self.editor.promotion, request, rules, record)
+            else:
+                promotion = await self._open_promotion(request, rules)
+            return await self._promote_locked(promotion, request, has_refusals=has_refusals)
 
     async def _promote_locked(
-        self, request: ObjectPromotionRequest, rules: PromotionRules, *, has_refusals: bool
+        self, promotion: ObjectPromotion, request: ObjectPromotionRequest, *, has_refusals: bool
     ) -> PromotionOutcome:
         run = self._worker.run
-        promotion = await self._open_promotion(request, rules)
         if promotion.record is None or has_refusals:
             await run(promotion.examine)
             if promotion.new:
@@ -237,12 +301,7 @@ class ObjectStore:
         if record is not None:
             await self._carry_out(promotion, record)
             await self._finish(promotion, request.source, by=request.by)
-        result = promotion.result
-        published = tuple(
-            PromotedFile(project=file.project, filename=file.name, sha256=file.sha256)
-            for file in result.published
-        )
-        return PromotionOutcome(id=result.id, published=published, present=result.present)
+        return promotion.result.outcome
 
     async def _open_promotion(
         self, request: ObjectPromotionRequest, rules: PromotionRules
