@@ -166,7 +166,7 @@ def test_no_public_name_means_two_things():
 CLIENTS = {"twisted.web.client", "twisted.web._newclient", "urllib.request", "http.client", "treq"}
 #: Of an object store, whose requests are made in threads, also where no reactor runs, and go by its client
 #: library: what that does not do goes the same way, with the same variables for proxies and certificates.
-STORE_REQUESTS = {"backends/object_store/s3_requests.py": {"urllib.request", "http.client"}}
+STORE_REQUESTS = {"backends/object_store/kept_connections.py": {"urllib.request", "http.client"}}
 
 
 def _is_client(name: str) -> bool:

@@ -32,8 +32,11 @@ class _Store(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body) + (status == 299)))
         self.end_headers()
         self.wfile.write(body)
+        if status == 298:
+            # It does so without having said it.
+            self.close_connection = True
 
-    do_PUT = do_POST = do_DELETE = do_GET
+    do_PUT = do_POST = do_DELETE = do_CONNECT = do_GET
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -41,12 +44,13 @@ class _Store(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering_store(
-    monkeypatch: pytest.MonkeyPatch, *answers: tuple[int, bytes]
+    monkeypatch: pytest.MonkeyPatch, *answers: tuple[int, bytes], protocol: str = "HTTP/1.0"
 ) -> Iterator[tuple[StoreBucket, list[BaseHTTPRequestHandler]]]:
     """Serve these answers, the last one again and again; yield a bucket there, and the requests."""
     pytest.importorskip("obstore")
     seen: list[BaseHTTPRequestHandler] = []
-    handler = type("Store", (_Store,), {"answers": list(answers) or [(200, EMPTY)], "seen": seen})
+    fields = {"answers": list(answers) or [(200, EMPTY)], "seen": seen, "protocol_version": protocol}
+    handler = type("Store", (_Store,), fields)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

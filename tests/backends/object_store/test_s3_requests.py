@@ -62,16 +62,24 @@ def test_a_list_of_a_public_bucket_is_not_signed(monkeypatch: pytest.MonkeyPatch
     assert seen[0].headers["Authorization"] is None
 
 
+def fetch_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoreBucket:
+    """Return a bucket whose credentials come from the store's address."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    (tmp_path / "token").write_text("proof")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{os.environ['AWS_ENDPOINT_URL']}/keys")
+    return StoreBucket(Location("s3", "bucket", "p"))
+
+
+def keys(name: str) -> tuple[int, bytes]:
+    fields = {"AccessKeyId": name, "SecretAccessKey": "s", "Token": "t"}
+    return 200, json.dumps({**fields, "Expiration": "2099-01-01T00:00:00Z"}).encode()
+
+
 def test_credentials_that_the_library_fetches_sign_the_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    fields = {"AccessKeyId": "FETCHED", "SecretAccessKey": "s", "Token": "t"}
-    keys = json.dumps({**fields, "Expiration": "2099-01-01T00:00:00Z"}).encode()
-    with answering_store(monkeypatch, (200, keys), (200, EMPTY)) as (_, seen):
-        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-        (tmp_path / "token").write_text("proof")
-        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{os.environ['AWS_ENDPOINT_URL']}/keys")
-        StoreBucket(Location("s3", "bucket", "p")).list_all("foo")
+    with answering_store(monkeypatch, keys("FETCHED"), (200, EMPTY)) as (_, seen):
+        fetch_credentials(tmp_path, monkeypatch).list_all("foo")
     query = parse_qs(urlsplit(seen[-1].path).query)
     assert query["X-Amz-Credential"][0].startswith("FETCHED/")
     assert (query["prefix"], query["list-type"]) == (["p/foo/"], ["2"])
@@ -130,6 +138,50 @@ def test_a_proxy_of_the_environment_gets_the_request(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store.example")
         bucket.list_all()
     assert seen[0].path.startswith("http://store.example/bucket?")
+
+
+def test_a_proxy_gets_the_login_of_its_url(monkeypatch: pytest.MonkeyPatch):
+    with answering_store(monkeypatch) as (bucket, seen):
+        endpoint = os.environ["AWS_ENDPOINT_URL"]
+        monkeypatch.setenv("http_proxy", endpoint.replace("//", "//ann:p%20w@"))
+        bucket.list_all()
+    assert seen[0].headers["Proxy-Authorization"] == "Basic YW5uOnAgdw=="
+
+
+def test_a_proxy_gets_nothing_of_a_request_to_a_store_with_tls(monkeypatch: pytest.MonkeyPatch):
+    with answering_store(monkeypatch, (502, b"")) as (bucket, seen):
+        monkeypatch.setenv("https_proxy", os.environ["AWS_ENDPOINT_URL"])
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "https://store.example")
+        with pytest.raises(Unavailable):
+            bucket.list_all()
+    assert {(each.command, each.path) for each in seen} == {("CONNECT", "store.example:443")}
+    assert not seen[0].headers["Authorization"]
+
+
+def test_lists_share_a_connection(monkeypatch: pytest.MonkeyPatch):
+    with answering_store(monkeypatch, protocol="HTTP/1.1") as (bucket, seen):
+        bucket.list_all("foo")
+        bucket.list_all("bar")
+    assert len(seen) == 2
+    assert seen[0].connection is seen[1].connection
+
+
+def test_a_list_is_requested_anew_at_once_if_the_store_has_closed_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("twisted_index.backends.object_store.s3_requests._PAUSES", ())
+    with answering_store(monkeypatch, (298, EMPTY), protocol="HTTP/1.1") as (bucket, seen):
+        bucket.list_all("foo")
+        bucket.list_all("bar")
+    assert seen[0].connection is not seen[1].connection
+
+
+def test_a_connection_that_was_not_used_for_a_while_is_not_used_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("twisted_index.backends.object_store.kept_connections._KEPT", -1.0)
+    with answering_store(monkeypatch, protocol="HTTP/1.1") as (bucket, seen):
+        bucket.list_all("foo")
+        bucket.list_all("bar")
+    assert seen[0].connection is not seen[1].connection
 
 
 def test_a_store_at_an_http_url_is_not_asked_unless_that_is_allowed(monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,5 @@
 """
-Requests of lists to a bucket of S3: signed, sent by the client of the standard library. Blocking.
+Requests of lists to a bucket of S3: signed, sent by connections of the standard library. Blocking.
 
 The one of `http_client` needs a running reactor, and answers to other rules: these requests go where those
 of the client library go, with the same credentials and by the same variables for proxies and certificates.
@@ -7,31 +7,23 @@ of the client library go, with the same credentials and by the same variables fo
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
-import ssl
 import time
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from twisted_index.backends.object_store.kept_connections import KeptConnections
 from twisted_index.backends.object_store.s3_signature import S3Credentials, query_of, sign_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-#: Seconds that a connection may say nothing, which is less than a page waits; those of an answer in all.
-_SILENCE, _TIMEOUT = 8, 30
 #: Tries of a request that the store could not serve, and seconds before the next ones.
 _PAUSES = (0.1, 0.4)
-#: Bytes that the answer may have: 1,000 keys of 1,024 bytes, of which each may be encoded as three.
-_MAX_PAGE = 8 << 20
-#: Bytes of an answer that is a refusal.
-_MAX_REFUSAL = 4096
 #: Seconds for which a URL is signed: as long as the store accepts a request that is signed otherwise.
 _SIGNED = 900
 
@@ -58,7 +50,7 @@ class S3Requests:
         """
         for pause in (*_PAUSES, None):
             try:
-                return _read(self._request(query_of(fields)))
+                return self._get(query_of(fields))
             except _Refusal as refusal:
                 if pause is None or not refusal.is_passing:
                     raise
@@ -69,7 +61,7 @@ class S3Requests:
             time.sleep(pause)
         raise AssertionError
 
-    def _request(self, query: str) -> urllib.request.Request:
+    def _get(self, query: str) -> bytes:
         place, region = self._place
         key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
         headers = {"User-Agent": "twisted-index"}
@@ -82,7 +74,14 @@ class S3Requests:
             headers |= sign_request(credentials, "GET", url, datetime.now(UTC))
         else:
             url = self._sign_by_library(url)
-        return urllib.request.Request(url, headers=headers)  # noqa: S310 - the URL of the store
+        status, body = self._connections.get(url, headers)
+        if not 200 <= status < 300:
+            raise _Refusal(status, body)
+        return body
+
+    @cached_property
+    def _connections(self) -> KeptConnections:
+        return KeptConnections(self._place[0])
 
     @cached_property
     def _place(self) -> tuple[str, str]:
@@ -114,72 +113,10 @@ class _Refusal(OSError):
 
     def __init__(self, status: int, body: bytes) -> None:
         code = re.search(rb"<Code>([A-Za-z]{1,60})</Code>", body)
-        reason = http.client.responses.get(status, "")
+        reason = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
         late = "RequestTimeTooSkewed" if b"Request has expired" in body else ""
         super().__init__(f"{status} {reason} {code[1].decode() if code else ''} {late}".rstrip())
         self.is_passing = status >= 500 or status == 429
-
-
-def _read(request: urllib.request.Request) -> bytes:
-    """Send a request, and read the answer while it comes."""
-    end = time.monotonic() + _TIMEOUT
-    try:
-        with _opener().open(request, timeout=_SILENCE) as answer:
-            return b"".join(_pieces(answer, end))
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _Refusal(error.code, _start_of(error)) from None
-    except urllib.error.URLError as error:
-        # It stands for the error that it has, such as a refused connection.
-        raise (error.reason if isinstance(error.reason, OSError) else OSError("no answer")) from None
-    except http.client.HTTPException as error:
-        raise ConnectionError(f"The list of objects broke off: {type(error).__name__}") from None
-
-
-def _start_of(answer: Any) -> bytes:
-    try:
-        return bytes(answer.read(_MAX_REFUSAL))
-    except (OSError, http.client.HTTPException):
-        return b""
-
-
-def _pieces(answer: Any, end: float) -> Iterator[bytes]:
-    size = 0
-    while piece := answer.read1(1 << 16):
-        size += len(piece)
-        if size > _MAX_PAGE:
-            raise OSError("The answer is no list of objects.")
-        if time.monotonic() > end:
-            raise TimeoutError("The list of objects timed out.")
-        yield piece
-    if answer.length:
-        raise ConnectionError("The list of objects broke off.")
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What is signed for the store is for no other server."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """Return None: a redirect is a refusal."""
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    proxies = urllib.request.getproxies()
-    if "all" in proxies:
-        proxies = {"http": proxies["all"], "https": proxies["all"], **proxies}
-    return urllib.request.build_opener(
-        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=_context()), _NoRedirects
-    )
-
-
-@cache
-def _context() -> ssl.SSLContext:
-    """Make what checks the certificate of the store: reading all authorities takes a while."""
-    context = ssl.create_default_context()
-    # Python 3.13 refuses authorities without key identifiers, as many of a company's own are. The library
-    # takes them for files, so that only the lists would fail.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
 
 
 def is_set(variable: str) -> bool:
