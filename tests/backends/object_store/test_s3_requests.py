@@ -85,6 +85,27 @@ def test_credentials_that_the_library_fetches_sign_the_url(tmp_path: Path, monke
     assert (query["prefix"], query["list-type"]) == (["p/foo/"], ["2"])
 
 
+def test_they_are_fetched_once_for_a_list_that_is_requested_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with answering_store(monkeypatch, keys("FETCHED"), (200, EMPTY)) as (_, seen):
+        bucket = fetch_credentials(tmp_path, monkeypatch)
+        for _ in range(3):
+            bucket.list_all("foo")
+    assert [request.path.partition("?")[0] for request in seen] == ["/keys", *["/bucket"] * 3]
+
+
+def test_they_are_fetched_anew_when_the_store_has_refused_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with answering_store(monkeypatch, keys("OLD"), (403, b""), keys("NEW"), (200, EMPTY)) as (_, seen):
+        bucket = fetch_credentials(tmp_path, monkeypatch)
+        with pytest.raises(Unavailable):
+            bucket.list_all("foo")
+        bucket.list_all("foo")
+    assert "Credential=NEW%2F" in seen[-1].path
+
+
 @pytest.mark.parametrize("status", [500, 503, 299])
 def test_a_failure_that_passes_is_tried_again(monkeypatch: pytest.MonkeyPatch, status: int):
     with answering_store(monkeypatch, (status, b""), (200, EMPTY)) as (bucket, seen):

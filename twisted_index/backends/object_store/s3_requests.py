@@ -11,7 +11,7 @@ import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _PAUSES = (0.1, 0.4)
 #: Seconds for which a URL is signed: as long as the store accepts a request that is signed otherwise.
 _SIGNED = 900
+#: Seconds for which a signed URL is used: credentials that are fetched hold for five minutes at least.
+_FETCHED = 240
+#: Signed URLs that are kept: as many as a server has busy projects.
+_MAX_SIGNED = 1000
 
 
 class S3Requests:
@@ -40,6 +44,8 @@ class S3Requests:
     def __init__(self, bucket: str, options: Mapping[str, Any]) -> None:
         self._bucket = bucket
         self._options = options
+        #: By the URL, and the time in which it is used.
+        self._signed = lru_cache(_MAX_SIGNED)(self._sign_by_library)
 
     def get(self, fields: Mapping[str, str]) -> bytes:
         """
@@ -73,9 +79,10 @@ class S3Requests:
             credentials = S3Credentials(key=key, secret=secret, token=token, region=region)
             headers |= sign_request(credentials, "GET", url, datetime.now(UTC))
         else:
-            url = self._sign_by_library(url)
+            url = self._signed(url, time.monotonic() // _FETCHED)
         status, body = self._connections.get(url, headers)
         if not 200 <= status < 300:
+            self._signed.cache_clear()
             raise _Refusal(status, body)
         return body
 
@@ -97,8 +104,8 @@ class S3Requests:
         region = parse_qs(parts.query)["X-Amz-Credential"][0].split("/")[2]
         return parts._replace(query="", path=parts.path.removesuffix("/x")).geturl(), region
 
-    def _sign_by_library(self, url: str) -> str:
-        """Sign a URL with credentials that the library fetches."""
+    def _sign_by_library(self, url: str, _time: float) -> str:
+        """Sign a URL with credentials that the library fetches for it, and shows to nothing else."""
         from obstore import sign
         from obstore.store import S3Store
 
