@@ -10,6 +10,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.kit.bucket_indexes import copy_folder
+from tests.kit.memory_bucket import MemoryBucket
+from twisted_index.server import buckets
 from twisted_index.testing import RunningIndex, make_sdist, make_wheel
 
 #: Runs a subcommand; gives exit code, standard output and standard error.
@@ -73,6 +76,18 @@ def test_a_mistake_is_one_line(command: Command, words: tuple[str, ...]):
     assert (code, out) == (64, "")
     assert err.startswith("twisted-index: ")
     assert err.count("\n") == 1
+
+
+def test_a_bucket_is_named_and_says_what_hides_a_file(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bucket = MemoryBucket("s3://bucket/packages")
+    copy_folder(tmp_path / "packages", bucket)
+    monkeypatch.setattr(buckets, "StoreBucket", lambda *_arguments, **_options: bucket)
+    code, out, err = command("why", "demo", "--path", bucket.url, "--state", "none")
+    assert (code, err) == (0, "")
+    folder = command("why", "demo", "--path", "packages", "--state", "none")[1]
+    assert out == folder.replace("folder packages", "bucket s3://bucket/packages")
 
 
 # -- Upstreams

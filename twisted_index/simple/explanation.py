@@ -73,7 +73,8 @@ class SourceAnswer:
 
     Attributes:
         kind: What it is.
-        name: For people: the name of a folder, the origin of an upstream; never a path or a secret.
+        name: For people: the name of a folder, the URL of a bucket, the origin of an upstream; never a path
+            of this machine or a secret.
         says: A clause that goes on the name: `has no such project`; or why it was not asked.
         asked: Whether it was asked.
         claims: Whether it owns the name.

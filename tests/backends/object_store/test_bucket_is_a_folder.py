@@ -14,6 +14,8 @@ from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.errors import SimpleIndexError
+from twisted_index.indexes.composite import explain
+from twisted_index.interfaces import ISource
 from twisted_index.simple.model import ProjectPage
 from twisted_index.testing import SynchronousRunner, make_sdist, make_wheel
 
@@ -78,6 +80,24 @@ def test_pages_and_problems_are_those_of_the_folder(seed: int, tmp_path: Path):
         assert node.names() == answer(folder.project_list).value.names
         expected_problems = {each.path: each.reason for each in answer(folder.problems).problems}
         assert node.problems() == expected_problems
+    finally:
+        answer(folder.stop)
+
+
+def _why(source: ISource, project: str) -> tuple[object, ...]:
+    found = answer(explain, source, project)
+    sources = [(one.kind, one.says, one.claims, one.entry, one.index) for one in found.sources]
+    hidden = sorted(found.hidden, key=lambda file: (file.path, file.filename, file.reason))
+    return found.error, sources, hidden, found.paths, _timeless(found.page)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_hides_files_is_said_as_of_the_folder(seed: int, tmp_path: Path):
+    files = _contents(random.Random(seed))
+    folder, node = _in_folder(tmp_path, files), Node(_in_bucket(files))
+    try:
+        for project in (*_PROJECTS, "not-there"):
+            assert _why(node.source, project) == _why(folder, project), project
     finally:
         answer(folder.stop)
 

@@ -10,10 +10,11 @@ from zope.interface import implementer
 
 from twisted_index.backends.folder.dated_list import DatedNames
 from twisted_index.backends.folder.dated_page import not_in, page_at, page_of_snapshot, why_not_at
-from twisted_index.backends.folder.explanation import FolderExplanation, Look, root_names, unasked_roots
+from twisted_index.backends.folder.explanation import explain_folders, folder_names
 from twisted_index.backends.folder.local_tree import stat_key_no_follow
 from twisted_index.backends.folder.open_file import open_listed, sidecars_of
 from twisted_index.backends.folder.snapshots import read_snapshot, snapshot_path
+from twisted_index.backends.layout.explanation import Look, unasked_roots
 from twisted_index.backends.layout.page_builder import is_copy
 from twisted_index.concurrency.lru import LRU
 from twisted_index.errors import SimpleIndexError, Unavailable
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from twisted_index.backends.folder.dated_page import DatedPage
-    from twisted_index.backends.folder.explanation import RootName
     from twisted_index.backends.folder.history import FolderHistory, ProjectHistory
     from twisted_index.backends.folder.snapshots import IndexSnapshot
+    from twisted_index.backends.layout.explanation import RootName
     from twisted_index.backends.layout.facts import StatKey
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -259,10 +260,10 @@ class DatedFolder:
             dated = await self._past.page(self._view, history)
             snapshot = self._snapshot(dated)
         except SimpleIndexError as error:
-            return await reader.run(FolderExplanation(project, roots, None).read, None, error)
+            return await reader.run(explain_folders(project, roots, None).read, None, error)
         look = Look(dated.scan, history.known_files, dated.listed_files, history.live)
         others = [(entry, self._view.why_not(history, entry)) for entry in not_in(dated)]
-        return await reader.run(FolderExplanation(project, roots, look, others).read, snapshot, None)
+        return await reader.run(explain_folders(project, roots, look, others).read, snapshot, None)
 
     def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
         """See `IExplains`."""
@@ -270,7 +271,7 @@ class DatedFolder:
 
     def _roots(self) -> tuple[RootName, ...]:
         folder = self._past.history.folder
-        return root_names(folder.paths, folder.owners)
+        return folder_names(folder.paths, folder.owners)
 
     async def _load(self, project: str) -> Snapshot[ProjectPage | None]:
         await self._view.prepare()

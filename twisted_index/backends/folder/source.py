@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_index.backends.folder.explanation import FolderExplanation, Look, root_names, unasked_roots
+from twisted_index.backends.folder.explanation import explain_folders, folder_names
 from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint, unlike_any
 from twisted_index.backends.folder.inspection_cache import CachedInspection
 from twisted_index.backends.folder.local_tree import LocalTree
@@ -33,6 +33,7 @@ from twisted_index.backends.folder.root_set import RootSet, owners_by_root
 from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.tree import read_tree
 from twisted_index.backends.folder.verification import BackgroundVerification
+from twisted_index.backends.layout.explanation import Look, unasked_roots
 from twisted_index.backends.layout.facts import FileFacts, Rejection
 from twisted_index.backends.layout.page_builder import (
     build_page,
@@ -345,9 +346,9 @@ class FolderSource:
         snapshot: Snapshot[ProjectPage | None] | None,
         error: SimpleIndexError | None,
     ) -> Explanation:
-        look = None if state is None else Look.of_state(state)
-        roots, readings = root_names(self.paths, self.owners), self._roots.readings
-        explanation = FolderExplanation(project, roots, look, readings=readings)
+        look = None if state is None else Look(state.scan, state.known_files, state.listed_files, state.scan)
+        roots, readings = folder_names(self.paths, self.owners), self._roots.readings
+        explanation = explain_folders(project, roots, look, readings=readings)
         try:
             return await self._reader.run(explanation.read, snapshot, error)
         except OSError as failure:
@@ -355,7 +356,7 @@ class FolderSource:
 
     def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
         """See `IExplains`."""
-        return unasked_roots(root_names(self.paths, self.owners), why)
+        return unasked_roots(folder_names(self.paths, self.owners), why)
 
     # -- IChangeSource
 

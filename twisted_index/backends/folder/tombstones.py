@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.manifest_file import Appending, open_manifest, read_blocks, remove_lines
-from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES
-from twisted_index.simple.manifest import InvalidLine, find_names, parse_line
+from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES, tombstone_lines
+from twisted_index.simple.manifest import find_names
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterator
 
     from twisted_index.simple.manifest import ManifestLine
 
@@ -51,27 +49,8 @@ def tombstones_in(path: bytes) -> Iterator[ManifestLine]:
     Raises:
         OSError: See `open_tombstones`.
     """
-    for block in _blocks(path):
-        yield from _parsed(block.splitlines())
-
-
-def _parsed(lines: Iterable[bytes]) -> Iterator[ManifestLine]:
-    for line in lines:
-        with contextlib.suppress(InvalidLine):
-            yield parse_line(line)
-
-
-def last_tombstones(path: bytes, limit: int) -> list[ManifestLine]:
-    """
-    Read the last lines that are tombstones, at most so many.
-
-    Raises:
-        OSError: See `open_tombstones`.
-    """
-    last: deque[bytes] = deque(maxlen=limit)
-    for block in _blocks(path):
-        last.extend(block.splitlines())
-    return list(_parsed(last))
+    for block in tombstone_blocks(path):
+        yield from tombstone_lines(block.splitlines())
 
 
 def unknown_lines(path: bytes) -> tuple[int, int]:
@@ -85,7 +64,7 @@ def unknown_lines(path: bytes) -> tuple[int, int]:
         OSError: See `open_tombstones`.
     """
     unknown = first = before = 0
-    for block in _blocks(path):
+    for block in tombstone_blocks(path):
         ends = block.count(b"\n")
         if len(find_names(block)) < ends + (not block.endswith(b"\n")):
             lines = enumerate(block.split(b"\n"), before + 1)
@@ -114,5 +93,11 @@ def _is_unknown(line: bytes) -> bool:
     return bool(line.strip()) and not line.startswith(b"#") and not find_names(line)
 
 
-def _blocks(path: bytes) -> Iterator[bytes]:
+def tombstone_blocks(path: bytes) -> Iterator[bytes]:
+    """
+    Read it, a block of whole lines at a time.
+
+    Raises:
+        OSError: See `open_tombstones`.
+    """
     return read_blocks(path, MAX_TOMBSTONES)

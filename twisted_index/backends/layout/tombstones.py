@@ -8,15 +8,18 @@ there or are to come, and nothing of it is kept in memory. The lines are those o
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.simple.manifest import find_names
+from twisted_index.simple.manifest import InvalidLine, find_names, parse_line
 from twisted_index.simple.names import DistributionType, InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Iterable, Iterator, Set
 
+    from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.names import Distribution
 
 TOMBSTONES = b".deleted"
@@ -67,6 +70,26 @@ def equivalents(path: bytes, blocks: Iterable[bytes], distribution: Distribution
         for name in likely.intersection(find_names(line))
         if is_equivalent(name.decode(), distribution)
     ]
+
+
+def tombstone_lines(lines: Iterable[bytes]) -> Iterator[ManifestLine]:
+    """Parse those of the lines that are tombstones."""
+    for line in lines:
+        with contextlib.suppress(InvalidLine):
+            yield parse_line(line)
+
+
+def last_tombstones(blocks: Iterable[bytes], limit: int) -> list[ManifestLine]:
+    """
+    Return the last lines that are tombstones, at most so many.
+
+    Raises:
+        OSError: The blocks cannot be read.
+    """
+    last: deque[bytes] = deque(maxlen=limit)
+    for block in blocks:
+        last.extend(block.splitlines())
+    return list(tombstone_lines(last))
 
 
 class TakenName(NamedTuple):

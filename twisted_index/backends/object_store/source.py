@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from twisted_index.backends.layout.explanation import Look, ProjectExplanation, root_names, unasked_roots
 from twisted_index.backends.layout.facts import KnownFile
 from twisted_index.backends.layout.page_builder import (
     build_page,
@@ -35,6 +36,7 @@ from twisted_index.backends.object_store.content import (
 )
 from twisted_index.backends.object_store.held_listings import hold_of
 from twisted_index.backends.object_store.learned import object_id
+from twisted_index.backends.object_store.object_explanation import explain_objects
 from twisted_index.backends.object_store.object_inspection import read_object
 from twisted_index.backends.object_store.object_problems import ObjectProblems, too_deep, unusable_key
 from twisted_index.backends.object_store.object_reader import ObjectReader
@@ -45,10 +47,11 @@ from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.parallel import all_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight
-from twisted_index.errors import Unavailable
+from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.events.observers import diff_pages
-from twisted_index.interfaces import ILifecycle, IProblemSource, ISource, Snapshot
+from twisted_index.interfaces import IExplains, ILifecycle, IProblemSource, ISource, Snapshot
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
+from twisted_index.simple.formatting import printable
 from twisted_index.simple.model import ProjectList, Sidecar
 from twisted_index.simple.names import claimed_project, looks_like_distribution
 
@@ -56,12 +59,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from twisted_index.backends.layout.explanation import RootName
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.backends.layout.page_builder import ListedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.project_listing import RootListing
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.interfaces import FileBody, IIndexObserver, MaybeAwaitable, Problem, ProblemReport
+    from twisted_index.interfaces import (
+        Explanation,
+        FileBody,
+        IIndexObserver,
+        MaybeAwaitable,
+        Problem,
+        ProblemReport,
+    )
+    from twisted_index.simple.explanation import SourceAnswer
     from twisted_index.simple.model import ProjectPage
 
 T = TypeVar("T")
@@ -101,7 +113,7 @@ class ObjectBase(NamedTuple):
     root: ObjectRoot
 
 
-@implementer(ISource, IProblemSource, ILifecycle)
+@implementer(ISource, IProblemSource, IExplains, ILifecycle)
 class ObjectSource:
     """
     A source that reads a bucket.
@@ -228,6 +240,34 @@ class ObjectSource:
         """See `IProblemSource`."""
         return self._problems.known_count
 
+    # -- IExplains
+
+    async def explain(self, project: str) -> Explanation:
+        """See `IExplains`."""
+        for _attempt in range(_ATTEMPTS):
+            try:
+                state = self._states.get(project)
+                if state is None or not state.snapshot.is_current():
+                    state = await self._load(project)
+                parts = await self._parts(project, state.listings)
+                look = Look(state.scan, state.known_files, state.listed_files, state.scan)
+                found = explain_objects(project, self._names, look, parts)
+                return await self._worker.run(found.read, state.snapshot, None)
+            except ObjectChanged:
+                self._forget(project)
+            except SimpleIndexError as error:
+                return ProjectExplanation(project, self._names, None).read(None, error)
+        raise Unavailable("This project is being changed. Retry in a moment.", retry_after=2)
+
+    def unasked(self, why: str) -> tuple[SourceAnswer, ...]:
+        """See `IExplains`."""
+        return unasked_roots(self._names, why)
+
+    @property
+    def _names(self) -> tuple[RootName, ...]:
+        owners = [self._owners.get(path) for path in self.paths]
+        return root_names(self.paths, owners, lambda path: f"bucket {printable(path.decode())}")
+
     # -- What this node writes
 
     def note_change(self, project: str) -> None:
@@ -304,16 +344,19 @@ class ObjectSource:
         if not any(listing.objects for listing in listings):
             state = _State(listings=listings, snapshot=Snapshot(value=None, is_current=hold))
         else:
-            parts = [
-                ObjectPart(root, listing, await root.learn(project, listing))
-                for root, listing in zip(self._roots, listings, strict=True)
-            ]
+            parts = await self._parts(project, listings)
             state = await self._worker.run(self._build, project, parts, hold, before)
         self._problems.set_problems(project, state.problems, listings[0].unfinished)
         if before is not None and self._observer is not None:
             changes = diff_pages(before.snapshot.value, state.snapshot.value, before.problems, state.problems)
             changes.notify(project, self._observer)
         return state
+
+    async def _parts(self, project: str, listings: Sequence[ProjectListing]) -> list[ObjectPart]:
+        return [
+            ObjectPart(root, listing, await root.learn(project, listing))
+            for root, listing in zip(self._roots, listings, strict=True)
+        ]
 
     def _build(
         self,

@@ -73,7 +73,7 @@ def list_shown(
     ended: set[str] = set()
     for _attempt in range(_ATTEMPTS):
         listing = list_now()
-        marked = {one: projects for one, projects in _marked(keys_of(listing)).items() if one not in ended}
+        marked = {one: projects for one, projects in marked_in(keys_of(listing)).items() if one not in ended}
         if len(marked) > _MAX_PROMOTIONS:
             raise Unavailable(
                 f"There are objects {_MARKER}ID of {len(marked)} promotions. Delete those without a"
@@ -90,7 +90,7 @@ def list_shown(
     raise Unavailable("Releases are just being promoted. Retry in a moment.", retry_after=1)
 
 
-def _marked(keys: Iterable[str]) -> Mapping[str, Set[str]]:
+def marked_in(keys: Iterable[str]) -> Mapping[str, Set[str]]:
     """Return the promotions that have markers among keys, each with the projects that have them."""
     marked: defaultdict[str, set[str]] = defaultdict(set)
     for key in keys:
