@@ -95,13 +95,18 @@ class _Count:
         self._log = log
         self._small = _write_wheel(work, "1.0", _SMALL)
         self._next = _write_wheel(work, "1.1", _SMALL)
+        self._after_page = _write_wheel(work, "1.2", _SMALL)
         self._large = _write_wheel(work, "2.0", _LARGE)
 
     def rows(self) -> Iterator[tuple[str, Counter[str]]]:
         with self._node("stream") as node:
             node.await_writes(self._small)
             yield from self._uploads(node)
-            yield from self._answers(node)
+            try:
+                yield from self._answers(node)
+            except CannotStart as error:
+                print(f"No more of it: {error}", file=sys.stderr)
+                return
         with self._node("redirect") as node:
             self._log.count(_LATER)
             yield "page, first on a new server", self._of(lambda: node.page("counted"))
@@ -135,6 +140,9 @@ class _Count:
             yield f"upload of {what}", count
             yield f"— and in the {_LATER:.0f} seconds after it", self._log.count(_LATER)
         yield f"{_LATER:.0f} seconds of nothing", self._log.count(_LATER)
+        with contextlib.suppress(CannotStart):
+            upload_next = partial(node.upload, self._after_page)
+            yield "upload of 2 MB, after a page", self._of(upload_next, lambda: node.page("counted"))
 
     def _answers(self, node: _Node) -> Iterator[tuple[str, Counter[str]]]:
         files = node.page("counted")
@@ -226,7 +234,7 @@ def main() -> int:
             store.crash()
     print("| |", " | ".join(counts), "|\n|---|" + len(counts) * "--:|")
     for row in next(iter(counts.values())):
-        print(f"| {row} |", " | ".join(count[row] for count in counts.values()), "|")
+        print(f"| {row} |", " | ".join(count.get(row, "?") for count in counts.values()), "|")
     return 0
 
 

@@ -276,7 +276,8 @@ class _Soak:
             (self.kill_nodes, ()),
             (self.disturb_store, (seconds / 6,)),
             (self.contend, ()),
-            (self.install, ("pip", "pip", "install", "--quiet")),
+            # Only with -v does pip say that a page was answered with 503, and not with 404.
+            (self.install, ("pip", "pip", "install", "-v")),
             (self.install, ("uv", "uv", "pip", "install")),
             *((self.read, (number,)) for number in range(_NODES)),
             *((self.upload_more, (number,)) for number in range(_UPLOADERS)),

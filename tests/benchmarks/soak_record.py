@@ -27,6 +27,9 @@ _AWAY = re.compile(
     re.IGNORECASE,
 )
 
+#: What no installer may say of a project that was seen before.
+_WRONG = re.compile(r"hash(es)? mismatch|do not match the hashes|\b404 Client Error|HTTP status .*404")
+
 
 @dataclass
 class SoakRecord:
@@ -104,7 +107,7 @@ class SoakRecord:
         """Compare what an installer has installed with what was uploaded, or look at why it did not."""
         self.count(f"{name} exit {returncode}")
         if returncode:
-            if not _AWAY.search(said) or "hash" in said.lower():
+            if not _AWAY.search(said) or _WRONG.search(said):
                 self.blame(f"{name}: {said[-600:]}")
             return
         folder = next(target.glob("*.dist-info")).name.removesuffix(".dist-info")

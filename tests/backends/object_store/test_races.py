@@ -40,7 +40,8 @@ def _race(
 ) -> tuple[list[object], set[bytes]]:
     """Upload all at once; return what came of each, and which bytes were to be seen under the name."""
     seen: set[bytes] = set()
-    editors = [make_editor(bucket, one_request=LIMIT) for _ in files]
+    holding = st.sampled_from([None, "demo"])
+    editors = [make_editor(bucket, one_request=LIMIT, holding=choose.draw(holding)) for _ in files]
     for editor in editors:
         assert editor.conditions
     with ExitStack() as stack:

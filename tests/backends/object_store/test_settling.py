@@ -49,6 +49,9 @@ SMALL, OTHER, LARGE = SPELLINGS[0], _wheel("demo-1.0", 6), SPELLINGS[3]
 #: By name, as examples show them.
 FILES = {"small": SMALL, "other": OTHER, "large": LARGE}
 
+#: Whether a node has listed the project before all that happens.
+HOLDING = st.sampled_from([None, "demo"])
+
 Change = Callable[[ObjectEditor], object]
 
 
@@ -98,7 +101,7 @@ class Race:
 
     def run(self, changes: Sequence[Change], data: st.DataObject) -> None:
         """Make all changes, each step of which `data` chooses."""
-        editors = [make_editor(self.bucket, one_request=LIMIT) for _ in changes]
+        editors = [make_editor(self.bucket, one_request=LIMIT, holding=data.draw(HOLDING)) for _ in changes]
         for editor in editors:
             assert editor.conditions
         calls = [

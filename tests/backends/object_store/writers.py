@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket, Operation
 from twisted_index.backends.layout.candidate import Candidate
 from twisted_index.backends.object_store.conditions import PROBE
@@ -27,9 +28,11 @@ NOW = datetime.fromtimestamp(1_700_000_100, UTC)
 _LOST = 60
 
 
-def make_editor(bucket: MemoryBucket, **options: Any) -> ObjectEditor:
-    """A node that has just started."""
-    root = ObjectRoot(bucket, worker=SynchronousRunner(), reactor=Clock(), rescan=0.0)
+def make_editor(bucket: MemoryBucket, *, holding: str | None = None, **options: Any) -> ObjectEditor:
+    """A node that has just started, or that holds a listing of a project from now on for ever."""
+    root = ObjectRoot(bucket, worker=SynchronousRunner(), reactor=Clock(), rescan=1.0)
+    if holding is not None:
+        answer(root.listings.project, holding)
     options = {"now": lambda: NOW, "pause": lambda _seconds: None, **options}
     return ObjectEditor(bucket, ObjectReader([root]), **options)
 

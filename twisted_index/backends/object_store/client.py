@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 _log = Logger()
 
 _PIECE = 1 << 20
+#: Bytes of the first piece of a stream, and of later ones, at least.
+_FIRST_PIECE, _LATER_PIECES = 16 << 10, 256 << 10
 #: Seconds for which the same failure is logged once.
 _REPORT_SECONDS = 60.0
 #: A body may take as long as its reader does; a connection that says nothing may not.
@@ -210,8 +212,8 @@ class StoreBucket:
             except FileNotFoundError:
                 raise ObjectChanged(key) from None
             skip = start - found.range[0]
-            for piece in found.stream(min_chunk_size=256 * 1024):
-                data = bytes(piece)[skip : skip + left]
+            for piece in _grown(found.stream(min_chunk_size=_FIRST_PIECE)):
+                data = piece[skip : skip + left]
                 skip = max(0, skip - len(piece))
                 left -= len(data)
                 yield from (data[at : at + _PIECE] for at in range(0, len(data), _PIECE))
@@ -340,6 +342,19 @@ class StoreBucket:
         if sentence != self._reported or now > self._reported_at + _REPORT_SECONDS:
             self._reported, self._reported_at = sentence, now
             _log.error("{url}: {sentence} ({error})", url=self.url, sentence=sentence, error=cause_of(error))
+
+
+def _grown(chunks: Iterable[Any]) -> Iterator[bytes]:
+    """Join what comes: the first piece is passed on at once, later ones are large: each costs a turn."""
+    waiting, size, wanted = [], 0, _FIRST_PIECE
+    for chunk in chunks:
+        waiting.append(bytes(chunk))
+        size += len(waiting[-1])
+        if size >= wanted:
+            yield b"".join(waiting)
+            waiting, size, wanted = [], 0, _LATER_PIECES
+    if waiting:
+        yield b"".join(waiting)
 
 
 def _objects_in(found: Iterable[Any]) -> dict[str, StoredObject]:

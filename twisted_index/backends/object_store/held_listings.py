@@ -134,6 +134,10 @@ class HeldListings(Generic[K, ListingT]):
                 return listing
         return await self._flight.run(key)
 
+    def keep(self, key: K, listing: ListingT) -> None:
+        """Keep a listing that was made elsewhere, after all that was written of its key."""
+        self._kept.put(key, listing)
+
     def forget(self, key: K) -> None:
         """Let no listing of a key hold that was sent before now."""
         last = self._kept.peek(key)

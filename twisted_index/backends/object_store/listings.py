@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import DeferredSemaphore
 
@@ -50,6 +50,21 @@ _MAX_OBJECTS = 20_000
 _LATEST = 2
 
 
+class ProjectLook(NamedTuple):
+    """
+    A listing of a project for a change of it, whatever held.
+
+    Attributes:
+        project: What the bucket has of the project.
+        root: The listing of the whole bucket, or of its root, by which it was made; None without any.
+        changes: How many changes this node knew of when it was sent.
+    """
+
+    project: ProjectListing
+    root: RootListing | None
+    changes: int
+
+
 class Listings:
     """
     Lists a bucket when that is needed, at most once at a time.
@@ -74,6 +89,8 @@ class Listings:
             self._list_project, clock, rescan, _MAX_OBJECTS, lambda listing: len(listing.objects) + 1
         )
 
+        #: Of this node, so far.
+        self._changes = 0
         self._latest = DeferredSemaphore(_LATEST)
         self._latest_flight: FreshSingleFlight[str, ProjectListing] = FreshSingleFlight(self._list_latest)
 
@@ -99,7 +116,7 @@ class Listings:
         """
         whole = await self._list_if_small()
         if whole is not None:
-            return whole.projects.get(project) or ProjectListing(hold=whole.hold)
+            return _part_of(whole, project)
         return await self._projects.get(project)
 
     def latest(self, project: str) -> Deferred[ProjectListing]:
@@ -112,29 +129,75 @@ class Listings:
         return self._latest_flight.run(project)
 
     async def _list_latest(self, project: str) -> ProjectListing:
-        return await self._latest.run(self._worker.run, self.read_now, project)
+        return (await self._latest.run(self._worker.run, self.look, project)).project
 
-    def read_now(self, project: str) -> ProjectListing:
-        """List a project now, whatever holds; blocks, in any thread. See `project`."""
-        hold = Hold(self._clock, self._clock.seconds(), 0.0)
-        if self._clock.seconds() >= self._large_until:
-            whole = self._read_whole(hold)
-            if whole is not None:
-                return whole.projects.get(project) or ProjectListing(hold=hold)
+    def look(self, project: str, *, again: bool = False) -> ProjectLook:
+        """
+        List a project now, whatever holds; blocks, in any thread. See `project`.
+
+        Args:
+            project: The project.
+            again: Whether this is to show what became of it after a look: the root may be one that holds,
+                since servers make no second folder for a project.
+        """
+        changes, hold = self._changes, self._new_hold()
+        root = self._read_whole(hold) if self._clock.seconds() >= self._large_until else None
+        if root is not None:
+            return ProjectLook(_part_of(root, project), root, changes)
         found = self._seek(project, hold)
         if found is not None:
-            return found
-        known = _read_level(self._bucket, hold).projects.get(project)
+            return ProjectLook(found, None, changes)
+        root = self._level.last(None) if again else None
+        if root is None or not root.hold.is_within(self._rescan):
+            root = _read_level(self._bucket, self._new_hold())
+        hold.sent_at = min(hold.sent_at, root.hold.sent_at)
+        known = root.projects.get(project)
         folders = {project.encode(), *(() if known is None else known.entries.folders)}
-        return _list_folders(self._bucket, project, sorted(folders), known, hold)
+        return ProjectLook(_list_folders(self._bucket, project, sorted(folders), known, hold), root, changes)
+
+    def _new_hold(self) -> Hold:
+        """Return the hold of a listing that is sent now, and holds when it is kept."""
+        return Hold(self._clock, self._clock.seconds(), 0.0)
+
+    def held(self, project: str) -> ProjectListing | None:
+        """Return the listing of a project that holds; None without one. In any thread."""
+        if self._clock.seconds() >= self._large_until:
+            whole = self._whole.last(None)
+            listing = _part_of(whole, project) if whole is not None and whole.is_whole else None
+        else:
+            listing = self._projects.last(project)
+        return listing if listing is not None and listing.hold() else None
+
+    def keep(self, project: str, look: ProjectLook) -> None:
+        """
+        Let a look hold like any other listing, and no other listing of its project.
+
+        Args:
+            project: The project.
+            look: It was sent when all that this node has written of the project was there.
+        """
+        is_last = look.changes == self._changes
+        self.forget(project)
+        if not is_last:
+            # Another change may have come after it, of which it would show nothing.
+            return
+        look.project.hold.seconds = self._rescan
+        root = look.root
+        if root is not None and root.is_whole:
+            self._whole.keep(None, root)
+            return
+        self._projects.keep(project, look.project)
+        if root is not None and root is not self._level.last(None):
+            self._level.keep(None, self._with_time(root))
 
     def projects_now(self) -> list[str]:
         """List the names of all projects now, sorted; blocks, in any thread. See `project`."""
-        hold = Hold(self._clock, self._clock.seconds(), 0.0)
+        hold = self._new_hold()
         return sorted((self._read_whole(hold) or _read_level(self._bucket, hold)).projects)
 
     def forget(self, project: str) -> None:
         """Let no listing hold that is without what was just written of a project."""
+        self._changes += 1
         self._whole.forget(None)
         self._projects.forget(project)
         level = self._level.last(None)
@@ -177,9 +240,11 @@ class Listings:
     # -- A large bucket
 
     async def _list_level(self, _key: None, hold: Hold) -> RootListing:
-        level = await self._worker.run(_read_level, self._bucket, hold)
-        # For the list of all projects: on the average one request for each `rescan`.
-        hold.seconds *= level.requests
+        return self._with_time(await self._worker.run(_read_level, self._bucket, hold))
+
+    def _with_time(self, level: RootListing) -> RootListing:
+        """Let it hold for the list of all projects: on the average one request for each `rescan`."""
+        level.hold.seconds = self._rescan * level.requests
         return level
 
     async def _list_project(self, project: str, hold: Hold) -> ProjectListing:
@@ -223,6 +288,11 @@ def _list_folders(
     """List the folders of a project, without what is not to be seen yet."""
     listing, hidden = list_shown(bucket, partial(list_folders, bucket, folders, flat, hold), _keys_of)
     return listing.without(hidden.get(project, frozenset()))
+
+
+def _part_of(whole: RootListing, project: str) -> ProjectListing:
+    """Return what a whole bucket has of a project."""
+    return whole.projects.get(project) or ProjectListing(hold=whole.hold)
 
 
 def _keys_of(listing: ProjectListing | None) -> Iterable[str]:

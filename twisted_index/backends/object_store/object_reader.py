@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.learned import LearnedObject, ObjectId
+    from twisted_index.backends.object_store.listings import ProjectLook
     from twisted_index.backends.object_store.object_root import ObjectRoot
+    from twisted_index.backends.object_store.project_listing import ProjectListing
 
 #: Looks at a project whose objects are replaced while they are read, as by several deletions at once.
 _ATTEMPTS = 10
@@ -38,12 +40,14 @@ class ObjectInventory(Inventory):
     Attributes:
         bucket: The bucket.
         objects: All its objects by key, also those that are not to be seen yet.
+        look: What it was made of, if that was listed for it.
         inherited: What the buckets of other indexes have, which this one inherits.
         piled: The inventory of all these buckets; None without any.
     """
 
     bucket: Bucket
     objects: Mapping[str, StoredObject]
+    look: ProjectLook | None = None
     inherited: Sequence[ObjectPart] = ()
     piled: Inventory | None = None
 
@@ -94,12 +98,13 @@ class ObjectReader:
         """
         return self._roots[0].listings.projects_now()
 
-    def read(self, project: str, *, with_times: bool = False) -> ObjectInventory:
+    def read(self, project: str, *, again: bool = False, with_times: bool = False) -> ObjectInventory:
         """
         Read a project, whatever listing holds.
 
         Args:
             project: The normalized project name.
+            again: See `Listings.look`.
             with_times: Whether times of uploads are wanted as they were learned, by one more request; else
                 they are those of the objects.
 
@@ -107,16 +112,36 @@ class ObjectReader:
             Unavailable: A bucket does not answer.
         """
         for _attempt in range(_ATTEMPTS):
+            looks = [root.listings.look(project, again=again) for root in self._roots]
+            times = self._roots[0].read_times(project) if with_times else {}
             try:
-                return self._read(project, self._roots[0].read_times(project) if with_times else {})
+                inventory = self._make(project, [look.project for look in looks], times)
             except ObjectChanged:
                 continue
+            return replace(inventory, look=looks[0])
         raise Unavailable("This project is being changed. Retry in a moment.", retry_after=2)
 
-    def _read(self, project: str, times: dict[ObjectId, LearnedObject]) -> ObjectInventory:
+    def read_held(self, project: str) -> ObjectInventory | None:
+        """
+        Read a project from the listings that hold; None without them. Changes of other nodes may be missing.
+
+        Raises:
+            Unavailable: A bucket does not answer.
+        """
+        listings = [held for root in self._roots if (held := root.listings.held(project)) is not None]
+        if len(listings) < len(self._roots):
+            return None
+        try:
+            return self._make(project, listings, {})
+        except ObjectChanged:
+            return None
+
+    def _make(
+        self, project: str, listings: Sequence[ProjectListing], times: dict[ObjectId, LearnedObject]
+    ) -> ObjectInventory:
         own, *inherited = [
-            ObjectPart(root, root.listings.read_now(project), {} if at else times)
-            for at, root in enumerate(self._roots)
+            ObjectPart(root, listing, {} if at else times)
+            for at, (root, listing) in enumerate(zip(self._roots, listings, strict=True))
         ]
         inventory = ObjectInventory(
             project=project,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.backends.object_store.bucket import StoredObject
+    from twisted_index.backends.object_store.listings import ProjectLook
     from twisted_index.backends.object_store.object_changes import ObjectChanges
 
 #: Bytes of a file that is written in one request. Each of these is in memory.
@@ -76,11 +77,13 @@ class PublishedObject(NamedTuple):
         stored: Its object.
         overwrites: Whether it replaced another one.
         uploaded_ns: The time of the upload, as its metadata says, in nanoseconds since the epoch.
+        look: The project as it was listed when all was written; None if it was not.
     """
 
     stored: StoredObject
     overwrites: bool
     uploaded_ns: int
+    look: ProjectLook | None
 
 
 class ObjectPublication:
@@ -89,7 +92,7 @@ class ObjectPublication:
 
     Args:
         candidate: The file.
-        changes: Changes of its project, by a look before.
+        changes: Changes of its project, by a look before, or by what was held of it.
         replaced: Result of `check_publishable`.
         now: The time of the upload; aware.
         one_request: Bytes of a file that is written in one request.
@@ -113,6 +116,7 @@ class ObjectPublication:
         self._key = changes.key_in(folder, candidate.distribution.filename)
         self._is_in_place = self._key in self._replaced
         self._is_own = True
+        self._has_looked = changes.inventory.look is not None
         # What is written over another file cannot be taken back. Tombstones go where the file was listed.
         self._looks_again = not (single_writer or self._is_in_place) or changes.inventory.was_deleted(
             candidate.distribution
@@ -129,7 +133,8 @@ class ObjectPublication:
         Write the file.
 
         Returns:
-            None if it was not written: the same bytes have come there meanwhile, or it may not come any more.
+            None if it was not written: the same bytes have come there meanwhile, it may not come any more, or
+            what was held did not show that the name is taken.
 
         Raises:
             Conflict: Another file has taken the name meanwhile.
@@ -156,6 +161,8 @@ class ObjectPublication:
             old = self._replaced[self._key]
             return writes.replace(self._key, content, etag=old.etag, metadata=self._metadata)
         except Occupied:
+            if not self._has_looked:
+                return None
             raise already_exists_error(self._candidate.distribution.filename) from None
         except ObjectChanged:
             raise Unavailable("Another upload of this file is in progress. Retry in a moment.") from None
@@ -204,7 +211,8 @@ class ObjectPublication:
         Look whether the file may stay, after it was written.
 
         Of several spellings that are written at once each upload sees the others, or has been first. Of those
-        that see each other one waits until the others are withdrawn.
+        that see each other one waits until the others are withdrawn. Without a look before, what it sees may
+        have been there for a while, so that none waits.
 
         Args:
             pause: Waits a moment.
@@ -227,7 +235,7 @@ class ObjectPublication:
             rivals = self._rivals(now)
             if not rivals:
                 return now
-            if self._key > min(rivals):
+            if self._key > min(rivals) or not self._has_looked:
                 return None
             pause()
         return None
@@ -254,10 +262,13 @@ class ObjectPublication:
             Unavailable: It is not known whether all were carried out.
         """
         self._drop_old_spellings(now)
-        if self._candidate.signature is not None:
-            now.writes.put(self._key + Sidecar.SIGNATURE.value, self._candidate.signature)
-        now.revive(self._candidate.distribution, self._key)
-        return PublishedObject(stored, bool(self._replaced), self._uploaded_ns)
+        signature = self._candidate.signature
+        if signature is not None:
+            now.writes.put(self._key + Sidecar.SIGNATURE.value, signature)
+        is_revived = now.revive(self._candidate.distribution, self._key)
+        was_all = self._looks_again and not (self._replaced or signature is not None or is_revived)
+        look = now.inventory.look if was_all else None
+        return PublishedObject(stored, bool(self._replaced), self._uploaded_ns, look)
 
     def _drop_old_spellings(self, now: ObjectChanges) -> None:
         """Remove equivalent spellings of the name, moving a yank to the new one."""

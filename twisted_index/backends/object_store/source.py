@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.backends.layout.page_builder import ListedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
+    from twisted_index.backends.object_store.listings import ProjectLook
     from twisted_index.backends.object_store.project_listing import RootListing
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import (
@@ -270,9 +271,12 @@ class ObjectSource:
 
     # -- What this node writes
 
-    def note_change(self, project: str) -> None:
-        """Show what was just written of a project in the next answer."""
-        self.root.listings.forget(project)
+    def note_change(self, project: str, look: ProjectLook | None = None) -> None:
+        """Show what was just written of a project in the next answer; a look that has it may hold."""
+        if look is None:
+            self.root.listings.forget(project)
+        else:
+            self.root.listings.keep(project, look)
 
     @property
     def reader(self) -> ObjectReader:

@@ -137,11 +137,12 @@ class ObjectStore:
         project = candidate.distribution.project
         facts = await self._worker.run(inspect_received, candidate)
         async with self._locks.holding(project):
+            published = None
             try:
                 published = await self._worker.run(self.editor.publish, candidate)
             finally:
                 # Also of a failed upload something may have been written.
-                self._source.note_change(project)
+                self._source.note_change(project, None if published is None else published.look)
             if published is not None:
                 self._source.seed(published.stored, facts, published.uploaded_ns)
                 await self._record(self.editor.publish_event(candidate, published, by=upload.by))
