@@ -177,7 +177,9 @@ def test_one_that_was_cut_off_is_undone_after_an_hour_also_without_its_source(
     code, _out, err = promote("--cancel", running)
     assert (code, "less than an hour ago" in err) == (1, True)
     later = time.time_ns() + 3601 * 10**9
-    monkeypatch.setattr("twisted_index.cli._bucket_promotions.time.time_ns", lambda: later)
+    monkeypatch.setattr(
+        "twisted_index.backends.object_store.unfinished_promotions.time.time_ns", lambda: later
+    )
     assert promote("--cancel", running) == (0, f"Cancelled {running}; prod is as it was before.\n", "")
     own = {key for key in bucket.keys() if key.startswith("prod/") and "1.2" in key}  # noqa: SIM118
     assert (shown(bucket), own, left(bucket)) == ({OLD.filename}, set(), [])

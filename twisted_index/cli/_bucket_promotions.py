@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from twisted.internet.task import Clock
 
 from twisted_index.backends.object_store.history import BucketHistory
 from twisted_index.backends.object_store.shared_audit_log import SharedAuditLog
-from twisted_index.backends.object_store.staged_objects import promotions_in, read_list, read_record
+from twisted_index.backends.object_store.unfinished_promotions import unfinished_promotions
 from twisted_index.cli._server_state import console_user
 from twisted_index.concurrency.maybe_awaitable import result_now
 from twisted_index.concurrency.thread_pool import SynchronousRunner
@@ -19,8 +18,6 @@ from twisted_index.errors import (
     Conflict,
     NotFound,
     RefusedPart,
-    SimpleIndexError,
-    Unavailable,
 )
 from twisted_index.events.audit_log import AuditLog
 from twisted_index.server.bucket_indexes import BucketIndexes
@@ -29,37 +26,42 @@ if TYPE_CHECKING:
     import argparse
 
     from twisted_index.backends.layout.promotion_record import PromotionRecord
+    from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.backends.object_store.store import ObjectStore
+    from twisted_index.backends.object_store.unfinished_promotions import UnfinishedPromotion
     from twisted_index.cli._promotion_report import PromotionReport
     from twisted_index.config.settings import Settings
     from twisted_index.indexes.index_line import IndexLines
     from twisted_index.interfaces import PromotionOutcome
 
-#: Nanoseconds after which no server is expected to work on a promotion: nothing in a bucket says whether one
-#: does, and one that is undone while it comes to its end would show a part of its files.
-_HOUR_NS = 3600 * 10**9
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class UnfinishedInBucket:
     """
     A promotion that is not finished; see `IUnfinished`.
 
     Attributes:
         index: The index that its files go to.
-        id: Its name in `.staged/`.
-        record: What it has written down; None if that cannot be read.
-        hidden: The names in its list.
-        is_shown: Whether all its files are there to be seen.
-        fault: Why what it has written down is unknown, in a sentence; empty if it is known.
+        state: How far it came.
     """
 
     index: str
-    id: str
-    record: PromotionRecord | None
-    hidden: frozenset[str] = frozenset()
-    is_shown: bool = False
-    fault: str = ""
+    state: UnfinishedPromotion
+
+    @property
+    def id(self) -> str:
+        """Its name in `.staged/`."""
+        return self.state.id
+
+    @property
+    def record(self) -> PromotionRecord | None:
+        """What it has written down; None if that cannot be read."""
+        return self.state.record
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The names in its list."""
+        return self.state.hidden or frozenset()
 
     @property
     def is_running(self) -> bool:
@@ -69,16 +71,7 @@ class UnfinishedInBucket:
     @property
     def says(self) -> str:
         """How far it came."""
-        if self.record is None:
-            return self.fault
-        came = "all its files are shown" if self.is_shown else "its files are hidden"
-        return f"{', '.join(self.record.releases)} from {self.record.source}: {came}"
-
-    def require_record(self) -> PromotionRecord:
-        """Return what it has written down."""
-        if self.record is None:
-            raise Unavailable(self.fault)
-        return self.record
+        return self.state.says
 
 
 class BucketPromotions:
@@ -136,34 +129,16 @@ class BucketPromotions:
         """
         result_now(self._indexes.lines.listed)
         names = self._indexes.lines.catalog.names()
-        return [each for name in names for each in self._unfinished_in(name)]
-
-    def _unfinished_in(self, index: str) -> list[UnfinishedInBucket]:
-        bucket = self._indexes.root(self._indexes.lines.catalog.path(index)).bucket
-        found = []
-        for promotion in promotions_in(bucket):
-            hidden = read_list(bucket, promotion)
-            try:
-                record, fault = read_record(bucket, promotion), ""
-            except SimpleIndexError as error:
-                record, fault = None, error.message
-            if record is not None or fault:
-                found.append(
-                    UnfinishedInBucket(
-                        index=index,
-                        id=promotion,
-                        record=record,
-                        hidden=hidden or frozenset(),
-                        is_shown=hidden is None,
-                        fault=fault,
-                    )
-                )
-        return found
+        return [
+            UnfinishedInBucket(name, found)
+            for name in names
+            for found in unfinished_promotions(self._bucket_of(name))
+        ]
 
     def resume(self, promotion: str, report: PromotionReport) -> None:
         """Complete a promotion that was cut off."""
         found = self._find(promotion)
-        record = found.require_record()
+        record = found.state.require_record()
         target, source = self._store(found.index), self._store(record.source)
         outcome: PromotionOutcome = result_now(target.resume, source.place, record)
         report.promoted(outcome, record.source, found.index)
@@ -171,10 +146,10 @@ class BucketPromotions:
     def cancel(self, promotion: str, report: PromotionReport) -> None:
         """Undo a promotion that was cut off."""
         found = self._find(promotion)
-        record = found.require_record()
-        if found.is_shown:
+        record = found.state.require_record()
+        if found.state.hidden is None:
             raise Conflict("All its files are shown; --resume completes it.")
-        if time.time_ns() - (record.moment or 0) < _HOUR_NS:
+        if found.state.may_run:
             raise Conflict(
                 "It began less than an hour ago, and a server may be at work on it: --resume completes it."
             )
@@ -186,6 +161,9 @@ class BucketPromotions:
             if found.id == promotion:
                 return found
         raise NotFound(f"There is no unfinished promotion {promotion!a}; --list has those that there are.")
+
+    def _bucket_of(self, index: str) -> Bucket:
+        return self._indexes.root(self._indexes.lines.catalog.path(index)).bucket
 
     def _store(self, index: str) -> ObjectStore:
         return self._indexes.open_store(index, self._log)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -407,3 +408,66 @@ def test_more_markers_than_promotions_ever_run_at_once_cost_no_requests(listed: 
     with pytest.raises(Unavailable, match="Delete those without"):
         Node(bucket).files("prod", "acme")
     assert bucket.operations["read"] < 10
+
+
+# -- Problems
+
+
+def problems_of(bucket: MemoryBucket) -> list[tuple[str, str, str]]:
+    report = answer(Node(bucket).find("prod").source.problems)
+    return [(each.path, each.reason, each.advice) for each in report.problems]
+
+
+def begun(bucket: MemoryBucket) -> str:
+    """Give the ID of the one promotion that has written something down."""
+    (record,) = (key for key in left(bucket) if key.endswith("promotion.json"))
+    return record.split("/")[2]
+
+
+def an_hour_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = time.time_ns() + 3601 * 10**9
+    monkeypatch.setattr(
+        "twisted_index.backends.object_store.unfinished_promotions.time.time_ns", lambda: later
+    )
+
+
+def test_one_that_was_cut_off_an_hour_ago_is_a_problem(bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch):
+    bucket.fail("create", f"prod/extras/{EXTRAS.filename}*", times=3)
+    with pytest.raises(Unavailable):
+        promote(Node(bucket))
+    assert problems_of(bucket) == []
+    an_hour_later(monkeypatch)
+    running = begun(bucket)
+    assert problems_of(bucket) == [
+        (
+            f".staged/{running}",
+            "The promotion of acme==1.0, extras==2.0 from staging was cut off.",
+            f"twisted-index promote --resume {running} completes it, --cancel {running} undoes it.",
+        )
+    ]
+    promote(Node(bucket))
+    assert problems_of(bucket) == []
+
+
+def test_one_that_was_cut_off_when_all_was_shown_is_a_problem_that_is_completed(
+    bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
+):
+    bucket.fail("delete", "prod/acme/.staged-*", times=3)
+    with pytest.raises(Unavailable):
+        promote(Node(bucket))
+    an_hour_later(monkeypatch)
+    ((_path, reason, advice),) = problems_of(bucket)
+    assert reason.endswith(" was cut off; all its files are shown.")
+    assert advice == f"twisted-index promote --resume {begun(bucket)} completes it."
+
+
+def test_one_whose_record_is_none_is_a_problem_at_once(bucket: MemoryBucket):
+    bucket.place("prod/.staged/odd/promotion.json", b"{}")
+    ((path, reason, advice),) = problems_of(bucket)
+    assert (path, reason) == (".staged/odd", "What the promotion odd has written down cannot be read.")
+    assert ".staged/odd.list" in advice
+
+
+def test_while_the_store_does_not_list_promotions_the_report_is_not_complete(bucket: MemoryBucket):
+    bucket.fail("list_level", "*.staged", times=3)
+    assert not answer(Node(bucket).find("prod").source.problems).complete

@@ -35,11 +35,18 @@ class ObjectProblems:
     Args:
         listings: Those of the bucket.
         inspect_project: Lists and inspects one project, and sets its problems here.
+        look_at_promotions: Returns the problems of promotions that were cut off.
     """
 
-    def __init__(self, listings: Listings, inspect_project: Callable[[str], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        listings: Listings,
+        inspect_project: Callable[[str], Awaitable[object]],
+        look_at_promotions: Callable[[], Awaitable[Sequence[Problem]]],
+    ) -> None:
         self._listings = listings
         self._inspect_project = inspect_project
+        self._look_at_promotions = look_at_promotions
         self._by_project: dict[str, Sequence[Problem]] = {}
         self._claims: dict[str, Sequence[StoredObject]] = {}
         self._of_root: Sequence[Problem] = ()
@@ -108,7 +115,7 @@ class ObjectProblems:
     async def _scan_all(self) -> bool:
         """Inspect all projects; return whether that came to an end for each."""
         root = await self._listings.root()
-        self._of_root = list(_root_problems(root))
+        self._of_root = [*_root_problems(root), *await self._look_at_promotions()]
         for project in (self._by_project.keys() | self._claims.keys()) - root.projects.keys():
             self.set_problems(project, ())
         complete = True

@@ -43,6 +43,7 @@ from twisted_index.backends.object_store.object_reader import ObjectReader
 from twisted_index.backends.object_store.object_root import ObjectRoot
 from twisted_index.backends.object_store.object_tree import ObjectPart, scan_parts
 from twisted_index.backends.object_store.project_listing import ProjectListing
+from twisted_index.backends.object_store.unfinished_promotions import promotion_problems
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.parallel import all_of
@@ -165,7 +166,9 @@ class ObjectSource:
         self._response_timeout = response_timeout
         self._observer = observer
         self._redirect = redirect
-        self._problems = ObjectProblems(self.root.listings, self._load)
+        self._problems = ObjectProblems(
+            self.root.listings, self._load, lambda: worker.run(promotion_problems, self.bucket)
+        )
         self._states: LRU[str, _State] = LRU(_MAX_OBJECTS, _State.count_objects)
         self._flight: FreshSingleFlight[str, _State] = FreshSingleFlight(self._renew)
         self._list: Snapshot[ProjectList] | None = None

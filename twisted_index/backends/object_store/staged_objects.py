@@ -41,6 +41,10 @@ _MAX_PROMOTIONS = 100
 _ATTEMPTS = 5
 
 
+class UnreadableRecord(Unavailable):
+    """What a promotion has written down is no record."""
+
+
 def key_of_list(promotion: str) -> str:
     """Return the key of the list of a promotion."""
     return f"{_STAGED}/{promotion}{_LIST}"
@@ -120,7 +124,8 @@ def read_record(bucket: Bucket, promotion: str) -> PromotionRecord | None:
     Read what a promotion has written down; None if there is nothing.
 
     Raises:
-        Unavailable: It cannot be read, or is none.
+        UnreadableRecord: It is none.
+        Unavailable: It cannot be read.
     """
     content = _read(bucket, key_of_record(promotion))
     if content is None:
@@ -130,7 +135,7 @@ def read_record(bucket: Bucket, promotion: str) -> PromotionRecord | None:
     except ValueError:
         record = None
     if record is None or record.id != promotion:
-        raise Unavailable(f"What the promotion {promotion} has written down cannot be read.")
+        raise UnreadableRecord(f"What the promotion {promotion} has written down cannot be read.")
     return record
 
 
