@@ -39,6 +39,7 @@ ROWS = {
     ],
     "backends": [["layout"], ["folder", "object_store", "upstream"]],
     "web": [
+        ["pages"],
         ["responses"],
         ["requests"],
         ["uploads", "views"],

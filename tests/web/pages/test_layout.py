@@ -1,0 +1,53 @@
+"""The layout of pages: escaped, valid, and nothing runs that is not its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+import html5lib
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.web.template import tags
+
+from twisted_index.web.pages.elements import command, counted, table
+from twisted_index.web.pages.layout import PAGE_POLICY, Frame, html_page
+
+FRAME = Frame(root="../")
+
+
+def parse(page: bytes):
+    """Parse a page as browsers do, refusing all that is no HTML."""
+    return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(
+        page, transport_encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize("element", ["style", "script"])
+def test_the_policy_names_the_style_sheet_and_the_script_by_their_digests(element: str):
+    page = html_page("x", frame=FRAME).decode()
+    (text,) = re.findall(f"<{element}>(.*?)</{element}>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    assert f"{element}-src 'sha256-{digest}';" in PAGE_POLICY.decode()
+    assert "unsafe" not in PAGE_POLICY.decode()
+
+
+@given(st.text())
+def test_text_is_text_in_every_place(text: str):
+    page = html_page(text, tags.p(text), table([text], [[text]]), command(text, text), frame=FRAME)
+    root = parse(page)
+    assert len(root.findall(".//script")) == len(root.findall(".//style")) == 1
+    shown = "".join(root.find(".//main/p").itertext())
+    assert [a for a, b in zip(shown, text, strict=False) if a != b and a not in "\ufffd\n"] == []
+
+
+def test_a_page_that_stands_alone_has_no_script():
+    assert parse(html_page("404 Not Found", tags.p("Not here."))).find(".//script") is None
+
+
+def test_numbers_have_their_nouns():
+    assert counted(1, "file") == "1 file"
+    assert counted(2000, "file") == "2,000 files"
+    assert counted(0, "entry", "entries") == "0 entries"

@@ -1,0 +1,1 @@
+"""HTML for people: the layout of all pages, and the content of each."""

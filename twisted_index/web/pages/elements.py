@@ -1,0 +1,62 @@
+"""Parts that many pages have: tables, times, commands to copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.web.template import Tag, tags
+
+from twisted_index.simple.formatting import format_upload_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from twisted_index.web.pages.layout import Markup
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], *, caption: str = "") -> Tag:
+    """
+    Return a table, which scrolls by itself where the screen is narrow.
+
+    Args:
+        heads: Of its columns.
+        rows: The cells of each row; a cell may be a `td` or `th` itself.
+        caption: Says what it is, to those who do not see what stands above it.
+    """
+    named = [tags.caption(caption, class_="unseen")] if caption else []
+    head = tags.thead(tags.tr([tags.th(text, scope="col") for text in heads]))
+    body = tags.tbody([tags.tr([_cell(cell) for cell in row]) for row in rows])
+    return tags.div(tags.table(*named, head, body), class_="scroll", tabindex="0")
+
+
+def _cell(content: Markup) -> Tag:
+    if isinstance(content, Tag) and content.tagName in ("td", "th"):
+        return content
+    return tags.td(content)
+
+
+def moment(time: datetime) -> Tag:
+    """Return a time in UTC, to the minute."""
+    return tags.time(f"{time:%Y-%m-%d %H:%M}", datetime=format_upload_time(time))
+
+
+def command(text: str, label: str = "") -> Tag:
+    """
+    Return lines to type, with a button that copies them where scripts run.
+
+    Args:
+        text: The lines.
+        label: What they are for, such as `pip`; empty for none.
+    """
+    shown = [tags.span(label, class_="label")] if label else []
+    # The script shows the button, and says when it has copied.
+    button = tags.button(
+        "Copy", type="button", class_="copy", hidden="", **{"aria-label": f"Copy {label or 'this'}"}
+    )
+    return tags.div(*shown, tags.pre(tags.code(text)), button, class_="command")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 file`, `2,000 files`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
