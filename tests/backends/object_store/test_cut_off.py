@@ -14,7 +14,8 @@ from tests.backends.object_store.test_races import KEY, LARGE, LIMIT, OTHER, SMA
 from tests.backends.object_store.writers import Cut, candidate_of, cut_after, make_editor
 from tests.kit.at_once import answer
 from tests.kit.memory_bucket import MemoryBucket, Operation
-from twisted_index.backends.object_store.claims import Claim, ClaimedUpload, Decision
+from twisted_index.backends.object_store.claimed_upload import ClaimedUpload
+from twisted_index.backends.object_store.claims import Claim, Decision
 from twisted_index.backends.object_store.object_editor import ObjectEditor
 from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.settled_writes import UPLOAD, SettledWrites

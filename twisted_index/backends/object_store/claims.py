@@ -1,17 +1,5 @@
 """
-Uploads of files that are too large for one request, which several nodes may make at once. Blocking.
-
-A multipart upload replaces whatever has its key, so the name has to be taken before, by steps that only one
-of several uploads can do:
-
-1. `FILE.claim` is created: the digest and the size of the file that is to come.
-2. `FILE` is created without any bytes, with the digest in its metadata. This takes the name, against small
-   files too, which are created under the same key. While it is empty it is listed nowhere.
-3. The file is written over it, which the owner of that digest alone does.
-4. It is read back.
-
-Whatever stops in between, an upload of the same bytes goes on, and of others is refused. The claim stays, so
-that no node has to read the file for its digest.
+What `FILE.claim` says, beside a file: its digest and size, before it comes and after. Blocking.
 
 A claim also holds what all nodes go by where a file that was just written may have to go again: see `decide`.
 """
@@ -19,22 +7,20 @@ A claim also holds what all nodes go by where a file that was just written may h
 from __future__ import annotations
 
 import enum
-import hashlib
 import json
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
-from twisted_index.backends.layout.publishing_rules import already_exists_error
 from twisted_index.backends.object_store.bucket import ObjectChanged
+from twisted_index.backends.object_store.object_digest import retry_later
 from twisted_index.backends.object_store.project_listing import CLAIM
-from twisted_index.backends.object_store.settled_writes import SHA256, UPLOAD, Occupied
-from twisted_index.errors import Conflict, Unavailable
+from twisted_index.backends.object_store.settled_writes import UPLOAD, Occupied
+from twisted_index.errors import Conflict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import BinaryIO
+    from collections.abc import Mapping
 
     from twisted_index.backends.object_store.bucket import Bucket, ObjectContent, StoredObject
     from twisted_index.backends.object_store.settled_writes import SettledWrites
@@ -136,291 +122,104 @@ def _decided(claim: Claim) -> tuple[Claim, ...]:
     return tuple(replace(claim, decision=each) for each in (Decision.KEPT, Decision.WITHDRAWN))
 
 
-class ClaimedUpload:
+class UploadClaim:
     """
-    The upload of a large file.
+    The claim of one upload.
 
     Args:
         bucket: The bucket.
         writes: Writes to it.
         key: The key of the file.
         claim: Its digest and size.
-        metadata: To be written with it, and with the empty object before; has to be this upload's own.
-        now_ns: The time, in nanoseconds since the epoch.
-        may_stay: Looks whether the file may still come there; asked before its last part is written.
+        metadata: To be written with it; has to be this upload's own.
 
     Attributes:
         is_owner: Whether this upload has begun it, and not another one of the same bytes.
     """
 
     def __init__(
-        self,
-        bucket: Bucket,
-        writes: SettledWrites,
-        key: str,
-        claim: Claim,
-        metadata: Mapping[str, str],
-        now_ns: int,
-        may_stay: Callable[[], bool] = lambda: True,
+        self, bucket: Bucket, writes: SettledWrites, key: str, claim: Claim, metadata: Mapping[str, str]
     ) -> None:
         self._bucket = bucket
         self._writes = writes
-        self._key = key
+        self._key = key + CLAIM
         self._claim = claim
         self._metadata = metadata
-        self._now_ns = now_ns
-        self._may_stay = may_stay
-        self._filename = key.rpartition("/")[2]
         self.is_owner = False
 
-    def take(self) -> StoredObject | None:
+    def take(self, now_ns: int) -> None:
         """
-        Take the name.
+        Create it, or share that of another upload of the same bytes.
 
-        Returns:
-            The file, if it is there whole already; None if it is to be written.
+        Args:
+            now_ns: The time, in nanoseconds since the epoch.
 
         Raises:
-            Conflict: Another file has the name, or claims it.
-            Unavailable: It is not known.
+            Conflict: There is one of other bytes.
+            Unavailable: It is not known, or was just withdrawn.
         """
-        self._take_claim()
         try:
-            self._writes.create(self._key, b"", metadata=self._metadata)
+            created = self._writes.create(self._key, self._claim.format(), metadata=self._metadata)
         except Occupied:
-            found = self._find()
-            if found is not None and self.is_whole(found):
-                return found
-            self._withdraw_claim()
-            if found is not None and found.size:
-                raise already_exists_error(self._filename) from None
-            raise self._claimed_error() from None
-        return None
-
-    def _take_claim(self) -> None:
-        content = self._claim.format()
-        try:
-            created = self._writes.create(self._key + CLAIM, content, metadata=self._metadata)
-        except Occupied:
-            found = self._read_claim()
+            found = self._read()
             recorded = None if found is None else Claim.parse(found.content)
             if found is None or recorded is None or recorded.sha256 != self._claim.sha256:
-                raise self._claimed_error() from None
+                raise self.taken_error() from None
             if recorded.decision is Decision.WITHDRAWN:
-                self._renew_claim(found)
+                self._renew(found, now_ns)
         else:
             self.is_owner = created is not None
 
-    def _renew_claim(self, withdrawn: ObjectContent) -> None:
+    def _renew(self, withdrawn: ObjectContent, now_ns: int) -> None:
         """Replace a claim that was withdrawn so long ago that nothing removes it any more."""
-        if withdrawn.object.modified_ns > self._now_ns - RUNNING.total_seconds() * 1e9:
-            _retry_later(self._key)
+        if withdrawn.object.modified_ns > now_ns - RUNNING.total_seconds() * 1e9:
+            retry_later(self._key.removesuffix(CLAIM))
         try:
-            self._writes.replace(
-                self._key + CLAIM,
-                self._claim.format(),
-                etag=withdrawn.object.etag,
-                metadata=self._metadata,
-            )
+            self._replace(withdrawn.object)
         except ObjectChanged:
-            _retry_later(self._key)
+            retry_later(self._key.removesuffix(CLAIM))
         # Another upload of the same bytes may have replaced it by an equal one: whose it is, it says itself.
-        found = self._read_claim()
-        self.is_owner = found is not None and found.metadata.get(UPLOAD) == self._metadata.get(UPLOAD)
+        self.is_owner = self.is_held()
 
-    def write(self, file: BinaryIO) -> StoredObject | None:
+    def supersede(self, claimed: StoredObject | None) -> None:
         """
-        Write the file under the name that was taken.
-
-        Returns:
-            None if it may not come there any more, and has not.
-
-        Raises:
-            Conflict: The name was given free meanwhile.
-            Unavailable: It was not written, or that is not known.
-        """
-        try:
-            error = self._put(_GuardedFile(file, self._claim.size, self._check_taken))
-        except _Refused:
-            return None
-        except _WrittenMeanwhile:
-            error = Unavailable(f"{self._filename} was written meanwhile. Upload it again.")
-        return self._require_whole(error)
-
-    def copy(self, copy: Callable[[], None]) -> StoredObject:
-        """
-        Copy the file in the store to the name that was taken.
+        Take it for a file that replaces another one.
 
         Args:
-            copy: Does so.
-
-        Raises:
-            Conflict, Unavailable: See `write`.
-        """
-        error = None
-        try:
-            self._check_taken()
-            copy()
-        except _WrittenMeanwhile:
-            error = Unavailable(f"{self._filename} was written meanwhile. Repeat that.")
-        except Unavailable as failure:
-            error = failure
-        except ObjectChanged:
-            error = Unavailable(f"{self._filename} was changed or removed while it was copied.")
-        return self._require_whole(error)
-
-    def _require_whole(self, error: Unavailable | None) -> StoredObject:
-        """Read the file back; raise an error if it is not there whole."""
-        found = self._find()
-        if found is not None and self.is_whole(found):
-            return found
-        if error is None and found is not None and found.size:
-            # Damaged on the way: nothing but these bytes may be listed.
-            self._writes.replace(self._key, b"", etag=found.etag, metadata=self._metadata)
-        raise error or Unavailable(f"{self._filename} did not arrive whole. Upload it again.")
-
-    def overwrite(self, file: BinaryIO, claimed: StoredObject | None) -> StoredObject:
-        """
-        Write the file over another one, which its version allows.
-
-        Of several at once the last one that has replaced the claim goes on.
-
-        Args:
-            file: The file.
             claimed: The claim that is there.
 
         Raises:
-            Unavailable: It was not written, or another upload replaces it too, or neither is known.
+            Occupied, ObjectChanged: Another upload has done so.
         """
+        if claimed is None:
+            self._writes.create(self._key, self._claim.format(), metadata=self._metadata)
+        else:
+            self._replace(claimed)
+
+    def _replace(self, claimed: StoredObject) -> None:
+        self._writes.replace(self._key, self._claim.format(), etag=claimed.etag, metadata=self._metadata)
+
+    def is_held(self) -> bool:
+        """Return whether it is there, and no other upload has replaced it."""
+        found = self._read()
+        return found is not None and found.metadata.get(UPLOAD) == self._metadata.get(UPLOAD)
+
+    def withdraw(self) -> None:
+        """Remove it if it is the one of this file, which another file has forestalled."""
+        found = self._read()
+        if found is not None and found.content == self._claim.format():
+            self._writes.delete(self._key)
+
+    def _read(self) -> ObjectContent | None:
         try:
-            if claimed is None:
-                self._writes.create(self._key + CLAIM, self._claim.format(), metadata=self._metadata)
-            else:
-                self._writes.replace(
-                    self._key + CLAIM, self._claim.format(), etag=claimed.etag, metadata=self._metadata
-                )
-            error = self._put(_GuardedFile(file, self._claim.size, self._check_claimed))
-            found = self._find()
-            if found is not None and self.is_whole(found):
-                self._check_claimed()
-                return found
-        except (Occupied, ObjectChanged, _Refused):
-            error = None
-        raise error or Unavailable(f"{self._filename} is being replaced. Retry in a moment.")
-
-    def is_whole(self, stored: StoredObject) -> bool:
-        """Read an object, and return whether it is this file."""
-        return stored.size == self._claim.size and stored_digest(self._bucket, stored) == self._claim.sha256
-
-    def _put(self, file: BinaryIO | _GuardedFile) -> Unavailable | None:
-        """Write all parts; return what has gone wrong, after which they may be there nevertheless."""
-        try:
-            self._bucket.put_file(self._key, file, self._claim.size, metadata=self._metadata)  # type: ignore[arg-type]
-        except Unavailable as error:
-            return error
-        return None
-
-    def _check_taken(self) -> None:
-        """
-        Check before the last part that the name is still taken for this file.
-
-        Raises:
-            Conflict: It is not.
-            _WrittenMeanwhile: The file is there, by another upload of it.
-            _Refused: It may not come there any more.
-        """
-        try:
-            found = self._bucket.read(self._key, limit=0)
-        except ObjectChanged:
-            raise _WrittenMeanwhile from None
-        if found is None or found.metadata.get(SHA256) != self._claim.sha256:
-            raise Conflict(f"{self._filename} was deleted while it was uploaded.")
-        if not self._may_stay():
-            raise _Refused
-
-    def _check_claimed(self) -> None:
-        """
-        Check that no other upload has replaced the claim of this file.
-
-        Raises:
-            _Refused: One has.
-        """
-        found = self._read_claim()
-        if found is None or found.metadata.get(UPLOAD) != self._metadata.get(UPLOAD):
-            raise _Refused
-
-    def _find(self) -> StoredObject | None:
-        return self._bucket.list_level(self._key.rpartition("/")[0]).objects.get(self._key)
-
-    def _read_claim(self) -> ObjectContent | None:
-        try:
-            return self._bucket.read(self._key + CLAIM, limit=MAX_CLAIM)
+            return self._bucket.read(self._key, limit=MAX_CLAIM)
         except ObjectChanged:
             return None
 
-    def _withdraw_claim(self) -> None:
-        """Remove the claim if it is the one of this file, which another file has forestalled."""
-        found = self._read_claim()
-        if found is not None and found.content == self._claim.format():
-            self._writes.delete(self._key + CLAIM)
-
-    def _claimed_error(self) -> Conflict:
+    def taken_error(self) -> Conflict:
+        """Make the error of another file that claims the name."""
+        filename = self._key.removesuffix(CLAIM).rpartition("/")[2]
         return Conflict(
-            f"File already exists: an upload of {self._filename} with different content has begun; it can be"
+            f"File already exists: an upload of {filename} with different content has begun; it can be"
             " completed, or deleted an hour after it has begun."
         )
-
-
-class _WrittenMeanwhile(Exception):
-    """Another upload of the same bytes has been faster."""
-
-
-class _Refused(Exception):
-    """The file may not come there any more."""
-
-
-class _GuardedFile:
-    """
-    A file that is read once, with a check before its last bytes.
-
-    Args:
-        file: The file.
-        size: Its size.
-        check: Called then; what it raises ends the upload.
-    """
-
-    def __init__(self, file: BinaryIO, size: int, check: Callable[[], None]) -> None:
-        self._file = file
-        self._size = size
-        self._check = check
-
-    def seek(self, offset: int) -> int:
-        """See `io.IOBase`."""
-        return self._file.seek(offset)
-
-    def read(self, size: int) -> bytes:
-        """See `io.RawIOBase`."""
-        data = self._file.read(size)
-        if data and self._file.tell() >= self._size:
-            self._check()
-        return data
-
-
-def stored_digest(bucket: Bucket, stored: StoredObject) -> str:
-    """
-    Read an object for its digest.
-
-    Raises:
-        Unavailable: It cannot be read, or was replaced meanwhile.
-    """
-    digest = hashlib.sha256()
-    try:
-        for piece in bucket.stream(stored.key, 0, stored.size, etag=stored.etag) if stored.size else ():
-            digest.update(piece)
-    except ObjectChanged:
-        _retry_later(stored.key)
-    return digest.hexdigest()
-
-
-def _retry_later(key: str) -> NoReturn:
-    raise Unavailable(f"{key.rpartition('/')[2]} is being changed. Retry in a moment.") from None

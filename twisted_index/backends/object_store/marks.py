@@ -12,7 +12,8 @@ from twisted_index.backends.layout.inventory import YANKED
 from twisted_index.backends.layout.reasons import format_reason
 from twisted_index.backends.layout.selection import find_equivalents, not_found, select_shown
 from twisted_index.backends.layout.tombstones import TOMBSTONES
-from twisted_index.backends.object_store.claims import RUNNING, stored_digest
+from twisted_index.backends.object_store.claims import RUNNING
+from twisted_index.backends.object_store.object_digest import stored_digest
 from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.tombstone_object import add_manifest_line
 from twisted_index.errors import Conflict, NotFound

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.object_store.claims import stored_digest
+from twisted_index.backends.object_store.object_digest import stored_digest
 from twisted_index.backends.object_store.tombstone_object import add_manifest_line, remove_manifest_lines
 from twisted_index.errors import Unavailable
 

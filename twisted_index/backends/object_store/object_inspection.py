@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
@@ -13,6 +12,7 @@ from twisted_index.backends.layout.facts import Rejection
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.claims import MAX_CLAIM, Claim, Decision
 from twisted_index.backends.object_store.learned import LearnedObject
+from twisted_index.backends.object_store.object_digest import listed_digest
 from twisted_index.errors import Unavailable
 from twisted_index.files.os_errors import out_of_resources_error
 from twisted_index.files.range_file import RangeFile
@@ -82,7 +82,7 @@ def _inspect_whole(bucket: Bucket, stored: StoredObject, distribution: Distribut
 def _inspect_large(
     bucket: Bucket, stored: StoredObject, distribution: Distribution, claim: StoredObject | None
 ) -> LearnedObject:
-    sha256 = _claimed_digest(bucket, stored, claim) or _stream_digest(bucket, stored)
+    sha256 = _claimed_digest(bucket, stored, claim) or listed_digest(bucket, stored)
     with open_ranges(bucket, stored) as file:
         facts = read_facts(file, distribution, verify_members=False, sha256=sha256, strict=False)
     metadata = bucket.read_metadata(stored.key, etag=stored.etag)
@@ -122,16 +122,6 @@ def _claimed_digest(bucket: Bucket, stored: StoredObject, claim: StoredObject | 
         return None
     is_of_this = claim.modified_ns <= stored.modified_ns or stated.decision is Decision.KEPT
     return stated.sha256 if is_of_this else None
-
-
-def _stream_digest(bucket: Bucket, stored: StoredObject) -> str:
-    digest, size = hashlib.sha256(), 0
-    for piece in bucket.stream(stored.key, 0, stored.size, etag=stored.etag):
-        digest.update(piece)
-        size += len(piece)
-    if size != stored.size:
-        raise ObjectChanged(stored.key)
-    return digest.hexdigest()
 
 
 def uploaded_ns(metadata: Mapping[str, str]) -> int | None:

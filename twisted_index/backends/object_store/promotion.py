@@ -24,7 +24,8 @@ from twisted_index.backends.layout.promotion_record import (
 from twisted_index.backends.layout.promotion_rules import PromotionPlan, PromotionRules
 from twisted_index.backends.object_store.bucket import ObjectChanged
 from twisted_index.backends.object_store.bucket_view import can_copy, copy_object
-from twisted_index.backends.object_store.claims import MAX_CLAIM, Claim, ClaimedUpload, Decision
+from twisted_index.backends.object_store.claimed_upload import ClaimedUpload
+from twisted_index.backends.object_store.claims import MAX_CLAIM, Claim, Decision
 from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.publish import ONE_REQUEST, format_mtime
 from twisted_index.backends.object_store.settled_writes import MTIME, SHA256, UPLOAD, Occupied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.object_store.claims import stored_digest
+from twisted_index.backends.object_store.object_digest import stored_digest
 from twisted_index.backends.object_store.object_inspection import inspect_object
 from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.staged_objects import naming, promotions_in, read_record

@@ -21,7 +21,8 @@ from twisted_index.backends.layout.publishing_rules import (
     check_status,
 )
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.claims import RUNNING, Claim, ClaimedUpload, Decision, decide
+from twisted_index.backends.object_store.claimed_upload import ClaimedUpload
+from twisted_index.backends.object_store.claims import RUNNING, Claim, Decision, decide
 from twisted_index.backends.object_store.project_listing import CLAIM
 from twisted_index.backends.object_store.settled_writes import MTIME, SHA256, UPLOAD, Occupied
 from twisted_index.errors import BadRequest, Conflict, Forbidden, Unavailable
