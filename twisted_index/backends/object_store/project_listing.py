@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.layout.entries import ProjectEntries, entry_project
+from twisted_index.backends.layout.project_scan import CLAIMING, QUARANTINE
+from twisted_index.simple.names import claimed_project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from twisted_index.backends.object_store.bucket import Bucket, Listing, StoredObject
     from twisted_index.backends.object_store.held_listings import Hold
@@ -194,4 +197,28 @@ def _listing_of(
         unfinished=tuple(unfinished),
         unusable=tuple(unusable),
         hold=hold,
+    )
+
+
+def listed_names(roots: Sequence[RootListing]) -> tuple[str, ...]:
+    """Return the names to list, sorted: of what is not known from within, a folder is enough."""
+    names, quarantined = set[str](), set[str]()
+    for root in roots:
+        for name, listing in root.projects.items():
+            within = {key.split("/")[1] for key in listing.objects if "/" in key}
+            within -= {os.fsdecode(hidden) for hidden in listing.entries.hidden}
+            if QUARANTINE in within:
+                quarantined.add(name)
+            elif _is_listed(name, listing, within, root):
+                names.add(name)
+    return tuple(sorted(names - quarantined))
+
+
+def _is_listed(project: str, listing: ProjectListing, within: set[str], root: RootListing) -> bool:
+    if not root.is_whole and listing.entries.folders:
+        return True
+    return (
+        any(not name.startswith(b".") for name in listing.entries.files)
+        or bool(listing.unfinished)
+        or any(name in CLAIMING or claimed_project(name) == project for name in within)
     )

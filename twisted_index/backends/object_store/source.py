@@ -8,41 +8,24 @@ a bucket for each of them, which are listed at once and scanned as one pile.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_index.backends.layout.explanation import Look, ProjectExplanation, root_names, unasked_roots
-from twisted_index.backends.layout.facts import KnownFile
-from twisted_index.backends.layout.page_builder import (
-    build_page,
-    claims_name,
-    is_copy,
-    problems_of,
-    select_files,
-)
-from twisted_index.backends.layout.project_scan import CLAIMING, QUARANTINE, ProjectScan
+from twisted_index.backends.layout.page_builder import is_copy
 from twisted_index.backends.object_store.bucket import ObjectChanged
-from twisted_index.backends.object_store.content import (
-    document_body,
-    metadata_body,
-    mismatch_error,
-    open_object,
-    read_metadata,
-)
+from twisted_index.backends.object_store.bucket_project import BucketProject, build_project
 from twisted_index.backends.object_store.held_listings import hold_of
-from twisted_index.backends.object_store.learned import object_id
+from twisted_index.backends.object_store.listed_objects import ListedObjects
 from twisted_index.backends.object_store.object_explanation import explain_objects
-from twisted_index.backends.object_store.object_inspection import read_object
-from twisted_index.backends.object_store.object_problems import ObjectProblems, too_deep, unusable_key
+from twisted_index.backends.object_store.object_problems import ObjectProblems
 from twisted_index.backends.object_store.object_reader import ObjectReader
 from twisted_index.backends.object_store.object_root import ObjectRoot
-from twisted_index.backends.object_store.object_tree import ObjectPart, scan_parts
-from twisted_index.backends.object_store.project_listing import ProjectListing
+from twisted_index.backends.object_store.object_tree import ObjectPart
+from twisted_index.backends.object_store.project_listing import ProjectListing, listed_names
 from twisted_index.backends.object_store.unfinished_promotions import promotion_problems
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.lru import LRU
@@ -51,28 +34,24 @@ from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.events.observers import diff_pages
 from twisted_index.interfaces import IExplains, ILifecycle, IProblemSource, ISource, Snapshot
-from twisted_index.simple.archives.limits import MAX_DOCUMENT
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.model import ProjectList, Sidecar
-from twisted_index.simple.names import claimed_project, looks_like_distribution
+from twisted_index.simple.names import looks_like_distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from twisted_index.backends.layout.explanation import RootName
     from twisted_index.backends.layout.facts import FileFacts
-    from twisted_index.backends.layout.page_builder import ListedFile
     from twisted_index.backends.object_store.bucket import Bucket, StoredObject
     from twisted_index.backends.object_store.listings import ProjectLook
-    from twisted_index.backends.object_store.project_listing import RootListing
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.interfaces import (
         Explanation,
         FileBody,
         IIndexObserver,
         MaybeAwaitable,
-        Problem,
         ProblemReport,
     )
     from twisted_index.simple.explanation import SourceAnswer
@@ -84,22 +63,6 @@ T = TypeVar("T")
 _MAX_OBJECTS = 20_000
 #: Looks at a project whose objects are replaced while they are read, before the request fails with 503.
 _ATTEMPTS = 3
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class _State:
-    """A project as it was listed once; `page` is None if nothing is named for it."""
-
-    listings: Sequence[ProjectListing]
-    snapshot: Snapshot[ProjectPage | None]
-    scan: ProjectScan = field(default_factory=ProjectScan)
-    known_files: dict[bytes, KnownFile] = field(default_factory=dict)
-    listed_files: Mapping[str, ListedFile] = field(default_factory=dict)
-    problems: Sequence[Problem] = ()
-
-    def count_objects(self) -> int:
-        """Return how many objects it keeps in memory, and one for itself."""
-        return sum(len(listing.objects) for listing in self.listings) + 1
 
 
 class ObjectBase(NamedTuple):
@@ -165,12 +128,12 @@ class ObjectSource:
         self._reactor = reactor
         self._response_timeout = response_timeout
         self._observer = observer
-        self._redirect = redirect
         self._problems = ObjectProblems(
             self.root.listings, self._load, lambda: worker.run(promotion_problems, self.bucket)
         )
-        self._states: LRU[str, _State] = LRU(_MAX_OBJECTS, _State.count_objects)
-        self._flight: FreshSingleFlight[str, _State] = FreshSingleFlight(self._renew)
+        self._states: LRU[str, BucketProject] = LRU(_MAX_OBJECTS, BucketProject.count_objects)
+        self._flight: FreshSingleFlight[str, BucketProject] = FreshSingleFlight(self._renew)
+        self._objects = ListedObjects(self._roots, self._pieces, self._states.pop, redirect=redirect)
         self._list: Snapshot[ProjectList] | None = None
 
     def start(self) -> None:
@@ -227,7 +190,7 @@ class ObjectSource:
                 self._forget(project)
                 continue
             try:
-                body = await self._open(state, listed, sidecar)
+                body = await self._objects.open(state, listed, sidecar)
             except ObjectChanged:
                 self._forget(project)
                 continue
@@ -294,7 +257,7 @@ class ObjectSource:
         """Return the digest of an object if it is known in memory; in any thread."""
         return self.root.known_sha256(stored)
 
-    async def _is_latest(self, project: str, state: _State) -> bool:
+    async def _is_latest(self, project: str, state: BucketProject) -> bool:
         latest = all_of(root.listings.latest(project) for root in self._roots)
         listings = await self._with_deadline(Deferred.fromCoroutine(latest))
         return all(map(ProjectListing.is_like, state.listings, listings))
@@ -308,7 +271,7 @@ class ObjectSource:
     async def _read_list(self) -> Snapshot[ProjectList]:
         listings = (Deferred.fromCoroutine(root.listings.root()) for root in self._roots)
         listed = await self._with_deadline(Deferred.fromCoroutine(all_of(listings)))
-        value = ProjectList(names=await self._worker.run(_names_of, listed))
+        value = ProjectList(names=await self._worker.run(listed_names, listed))
         if self._list is not None and self._list.value == value:
             value = self._list.value
         self._list = Snapshot(value=value, is_current=hold_of(root.hold for root in listed))
@@ -316,13 +279,13 @@ class ObjectSource:
 
     # -- The page of a project
 
-    def _load(self, project: str) -> Deferred[_State]:
+    def _load(self, project: str) -> Deferred[BucketProject]:
         return self._with_deadline(self._flight.run(project))
 
     def _with_deadline(self, work: Deferred[T]) -> Deferred[T]:
         return wait_at_most(self._reactor, self._response_timeout, work, lambda: "The bucket is being read.")
 
-    async def _renew(self, project: str) -> _State:
+    async def _renew(self, project: str) -> BucketProject:
         """List a project, and build its page if anything has changed. Single flight for each project."""
         for _attempt in range(_ATTEMPTS):
             listings = await all_of(
@@ -340,8 +303,8 @@ class ObjectSource:
         raise Unavailable("This project is being changed. Retry in a moment.", retry_after=2)
 
     async def _state_of(
-        self, project: str, listings: Sequence[ProjectListing], before: _State | None
-    ) -> _State:
+        self, project: str, listings: Sequence[ProjectListing], before: BucketProject | None
+    ) -> BucketProject:
         hold = hold_of(listing.hold for listing in listings)
         if before is not None and all(map(ProjectListing.is_like, before.listings, listings)):
             snapshot = before.snapshot
@@ -349,10 +312,10 @@ class ObjectSource:
                 snapshot = Snapshot(value=snapshot.value, is_current=hold)
             return replace(before, listings=listings, snapshot=snapshot)
         if not any(listing.objects for listing in listings):
-            state = _State(listings=listings, snapshot=Snapshot(value=None, is_current=hold))
+            state = BucketProject(listings=listings, snapshot=Snapshot(value=None, is_current=hold))
         else:
             parts = await self._parts(project, listings)
-            state = await self._worker.run(self._build, project, parts, hold, before)
+            state = await self._worker.run(build_project, project, parts, self._owners, hold, before)
         self._problems.set_problems(project, state.problems, listings[0].unfinished)
         if before is not None and self._observer is not None:
             changes = diff_pages(before.snapshot.value, state.snapshot.value, before.problems, state.problems)
@@ -364,122 +327,3 @@ class ObjectSource:
             ObjectPart(root, listing, await root.learn(project, listing))
             for root, listing in zip(self._roots, listings, strict=True)
         ]
-
-    def _build(
-        self,
-        project: str,
-        parts: Sequence[ObjectPart],
-        hold: Callable[[], bool],
-        before: _State | None,
-    ) -> _State:
-        """Scan a project and build its page; called in a thread."""
-        scan = scan_parts(project, parts)
-        known_files = {}
-        for part in parts:
-            for entry in scan.entries:
-                if entry.root == part.root.path:
-                    learned = part.learned.get(object_id(part.listing.objects[part.key(entry.path)]))
-                    if learned is not None and learned.result is not None:
-                        known_files[entry.path] = KnownFile(entry.key, learned.result, True, 0.0)
-        listed_files = select_files(scan.entries, scan, known_files)
-        page = None
-        if scan.claimed:
-            claims = claims_name(scan, known_files)
-            page = build_page(project, scan, listed_files.values(), claims=claims, owners=self._owners)
-        last = None if before is None else before.snapshot.value
-        own = parts[0].listing
-        problems = [
-            *problems_of(scan, listed_files, known_files),
-            *map(unusable_key, own.unusable),
-            *too_deep(project, own.objects),
-        ]
-        return _State(
-            listings=[part.listing for part in parts],
-            snapshot=Snapshot(value=last if last == page else page, is_current=hold),
-            scan=scan,
-            known_files=known_files,
-            listed_files=listed_files,
-            problems=problems,
-        )
-
-    async def _open(self, state: _State, listed: ListedFile, sidecar: Sidecar | None) -> FileBody | None:
-        """Open a listed file, or a document inside or beside it."""
-        entry, is_current = listed.entry, state.snapshot.is_current
-        project, filename = entry.distribution.project, entry.distribution.filename
-        root, stored = self._find(state, entry.path)
-        if sidecar is None:
-            return open_object(
-                root.bucket,
-                self._pieces,
-                stored,
-                listed,
-                is_current,
-                on_change=partial(root.listings.forget, project),
-                on_mismatch=partial(self._distrust, root, project, stored),
-                redirect=self._redirect,
-            )
-        if sidecar is Sidecar.METADATA:
-            if listed.facts.metadata_sha256 is None:
-                return None
-            document = await self._read_document(root, stored, read_metadata)
-            body = metadata_body(document, listed, is_current)
-            if body is None:
-                self._distrust(root, project, stored)
-                raise mismatch_error()
-            return body
-        path = state.scan.documents.get(filename, {}).get(sidecar)
-        if path is None:
-            return None
-        root, stored = self._find(state, path)
-        if stored.size > MAX_DOCUMENT:
-            return None
-        return document_body(await self._read_document(root, stored, read_object), stored, is_current)
-
-    async def _read_document(
-        self, root: ObjectRoot, stored: StoredObject, read: Callable[[Bucket, StoredObject], bytes]
-    ) -> bytes:
-        """Read what is inside or beside a file, once for each state of it while memory lasts."""
-        document = root.documents.get(object_id(stored))
-        if document is None:
-            document = await self._pieces.run(read, root.bucket, stored)
-            root.documents.put(object_id(stored), document)
-        return document
-
-    def _find(self, state: _State, path: bytes) -> tuple[ObjectRoot, StoredObject]:
-        """Return the object at a path, and the root that it lies in."""
-        root, listing = next(
-            (root, listing)
-            for root, listing in zip(self._roots, state.listings, strict=True)
-            if path.startswith(root.path + b"/")
-        )
-        return root, listing.objects[os.fsdecode(path[len(root.path) + 1 :])]
-
-    def _distrust(self, root: ObjectRoot, project: str, stored: StoredObject) -> None:
-        """Forget what was learned of an object whose bytes have another digest, and the page that has it."""
-        root.distrust(project, stored)
-        root.listings.forget(project)
-        self._states.pop(project)
-
-
-def _names_of(roots: Sequence[RootListing]) -> tuple[str, ...]:
-    """Return the names to list, sorted: of what is not known from within, a folder is enough."""
-    names, quarantined = set[str](), set[str]()
-    for root in roots:
-        for name, listing in root.projects.items():
-            within = {key.split("/")[1] for key in listing.objects if "/" in key}
-            within -= {os.fsdecode(hidden) for hidden in listing.entries.hidden}
-            if QUARANTINE in within:
-                quarantined.add(name)
-            elif _is_listed(name, listing, within, root):
-                names.add(name)
-    return tuple(sorted(names - quarantined))
-
-
-def _is_listed(project: str, listing: ProjectListing, within: set[str], root: RootListing) -> bool:
-    if not root.is_whole and listing.entries.folders:
-        return True
-    return (
-        any(not name.startswith(b".") for name in listing.entries.files)
-        or bool(listing.unfinished)
-        or any(name in CLAIMING or claimed_project(name) == project for name in within)
-    )
