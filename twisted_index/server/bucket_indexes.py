@@ -83,8 +83,10 @@ class BucketIndexes:
 
     async def stop(self) -> None:
         """Write what was learned, stop the threads, and forget everything."""
-        await all_of(Deferred.fromCoroutine(root.stop()) for root in list(self._roots.values()))
         await self._pieces.stop()
+        # What is being read ends first, so that it is written with the rest.
+        await self._worker.stop()
+        await all_of(Deferred.fromCoroutine(root.stop()) for root in list(self._roots.values()))
         await self._worker.stop()
 
     def root(self, path: bytes) -> ObjectRoot:

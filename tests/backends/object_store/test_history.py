@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from tests.kit.at_once import answer
@@ -199,6 +202,22 @@ def test_a_search_reads_only_what_may_be_wanted(bucket: MemoryBucket):
 
 
 # -- What fails
+
+
+class Stopped(SynchronousRunner):
+    """Threads that stop, see `ThreadPool.run`."""
+
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        return fail(CancelledError())
+
+
+def test_an_event_that_a_stop_leaves_out_of_the_bucket_is_kept_by_the_node(
+    bucket: MemoryBucket, tmp_path: Path
+):
+    own = AuditLog(str(tmp_path), SynchronousRunner())
+    with pytest.raises(Unavailable, match="could not be recorded"):
+        answer(SharedAuditLog(BucketHistory(bucket), own, Stopped()).record, event())
+    assert found(make_node(bucket, tmp_path)) == ["0"]
 
 
 def test_a_change_that_the_store_does_not_record_is_an_error_and_in_the_nodes_own_log(

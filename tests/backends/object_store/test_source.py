@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute, fail, succeed
+from twisted.internet.task import Clock
 
 from tests.backends.object_store.shelf import Node, place
 from tests.kit.at_once import answer
@@ -15,6 +19,7 @@ from tests.kit.memory_bucket import MemoryBucket, Operation
 from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.backends.object_store.bucket import Unlistable
 from twisted_index.backends.object_store.learned import LearnedObject, ObjectId
+from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.errors import Unavailable
 from twisted_index.simple.model import Sidecar
 from twisted_index.testing import make_sdist, make_wheel
@@ -23,6 +28,32 @@ WHEEL = make_wheel("demo", "1.0")
 NEWER = make_wheel("demo", "2.0")
 OTHER = make_wheel("demofoo", "1.0")
 KEY = f"demo/{WHEEL.filename}"
+
+
+class Threads:
+    """Threads whose results come in turns. A stop waits for what has begun, and lets nothing begin."""
+
+    def __init__(self) -> None:
+        self.begun: list[Callable[[], None]] = []
+        self.is_stopping = False
+
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        if self.is_stopping:
+            return fail(CancelledError())
+        done, result = execute(function, *args, **kwargs), Deferred[Any]()
+        self.begun.append(lambda: done.chainDeferred(result) and None)
+        return result
+
+    def turn(self) -> None:
+        begun, self.begun = self.begun, []
+        for deliver in begun:
+            deliver()
+
+    def stop(self) -> Deferred[None]:
+        self.is_stopping = True
+        self.turn()
+        self.is_stopping = False
+        return succeed(None)
 
 
 @pytest.fixture
@@ -212,6 +243,20 @@ class TestLearned:
         bucket.forget_operations()
         assert Node(bucket).files("demo") == [WHEEL.filename]
         assert bucket.operations == {"list": 1, "read": 1}
+
+    def test_a_server_that_stops_keeps_what_it_was_learning(self, bucket: MemoryBucket):
+        place(bucket, WHEEL)
+        threads, clock = Threads(), Clock()
+        source = ObjectSource(bucket, worker=threads, reactor=clock)
+        page = source.project_page("demo")
+        assert isinstance(page, Deferred)
+        page.addErrback(lambda failure: failure.trap(CancelledError))
+        while not [call for call in bucket.calls if call.key == KEY]:
+            threads.turn()
+        Deferred.fromCoroutine(source.stop())
+        threads.turn()
+        assert WHEEL.sha256.encode() in bucket.content(".learned/demo")
+        assert not clock.getDelayedCalls()
 
     def test_it_lies_in_the_state_folder_where_the_bucket_takes_no_writes(
         self, bucket: MemoryBucket, tmp_path: Path

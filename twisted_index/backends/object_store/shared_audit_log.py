@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,9 +19,10 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from twisted_index.backends.object_store.event_keys import EventKey, KeySpan, write_moment
+from twisted_index.backends.object_store.history import NOT_RECORDED
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.parallel import at_once
-from twisted_index.errors import BadRequest, SimpleIndexError
+from twisted_index.errors import BadRequest, SimpleIndexError, Unavailable
 from twisted_index.events.audit_files import AuditPosition
 from twisted_index.events.audit_filter import AuditFilter, TokenMakers, depends_on_makers
 from twisted_index.interfaces import AuditAction, AuditPage, IAuditLog
@@ -107,6 +109,10 @@ class SharedAuditLog:
         except SimpleIndexError:
             await self._own.record(event)
             raise
+        except CancelledError:
+            # The server stops, and its threads of the history before those of its own log.
+            await self._own.record(event)
+            raise Unavailable(NOT_RECORDED) from None
 
     def search(self, query: AuditQuery) -> Deferred[AuditPage]:
         """See `IAuditLog`."""

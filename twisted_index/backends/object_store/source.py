@@ -143,12 +143,14 @@ class ObjectSource:
         """Stop its scans, and its threads if no other source has them, and forget everything."""
         self._problems.stop()
         if self._owns_root:
+            # What is being read ends first, so that it is written with the rest.
+            await self._pieces.stop()
+            await self._worker.stop()
             await self.root.stop()
         for project in list(dict(self._states.items())):
             self._states.pop(project)
         self._list = None
         if self._owns_root:
-            await self._pieces.stop()
             await self._worker.stop()
 
     # -- ISource
