@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,19 +37,32 @@ def start_once(kind: str, folder: Path) -> dict[str, str]:
     with (folder / f"{kind}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not note.exists():
-            place = folder / kind
-            place.mkdir()
-            store = cls(place)
-            try:
-                store.start()
-            finally:
-                note.with_suffix(".pids").write_text(json.dumps(store.pids))
+            store = _start(cls, folder)
+            note.with_suffix(".pids").write_text(json.dumps(store.pids))
             note.write_text(json.dumps(store.environment))
             _kept.append(store)
     environment: dict[str, str] = json.loads(note.read_text())
     return environment
 
 
+def _start(cls: type[Store], folder: Path) -> Store:
+    """Start a store; one that has failed twice is not waited for again, and each test says why."""
+    failures = folder / f"{cls.name}.failures"
+    before = failures.read_text().splitlines() if failures.exists() else []
+    if len(before) >= _ATTEMPTS:
+        pytest.fail(f"{cls.name} did not start: {before[-1]}")
+    store = cls(Path(tempfile.mkdtemp(prefix=cls.name, dir=folder)))
+    try:
+        store.start()
+    except BaseException as error:
+        store.crash()
+        failures.write_text("".join(f"{line}\n" for line in [*before, " ".join(str(error).split())]))
+        raise
+    return store
+
+
+#: A machine under load may be too slow once.
+_ATTEMPTS = 2
 #: So that no process is collected, which would warn, before the run ends.
 _kept: list[Store] = []
 

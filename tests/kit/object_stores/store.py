@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -21,6 +22,15 @@ from tests.kit.ports import free_ports
 BUCKET = "packages"
 REGION = "us-east-1"
 _SECONDS = 90.0
+#: Ends a process when the run of tests is gone, also by SIGKILL; not when its worker is, as others use it.
+_WATCH = """
+import contextlib, os, select, signal, sys
+with contextlib.suppress(ProcessLookupError):
+    store = os.pidfd_open(int(sys.argv[1]))
+    with contextlib.suppress(ProcessLookupError):
+        select.select([store, os.pidfd_open(int(sys.argv[2]))], [], [])
+    signal.pidfd_send_signal(store, signal.SIGKILL)
+"""
 
 
 class Store:
@@ -43,6 +53,7 @@ class Store:
         self.port, *self.ports = free_ports(1 + self.other_ports)
         self.access_key, self.secret_key = f"K{secrets.token_hex(9).upper()}", secrets.token_hex(20)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._watchers: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
     def is_installed(cls) -> bool:
@@ -73,6 +84,7 @@ class Store:
             process = self._processes.pop(name)
             process.kill()
             process.wait()
+            self._watchers.pop(name).wait()
 
     def signal(self, number: int, *names: str) -> None:
         """Stop (SIGSTOP: requests hang) and continue (SIGCONT) all or some of its processes."""
@@ -89,6 +101,15 @@ class Store:
                 start_new_session=True,
                 env=os.environ | dict(env or {}),
             )
+        # Its watcher ends with it, or ends it.
+        runner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+        self._watchers[name] = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCH, str(self._processes[name].pid), str(runner)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def _must(self, *command: str | Path) -> str:
         done = subprocess.run(
