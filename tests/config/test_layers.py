@@ -41,6 +41,7 @@ cors = true
 page-cache = "1MB"
 fast-path = false
 public-url = "https://example.org/prefix/"
+title = " Packages of Acme "
 upload = true
 anonymous-upload = true
 max-upload = "1GB"
@@ -159,6 +160,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         display_tracebacks=True,
         cors=True,
         public_url="https://example.org/prefix",
+        title="Packages of Acme",
         page_cache=1_000_000,
         fast_path=False,
         limits=Limits(

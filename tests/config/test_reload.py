@@ -220,9 +220,10 @@ RUNNING = Settings(
 )
 
 
-def test_policy_uploads_users_and_rights_hold_without_a_restart():
+def test_policy_uploads_users_rights_and_title_hold_without_a_restart():
     wanted = replace(
         RUNNING,
+        title="Packages of Acme",
         upstreams=replace(RUNNING.upstreams, policy=UpstreamPolicy(upstream_only=("a",))),
         uploads=UploadSettings(
             upload=True, max_upload=5, overwrite=("1.*",), keep_prereleases=2, on_upload=("http://a/",)
@@ -372,6 +373,13 @@ def test_what_may_be_uploaded_changes_while_the_server_runs(server):
     assert server.becomes("/legacy/", lambda answer: answer[0] == 200, second)
     server.change("")
     assert server.becomes("/legacy/", lambda answer: answer[0] == 403, second)
+
+
+def test_the_title_changes_while_the_server_runs(server):
+    server.start('title = "One"\n')
+    assert b"<h1>One</h1>" in server.ask("/")[1]
+    server.change('title = "Two & two"\n')
+    assert server.becomes("/", lambda answer: b"<h1>Two &amp; two</h1>" in answer[1])
 
 
 def test_how_many_pre_releases_stay_changes_while_the_server_runs(server):

@@ -56,6 +56,13 @@ def test_the_front_page_links_problems_for_those_who_may_see_them(tmp_path: Path
     assert ("-/problems" in page.text) is sees
 
 
+def test_the_title_of_an_index_is_its_heading_and_escaped():
+    page = IndexInMemory(MemorySource(), title="Wheels <of> Acme").get("/", headers=HTML).text
+    assert "<h1>Wheels &lt;of&gt; Acme</h1>" in page
+    assert "<title>Wheels &lt;of&gt; Acme</title>" in page
+    assert "<h1>Python package index</h1>" in IndexInMemory(MemorySource()).get("/", headers=HTML).text
+
+
 # -- The list
 
 

@@ -32,6 +32,9 @@ _BYTES = {"": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1 << 10, "MiB"
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 
+#: Characters of a title.
+_MAX_TITLE = 200
+
 #: The ways to serve a project that the folders do not have.
 MODES = ("cache", "proxy", "redirect")
 
@@ -106,6 +109,14 @@ def text(raw: object) -> str:
     if not raw.strip() or "\0" in raw:
         raise ValueError(f"{raw!r} cannot be used")
     return raw
+
+
+def title(raw: object) -> str:
+    """Read the title of an index; blanks around it are removed."""
+    value = text(raw).strip()
+    if len(value) > _MAX_TITLE or not value.isprintable():
+        raise ValueError(f"a title is one line of at most {_MAX_TITLE} characters")
+    return value
 
 
 def path(folder: str, raw: object) -> str:

@@ -146,6 +146,7 @@ def reloadable(running: Settings, wanted: Settings) -> Settings:
         lambda settings: _with_upstreams(settings, policy=upstreams.policy),
         lambda settings: _with_upstreams(settings, named=upstreams.named),
         lambda settings: replace(settings, create_indexes=wanted.create_indexes),
+        lambda settings: replace(settings, title=wanted.title),
     )
     applied = running
     for part in parts:

@@ -394,6 +394,7 @@ class Settings:
         display_tracebacks: Show tracebacks to clients; for development.
         cors: Let web pages of other sites read the index.
         public_url: The URL that is shown to users; None for the one that the client used.
+        title: Of the index without a name, for people; empty for a general one.
         page_cache: Bytes of rendered pages to cache in memory.
         fast_path: Whether the channel may respond to plain requests without a Request object.
         limits: Time-outs and sizes.
@@ -466,6 +467,7 @@ class Settings:
     public_url: str | None = option(
         None, parsers.public_url, "URL of the index to show to users. [default: that of the request]"
     )
+    title: str = setting("", parsers.title)
     page_cache: int = option(64_000_000, parsers.size, "Memory for rendered pages. [default: 64MB]")
     fast_path: bool = setting(True, parsers.flag)
     limits: Limits = Limits()

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 NAME = ".index.toml"
 LARGEST_FILE = 64_000
-#: Names in a list, and characters of a title.
-_MAX_NAMES, _MAX_TITLE = 100, 200
+#: Names in a list.
+_MAX_NAMES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,13 +165,6 @@ def _flag(raw: object) -> bool:
     return raw
 
 
-def _title(raw: object) -> str:
-    title = parsers.text(raw).strip()
-    if len(title) > _MAX_TITLE or not title.isprintable():
-        raise ValueError(f"a title is one line of at most {_MAX_TITLE} characters")
-    return title
-
-
 def _several(parse: parsers.Parser, raw: object) -> tuple[object, ...]:
     """Read a name or a list of them; here a list may be empty."""
     values = raw if isinstance(raw, list) else [raw]
@@ -187,7 +180,7 @@ def _several(parse: parsers.Parser, raw: object) -> tuple[object, ...]:
 _names = partial(_several, parsers.index_name)
 
 _KEYS = {
-    "title": TableKey("title", _title),
+    "title": TableKey("title", parsers.title),
     "bases": TableKey("bases", _names),
     "upload": TableKey("upload", _flag),
     "overwrite": TableKey("overwrite", partial(_several, parsers.single_word)),

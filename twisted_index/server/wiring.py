@@ -375,6 +375,7 @@ class _Builder:
             on_uploaded=None if writing is None else writing.webhooks.notify,
             on_rejected=None if observer is None else Observers(observer).rejected,
             indexes=indexes,
+            title=settings.title,
         )
         files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
         resource.report_files(lambda: files)
@@ -508,7 +509,12 @@ class _Indexes:
         if self._named is not None:
             source = self._named.reporting(source)
         return ServedIndex(
-            scope=PLAIN, line=("",), source=source, store=self._store, uploads=settings.uploads
+            scope=PLAIN,
+            line=("",),
+            source=source,
+            store=self._store,
+            uploads=settings.uploads,
+            title=settings.title,
         )
 
 

@@ -247,6 +247,7 @@ class IndexInMemory(SiteInMemory):
         audit_log: Any `IAuditLog`, as for `IndexResource`.
         upload_settings: As for `IndexResource`; by default uploads are enabled if there is a store.
         indexes: Any `IIndexes`, as for `IndexResource`.
+        title: As for `IndexResource`.
 
     Attributes:
         source: Provides the projects.
@@ -266,6 +267,7 @@ class IndexInMemory(SiteInMemory):
         audit_log: IAuditLog | None = None,
         upload_settings: UploadSettings | None = None,
         indexes: IIndexes | None = None,
+        title: str = "",
     ) -> None:
         # Any, so that tests can use members of their source that are not part of the contract.
         self.source: Any = MemorySource() if source is None else source
@@ -281,6 +283,7 @@ class IndexInMemory(SiteInMemory):
             audit_log=audit_log,
             upload_settings=upload_settings or UploadSettings(upload=store is not None),
             indexes=indexes,
+            title=title,
         )
         super().__init__(IndexSite(resource, reactor=clock, limits=limits), clock)
         lifecycle = ILifecycle(self.source, None)

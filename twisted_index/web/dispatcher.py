@@ -31,6 +31,7 @@ from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
 from twisted_index.interfaces import ANONYMOUS, NO_DRAFT, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
+from twisted_index.web.pages.layout import DEFAULT_TITLE
 from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer, DraftAuthorizer
 from twisted_index.web.requests.context import RequestContext, last_segment, redirect
@@ -176,6 +177,7 @@ class Dispatcher:
         self.served = served
         self._fault = fault
         self._read_only = served.store is None
+        self._title = served.title or f"{DEFAULT_TITLE} {scope.index}".rstrip()
         source, store = served.source, served.store
         self._access = access
         self._alone: Dispatcher | None = None
@@ -195,7 +197,6 @@ class Dispatcher:
             wanted=env.counters.wanted,
             accepts_uploads=not self._read_only and served.uploads.upload,
             index=scope.index,
-            title=served.title,
             has_indexes=lambda: _has_indexes(env.indexes),
             feed=feed,
             own=served.own,
@@ -473,7 +474,12 @@ class Dispatcher:
             identity = await guard.require(request, action, route.project)
             private = identity.is_authenticated
         return RequestContext(
-            request=request, route=route, identity=identity, private=private, scope=self._scope
+            request=request,
+            route=route,
+            identity=identity,
+            private=private,
+            scope=self._scope,
+            title=self._title,
         )
 
     async def _require_any(self, request: Request, route: Route) -> bool:

@@ -83,6 +83,7 @@ class IndexResource(Resource):
         reactor: Bounds the time of a scrape of the metrics; None for no bound.
         indexes: The indexes of this server, below `/+NAME/`, and what `source`, `store` and `upload_settings`
             say of the one without a name. Without it there is only that one.
+        title: Of the index, for people, where there is only that one.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -114,6 +115,7 @@ class IndexResource(Resource):
         instance: str | None = None,
         reactor: IReactorTime | None = None,
         indexes: IIndexes | None = None,
+        title: str = "",
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -127,6 +129,7 @@ class IndexResource(Resource):
         self._store = store
         self._indexes = indexes
         self._page_cache = page_cache
+        self._title = title
         self._environment = Environment(
             public_url=public_url.rstrip("/") if public_url else None,
             cors=cors,
@@ -168,7 +171,9 @@ class IndexResource(Resource):
     def _make_dispatchers(
         self, source: ISource, access: IAccessControl | None, uploads: UploadSettings
     ) -> Dispatchers:
-        plain = ServedIndex(scope=PLAIN, line=("",), source=source, store=self._store, uploads=uploads)
+        plain = ServedIndex(
+            scope=PLAIN, line=("",), source=source, store=self._store, uploads=uploads, title=self._title
+        )
         caches = SharedCaches.of_size(self._page_cache, self.common_headers)
         return Dispatchers(self._environment, plain, access, self._indexes, caches)
 

@@ -14,6 +14,7 @@ from twisted_index.errors import BadRequest, ContentTooLarge, UnsupportedMediaTy
 from twisted_index.http_semantics.negotiation import format_parameter
 from twisted_index.indexes.scope import PLAIN, without_tokens
 from twisted_index.interfaces import ANONYMOUS, Identity
+from twisted_index.web.pages.layout import DEFAULT_TITLE, Frame
 from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.response import NO_CACHE, NOSNIFF
 from twisted_index.web.responses.response_cache import negotiate_representation, representation_as
@@ -45,6 +46,7 @@ class RequestContext:
         identity: The client, where the response depends on it; else ANONYMOUS.
         private: Whether the response is for this client only, so that no cache may share it.
         scope: What the URL is about.
+        title: Of the index, for people.
     """
 
     request: Request
@@ -52,6 +54,7 @@ class RequestContext:
     identity: Identity = ANONYMOUS
     private: bool = False
     scope: Scope = PLAIN
+    title: str = DEFAULT_TITLE
 
     @property
     def accept(self) -> bytes | None:
@@ -62,6 +65,11 @@ class RequestContext:
     def up(self) -> str:
         """The relative URL of the index, for a URL that is not that itself: `../` for each folder."""
         return "../" * (len(self.request.postpath or ()) - 1) or "./"
+
+    @property
+    def frame(self) -> Frame:
+        """What surrounds a page for people."""
+        return Frame(root=self.up, title=self.title)
 
     @property
     def representation(self) -> Representation:

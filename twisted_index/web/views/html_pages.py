@@ -15,16 +15,13 @@ if TYPE_CHECKING:
     from twisted_index.simple.model import ProjectList
 
 
-FRONT_HEADING = "Python package index"
-
-
 def front_page(
     project_list: ProjectList,
     url: str,
     *,
     uploads: bool = False,
     left_out: int | None = None,
-    heading: str = FRONT_HEADING,
+    heading: str,
     indexes: str | None = None,
 ) -> bytes:
     """

@@ -43,7 +43,7 @@ from twisted_index.web.responses.response_cache import (
     render_project_page,
 )
 from twisted_index.web.responses.send import header, prepare_file
-from twisted_index.web.views.html_pages import FRONT_HEADING, front_page
+from twisted_index.web.views.html_pages import front_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Set
@@ -86,7 +86,6 @@ class SimpleApiViews:
         accepts_uploads: Whether files can be published.
         feed: The serials of the projects; None if the source has none.
         index: The name of the index, for people.
-        title: Its title; empty if it has none.
         has_indexes: Returns whether the server has indexes with names.
         own: Of a draft: names that its token is enough to see.
     """
@@ -105,7 +104,6 @@ class SimpleApiViews:
         accepts_uploads: bool = False,
         feed: ChangeFeed | None = None,
         index: str = "",
-        title: str = "",
         has_indexes: Callable[[], bool] = lambda: False,
         own: Set[str] = frozenset(),
     ) -> None:
@@ -114,7 +112,6 @@ class SimpleApiViews:
         self._accepts_uploads = accepts_uploads
         self._feed = feed
         self._index = index
-        self._title = title
         self._has_indexes = has_indexes
         self._lists: IdentityMemo[ProjectList] = IdentityMemo()
         self._clock = clock
@@ -366,13 +363,10 @@ class SimpleApiViews:
                 self._urls.shown(context.request),
                 uploads=self._accepts_uploads,
                 left_out=self._left_out(context),
-                heading=self._heading(),
+                heading=context.title,
                 indexes=self._urls.relative_links(0).root + "+/" if self._has_indexes() else None,
             ),
         )
-
-    def _heading(self) -> str:
-        return self._title or (f"Python package index {self._index}" if self._index else FRONT_HEADING)
 
     def _left_out(self, context: RequestContext) -> int | None:
         """Return how many files are known to be left out; None if the client may not see which."""
