@@ -19,8 +19,6 @@ from twisted_index.server.banner import (
     startup_banner,
 )
 from twisted_index.server.network import lan_addresses
-from twisted_index.simple.model import ProjectList
-from twisted_index.web.views.html_pages import front_page
 from twisted_index.web.views.install_commands import install_commands
 
 URLS = [
@@ -267,12 +265,6 @@ def test_uploads_without_users_are_given_a_user_and_a_password_that_clients_insi
         "twine upload --repository-url http://attic/legacy/ -u any -p any dist/*",
         "uv publish --publish-url http://attic/legacy/ -u any -p any dist/*",
     ]
-
-
-def test_the_front_page_tells_it_too():
-    page = front_page(ProjectList(), "http://attic", heading="x", uploads=True).decode()
-    assert "twine upload --repository-url http://attic/legacy/ dist/*" in page
-    assert "twine" not in front_page(ProjectList(), "http://attic", heading="x").decode()
 
 
 def test_the_files_whose_names_keep_them_out_are_the_least_number():

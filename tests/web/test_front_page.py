@@ -10,7 +10,7 @@ import pytest
 from tests.kit.rights import OPEN, GuardedIndex, as_user
 from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
 from twisted_index.web.endpoints import ENDPOINTS, Subject
-from twisted_index.web.views.operations_page import OPERATOR_PAGES, PUBLIC_PAGES, USER_PAGES
+from twisted_index.web.pages.operations import OPERATOR_PAGES, PUBLIC_PAGES, USER_PAGES
 
 HTML = {"Accept": "text/html"}
 WHEEL = make_wheel("demo", "1.0")

@@ -22,7 +22,7 @@ from twisted_index.server.upstreams import cache_folder
 from twisted_index.server.wiring import build_components
 from twisted_index.simple.name_patterns import is_index_name
 from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
-from twisted_index.web.views.why_page import write_why_json, write_why_text
+from twisted_index.web.pages.why import write_why_json, write_why_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,7 +34,7 @@ from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_v
 from twisted_index.web.pages.layout import DEFAULT_TITLE
 from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer, DraftAuthorizer
-from twisted_index.web.requests.context import RequestContext, last_segment, redirect
+from twisted_index.web.requests.context import RequestContext, last_segment, redirect, way_up
 from twisted_index.web.requests.index_urls import IndexUrls
 from twisted_index.web.requests.method_advice import SENDING, method_advice
 from twisted_index.web.requests.refused import RefusalRecorder
@@ -402,7 +402,7 @@ class Dispatcher:
         rule = self._rule(route.endpoint, method)
         action, view = rule.methods[method]
         if rule.subject is Subject.UPLOAD:
-            return await self._views[view](RequestContext(request=request, route=route))
+            return await self._views[view](RequestContext(request=request, route=route, title=self._title))
         if method != b"GET":
             self._environment.client_info.refuse_cross_site(request)
         context = await self._authorize(request, route, rule.subject, action)
@@ -422,7 +422,9 @@ class Dispatcher:
         self._recorder.record(request, reason)
         if reason.from_upstream:
             request.kind = "upstream"  # type: ignore[attr-defined]
-        response = error_response(reason, header(request, b"Accept"))
+        # Where nothing answers, the front page is that of the whole server.
+        back = way_up(request, self._scope.depth if self._fault else 0)
+        response = error_response(reason, header(request, b"Accept"), back=back)
         return keep_private(response) if isinstance(reason, _ABOUT_RIGHTS) else response
 
     async def _authorize(

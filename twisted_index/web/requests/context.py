@@ -11,12 +11,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 
 from twisted_index.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
-from twisted_index.http_semantics.negotiation import format_parameter
+from twisted_index.http_semantics.negotiation import DocumentFormat, document_format, format_parameter
 from twisted_index.indexes.scope import PLAIN, without_tokens
 from twisted_index.interfaces import ANONYMOUS, Identity
 from twisted_index.web.pages.layout import DEFAULT_TITLE, Frame
 from twisted_index.web.responses.error_pages import message_response
-from twisted_index.web.responses.response import NO_CACHE, NOSNIFF
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, PAGE, Response
 from twisted_index.web.responses.response_cache import negotiate_representation, representation_as
 from twisted_index.web.responses.send import header
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from twisted_index.indexes.scope import Scope
     from twisted_index.web.requests.routes import Route
-    from twisted_index.web.responses.response import Headers, Response
+    from twisted_index.web.responses.response import Headers
     from twisted_index.web.responses.response_cache import Representation
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class RequestContext:
     @property
     def up(self) -> str:
         """The relative URL of the index, for a URL that is not that itself: `../` for each folder."""
-        return "../" * (len(self.request.postpath or ()) - 1) or "./"
+        return way_up(self.request)
 
     @property
     def frame(self) -> Frame:
@@ -85,9 +85,29 @@ class RequestContext:
 #: Responds for one endpoint. Raises errors of the package; the resource turns them into responses.
 View: TypeAlias = "Callable[[RequestContext], Awaitable[Response]]"
 
-HTML: Headers = ((b"Content-Type", b"text/html; charset=utf-8"), *NO_CACHE, *NOSNIFF)
+HTML: Headers = ((b"Content-Type", b"text/html; charset=utf-8"), *NO_CACHE, *NOSNIFF, *PAGE)
 TEXT: Headers = ((b"Content-Type", b"text/plain; charset=utf-8"), *NO_CACHE, *NOSNIFF)
 JSON: Headers = ((b"Content-Type", b"application/json"), *NO_CACHE, *NOSNIFF)
+
+
+def negotiate_document(
+    context: RequestContext,
+    as_json: Callable[[], bytes],
+    as_html: Callable[[], bytes],
+    as_text: Callable[[], bytes] | None = None,
+) -> Response:
+    """Respond with JSON, HTML or, where there is one, text, as the Accept field prefers."""
+    form, vary = document_format(context.accept), (b"Vary", b"Accept")
+    if form is DocumentFormat.HTML:
+        return Response(headers=(*HTML, vary), body=as_html())
+    if form is DocumentFormat.TEXT and as_text is not None:
+        return Response(headers=(*TEXT, vary), body=as_text())
+    return Response(headers=(*JSON, vary), body=as_json())
+
+
+def way_up(request: Request, more: int = 0) -> str:
+    """Return the relative URL of the index of a request, or of what is `more` folders above it."""
+    return "../" * (len(request.postpath or ()) - 1 + more) or "./"
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import PromotionRefused
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
-from twisted_index.web.responses.html_layout import render_page
-from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Headers, Response
+from twisted_index.web.pages.error import write_error_page
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, PAGE, Headers, Response
 
 if TYPE_CHECKING:
     from twisted_index.errors import SimpleIndexError
@@ -18,17 +17,18 @@ if TYPE_CHECKING:
 _VARY: Headers = ((b"Vary", b"Accept"),)
 
 
-def error_response(error: SimpleIndexError, accept: bytes | None) -> Response:
+def error_response(error: SimpleIndexError, accept: bytes | None, *, back: str = "") -> Response:
     """
     Turn an error into its response.
 
     Args:
         error: Provides the status, the message and header fields.
         accept: The request's Accept field.
+        back: As for `message_response`.
     """
     if isinstance(error, PromotionRefused):
         return _refusals(error)
-    return message_response(error.status, error.message, accept, error.headers)
+    return message_response(error.status, error.message, accept, error.headers, back=back)
 
 
 def _refusals(error: PromotionRefused) -> Response:
@@ -41,7 +41,13 @@ def _refusals(error: PromotionRefused) -> Response:
 
 
 def message_response(
-    status: int, sentence: str, accept: bytes | None, headers: Headers = (), *, why: str = ""
+    status: int,
+    sentence: str,
+    accept: bytes | None,
+    headers: Headers = (),
+    *,
+    why: str = "",
+    back: str = "",
 ) -> Response:
     """
     Respond with a message.
@@ -51,10 +57,11 @@ def message_response(
         sentence: Safe to show to any client.
         accept: The request's Accept field.
         headers: Fields in addition to the usual ones.
-        why: The relative URL that explains it, safe in HTML; empty for none.
+        why: The relative URL that explains it; empty for none.
+        back: The relative URL of the front page, for people; empty if it is not known.
     """
-    body, content_type = _write(status, sentence, why, document_format(accept))
-    usual = ((b"Content-Type", content_type), *_VARY, *NO_CACHE, *NOSNIFF, *NO_SCRIPTS)
+    body, content_type = _write(status, sentence, why, back, document_format(accept))
+    usual = ((b"Content-Type", content_type), *_VARY, *NO_CACHE, *NOSNIFF, *PAGE)
     return Response(status=status, headers=(*usual, *headers), body=body)
 
 
@@ -63,14 +70,12 @@ def reason_phrase(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def _write(status: int, sentence: str, why: str, form: DocumentFormat) -> tuple[bytes, bytes]:
+def _write(status: int, sentence: str, why: str, back: str, form: DocumentFormat) -> tuple[bytes, bytes]:
     with_why = f"{sentence} {why} says why." if why else sentence
     if form is DocumentFormat.JSON:
         document = json.dumps({"message": with_why}, ensure_ascii=False)
         return document.encode("utf-8") + b"\n", b"application/json"
     if form is DocumentFormat.HTML:
         title = f"{status} {reason_phrase(status)}"
-        link = f' <a href="{why}">Why?</a>' if why else ""
-        content = f"<h1>{escape(title)}</h1>\n<p>{escape(sentence)}{link}</p>\n"
-        return render_page(title, content, style=""), b"text/html; charset=utf-8"
+        return write_error_page(title, sentence, why=why, back=back), b"text/html; charset=utf-8"
     return with_why.encode("utf-8") + b"\n", b"text/plain; charset=utf-8"

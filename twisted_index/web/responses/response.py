@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from twisted_index.simple.html_writer import STYLE
+from twisted_index.web.pages.layout import PAGE_POLICY, page_policy
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -20,15 +23,10 @@ NO_CACHE: Headers = ((b"Cache-Control", b"no-cache"),)
 UNSHARED: Headers = ((b"Cache-Control", b"private, no-cache"),)
 #: Browsers must not guess another type than the Content-Type.
 NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
-#: Pages have one style sheet and no scripts, whatever a file may be called. `frame-ancestors`,
-#: `base-uri` and `form-action` do not fall back to `default-src`.
-NO_SCRIPTS: Headers = (
-    (
-        b"Content-Security-Policy",
-        b"default-src 'none'; style-src 'unsafe-inline'; "
-        b"frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-    ),
-)
+#: Listings have one style sheet and no scripts, whatever a file may be called.
+NO_SCRIPTS: Headers = ((b"Content-Security-Policy", page_policy(style=f"\n{STYLE}\n")),)
+#: What pages for people may do. Requests to other sites do not say from which page they come.
+PAGE: Headers = ((b"Content-Security-Policy", PAGE_POLICY), (b"Referrer-Policy", b"same-origin"))
 
 #: PyPI's field with the serial of a project, or the highest one; spelled as Twisted writes it.
 SERIAL_FIELD = b"X-Pypi-Last-Serial"
@@ -71,7 +69,7 @@ def with_serial(response: Response, serial: int | None) -> Response:
 
 def keep_secret(response: Response) -> Response:
     """Keep a response at a URL with a token out of all caches, and the URL out of requests to other sites."""
-    others = tuple(pair for pair in response.headers if pair[0] != b"Cache-Control")
+    others = tuple(pair for pair in response.headers if pair[0] not in (b"Cache-Control", b"Referrer-Policy"))
     fields = ((b"Cache-Control", b"private, no-store"), (b"Referrer-Policy", b"no-referrer"))
     return replace(response, headers=(*others, *fields))
 

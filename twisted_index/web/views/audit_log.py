@@ -14,10 +14,10 @@ from twisted_index.errors import Forbidden
 from twisted_index.http_semantics.client_network import client_network
 from twisted_index.http_semantics.negotiation import TableFormat, table_format
 from twisted_index.interfaces import ANONYMOUS, Action, AuditAction, AuditPage
+from twisted_index.web.pages.history import write_history_json, write_history_page
 from twisted_index.web.requests.context import while_connected
-from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, PAGE, Response
 from twisted_index.web.views.audit_csv import CSV_STEP, write_csv
-from twisted_index.web.views.audit_page import write_history_json, write_history_page
 from twisted_index.web.views.audit_query import parse_audit_query
 
 if TYPE_CHECKING:
@@ -97,8 +97,10 @@ class AuditLogView:
             return Response(headers=(*headers, named), body=pieces)
         next_url = wanted.url_from(page.next) if page.next else None
         if form is TableFormat.HTML:
-            body = write_history_page(page.events, next_url=next_url, values=wanted.values, note=note)
-            return Response(headers=(*headers, *NO_SCRIPTS), body=body)
+            body = write_history_page(
+                page.events, context.frame, next_url=next_url, values=wanted.values, note=note
+            )
+            return Response(headers=(*headers, *PAGE), body=body)
         return Response(headers=headers, body=write_history_json(page.events, next_url=next_url, note=note))
 
     async def _search(self, lane: QueueKey, query: AuditQuery, *, redacted: bool) -> AuditPage:

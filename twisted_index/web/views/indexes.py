@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from typing import TYPE_CHECKING
 
 from twisted_index.concurrency.maybe_awaitable import result_of
@@ -16,9 +15,9 @@ from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import IIndexFolders
 from twisted_index.interfaces import Action, AuditAction, AuditEvent
 from twisted_index.simple.name_patterns import is_index_name
+from twisted_index.web.pages.indexes import write_indexes_page
 from twisted_index.web.requests.context import HTML, JSON, read_small_body
-from twisted_index.web.responses.html_layout import render_page
-from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, UNSHARED, Response
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, UNSHARED, Response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,11 +72,11 @@ class IndexesViews:
         as_html = document_format(context.accept) is DocumentFormat.HTML
 
         def write() -> bytes:
-            return _write_html(found) if as_html else _write_json(found, root)
+            return write_indexes_page(found, context.frame) if as_html else _write_json(found, root)
 
         body = await self.worker.run(write) if self.worker is not None and len(found) > _MANY else write()
         if as_html:
-            return Response(headers=(*HTML, *NO_SCRIPTS, *_VARY), body=body)
+            return Response(headers=(*HTML, *_VARY), body=body)
         # The list has the URL that the client used, unless one is made public.
         caching = UNSHARED if self.urls.public is None else NO_CACHE
         return Response(
@@ -171,17 +170,3 @@ def _write_json(found: Sequence[IndexAbout], root: str) -> bytes:
         for about in found
     ]
     return json.dumps({"indexes": rows}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-
-
-def _write_html(found: Sequence[IndexAbout]) -> bytes:
-    rows = "\n".join(map(_row, found))
-    table = f"<table>\n<tr><th>Index</th><th>Title</th><th>Inherits from</th></tr>\n{rows}\n</table>\n"
-    listed = table if found else "<p>No index with a name yet.</p>\n"
-    return render_page("Indexes", f'<h1>Indexes</h1>\n{listed}<p><a href="../">Front page</a></p>\n')
-
-
-def _row(about: IndexAbout) -> str:
-    bases = ", ".join(f'<a href="../{Scope(index=base).path}">{base}</a>' for base in about.bases)
-    title = f"<em>{escape(about.problem)}</em>" if about.problem else escape(about.title)
-    url = f"../{Scope(index=about.name).path}"
-    return f'<tr><td><a href="{url}">{about.name}</a></td><td>{title}</td><td>{bases}</td></tr>'

@@ -15,15 +15,19 @@ from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import SimpleIndexError, Unavailable
-from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
 from twisted_index.interfaces import Action, IProblemSource, Problem, ProblemReport
 from twisted_index.metrics.free_space import MeasuredCollector
 from twisted_index.metrics.wanted import Lack
-from twisted_index.web.requests.context import HTML, JSON, TEXT
-from twisted_index.web.responses.response import NO_CACHE, NO_SCRIPTS, NOSNIFF, Response
-from twisted_index.web.views.html_pages import problems_json, problems_page
-from twisted_index.web.views.operations_page import write_operations
-from twisted_index.web.views.wanted_page import write_wanted_json, write_wanted_page, write_wanted_text
+from twisted_index.web.pages.operations import (
+    pages_for,
+    write_operations_json,
+    write_operations_page,
+    write_operations_text,
+)
+from twisted_index.web.pages.problems import write_problems_json, write_problems_page
+from twisted_index.web.pages.wanted import write_wanted_json, write_wanted_page, write_wanted_text
+from twisted_index.web.requests.context import JSON, negotiate_document
+from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, Response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,7 +106,11 @@ class OperationsViews:
         statuses = await self._read_files() if self._of_server else []
         files = tuple(map(_problem_of, filter(lambda status: status.error, statuses)))
         report = replace(report, problems=(*files, *report.problems))
-        return negotiate_document(context, problems_json(report), problems_page(report))
+        return negotiate_document(
+            context,
+            lambda: write_problems_json(report),
+            lambda: write_problems_page(report, context.frame),
+        )
 
     async def wanted(self, context: RequestContext) -> Response:
         """Respond with what installers asked for and could not get, as far as the client may read it."""
@@ -114,7 +122,10 @@ class OperationsViews:
             if not (project.lack is Lack.ABSENT and project.name in here) and self._may_read(context, project)
         ]
         return negotiate_document(
-            context, write_wanted_json(projects), write_wanted_page(projects), write_wanted_text(projects)
+            context,
+            lambda: write_wanted_json(projects),
+            lambda: write_wanted_page(projects, context.frame),
+            lambda: write_wanted_text(projects),
         )
 
     def _may_read(self, context: RequestContext, project: WantedProject) -> bool:
@@ -127,8 +138,13 @@ class OperationsViews:
         may_operate = not context.private or self._authorizer.permits(context.identity, Action.OPERATE)
         follows = self._authorizer.permits(context.identity, Action.FOLLOW)
         is_user = context.identity.user is not None
-        pages = write_operations(everything=may_operate, follows=follows, is_user=is_user)
-        return negotiate_document(context, *pages)
+        pages = pages_for(everything=may_operate, follows=follows, is_user=is_user)
+        return negotiate_document(
+            context,
+            lambda: write_operations_json(pages),
+            lambda: write_operations_page(pages, context.frame),
+            lambda: write_operations_text(pages),
+        )
 
     async def _read_files(self) -> list[ReloadStatus]:
         """Read the files that have changed, and return the status of each."""
@@ -182,15 +198,3 @@ def _problem_of(status: ReloadStatus) -> Problem:
         reason=f"{error} {status.effect} The file was last without a mistake at {date}.",
         advice="Correct or restore it; the server reads it again by itself.",
     )
-
-
-def negotiate_document(
-    context: RequestContext, as_json: bytes, as_html: bytes, as_text: bytes | None = None
-) -> Response:
-    """Respond with JSON, HTML or, where there is one, text, as the Accept field prefers."""
-    form = document_format(context.accept)
-    if form is DocumentFormat.HTML:
-        return Response(headers=(*HTML, (b"Vary", b"Accept"), *NO_SCRIPTS), body=as_html)
-    if form is DocumentFormat.TEXT and as_text is not None:
-        return Response(headers=(*TEXT, (b"Vary", b"Accept")), body=as_text)
-    return Response(headers=(*JSON, (b"Vary", b"Accept")), body=as_json)

@@ -20,6 +20,7 @@ from twisted_index.metrics.wanted import Askers
 from twisted_index.simple.html_writer import write_file_list
 from twisted_index.simple.interpreters import offers_of
 from twisted_index.simple.model import ProjectPage
+from twisted_index.web.pages.front import write_front_page
 from twisted_index.web.requests.context import redirect
 from twisted_index.web.requests.index_urls import levels_of
 from twisted_index.web.requests.user_agent import interpreter_of
@@ -28,8 +29,8 @@ from twisted_index.web.responses.file_links import has_other_owners, with_proven
 from twisted_index.web.responses.in_progress import cache_status_field
 from twisted_index.web.responses.response import (
     NO_CACHE,
-    NO_SCRIPTS,
     NOSNIFF,
+    PAGE,
     UNSHARED,
     Response,
     with_serial,
@@ -43,7 +44,7 @@ from twisted_index.web.responses.response_cache import (
     render_project_page,
 )
 from twisted_index.web.responses.send import header, prepare_file
-from twisted_index.web.views.html_pages import front_page
+from twisted_index.web.views.install_commands import install_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Set
@@ -220,7 +221,7 @@ class SimpleApiViews:
         project = context.route.project
         where = f"in the index {self._index}" if self._index else "here"
         message = f"There is no project {project} {where}. {snapshot.absence}".rstrip()
-        return message_response(404, message, context.accept, why=f"{up}-/why/{project}")
+        return message_response(404, message, context.accept, why=f"{up}-/why/{project}", back=up)
 
     def _write_page(self, levels: int, page: ProjectPage, form: Representation) -> Response:
         urls, name = self._urls, page.name
@@ -354,16 +355,18 @@ class SimpleApiViews:
         if simple_format(context.accept) is not Format.HTML:
             return await self.project_list(context)
         project_list = (await self._read_names(context, self._own)).value
+        lines = install_commands(self._urls.shown(context.request))
+        publishing = {"twine": lines.twine} if self._accepts_uploads else {}
         # The page may contain the URL that the client used, so no cache may store it.
         headers = ((b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store"))
         return Response(
-            headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *NO_SCRIPTS),
-            body=front_page(
+            headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *PAGE),
+            body=write_front_page(
                 project_list,
-                self._urls.shown(context.request),
+                {"pip": lines.pip, "uv": lines.uv, **publishing},
+                context.frame,
                 uploads=self._accepts_uploads,
                 left_out=self._left_out(context),
-                heading=context.title,
                 indexes=self._urls.relative_links(0).root + "+/" if self._has_indexes() else None,
             ),
         )

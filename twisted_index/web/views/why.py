@@ -10,10 +10,10 @@ from twisted_index.http_semantics.negotiation import DocumentFormat, document_fo
 from twisted_index.indexes.composite import explain
 from twisted_index.indexes.why import Asker, answer_why
 from twisted_index.interfaces import Action
+from twisted_index.web.pages.why import write_why_json, write_why_page, write_why_text
 from twisted_index.web.requests.context import HTML, JSON, TEXT
-from twisted_index.web.responses.response import NO_SCRIPTS, Response, keep_private
+from twisted_index.web.responses.response import Response, keep_private
 from twisted_index.web.responses.send import header
-from twisted_index.web.views.why_page import write_why_json, write_why_page, write_why_text
 
 if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
@@ -68,7 +68,7 @@ class WhyView:
             why = answer_why(found, route.project, route.version, self._index, asker)
             form = document_format(context.accept)
             if form is DocumentFormat.HTML:
-                return Response(headers=(*HTML, *NO_SCRIPTS, _VARY), body=write_why_page(why))
+                return Response(headers=(*HTML, _VARY), body=write_why_page(why, context.frame))
             if form is DocumentFormat.TEXT:
                 return Response(headers=(*TEXT, _VARY), body=write_why_text(why))
             return Response(headers=(*JSON, _VARY), body=write_why_json(why))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from typing import TYPE_CHECKING
+
+from twisted.web.template import tags
 
 from twisted_index.simple.explanation import SourceKind
 from twisted_index.simple.formatting import format_upload_time
-from twisted_index.web.responses.html_layout import render_page
+from twisted_index.web.pages.elements import table
+from twisted_index.web.pages.layout import html_page
 
 if TYPE_CHECKING:
     from twisted_index.indexes.why import Why, WhyLine
     from twisted_index.simple.explanation import SourceAnswer
+    from twisted_index.web.pages.layout import Frame
 
 
 def write_why_text(why: Why) -> bytes:
@@ -71,24 +74,22 @@ def _file(line: WhyLine) -> dict[str, object]:
     }
 
 
-def write_why_page(why: Why) -> bytes:
+def write_why_page(why: Why, frame: Frame) -> bytes:
     """Write a list of the sources and a table of the files."""
-    items = "\n".join(f"<li>{escape(_source(answer, why))}</li>" for answer in why.sources)
-    rows = "\n".join(_row(line, _where(line, why)) for line in why.lines)
-    heads = "<tr><th>File</th><th>Why</th></tr>"
-    table = f"<table>\n{heads}\n{rows}\n</table>\n" if why.lines else ""
+    rows = ((tags.code(line.filename), _line(line, _where(line, why))) for line in why.lines)
     heading = _heading(why)
-    content = (
-        f"<h1>{escape(heading)}</h1>\n<p>{escape(why.summary)}</p>\n<p>{escape(_owner(why))}</p>\n"
-        f"<h2>Sources, in the order of asking</h2>\n<ol>\n{items}\n</ol>\n"
-        f"<h2>{escape(_files(why))}</h2>\n{table}"
-        f"{''.join(f'<p>{escape(text)}</p>' for text in _rest(why))}\n"
+    return html_page(
+        heading,
+        tags.h1(heading),
+        tags.p(why.summary),
+        tags.p(_owner(why)),
+        tags.h2("Sources, in the order of asking"),
+        tags.ol([tags.li(_source(answer, why)) for answer in why.sources]),
+        tags.h2(_files(why).removesuffix(":")),
+        table(("File", "Why"), rows, caption="Files") if why.lines else "",
+        [tags.p(text) for text in _rest(why)],
+        frame=frame,
     )
-    return render_page(heading, content)
-
-
-def _row(line: WhyLine, where: str) -> str:
-    return f"<tr><td><code>{escape(line.filename)}</code></td><td>{escape(_line(line, where))}</td></tr>"
 
 
 # -- Sentences

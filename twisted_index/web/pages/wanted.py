@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from html import escape
 from typing import TYPE_CHECKING
+
+from twisted.web.template import tags
 
 from twisted_index.metrics.wanted import Lack, summary
 from twisted_index.simple.formatting import format_upload_time
-from twisted_index.web.responses.html_layout import render_page
+from twisted_index.web.pages.elements import moment, table
+from twisted_index.web.pages.layout import html_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted_index.metrics.wanted import WantedProject
+    from twisted_index.web.pages.layout import Frame, Markup
 
 _EMPTY = "Every installer found what it asked for."
 _NOTE = "Requests since the server started. Files that are there, but left out, are at /-/problems."
@@ -43,24 +46,20 @@ def write_wanted_json(projects: Sequence[WantedProject]) -> bytes:
     return json.dumps(document).encode("ascii") + b"\n"
 
 
-def write_wanted_page(projects: Sequence[WantedProject]) -> bytes:
+def write_wanted_page(projects: Sequence[WantedProject], frame: Frame) -> bytes:
     """Write a table."""
-    heads = "".join(
-        f"<th>{head}</th>" for head in ("Last (UTC)", "Project", "Requests", "Why it got no file")
-    )
-    rows = "\n".join(map(_row, projects))
-    table = f"<table>\n<tr>{heads}</tr>\n{rows}\n</table>\n" if projects else f"<p>{_EMPTY}</p>\n"
-    return render_page("Wanted", f"<h1>Wanted</h1>\n{table}<p>{_NOTE}</p>\n")
+    heads = ("Last (UTC)", "Project", "Requests", "Why it got no file")
+    shown = table(heads, map(_row, projects), caption="Wanted projects") if projects else tags.p(_EMPTY)
+    title = "Wanted"
+    return html_page(title, tags.h1(title), tags.p(_NOTE, class_="note"), shown, frame=frame)
 
 
-def _row(project: WantedProject) -> str:
-    time = f'<time datetime="{format_upload_time(_moment(project))}">{_minute(project)}</time>'
-    cells = (time, f"<code>{escape(project.name)}</code>", _requests(project), escape(_reason(project)))
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+def _row(project: WantedProject) -> Sequence[Markup]:
+    return (moment(_moment(project)), tags.code(project.name), _requests(project), _reason(project))
 
 
 def _requests(project: WantedProject) -> str:
-    """Name the interpreters with their requests; interpreters consist of safe characters."""
+    """Name the interpreters with their requests."""
     ordered = sorted(project.requests.items(), key=lambda item: -item[1])
     return ", ".join(f"{number} × {name}" for name, number in ordered)
 

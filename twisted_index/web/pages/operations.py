@@ -1,0 +1,77 @@
+"""The list of the pages for operators, as text, HTML and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from twisted.web.template import tags
+
+from twisted_index.web.pages.elements import table
+from twisted_index.web.pages.layout import html_page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted_index.web.pages.layout import Frame, Markup
+
+#: The pages for everyone, those for clients that may operate or follow the index, and those for users.
+PUBLIC_PAGES = {
+    "health": "whether every package folder can be read",
+    "why/NAME": "why a project or a file of it is here, or is not; also why/NAME==VERSION",
+}
+OPERATOR_PAGES = {
+    "problems": "files that are left out, why, and what to do",
+    "wanted": "what installers asked for and could not get",
+    "history": "who uploaded, yanked and deleted what",
+    "metrics": "numbers for Prometheus",
+}
+FOLLOWER_PAGES = {"changes": "the serial of each project, for mirrors"}
+USER_PAGES = {"tokens": "the tokens that you have made"}
+_LOG_IN, _AS = "Log in", " as a user or token that may operate this index to see more."
+
+
+def pages_for(*, everything: bool, follows: bool, is_user: bool) -> dict[str, str]:
+    """
+    Return what each page shows, by its URL below `/-/`.
+
+    Args:
+        everything: Whether the client may operate the index.
+        follows: Whether it may follow the index.
+        is_user: Whether it is a user who has logged in.
+    """
+    return {
+        **PUBLIC_PAGES,
+        **(OPERATOR_PAGES if everything else {}),
+        **(FOLLOWER_PAGES if follows else {}),
+        **(USER_PAGES if is_user else {}),
+    }
+
+
+def write_operations_json(pages: Mapping[str, str]) -> bytes:
+    """Write the pages as JSON."""
+    return json.dumps({"pages": pages}).encode("ascii") + b"\n"
+
+
+def write_operations_text(pages: Mapping[str, str]) -> bytes:
+    """Write a line for each page."""
+    lines = [f"{name:10}{what}" for name, what in pages.items()]
+    return "\n".join([*lines, *([] if _is_all(pages) else [_LOG_IN + _AS]), ""]).encode("ascii")
+
+
+def write_operations_page(pages: Mapping[str, str], frame: Frame) -> bytes:
+    """Write a table with a link to each page."""
+    rows = ((_link(name), what) for name, what in pages.items())
+    more = "" if _is_all(pages) else tags.p(tags.a(_LOG_IN, href="problems"), _AS)
+    title = "Operations"
+    shown = table(("Page", "What it shows"), rows, caption=title)
+    return html_page(title, tags.h1(title), shown, more, frame=frame)
+
+
+def _is_all(pages: Mapping[str, str]) -> bool:
+    return OPERATOR_PAGES.keys() <= pages.keys()
+
+
+def _link(name: str) -> Markup:
+    """Link a page, unless its URL has a part to be filled in."""
+    return name if "NAME" in name else tags.a(name, href=name)
