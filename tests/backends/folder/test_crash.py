@@ -67,6 +67,9 @@ def publish(editor: BlockingStore, made: BuiltFile) -> None:
         publication = editor.publish(candidate)
         if publication is not None:
             publication.close()
+        else:
+            # An earlier upload was cut off before it had brought its signature, or ended its deletion.
+            editor.complete(candidate, by="a")
     finally:
         file.close()
 
