@@ -28,6 +28,7 @@ ROWS = {
         ["access"],
         ["backends"],
         ["indexes"],
+        ["search"],
         ["resolution"],
         ["mirror"],
         ["export"],

@@ -16,6 +16,11 @@ def inspection_cache_path(state: str | None) -> str | None:
     return None if state is None else os.path.join(state, "cache", "ledger.sqlite")
 
 
+def search_folder(state: str | None) -> str | None:
+    """Return the folder of what the search knows of projects; None without a state folder."""
+    return None if state is None else os.path.join(state, "cache", "search")
+
+
 def make_state_folder(state: str) -> str | None:
     """
     Make the state folder unless it is there: console commands write only where a server keeps its state.

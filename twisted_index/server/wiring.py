@@ -43,11 +43,12 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.search.directories import Directories
 from twisted_index.server.bucket_indexes import BucketIndexes
 from twisted_index.server.buckets import build_bucket_source, build_bucket_store
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
-from twisted_index.server.state_folder import inspection_cache_path
+from twisted_index.server.state_folder import inspection_cache_path, search_folder
 from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_urls
 from twisted_index.web.resource import IndexResource
 
@@ -157,11 +158,14 @@ class _Builder:
         self._audit_log: IAuditLog | None = None
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
         self._serials = Serials(_serials_path(settings.state))
+        # A thread of its own, so that no search waits for files that are read.
+        self._searcher = ThreadPool(reactor, threads=1, name="index-search")
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
 
     def build_read_only(self, source: ISource) -> Components:
         # What was done here at other times, and what is done at the console, is shown by any server.
-        return Components((self._worker,), self._resource(source, audit_log=self._own_log()), None, None)
+        resource = self._resource(source, audit_log=self._own_log())
+        return Components((self._searcher, self._worker), resource, None, None)
 
     def build(self) -> Components:
         settings = self._settings
@@ -178,7 +182,8 @@ class _Builder:
         # Without any everyone may read and do nothing else, so requests need no checks.
         writing = self._writing(packages, shared_log) if self._may_write(access) else None
         audit_log = writing.audit_log if writing is not None else shared_log or self._own_log()
-        workers = (*((writing.worker,) if writing is not None else ()), *historian, self._worker)
+        readers = (*historian, self._searcher, self._worker)
+        workers = readers if writing is None else (writing.worker, *readers)
         indexes = self._indexes(packages, writing)
         return self._components(packages, access, make_access, writing, audit_log, indexes, workers)
 
@@ -366,6 +371,12 @@ class _Builder:
             proxies=make_proxies(settings.access),
             collectors=self._collectors,
             instance=self._instance,
+            directories=Directories(
+                search_folder(settings.state),
+                thread=self._searcher,
+                reader=self._worker,
+                clock=self._reactor,
+            ),
             reactor=self._reactor,
             access=access,
             store=None if writing is None else writing.store,

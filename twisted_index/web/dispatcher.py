@@ -62,6 +62,7 @@ from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.promote import PromoteView
+from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.tokens import TokenViews
 from twisted_index.web.views.why import WhyView
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from twisted_index.indexes.served_index import IIndexes, ServedIndex
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource
     from twisted_index.metrics.counters import Counters
+    from twisted_index.search.directories import Directories
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.response_cache import ResponseCache
     from twisted_index.web.responses.small_file_cache import SmallFileCache
@@ -103,6 +105,7 @@ class Environment:
         files: Returns the files that are read again, besides those of access control.
         slots: Bounds the number of concurrent uploads.
         questions: Bounds how often a network of clients may ask why.
+        directories: What people search.
     """
 
     public_url: str | None
@@ -122,6 +125,7 @@ class Environment:
     on_uploaded: Callable[[FileUploaded], None] | None
     on_rejected: Callable[[str, str, str], None] | None
     instance: bytes | None
+    directories: Directories
     indexes: IIndexes | None = None
 
 
@@ -259,6 +263,7 @@ class Dispatcher:
             why,
             indexes,
             drafts,
+            SearchViews(partial(env.directories.of, served.scope, source), guard),
         )
         self._views = bind_views(*views, *manage)
 

@@ -22,6 +22,7 @@ from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.promote import PromoteView
+from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.tokens import TokenViews
 from twisted_index.web.views.why import WhyView
@@ -126,6 +127,8 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
         Subject.INDEX,
         {b"PUT": (Action.MANAGE, IndexesViews.create), b"DELETE": (Action.MANAGE, IndexesViews.remove)},
     ),
+    # Pages for people.
+    Endpoint.SEARCH: EndpointRule(("/-/search",), Subject.PROJECTS, _get(SearchViews.search)),
     # The legacy JSON API.
     Endpoint.LEGACY_PROJECT: EndpointRule(
         ("/pypi/NAME/json",), Subject.PROJECT, _get(LegacyJsonViews.document)

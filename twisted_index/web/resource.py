@@ -16,6 +16,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.concurrency.token_bucket import TokenBuckets
 from twisted_index.config.settings import UploadSettings
 from twisted_index.errors import SimpleIndexError
@@ -23,6 +24,7 @@ from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import ILifecycle
 from twisted_index.metrics.counters import Counters
+from twisted_index.search.directories import Directories
 from twisted_index.web.dispatcher import Environment
 from twisted_index.web.dispatchers import Dispatchers
 from twisted_index.web.requests.client_info import ClientInfoReader
@@ -81,6 +83,7 @@ class IndexResource(Resource):
         instance: The pseudonym of this server in the Via field of its upstream requests. A request that
             carries it has come back in a loop and gets an error.
         reactor: Bounds the time of a scrape of the metrics; None for no bound.
+        directories: What people search; by default kept in memory.
         indexes: The indexes of this server, below `/+NAME/`, and what `source`, `store` and `upload_settings`
             say of the one without a name. Without it there is only that one.
         title: Of the index, for people, where there is only that one.
@@ -114,6 +117,7 @@ class IndexResource(Resource):
         on_rejected: Callable[[str, str, str], None] | None = None,
         instance: str | None = None,
         reactor: IReactorTime | None = None,
+        directories: Directories | None = None,
         indexes: IIndexes | None = None,
         title: str = "",
     ) -> None:
@@ -148,6 +152,7 @@ class IndexResource(Resource):
             on_uploaded=on_uploaded,
             on_rejected=on_rejected,
             instance=instance.encode("ascii") if instance is not None else None,
+            directories=directories or _directories(worker, reactor),
             indexes=indexes,
         )
         self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
@@ -190,6 +195,7 @@ class IndexResource(Resource):
 
     async def close(self) -> None:
         """Stop the source; the service calls this, or an embedder that has no service."""
+        await self._environment.directories.close()
         for part in self._lifecycles:
             await result_of(part.stop)
         self._started = False
@@ -298,3 +304,8 @@ class IndexResource(Resource):
             send_response(
                 request, message_response(500, message, header(request, b"Accept")), self.common_headers
             )
+
+
+def _directories(worker: IThreadRunner | None, reactor: IReactorTime | None) -> Directories:
+    threads = SynchronousRunner() if worker is None else worker
+    return Directories(None, thread=threads, reader=threads, clock=reactor)

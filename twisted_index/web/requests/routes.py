@@ -45,6 +45,7 @@ class Endpoint(enum.Enum):
     OPERATIONS = enum.auto()
     CHANGES = enum.auto()
     TREE = enum.auto()
+    SEARCH = enum.auto()
     WHY = enum.auto()
     TOKENS = enum.auto()
     TOKEN = enum.auto()
@@ -106,6 +107,7 @@ _RESERVED = {
     "metrics": Endpoint.METRICS,
     "problems": Endpoint.PROBLEMS,
     "promote": Endpoint.PROMOTE,
+    "search": Endpoint.SEARCH,
     "status": Endpoint.PROJECT_STATUS,
     "tokens": Endpoint.TOKENS,
     "wanted": Endpoint.WANTED,

@@ -1,0 +1,3 @@
+"""A folder that is searched."""
+
+from tests.kit.folder_source import folder, serve, times

@@ -1,0 +1,211 @@
+"""The directory knows what lies in the folder now, and asks no upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.at_once import answer
+from tests.kit.folder_source import AtOnce, Folder
+from twisted_index.indexes.composite import change_parts
+from twisted_index.indexes.name_ownership import NameOwnershipSource
+from twisted_index.search.directory import ProjectDirectory
+from twisted_index.search.row_store import RowStore
+from twisted_index.testing import MemorySource, make_sdist, make_wheel
+
+SUMMARY = ["Summary: Python Imaging Library (fork)", "Keywords: Imaging,photos"]
+PILLOW = make_wheel("Pillow", "2.0", files={"PIL/__init__.py": ""}, extra_metadata=SUMMARY)
+
+
+class Searched:
+    """A directory of a folder, and what is asked of it."""
+
+    def __init__(self, folder: Folder, source: Any = None, store: RowStore | None = None) -> None:
+        source = source or folder.source
+        self.store = store or RowStore()
+        self.directory = ProjectDirectory(
+            source,
+            change_parts(source),
+            self.store,
+            thread=AtOnce(),
+            reader=AtOnce(),
+            clock=folder.times.clock,
+        )
+
+    def find(self, text: str, may: Callable[[str], bool] | None = None) -> list[str]:
+        return [hit.row.name for hit in self.search(text, may).results]
+
+    def search(self, text: str, may: Callable[[str], bool] | None = None, limit: int = 20) -> Any:
+        return answer(self.directory.search, text, may, limit)
+
+
+@pytest.fixture
+def searched(folder: Folder) -> Searched:
+    return Searched(folder)
+
+
+def test_the_first_search_is_whole(folder: Folder, searched: Searched):
+    PILLOW.write_to(folder.path)
+    (hit,) = searched.search("pil").results
+    row = hit.row
+    assert (row.name, row.shown_name, row.version, row.files) == ("pillow", "Pillow", "2.0", 1)
+    assert (row.summary, row.keywords) == ("Python Imaging Library (fork)", "Imaging photos")
+    assert (row.import_names, hit.why) == (("PIL",), "imports PIL")
+    assert row.uploaded is not None
+
+
+@pytest.mark.parametrize("text", ["PIL", "PIL.Image", "pillow", "pilow", "imaging", "photos", "module:pil"])
+def test_a_project_is_found_by_what_people_know_of_it(folder: Folder, searched: Searched, text: str):
+    PILLOW.write_to(folder.path)
+    make_wheel("other", "1.0").write_to(folder.path)
+    assert searched.find(text) == ["pillow"]
+
+
+def test_a_file_that_is_dropped_is_found_by_the_next_search(folder: Folder, searched: Searched):
+    make_wheel("other", "1.0").write_to(folder.path)
+    assert searched.find("PIL") == []
+    PILLOW.write_to(folder.path)
+    assert searched.find("PIL") == ["pillow"]
+
+
+def test_a_new_release_is_shown_by_the_next_search(folder: Folder, searched: Searched):
+    make_wheel("pillow", "1.0").write_to(folder.path)
+    assert searched.search("pillow").results[0].row.version == "1.0"
+    PILLOW.write_to(folder.path)
+    assert searched.search("pillow").results[0].row.version == "2.0"
+
+
+def test_a_removed_project_is_not_found_any_more(folder: Folder, searched: Searched):
+    file = PILLOW.write_to(folder.path)
+    assert searched.find("PIL") == ["pillow"]
+    file.unlink()
+    folder.later()
+    found = searched.search("PIL")
+    assert (found.results, found.total, found.known, found.projects) == ((), 0, 0, 0)
+
+
+def test_stated_import_names_win_over_what_is_installed(folder: Folder, searched: Searched):
+    stated = [
+        "Metadata-Version: 2.5",
+        "Name: demo",
+        "Version: 1.0",
+        "Import-Name: real",
+        "Import-Name: own ; private",
+    ]
+    make_wheel("demo", "1.0", metadata="\n".join(stated) + "\n").write_to(folder.path)
+    assert searched.search("demo").results[0].row.import_names == ("own", "real")
+
+
+def test_an_sdist_alone_has_a_summary(folder: Folder, searched: Searched):
+    make_sdist("demo", "1.0", extra_metadata=["Summary: only a source"]).write_to(folder.path)
+    assert searched.find("only a source") == ["demo"]
+
+
+def test_who_needs_a_project_is_known_without_extras(folder: Folder, searched: Searched):
+    make_wheel("one", "1.0", requires=["NumPy>=1", "junk; extra == 'x'"]).write_to(folder.path)
+    make_wheel("two", "1.0", requires=["numpy; python_version > '3'"]).write_to(folder.path)
+    requiring = searched.directory.requiring
+    assert answer(requiring, "numpy", None) == ["one", "two"]
+    assert answer(requiring, "numpy", "two".__eq__) == ["two"]
+    assert answer(requiring, "junk", None) == []
+    assert searched.find("requires:numpy") == ["one", "two"]
+
+
+def test_the_newest_come_first(folder: Folder, searched: Searched):
+    for number, name in enumerate(["first", "second", "third"]):
+        file = make_wheel(name, "1.0").write_to(folder.path)
+        touch(file, 1_600_000_000 + number)
+    newest = searched.directory.newest
+    assert names(answer(newest, 2, None)) == ["third", "second"]
+    assert names(answer(newest, 2, lambda name: name != "third")) == ["second", "first"]
+
+
+def test_a_row_is_there_for_each_project_and_no_other(folder: Folder, searched: Searched):
+    PILLOW.write_to(folder.path)
+    row = answer(searched.directory.row, "pillow")
+    assert row is not None
+    assert row.version == "2.0"
+    assert answer(searched.directory.row, "absent") is None
+
+
+def test_what_a_client_may_not_read_is_nowhere(folder: Folder, searched: Searched):
+    for name in ("secret-tool", "tool"):
+        make_wheel(name, "1.0", requires=["numpy"]).write_to(folder.path)
+    found = searched.search("tool", "tool".__eq__)
+    assert [hit.row.name for hit in found.results] == ["tool"]
+    assert (found.total, found.known, found.projects) == (1, 1, 1)
+    assert searched.search("secret-tol", "tool".__eq__).suggestion is None
+    assert searched.search("secret-tol").suggestion == "secret-tool"
+
+
+def test_a_damaged_file_is_no_obstacle(folder: Folder, searched: Searched):
+    PILLOW.write_to(folder.path)
+    (folder.path / "broken-1.0-py3-none-any.whl").write_bytes(b"PK\3\4 no zip")
+    assert searched.find("PIL") == ["pillow"]
+
+
+def test_no_upstream_is_asked(folder: Folder):
+    upstream = MemorySource(make_wheel("far-away", "1.0"))
+    searched = Searched(folder, NameOwnershipSource(folder.source, upstream))
+    PILLOW.write_to(folder.path)
+    assert searched.find("PIL") == ["pillow"]
+    assert searched.find("far-away") == []
+    assert upstream.calls == []
+
+
+def test_what_was_read_is_kept_over_a_restart(folder: Folder, tmp_path: Path):
+    PILLOW.write_to(folder.path)
+    path = str(tmp_path / "cache" / "search.sqlite")
+    first = Searched(folder, store=RowStore(path))
+    assert first.find("PIL") == ["pillow"]
+    answer(first.directory.close)
+    assert RowStore(path).serials() == {"pillow": folder.source.serials.serial_of("pillow")}
+    assert Searched(folder, store=RowStore(path)).find("PIL") == ["pillow"]
+
+
+def test_a_damaged_store_is_begun_anew(folder: Folder, tmp_path: Path):
+    PILLOW.write_to(folder.path)
+    path = tmp_path / "search.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    assert Searched(folder, store=RowStore(str(path))).find("PIL") == ["pillow"]
+    assert set(RowStore(str(path)).serials()) == {"pillow"}
+
+
+def test_a_store_that_fails_costs_one_answer_no_more_than_its_texts(folder: Folder, searched: Searched):
+    PILLOW.write_to(folder.path)
+    assert searched.find("PIL") == ["pillow"]
+    searched.store._open().execute("DROP TABLE fact")
+    assert searched.search("PIL").total == 0
+    assert searched.find("PIL") == ["pillow"]
+
+
+def test_without_full_text_search_parts_of_texts_are_found(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        "twisted_index.search.row_store._TEXT", "CREATE VIRTUAL TABLE words USING absent(name)"
+    )
+    PILLOW.write_to(folder.path)
+    searched = Searched(folder)
+    assert searched.find("imaging lib") == ["pillow"]
+    assert searched.find("100%_") == []
+
+
+def test_names_alone_are_searched_where_nothing_counts_changes(folder: Folder):
+    source = MemorySource(PILLOW)
+    searched = Searched(folder, source)
+    assert source.calls == []
+    (hit,) = searched.search("pillow").results
+    assert (hit.row.version, hit.row.import_names) == ("2.0", ("PIL",))
+    assert searched.find("PIL.Image") == []
+
+
+def touch(file: Path, seconds: int) -> None:
+    import os
+
+    os.utime(file, (seconds, seconds))
+
+
+def names(rows: Sequence[Any]) -> list[str]:
+    return [row.name for row in rows]

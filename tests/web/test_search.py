@@ -1,0 +1,142 @@
+"""The search as people and scripts get it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from tests.kit.properties import examples
+from tests.kit.rights import GuardedIndex, as_user
+from twisted_index.testing import IndexInMemory, make_wheel
+
+JSON, HTML = {"Accept": "application/json"}, {"Accept": "text/html"}
+
+
+@pytest.fixture
+def index(tmp_path: Path):
+    make_wheel(
+        "Pillow", "2.0", files={"PIL/__init__.py": ""}, extra_metadata=["Summary: <b>Imaging</b>"]
+    ).write_to(tmp_path)
+    for number in range(4):
+        make_wheel(f"tool-{number}", "1.0").write_to(tmp_path)
+    with IndexInMemory.of_folders(tmp_path) as index:
+        yield index
+
+
+def found(index: IndexInMemory, query: str, **headers: str) -> dict[str, Any]:
+    response = index.get(f"/-/search?q={quote(query)}", headers=JSON | headers)
+    assert response.status == 200
+    document: dict[str, Any] = json.loads(response.body)
+    return document
+
+
+def test_the_document_has_the_results_first_and_no_other_list(index: IndexInMemory):
+    document = found(index, "PIL")
+    assert list(document) == ["results", "total", "known", "projects", "suggestion"]
+    (result,) = document["results"]
+    assert result == {"name": "pillow", "version": "2.0", "summary": "<b>Imaging</b>", "why": "imports PIL"}
+    assert (document["total"], document["known"], document["projects"]) == (1, 5, 5)
+
+
+def test_a_limit_cuts_the_results_and_not_the_total(index: IndexInMemory):
+    document = found(index, "tool")
+    assert (len(document["results"]), document["total"]) == (4, 4)
+    document = json.loads(index.get("/-/search?limit=3&q=tool", headers=JSON).body)
+    assert (len(document["results"]), document["total"]) == (3, 4)
+
+
+@pytest.mark.parametrize("limit", ["", "-1", "x", "1e9", "999999999999999999999", "%00"])
+def test_an_odd_limit_is_the_default(index: IndexInMemory, limit: str):
+    assert len(json.loads(index.get(f"/-/search?q=tool&limit={limit}", headers=JSON).body)["results"]) == 4
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "x" * 2000,
+        "\0\x1b[2J",
+        '"',
+        "*",
+        "NEAR(",
+        "AND",
+        "' OR 1=1 --",
+        "<script>alert(1)</script>",
+        "a\tb",
+    ],
+)
+@pytest.mark.parametrize("accept", [JSON, HTML])
+def test_no_query_is_an_error(index: IndexInMemory, query: str, accept: dict[str, str]):
+    response = index.get(f"/-/search?q={quote(query)}", headers=accept)
+    assert response.status == 200
+    assert b"<script>alert" not in response.body
+
+
+def test_a_query_that_is_no_utf_8_is_no_error(index: IndexInMemory):
+    assert index.get("/-/search?q=%ff%fe&q=again", headers=HTML).status == 200
+    assert index.get("/-/search", headers=HTML).status == 200
+
+
+def test_the_page_leads_to_projects_and_says_why(index: IndexInMemory):
+    response = index.get("/-/search?q=PIL", headers=HTML)
+    page = response.body.decode()
+    assert '<a href="../project/pillow/">Pillow</a>' in page
+    assert "imports PIL" in page
+    assert "&lt;b&gt;Imaging&lt;/b&gt;" in page
+    assert 'value="PIL"' in page
+    assert b"default-src 'none'" in response.headers["Content-Security-Policy"].encode()
+
+
+def test_the_page_suggests_what_may_have_been_meant(index: IndexInMemory):
+    page = index.get("/-/search?q=pilow", headers=HTML).body.decode()
+    assert 'Did you mean <a href="../-/search?q=pillow">pillow</a>?' in page
+
+
+def test_a_guarded_answer_is_for_its_client_alone(tmp_path: Path):
+    index = guarded(tmp_path, {"secret-lib": True, "open-lib": False})
+    assert index.get("/-/search?q=lib", headers=JSON).headers["Cache-Control"].startswith("private")
+
+
+PROJECTS = ["alpha", "alpha-beta", "beta", "betas", "gamma"]
+
+
+@given(
+    st.dictionaries(st.sampled_from(PROJECTS), st.booleans(), min_size=2),
+    st.sampled_from([*PROJECTS, "alpa", "bet", "a", "module:beta", "requires:gamma", "summary", ""]),
+    st.sampled_from(["", "alice", "bob"]),
+)
+@examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_answer_names_what_a_client_may_not_read(
+    tmp_path_factory: pytest.TempPathFactory, closed: dict[str, bool], query: str, user: str
+):
+    index = guarded(tmp_path_factory.mktemp("guarded"), closed)
+    unreadable = [name for name, is_closed in closed.items() if is_closed and user != "alice"]
+    headers = as_user(user) if user else {}
+    for accept in (JSON, HTML):
+        body = index.get(f"/-/search?q={quote(query)}", headers=headers | accept).body.decode()
+        shown = body.partition("<main")[2].replace(f"“{query}”", "") if accept is HTML else body
+        document = shown.partition("<dl>")[0]
+        assert [name for name in unreadable if f'"{name}"' in document or f">{name}<" in document] == []
+    document = found(index, query, **headers)
+    assert document["projects"] == len(closed) - len(unreadable)
+    assert document["known"] <= document["projects"]
+    assert document["total"] <= document["projects"]
+
+
+def guarded(folder: Path, closed: dict[str, bool]) -> GuardedIndex:
+    """Serve projects of which some are Alice's alone."""
+    packages = folder / "packages"
+    packages.mkdir()
+    for name in closed:
+        make_wheel(name, "1.0", requires=["gamma"], extra_metadata=["Summary: a summary"]).write_to(packages)
+    rules = [
+        f'[[rule]]\nprojects = "{name}"\nallow = ["read"]\nto = "{"alice" if is_closed else "everyone"}"\n'
+        for name, is_closed in closed.items()
+    ]
+    return GuardedIndex(folder, "".join(rules), source=IndexInMemory.of_folders(packages).source)

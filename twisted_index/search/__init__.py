@@ -1,0 +1,1 @@
+"""The directory of projects: what people find, by name, import name, spelling or summary."""

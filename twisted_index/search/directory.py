@@ -1,0 +1,146 @@
+"""
+The directory of the projects of one index: what is searched, what is new, and what needs what.
+
+Names come from the source, whole and current; what else is known of a project is read by a walk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.errors import SimpleIndexError
+from twisted_index.search.known_rows import KnownRows
+from twisted_index.search.name_match import Names
+from twisted_index.search.query import parse_query
+from twisted_index.search.reading import read_row
+from twisted_index.search.results import Candidates, Hit, SearchResults, candidates
+from twisted_index.search.row import ProjectRow
+from twisted_index.search.walk import Walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.indexes.composite import ChangePart
+    from twisted_index.interfaces import ISource
+    from twisted_index.search.row_store import RowStore
+
+    #: Whether a client may read a project of this name; None where everything is for everyone.
+    May: TypeAlias = Callable[[str], bool] | None
+
+
+class ProjectDirectory:
+    """
+    The directory of one index.
+
+    Args:
+        source: The projects.
+        parts: The sources in it that are walked (`composite.change_parts`). Without any, as for a look into
+            the past, only names are searched.
+        store: Keeps what was read.
+        thread: The one thread that uses the store.
+        reader: Threads that read archives.
+        clock: Tells the time, and when a wait is over.
+
+    Attributes:
+        source: As given.
+    """
+
+    def __init__(
+        self,
+        source: ISource,
+        parts: Sequence[ChangePart],
+        store: RowStore,
+        *,
+        thread: IThreadRunner,
+        reader: IThreadRunner,
+        clock: IReactorTime,
+    ) -> None:
+        self.source = source
+        self._reader = reader
+        self._rows = KnownRows(store, thread)
+        self._walk = Walk(parts, self._rows, reader, clock) if parts else None
+        self._names = Names(())
+
+    async def search(self, query: str, may: May, limit: int) -> SearchResults:
+        """
+        Search for projects.
+
+        Args:
+            query: As typed; see `search.query`.
+            may: Decides which projects count at all.
+            limit: How many results are returned.
+
+        Raises:
+            Unavailable: The projects cannot be listed now.
+        """
+        parsed = parse_query(query)
+        names = await self._refresh()
+        found = await self._rows.ask(Candidates(), candidates, self._rows.store, parsed, names)
+        readable = _readable(names, may)
+        chosen, suggestion = found.readable(readable)
+        rows = await self._shown(chosen[:limit])
+        return SearchResults(
+            results=tuple(Hit(row, found.why(row, parsed)) for row in rows),
+            total=len(chosen),
+            known=len(readable & (self._rows.serials or {}).keys()),
+            projects=len(readable),
+            suggestion=suggestion,
+        )
+
+    async def newest(self, limit: int, may: May) -> Sequence[ProjectRow]:
+        """Return the projects with the latest uploads, the latest first; see `search`."""
+        names = await self._refresh()
+        found = await self._rows.ask([], self._rows.store.newest)
+        return await self._shown(_allowed(found, names, may)[:limit])
+
+    async def requiring(self, project: str, may: May) -> Sequence[str]:
+        """Return the names of the projects whose latest release needs one, ascending; see `search`."""
+        names = await self._refresh()
+        return _allowed(await self._rows.ask([], self._rows.store.requiring, project), names, may)
+
+    async def row(self, project: str) -> ProjectRow | None:
+        """Return what is known of a project; None if there is none of that name. See `search`."""
+        names = await self._refresh()
+        return next(iter(await self._shown([project])), None) if project in names.present else None
+
+    async def close(self) -> None:
+        """Close the store."""
+        await self._rows.close()
+
+    async def _refresh(self) -> Names:
+        """Return the names as they are now; what else is not known is read meanwhile."""
+        listed = (await result_of(self.source.project_list)).value.names
+        if listed is not self._names.names:
+            self._names = Names(listed)
+        names = self._names
+        if self._walk is not None:
+            await self._walk.catch_up(names)
+        return names
+
+    async def _shown(self, names: Sequence[str]) -> list[ProjectRow]:
+        """Return the rows of projects, with nothing but the name for those that are not known."""
+        if self._walk is None:
+            return [await self._read(name) for name in names]
+        await self._walk.check(names)
+        found = await self._rows.ask({}, self._rows.store.rows, names)
+        return [found.get(name) or ProjectRow(name=name) for name in names]
+
+    async def _read(self, name: str) -> ProjectRow:
+        """Read a project of an index that is not walked."""
+        try:
+            page = (await result_of(self.source.project_page, name)).value
+            return ProjectRow(name=name) if page is None else await read_row(self.source, page, self._reader)
+        except SimpleIndexError:
+            return ProjectRow(name=name)
+
+
+def _readable(names: Names, may: May) -> frozenset[str]:
+    return names.present if may is None else frozenset(filter(may, names.names))
+
+
+def _allowed(found: Sequence[str], names: Names, may: May) -> Sequence[str]:
+    return [name for name in found if name in names.present and (may is None or may(name))]

@@ -1,0 +1,223 @@
+"""
+Reads the row of a project: out of its page, and out of a file of the release that represents it.
+
+Of a wheel its METADATA and the directory of its archive are read, never the whole file.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.files.range_file import RangeFile
+from twisted_index.interfaces import RangedContent, StreamingContent
+from twisted_index.search.import_names import MAX_IMPORTS, MAX_LENGTH, import_names
+from twisted_index.search.row import ProjectRow
+from twisted_index.simple.archives.errors import CorruptArchive, translate_errors
+from twisted_index.simple.archives.limits import MAX_METADATA
+from twisted_index.simple.core_metadata import (
+    BadArchive,
+    ZipArchive,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
+from twisted_index.simple.legacy_json import latest_version, metadata_file, parse_core_metadata
+from twisted_index.simple.model import Sidecar
+from twisted_index.simple.names import canonical_version, normalize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.interfaces import FileBody, ISource
+    from twisted_index.simple.model import File, ProjectPage
+
+#: Bytes at the end of a wheel that is elsewhere: the directory of nearly all.
+_TAIL = 256 << 10
+#: Bytes of an sdist that is read, and to which it may unpack: its metadata is found by unpacking it.
+_SMALL_SDIST, _UNPACKED = 4 << 20, 32 << 20
+#: What is kept of a project: characters of a text, and requirements.
+_MAX_TEXT, _MAX_REQUIRES = 500, 500
+#: Bytes of the fields of core metadata that are read, and what ends them.
+_MAX_HEADERS, _BLANK_LINE = 256 << 10, re.compile(rb"\r?\n\r?\n")
+_SDISTS = (".tar.gz", ".zip")
+
+
+class _Described(NamedTuple):
+    """What a file says: its core metadata, and what it is imported by."""
+
+    fields: Mapping[str, Any] = {}
+    imports: tuple[str, ...] = ()
+
+
+async def read_row(source: ISource, page: ProjectPage, reader: IThreadRunner) -> ProjectRow:
+    """
+    Read a project.
+
+    Args:
+        source: Has the files of the page.
+        page: Of the project.
+        reader: Threads that read archives.
+
+    Raises:
+        Unavailable: A file cannot be read now.
+    """
+    version = latest_version(page)
+    if version is None:
+        return ProjectRow(name=page.name)
+    same = canonical_version(version)
+    files = [file for file in page.files if canonical_version(file.version) == same]
+    fields, imports = await _describe(source, page, metadata_file(page, version), files, reader)
+    name, summary, keywords = (fields.get(key) for key in ("name", "summary", "keywords"))
+    times = [file.upload_time for file in files if file.upload_time is not None]
+    return ProjectRow(
+        name=page.name,
+        shown_name=name if isinstance(name, str) and normalize(name) == page.name else page.name,
+        version=version,
+        summary=_line(summary or ""),
+        keywords=_line(" ".join(keywords or ())),
+        import_names=imports,
+        requires=tuple(_required(fields.get("requires_dist") or ())),
+        uploaded=max(times, default=None),
+        files=len(page.files),
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_MAX_TEXT]
+
+
+def _required(requirements: Iterable[str]) -> list[str]:
+    """Return the names of what is needed without an extra, ascending."""
+    found = set()
+    for text in list(requirements)[:_MAX_REQUIRES]:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or "extra" not in str(requirement.marker):
+            found.add(normalize(requirement.name))
+    return sorted(found)
+
+
+async def _describe(
+    source: ISource, page: ProjectPage, wheel: File | None, files: Iterable[File], reader: IThreadRunner
+) -> _Described:
+    if wheel is not None:
+        return await _describe_wheel(source, page, wheel, reader)
+    sdists = (file for file in files if (file.size or _SMALL_SDIST) < _SMALL_SDIST)
+    sdist = next((file for file in sdists if file.filename.endswith(_SDISTS)), None)
+    body = None if sdist is None else await result_of(source.open_file, page.name, sdist.filename)
+    if sdist is None or body is None:
+        return _Described()
+    content = await _opened(body, 0)
+    return _Described() if content is None else await reader.run(_read_sdist, content, sdist.filename)
+
+
+async def _describe_wheel(
+    source: ISource, page: ProjectPage, wheel: File, reader: IThreadRunner
+) -> _Described:
+    body = await result_of(source.open_file, page.name, wheel.filename)
+    if body is None:
+        return _Described()
+    if not isinstance(body.content, StreamingContent):
+        content = io.BytesIO(body.content) if isinstance(body.content, bytes) else body.content
+        return await reader.run(_read_wheel, content)
+    tail = await _opened(body, max(0, body.size - _TAIL))
+    document = await result_of(source.open_file, page.name, wheel.filename, Sidecar.METADATA)
+    metadata = b"" if document is None else await _whole(document)
+    return await reader.run(_read_parts, metadata, tail)
+
+
+# -- Bytes
+
+
+async def _whole(body: FileBody) -> bytes:
+    content = await _opened(body, 0)
+    if content is None:
+        return b""
+    with content:
+        return content.read(MAX_METADATA)
+
+
+async def _opened(body: FileBody, first: int) -> BinaryIO | None:
+    """
+    Return the end of a body as a file with the positions of the whole; it raises CorruptArchive before that.
+
+    Returns:
+        None if its end cannot be had without the rest.
+    """
+    content, size = body.content, body.size
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    if not isinstance(content, StreamingContent):
+        return content
+    try:
+        if first:
+            if not isinstance(content, RangedContent):
+                return None
+            content.narrow(first, size)
+        pieces, position = [], first
+        while position < size:
+            readable = await content.wait_for(position)
+            pieces.append(content.read(position, min(readable, size) - position))
+            position += len(pieces[-1])
+        end = b"".join(pieces)
+    finally:
+        content.close()
+
+    def read(start: int, stop: int) -> bytes:
+        if start < first:
+            raise CorruptArchive
+        return end[start - first : stop - first]
+
+    return io.BufferedReader(RangeFile(size, read), 1 << 16)
+
+
+# -- Archives; in a thread
+
+
+def _read_wheel(content: BinaryIO) -> _Described:
+    with content, suppress(BadArchive, OSError), translate_errors("a zip archive"):
+        archive = ZipArchive(content)
+        return _described(read_wheel_metadata(archive), _members(archive))
+    return _Described()
+
+
+def _read_parts(metadata: bytes, tail: BinaryIO | None) -> _Described:
+    members: list[str] = []
+    if tail is not None:
+        with suppress(BadArchive), translate_errors("a zip archive"):
+            members = _members(ZipArchive(tail))
+    return _described(metadata, members)
+
+
+def _read_sdist(content: BinaryIO, filename: str) -> _Described:
+    extension = next(end for end in _SDISTS if filename.endswith(end))
+    with content, suppress(BadArchive, OSError):
+        return _Described(_fields(read_sdist_metadata(content, extension, _UNPACKED)))
+    return _Described()
+
+
+def _members(archive: ZipArchive) -> list[str]:
+    return [entry.name.decode("utf-8", "replace") for entry in archive.directory]
+
+
+def _fields(metadata: bytes) -> Mapping[str, Any]:
+    """Parse the fields alone: the description after them may be long."""
+    return parse_core_metadata(_BLANK_LINE.split(metadata, 1)[0][:_MAX_HEADERS])
+
+
+def _described(metadata: bytes, members: Iterable[str]) -> _Described:
+    """Parse; `Import-Name` and `Import-Namespace` (core metadata 2.5, PEP 794) win over what is there."""
+    fields = _fields(metadata)
+    stated = [*fields.get("import_names", ()), *fields.get("import_namespaces", ())]
+    if not stated:
+        return _Described(fields, import_names(members))
+    names = sorted({name.partition(";")[0].strip() for name in stated})
+    return _Described(fields, tuple(name for name in names if 0 < len(name) <= MAX_LENGTH)[:MAX_IMPORTS])

@@ -1,0 +1,252 @@
+"""
+The rows of a directory in SQLite, with a full-text index. Deleting the file costs only time.
+
+Blocking: all calls in one thread. Words are searched by FTS5 where this SQLite has it, else as parts of the
+text, without a rank.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from twisted_index.files.ownership import make_file, make_folders
+from twisted_index.search.row import ProjectRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from twisted_index.search.query import Query
+
+_log = Logger()
+
+#: Increment on every change of the tables, or of what is read out of files.
+_FORMAT = 1
+_TABLES = """
+    CREATE TABLE project (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, serial INTEGER, uploaded TEXT, row TEXT NOT NULL
+    );
+    CREATE INDEX by_upload ON project (uploaded DESC, name);
+    CREATE TABLE fact (
+        kind TEXT NOT NULL, value TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, value, name)
+    ) WITHOUT ROWID;
+    CREATE INDEX facts_of ON fact (name);
+"""
+_TEXT = "CREATE VIRTUAL TABLE words USING fts5(name, summary, keywords, tokenize = 'unicode61')"
+_PLAIN_TEXT = "CREATE TABLE words (rowid INTEGER PRIMARY KEY, name TEXT, summary TEXT, keywords TEXT)"
+#: The weights of the three columns.
+_RANKED = """
+    SELECT project.name FROM words JOIN project ON project.id = words.rowid
+    WHERE words MATCH ? ORDER BY bm25(words, 8.0, 4.0, 2.0), project.name
+"""
+_IMPORT, _REQUIRES = "import", "requires"
+#: Seconds to wait for another process.
+_BUSY_SECONDS = 2.0
+
+
+class RowStore:
+    """
+    The rows of one index.
+
+    Args:
+        path: The file; None keeps the rows in memory.
+
+    Raises:
+        sqlite3.Error: From any method but `reset` and `close`; then call `reset`.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._has_ranks = True
+
+    def serials(self) -> dict[str, int | None]:
+        """Return the serial of each row."""
+        return dict(self._open().execute("SELECT name, serial FROM project"))
+
+    def put(self, row: ProjectRow, serial: int | None) -> None:
+        """Keep a row, with the serial of the project when it was read."""
+        facts = [(_IMPORT, module.lower(), row.name) for module in row.import_names]
+        facts += [(_REQUIRES, name, row.name) for name in row.requires]
+        text = (row.name, row.summary, row.keywords)
+        uploaded = None if row.uploaded is None else row.uploaded.astimezone(UTC).isoformat()
+        with self._open() as connection:
+            self._delete(connection, row.name)
+            added = connection.execute(
+                "INSERT INTO project (name, serial, uploaded, row) VALUES (?, ?, ?, ?)",
+                (row.name, serial, uploaded, _write(row)),
+            )
+            connection.execute(
+                "INSERT INTO words (rowid, name, summary, keywords) VALUES (?, ?, ?, ?)",
+                (added.lastrowid, *text),
+            )
+            connection.executemany("INSERT OR IGNORE INTO fact VALUES (?, ?, ?)", facts)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Forget projects that are gone."""
+        with self._open() as connection:
+            for name in names:
+                self._delete(connection, name)
+
+    def _delete(self, connection: sqlite3.Connection, name: str) -> None:
+        found = connection.execute("SELECT id FROM project WHERE name = ?", (name,)).fetchone()
+        if found is not None:
+            connection.execute("DELETE FROM words WHERE rowid = ?", found)
+            connection.execute("DELETE FROM project WHERE id = ?", found)
+            connection.execute("DELETE FROM fact WHERE name = ?", (name,))
+
+    def rows(self, names: Sequence[str]) -> dict[str, ProjectRow]:
+        """Return the rows of projects, by name, as far as there are any."""
+        found = (self._one("SELECT row FROM project WHERE name = ?", name) for name in names)
+        rows = (_read(cells[0]) for cells in found if cells is not None)
+        return {row.name: row for row in rows}
+
+    def newest(self) -> list[str]:
+        """Return the names of all projects that have files, the latest upload first."""
+        return self._names("SELECT name FROM project WHERE uploaded IS NOT NULL ORDER BY uploaded DESC, name")
+
+    def importing(self, modules: Iterable[str]) -> dict[str, str]:
+        """Return which projects have one of some import names, in lower case, and which is the first."""
+        found: dict[str, str] = {}
+        for module in modules:
+            for name in self._names(_FACTS, _IMPORT, module):
+                found.setdefault(name, module)
+        return found
+
+    def requiring(self, project: str) -> list[str]:
+        """Return the names of the projects that need one, ascending."""
+        return self._names(_FACTS, _REQUIRES, project)
+
+    def matching(self, query: Query) -> list[str]:
+        """Return the names of the projects whose texts have all terms, the best first."""
+        connection = self._open()
+        if not query.terms:
+            return []
+        if self._has_ranks:
+            return [name for (name,) in connection.execute(_RANKED, (_match(query),))]
+        text = "' ' || words.name || ' ' || words.summary || ' ' || words.keywords"
+        tests = " AND ".join(f"instr(lower({text}), ?)" for _term in query.terms)
+        joined = "SELECT project.name FROM words JOIN project ON project.id = words.rowid"
+        return self._names(f"{joined} WHERE {tests} ORDER BY project.name", *query.terms)
+
+    def _names(self, statement: str, *values: str) -> list[str]:
+        return [name for (name,) in self._open().execute(statement, values)]
+
+    def _one(self, statement: str, *values: str) -> Sequence[Any] | None:
+        found: Sequence[Any] | None = self._open().execute(statement, values).fetchone()
+        return found
+
+    # -- The file
+
+    def reset(self) -> None:
+        """Begin anew, in memory: after an error no request may fail for the same again."""
+        self.close()
+        if self._path is not None:
+            _remove(self._path)
+            self._path = None
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._open_memory() if self._path is None else self._open_file(self._path)
+        return self._connection
+
+    def _open_file(self, path: str) -> sqlite3.Connection:
+        for _attempt in range(2):
+            try:
+                make_folders(os.path.dirname(path), 0o700)
+                make_file(path)
+                return self._prepare(sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False))
+            except (OSError, sqlite3.OperationalError) as error:
+                _warn(path, error)
+                break
+            except sqlite3.DatabaseError:
+                # Damaged, or of another version.
+                _remove(path)
+        self._path = None
+        return self._open_memory()
+
+    def _open_memory(self) -> sqlite3.Connection:
+        return self._prepare(sqlite3.connect(":memory:", check_same_thread=False))
+
+    def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _FORMAT):
+                raise sqlite3.DatabaseError("of another version")
+            if not version:
+                connection.executescript(_TABLES)
+                _make_words(connection)
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            self._has_ranks = _is_virtual(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+_FACTS = "SELECT name FROM fact WHERE kind = ? AND value = ? ORDER BY name"
+
+
+def _make_words(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute(_TEXT)
+    except sqlite3.OperationalError:
+        connection.execute(_PLAIN_TEXT)
+
+
+def _is_virtual(connection: sqlite3.Connection) -> bool:
+    made = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'words'").fetchone()[0]
+    return "VIRTUAL" in str(made)
+
+
+def _match(query: Query) -> str:
+    """Write terms as strings of FTS5, in which nothing but the quote means anything."""
+    quoted = ['"' + term.replace('"', '""') + '"' for term in query.terms]
+    return " ".join(quoted) + ("" if query.whole or len(query.terms[-1]) < 2 else " *")
+
+
+def _write(row: ProjectRow) -> str:
+    cells = asdict(row)
+    cells["uploaded"] = None if row.uploaded is None else row.uploaded.isoformat()
+    return json.dumps(cells, separators=(",", ":"))
+
+
+def _read(text: str) -> ProjectRow:
+    cells: Mapping[str, Any] = json.loads(text)
+    uploaded = cells["uploaded"]
+    changed = {
+        "import_names": tuple(cells["import_names"]),
+        "requires": tuple(cells["requires"]),
+        "uploaded": None if uploaded is None else datetime.fromisoformat(uploaded),
+    }
+    return ProjectRow(**{**cells, **changed})
+
+
+def _remove(path: str) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            os.unlink(path + suffix)
+
+
+def _warn(path: str, error: Exception) -> None:
+    _log.warn(
+        "What the search knows of projects cannot be kept in {path} ({error}); it is kept in memory only.",
+        path=path,
+        error=getattr(error, "strerror", None) or str(error),
+    )

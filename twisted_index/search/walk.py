@@ -1,0 +1,162 @@
+"""
+The walk over the projects of an index: reads those that have changed since it was last there.
+
+It runs when somebody searches, and ends by itself; of a small index the search waits for it. Of upstreams
+nothing is read.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from twisted_index.concurrency.deadline import wait_at_most
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.parallel import at_once
+from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.errors import NotReady, SimpleIndexError
+from twisted_index.indexes.change_feed import ChangeFeed
+from twisted_index.interfaces import ISource
+from twisted_index.search.name_match import Names
+from twisted_index.search.reading import read_row
+from twisted_index.search.row import ProjectRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from twisted.internet.interfaces import IReactorTime
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.events.serials import Change
+    from twisted_index.indexes.composite import ChangePart
+    from twisted_index.search.known_rows import KnownRows
+
+_log = Logger()
+
+#: Projects that are read before the answer, and seconds that an answer waits for that.
+SMALL, PATIENCE = 1000, 2.0
+#: Seconds that an answer of a large index waits for a look at what it shows.
+_BRIEFLY = 0.01
+#: Projects that are read at a time.
+_AT_ONCE = 2
+#: A large index is looked at no more often than would take this part of the time.
+_SHARE = 1 / 20
+
+
+class Walk:
+    """
+    The walk over one index.
+
+    Args:
+        parts: The sources that are walked, at least one.
+        rows: Keeps what is read.
+        reader: Threads that read archives.
+        clock: Tells the time, and when a wait is over.
+    """
+
+    def __init__(
+        self, parts: Sequence[ChangePart], rows: KnownRows, reader: IThreadRunner, clock: IReactorTime
+    ) -> None:
+        self._parts = parts
+        self._feed = ChangeFeed(parts, reader)
+        self._rescan = max(part.source.rescan for part in parts)
+        self._rows = rows
+        self._reader = reader
+        self._clock = clock
+        self._names = Names(())
+        self._rounds: FreshSingleFlight[None, None] = FreshSingleFlight(self._go_round)
+        self._began: float | None = None
+        self._next = -math.inf
+
+    async def catch_up(self, names: Names) -> None:
+        """Read what is not known, and wait as long as that takes a moment."""
+        self._names = names
+        known = self._rows.serials
+        now = self._clock.seconds()
+        left = PATIENCE if self._began is None else PATIENCE - (now - self._began)
+        new = len(names.present if known is None else names.present - known.keys())
+        waits = len(names.present) <= SMALL or 0 < new <= SMALL
+        if left > 0 and (waits or (self._began is None and now >= self._next)):
+            round_ = self._rounds.run(None)
+            if waits:
+                await self._wait(left, round_)
+
+    async def check(self, names: Sequence[str]) -> None:
+        """Read projects again whose pages have changed since the last round; waits a moment for that."""
+        checking = Deferred.fromCoroutine(self._check_all(names))
+        await self._wait(PATIENCE if len(self._names.present) <= SMALL else _BRIEFLY, checking)
+
+    async def _wait(self, seconds: float, work: Deferred[None]) -> None:
+        """Wait for what goes on without being waited for, and never fails."""
+        with suppress(NotReady):
+            await wait_at_most(self._clock, seconds, work, lambda: "")
+
+    async def _go_round(self, _key: None) -> None:
+        """Read all that has changed. A failure is logged; what is left is read in the next round."""
+        began = self._began = self._clock.seconds()
+        try:
+            await self._rows.load()
+            changes = await self._sweep()
+            swept = self._clock.seconds()
+            self._next = swept + max(self._rescan, (swept - began) / _SHARE)
+            await at_once(_AT_ONCE, self._read, await self._rows.stale(self._names.names, changes))
+            await self._rows.forget_others(self._names.present)
+        except CancelledError:
+            # The threads have stopped.
+            return
+        except Exception:
+            _log.failure("What the search knows of projects cannot be brought up to date")
+        finally:
+            self._began = None
+
+    async def _sweep(self) -> Mapping[str, Change] | None:
+        """Return the last changes of projects; None if they cannot be looked at now."""
+        try:
+            return (await self._feed.changes()).value.changes
+        except SimpleIndexError:
+            return None
+
+    async def _read(self, name: str) -> None:
+        """Read a project."""
+        part = self._part_of(name)
+        if part is None:
+            self._rows.note(name, None)
+            return
+        source, serial = ISource(part.source), part.source.serials.serial_of(name)
+        try:
+            snapshot = await result_of(source.project_page, name)
+            serial = snapshot.serial
+            row = None if snapshot.value is None else await read_row(source, snapshot.value, self._reader)
+        except NotReady:
+            # That goes on, and the next round finds it done.
+            return
+        except SimpleIndexError:
+            # Not again before it changes.
+            self._rows.note(name, serial)
+            return
+        except CancelledError:
+            raise
+        except Exception:
+            _log.failure("What the search shows of {project} cannot be read", project=name)
+            row = ProjectRow(name=name)
+        await self._rows.keep(name, row, serial)
+
+    async def _check_all(self, names: Sequence[str]) -> None:
+        await at_once(len(names), self._check, names)
+
+    async def _check(self, name: str) -> None:
+        part, known = self._part_of(name), self._rows.serials
+        if part is None or known is None:
+            return
+        with suppress(SimpleIndexError, CancelledError):
+            snapshot = await result_of(ISource(part.source).project_page, name)
+            if name not in known or known[name] != snapshot.serial:
+                await self._read(name)
+
+    def _part_of(self, name: str) -> ChangePart | None:
+        return next((part for part in self._parts if part.owns(name)), None)
