@@ -23,6 +23,7 @@ ROWS = {
         ["github"],
         ["interfaces"],
         ["metrics"],
+        ["statistics"],
         ["config"],
         ["events"],
         ["access"],

@@ -273,6 +273,8 @@ class SimpleIndexService(MultiService):
             await self._parts.webhooks.stop()
         if self._parts.refusals is not None:
             await self._parts.refusals.flush()
+        if self._parts.downloads is not None:
+            await self._parts.downloads.stop()
         # What is being written is finished; then nothing asks the source any more.
         *writers, reader = self._parts.workers
         for worker in writers:

@@ -40,6 +40,7 @@ display-tracebacks = true
 cors = true
 page-cache = "1MB"
 fast-path = false
+statistics = false
 public-url = "https://example.org/prefix/"
 title = " Packages of Acme "
 upload = true
@@ -163,6 +164,7 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
         title="Packages of Acme",
         page_cache=1_000_000,
         fast_path=False,
+        statistics=False,
         limits=Limits(
             header_timeout=1.0,
             upload_stall_timeout=7.0,

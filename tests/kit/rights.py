@@ -124,6 +124,7 @@ class GuardedIndex(SiteInMemory):
         checkers: Of more users.
         indexes: The indexes of the server; None for the one without a name only.
         default_index: The name of the one that the one without a name is too.
+        downloads: Counts downloads.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class GuardedIndex(SiteInMemory):
         groups_header: str | None = None,
         indexes: Any = None,
         default_index: str = "",
+        downloads: Any = None,
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -183,6 +185,7 @@ class GuardedIndex(SiteInMemory):
             proxies=trusted,
             cors=cors,
             indexes=indexes,
+            downloads=downloads,
         )
         site = IndexSite(self.resource, reactor=clock, access_log=access_log)
         super().__init__(site, clock)

@@ -75,13 +75,22 @@ def test_every_page_for_operators_is_in_the_list():
     operated = {name for subject, name in rules if subject in (Subject.PAGES, Subject.SERVER)}
     assert operated == set(OPERATOR_PAGES)
     assert {name for subject, name in rules if subject is Subject.USER} == set(USER_PAGES)
-    assert set(PUBLIC_PAGES) == {"search", "health", "why/NAME"}
+    assert set(PUBLIC_PAGES) == {"search", "stats", "health", "why/NAME"}
 
 
 def test_where_everyone_may_see_everything_all_pages_are_listed():
     index = IndexInMemory(MemorySource())
     pages = json.loads(index.get("/-/", headers={"Accept": "application/json"}).body)["pages"]
-    assert list(pages) == ["search", "health", "why/NAME", "problems", "wanted", "history", "metrics"]
+    assert list(pages) == [
+        "search",
+        "stats",
+        "health",
+        "why/NAME",
+        "problems",
+        "wanted",
+        "history",
+        "metrics",
+    ]
     assert '<a href="problems">problems</a>' in index.get("/-/", headers=HTML).text
     assert index.get("/-/").text.startswith("search    projects by name")
     assert "Log in" not in index.get("/-/").text

@@ -397,6 +397,7 @@ class Settings:
         title: Of the index without a name, for people; empty for a general one.
         page_cache: Bytes of rendered pages to cache in memory.
         fast_path: Whether the channel may respond to plain requests without a Request object.
+        statistics: Whether downloads are counted.
         limits: Time-outs and sizes.
         uploads: What may be uploaded.
         objects: How a bucket is used.
@@ -470,6 +471,7 @@ class Settings:
     title: str = setting("", parsers.title)
     page_cache: int = option(64_000_000, parsers.size, "Memory for rendered pages. [default: 64MB]")
     fast_path: bool = setting(True, parsers.flag)
+    statistics: bool = setting(True, parsers.flag)
     limits: Limits = Limits()
     uploads: UploadSettings = UploadSettings()
     objects: ObjectStoreSettings = ObjectStoreSettings()

@@ -50,6 +50,7 @@ from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path, search_folder
 from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_urls
+from twisted_index.statistics.downloads import Downloads
 from twisted_index.web.resource import IndexResource
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Components:
         packages: The folders, or the bucket; None if another source replaces them.
         indexes: The indexes of the server; None if another source replaces them.
         shared: What all folders share, to be stopped after them; None with such a source.
+        downloads: Counts downloads; None if they are not counted.
     """
 
     workers: tuple[ThreadPool, ...]
@@ -94,6 +96,7 @@ class Components:
     packages: FolderSource | ObjectSource | None = None
     indexes: IndexRegistry | None = None
     shared: SharedFolders | None = None
+    downloads: Downloads | None = None
 
 
 def build_components(
@@ -157,15 +160,18 @@ class _Builder:
         self._throttle = LoginThrottle(reactor)
         self._audit_log: IAuditLog | None = None
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
-        self._serials = Serials(_serials_path(settings.state))
         # A thread of its own, so that no search waits for files that are read.
         self._searcher = ThreadPool(reactor, threads=1, name="index-search")
+        self._serials = Serials(_kept_path(settings.state, "serials"))
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
+        downloads = Downloads(_kept_path(settings.state, "downloads"), worker, reactor)
+        self._downloads = downloads if settings.statistics else None
 
     def build_read_only(self, source: ISource) -> Components:
         # What was done here at other times, and what is done at the console, is shown by any server.
         resource = self._resource(source, audit_log=self._own_log())
-        return Components((self._searcher, self._worker), resource, None, None)
+        workers = (self._searcher, self._worker)
+        return Components(workers, resource, None, None, downloads=self._downloads)
 
     def build(self) -> Components:
         settings = self._settings
@@ -227,6 +233,7 @@ class _Builder:
             packages=packages,
             indexes=indexes.registry,
             shared=self._shared,
+            downloads=self._downloads,
         )
 
     def _indexes(self, packages: FolderSource | ObjectSource, writing: _WriteSide | None) -> _Indexes:
@@ -387,6 +394,7 @@ class _Builder:
             on_rejected=None if observer is None else Observers(observer).rejected,
             indexes=indexes,
             title=settings.title,
+            downloads=self._downloads,
         )
         files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
         resource.report_files(lambda: files)
@@ -585,5 +593,5 @@ def _own_folders(settings: Settings) -> list[str]:
     return [path for path in paths if path is not None]
 
 
-def _serials_path(state: str | None) -> str | None:
-    return None if state is None else os.path.join(state, "keep", "serials")
+def _kept_path(state: str | None, name: str) -> str | None:
+    return None if state is None else os.path.join(state, "keep", name)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Limits
     from twisted_index.indexes.served_index import IIndexes
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
+    from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.responses.response import Headers
 
 
@@ -248,6 +249,7 @@ class IndexInMemory(SiteInMemory):
         upload_settings: As for `IndexResource`; by default uploads are enabled if there is a store.
         indexes: Any `IIndexes`, as for `IndexResource`.
         title: As for `IndexResource`.
+        downloads: As for `IndexResource`, with the same clock.
 
     Attributes:
         source: Provides the projects.
@@ -268,6 +270,7 @@ class IndexInMemory(SiteInMemory):
         upload_settings: UploadSettings | None = None,
         indexes: IIndexes | None = None,
         title: str = "",
+        downloads: Downloads | None = None,
     ) -> None:
         # Any, so that tests can use members of their source that are not part of the contract.
         self.source: Any = MemorySource() if source is None else source
@@ -284,6 +287,7 @@ class IndexInMemory(SiteInMemory):
             upload_settings=upload_settings or UploadSettings(upload=store is not None),
             indexes=indexes,
             title=title,
+            downloads=downloads,
         )
         super().__init__(IndexSite(resource, reactor=clock, limits=limits), clock)
         lifecycle = ILifecycle(self.source, None)

@@ -64,6 +64,7 @@ from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.promote import PromoteView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
+from twisted_index.web.views.statistics import StatisticsViews
 from twisted_index.web.views.tokens import TokenViews
 from twisted_index.web.views.why import WhyView
 
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.search.directories import Directories
+    from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.response_cache import ResponseCache
     from twisted_index.web.responses.small_file_cache import SmallFileCache
@@ -127,6 +129,7 @@ class Environment:
     instance: bytes | None
     directories: Directories
     indexes: IIndexes | None = None
+    downloads: Downloads | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +141,14 @@ class Caches:
 
     Attributes:
         authorizer: Decides for the indexes that the responses are of.
+        index: The name of that of them which is requested.
     """
 
     pages: ResponseCache
     absent: ResponseCache
     files: SmallFileCache
     authorizer: Authorizer
+    index: str = ""
 
 
 class Dispatcher:
@@ -205,7 +210,7 @@ class Dispatcher:
             feed=feed,
             own=served.own,
         )
-        self.caches = Caches(*caches, guard)
+        self.caches = Caches(*caches, guard, served.scope.index)
         self.uploads = UploadView(
             store,
             guard,
@@ -232,6 +237,7 @@ class Dispatcher:
             files=lambda: (*env.files(), *_files_of(access)),
             reactor=env.reactor,
             of_server=not scope.index,
+            downloads=env.downloads,
         )
         # The index without a name may be one that has a name as well.
         names = frozenset() if env.indexes is None else frozenset({scope.index, index})
@@ -252,6 +258,13 @@ class Dispatcher:
             worker=env.worker,
         )
         drafts = DraftViews(served, env.indexes, guard, urls)
+        statistics = StatisticsViews(
+            # What is in a draft is not counted.
+            None if scope.draft else env.downloads,
+            authorizer=guard,
+            index=served.scope.index,
+            worker=env.worker,
+        )
         views = (
             simple_api,
             operations,
@@ -264,6 +277,7 @@ class Dispatcher:
             indexes,
             drafts,
             SearchViews(partial(env.directories.of, served.scope, source), guard),
+            statistics,
         )
         self._views = bind_views(*views, *manage)
 
@@ -415,9 +429,16 @@ class Dispatcher:
             if self._fault is not None and route.endpoint not in (Endpoint.REDIRECT, Endpoint.INDEX):
                 raise self._fault
             response = await self._views[view](context)
+            self._note_download(request, route)
         except (SimpleIndexError, FirstError) as error:
             response = self._refuse(request, error)
         return keep_private(response) if context.private else response
+
+    def _note_download(self, request: Request, route: Route) -> None:
+        """Name the file that a response has, for a site to count when it has left."""
+        if route.endpoint is Endpoint.FILE and route.sidecar is None and not self._scope.draft:
+            index = self.served.scope.index
+            request.download = (index, route.project, route.filename)  # type: ignore[attr-defined]
 
     def _refuse(self, request: Request, error: SimpleIndexError | FirstError) -> Response:
         """Turn an error into its response; gatherResults wraps it in a FirstError."""

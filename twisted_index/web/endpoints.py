@@ -24,6 +24,7 @@ from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.promote import PromoteView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
+from twisted_index.web.views.statistics import StatisticsViews
 from twisted_index.web.views.tokens import TokenViews
 from twisted_index.web.views.why import WhyView
 
@@ -158,6 +159,7 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.WANTED: EndpointRule(
         ("/-/wanted",), Subject.SERVER, _get(OperationsViews.wanted, Action.OPERATE)
     ),
+    Endpoint.STATISTICS: EndpointRule(("/-/stats",), Subject.PROJECTS, _get(StatisticsViews.show)),
     Endpoint.OPERATIONS: EndpointRule(("/-/",), Subject.CLIENT, _get(OperationsViews.operations)),
     Endpoint.WHY: EndpointRule(("/-/why/NAME", "/-/why/NAME==VERSION"), Subject.PROJECT, _get(WhyView.show)),
     # For mirrors.

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from twisted_index.indexes.scope import Scope
     from twisted_index.indexes.served_index import IIndexes
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
+    from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.dispatcher import Caches, Dispatcher
     from twisted_index.web.responses.response import Headers, Response
     from twisted_index.web.uploads.view import UploadView
@@ -87,10 +88,12 @@ class IndexResource(Resource):
         indexes: The indexes of this server, below `/+NAME/`, and what `source`, `store` and `upload_settings`
             say of the one without a name. Without it there is only that one.
         title: Of the index, for people, where there is only that one.
+        downloads: Counts downloads, on a site that can do so, and sums them up; None counts none.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
         counters: The numbers behind `/-/metrics`; a site adds to them.
+        downloads: As given.
         client_info: Reads the address of a client and the URL that it used.
         common_headers: Header fields of every response.
     """
@@ -120,10 +123,12 @@ class IndexResource(Resource):
         directories: Directories | None = None,
         indexes: IIndexes | None = None,
         title: str = "",
+        downloads: Downloads | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
         self.counters = Counters()
+        self.downloads = downloads
         self.client_info = ClientInfoReader(proxies)
         self.poll: Callable[[], None] | None = None
         self._connections: Callable[[], int] = lambda: 0
@@ -154,6 +159,7 @@ class IndexResource(Resource):
             instance=instance.encode("ascii") if instance is not None else None,
             directories=directories or _directories(worker, reactor),
             indexes=indexes,
+            downloads=downloads,
         )
         self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
 

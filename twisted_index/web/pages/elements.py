@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from twisted_index.web.pages.layout import Markup
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Markup]], *, caption: str = "") -> Tag:
+def table(heads: Sequence[str | Tag], rows: Iterable[Sequence[Markup]], *, caption: str = "") -> Tag:
     """
     Return a table, which scrolls by itself where the screen is narrow.
 
     Args:
-        heads: Of its columns.
+        heads: Of its columns; a head may be a `th` itself.
         rows: The cells of each row; a cell may be a `td` or `th` itself.
         caption: Says what it is, to those who do not see what stands above it.
     """
     named = [tags.caption(caption, class_="unseen")] if caption else []
-    head = tags.thead(tags.tr([tags.th(text, scope="col") for text in heads]))
+    named_columns = [each if isinstance(each, Tag) else tags.th(each, scope="col") for each in heads]
+    head = tags.thead(tags.tr(named_columns))
     body = tags.tbody([tags.tr([_cell(cell) for cell in row]) for row in rows])
     return tags.div(tags.table(*named, head, body), class_="scroll", tabindex="0")
 

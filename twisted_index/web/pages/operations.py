@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 #: The pages for everyone, those for clients that may operate or follow the index, and those for users.
 PUBLIC_PAGES = {
     "search": "projects by name, import name, typo and summary; also search?q=QUERY",
+    "stats": "how often what was downloaded; also stats?project=NAME",
     "health": "whether every package folder can be read",
     "why/NAME": "why a project or a file of it is here, or is not; also why/NAME==VERSION",
 }

@@ -42,6 +42,7 @@ class Endpoint(enum.Enum):
     AUDIT_LOG = enum.auto()
     METRICS = enum.auto()
     WANTED = enum.auto()
+    STATISTICS = enum.auto()
     OPERATIONS = enum.auto()
     CHANGES = enum.auto()
     TREE = enum.auto()
@@ -108,6 +109,7 @@ _RESERVED = {
     "problems": Endpoint.PROBLEMS,
     "promote": Endpoint.PROMOTE,
     "search": Endpoint.SEARCH,
+    "stats": Endpoint.STATISTICS,
     "status": Endpoint.PROJECT_STATUS,
     "tokens": Endpoint.TOKENS,
     "wanted": Endpoint.WANTED,

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import FileBody, Identity
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.wanted import Askers
+    from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.dispatcher import Caches
     from twisted_index.web.requests.client_info import ClientInfoReader
     from twisted_index.web.responses.serialized import SerializedResponse
-    from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.server.access_log import AccessLog
     from twisted_index.web.server.request_head import HeadFields, RequestHead
 
@@ -65,6 +65,7 @@ class FastPath:
         reactor: The clock.
         limits: Bound the length of URL and header.
         client_info: Reads the address of a client behind a proxy, for the access log, and its user.
+        downloads: Counts downloads; None counts none.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class FastPath:
         access_log: AccessLog | None,
         counters: Counters,
         client_info: ClientInfoReader,
+        downloads: Downloads | None = None,
     ) -> None:
         self._caches = caches
         self._seconds = reactor.seconds
@@ -89,6 +91,7 @@ class FastPath:
         self._count = counters.count
         self._notice = counters.wanted.notice
         self._client_info = client_info
+        self._count_download = None if downloads is None else downloads.count
         self._second = -1
         self._date = b""
         #: Whole responses with the date of this second.
@@ -115,7 +118,7 @@ class FastPath:
         found = self._find(head, channel)
         if found is None:
             return False
-        reader, response, body, askers = found
+        reader, response, body, askers, index = found
         if int(now) != self._second:
             self._begin_second(int(now))
         whole = self._wholes.get(response) if head.is_plain_get else None
@@ -127,6 +130,8 @@ class FastPath:
             status, size, whole = made
         channel.send_now(whole, now)
         self._count(head.method, status, size, head.kind)
+        if head.download and status == 200 and self._count_download is not None:
+            self._count_download(index, head.project, head.download, head.fields.client, now)
         interpreter = head.interpreter
         if interpreter is not None and askers is not None:
             # What `notice` does; nearly always without a call.
@@ -191,8 +196,12 @@ class FastPath:
 
     def _find(
         self, head: RequestHead, channel: FastChannel
-    ) -> tuple[Identity, SerializedResponse, bytes, Askers | None] | None:
-        """Return the client, the response, its body, and the askers of its page; None unless all is known."""
+    ) -> tuple[Identity, SerializedResponse, bytes, Askers | None, str] | None:
+        """
+        Return the client, the response, its body, the askers of its page, and the name of the index.
+
+        None unless all is known.
+        """
         page, fields = head.page, head.fields
         if page is None and not head.project:
             return None
@@ -206,17 +215,18 @@ class FastPath:
         if reader is None:
             return None
         if page is None:
-            return _find_file(caches.files, head.path, reader)
+            return _find_file(caches, head.path, reader)
         cached = caches.pages.get(page, fields.representation) or caches.absent.get(page, fields.document)
         if cached is None:
             return None
         response = cached.forms.public if reader is ANONYMOUS else cached.forms.private
-        return reader, response, response.body, cached.askers
+        return reader, response, response.body, cached.askers, caches.index
 
 
 def _find_file(
-    files: SmallFileCache, path: bytes, reader: Identity
-) -> tuple[Identity, SerializedResponse, bytes, None] | None:
+    caches: Caches, path: bytes, reader: Identity
+) -> tuple[Identity, SerializedResponse, bytes, None, str] | None:
+    files = caches.files
     file = files.get(path)
     body = None if file is None else file.reopen()
     if file is None or body is None:
@@ -225,7 +235,8 @@ def _find_file(
     content = body.content if type(body.content) is bytes else _read(body)
     if len(content) != body.size:
         return None
-    return reader, file.forms.public if reader is ANONYMOUS else file.forms.private, content, None
+    response = file.forms.public if reader is ANONYMOUS else file.forms.private
+    return reader, response, content, None, caches.index
 
 
 def _read(body: FileBody) -> bytes:

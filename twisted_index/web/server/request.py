@@ -40,6 +40,8 @@ class IndexRequest(Request):
     began = 0.0
     #: What it is counted as; the dispatcher sets it.
     kind: Kind = "other"
+    #: The index, project and name of the distribution that it is for; its view sets it. None for all else.
+    download: tuple[str, str, str] | None = None
     #: The Content-Length of the body; None without one.
     body_length: int | None = None
     #: Receives the body of an upload; None for other requests.

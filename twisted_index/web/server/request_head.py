@@ -15,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
 from twisted_index.indexes.scope import PLAIN, split_scope
+from twisted_index.web.requests.download_client import client_of
 from twisted_index.web.requests.routes import Endpoint, match_route
 from twisted_index.web.requests.user_agent import interpreter_of
 from twisted_index.web.responses.response_cache import list_key, negotiate_representation, page_key
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from twisted_index.indexes.scope import Scope
     from twisted_index.metrics.counters import Kind
     from twisted_index.simple.interpreters import Interpreter
+    from twisted_index.statistics.rows import Client
     from twisted_index.web.responses.response_cache import Representation
     from twisted_index.web.server.log_formats import LogFormat
 
@@ -74,6 +76,7 @@ class HeadFields:
         if_none_match: The field; None without one.
         logged: Referer and User-Agent, as the access log has them.
         interpreter: What an installer installs for; None for other clients.
+        client: The kind of the client, for the statistics.
         forwarded: The fields in which proxies name their client: one value each, by lower-case name.
         credentials: The fingerprint of Authorization; None without one.
         stated_user: The same for the fields in which proxies state a user and groups.
@@ -85,6 +88,7 @@ class HeadFields:
     if_none_match: bytes | None
     logged: str
     interpreter: Interpreter | None
+    client: Client
     forwarded: Mapping[bytes, Sequence[bytes]]
     credentials: bytes | None
     stated_user: Mapping[bytes, Sequence[bytes]]
@@ -108,6 +112,7 @@ class RequestHead:
         logged: The request line, as the access log has it.
         is_plain_get: Whether it is a GET without a precondition, on a connection that goes on.
         interpreter: What an installer asks for a project page for; None for anything else.
+        download: The name of the file that a GET is for; empty for anything else, as for a sidecar.
     """
 
     method: bytes
@@ -120,6 +125,7 @@ class RequestHead:
     logged: str
     is_plain_get: bool
     interpreter: Interpreter | None
+    download: str
 
 
 class HeadParser:
@@ -168,13 +174,24 @@ class HeadParser:
         logged = self._log_format.request(match[1], match[2], b"HTTP/1.1")
         scope, path = _split(match[2])
         page = _page_of(path)
-        project = _project_of(path) if page is None else page
+        project, filename = _file_of(path) if page is None else (page, "")
         kind: Kind = "file" if page is None else "page" if page else "list"
         interpreter = fields.interpreter if page else None
         if kind == "list":
             page = list_key(fields.representation.format)
+        download = filename if match[1] == b"GET" else ""
         return RequestHead(
-            match[1], match[2], scope, page, project, fields, kind, logged, is_plain_get, interpreter
+            match[1],
+            match[2],
+            scope,
+            page,
+            project,
+            fields,
+            kind,
+            logged,
+            is_plain_get,
+            interpreter,
+            download,
         )
 
     def _read_fields(self, rest: bytes) -> HeadFields | None:
@@ -215,9 +232,12 @@ def _page_of(path: bytes) -> str | None:
     return None if match is None else page_key(match[1].decode("ascii"))
 
 
-def _project_of(path: bytes) -> str:
+def _file_of(path: bytes) -> tuple[str, str]:
+    """Return the project of a file or sidecar, and the name of a file; empty for what the path is not."""
     route = match_route([unquote_to_bytes(segment) for segment in path[1:].split(b"/")])
-    return route.project if route.endpoint is Endpoint.FILE else ""
+    if route.endpoint is not Endpoint.FILE:
+        return "", ""
+    return route.project, "" if route.sidecar is not None else route.filename
 
 
 def parse_fields(
@@ -255,6 +275,7 @@ def parse_fields(
         if_none_match=fields.get(b"if-none-match"),
         logged=log_format.fields(fields.get(b"referer"), fields.get(b"user-agent")),
         interpreter=interpreter_of(fields.get(b"user-agent")),
+        client=client_of(fields.get(b"user-agent")),
         forwarded=_picked(fields, _FORWARDED),
         credentials=None if authorization is None else fingerprint(authorization),
         stated_user=_picked(fields, user_fields),

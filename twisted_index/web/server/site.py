@@ -12,6 +12,7 @@ from twisted.web.server import Site
 from twisted_index.config.settings import Limits
 from twisted_index.metrics.counters import Counters
 from twisted_index.web.requests.context import MAX_SMALL_BODY
+from twisted_index.web.requests.download_client import client_of
 from twisted_index.web.resource import IndexResource
 from twisted_index.web.server.channel import IndexChannel
 from twisted_index.web.server.fast_path import FastPath
@@ -112,6 +113,7 @@ class IndexSite(Site):
         if self._uploads is not None and most is not None:
             self._uploads.slots.set_limit(most // 2)
         counters = Counters() if index is None else index.counters
+        self._downloads = None if index is None else index.downloads
         self._measure = counters.measure
         #: Counts a response by method, status, bytes sent and kind.
         self.count: Callable[[bytes, int, int, Kind | Literal[""]], None] = counters.count
@@ -129,6 +131,7 @@ class IndexSite(Site):
                     access_log=access_log,
                     counters=counters,
                     client_info=index.client_info,
+                    downloads=index.downloads,
                 )
 
     # -- Connections
@@ -267,13 +270,22 @@ class IndexSite(Site):
         """Count a request, and write it to the access log."""
         kind = _kind_of(request)
         self.count(request.method, request.code, request.sentLength or 0, kind)
-        self._measure(kind, self.reactor.seconds() - request.arrived)
+        now = self.reactor.seconds()
+        self._measure(kind, now - request.arrived)
+        if request.download is not None and not aborted:
+            self._count_download(request, now)
         if self._access_log is not None:
             client = None
             if self._client_info is not None:
                 fields = request.requestHeaders.getRawHeaders
                 client = self._client_info.client_behind(request.getClientAddress(), fields)
             self._access_log.write(request, aborted=aborted, client=client)
+
+    def _count_download(self, request: Any, now: float) -> None:
+        if self._downloads is not None and _is_whole(request):
+            index, project, filename = request.download
+            client = client_of(request.getHeader(b"user-agent"))
+            self._downloads.count(index, project, filename, client, now)
 
     # Twisted's factory would update a formatted time each second, and open a log of its own.
 
@@ -282,6 +294,21 @@ class IndexSite(Site):
 
     def stopFactory(self) -> None:
         """Stop nothing."""
+
+
+def _is_whole(request: Any) -> bool:
+    """
+    Return whether a finished response is a download: a whole file, or the way to one that is elsewhere.
+
+    A range counts if it is the whole file. HEAD and 304 do not count.
+    """
+    if request.method != b"GET":
+        return False
+    if request.code == 206:
+        part = request.responseHeaders.getRawHeaders(b"Content-Range", [b""])[0]
+        first, _, size = part.removeprefix(b"bytes 0-").partition(b"/")
+        return part.startswith(b"bytes 0-") and int(first) + 1 == int(size)
+    return request.code in (200, 302)
 
 
 def _kind_of(request: Any) -> Kind:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.exposition import Exposition
     from twisted_index.metrics.wanted import WantedProject
+    from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
 
@@ -60,6 +61,7 @@ class OperationsViews:
         files: Returns the files that are read again when they change.
         reactor: Bounds the time of a scrape; None for no bound.
         of_server: Whether problems and health are those of the server, too, and not of one index.
+        downloads: The statistics; None without them.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class OperationsViews:
         files: Callable[[], Sequence[ReloadedFile]] = tuple,
         reactor: IReactorTime | None = None,
         of_server: bool = True,
+        downloads: Downloads | None = None,
     ) -> None:
         self._source = source
         self._authorizer = authorizer
@@ -82,6 +85,7 @@ class OperationsViews:
         self._files = files
         self._reactor = reactor
         self._of_server = of_server
+        self._downloads = downloads if of_server else None
         seconds = time.monotonic if reactor is None else reactor.seconds
         self._listing = SingleFlight[None, tuple[str, ...]](seconds)
 
@@ -95,6 +99,8 @@ class OperationsViews:
         health: dict[str, object] = {"status": "ok"}
         statuses = await self._read_files() if self._of_server else []
         warnings = [status.warning for status in statuses if status.warning is not None]
+        if self._downloads is not None and self._downloads.fault is not None:
+            warnings.append("Downloads are counted but cannot be kept; see the list of problems.")
         if warnings:
             health["warnings"] = warnings
         return Response(headers=JSON, body=json.dumps(health).encode() + b"\n")
@@ -104,7 +110,9 @@ class OperationsViews:
         source = IProblemSource(self._source, None)
         report = ProblemReport() if source is None else await result_of(source.problems)
         statuses = await self._read_files() if self._of_server else []
-        files = tuple(map(_problem_of, filter(lambda status: status.error, statuses)))
+        files = [_problem_of(status) for status in statuses if status.error]
+        if self._downloads is not None and self._downloads.fault is not None:
+            files.append(_problem_of_statistics(self._downloads.fault))
         report = replace(report, problems=(*files, *report.problems))
         return negotiate_document(
             context,
@@ -187,6 +195,15 @@ class OperationsViews:
         )
         fields = ((b"Content-Type", media_type), (b"Vary", b"Accept"))
         return Response(headers=(*fields, *NO_CACHE, *NOSNIFF), body=body)
+
+
+def _problem_of_statistics(fault: str) -> Problem:
+    """Make the problem of downloads that cannot be kept."""
+    return Problem(
+        path="downloads",
+        reason=f"Downloads are counted but cannot be kept: {fault}.",
+        advice="Make room, or the folder writable; the server tries again after the next download.",
+    )
 
 
 def _problem_of(status: ReloadStatus) -> Problem:

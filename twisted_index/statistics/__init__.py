@@ -1,0 +1,1 @@
+"""Downloads: counted, kept in plain files, summed for people."""

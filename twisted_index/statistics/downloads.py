@@ -1,0 +1,228 @@
+"""
+Counts downloads while the server runs, and brings them into their files.
+
+Counting is a number in a dictionary. A minute after the first download at the latest, a thread adds what has
+been counted to the files; a server without downloads does nothing. Clients never wait for any of that: while
+nothing can be written, what is counted stays in memory, and is bounded there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, DeferredLock
+from twisted.logger import Logger
+
+from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.errors import Unavailable
+from twisted_index.simple.formatting import printable
+from twisted_index.statistics.day_files import DayFiles, day_of
+from twisted_index.statistics.report import Report
+from twisted_index.statistics.rows import add_row
+from twisted_index.statistics.totals import TotalsReader
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.statistics.rows import Client, Rows
+    from twisted_index.statistics.totals import Period, Totals
+
+_log = Logger()
+
+#: Seconds from a download until it is in a file.
+_DELAY = 60.0
+_DAY = 86400.0
+
+
+@dataclass(slots=True)
+class _Batch:
+    """
+    What is on its way into the files.
+
+    Attributes:
+        days: What is not there yet; a thread changes it with the lock of the files held.
+    """
+
+    days: dict[str, Rows] = field(default_factory=dict)
+
+
+class Downloads:
+    """
+    The downloads from all indexes of a server.
+
+    Args:
+        folder: Absolute, where they are kept; None keeps them in memory.
+        worker: Threads that read and write.
+        reactor: The clock and the timer.
+
+    Attributes:
+        fault: Why nothing can be written now, in a sentence; None if nothing is in the way.
+    """
+
+    def __init__(self, folder: str | None, worker: IThreadRunner, reactor: Any) -> None:
+        self._files = None if folder is None else DayFiles(folder)
+        self._worker = worker
+        self._reactor = reactor
+        self.fault: str | None = None
+        self._rows: Rows = {}
+        self._day_ends = 0.0
+        #: The number of rows of other days in memory.
+        self._others = 0
+        #: What has been counted, by day, and what is on its way: one value, so that a thread sees both as of
+        #: one moment.
+        self._held: tuple[dict[str, Rows], _Batch] = ({}, _Batch())
+        self._timer: IDelayedCall | None = None
+        self._writing = DeferredLock()
+        self._folded = ""
+        self._reader = TotalsReader(self._files, self._counted)
+        self._reading: FreshSingleFlight[str, Totals] = FreshSingleFlight(self._read)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a folder for them."""
+        return self._files is not None
+
+    def today(self) -> date:
+        """Return the day, in UTC."""
+        return day_of(self._reactor.seconds())
+
+    def count(self, index: str, project: str, filename: str, client: Client, now: float) -> None:
+        """
+        Count a download. On the way of every one.
+
+        Args:
+            index: Its name; empty for the index without one.
+            project: Normalized.
+            filename: Of a distribution.
+            client: What took it.
+            now: Seconds since the epoch.
+        """
+        if now >= self._day_ends:
+            self._begin_day(now)
+        row, rows = (index, project, filename, client), self._rows
+        if row in rows:
+            rows[row] += 1
+        else:
+            add_row(rows, row, 1, others=self._others)
+        if self._timer is None and self._files is not None:
+            self._timer = self._reactor.callLater(_DELAY, self._write_soon)
+
+    def _begin_day(self, now: float) -> None:
+        self._day_ends = (now // _DAY + 1) * _DAY
+        days, batch = self._held
+        day = day_of(now).isoformat()
+        self._rows = days.setdefault(day, {})
+        self._others = sum(map(len, (*days.values(), *batch.days.values()))) - len(self._rows)
+
+    # -- Into the files
+
+    def _write_soon(self) -> None:
+        self._timer = None
+        # One that is stuck, as on a dead mount, is not joined by others; the next download tries again.
+        if not self._writing.locked:
+            self._writing.run(self._write)
+
+    async def stop(self) -> None:
+        """Write what has been counted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._writing.run(self._write)
+
+    def _write(self) -> Deferred[None] | None:
+        days, _written = self._held
+        if self._files is None or not any(days.values()):
+            return None
+        batch = _Batch(days)
+        self._held = ({}, batch)
+        # So that the next download begins its day anew.
+        self._day_ends = 0.0
+        writing = self._worker.run(self._add, self._files, batch, self._reactor.seconds())
+        return writing.addCallbacks(self._succeed, self._fail)
+
+    def _add(self, files: DayFiles, batch: _Batch, now: float) -> None:
+        """Add a batch to the files, in a thread, and fold them once a day."""
+        files.add(batch.days)
+        today = day_of(now)
+        if self._folded != today.isoformat():
+            files.fold(today)
+            self._folded = today.isoformat()
+
+    def _succeed(self, _result: None) -> None:
+        if self.fault is not None:
+            _log.info("Downloads can be kept again.")
+        self.fault = None
+
+    def _fail(self, failure: Failure) -> None:
+        """Go on in memory; the next download tries again."""
+        self._take_back()
+        if failure.trap(OSError, CancelledError) is CancelledError:
+            return
+        error: Any = failure.value
+        where = printable(str(error.filename or "their folder"))
+        if self.fault is None:
+            _log.error("Downloads cannot be kept: {path}: {error}", path=where, error=error.strerror)
+        self.fault = f"{where}: {error.strerror}"
+
+    def _take_back(self) -> None:
+        """Put what could not be written to what has been counted since."""
+        counted, batch = self._held
+        days = {day: dict(rows) for day, rows in batch.days.items()}
+        for day, rows in counted.items():
+            kept = days.setdefault(day, {})
+            others = sum(map(len, days.values())) - len(kept)
+            for row, downloads in rows.items():
+                add_row(kept, row, downloads, others=others)
+        self._held = (days, _Batch())
+        self._day_ends = 0.0
+
+    # -- Out of the files
+
+    async def report(self, index: str) -> Report:
+        """
+        Return the downloads from an index up to now.
+
+        Args:
+            index: Its name; empty for the index without one.
+
+        Raises:
+            Unavailable: The files cannot be read.
+        """
+        try:
+            totals = await self._reading.run("")
+        except OSError as error:
+            raise _unreadable(error) from error
+        return Report([part[index] for part in totals.parts if index in part], totals.since)
+
+    async def of_project(self, index: str, project: str) -> dict[str, dict[str, int]]:
+        """
+        Return the downloads of a project up to now: by file, and then by day or month.
+
+        Raises:
+            Unavailable: The files cannot be read.
+        """
+        try:
+            return await self._worker.run(self._reader.read_project, index, project)
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def _read(self, _key: str) -> Deferred[Totals]:
+        return self._worker.run(self._reader.read)
+
+    def _counted(self) -> list[Period]:
+        """Return what is in no file, in a thread: each copy is made at once, as the reactor sees it."""
+        counted, batch = self._held
+        return [
+            (day, list(rows.items())) for days in (counted, batch.days) for day, rows in list(days.items())
+        ]
+
+
+def _unreadable(error: OSError) -> Unavailable:
+    _log.warn("The statistics cannot be read: {path}: {error}", path=error.filename, error=error.strerror)
+    return Unavailable("The statistics cannot be read right now; the log of the server says why.")
