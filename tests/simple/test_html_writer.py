@@ -331,9 +331,22 @@ PAGES = st.builds(
 
 @given(PAGES)
 def test_whatever_files_are_called_a_page_is_strict_html5_with_an_anchor_for_each(page: ProjectPage) -> None:
-    anchors = list(parse(write_html_page(page)).iter("a"))
+    anchors = list(parse(write_html_page(page, about="../../project/demo/")).iter("a"))
 
     assert len(anchors) == len(page.files)
+
+
+def test_the_page_for_people_is_named_in_the_head_and_by_a_button():
+    written = parse(write_html_page(ProjectPage(name="demo"), about="../../project/demo/"))
+    (link,) = written.iter("link")
+    assert dict(link.items()) == {"rel": "alternate", "type": "text/html", "href": "../../project/demo/"}
+    (form,) = written.iter("form")
+    assert form.get("action") == "../../project/demo/"
+
+
+def test_a_page_without_a_page_for_people_leads_to_none():
+    written = parse(write_html_page(ProjectPage(name="demo")))
+    assert not [*written.iter("link"), *written.iter("form")]
 
 
 @given(PAGES)

@@ -172,6 +172,16 @@ def test_a_page_of_one_layout_is_never_that_of_another(page: str):
         assert f'href="{up}+prod/simple/demo/' in index.get(f"{index.base}+dev/{path}").text
 
 
+@pytest.mark.parametrize("scope", ["", "+dev/"])
+@pytest.mark.parametrize("path", ["simple/demo/", "demo/", "legacy/+simple/demo/"])
+def test_a_page_leads_to_that_for_people_in_every_layout(scope: str, path: str):
+    index = Proxied(0, "", public=False, cors=False)
+    index.get(f"{index.base}{scope}simple/demo/")
+    url = f"{index.base}{scope}{path}"
+    (about,) = re.findall(r'<form action="(.*?)">', index.get(url).text)
+    assert urljoin(url, about) == f"{index.base}{scope}project/demo/"
+
+
 def test_bandersnatch_gets_links_below_packages_of_the_owner():
     index = Proxied(0, "", public=True, cors=False)
     reply = index._site.get("/+dev/pypi/demo/json", headers={"User-Agent": "bandersnatch/6"})

@@ -50,6 +50,9 @@ a:visited{color:var(--seen)}
 a:hover,a:focus{text-decoration:underline}
 a[data-yanked]{color:var(--faint);text-decoration:line-through}
 em{color:var(--mark);font-style:normal}
+form{margin:0 0 1rem}
+button{padding:.3rem .75rem;border:1px solid var(--faint);border-radius:.25rem;background:none;\
+color:var(--link);font:inherit;cursor:pointer}
 p.status{padding:.5rem .75rem;border-left:3px solid var(--mark);background:var(--tint);color:var(--ink)}"""
 
 # The meaning of each marker, after PEP 792.
@@ -81,7 +84,11 @@ def write_html_list(project_list: ProjectList) -> bytes:
 
 
 def write_html_page(
-    page: ProjectPage, *, public_url: str | None = None, file_url: Callable[[File], str] = relative_url
+    page: ProjectPage,
+    *,
+    public_url: str | None = None,
+    file_url: Callable[[File], str] = relative_url,
+    about: str = "",
 ) -> bytes:
     """
     Write the page of a project.
@@ -90,13 +97,15 @@ def write_html_page(
         page: Its files are written in their order.
         public_url: URL of the index. Provenance of local files is written only if it is https.
         file_url: Returns the URL of a file, absolute or relative to the page.
+        about: The relative URL of the page about the project, for people; empty for none. It is no anchor,
+            since installers take anchors for files.
     """
     files = offered_files(page)
     links = map(file_url, files)
     return _document(
         title=f"Index of {page.name}",
-        metas=_status_metas(page.status),
-        before=_status_text(page.status),
+        metas=(*_status_metas(page.status), *_alternate(about)),
+        before=(*_status_text(page.status), *_button(about)),
         listing=_listing(files, provenance_base_url(page.name, public_url), links) if files else (),
         summary=_summary(files, len(offered_versions(page))),
     )
@@ -203,6 +212,19 @@ def _status_text(status: ProjectStatus) -> Iterator[str]:
     if sentence is not None:
         reason = one_line(status.reason)
         yield f'<p class="status">{sentence}{f"<br>{_escape(reason)}" if reason else ""}</p>'
+
+
+# -- The way to the page for people
+
+
+def _alternate(about: str) -> Iterator[str]:
+    if about:
+        yield f'<link rel="alternate" type="text/html" href="{_escape(about)}">'
+
+
+def _button(about: str) -> Iterator[str]:
+    if about:
+        yield f'<form action="{_escape(about)}"><button>About this project</button></form>'
 
 
 # -- The files

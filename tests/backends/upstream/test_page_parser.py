@@ -265,7 +265,7 @@ def test_a_page_that_we_write_in_json_is_read_as_it_was(page: ProjectPage) -> No
 
 @given(page=_pages())
 def test_a_page_that_we_write_in_html_is_read_as_it_was(page: ProjectPage) -> None:
-    body = html_writer.write_html_page(page)
+    body = html_writer.write_html_page(page, about="../../project/demo/")
 
     assert parse_page(
         "demo", body, content_type=html_writer.HTML_CONTENT_TYPE.decode(), url=URL

@@ -74,6 +74,7 @@ def render_project_page(
     public_url: str | None,
     *,
     file_url: Callable[[File], str] = relative_url,
+    about: str = "",
     caching: Headers = NO_CACHE,
 ) -> Response:
     """
@@ -84,12 +85,13 @@ def render_project_page(
         form: Its representation.
         public_url: As for `json_writer.write_json_page`.
         file_url: Returns the URL of a file.
+        about: As for `html_writer.write_html_page`.
         caching: The Cache-Control field.
     """
     if form.format is Format.JSON:
         body = json_writer.write_json_page(page, public_url=public_url, file_url=file_url)
     else:
-        body = html_writer.write_html_page(page, public_url=public_url, file_url=file_url)
+        body = html_writer.write_html_page(page, public_url=public_url, file_url=file_url, about=about)
     return _finish(body, form, caching)
 
 

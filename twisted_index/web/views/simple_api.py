@@ -190,8 +190,8 @@ class SimpleApiViews:
             return self._prepare_absence(context, key, snapshot)
         size = len(snapshot.value.files)
         self._absent.drop(page_key(context.route.project))
-        if levels != LEVELS and not has_other_owners(snapshot.value):
-            # Then its links are the same in every layout.
+        if levels != LEVELS and form.format is Format.JSON and not has_other_owners(snapshot.value):
+            # Then its links are the same in every layout; HTML has one that leads up.
             key = page_key(context.route.project)
         if self._absolute_urls and self._urls.public is None and form.format is Format.JSON:
             write = self._write_for(context, snapshot.value)
@@ -231,7 +231,8 @@ class SimpleApiViews:
             # Links in HTML are always relative: all clients resolve them.
             if self._absolute_urls and form.format is Format.JSON:
                 file_url = urls.public_links.of(name)
-        return render_project_page(page, form, urls.public, file_url=file_url)
+        about = f"{'../' * levels}project/{name}/"
+        return render_project_page(page, form, urls.public, file_url=file_url, about=about)
 
     def _write_for(self, context: RequestContext, page: ProjectPage) -> Callable[[], Response]:
         """
