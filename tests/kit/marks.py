@@ -27,6 +27,7 @@ _PLACES = {
     "conformance/test_github_properties.py": "slow",
     "docs/": "clients",
     "packaging/": "slow",
+    "browser/": "clients",
     "backends/folder/test_crash.py": "slow",
     "backends/object_store/test_real_stores.py": "wire",
     "backends/object_store/test_contract_real_stores.py": "wire",

@@ -285,7 +285,7 @@ def test_a_size_is_shown_in_the_unit_that_keeps_it_short(size: int, shown: str) 
 def test_a_yanked_file_says_so_in_text_with_the_reason(reason: str, shown: str) -> None:
     document = document_of(files=(File(filename=SDIST, version="1.0", yanked=Yanked(reason=reason)),))
 
-    assert document.findtext("body/pre/em") == shown
+    assert document.findtext("body/main/pre/em") == shown
 
 
 def test_a_page_ends_with_what_it_amounts_to() -> None:

@@ -45,9 +45,8 @@ h1{margin:0 0 1rem;font-size:1.5rem;font-weight:600}
 pre{margin:0;padding:.75rem 0;overflow-x:auto;border:solid var(--line);border-width:1px 0;\
 font:.8125rem/1.7 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
 pre b,p{color:var(--faint);font-weight:400}
-a{color:var(--link);text-decoration:none}
+a{color:var(--link);text-decoration:underline 1px;text-underline-offset:.15em}
 a:visited{color:var(--seen)}
-a:hover,a:focus{text-decoration:underline}
 a[data-yanked]{color:var(--faint);text-decoration:line-through}
 em{color:var(--mark);font-style:normal}
 form{margin:0 0 1rem}
@@ -165,12 +164,14 @@ def _document(
         f"<style>\n{STYLE}\n</style>",
         "</head>",
         "<body>",
+        "<main>",
         f"<h1>{_escape(title)}</h1>",
         *before,
         "<pre>",
         *listing,
         "</pre>",
         f"<p>{summary}</p>",
+        "</main>",
         "</body>",
         "</html>",
         "",

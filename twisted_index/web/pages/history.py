@@ -102,8 +102,7 @@ def write_history_page(
 def _form(values: Mapping[str, str]) -> Tag:
     # The form is for a first page.
     fields = [
-        tags.label(label, " ", tags.input(name=name, value=values.get(name, ""), size="10"))
-        for name, label in FIELDS.items()
+        tags.label(label, tags.input(name=name, value=values.get(name, ""))) for name, label in FIELDS.items()
     ]
     return tags.form(fields, tags.button("Show"), class_="query")
 
@@ -117,7 +116,7 @@ def _row(event: AuditEvent, root: str) -> Sequence[Markup]:
         one_line(event.action),
         tags.a(project, href=f"{root}project/{project}/") if project else "",
         tags.code(one_line(event.filename)) if event.filename else "",
-        one_line(event.detail),
+        tags.td(one_line(event.detail), class_="long"),
         one_line(event.address),
         one_line(event.client),
     )

@@ -52,7 +52,7 @@ def write_search_page(query: str, found: SearchResults, *, frame: Frame) -> byte
         f"{query}: search",
         tags.h1(heading),
         _suggestion(found, frame),
-        tags.ul([_result(one, frame) for one in found.results], class_="plain") if found.results else "",
+        tags.ul([_result(one, frame) for one in found.results], class_="results") if found.results else "",
         _rest(found),
         "" if found.results else _examples(),
         _coverage(found),

@@ -50,8 +50,10 @@ def write_wanted_page(projects: Sequence[WantedProject], frame: Frame) -> bytes:
     """Write a table."""
     heads = ("Last (UTC)", "Project", "Requests", "Why it got no file")
     shown = table(heads, map(_row, projects), caption="Wanted projects") if projects else tags.p(_EMPTY)
+    problems = tags.a("files left out", href=f"{frame.root}-/problems")
+    note = tags.p("Requests since the server started. See also the ", problems, ".", class_="note")
     title = "Wanted"
-    return html_page(title, tags.h1(title), tags.p(_NOTE, class_="note"), shown, frame=frame)
+    return html_page(title, tags.h1(title), note, shown, frame=frame)
 
 
 def _row(project: WantedProject) -> Sequence[Markup]:
