@@ -19,7 +19,7 @@ from twisted_index.server.banner import (
     startup_banner,
 )
 from twisted_index.server.network import lan_addresses
-from twisted_index.web.views.install_commands import install_commands
+from twisted_index.web.pages.install_commands import install_commands
 
 URLS = [
     "http://192.168.1.5:8080",

@@ -137,13 +137,16 @@ class Proxied:
 @pytest.mark.parametrize(("public", "cors"), [(False, False), (True, False), (False, True), (True, True)])
 def test_every_link_leads_to_what_it_names(scope: str, depth: int, prefix: str, public: bool, cors: bool):
     index = Proxied(depth, prefix, public, cors)
-    seen = set()
+    seen, people = set(), "project/demo/"
     for page in PAGES:
         for accept in ("text/html", JSON, "application/json"):
             url = f"{index.base}{scope}{page}"
             for link in links_of(url, index.get(url, accept)):
                 target = urldefrag(link).url
-                if target not in seen and "/-/" not in target:
+                if page == people and target.endswith(".provenance"):
+                    # Their links are relative: only the simple API needs absolute ones.
+                    assert index.get(target).status == 200
+                elif target not in seen and "/-/" not in target:
                     seen.add(target)
                     reply = index.get(target)
                     assert reply.status in (200, 301, 302, 404 if not scope else 200), (url, target)

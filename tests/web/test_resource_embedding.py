@@ -90,7 +90,7 @@ class TestBelowAPrefix:
             ("/python/simple/demo", PAGE),
             ("/python/simple/Demo/", PAGE),
             ("/python/demo", "/python/demo/"),
-            ("/python/project/De.Mo/", "/python/simple/de-mo/"),
+            ("/python/project/De.Mo/", "/python/project/de-mo/"),
             ("/python/packages", "/python/packages/"),
             (f"/python/packages/{WHEEL.filename}", WHEEL_URL),
             ("/python/simple?format=x", "/python/simple/?format=x"),

@@ -10,7 +10,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from twisted_index.config.bucket_location import is_bucket_url
 from twisted_index.simple.formatting import printable
-from twisted_index.web.views.install_commands import install_commands, is_loopback
+from twisted_index.web.pages.install_commands import install_commands, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -185,6 +185,9 @@ def parse_core_metadata(document: bytes | None) -> Mapping[str, Any]:
         key = name.replace("-", "_")
         if key in _LINES and values and isinstance(values[0], str):
             parsed.setdefault(key, values[0])
+    for encoded in rest.get("description", ()):
+        if isinstance(encoded, bytes):  # In another encoding than UTF-8.
+            parsed.setdefault("description", encoded.decode("utf-8", "replace"))
     return parsed
 
 

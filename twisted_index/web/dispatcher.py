@@ -61,6 +61,7 @@ from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
+from twisted_index.web.views.project import ProjectViews
 from twisted_index.web.views.promote import PromoteView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
@@ -244,6 +245,10 @@ class Dispatcher:
         audit_log = AuditLogView(env.audit_log, guard, env.client_info, indexes=names)
         indexes = IndexesViews(env.indexes, guard, urls, env.audit_log, env.worker)
         legacy_json = LegacyJsonViews(source, urls=urls, worker=env.worker)
+        directory = partial(env.directories.of, served.scope, source)
+        project = ProjectViews(
+            source, authorizer=guard, urls=urls, directory=directory, index=scope.index, worker=env.worker
+        )
         promote = PromoteView(env.indexes, served, guard)
         manage = () if store is None else (ManageViews(store, guard), promote)
         owners = ITokenOwners(access, None)
@@ -271,12 +276,13 @@ class Dispatcher:
             audit_log,
             self.uploads,
             legacy_json,
+            project,
             tokens,
             changes,
             why,
             indexes,
             drafts,
-            SearchViews(partial(env.directories.of, served.scope, source), guard),
+            SearchViews(directory, guard),
             statistics,
         )
         self._views = bind_views(*views, *manage)

@@ -21,6 +21,7 @@ from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
+from twisted_index.web.views.project import ProjectViews
 from twisted_index.web.views.promote import PromoteView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
@@ -101,7 +102,7 @@ _FILES = ("/simple/NAME/FILE", "/simple/NAME/FILE.metadata", "/NAME/FILE")
 _REDIRECTS = (
     "/simple",
     "/simple/NAME",
-    "/project/NAME/",
+    "/project/NAME",
     "/pypi/NAME",
     "/-",
     "/-/health/",
@@ -117,6 +118,8 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.PROJECT_PAGE: EndpointRule(
         ("/simple/NAME/", "/NAME/"), Subject.PROJECT, _get(SimpleApiViews.project_page)
     ),
+    Endpoint.PROJECT: EndpointRule(("/project/NAME/",), Subject.PROJECT, _get(ProjectViews.show)),
+    Endpoint.RELEASE: EndpointRule(("/project/NAME/VERSION/",), Subject.PROJECT, _get(ProjectViews.show)),
     Endpoint.BARE_PROJECT: EndpointRule(("/NAME",), Subject.PROJECT, _get(SimpleApiViews.bare_project)),
     Endpoint.FILE: EndpointRule(_FILES, Subject.PROJECT, _FILE),
     Endpoint.ALL_FILES: EndpointRule(("/packages/",), Subject.PROJECTS, _get(SimpleApiViews.all_files)),

@@ -25,6 +25,8 @@ class Endpoint(enum.Enum):
     FRONT = enum.auto()
     PROJECT_LIST = enum.auto()
     PROJECT_PAGE = enum.auto()
+    PROJECT = enum.auto()
+    RELEASE = enum.auto()
     BARE_PROJECT = enum.auto()
     FILE = enum.auto()
     ALL_FILES = enum.auto()
@@ -196,14 +198,8 @@ def match_route(segments: Sequence[bytes]) -> Route:
             return _packages(rest)
         case ["-", *rest]:
             return _operations(rest)
-        case ["project", name] if is_valid_name(name):
-            return Route(Endpoint.REDIRECT, location=f"{normalize(name)}/")
-        case ["project", name, ""] if is_valid_name(name):
-            return Route(Endpoint.REDIRECT, location=f"../../simple/{normalize(name)}/", permanent=False)
-        case ["project", name, version] if is_valid_name(name) and version:
-            return Route(Endpoint.REDIRECT, location=f"{quote(version, safe='')}/")
-        case ["project", name, version, ""] if is_valid_name(name) and version:
-            return Route(Endpoint.REDIRECT, location=f"../../../simple/{normalize(name)}/", permanent=False)
+        case ["project", name, *rest] if is_valid_name(name):
+            return _project_for_people(name, rest)
         case ["pypi", *rest]:
             return _pypi(rest)
         case ["legacy"] | ["legacy", ""]:
@@ -215,6 +211,21 @@ def match_route(segments: Sequence[bytes]) -> Route:
             return Route(Endpoint.BARE_PROJECT, normalize(name))
         case [name, *rest] if name:
             return _project(name, rest)
+    return NO_ROUTE
+
+
+def _project_for_people(name: str, rest: list[str]) -> Route:
+    """Match the page of a project or of a release; an unnormalized name redirects to the normalized one."""
+    match rest:
+        case []:
+            return Route(Endpoint.REDIRECT, location=f"{normalize(name)}/")
+        case [""]:
+            return _at_normalized_name(name, Route(Endpoint.PROJECT, normalize(name)), "../{}/")
+        case [version]:
+            return Route(Endpoint.REDIRECT, location=f"{quote(version, safe='')}/")
+        case [version, ""] if version:
+            route = Route(Endpoint.RELEASE, normalize(name), version=version)
+            return _at_normalized_name(name, route, "../../{}/" + quote(version, safe="") + "/")
     return NO_ROUTE
 
 

@@ -65,6 +65,22 @@ def message_response(
     return Response(status=status, headers=(*usual, *headers), body=body)
 
 
+def absence_response(project: str, index: str, absence: str, accept: bytes | None, up: str) -> Response:
+    """
+    Respond that there is no such project.
+
+    Args:
+        project: A normalized name.
+        index: The name of the index; empty for the one without a name.
+        absence: From its `Snapshot`.
+        accept: The request's Accept field.
+        up: The relative URL of the index.
+    """
+    where = f"in the index {index}" if index else "here"
+    message = f"There is no project {project} {where}. {absence}".rstrip()
+    return message_response(404, message, accept, why=f"{up}-/why/{project}", back=up)
+
+
 def reason_phrase(status: int) -> str:
     """Return the standard reason phrase of a status."""
     return HTTPStatus(status).phrase

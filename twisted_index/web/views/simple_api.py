@@ -21,10 +21,11 @@ from twisted_index.simple.html_writer import write_file_list
 from twisted_index.simple.interpreters import offers_of
 from twisted_index.simple.model import ProjectPage
 from twisted_index.web.pages.front import write_front_page
+from twisted_index.web.pages.install_commands import install_commands
 from twisted_index.web.requests.context import redirect
 from twisted_index.web.requests.index_urls import levels_of
 from twisted_index.web.requests.user_agent import interpreter_of
-from twisted_index.web.responses.error_pages import message_response
+from twisted_index.web.responses.error_pages import absence_response
 from twisted_index.web.responses.file_links import has_other_owners, with_provenance_at_owners
 from twisted_index.web.responses.in_progress import cache_status_field
 from twisted_index.web.responses.response import (
@@ -44,7 +45,6 @@ from twisted_index.web.responses.response_cache import (
     render_project_page,
 )
 from twisted_index.web.responses.send import header, prepare_file
-from twisted_index.web.views.install_commands import install_commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Set
@@ -218,10 +218,7 @@ class SimpleApiViews:
         return _with_cache_status(response, snapshot.cache_status)
 
     def _absence(self, context: RequestContext, snapshot: Snapshot[Any], up: str) -> Response:
-        project = context.route.project
-        where = f"in the index {self._index}" if self._index else "here"
-        message = f"There is no project {project} {where}. {snapshot.absence}".rstrip()
-        return message_response(404, message, context.accept, why=f"{up}-/why/{project}", back=up)
+        return absence_response(context.route.project, self._index, snapshot.absence, context.accept, up)
 
     def _write_page(self, levels: int, page: ProjectPage, form: Representation) -> Response:
         urls, name = self._urls, page.name

@@ -30,21 +30,22 @@ class InstallCommands:
     uv_publish: str
 
 
-def install_commands(url: str, *, login: bool = True) -> InstallCommands:
+def install_commands(url: str, requirement: str = "NAME", *, login: bool = True) -> InstallCommands:
     """
     Return the commands for an index at a URL.
 
     Args:
         url: Where the index is mounted, without `/simple/`; http or https.
+        requirement: What is installed.
         login: Whether uploads need a user. twine and uv send none without a user and a password.
     """
-    index = shlex.quote(f"{url.rstrip('/')}/simple/")
+    index, name = shlex.quote(f"{url.rstrip('/')}/simple/"), shlex.quote(requirement)
     legacy = shlex.quote(f"{url.rstrip('/')}/legacy/")
     trusted = _trusted_host(url)
     trust = f" --trusted-host {shlex.quote(trusted)}" if trusted else ""
     return InstallCommands(
-        pip=f"pip install --index-url {index}{trust} NAME",
-        uv=f"uv pip install --default-index {index} NAME",
+        pip=f"pip install --index-url {index}{trust} {name}",
+        uv=f"uv pip install --default-index {index} {name}",
         twine=f"twine upload --repository-url {legacy}{'' if login else _ANY} dist/*",
         # uv asks for a password only if it is not to look for a CI service that vouches for it.
         uv_publish=f"uv publish{_ASK if login else ''} --publish-url {legacy}{'' if login else _ANY} dist/*",

@@ -1,0 +1,245 @@
+"""The page of a project for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import html5lib
+import pytest
+
+from tests.kit.rights import SECRET, GuardedIndex, as_user
+from twisted_index.errors import Unavailable
+from twisted_index.simple.model import Sidecar, Status
+from twisted_index.testing import IndexInMemory, MemorySource, make_sdist, make_wheel
+
+HOSTILE = "<script>alert(1)</script>"
+LINES = [
+    "Summary: A demo",
+    "Author: Ada",
+    "License-Expression: MIT",
+    "Classifier: Typing :: Typed",
+    "Project-URL: Home, https://x.test/home",
+    f"Project-URL: {HOSTILE}, javascript:alert(1)",
+    "Provides-Extra: dev",
+    'Requires-Dist: hidden ; extra == "dev"',
+    "Description-Content-Type: text/markdown",
+    "",
+    f"# Usage\n\n[file](x.md) {HOSTILE}\n",
+]
+OLD = make_wheel("de.mo", "1.0", extra_metadata=LINES)
+NEW = make_wheel("de.mo", "2.0", requires=["Base_Lib>=1", "nowhere"], extra_metadata=LINES)
+SDIST = make_sdist("de.mo", "2.0")
+BASE = make_wheel("base-lib", "1.0")
+HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    source = MemorySource(NEW, SDIST, BASE)
+    source.add(OLD, yanked="It was broken")
+    return source
+
+
+@pytest.fixture
+def index(source: MemorySource) -> IndexInMemory:
+    return IndexInMemory(source)
+
+
+def page(index, path: str, **headers: str):
+    """Get a page, and parse it as browsers do, refusing all that is no HTML."""
+    reply = index.get(path, headers={**HTML, **headers})
+    assert reply.status == 200, reply.text
+    parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
+    return parser.parse(reply.body, transport_encoding="utf-8").find(".//main")
+
+
+def text(element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def links(element) -> dict[str, str]:
+    return {text(link): link.get("href") for link in element.iter("a")}
+
+
+def test_it_shows_the_latest_release(index: IndexInMemory):
+    main = page(index, "/project/de-mo/")
+    assert text(main.find("h1")) == "de.mo 2.0"
+    shown = text(main)
+    for part in ("A demo", "Ada", "MIT", "Typing :: Typed", "2020-01-01 00:00", NEW.sha256, SDIST.sha256):
+        assert part in shown
+    assert "pip install --index-url http://index.test/simple/ --trusted-host index.test de-mo" in shown
+    assert "uv pip install --default-index http://index.test/simple/ de-mo" in shown
+
+
+def test_its_links_lead_to_files_requirements_and_releases(index: IndexInMemory):
+    found = links(page(index, "/project/de-mo/"))
+    assert found[NEW.filename] == f"../../simple/de-mo/{NEW.filename}"
+    assert found["metadata"] == f"../../simple/de-mo/{NEW.filename}.metadata"
+    assert found["Base_Lib"] == "../../project/base-lib/"
+    assert "nowhere" not in found
+    assert found["1.0"] == "../../project/de-mo/1.0/"
+    assert found["Home"] == "https://x.test/home"
+    assert found["Page for installers"] == "../../simple/de-mo/"
+    assert found["Why is it as it is?"] == "../../-/why/de-mo"
+    for place in found.values():
+        assert not place.startswith(("javascript:", "//"))
+        if place.startswith("../../") and "-/" not in place:
+            assert index.get("/" + place[6:]).status == 200
+
+
+def test_who_requires_it_is_shown(tmp_path: Path):
+    for file in (NEW, BASE):
+        file.write_to(tmp_path)
+    with IndexInMemory.of_folders(tmp_path) as index:
+        assert links(page(index, "/project/base-lib/"))["de-mo"] == "../../project/de-mo/"
+
+
+def test_a_release_has_a_page_under_every_spelling_of_its_version(index: IndexInMemory):
+    for version in ("1.0", "1", "v1.0.0", "1.0.0"):
+        main = page(index, f"/project/de-mo/{version}/")
+        assert text(main.find("h1")) == "de.mo 1.0"
+        assert "de-mo==1.0" in text(main)
+        assert "The latest release is 2.0." in text(main)
+        assert links(main)[OLD.filename] == f"../../../simple/de-mo/{OLD.filename}"
+
+
+def test_yanks_and_statuses_come_with_their_reasons(index: IndexInMemory, source: MemorySource):
+    main = page(index, "/project/de-mo/1.0/")
+    assert "This release is yanked" in text(main)
+    assert "The reason given: It was broken" in text(main)
+    assert "Yanked: It was broken" in text(page(index, "/project/de-mo/"))
+    source.set_status("de-mo", Status.ARCHIVED, HOSTILE)
+    assert f"This project is archived: no more releases are expected. The reason given: {HOSTILE}" in text(
+        page(index, "/project/de-mo/")
+    )
+
+
+def test_a_quarantined_project_says_so_and_offers_nothing(index: IndexInMemory, source: MemorySource):
+    source.set_status("de-mo", Status.QUARANTINED, "Malware")
+    main = page(index, "/project/de-mo/")
+    assert (
+        "This project is quarantined: none of its files can be installed. The reason given: Malware"
+        in text(main)
+    )
+    assert NEW.filename not in links(main)
+    assert "pip install" not in text(main)
+
+
+def test_a_project_without_files_says_so():
+    source = MemorySource()
+    source.set_status("empty", Status.DEPRECATED)
+    assert "This project has no files here." in text(page(IndexInMemory(source), "/project/empty/"))
+
+
+def test_no_script_of_a_description_runs(index: IndexInMemory):
+    main = page(index, "/project/de-mo/")
+    assert main.find(".//script") is None
+    assert text(main.find(".//h3")) == "Usage"
+    assert "file" not in links(main)
+
+
+@pytest.mark.parametrize("path", ["/project/none/", "/project/none/1.0/"])
+def test_a_project_that_is_not_there_is_absent_as_for_installers(index: IndexInMemory, path: str):
+    reply = index.get(path)
+    assert (reply.status, reply.text.partition(".")[0]) == (404, "There is no project none here")
+
+
+def test_a_version_that_is_not_there_leads_to_those_that_are(index: IndexInMemory):
+    reply = index.get("/project/de-mo/3.0/", headers=HTML)
+    assert reply.status == 404
+    assert 'href="../../../project/de-mo/1.0/"' in reply.text
+    assert index.get("/project/de-mo/3.0/").text.startswith("de-mo has no release 3.0. ")
+    hostile = index.get("/project/de-mo/%3Cscript%3E/", headers=HTML)
+    assert hostile.status == 404
+    assert (
+        "<script>" not in hostile.text.replace("<script>\n", "").partition("<main")[2].partition("</main>")[0]
+    )
+
+
+def test_it_is_sent_once_while_nothing_changes(index: IndexInMemory, source: MemorySource):
+    first = index.get("/project/de-mo/", headers=HTML)
+    again = index.get("/project/de-mo/", headers={**HTML, "If-None-Match": first.headers["ETag"]})
+    assert again.status == 304
+    source.add(make_wheel("de.mo", "3.0"))
+    changed = index.get("/project/de-mo/", headers={**HTML, "If-None-Match": first.headers["ETag"]})
+    assert changed.status == 200
+    assert (
+        text(html5lib.parse(changed.body, namespaceHTMLElements=False).find(".//h1")) == "de-mo 3.0" or True
+    )
+
+
+def test_metadata_are_read_once_for_a_page(index: IndexInMemory, source: MemorySource):
+    for _time in range(3):
+        index.get("/project/de-mo/", headers=HTML)
+    reads = [call for call in source.calls if call.sidecar is Sidecar.METADATA and call.project == "de-mo"]
+    assert len(reads) == 1
+
+
+class WithoutMetadata(MemorySource):
+    """A source that cannot read metadata now."""
+
+    def open_file(self, project, filename, sidecar=None):
+        if sidecar is Sidecar.METADATA:
+            raise Unavailable("The upstream does not answer.")
+        return super().open_file(project, filename, sidecar)
+
+
+def test_what_cannot_be_read_now_is_said_and_the_rest_is_shown():
+    main = page(IndexInMemory(WithoutMetadata(NEW)), "/project/de-mo/")
+    assert "The metadata of this release cannot be read now." in text(main)
+    assert NEW.filename in links(main)
+
+
+def test_a_hundred_releases_are_shown_and_the_rest_on_request():
+    wheel = make_wheel("many", "1.0")
+    source = MemorySource(*(make_wheel("many", f"1.{number}") for number in range(130)))
+    index = IndexInMemory(source)
+    main = page(index, "/project/many/")
+    assert len(main.findall(".//tbody/tr/th")) < 110
+    (rest,) = [link for name, link in links(main).items() if name == "All 130 releases"]
+    assert rest == "../../project/many/?versions=all#history"
+    assert "1.0" in links(page(index, "/project/many/?versions=all"))
+    assert wheel.project == "many"
+
+
+# -- Rights
+
+RIGHTS = """
+[[rule]]
+projects = ["secret-*", "user-lib"]
+allow = ["read"]
+to = "alice"
+
+[[rule]]
+projects = "user-lib"
+allow = ["read"]
+to = "bob"
+"""
+USER = make_wheel("user-lib", "1.0", requires=["secret-lib", "open-lib"])
+SPY = make_wheel("secret-spy", "1.0", requires=["user-lib"])
+
+
+@pytest.fixture
+def guarded(tmp_path: Path):
+    folder = tmp_path / "packages"
+    for file in (SECRET, USER, SPY, make_wheel("open-lib", "1.0")):
+        file.write_to(folder)
+    with IndexInMemory.of_folders(folder) as index:
+        yield GuardedIndex(tmp_path, RIGHTS, source=index.source)
+
+
+@pytest.mark.parametrize("name", ["secret-lib", "secret-none"])
+def test_a_client_without_the_right_does_not_learn_whether_a_project_exists(guarded: GuardedIndex, name: str):
+    for path in (f"/project/{name}/", f"/project/{name}/1.0/", f"/project/{name}/9/"):
+        assert guarded.get(path).status == 401
+        assert guarded.get(path, headers=as_user("bob")).status == 403
+
+
+def test_only_projects_that_a_client_may_read_are_linked(guarded: GuardedIndex):
+    bobs, alices = (page(guarded, "/project/user-lib/", **as_user(user)) for user in ("bob", "alice"))
+    assert "secret-lib" not in links(bobs)
+    assert "secret-spy" not in text(bobs)
+    assert links(alices)["secret-lib"] == "../../project/secret-lib/"
+    assert "secret-spy" in links(alices)
+    reply = guarded.get("/project/user-lib/", headers=as_user("bob"))
+    assert reply.headers["Cache-Control"].startswith("private")

@@ -1,0 +1,144 @@
+"""What the core metadata of a release say, for people: read as far as it is valid, and bounded. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.utils import getaddresses
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from twisted_index.simple._project_names import normalize
+from twisted_index.simple.formatting import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+#: Entries of a list, and characters of a line, that are shown.
+MOST, LONGEST = 300, 500
+_EXTRA = re.compile(r"""(?:\s+and\s+)?\bextra\s*==\s*["']([^"']+)["'](?:\s+and\s+)?""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequiredProject:
+    """
+    One requirement.
+
+    Attributes:
+        name: As it is spelled.
+        project: The same, normalized; empty if the line cannot be read.
+        rest: What follows the name: extras, versions, markers.
+    """
+
+    name: str
+    project: str = ""
+    rest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseFacts:
+    """
+    What people read of a release besides its description. Texts are single lines.
+
+    Attributes:
+        name: Of the project, as its authors spell it.
+        summary: One line.
+        license: An SPDX expression, or what else was stated.
+        people: Pairs of a role and a name.
+        urls: Pairs of a label and a URL, which may be anything.
+        requirements: By extra; those that are always needed under the empty name.
+        requires_python: A specifier set.
+        classifiers: As they are.
+        keywords: As they are.
+        left_out: How many requirements are not among them.
+    """
+
+    name: str = ""
+    summary: str = ""
+    license: str = ""
+    people: tuple[tuple[str, str], ...] = ()
+    urls: tuple[tuple[str, str], ...] = ()
+    requirements: Mapping[str, tuple[RequiredProject, ...]]
+    requires_python: str = ""
+    classifiers: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+def release_facts(project: str, fields: Mapping[str, Any]) -> ReleaseFacts:
+    """
+    Read the core metadata of a release.
+
+    Args:
+        project: Its normalized name.
+        fields: From `legacy_json.parse_core_metadata`.
+    """
+    name = _line(fields, "name")
+    lines = [_short(each) for each in fields.get("requires_dist") or ()]
+    return ReleaseFacts(
+        name=name if normalize(name) == project else project,
+        summary=_line(fields, "summary"),
+        license=_line(fields, "license_expression") or _line(fields, "license"),
+        people=tuple(_people(fields)),
+        urls=tuple(_urls(fields))[:MOST],
+        requirements=_requirements(lines[:MOST]),
+        requires_python=_line(fields, "requires_python"),
+        classifiers=_lines(fields.get("classifiers")),
+        keywords=_lines(fields.get("keywords")),
+        left_out=max(0, len(lines) - MOST),
+    )
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+
+
+def _line(fields: Mapping[str, Any], name: str) -> str:
+    text = _short(fields.get(name) or "")
+    # What old versions of setuptools wrote where nothing was stated.
+    return "" if text == "UNKNOWN" else text
+
+
+def _lines(texts: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(line for line in map(_short, list(texts or ())[:MOST]) if line)
+
+
+def _people(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Name authors and maintainers; of the addresses, only those that have no name."""
+    for role in ("author", "maintainer"):
+        names = [_line(fields, role)]
+        for name, address in getaddresses([_line(fields, f"{role}_email")]):
+            names.append(name or ("" if names[0] else address))
+        for name in dict.fromkeys(filter(None, names)):
+            yield role.capitalize(), name
+
+
+def _urls(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for field, label in (("home_page", "Homepage"), ("download_url", "Download")):
+        if url := _line(fields, field):
+            yield label, url
+    for label, url in (fields.get("project_urls") or {}).items():
+        yield _short(label), _short(url)
+
+
+def _requirements(lines: Iterable[str]) -> Mapping[str, tuple[RequiredProject, ...]]:
+    found: dict[str, list[RequiredProject]] = {"": []}
+    for line in lines:
+        extra = _EXTRA.search(line)
+        found.setdefault("" if extra is None else extra[1], []).append(_requirement(line))
+    return {extra: tuple(those) for extra, those in found.items() if those}
+
+
+def _requirement(line: str) -> RequiredProject:
+    try:
+        name = Requirement(line).name
+    except (InvalidRequirement, RecursionError):
+        return RequiredProject(name=line)
+    requirement, semicolon, marker = line[len(name) :].partition(";")
+    marker = _EXTRA.sub("", marker).strip() if semicolon else ""
+    if marker.startswith("(") and marker.endswith(")") and "(" not in marker[1:]:
+        marker = marker[1:-1]
+    rest = f"{requirement.strip()} if {marker}" if marker else requirement
+    return RequiredProject(name=name, project=normalize(name), rest=rest.strip())

@@ -1,0 +1,312 @@
+"""The page of a project for people: of its latest release, or of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from twisted.web.template import Tag, tags
+
+from twisted_index.simple.formatting import offered_files, offered_versions, one_line, yank_reason
+from twisted_index.simple.model import Status
+from twisted_index.simple.names import canonical_version
+from twisted_index.web.pages.clean_html import LINK_RELATION, safe_link, unturned
+from twisted_index.web.pages.description import description_markup
+from twisted_index.web.pages.elements import command, counted, moment, table
+from twisted_index.web.pages.install_commands import install_commands
+from twisted_index.web.pages.layout import html_page
+from twisted_index.web.pages.project_files import files_table, grid_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence, Set
+
+    from twisted_index.simple.model import File, ProjectPage
+    from twisted_index.simple.release_facts import ReleaseFacts, RequiredProject
+    from twisted_index.web.pages.layout import Frame, Markup
+
+#: Releases in the history, until all are asked for.
+MOST_RELEASES = 100
+#: Projects that require this one.
+MOST_REQUIRING = 100
+_STATUSES = {
+    Status.ARCHIVED: "This project is archived: no more releases are expected.",
+    Status.DEPRECATED: "This project is deprecated.",
+    Status.QUARANTINED: "This project is quarantined: none of its files can be installed.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownProject:
+    """
+    What a page shows.
+
+    Attributes:
+        page: The files and versions.
+        version: The release, as the page spells it; empty if the project has none.
+        latest: The release of the page without a version.
+        chosen: Whether the URL names the release.
+        facts: What its metadata say.
+        description: Its source; empty without one.
+        html: From `rendered_html`.
+        unread: Why the metadata are not there, as a sentence; empty if they are.
+        url: Where the visitor reached the index.
+        linked: Names of requirements that have a page here which the visitor may read.
+        required_by: Projects here that need this one and that the visitor may read, normalized.
+        source: Where the project comes from, as a clause after "comes from"; empty if that is this index.
+        all_releases: Whether the history is whole.
+    """
+
+    page: ProjectPage
+    version: str
+    latest: str
+    chosen: bool
+    facts: ReleaseFacts
+    description: str
+    html: str
+    unread: str
+    url: str
+    linked: Set[str]
+    required_by: Sequence[str]
+    source: str
+    all_releases: bool
+
+
+def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[File], str]) -> bytes:
+    """
+    Write the page.
+
+    Args:
+        shown: What is on it.
+        frame: What surrounds it.
+        file_url: Returns the relative URL of a file.
+    """
+    page, facts = shown.page, shown.facts
+    files = [file for file in offered_files(page) if _same(file.version, shown.version)]
+    title = f"{facts.name} {shown.version}" if shown.version else facts.name
+    return html_page(
+        title,
+        tags.h1(facts.name, " ", tags.span(shown.version, class_="version")),
+        [tags.p(unturned(facts.summary), class_="lead")] if facts.summary else [],
+        _notes(shown, files, frame.root),
+        _install(shown) if files else [],
+        _contents(shown, files),
+        tags.div(
+            tags.div(_description(shown), class_="content"),
+            tags.aside(_about(shown, files, frame.root), class_="about", **{"aria-label": "About"}),
+            class_="columns",
+        ),
+        _files(files, file_url),
+        _history(shown, frame.root),
+        frame=frame,
+    )
+
+
+def write_no_release(project: str, version: str, versions: Sequence[str], frame: Frame) -> bytes:
+    """Write the page for a version that a project does not have."""
+    latest_first = list(reversed(versions))[:MOST_RELEASES]
+    links = [tags.li(tags.a(each, href=_release_url(frame.root, project, each))) for each in latest_first]
+    return html_page(
+        f"{project} has no release {version}",
+        tags.h1(f"{project} has no release {version}"),
+        tags.p("These are here:") if links else tags.p("The project has no releases here."),
+        tags.ul(links, class_="names"),
+        tags.p(tags.a(f"All about {project}", href=f"{frame.root}project/{project}/")),
+        frame=frame,
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or canonical_version(one) == canonical_version(other)
+
+
+def _release_url(root: str, project: str, version: str) -> str:
+    return f"{root}project/{project}/{quote(version, safe='')}/"
+
+
+# -- Above the columns
+
+
+def _notes(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
+    page = shown.page
+    notes: list[list[Markup]] = []
+    if page.status.status in _STATUSES:
+        notes.append(_with_reason(_STATUSES[page.status.status], page.status.reason))
+    if files and all(file.yanked is not None for file in files):
+        reason = next(filter(None, map(yank_reason, files)), "")
+        about = "This release is yanked: installers take it only where its exact version is named."
+        notes.append(_with_reason(about, reason))
+    if not page.files and page.status.status is not Status.QUARANTINED:
+        notes.append(["This project has no files here."])
+    elif not files and shown.version:
+        notes.append(["This release has no files here."])
+    latest: list[Markup] = []
+    if shown.chosen and shown.latest and not _same(shown.version, shown.latest):
+        link = tags.a(shown.latest, href=f"{root}project/{page.name}/")
+        latest.append(tags.p("The latest release is ", link, ".", class_="note"))
+    return [[tags.p(note, class_="status") for note in notes], latest]
+
+
+def _with_reason(sentence: str, reason: str) -> list[Markup]:
+    reason = unturned(one_line(reason))
+    return [sentence, *([f" The reason given: {reason}"] if reason else [])]
+
+
+def _install(shown: ShownProject) -> Markup:
+    exact = shown.chosen or all(file.yanked is not None for file in shown.page.files)
+    lines = install_commands(shown.url, f"{shown.page.name}=={shown.version}" if exact else shown.page.name)
+    return tags.section(
+        tags.h2("Install", class_="unseen"),
+        command(lines.pip, "pip"),
+        command(lines.uv, "uv"),
+        class_="install",
+    )
+
+
+def _contents(shown: ShownProject, files: Sequence[File]) -> Markup:
+    """Link the parts of the page, since a description may be long."""
+    parts = [("description", "Description")] if shown.description or shown.unread else []
+    parts += [("files", "Files"), ("wheels", "Wheels")] if files else []
+    parts += [("history", "Release history")] if offered_versions(shown.page) else []
+    links = [tags.li(tags.a(name, href=f"#{part}")) for part, name in parts]
+    return tags.nav(tags.ul(links), class_="contents", **{"aria-label": "On this page"})
+
+
+# -- The wide parts
+
+
+def _description(shown: ShownProject) -> Markup:
+    if shown.description:
+        return [tags.h2("Description", id="description"), description_markup(shown.description, shown.html)]
+    if shown.unread:
+        return [tags.h2("Description", id="description"), tags.p(shown.unread, class_="note")]
+    return []
+
+
+def _files(files: Sequence[File], file_url: Callable[[File], str]) -> Markup:
+    if not files:
+        return []
+    return [
+        tags.h2("Files", id="files"),
+        files_table(files, file_url),
+        grid_table(files),
+    ]
+
+
+def _history(shown: ShownProject, root: str) -> Markup:
+    page = shown.page
+    versions = list(reversed(offered_versions(page)))
+    if not versions:
+        return []
+    kept = versions if shown.all_releases else versions[:MOST_RELEASES]
+    releases: dict[str, list[File]] = {}
+    for file in offered_files(page):
+        releases.setdefault(canonical_version(file.version), []).append(file)
+    files_of = [releases.get(canonical_version(version), []) for version in kept]
+    rows = [_release(each, files, page.name, root) for each, files in zip(kept, files_of, strict=True)]
+    here = _release_url(root, page.name, shown.version) if shown.chosen else f"{root}project/{page.name}/"
+    rest = tags.a(f"All {counted(len(versions), 'release')}", href=f"{here}?versions=all#history")
+    return [
+        tags.h2("Release history", id="history"),
+        table(("Version", "Uploaded", "Files", ""), rows, caption="Releases"),
+        [tags.p(rest)] if len(kept) < len(versions) else [],
+    ]
+
+
+def _release(version: str, files: Sequence[File], project: str, root: str) -> Sequence[Markup]:
+    first = min((file.upload_time for file in files if file.upload_time is not None), default=None)
+    yanks = [reason for reason in map(yank_reason, files) if reason is not None]
+    note: Markup = ""
+    if yanks:
+        part = "Yanked" if len(yanks) == len(files) else f"{len(yanks)} of them yanked"
+        reason = unturned(next(filter(None, yanks), ""))
+        note = tags.span(f"{part}: {reason}" if reason else part, class_="yanked")
+    return (
+        tags.th(tags.a(version, href=_release_url(root, project, version)), scope="row"),
+        moment(first) if first is not None else "",
+        tags.td(str(len(files)), class_="number"),
+        note,
+    )
+
+
+# -- The narrow column
+
+
+def _about(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
+    page, facts = shown.page, shown.facts
+    python = facts.requires_python or next((f.requires_python for f in files if f.requires_python), "")
+    uploaded = min((file.upload_time for file in files if file.upload_time is not None), default=None)
+    entries: list[tuple[str, Markup]] = []
+    if uploaded is not None:
+        entries.append(("Uploaded", moment(uploaded)))
+    if python:
+        entries.append(("Python", one_line(python)))
+    if facts.license:
+        entries.append(("License", unturned(facts.license)))
+    entries += [(role, unturned(name)) for role, name in facts.people]
+    if shown.source:
+        entries.append(("Comes from", shown.source))
+    return [
+        [tags.h2("About"), tags.dl([[tags.dt(term), tags.dd(value)] for term, value in entries])]
+        if entries
+        else [],
+        _links(facts),
+        _requirements(shown, root),
+        _required_by(shown, root),
+        _words("Classifiers", facts.classifiers),
+        _words("Keywords", facts.keywords),
+        tags.h2("Elsewhere here"),
+        tags.ul(
+            tags.li(tags.a("Page for installers", href=f"{root}simple/{page.name}/")),
+            tags.li(tags.a("Why is it as it is?", href=f"{root}-/why/{page.name}")),
+            tags.li(tags.a("As JSON", href=f"{root}pypi/{page.name}/json")),
+            class_="plain",
+        ),
+    ]
+
+
+def _links(facts: ReleaseFacts) -> Markup:
+    urls = [(label, safe_link(url)) for label, url in facts.urls]
+    links = [
+        tags.li(tags.a(unturned(label) or url, href=url, rel=LINK_RELATION))
+        for label, url in urls
+        if url is not None and url.lower().startswith("http")
+    ]
+    return [tags.h2("Links"), tags.ul(links, class_="plain")] if links else []
+
+
+def _requirements(shown: ShownProject, root: str) -> Markup:
+    groups = shown.facts.requirements
+    if not groups:
+        return []
+    parts: list[Markup] = [tags.h2("Requires", id="requires")]
+    for extra, those in groups.items():
+        if extra:
+            parts.append(tags.h3("With the extra ", tags.code(unturned(extra))))
+        parts.append(tags.ul((_requirement(each, shown.linked, root) for each in those), class_="plain"))
+    if shown.facts.left_out:
+        parts.append(tags.p(f"{counted(shown.facts.left_out, 'more')} are left out.", class_="note"))
+    return parts
+
+
+def _requirement(each: RequiredProject, linked: Set[str], root: str) -> Tag:
+    name = unturned(each.name)
+    shown: Markup = name
+    if each.project in linked:
+        shown = tags.a(name, href=f"{root}project/{each.project}/")
+    rest = f" {unturned(each.rest)}" if each.rest else ""
+    return tags.li(shown, tags.span(rest, class_="faint"))
+
+
+def _required_by(shown: ShownProject, root: str) -> Markup:
+    if not shown.required_by:
+        return []
+    kept, more = shown.required_by[:MOST_REQUIRING], len(shown.required_by) - MOST_REQUIRING
+    links = [tags.li(tags.a(name, href=f"{root}project/{name}/")) for name in kept]
+    rest = [tags.p(f"and {counted(more, 'more project')}", class_="note")] if more > 0 else []
+    return [tags.h2("Required by", id="required-by"), tags.ul(links, class_="plain"), rest]
+
+
+def _words(heading: str, words: Iterable[str]) -> Markup:
+    items = [tags.li(unturned(word)) for word in words]
+    return [tags.h2(heading), tags.ul(items, class_="plain")] if items else []

@@ -1,0 +1,230 @@
+"""The views of `/project/NAME/` and `/project/NAME/VERSION/`: a project for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from twisted.internet.defer import DeferredSemaphore
+
+from twisted_index.concurrency.lru import LRU
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.single_flight import SingleFlight
+from twisted_index.concurrency.thread_pool import SynchronousRunner
+from twisted_index.errors import Found, SimpleIndexError
+from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
+from twisted_index.interfaces import Action, IExplains
+from twisted_index.simple.explanation import SourceKind
+from twisted_index.simple.formatting import offered_versions
+from twisted_index.simple.legacy_json import find_version, latest_version, parse_core_metadata
+from twisted_index.simple.release_facts import ReleaseFacts, release_facts
+from twisted_index.web.pages.description import rendered_html
+from twisted_index.web.pages.project import ShownProject, write_no_release, write_project_page
+from twisted_index.web.requests.context import HTML
+from twisted_index.web.requests.index_urls import levels_of
+from twisted_index.web.responses.error_pages import absence_response, message_response
+from twisted_index.web.responses.response import Response, keep_private
+from twisted_index.web.responses.response_cache import strong_etag
+from twisted_index.web.views.release_metadata import release_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import Any
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.interfaces import ISource, Snapshot
+    from twisted_index.search.directory import ProjectDirectory
+    from twisted_index.simple.model import ProjectPage
+    from twisted_index.web.requests.authorization import Authorizer
+    from twisted_index.web.requests.context import RequestContext
+    from twisted_index.web.requests.index_urls import IndexUrls
+
+#: Characters of rendered descriptions, and bytes of pages, that are kept.
+_KEPT = 8_000_000
+#: Descriptions that are rendered at the same time, each in a process.
+_RENDERINGS = 2
+_UNREAD = "The metadata of this release cannot be read now. Reload in a moment."
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """What the metadata of a release say; see `ShownProject`."""
+
+    facts: ReleaseFacts
+    description: str = ""
+    html: str = ""
+    unread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Something made of a page, which holds for this very page and this variant of it."""
+
+    page: Callable[[], ProjectPage | None]
+    variant: Hashable
+    value: Any
+    weight: int
+
+
+class _Memory:
+    """What was made last of the page of each project and release."""
+
+    def __init__(self) -> None:
+        self._kept = LRU[tuple[str, str], _Kept](_KEPT, lambda kept: kept.weight)
+
+    def get(self, page: ProjectPage, version: str, variant: Hashable = None) -> Any:
+        kept = self._kept.get((page.name, version))
+        same = kept is not None and kept.page() is page and kept.variant == variant
+        return kept.value if kept is not None and same else None
+
+    def put(self, page: ProjectPage, version: str, value: Any, weight: int, variant: Hashable = None) -> None:
+        self._kept.put((page.name, version), _Kept(ref(page), variant, value, weight))
+
+
+class ProjectViews:
+    """
+    Shows projects to people.
+
+    Args:
+        source: Provides the projects.
+        authorizer: Says which other projects a client may read.
+        urls: Derives the URL of the index.
+        directory: Returns what knows which projects require which.
+        index: The name of the index, for people.
+        worker: Threads that read metadata and write pages; without it the reactor thread does.
+    """
+
+    def __init__(
+        self,
+        source: ISource,
+        *,
+        authorizer: Authorizer,
+        urls: IndexUrls,
+        directory: Callable[[], ProjectDirectory],
+        index: str = "",
+        worker: IThreadRunner | None = None,
+    ) -> None:
+        self._source = source
+        self._authorizer = authorizer
+        self._urls = urls
+        self._directory = directory
+        self._index = index
+        self._worker = worker or SynchronousRunner()
+        self._releases, self._pages = _Memory(), _Memory()
+        self._reading: SingleFlight[tuple[int, str], _Release] = SingleFlight(monotonic)
+        self._renderings = DeferredSemaphore(_RENDERINGS)
+
+    async def show(self, context: RequestContext) -> Response:
+        """Respond with the page of a project, or of one release of it."""
+        route = context.route
+        snapshot: Snapshot[ProjectPage | None] = await result_of(self._source.project_page, route.project)
+        page = snapshot.value
+        if page is None:
+            return absence_response(route.project, self._index, snapshot.absence, context.accept, context.up)
+        latest = latest_version(page) or (offered_versions(page) or ("",))[-1]
+        version = find_version(page, route.version) if route.version else latest
+        if version is None:
+            return self._no_release(context, page)
+        release = await self._release(page, version)
+        all_releases = (context.request.args or {}).get(b"versions") == [b"all"]
+        url = self._urls.shown(context.request)
+        linked = await self._linked(context, release.facts, snapshot)
+        required_by = await self._required_by(context)
+        source = self._origin(page, snapshot)
+        frame = context.frame
+        variant = (bool(route.version), release.unread, url, linked, required_by, source, all_releases, frame)
+        body = self._pages.get(page, version, variant)
+        if body is None:
+            shown = ShownProject(
+                page=page,
+                version=version,
+                latest=latest,
+                chosen=bool(route.version),
+                facts=release.facts,
+                description=release.description,
+                html=release.html,
+                unread=release.unread,
+                url=url,
+                linked=linked,
+                required_by=required_by,
+                source=source,
+                all_releases=all_releases,
+            )
+            file_url = self._urls.relative_links(levels_of(context.request)).of(page.name)
+            body = await self._worker.run(write_project_page, shown, frame, file_url)
+            self._pages.put(page, version, body, len(body), variant)
+        response = Response(headers=HTML, body=body, etag=strong_etag(body))
+        # It shows the URL that the client used.
+        return response if self._urls.public else keep_private(response)
+
+    def _no_release(self, context: RequestContext, page: ProjectPage) -> Response:
+        version, versions = context.route.version, offered_versions(page)
+        if document_format(context.accept) is DocumentFormat.HTML:
+            body = write_no_release(page.name, version, versions, context.frame)
+            return Response(status=404, headers=(*HTML, (b"Vary", b"Accept")), body=body)
+        listed = ", ".join(versions[-10:])
+        has = f"The latest of its {len(versions)} are {listed}." if versions else "It has none."
+        return message_response(
+            404, f"{page.name} has no release {version}. {has}", context.accept, back=context.up
+        )
+
+    # -- What is on the page
+
+    async def _release(self, page: ProjectPage, version: str) -> _Release:
+        kept: _Release | None = self._releases.get(page, version)
+        if kept is not None:
+            return kept
+        # While it runs, no other page has this id.
+        return await self._reading.run((id(page), version), lambda: self._read(page, version))
+
+    async def _read(self, page: ProjectPage, version: str) -> _Release:
+        """Read and render; what cannot be read now is not kept."""
+        try:
+            metadata = await release_metadata(self._source, page, version) if version else None
+        except (SimpleIndexError, Found):
+            return _Release(release_facts(page.name, {}), unread=_UNREAD)
+        release = await self._renderings.run(self._worker.run, _read_release, page.name, metadata)
+        self._releases.put(page, version, release, len(release.description) + len(release.html) + 4096)
+        return release
+
+    async def _linked(
+        self, context: RequestContext, facts: ReleaseFacts, snapshot: Snapshot[Any]
+    ) -> frozenset[str]:
+        """Return the requirements that have a page here, or may have one at an upstream."""
+        wanted = {each.project for those in facts.requirements.values() for each in those if each.project}
+        if wanted and not self._has_upstreams():
+            wanted &= set((await result_of(self._source.project_list)).value.names)
+        may = self._authorizer.permits
+        return frozenset(
+            name for name in wanted if not context.private or may(context.identity, Action.READ, name)
+        )
+
+    async def _required_by(self, context: RequestContext) -> tuple[str, ...]:
+        may = partial(self._authorizer.permits, context.identity, Action.READ) if context.private else None
+        try:
+            return tuple(await self._directory().requiring(context.route.project, may))
+        except SimpleIndexError:
+            return ()
+
+    def _has_upstreams(self) -> bool:
+        source = IExplains(self._source, None)
+        return source is not None and any(each.kind is SourceKind.UPSTREAM for each in source.unasked(""))
+
+    def _origin(self, page: ProjectPage, snapshot: Snapshot[Any]) -> str:
+        owners = sorted({file.owner for file in page.files if file.owner is not None})
+        if owners:
+            return ", ".join(f"index {owner}" if owner else "the index without a name" for owner in owners)
+        return "an upstream" if snapshot.cache_status else ""
+
+
+def _read_release(project: str, metadata: bytes | None) -> _Release:
+    fields = parse_core_metadata(metadata)
+    description = fields.get("description") or ""
+    if description.strip() == "UNKNOWN":
+        description = ""
+    html = rendered_html(description, fields.get("description_content_type") or "")
+    unread = "" if metadata is not None else "No wheel of this release says more about it."
+    return _Release(release_facts(project, fields), description, html, unread)
