@@ -186,9 +186,10 @@ def test_a_failure_of_the_source_is_no_less_private(index: GuardedIndex):
     assert (reply.status, reply.headers.get("Cache-Control")) == (503, "private, no-cache")
 
 
-def test_the_front_page_of_some_is_not_stored_at_all(index: GuardedIndex):
+def test_the_front_page_of_some_is_for_its_visitor_alone(index: GuardedIndex):
     reply = index.get("/", headers=as_user("alice") | {"Accept": "text/html"})
-    assert reply.headers.get("Cache-Control") == "private, no-store"
+    assert reply.headers.get("Cache-Control") == "private, no-cache"
+    assert "Authorization" in reply.headers.get("Vary")
 
 
 @pytest.mark.parametrize("path", ["/simple/open-lib/", f"/simple/open-lib/{PUBLIC.filename}"])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import configparser
+import gzip
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.kit.rights import OPEN, GuardedIndex, as_user
-from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
+from twisted_index.testing import IndexInMemory, MemorySource, MemoryStore, make_wheel
 from twisted_index.web.endpoints import ENDPOINTS, Subject
+from twisted_index.web.pages.front import MOST_NAMES
 from twisted_index.web.pages.operations import OPERATOR_PAGES, PUBLIC_PAGES, USER_PAGES
 
 HTML = {"Accept": "text/html"}
@@ -23,10 +27,10 @@ def test_the_front_page_counts_the_files_that_are_known_to_be_left_out(tmp_path:
         assert "left out: " not in index.get("/", headers=HTML).text
         index.get("/simple/demo/")
         page = index.get("/", headers=HTML).text
-        assert '<p>1 file is left out: <a href="-/problems">see why</a>.</p>' in page
+        assert '1 file is left out: <a href="-/problems">see why</a>.</p>' in page
         (tmp_path / "demo-1.0-py3-none-any (2).whl").write_bytes(WHEEL.content)
         index.get("/simple/demo/")
-        assert "<p>2 files are left out: " in index.get("/", headers=HTML).text
+        assert ">2 files are left out: " in index.get("/", headers=HTML).text
 
 
 def test_an_empty_index_says_where_to_look_for_a_file_that_is_there_already(tmp_path: Path):
@@ -61,6 +65,104 @@ def test_the_title_of_an_index_is_its_heading_and_escaped():
     assert "<h1>Wheels &lt;of&gt; Acme</h1>" in page
     assert "<title>Wheels &lt;of&gt; Acme</title>" in page
     assert "<h1>Python package index</h1>" in IndexInMemory(MemorySource()).get("/", headers=HTML).text
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"), [("application/vnd.pypi.simple.v1+json", "json"), ("*/*", "html")]
+)
+def test_installers_and_programs_get_the_list_of_projects_where_people_get_a_page(accept: str, kind: str):
+    index = IndexInMemory(MemorySource(WHEEL))
+    reply = index.get("/", headers={"Accept": accept})
+    assert kind in reply.headers["Content-Type"]
+
+
+def test_few_names_are_listed_and_many_are_counted():
+    few, many = (
+        IndexInMemory(MemorySource(*(make_wheel(f"p{number}", "1") for number in range(count))))
+        for count in (MOST_NAMES, MOST_NAMES + 1)
+    )
+    page = few.get("/", headers=HTML).text
+    assert page.count('href="project/') == MOST_NAMES
+    page = many.get("/", headers=HTML).text
+    assert 'href="project/' not in page
+    assert '<a href="simple/">All 301 projects</a>' in page
+
+
+def test_the_page_is_written_once_for_all_and_validated_by_its_etag():
+    index = IndexInMemory(MemorySource(WHEEL))
+    first = index.get("/", headers=HTML)
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    again = index.get("/", headers=HTML | {"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    index.source.add(make_wheel("other", "1.0"))
+    assert index.get("/", headers=HTML | {"If-None-Match": first.headers["ETag"]}).status == 200
+
+
+def test_a_page_with_the_public_url_is_for_all_and_others_are_for_their_visitor():
+    shared = IndexInMemory(MemorySource(WHEEL), public_url="https://packages.example")
+    reply = shared.get("/", headers=HTML | {"Host": "there.example"})
+    assert reply.headers["Cache-Control"] == "no-cache"
+    assert "there.example" not in reply.text
+    own = IndexInMemory(MemorySource(WHEEL))
+    assert "http://there.example/simple/" in own.get("/", headers=HTML | {"Host": "there.example"}).text
+    assert "there.example" not in own.get("/", headers=HTML | {"Host": "here.example"}).text
+
+
+def test_a_page_is_compressed_for_browsers_that_take_that():
+    reply = IndexInMemory(MemorySource(WHEEL)).get("/", headers=HTML | {"Accept-Encoding": "gzip"})
+    assert reply.headers["Content-Encoding"] == "gzip"
+    assert b"Install from here" in gzip.decompress(reply.body)
+
+
+def test_only_where_clients_have_to_log_in_they_are_told_how_and_without_a_password(tmp_path: Path):
+    assert ".netrc" not in IndexInMemory(MemorySource(WHEEL)).get("/", headers=HTML).text
+    page = GuardedIndex(tmp_path).get("/", headers=HTML | as_user("alice"))
+    assert "login USER" in page.text
+    assert "alice" not in page.text
+    assert page.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_publishing_is_told_where_it_is_possible():
+    with_store = IndexInMemory(source := MemorySource(), store=MemoryStore(source))
+    page = with_store.get("/", headers=HTML).text
+    assert "twine upload --repository-url http://index.test/legacy/" in page
+    assert "publish one" in page
+    assert "twine" not in IndexInMemory(MemorySource()).get("/", headers=HTML).text
+
+
+def test_markup_in_a_host_is_text():
+    index = IndexInMemory(MemorySource(), public_url="https://a.example/<b>")
+    assert "<b>" not in index.get("/", headers=HTML).text
+
+
+# -- Configuration files
+
+
+def test_the_configuration_files_have_the_url_of_the_visitor():
+    index = IndexInMemory(MemorySource())
+    reply = index.get("/pip.conf", headers={"Host": "box.local:8080"})
+    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert reply.headers["Cache-Control"] == "private, no-cache"
+    lines = configparser.RawConfigParser()
+    lines.read_string(reply.text)
+    assert dict(lines["global"]) == {
+        "index-url": "http://box.local:8080/simple/",
+        "trusted-host": "box.local:8080",
+    }
+    toml = tomllib.loads(index.get("/uv.toml", headers={"Host": "box.local:8080"}).text)
+    assert toml == {"index": [{"url": "http://box.local:8080/simple/", "default": True}]}
+
+
+@pytest.mark.parametrize("url", ["https://packages.example/x", "http://127.0.0.1:8080"])
+def test_no_host_is_trusted_that_needs_no_trust(url: str):
+    reply = IndexInMemory(MemorySource(), public_url=url).get("/pip.conf")
+    assert f"index-url = {url}/simple/" in reply.text
+    assert "trusted-host" not in reply.text
+    assert reply.headers["Cache-Control"] == "no-cache"
+
+
+def test_they_are_there_before_a_client_logs_in(tmp_path: Path):
+    assert GuardedIndex(tmp_path).get("/pip.conf").status == 200
 
 
 # -- The list

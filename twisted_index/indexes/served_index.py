@@ -30,6 +30,7 @@ class ServedIndex:
         uploads: What may be uploaded.
         title: For people; empty if it has none.
         promote_to: The names of the indexes that releases may be promoted to; None for all.
+        upstreams: Where names come from that are not here, for people: origins, and repositories.
         own: Of a draft: the names that it may have something of. Its token is enough to read these.
         alone: Of a draft: its own folder without what it inherits, for clients that may not read that.
     """
@@ -41,6 +42,7 @@ class ServedIndex:
     uploads: UploadSettings = field(default_factory=UploadSettings)
     title: str = ""
     promote_to: tuple[str, ...] | None = None
+    upstreams: tuple[str, ...] = ()
     own: frozenset[str] = frozenset()
     alone: ISource | None = None
 

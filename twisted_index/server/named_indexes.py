@@ -36,6 +36,7 @@ from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.indexes.upstream_line import LineUpstream, UnknownUpstream, UpstreamLine
 from twisted_index.interfaces import Problem
+from twisted_index.server.upstreams import upstream_names
 from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.formatting import printable
 
@@ -181,6 +182,7 @@ class NamedIndexes:
             uploads=uploads,
             title=own.title,
             promote_to=own.promote_to,
+            upstreams=self._upstream_names(members),
         )
         if isinstance(folder, ObjectSource):
             return LiveIndex(members=members, served=served, folder=None, objects=folder, keeps_past=False)
@@ -290,6 +292,12 @@ class NamedIndexes:
             visible_copies=_visible_copies(known),
             hidden_copy=_hidden_copy(known),
         )
+
+    def _upstream_names(self, members: Sequence[IndexMember]) -> tuple[str, ...]:
+        """Return what people are told of the upstreams of a line."""
+        urls = {one.name: one.urls for one in self._settings.upstreams.named}
+        names = (name for member in members for name in member.settings.upstreams)
+        return upstream_names(url for name in names for url in urls.get(name, ()))
 
     # -- Problems
 

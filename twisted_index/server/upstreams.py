@@ -138,6 +138,14 @@ def upstream_urls(word: str) -> tuple[str, ...]:
     return resolve_upstream(word, os.environ)
 
 
+def upstream_names(words: Iterable[str]) -> tuple[str, ...]:
+    """Return what people are told of upstreams: the origin of each once, or the repository."""
+    from twisted_index.backends.upstream.explanation import upstream_name
+
+    urls = (url for word in words for url in ((word,) if is_repository(word) else upstream_urls(word)))
+    return tuple(dict.fromkeys(map(upstream_name, urls)))
+
+
 def requested_urls(word: str) -> tuple[str, ...]:
     """Return the URLs to which the requests of an upstream setting go first."""
     return (parse_repository(word).api,) if is_repository(word) else upstream_urls(word)

@@ -49,7 +49,7 @@ from twisted_index.server.buckets import build_bucket_source, build_bucket_store
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path, search_folder
-from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_urls
+from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_names, upstream_urls
 from twisted_index.statistics.downloads import Downloads
 from twisted_index.web.resource import IndexResource
 
@@ -534,6 +534,7 @@ class _Indexes:
             store=self._store,
             uploads=settings.uploads,
             title=settings.title,
+            upstreams=upstream_names(settings.upstreams.urls),
         )
 
 

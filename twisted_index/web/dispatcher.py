@@ -57,6 +57,7 @@ from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
 from twisted_index.web.views.drafts import DraftViews
+from twisted_index.web.views.front import FrontViews
 from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
@@ -205,11 +206,18 @@ class Dispatcher:
             worker=env.worker,
             caches=caches,
             wanted=env.counters.wanted,
-            accepts_uploads=not self._read_only and served.uploads.upload,
             index=scope.index,
-            has_indexes=lambda: _has_indexes(env.indexes),
             feed=feed,
             own=served.own,
+        )
+        front = FrontViews(
+            served,
+            scope.index,
+            simple_api,
+            authorizer=guard,
+            urls=urls,
+            worker=env.worker,
+            has_indexes=lambda: _has_indexes(env.indexes),
         )
         self.caches = Caches(*caches, guard, served.scope.index)
         self.uploads = UploadView(
@@ -272,6 +280,7 @@ class Dispatcher:
         )
         views = (
             simple_api,
+            front,
             operations,
             audit_log,
             self.uploads,

@@ -17,6 +17,7 @@ from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
 from twisted_index.web.views.drafts import DraftViews
+from twisted_index.web.views.front import FrontViews
 from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
 from twisted_index.web.views.manage import ManageViews
@@ -113,7 +114,7 @@ _REDIRECTS = (
 #: Every endpoint. A POST to an upload path is for UPLOAD, whatever GET finds there (`routes.is_upload_path`).
 ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     # The simple API, and what leads there.
-    Endpoint.FRONT: EndpointRule(("/",), Subject.PROJECTS, _get(SimpleApiViews.front)),
+    Endpoint.FRONT: EndpointRule(("/",), Subject.PROJECTS, _get(FrontViews.front)),
     Endpoint.PROJECT_LIST: EndpointRule(("/simple/",), Subject.PROJECTS, _get(SimpleApiViews.project_list)),
     Endpoint.PROJECT_PAGE: EndpointRule(
         ("/simple/NAME/", "/NAME/"), Subject.PROJECT, _get(SimpleApiViews.project_page)
@@ -124,6 +125,8 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.FILE: EndpointRule(_FILES, Subject.PROJECT, _FILE),
     Endpoint.ALL_FILES: EndpointRule(("/packages/",), Subject.PROJECTS, _get(SimpleApiViews.all_files)),
     Endpoint.FIND_FILE: EndpointRule(("/packages/FILE",), Subject.PROJECT, _get(SimpleApiViews.find_file)),
+    Endpoint.PIP_CONF: EndpointRule(("/pip.conf",), Subject.NOTHING, _get(FrontViews.pip_conf)),
+    Endpoint.UV_TOML: EndpointRule(("/uv.toml",), Subject.NOTHING, _get(FrontViews.uv_toml)),
     # The indexes of the server. The second is the front page of one, for these methods.
     Endpoint.INDEXES: EndpointRule(("/+/",), Subject.CLIENT, _get(IndexesViews.listing)),
     Endpoint.INDEX: EndpointRule(

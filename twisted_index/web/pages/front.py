@@ -1,90 +1,200 @@
-"""The front page."""
+"""The front page: what this index is, how to install from it and publish to it, and what is in it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted.web.template import tags
 
 from twisted_index.simple.html_writer import INCOMPLETE
 from twisted_index.web.pages.elements import command, counted
-from twisted_index.web.pages.layout import html_page
+from twisted_index.web.pages.install_commands import (
+    default_commands,
+    dockerfile_lines,
+    install_commands,
+    netrc_lines,
+    project_commands,
+    requirements_lines,
+)
+from twisted_index.web.pages.layout import Frame, html_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from twisted_index.simple.model import ProjectList
-    from twisted_index.web.pages.layout import Frame, Markup
+    from twisted_index.web.pages.layout import Markup
 
-#: Names on the page; of more there is a link to the list.
+#: Names that are listed; of more there is the number and a link.
 MOST_NAMES = 300
 
 
-def write_front_page(
-    project_list: ProjectList,
-    commands: dict[str, str],
-    frame: Frame,
-    *,
-    uploads: bool = False,
-    left_out: int | None = None,
-    indexes: str | None = None,
-) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontContent:
     """
-    Write how to install, how to publish, and the list of projects.
+    What the front page says, of what its visitor may see.
+
+    Attributes:
+        url: Where the index is mounted, as users type it.
+        index: The name of the index; empty for the one without a name.
+        upstreams: Where projects come from that are not here; for people.
+        uploads: Whether files can be published.
+        anonymous: Whether everyone may publish.
+        logs_in: Whether clients have to log in to read.
+        left_out: Files that are known to be left out; None for a visitor who may not see which.
+        indexes: The URL of the list of indexes; empty without one.
+    """
+
+    url: str
+    index: str = ""
+    upstreams: tuple[str, ...] = ()
+    uploads: bool = False
+    anonymous: bool = False
+    logs_in: bool = False
+    left_out: int | None = None
+    indexes: str = ""
+
+
+def write_front_page(content: FrontContent, projects: ProjectList, frame: Frame) -> bytes:
+    """
+    Write the front page.
 
     Args:
-        project_list: All projects.
-        commands: To type, by the name of the tool.
+        content: What it says.
+        projects: Those that the visitor may see.
         frame: What surrounds it.
-        uploads: Whether files can be published.
-        left_out: Files that are known to be left out; None for a client that may not see which.
-        indexes: The URL of the list of indexes; None without one.
     """
-    names = project_list.names
     return html_page(
         frame.title,
         tags.h1(frame.title),
-        [command(line, tool) for tool, line in commands.items()],
-        tags.h2(counted(len(names), "project")),
-        tags.p(INCOMPLETE, class_="status") if not project_list.complete else "",
-        _projects(project_list, left_out),
-        _left_out(left_out or 0),
-        tags.p(list(_places(uploads, left_out, indexes))),
+        tags.p(_lead(content, projects), class_="lead"),
+        *([] if projects.complete else [tags.p(INCOMPLETE, class_="status")]),
+        _left_out(content.left_out or 0),
+        _installing(content),
+        _publishing(content) if content.uploads else [],
+        _projects(content, projects),
         frame=frame,
     )
 
 
-def _projects(project_list: ProjectList, left_out: int | None) -> Markup:
-    names = project_list.names
-    if not names:
-        return _no_project(left_out)
-    if len(names) > MOST_NAMES:
-        return tags.p(tags.a("All of them", href="simple/"))
-    return tags.ul([tags.li(tags.a(name, href=f"project/{name}/")) for name in names], class_="names")
-
-
-def _no_project(left_out: int | None) -> Markup:
-    if left_out:
-        return tags.p("No project in the folder yet.")
-    # Files without a project's name are found by the list of problems alone.
-    link = tags.a("why one that is there is left out", href="-/problems")
-    see = () if left_out is None else (", or see ", link)
-    return tags.p("No project in the folder yet: put a wheel into it", *see, ".")
+def _lead(content: FrontContent, projects: ProjectList) -> str:
+    here = counted(len(projects.names), "project") if projects.names else "No projects"
+    others = " and ".join(content.upstreams)
+    return f"{here} here{f'; other names come from {others}' if others else ''}."
 
 
 def _left_out(number: int) -> Markup:
     if not number:
-        return ""
-    files = "1 file is" if number == 1 else f"{number} files are"
-    return tags.p(f"{files} left out: ", tags.a("see why", href="-/problems"), ".")
+        return []
+    files = "1 file is" if number == 1 else f"{number:,} files are"
+    return tags.p(files, " left out: ", tags.a("see why", href="-/problems"), ".", class_="status")
 
 
-def _places(uploads: bool, left_out: int | None, indexes: str | None) -> Iterator[Markup]:
-    yield tags.a("All files", href="packages/")
-    if left_out is not None:
-        yield [" · ", tags.a("Files left out", href="-/problems")]
-        if uploads:
-            yield [" · ", tags.a("History", href="-/history")]
-    yield [" · ", tags.a("Operations", href="-/")]
-    if indexes is not None:
-        yield [" · ", tags.a("Indexes", href=indexes)]
+def _installing(content: FrontContent) -> Markup:
+    url = content.url
+    commands, always = install_commands(url), default_commands(url)
+    in_project = project_commands(url, content.index or "index")
+    return tags.section(
+        tags.h2("Install from here"),
+        _logging_in(url) if content.logs_in else [],
+        command(commands.pip, "pip"),
+        command(commands.uv, "uv"),
+        _more(
+            "By default, for all that you install",
+            command(always.pip, "pip"),
+            command(always.pip_undo, "pip, undo"),
+            command(always.uv, "uv"),
+            command(always.uv_undo, "uv, undo"),
+            tags.p(
+                "Or save ",
+                tags.a("pip.conf", href="pip.conf"),
+                " or ",
+                tags.a("uv.toml", href="uv.toml"),
+                "; each says where.",
+            ),
+        ),
+        _more(
+            "In a project: uv, Poetry, PDM",
+            command(in_project.uv, "uv"),
+            command(in_project.poetry, "Poetry"),
+            command(in_project.pdm, "PDM"),
+        ),
+        _more(
+            "In requirements.txt and in a Dockerfile",
+            command(requirements_lines(url), "requirements"),
+            command(dockerfile_lines(url), "Dockerfile"),
+            _secret_of_docker() if content.logs_in else [],
+        ),
+    )
+
+
+def _logging_in(url: str) -> Markup:
+    return [
+        tags.p(
+            "This index asks for a user and a password, or for ",
+            tags.code("__token__"),
+            " and a token. Write them once into ",
+            tags.code("~/.netrc"),
+            " (Windows: ",
+            tags.code("_netrc"),
+            " in the home folder), which pip, uv, Poetry and PDM read:",
+        ),
+        command(netrc_lines(url), ".netrc"),
+    ]
+
+
+def _secret_of_docker() -> Markup:
+    return [
+        command("RUN --mount=type=secret,id=netrc,target=/root/.netrc pip install NAME", "log in"),
+        command('docker build --secret id=netrc,src="$HOME/.netrc" .', "build"),
+    ]
+
+
+def _more(summary: str, *content: Markup) -> Markup:
+    return tags.details(tags.summary(summary), *content)
+
+
+def _publishing(content: FrontContent) -> Markup:
+    commands = install_commands(content.url, login=not content.anonymous)
+    return tags.section(
+        tags.h2("Publish here"),
+        command(commands.twine, "twine"),
+        command(commands.uv_publish, "uv"),
+    )
+
+
+def _projects(content: FrontContent, projects: ProjectList) -> Markup:
+    names = projects.names
+    all_projects = tags.a(f"All {counted(len(names), 'project')}", href="simple/")
+    places = [
+        *([all_projects] if names else []),
+        tags.a("All files", href="packages/"),
+        *([tags.a("Files left out", href="-/problems")] if content.left_out is not None else []),
+        *([tags.a("Indexes", href=content.indexes)] if content.indexes else []),
+    ]
+    return tags.section(
+        tags.h2("Projects"),
+        _names(content, names),
+        tags.p([[", " if number else "", place] for number, place in enumerate(places)], class_="faint"),
+    )
+
+
+def _names(content: FrontContent, names: tuple[str, ...]) -> Markup:
+    if not names:
+        return tags.p(_nothing(content))
+    if len(names) > MOST_NAMES:
+        return []
+    links = [tags.li(tags.a(name, href=f"project/{name}/")) for name in names]
+    return tags.ul(*links, class_="names")
+
+
+def _nothing(content: FrontContent) -> Markup:
+    if content.left_out:
+        return "No project in the folder yet."
+    if content.uploads:
+        return "No project yet: publish one, or put a wheel into the folder."
+    # Files without a project's name are found by the list of problems alone.
+    see = [", or see ", tags.a("why one that is there is left out", href="-/problems")]
+    return [
+        "No project in the folder yet: put a wheel into it",
+        *([] if content.left_out is None else see),
+        ".",
+    ]

@@ -23,6 +23,8 @@ class Endpoint(enum.Enum):
     """What a URL names; `web/endpoints.py` has the methods, rights and views of each."""
 
     FRONT = enum.auto()
+    PIP_CONF = enum.auto()
+    UV_TOML = enum.auto()
     PROJECT_LIST = enum.auto()
     PROJECT_PAGE = enum.auto()
     PROJECT = enum.auto()
@@ -202,6 +204,10 @@ def match_route(segments: Sequence[bytes]) -> Route:
             return _project_for_people(name, rest)
         case ["pypi", *rest]:
             return _pypi(rest)
+        case ["pip.conf"]:
+            return Route(Endpoint.PIP_CONF)
+        case ["uv.toml"]:
+            return Route(Endpoint.UV_TOML)
         case ["legacy"] | ["legacy", ""]:
             return Route(Endpoint.UPLOAD)
         case ["project" | "legacy", *_]:

@@ -13,15 +13,13 @@ from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import NotFound, NotReady, OutOfResources, ReplacedMeanwhile, Unavailable
-from twisted_index.http_semantics.negotiation import Format, accepts_gzip, document_format, simple_format
+from twisted_index.http_semantics.negotiation import Format, accepts_gzip, document_format
 from twisted_index.indexes.change_feed import add_serials
-from twisted_index.interfaces import Action, IProblemSource
+from twisted_index.interfaces import Action
 from twisted_index.metrics.wanted import Askers
 from twisted_index.simple.html_writer import write_file_list
 from twisted_index.simple.interpreters import offers_of
 from twisted_index.simple.model import ProjectPage
-from twisted_index.web.pages.front import write_front_page
-from twisted_index.web.pages.install_commands import install_commands
 from twisted_index.web.requests.context import redirect
 from twisted_index.web.requests.index_urls import levels_of
 from twisted_index.web.requests.user_agent import interpreter_of
@@ -31,7 +29,6 @@ from twisted_index.web.responses.in_progress import cache_status_field
 from twisted_index.web.responses.response import (
     NO_CACHE,
     NOSNIFF,
-    PAGE,
     UNSHARED,
     Response,
     with_serial,
@@ -84,10 +81,8 @@ class SimpleApiViews:
         caches: Keep what was rendered.
         wanted: Remembers what installers could not get.
         clock: Measures how long a client has waited; the site's by default.
-        accepts_uploads: Whether files can be published.
         feed: The serials of the projects; None if the source has none.
         index: The name of the index, for people.
-        has_indexes: Returns whether the server has indexes with names.
         own: Of a draft: names that its token is enough to see.
     """
 
@@ -102,18 +97,14 @@ class SimpleApiViews:
         caches: SharedCaches,
         wanted: WantedProjects,
         clock: IReactorTime | None = None,
-        accepts_uploads: bool = False,
         feed: ChangeFeed | None = None,
         index: str = "",
-        has_indexes: Callable[[], bool] = lambda: False,
         own: Set[str] = frozenset(),
     ) -> None:
         self._source = source
         self._own = own
-        self._accepts_uploads = accepts_uploads
         self._feed = feed
         self._index = index
-        self._has_indexes = has_indexes
         self._lists: IdentityMemo[ProjectList] = IdentityMemo()
         self._clock = clock
         self._wanted = wanted
@@ -125,6 +116,10 @@ class SimpleApiViews:
         self._renderings: SingleFlight[tuple[str, Representation, int], tuple[Response, Offers | None]] = (
             SingleFlight(monotonic)
         )
+
+    async def readable(self, context: RequestContext) -> ProjectList:
+        """Return the projects that the client may see."""
+        return (await self._read_names(context, self._own)).value
 
     async def _read_names(
         self, context: RequestContext, own: Set[str] = frozenset()
@@ -345,37 +340,6 @@ class SimpleApiViews:
     async def nothing(self, _context: RequestContext) -> Response:
         """Raise the 404 for a URL that names nothing."""
         raise NotFound(NOT_FOUND_MESSAGE)
-
-    # -- For people
-
-    async def front(self, context: RequestContext) -> Response:
-        """Respond with the front page; to installers with the project list."""
-        if simple_format(context.accept) is not Format.HTML:
-            return await self.project_list(context)
-        project_list = (await self._read_names(context, self._own)).value
-        lines = install_commands(self._urls.shown(context.request))
-        publishing = {"twine": lines.twine} if self._accepts_uploads else {}
-        # The page may contain the URL that the client used, so no cache may store it.
-        headers = ((b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store"))
-        return Response(
-            headers=(*headers, (b"Vary", b"Accept"), *NOSNIFF, *PAGE),
-            body=write_front_page(
-                project_list,
-                {"pip": lines.pip, "uv": lines.uv, **publishing},
-                context.frame,
-                uploads=self._accepts_uploads,
-                left_out=self._left_out(context),
-                indexes=self._urls.relative_links(0).root + "+/" if self._has_indexes() else None,
-            ),
-        )
-
-    def _left_out(self, context: RequestContext) -> int | None:
-        """Return how many files are known to be left out; None if the client may not see which."""
-        guard = self._authorizer
-        if not (guard.is_open or guard.permits(context.identity, Action.OPERATE)):
-            return None
-        source = IProblemSource(self._source, None)
-        return 0 if source is None else source.known_problems()
 
 
 def _no_offers(_page: object) -> None:
