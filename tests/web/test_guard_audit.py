@@ -292,6 +292,8 @@ WHOLE = [
     "/-/history",
     "/-/metrics",
     "/-/search?q=hush",
+    "/-/feed.atom",
+    "/pip.conf",
     "/-/",
     "/legacy/+simple/",
     "/favicon.ico",

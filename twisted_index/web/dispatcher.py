@@ -57,6 +57,7 @@ from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
 from twisted_index.web.views.drafts import DraftViews
+from twisted_index.web.views.feed import FeedView
 from twisted_index.web.views.front import FrontViews
 from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
@@ -210,10 +211,12 @@ class Dispatcher:
             feed=feed,
             own=served.own,
         )
+        directory = partial(env.directories.of, served.scope, source)
         front = FrontViews(
             served,
             scope.index,
             simple_api,
+            directory,
             authorizer=guard,
             urls=urls,
             worker=env.worker,
@@ -253,7 +256,6 @@ class Dispatcher:
         audit_log = AuditLogView(env.audit_log, guard, env.client_info, indexes=names)
         indexes = IndexesViews(env.indexes, guard, urls, env.audit_log, env.worker)
         legacy_json = LegacyJsonViews(source, urls=urls, worker=env.worker)
-        directory = partial(env.directories.of, served.scope, source)
         project = ProjectViews(
             source, authorizer=guard, urls=urls, directory=directory, index=scope.index, worker=env.worker
         )
@@ -292,6 +294,7 @@ class Dispatcher:
             indexes,
             drafts,
             SearchViews(directory, guard),
+            FeedView(source, directory, guard, urls),
             statistics,
         )
         self._views = bind_views(*views, *manage)

@@ -17,6 +17,7 @@ from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
 from twisted_index.web.views.changes import ChangesViews
 from twisted_index.web.views.drafts import DraftViews
+from twisted_index.web.views.feed import FeedView
 from twisted_index.web.views.front import FrontViews
 from twisted_index.web.views.indexes import IndexesViews
 from twisted_index.web.views.legacy_json import LegacyJsonViews
@@ -125,6 +126,7 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.FILE: EndpointRule(_FILES, Subject.PROJECT, _FILE),
     Endpoint.ALL_FILES: EndpointRule(("/packages/",), Subject.PROJECTS, _get(SimpleApiViews.all_files)),
     Endpoint.FIND_FILE: EndpointRule(("/packages/FILE",), Subject.PROJECT, _get(SimpleApiViews.find_file)),
+    Endpoint.FEED: EndpointRule(("/-/feed.atom",), Subject.PROJECTS, _get(FeedView.feed)),
     Endpoint.PIP_CONF: EndpointRule(("/pip.conf",), Subject.NOTHING, _get(FrontViews.pip_conf)),
     Endpoint.UV_TOML: EndpointRule(("/uv.toml",), Subject.NOTHING, _get(FrontViews.uv_toml)),
     # The indexes of the server. The second is the front page of one, for these methods.

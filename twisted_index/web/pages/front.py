@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.web.template import tags
 
 from twisted_index.simple.html_writer import INCOMPLETE
-from twisted_index.web.pages.elements import command, counted
+from twisted_index.web.pages.elements import command, counted, moment, table
 from twisted_index.web.pages.install_commands import (
     default_commands,
     dockerfile_lines,
@@ -20,6 +20,9 @@ from twisted_index.web.pages.install_commands import (
 from twisted_index.web.pages.layout import Frame, html_page
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted_index.search.row import ProjectRow
     from twisted_index.simple.model import ProjectList
     from twisted_index.web.pages.layout import Markup
 
@@ -40,6 +43,7 @@ class FrontContent:
         anonymous: Whether everyone may publish.
         logs_in: Whether clients have to log in to read.
         left_out: Files that are known to be left out; None for a visitor who may not see which.
+        newest: What came last, the latest first.
         indexes: The URL of the list of indexes; empty without one.
     """
 
@@ -50,6 +54,7 @@ class FrontContent:
     anonymous: bool = False
     logs_in: bool = False
     left_out: int | None = None
+    newest: tuple[ProjectRow, ...] = ()
     indexes: str = ""
 
 
@@ -70,8 +75,30 @@ def write_front_page(content: FrontContent, projects: ProjectList, frame: Frame)
         _left_out(content.left_out or 0),
         _installing(content),
         _publishing(content) if content.uploads else [],
+        _newest(content.newest) if content.newest else [],
         _projects(content, projects),
         frame=frame,
+        links=[_FEED],
+    )
+
+
+_FEED = tags.link(rel="alternate", type="application/atom+xml", title="New releases", href="-/feed.atom")
+
+
+def _newest(rows: Sequence[ProjectRow]) -> Markup:
+    cells = [
+        (
+            tags.th(tags.a(row.shown_name or row.name, href=f"project/{row.name}/"), scope="row"),
+            row.version,
+            row.summary,
+            moment(row.uploaded) if row.uploaded is not None else "",
+        )
+        for row in rows
+    ]
+    return tags.section(
+        tags.h2("Newest releases"),
+        table(("Project", "Version", "Summary", "Uploaded (UTC)"), cells, caption="Newest releases"),
+        tags.p(tags.a("Feed of new releases", href="-/feed.atom")),
     )
 
 

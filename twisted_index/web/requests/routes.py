@@ -23,6 +23,7 @@ class Endpoint(enum.Enum):
     """What a URL names; `web/endpoints.py` has the methods, rights and views of each."""
 
     FRONT = enum.auto()
+    FEED = enum.auto()
     PIP_CONF = enum.auto()
     UV_TOML = enum.auto()
     PROJECT_LIST = enum.auto()
@@ -107,6 +108,7 @@ _KINDS: Mapping[Endpoint, Kind] = {
 _RESERVED = {
     "changes": Endpoint.CHANGES,
     "drafts": Endpoint.DRAFTS,
+    "feed.atom": Endpoint.FEED,
     "health": Endpoint.HEALTH,
     "history": Endpoint.AUDIT_LOG,
     "metrics": Endpoint.METRICS,

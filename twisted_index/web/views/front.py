@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted_index.concurrency.identity_memo import IdentityMemo
@@ -16,10 +17,12 @@ from twisted_index.web.responses.response_cache import strong_etag
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.indexes.served_index import ServedIndex
+    from twisted_index.search.directory import ProjectDirectory
+    from twisted_index.search.row import ProjectRow
     from twisted_index.simple.model import ProjectList
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response import Headers
     from twisted_index.web.views.simple_api import SimpleApiViews
 
+#: Releases that are shown.
+_NEWEST = 10
 #: Front pages that are kept: clients that vary the Host field would fill the memory with them.
 _KEPT = 16
 #: Pages for one client with more names than this are written in a thread.
@@ -41,6 +46,7 @@ class FrontViews:
         served: The index.
         index: Its name in URLs; empty for the one without a name.
         api: Lists the projects.
+        directory: Returns the directory of the projects.
         authorizer: Checks what a visitor may see.
         urls: Derives the URL of the index.
         worker: Threads that write the pages of single clients; without it the reactor thread writes them.
@@ -52,6 +58,7 @@ class FrontViews:
         served: ServedIndex,
         index: str,
         api: SimpleApiViews,
+        directory: Callable[[], ProjectDirectory],
         *,
         authorizer: Authorizer,
         urls: IndexUrls,
@@ -61,6 +68,7 @@ class FrontViews:
         self._served = served
         self._index = index
         self._api = api
+        self._directory = directory
         self._authorizer = authorizer
         self._urls = urls
         self._worker = worker
@@ -72,7 +80,8 @@ class FrontViews:
         if simple_format(context.accept) is not Format.HTML:
             return await self._api.project_list(context)
         projects = await self._api.readable(context)
-        content = self._content(context)
+        newest = await self._newest(context)
+        content = self._content(context, newest)
         compressed = accepts_gzip(header(context.request, b"Accept-Encoding"))
 
         def write() -> Response:
@@ -87,7 +96,11 @@ class FrontViews:
             return write()
         return await self._worker.run(write)
 
-    def _content(self, context: RequestContext) -> FrontContent:
+    async def _newest(self, context: RequestContext) -> Sequence[ProjectRow]:
+        may = partial(self._authorizer.permits, context.identity, Action.READ) if context.private else None
+        return await self._directory().newest(_NEWEST, may)
+
+    def _content(self, context: RequestContext, newest: Sequence[ProjectRow]) -> FrontContent:
         served, guard = self._served, self._authorizer
         uploads = served.store is not None and served.uploads.upload
         return FrontContent(
@@ -98,6 +111,7 @@ class FrontViews:
             anonymous=served.uploads.anonymous_upload,
             logs_in=context.identity.is_authenticated or not guard.permits(ANONYMOUS, Action.READ),
             left_out=self._left_out(context),
+            newest=tuple(newest),
             indexes=self._urls.relative_links(0).root + "+/" if self._has_indexes() else "",
         )
 
