@@ -36,7 +36,8 @@ def test_a_form_finds_a_project_without_scripts(visit: Visits, query: str):
     page.locator("#q").fill(query)
     page.locator("#q").press("Enter")
     page.locator("ul.results a").first.click()
-    assert page.url.endswith("/demo-tool/")
+    assert page.url.endswith("/project/demo-tool/")
+    assert page.get_by_text("Does what a demo does").first.is_visible()
 
 
 def test_without_scripts_there_is_no_button_that_does_nothing(visit: Visits):
@@ -53,7 +54,7 @@ def test_results_come_while_one_types_and_the_arrows_lead_to_them(visit: Visits)
     page.locator("#found a").first.wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/demo-tool/")
+    page.wait_for_url("**/project/demo-tool/")
     assert window.complaints == []
 
 
@@ -77,12 +78,19 @@ def test_axe_finds_nothing_in_the_results_that_come(visit: Visits, look: str):
 
 
 @pytest.mark.parametrize("script", ["", NO_CLIPBOARD])
-def test_a_command_is_copied_by_keyboard(visit: Visits, script: str):
+def test_a_project_is_found_and_its_command_copied_by_keyboard_alone(visit: Visits, script: str):
     window = visit(permissions=["clipboard-read", "clipboard-write"])
     window.page.add_init_script(script)
     page = window.open("/")
+    tab_to(page, "#q")
+    page.keyboard.type("demo-tool")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/-/search?q=demo-tool")
+    tab_to(page, "ul.results a")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/project/demo-tool/")
     tab_to(page, "button.copy")
     page.keyboard.press("Enter")
     page.get_by_text("Copied").wait_for()
-    assert pasted(page).startswith("pip install --index-url http")
+    assert pasted(page) == f"pip install --index-url {window.origin}/simple/ demo-tool"
     assert window.complaints == []

@@ -12,6 +12,8 @@ from tests.kit.live_server import LiveServer
 
 PATHS = [
     "/",
+    "/project/demo-tool/",
+    "/project/demo-tool/1.0/",
     "/simple/",
     "/simple/demo-tool/",
     "/-/",

@@ -47,6 +47,18 @@ def test_a_page_that_stands_alone_has_no_script():
     assert parse(html_page("404 Not Found", tags.p("Not here."))).find(".//script") is None
 
 
+def test_the_head_of_a_column_of_numbers_stands_above_them():
+    page = html_page("x", table(["File", "Size", ""], [["a", tags.td("1", class_="number"), "note"]]))
+    first, size, note = parse(page).findall(".//thead/tr/*")
+    assert (first.get("class"), size.get("class")) == (None, "number")
+    assert note.tag == "td"
+
+
+def test_a_table_without_rows_has_its_heads():
+    page = html_page("x", table(["File", "Size"], []))
+    assert [head.text for head in parse(page).findall(".//th")] == ["File", "Size"]
+
+
 def test_numbers_have_their_nouns():
     assert counted(1, "file") == "1 file"
     assert counted(2000, "file") == "2,000 files"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from twisted.web.template import Tag, tags
@@ -20,15 +21,27 @@ def table(heads: Sequence[str | Tag], rows: Iterable[Sequence[Markup]], *, capti
     Return a table, which scrolls by itself where the screen is narrow.
 
     Args:
-        heads: Of its columns; a head may be a `th` itself.
+        heads: Of its columns; a head may be a `th` itself. Those of numbers stand above them.
         rows: The cells of each row; a cell may be a `td` or `th` itself.
         caption: Says what it is, to those who do not see what stands above it.
     """
     named = [tags.caption(caption, class_="unseen")] if caption else []
-    named_columns = [each if isinstance(each, Tag) else tags.th(each, scope="col") for each in heads]
-    head = tags.thead(tags.tr(named_columns))
-    body = tags.tbody([tags.tr([_cell(cell) for cell in row]) for row in rows])
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    columns = zip_longest(heads, cells[0] if cells else ())
+    head = tags.thead(tags.tr([_head(each, below) for each, below in columns]))
+    body = tags.tbody([tags.tr(row) for row in cells])
     return tags.div(tags.table(*named, head, body), class_="scroll", tabindex="0")
+
+
+def _head(content: str | Tag, below: Tag | None) -> Tag:
+    if isinstance(content, Tag):
+        return content
+    if not content:
+        # What is no head has to be none for screen readers, too.
+        return tags.td()
+    head = tags.th(content, scope="col")
+    is_number = below is not None and below.attributes.get("class") == "number"
+    return head(class_="number") if is_number else head
 
 
 def _cell(content: Markup) -> Tag:

@@ -1,6 +1,8 @@
 "use strict";
 for (const button of document.querySelectorAll("button.copy")) {
-  const code = button.parentElement.querySelector("code"), label = button.textContent;
+  const code = button.parentElement.querySelector("code");
+  const label = button.textContent, name = button.getAttribute("aria-label");
+  const say = (text, spoken) => { button.textContent = text; button.setAttribute("aria-label", spoken); };
   button.hidden = false;
   button.addEventListener("click", async () => {
     // Only pages by https or of this machine have a clipboard; elsewhere the text is selected and copied.
@@ -12,8 +14,9 @@ for (const button of document.querySelectorAll("button.copy")) {
       getSelection().selectAllChildren(code);
       copied = document.execCommand("copy");
     }
-    button.textContent = copied ? "Copied" : "Press Ctrl+C";
-    setTimeout(() => { button.textContent = label; }, 2000);
+    const said = copied ? "Copied" : "Press Ctrl+C";
+    say(said, said);
+    setTimeout(say, 2000, label, name);
   });
 }
 const field = document.getElementById("q"), found = document.getElementById("found");
