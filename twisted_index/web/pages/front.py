@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.web.template import tags
 
 from twisted_index.simple.html_writer import INCOMPLETE
-from twisted_index.web.pages.elements import command, counted, moment, table
+from twisted_index.web.pages.elements import command, counted, moment
 from twisted_index.web.pages.install_commands import (
     default_commands,
     dockerfile_lines,
@@ -86,20 +86,18 @@ _FEED = tags.link(rel="alternate", type="application/atom+xml", title="New relea
 
 
 def _newest(rows: Sequence[ProjectRow]) -> Markup:
-    cells = [
-        (
-            tags.th(tags.a(row.shown_name or row.name, href=f"project/{row.name}/"), scope="row"),
-            row.version,
-            row.summary,
-            moment(row.uploaded) if row.uploaded is not None else "",
-        )
-        for row in rows
-    ]
     return tags.section(
         tags.h2("Newest releases"),
-        table(("Project", "Version", "Summary", "Uploaded (UTC)"), cells, caption="Newest releases"),
+        tags.ul([_release(row) for row in rows], class_="results"),
         tags.p(tags.a("Feed of new releases", href="-/feed.atom")),
     )
+
+
+def _release(row: ProjectRow) -> Markup:
+    name = tags.a(row.shown_name or row.name, href=f"project/{row.name}/")
+    came = [", ", moment(row.uploaded)] if row.uploaded is not None else []
+    about = [tags.strong(name), " ", tags.span(row.version, came, class_="faint")]
+    return tags.li(about, tags.p(row.summary) if row.summary else "")
 
 
 def _lead(content: FrontContent, projects: ProjectList) -> str:
