@@ -13,7 +13,7 @@ import io
 import sys
 
 #: Seconds of processor time, and bytes of memory.
-_SECONDS, _MEMORY = 10, 1 << 30
+_SECONDS, _MEMORY = 5, 1 << 30
 #: Characters of the result.
 _LONGEST = 1 << 20
 

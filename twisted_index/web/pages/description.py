@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: Characters of a description that are shown, and rendered.
 MAX_TEXT = 1 << 18
-#: Seconds that rendering may take.
-_PATIENCE = 10
+#: Seconds that rendering may take, on a machine that is busy: the program itself has less of processor
+#: time, so that what is kept as text is hostile and not unlucky.
+_PATIENCE = 30
 #: Links of a text that is not rendered.
 _MOST_LINKS = 1000
 _PROGRAM = Path(__file__).with_name("_rendering.py")
