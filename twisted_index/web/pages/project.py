@@ -180,7 +180,7 @@ def _description(shown: ShownProject) -> Markup:
         return [tags.h2("Description", id="description"), description_markup(shown.description, shown.html)]
     if shown.unread:
         return [tags.h2("Description", id="description"), tags.p(shown.unread, class_="note")]
-    return []
+    return tags.p("This release has no description.", class_="note")
 
 
 def _files(files: Sequence[File], file_url: Callable[[File], str]) -> Markup:
