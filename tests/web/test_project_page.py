@@ -217,12 +217,14 @@ to = "bob"
 """
 USER = make_wheel("user-lib", "1.0", requires=["secret-lib", "open-lib"])
 SPY = make_wheel("secret-spy", "1.0", requires=["user-lib"])
+OPEN = make_wheel("open-app", "1.0", requires=["secret-lib"])
+FAN = make_wheel("secret-fan", "1.0", requires=["open-app"])
 
 
 @pytest.fixture
 def guarded(tmp_path: Path):
     folder = tmp_path / "packages"
-    for file in (SECRET, USER, SPY, make_wheel("open-lib", "1.0")):
+    for file in (SECRET, USER, SPY, OPEN, FAN, make_wheel("open-lib", "1.0")):
         file.write_to(folder)
     with IndexInMemory.of_folders(folder) as index:
         yield GuardedIndex(tmp_path, RIGHTS, source=index.source)
@@ -243,3 +245,9 @@ def test_only_projects_that_a_client_may_read_are_linked(guarded: GuardedIndex):
     assert "secret-spy" in links(alices)
     reply = guarded.get("/project/user-lib/", headers=as_user("bob"))
     assert reply.headers["Cache-Control"].startswith("private")
+
+
+def test_a_visitor_who_may_read_one_project_learns_of_no_other(guarded: GuardedIndex):
+    shown = page(guarded, "/project/open-app/")
+    assert "secret-lib" not in links(shown)
+    assert "secret-fan" not in text(shown)

@@ -68,6 +68,19 @@ def test_a_change_that_came_after_the_list_of_an_upload_is_in_the_next_page(worl
     assert set(world.files_of("demo")) == {FIRST.filename, SECOND.filename}
 
 
+def test_a_root_that_a_look_only_used_does_not_come_back(world: ObjectStoreHarness, bucket: MemoryBucket):
+    world.publish(FIRST)
+    world.project_list()
+    listings = world.source.root.listings
+    look = listings.look("demo", again=True)
+    bucket.place("new/new-1.0.tar.gz", make_sdist("new", "1.0").content)
+    # A whole minute later, if the root is long.
+    world.clock.advance(100.0)
+    assert "new" in world.project_list().value.names
+    listings.keep("demo", look)
+    assert "new" in world.project_list().value.names
+
+
 def test_what_was_listed_for_an_upload_holds_no_longer_than_any_other_listing(
     world: ObjectStoreHarness, bucket: MemoryBucket
 ):

@@ -63,6 +63,10 @@ class KeptConnections:
                 except (ConnectionError, ssl.SSLError):
                     # It was closed while nothing was asked for, as the store may do.
                     pass
+                except OSError:
+                    # A firewall may have forgotten it, and so the others.
+                    self._close_all()
+                    raise
             return self._request(self._connect(), url, headers)
         except http.client.HTTPException as error:
             raise ConnectionError(f"The list of objects broke off: {type(error).__name__}") from None
@@ -76,6 +80,11 @@ class KeptConnections:
             kept = self._kept.pop()[1] if self._kept else None
         _close(late)
         return kept
+
+    def _close_all(self) -> None:
+        with self._lock:
+            all_kept, self._kept[:] = self._kept[:], []
+        _close(all_kept)
 
     def _connect(self) -> http.client.HTTPConnection:
         at = self._proxy or self._store

@@ -56,7 +56,7 @@ class ProjectLook(NamedTuple):
 
     Attributes:
         project: What the bucket has of the project.
-        root: The listing of the whole bucket, or of its root, by which it was made; None without any.
+        root: The listing of the whole bucket, or of its root, that was sent for it; None without any.
         changes: How many changes this node knew of when it was sent.
     """
 
@@ -147,13 +147,14 @@ class Listings:
         found = self._seek(project, hold)
         if found is not None:
             return ProjectLook(found, None, changes)
-        root = self._level.last(None) if again else None
-        if root is None or not root.hold.is_within(self._rescan):
-            root = _read_level(self._bucket, self._new_hold())
+        held = self._level.last(None) if again else None
+        is_held = held is not None and held.hold.is_within(self._rescan)
+        root = held if held is not None and is_held else _read_level(self._bucket, self._new_hold())
         hold.sent_at = min(hold.sent_at, root.hold.sent_at)
         known = root.projects.get(project)
         folders = {project.encode(), *(() if known is None else known.entries.folders)}
-        return ProjectLook(_list_folders(self._bucket, project, sorted(folders), known, hold), root, changes)
+        listing = _list_folders(self._bucket, project, sorted(folders), known, hold)
+        return ProjectLook(listing, None if is_held else root, changes)
 
     def _new_hold(self) -> Hold:
         """Return the hold of a listing that is sent now, and holds when it is kept."""
@@ -187,7 +188,7 @@ class Listings:
             self._whole.keep(None, root)
             return
         self._projects.keep(project, look.project)
-        if root is not None and root is not self._level.last(None):
+        if root is not None:
             self._level.keep(None, self._with_time(root))
 
     def projects_now(self) -> list[str]:

@@ -158,7 +158,7 @@ class ProjectViews:
             self._pages.put(page, version, body, len(body), variant)
         response = Response(headers=HTML, body=body, etag=strong_etag(body))
         # It shows the URL that the client used.
-        return response if self._urls.public else keep_private(response)
+        return response if self._urls.public or context.private else keep_private(response)
 
     def _no_release(self, context: RequestContext, page: ProjectPage) -> Response:
         version, versions = context.route.version, offered_versions(page)
@@ -196,14 +196,22 @@ class ProjectViews:
         """Return the requirements that have a page here, or may have one at an upstream."""
         wanted = {each.project for those in facts.requirements.values() for each in those if each.project}
         if wanted and not self._has_upstreams():
-            wanted &= set((await result_of(self._source.project_list)).value.names)
-        may = self._authorizer.permits
-        return frozenset(
-            name for name in wanted if not context.private or may(context.identity, Action.READ, name)
-        )
+            try:
+                wanted &= set((await result_of(self._source.project_list)).value.names)
+            except SimpleIndexError:
+                return frozenset()
+        may = self._readable(context)
+        return frozenset(wanted if may is None else filter(may, wanted))
+
+    def _readable(self, context: RequestContext) -> Callable[[str], bool] | None:
+        """Return what tells which names the client may read; None where everyone may read all."""
+        # That everyone may read this project says nothing about others.
+        if self._authorizer.public_read:
+            return None
+        return partial(self._authorizer.permits, context.identity, Action.READ)
 
     async def _required_by(self, context: RequestContext) -> tuple[str, ...]:
-        may = partial(self._authorizer.permits, context.identity, Action.READ) if context.private else None
+        may = self._readable(context)
         try:
             return tuple(await self._directory().requiring(context.route.project, may))
         except SimpleIndexError:
