@@ -181,7 +181,7 @@ def test_memory_has_a_bound_while_nothing_can_be_written(counting: Counting, tmp
         counting.clock.advance(DAY)
     days, _batch = counting.downloads._held
     assert sum(map(len, days.values())) <= 2 * MOST_ROWS + len(days)
-    assert sum(sum(rows.values()) for rows in days.values()) == 27_000
+    assert sum(count.number for rows in days.values() for count in rows.values()) == 27_000
 
 
 class SlowWorker:

@@ -20,6 +20,7 @@ from twisted_index.statistics.rows import ANY_CLIENT
 from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
 
 JSON = {"Accept": "application/json"}
+CACHE = ("file_hits", "file_misses", "page_hits", "page_misses", "bytes_saved", "bytes_fetched")
 HTML = {"Accept": "text/html"}
 PIP = 'pip/24 {"ci":true,"python":"3.13.1","system":{"name":"Linux"}}'
 WHEEL = make_wheel("demo", "1.0")
@@ -64,6 +65,8 @@ def test_each_file_that_was_sent_counts(index: IndexInMemory):
         "systems": {"Linux": 3, "other": 1},
         "ci": 3,
         "since": "2026-11-28",
+        "cache": dict.fromkeys(CACHE, 0),
+        "disk": None,
     }
 
 

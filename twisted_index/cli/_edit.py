@@ -107,11 +107,12 @@ class OfflineEdit:
 
     Attributes:
         editor: Makes the changes.
+        settings: Those of the server.
         by: The user, for the audit log.
     """
 
     def __init__(self, options: IndexOptions) -> None:
-        settings = options.settings()
+        settings = self.settings = options.settings()
         self.editor = options.editor(settings)
         self.by = console_user()
         self._history = shared_history(settings) or AuditFile(settings.state)

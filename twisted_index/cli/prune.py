@@ -14,15 +14,19 @@ from twisted_index.cli._options import deletion_limit
 from twisted_index.cli.delete import delete_files
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.config.parsers import duration
-from twisted_index.errors import ConfigurationError, NotFound, UnreadableFolder
-from twisted_index.simple.names import is_prerelease, normalize
+from twisted_index.errors import ConfigurationError, NotFound, Unavailable, UnreadableFolder
+from twisted_index.simple.names import is_prerelease, normalize, public_version
 from twisted_index.simple.retention import StoredFile, superseded
+from twisted_index.statistics.day_files import DayFiles, day_of, downloads_folder
+from twisted_index.statistics.usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from twisted_index.backends.folder.inventory import FolderInventory
     from twisted_index.backends.object_store.object_reader import ObjectInventory
+    from twisted_index.config.settings import Settings
+    from twisted_index.statistics.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +48,17 @@ class FoundFile(StoredFile):
 class PruneOptions(IndexOptions):
     """The options of `prune`."""
 
-    synopsis = "Usage: twisted-index prune --keep N [options] PATTERN..."
+    synopsis = "Usage: twisted-index prune [--keep N] [--unused TIME] [options] PATTERN..."
     longdesc = (
         "Of each project that PATTERN matches, keeps the newest N pre- and development releases, every final"
-        " release and every file that is younger than --older, and deletes the rest as `delete` does. PATTERN"
+        " release and every file that is younger than --older, and deletes the rest as `delete` does, with"
+        " --unused only what was not downloaded for so long. PATTERN"
         " is of project names, of versions, or PROJECT==VERSION, which leaves other versions alone. Without"
         " --yes, only prints what it would delete."
     )
     optParameters = [  # noqa: RUF012
-        ["keep", None, None, "Number of the newest releases to keep, at least 1. Required."],
+        ["keep", None, None, "Number of the newest releases to keep, at least 1. [--unused: 1]"],
+        ["unused", None, None, "Keep releases downloaded since this long ago, such as 180d."],
         ["older", None, "0", "Keep files uploaded less than this long ago, such as 30d."],
         ["max-delete", None, "100%", "Delete nothing if it were more files than this, or than 5% of them."],
     ]
@@ -68,15 +74,17 @@ def run(arguments: Sequence[str]) -> int:
     patterns = parse_positionals(options, arguments, range(1, sys.maxsize))
     if patterns is None:
         return 0
-    keep, older = _keep(options["keep"]), _older(options["older"])
+    older, unused = _seconds(options, "older"), _seconds(options, "unused")
+    keep = _keep("1" if unused and options["keep"] is None else options["keep"])
     limit, change = deletion_limit(options["max-delete"]), OfflineEdit(options)
+    usage = _usage(change.settings, unused) if unused else None
     projects, failures = _read(change, patterns)
     matched = {project: _matching(patterns, project, files) for project, files in projects.items()}
     old = [
         (project, file.filename)
         for project, files in matched.items()
-        for file in _old(files, keep, finals=bool(options["finals"]))
-        if file.uploaded <= time.time() - older
+        for file in _unused(project, _old(files, keep, finals=bool(options["finals"])), usage)
+        if file.uploaded <= time.time() - max(older, unused)
     ]
     total = sum(len(files) for project, files in projects.items() if matched[project])
     if limit.forbids(len(old), total):
@@ -153,6 +161,35 @@ def _old(files: Iterable[StoredFile], keep: int, *, finals: bool) -> list[Stored
     return old
 
 
+def _unused(project: str, files: Sequence[StoredFile], usage: Usage | None) -> Sequence[StoredFile]:
+    """Return the files of releases of which no file was downloaded."""
+    if usage is None:
+        return files
+    used = {public_version(file.version) for file in files if usage.has(project, file.filename)}
+    return [file for file in files if public_version(file.version) not in used]
+
+
+def _usage(settings: Settings, seconds: float) -> Usage:
+    """
+    Read what was downloaded lately.
+
+    Raises:
+        ConfigurationError: The statistics cannot tell.
+    """
+    folder = downloads_folder(settings.state)
+    if folder is None:
+        raise ConfigurationError("--unused needs the statistics of the server, which are in its --state.")
+    if (settings.bucket or settings.bucket_of_indexes) and not settings.objects.single_writer:
+        raise ConfigurationError(
+            "--unused needs single-writer = true: several servers on a bucket count each for itself."
+        )
+    try:
+        return read_usage(DayFiles(folder), day_of(time.time() - seconds))
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}"
+        raise Unavailable(f"The statistics cannot be read: {where}.") from error
+
+
 def _matching(patterns: Sequence[str], project: str, files: Iterable[StoredFile]) -> list[StoredFile]:
     return [file for file in files if any(_matches(one, project, file.version) for one in patterns)]
 
@@ -181,8 +218,8 @@ def _keep(text: str | None) -> int:
     return int(text)
 
 
-def _older(text: str) -> float:
+def _seconds(options: PruneOptions, name: str) -> float:
     try:
-        return duration(text)
+        return duration(options[name] or "0")
     except ValueError as error:
-        raise ConfigurationError(f"--older: {error}.") from error
+        raise ConfigurationError(f"--{name}: {error}.") from error

@@ -42,6 +42,7 @@ from twisted_index.indexes.registry import IndexRegistry, LiveIndex
 from twisted_index.indexes.scope import PLAIN
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
+from twisted_index.metrics.disk_use import DiskUse
 from twisted_index.metrics.free_space import FreeSpace
 from twisted_index.search.directories import Directories
 from twisted_index.server.bucket_indexes import BucketIndexes
@@ -50,6 +51,7 @@ from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.state_folder import inspection_cache_path, search_folder
 from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_names, upstream_urls
+from twisted_index.statistics.day_files import downloads_folder
 from twisted_index.statistics.downloads import Downloads
 from twisted_index.web.resource import IndexResource
 
@@ -162,9 +164,9 @@ class _Builder:
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
         # A thread of its own, so that no search waits for files that are read.
         self._searcher = ThreadPool(reactor, threads=1, name="index-search")
-        self._serials = Serials(_kept_path(settings.state, "serials"))
+        self._serials = Serials(_serials_path(settings.state))
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
-        downloads = Downloads(_kept_path(settings.state, "downloads"), worker, reactor)
+        downloads = Downloads(downloads_folder(settings.state), worker, reactor)
         self._downloads = downloads if settings.statistics else None
 
     def build_read_only(self, source: ISource) -> Components:
@@ -395,6 +397,7 @@ class _Builder:
             indexes=indexes,
             title=settings.title,
             downloads=self._downloads,
+            disk_use=DiskUse(_own_folders(settings)),
         )
         files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
         resource.report_files(lambda: files)
@@ -594,5 +597,5 @@ def _own_folders(settings: Settings) -> list[str]:
     return [path for path in paths if path is not None]
 
 
-def _kept_path(state: str | None, name: str) -> str | None:
-    return None if state is None else os.path.join(state, "keep", name)
+def _serials_path(state: str | None) -> str | None:
+    return None if state is None else os.path.join(state, "keep", "serials")

@@ -39,6 +39,11 @@ _SUFFIX = ".tsv"
 _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 
 
+def downloads_folder(state: str | None) -> str | None:
+    """Return the folder of the statistics in that of the state; None without one."""
+    return None if state is None else os.path.join(state, "keep", "downloads")
+
+
 class DayFile(NamedTuple):
     """
     A file of the statistics.

@@ -19,7 +19,7 @@ from twisted_index.errors import Unavailable
 from twisted_index.simple.formatting import printable
 from twisted_index.statistics.day_files import DayFiles, day_of
 from twisted_index.statistics.report import Report
-from twisted_index.statistics.rows import add_row
+from twisted_index.statistics.rows import bounded
 from twisted_index.statistics.totals import TotalsReader
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.statistics.rows import Client, Rows
+    from twisted_index.statistics.rows import Client, Row, Rows
     from twisted_index.statistics.totals import Period, Totals
 
 _log = Logger()
@@ -38,6 +38,20 @@ _log = Logger()
 #: Seconds from a download until it is in a file.
 _DELAY = 60.0
 _DAY = 86400.0
+
+
+@dataclass(slots=True)
+class OpenCount:
+    """
+    Downloads of one row, which may be counted here for a while.
+
+    Attributes:
+        number: The downloads.
+        until: From when on a download is counted by `Downloads.count` again.
+    """
+
+    number: int = 0
+    until: float = 0.0
 
 
 @dataclass(slots=True)
@@ -70,13 +84,13 @@ class Downloads:
         self._worker = worker
         self._reactor = reactor
         self.fault: str | None = None
-        self._rows: Rows = {}
+        self._rows: dict[Row, OpenCount] = {}
         self._day_ends = 0.0
         #: The number of rows of other days in memory.
         self._others = 0
         #: What has been counted, by day, and what is on its way: one value, so that a thread sees both as of
         #: one moment.
-        self._held: tuple[dict[str, Rows], _Batch] = ({}, _Batch())
+        self._held: tuple[dict[str, dict[Row, OpenCount]], _Batch] = ({}, _Batch())
         self._timer: IDelayedCall | None = None
         self._writing = DeferredLock()
         self._folded = ""
@@ -92,9 +106,9 @@ class Downloads:
         """Return the day, in UTC."""
         return day_of(self._reactor.seconds())
 
-    def count(self, index: str, project: str, filename: str, client: Client, now: float) -> None:
+    def count(self, index: str, project: str, filename: str, client: Client, now: float) -> OpenCount:
         """
-        Count a download. On the way of every one.
+        Count a download.
 
         Args:
             index: Its name; empty for the index without one.
@@ -102,23 +116,32 @@ class Downloads:
             filename: Of a distribution.
             client: What took it.
             now: Seconds since the epoch.
+
+        Returns:
+            Where the next ones of the same kind may be counted, which costs less than a call.
         """
         if now >= self._day_ends:
             self._begin_day(now)
-        row, rows = (index, project, filename, client), self._rows
-        if row in rows:
-            rows[row] += 1
-        else:
-            add_row(rows, row, 1, others=self._others)
+        count = self._open((index, project, filename, client), self._rows, self._others)
+        count.number += 1
+        count.until = self._day_ends
         if self._timer is None and self._files is not None:
             self._timer = self._reactor.callLater(_DELAY, self._write_soon)
+        return count
+
+    def _open(self, row: Row, rows: dict[Row, OpenCount], others: int) -> OpenCount:
+        count = rows.get(row)
+        if count is None:
+            count = rows.setdefault(bounded(row, len(rows) + others), OpenCount())
+        return count
 
     def _begin_day(self, now: float) -> None:
         self._day_ends = (now // _DAY + 1) * _DAY
         days, batch = self._held
         day = day_of(now).isoformat()
         self._rows = days.setdefault(day, {})
-        self._others = sum(map(len, (*days.values(), *batch.days.values()))) - len(self._rows)
+        together = sum(map(len, days.values())) + sum(map(len, batch.days.values()))
+        self._others = together - len(self._rows)
 
     # -- Into the files
 
@@ -139,7 +162,7 @@ class Downloads:
         days, _written = self._held
         if self._files is None or not any(days.values()):
             return None
-        batch = _Batch(days)
+        batch = _Batch({day: _closed(rows) for day, rows in days.items()})
         self._held = ({}, batch)
         # So that the next download begins its day anew.
         self._day_ends = 0.0
@@ -173,12 +196,12 @@ class Downloads:
     def _take_back(self) -> None:
         """Put what could not be written to what has been counted since."""
         counted, batch = self._held
-        days = {day: dict(rows) for day, rows in batch.days.items()}
-        for day, rows in counted.items():
+        days = {day: dict(rows) for day, rows in counted.items()}
+        for day, rows in batch.days.items():
             kept = days.setdefault(day, {})
             others = sum(map(len, days.values())) - len(kept)
             for row, downloads in rows.items():
-                add_row(kept, row, downloads, others=others)
+                self._open(row, kept, others).number += downloads
         self._held = (days, _Batch())
         self._day_ends = 0.0
 
@@ -218,9 +241,18 @@ class Downloads:
     def _counted(self) -> list[Period]:
         """Return what is in no file, in a thread: each copy is made at once, as the reactor sees it."""
         counted, batch = self._held
-        return [
-            (day, list(rows.items())) for days in (counted, batch.days) for day, rows in list(days.items())
+        numbers = [
+            (day, [(row, count.number) for row, count in list(rows.items())])
+            for day, rows in list(counted.items())
         ]
+        return [*numbers, *((day, list(rows.items())) for day, rows in list(batch.days.items()))]
+
+
+def _closed(rows: dict[Row, OpenCount]) -> Rows:
+    """Return the numbers, to which nothing is added any more."""
+    for count in rows.values():
+        count.until = 0.0
+    return {row: count.number for row, count in rows.items()}
 
 
 def _unreadable(error: OSError) -> Unavailable:

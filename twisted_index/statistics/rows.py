@@ -59,11 +59,12 @@ def add_row(rows: Rows, row: Row, downloads: int, *, others: int = 0) -> None:
         others: The number of rows of other days in the same memory.
     """
     if row not in rows:
-        row = _bounded(row, len(rows) + others)
+        row = bounded(row, len(rows) + others)
     rows[row] = rows.get(row, 0) + downloads
 
 
-def _bounded(row: Row, number: int) -> Row:
+def bounded(row: Row, number: int) -> Row:
+    """Return a row, or a coarser one in its place if there are so many already."""
     index, project, file, _client = row
     if number < MOST_ROWS:
         return row

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from twisted_index.indexes.served_index import IIndexes, ServedIndex
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource
     from twisted_index.metrics.counters import Counters
+    from twisted_index.metrics.disk_use import DiskUse
     from twisted_index.search.directories import Directories
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.requests.client_info import ClientInfoReader
@@ -133,6 +134,7 @@ class Environment:
     directories: Directories
     indexes: IIndexes | None = None
     downloads: Downloads | None = None
+    disk_use: DiskUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,8 @@ class Dispatcher:
             authorizer=guard,
             index=served.scope.index,
             worker=env.worker,
+            collectors=env.collectors,
+            disk_use=env.disk_use,
         )
         views = (
             simple_api,

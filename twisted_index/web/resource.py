@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from twisted_index.indexes.scope import Scope
     from twisted_index.indexes.served_index import IIndexes
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
+    from twisted_index.metrics.disk_use import DiskUse
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.dispatcher import Caches, Dispatcher
     from twisted_index.web.responses.response import Headers, Response
@@ -89,6 +90,7 @@ class IndexResource(Resource):
             say of the one without a name. Without it there is only that one.
         title: Of the index, for people, where there is only that one.
         downloads: Counts downloads, on a site that can do so, and sums them up; None counts none.
+        disk_use: Measures folders for operators; None measures none.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -124,6 +126,7 @@ class IndexResource(Resource):
         indexes: IIndexes | None = None,
         title: str = "",
         downloads: Downloads | None = None,
+        disk_use: DiskUse | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -160,6 +163,7 @@ class IndexResource(Resource):
             directories=directories or _directories(worker, reactor),
             indexes=indexes,
             downloads=downloads,
+            disk_use=disk_use,
         )
         self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
 

@@ -19,6 +19,7 @@ _COUNTERS = {
     "file_misses": "Upstream files and documents that had to be fetched.",
     "file_joined": "Upstream files that another request was already fetching.",
     "files_refused": "Upstream files that differed from what the upstream had promised or listed.",
+    "bytes_from_cache": "Bytes of upstream files that were in the cache.",
     "bytes_from_upstream": "Bytes of files that came from upstreams.",
 }
 
@@ -40,6 +41,7 @@ class UpstreamCounters:
     file_misses: int = 0
     file_joined: int = 0
     files_refused: int = 0
+    bytes_from_cache: int = 0
     bytes_from_upstream: int = 0
     bytes_in_cache: int = 0
 

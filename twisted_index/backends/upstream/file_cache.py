@@ -147,8 +147,12 @@ class FileCache:
             self._discard(sha256, "has changed its size")
             return None
         self._eviction.touch(sha256, content)
-        self._counters.file_hits += 1
+        self._count_hit(file.size)
         return self._body(request, content, file.size, sha256)
+
+    def _count_hit(self, size: int) -> None:
+        self._counters.file_hits += 1
+        self._counters.bytes_from_cache += size
 
     def _body(self, request: FileRequest, content: io.FileIO, size: int, sha256: str) -> FileBody:
         small: FileBody | None = None
@@ -160,7 +164,7 @@ class FileCache:
                 return None
             if small is None:
                 small = self._read_small(request, size, sha256, reopen)
-            self._counters.file_hits += 1
+            self._count_hit(size)
             return small
 
         return FileBody(
@@ -211,7 +215,7 @@ class FileCache:
             self._discard(sha256, "has changed its content")
             return None
         await request.pin_digest(sha256, size)
-        self._counters.file_hits += 1
+        self._count_hit(size)
         return self._body(request, content, size, sha256)
 
     # -- Downloads

@@ -11,6 +11,7 @@ from twisted_index.simple.names import InvalidFilename, parse_filename, version_
 from twisted_index.web.pages.elements import counted, table
 from twisted_index.web.pages.layout import html_page
 from twisted_index.web.pages.plot import plot_days
+from twisted_index.web.pages.server_numbers import write_server_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from twisted_index.statistics.report import ProjectCounts
     from twisted_index.web.pages.layout import Frame, Markup
+    from twisted_index.web.pages.server_numbers import ServerNumbers
 
 #: Days that are plotted.
 PLOTTED_DAYS = 90
@@ -39,7 +41,7 @@ def write_statistics_page(
     number: int,
     today: date,
     notes: Sequence[str],
-    more: Sequence[Markup] = (),
+    server: ServerNumbers | None = None,
     frame: Frame,
 ) -> bytes:
     """
@@ -51,7 +53,7 @@ def write_statistics_page(
         number: How many these are.
         today: The day, in UTC.
         notes: Sentences: since when is counted, what keeps it from being kept.
-        more: Further sections.
+        server: Numbers of the server as a whole; None for those who do not operate it.
         frame: What surrounds it.
     """
     rows = [
@@ -73,7 +75,7 @@ def write_statistics_page(
         *_overview(counts, today, notes),
         *(top if rows else ()),
         *_shares(counts),
-        *more,
+        *(() if server is None else write_server_numbers(server)),
         tags.p(_WHAT_COUNTS, class_="note"),
         frame=frame,
     )

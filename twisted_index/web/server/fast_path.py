@@ -130,8 +130,14 @@ class FastPath:
             status, size, whole = made
         channel.send_now(whole, now)
         self._count(head.method, status, size, head.kind)
-        if head.download and status == 200 and self._count_download is not None:
-            self._count_download(index, head.project, head.download, head.fields.client, now)
+        download = head.download
+        if download is not None and status == 200:
+            count = download.count
+            if now < count.until:
+                count.number += 1
+            elif self._count_download is not None:
+                client, name = head.fields.client, download.filename
+                download.count = self._count_download(index, head.project, name, client, now)
         interpreter = head.interpreter
         if interpreter is not None and askers is not None:
             # What `notice` does; nearly always without a call.

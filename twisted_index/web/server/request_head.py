@@ -8,13 +8,14 @@ or repeated field, a bare line feed) is left to Twisted.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from twisted_index.access.fingerprint import fingerprint
 from twisted_index.http_semantics.negotiation import document_format
 from twisted_index.indexes.scope import PLAIN, split_scope
+from twisted_index.statistics.downloads import OpenCount
 from twisted_index.web.requests.download_client import client_of
 from twisted_index.web.requests.routes import Endpoint, match_route
 from twisted_index.web.requests.user_agent import interpreter_of
@@ -95,6 +96,20 @@ class HeadFields:
     closes: bool
 
 
+@dataclass(slots=True, eq=False)
+class HeadDownload:
+    """
+    A file that the same head asks for over and over.
+
+    Attributes:
+        filename: Its name.
+        count: Where its downloads are counted, as long as that is open.
+    """
+
+    filename: str
+    count: OpenCount = field(default_factory=OpenCount)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestHead:
     """
@@ -112,7 +127,7 @@ class RequestHead:
         logged: The request line, as the access log has it.
         is_plain_get: Whether it is a GET without a precondition, on a connection that goes on.
         interpreter: What an installer asks for a project page for; None for anything else.
-        download: The name of the file that a GET is for; empty for anything else, as for a sidecar.
+        download: What a GET of a file counts as; None for anything else, as for a sidecar.
     """
 
     method: bytes
@@ -125,7 +140,7 @@ class RequestHead:
     logged: str
     is_plain_get: bool
     interpreter: Interpreter | None
-    download: str
+    download: HeadDownload | None
 
 
 class HeadParser:
@@ -179,7 +194,7 @@ class HeadParser:
         interpreter = fields.interpreter if page else None
         if kind == "list":
             page = list_key(fields.representation.format)
-        download = filename if match[1] == b"GET" else ""
+        download = HeadDownload(filename) if filename and match[1] == b"GET" else None
         return RequestHead(
             match[1],
             match[2],

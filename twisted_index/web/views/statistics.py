@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted_index.errors import BadRequest, NotFound
 from twisted_index.interfaces import Action
+from twisted_index.metrics.disk_use import CacheCounters
 from twisted_index.simple.names import is_valid_name, normalize
 from twisted_index.statistics.day_files import KEPT_DAYS
 from twisted_index.statistics.rows import UNNAMED
+from twisted_index.web.pages.server_numbers import ServerNumbers
 from twisted_index.web.pages.statistics import write_project_statistics, write_statistics_page
 from twisted_index.web.requests.context import negotiate_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.metrics.disk_use import DiskUse
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.statistics.report import ProjectCounts, Report
     from twisted_index.web.requests.authorization import Authorizer
@@ -39,6 +43,8 @@ class StatisticsViews:
         authorizer: Checks which names a client may read.
         index: The name of the index.
         worker: Threads that sum up and write; without it the reactor thread does.
+        collectors: Those of the metrics, with the counters of caches among them.
+        disk_use: Measures the folders; None measures none.
     """
 
     def __init__(
@@ -48,11 +54,15 @@ class StatisticsViews:
         authorizer: Authorizer,
         index: str,
         worker: IThreadRunner | None,
+        collectors: Sequence[object] = (),
+        disk_use: DiskUse | None = None,
     ) -> None:
         self._downloads = downloads
         self._authorizer = authorizer
         self._index = index
         self._worker = worker
+        self._collectors = collectors
+        self._disk_use = disk_use
 
     async def show(self, context: RequestContext) -> Response:
         """Respond with the downloads from the index, or of the project that the query names."""
@@ -68,8 +78,17 @@ class StatisticsViews:
             permits = self._authorizer.permits
             named_only = (name for name in names if name != UNNAMED)
             names = [name for name in named_only if permits(context.identity, Action.READ, name)]
-        downloads = self._downloads
-        return await self._run(lambda: _respond(context, downloads, report, names))
+        downloads, server = self._downloads, self._server(context)
+        return await self._run(lambda: _respond(context, downloads, report, names, server))
+
+    def _server(self, context: RequestContext) -> ServerNumbers | None:
+        """Return the numbers of the server as a whole; None for those who do not operate it."""
+        guard = self._authorizer
+        if not (guard.is_open or guard.permits(context.identity, Action.OPERATE, index="")):
+            return None
+        measured = None if self._disk_use is None else self._disk_use.look()
+        caches = (each for each in self._collectors if isinstance(each, CacheCounters))
+        return ServerNumbers.of(caches, measured)
 
     async def _show_project(self, context: RequestContext, downloads: Downloads, name: str) -> Response:
         if not is_valid_name(name):
@@ -85,10 +104,17 @@ class StatisticsViews:
         return function() if self._worker is None else await self._worker.run(function)
 
 
-def _respond(context: RequestContext, downloads: Downloads, report: Report, names: list[str]) -> Response:
+def _respond(
+    context: RequestContext,
+    downloads: Downloads,
+    report: Report,
+    names: list[str],
+    server: ServerNumbers | None,
+) -> Response:
     counts = report.summary(names)
     projects = report.projects(name for name in names if name != UNNAMED)
-    document = {"projects": projects, **_sums(counts), "since": report.since}
+    of_server = {} if server is None else {"cache": asdict(server.cache), "disk": server.disk}
+    document = {"projects": projects, **_sums(counts), "since": report.since, **of_server}
 
     def write_page() -> bytes:
         today = downloads.today()
@@ -100,6 +126,7 @@ def _respond(context: RequestContext, downloads: Downloads, report: Report, name
             number=len(projects),
             today=today,
             notes=_notes(downloads, report.since),
+            server=server,
             frame=context.frame,
         )
 
