@@ -146,13 +146,10 @@ def _by_version(name: str, totals: Mapping[str, int]) -> list[Markup]:
         (
             tags.th(version or "others", scope="row"),
             _number(sum(totals[file] for file in versions[version])),
-            tags.ul(
-                [
-                    tags.li(f"{file} ", tags.span(f"{totals[file]:,}", class_="faint"))
-                    for file in sorted(versions[version], key=lambda file: (-totals[file], file))
-                ],
-                class_="plain",
-            ),
+            [
+                tags.div(f"{file} ", tags.span(f"{totals[file]:,}", class_="faint"))
+                for file in sorted(versions[version], key=lambda file: (-totals[file], file))
+            ],
         )
         for version in ordered
     ]

@@ -49,15 +49,18 @@ def write_wanted_json(projects: Sequence[WantedProject]) -> bytes:
 def write_wanted_page(projects: Sequence[WantedProject], frame: Frame) -> bytes:
     """Write a table."""
     heads = ("Last (UTC)", "Project", "Requests", "Why it got no file")
-    shown = table(heads, map(_row, projects), caption="Wanted projects") if projects else tags.p(_EMPTY)
+    rows = [_row(each, frame) for each in projects]
+    shown = table(heads, rows, caption="Wanted projects") if rows else tags.p(_EMPTY)
     problems = tags.a("files left out", href=f"{frame.root}-/problems")
-    note = tags.p("Requests since the server started. See also the ", problems, ".", class_="note")
+    what = "What installers asked for and could not get since the server started."
+    note = tags.p(what, " See also the ", problems, ".", class_="note")
     title = "Wanted"
     return html_page(title, tags.h1(title), note, shown, frame=frame)
 
 
-def _row(project: WantedProject) -> Sequence[Markup]:
-    return (moment(_moment(project)), tags.code(project.name), _requests(project), _reason(project))
+def _row(project: WantedProject, frame: Frame) -> Sequence[Markup]:
+    name = tags.a(tags.code(project.name), href=f"{frame.root}-/why/{project.name}")
+    return (moment(_moment(project)), name, _requests(project), _reason(project))
 
 
 def _requests(project: WantedProject) -> str:
