@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce, Folder
@@ -141,6 +143,22 @@ def test_what_a_client_may_not_read_is_nowhere(folder: Folder, searched: Searche
     assert searched.search("secret-tol").suggestion == "secret-tool"
 
 
+def test_rights_to_very_many_projects_are_looked_up_in_turns(folder: Folder):
+    wheels = (make_wheel(f"tool-{number}", "1.0") for number in range(1050))
+    searched = Searched(folder, MemorySource(*wheels))
+    asked: list[str] = []
+
+    def may(name: str) -> bool:
+        asked.append(name)
+        return True
+
+    finding = Deferred.fromCoroutine(searched.directory.search("tool", may, 1))
+    assert (len(asked), finding.called) == (100, False)
+    folder.times.clock.advance(0)
+    found = answer(lambda: finding)
+    assert (found.total, found.known, found.projects) == (1050, None, None)
+
+
 def test_a_damaged_file_is_no_obstacle(folder: Folder, searched: Searched):
     PILLOW.write_to(folder.path)
     (folder.path / "broken-1.0-py3-none-any.whl").write_bytes(b"PK\3\4 no zip")
@@ -202,8 +220,6 @@ def test_names_alone_are_searched_where_nothing_counts_changes(folder: Folder):
 
 
 def touch(file: Path, seconds: int) -> None:
-    import os
-
     os.utime(file, (seconds, seconds))
 
 

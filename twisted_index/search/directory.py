@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+from twisted.internet.task import deferLater
+
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import SimpleIndexError
 from twisted_index.search.known_rows import KnownRows
@@ -16,7 +18,7 @@ from twisted_index.search.query import parse_query
 from twisted_index.search.reading import read_row
 from twisted_index.search.results import Candidates, Hit, SearchResults, candidates
 from twisted_index.search.row import ProjectRow
-from twisted_index.search.walk import Walk
+from twisted_index.search.walk import SMALL, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
     #: Whether a client may read a project of this name; None where everything is for everyone.
     May: TypeAlias = Callable[[str], bool] | None
+
+
+#: Names whose rights are looked up in one turn of the reactor: each takes some microseconds for each rule.
+_TURN = 100
 
 
 class ProjectDirectory:
@@ -60,7 +66,7 @@ class ProjectDirectory:
         clock: IReactorTime,
     ) -> None:
         self.source = source
-        self._reader = reader
+        self._reader, self._clock = reader, clock
         self._rows = KnownRows(store, thread)
         self._walk = Walk(parts, self._rows, reader, clock) if parts else None
         self._names = Names(())
@@ -79,15 +85,19 @@ class ProjectDirectory:
         """
         parsed = parse_query(query)
         names = await self._refresh()
-        found = await self._rows.ask(Candidates(), candidates, self._rows.store, parsed, names)
-        readable = _readable(names, may)
+        store, public = self._rows.store, may is None
+        found = await self._rows.ask(Candidates(), candidates, store, parsed, names, public=public)
+        counts = may is None or len(names.names) <= SMALL
+        asked = names.names if counts else found.all()
+        readable = names.present if may is None else frozenset(await self._allowed(asked, names, may))
         chosen, suggestion = found.readable(readable)
         rows = await self._shown(chosen[:limit])
+        known = readable & (self._rows.serials or {}).keys()
         return SearchResults(
             results=tuple(Hit(row, found.why(row, parsed)) for row in rows),
             total=len(chosen),
-            known=len(readable & (self._rows.serials or {}).keys()),
-            projects=len(readable),
+            known=len(known) if counts else None,
+            projects=len(readable) if counts else None,
             suggestion=suggestion,
         )
 
@@ -95,12 +105,12 @@ class ProjectDirectory:
         """Return the projects with the latest uploads, the latest first; see `search`."""
         names = await self._refresh()
         found = await self._rows.ask([], self._rows.store.newest)
-        return await self._shown(_allowed(found, names, may)[:limit])
+        return await self._shown(await self._allowed(found, names, may, limit))
 
     async def requiring(self, project: str, may: May) -> Sequence[str]:
         """Return the names of the projects whose latest release needs one, ascending; see `search`."""
         names = await self._refresh()
-        return _allowed(await self._rows.ask([], self._rows.store.requiring, project), names, may)
+        return await self._allowed(await self._rows.ask([], self._rows.store.requiring, project), names, may)
 
     async def row(self, project: str) -> ProjectRow | None:
         """Return what is known of a project; None if there is none of that name. See `search`."""
@@ -121,6 +131,22 @@ class ProjectDirectory:
             await self._walk.catch_up(names)
         return names
 
+    async def _allowed(
+        self, found: Sequence[str], names: Names, may: May, limit: int | None = None
+    ) -> list[str]:
+        """Return those that are there and may be read, up to a limit; the reactor has its turns meanwhile."""
+        there = [name for name in found if name in names.present]
+        if may is None:
+            return there[:limit]
+        allowed: list[str] = []
+        for start in range(0, len(there), _TURN):
+            if start:
+                await deferLater(self._clock, 0)
+            allowed += filter(may, there[start : start + _TURN])
+            if limit is not None and len(allowed) >= limit:
+                break
+        return allowed[:limit]
+
     async def _shown(self, names: Sequence[str]) -> list[ProjectRow]:
         """Return the rows of projects, with nothing but the name for those that are not known."""
         if self._walk is None:
@@ -136,11 +162,3 @@ class ProjectDirectory:
             return ProjectRow(name=name) if page is None else await read_row(self.source, page, self._reader)
         except SimpleIndexError:
             return ProjectRow(name=name)
-
-
-def _readable(names: Names, may: May) -> frozenset[str]:
-    return names.present if may is None else frozenset(filter(may, names.names))
-
-
-def _allowed(found: Sequence[str], names: Names, may: May) -> Sequence[str]:
-    return [name for name in found if name in names.present and (may is None or may(name))]

@@ -65,12 +65,10 @@ class Names:
         wanted = query.name
         if not wanted:
             return {}
-        words = wanted.split("-")
-        found = {name: _how(name, wanted) for name in self.names if wanted in name}
-        if len(words) > 1:
-            for name in self.names:
-                if all(word in name for word in words):
-                    found.setdefault(name, Match.SUBSTRING)
+        having = self.names
+        for word in wanted.split("-"):
+            having = [name for name in having if word in name]
+        found = {name: _how(name, wanted) for name in having}
         for name in self._squeezed.get(wanted.replace("-", ""), ()):
             found[name] = min(found.get(name, Match.SAME_LETTERS), Match.SAME_LETTERS)
         return found
@@ -85,7 +83,7 @@ class Names:
         limit = 2 if len(wanted) > 4 else 1
         if len(wanted) < 3:
             return []
-        distances = ((distance(wanted, name, limit), name) for name in self._near(wanted, limit))
+        distances = ((distance(wanted, name, limit), name) for name in set(self._near(wanted, limit)))
         return sorted(Typo(apart, name) for apart, name in distances if 0 < apart <= limit)
 
     def _near(self, wanted: str, limit: int) -> Iterator[str]:
@@ -97,11 +95,14 @@ class Names:
         """
         pieces = _pieces(wanted, limit + 1)
         for length in range(len(wanted) - limit, len(wanted) + limit + 1):
-            for name in self._by_length.get(length, ()):
-                for start, piece in pieces:
-                    if name.find(piece, max(0, start - limit), start + len(piece) + limit) >= 0:
+            group = self._by_length.get(length, ())
+            for start, piece in pieces:
+                for name in group:
+                    if (
+                        piece in name
+                        and name.find(piece, max(0, start - limit), start + len(piece) + limit) >= 0
+                    ):
                         yield name
-                        break
 
 
 def _how(name: str, wanted: str) -> Match:

@@ -36,15 +36,16 @@ class SearchResults:
     Attributes:
         results: The best, best first.
         total: How many there are.
-        known: Of how many projects more than the name is known.
-        projects: How many projects there are.
+        known: Of how many projects more than the name is known. None where the rights to all of very many
+            projects would have to be looked up for that.
+        projects: How many projects there are; None as well.
         suggestion: A name that may have been meant, if none has what was typed in it.
     """
 
     results: tuple[Hit, ...] = ()
     total: int = 0
-    known: int = 0
-    projects: int = 0
+    known: int | None = 0
+    projects: int | None = 0
     suggestion: str | None = None
 
 
@@ -54,16 +55,20 @@ class Candidates:
     All projects that match a query, before rights.
 
     Attributes:
-        names: By how their names or import names match, best first.
+        names: Those whose names or import names match, best first.
         typos: Names that may have been meant, the nearest first.
         texts: Those whose texts match, best first.
         imports: Which import name was meant, by project.
     """
 
-    names: Sequence[tuple[Match, str]] = ()
+    names: Sequence[str] = ()
     typos: Sequence[Typo] = ()
     texts: Sequence[str] = ()
     imports: Mapping[str, str] = field(default_factory=dict)
+
+    def all(self) -> list[str]:
+        """Return the names of all of them, each once."""
+        return list(dict.fromkeys([*self.names, *(typo.name for typo in self.typos), *self.texts]))
 
     def readable(self, names: Collection[str]) -> tuple[list[str], str | None]:
         """
@@ -76,7 +81,7 @@ class Candidates:
             The projects, best first, and the one that may have been meant. Names that differ from the query
             count only where none has it in it.
         """
-        ranked = [name for _how, name in self.names if name in names]
+        ranked = [name for name in self.names if name in names]
         typos = [] if ranked else [typo.name for typo in self.typos if typo.name in names]
         texts = (name for name in self.texts if name in names)
         return list(dict.fromkeys([*ranked, *typos, *texts])), typos[0] if typos else None
@@ -89,21 +94,27 @@ class Candidates:
         return ", ".join(reasons)
 
 
-def candidates(store: RowStore, query: Query, names: Names) -> Candidates:
-    """Find all that matches; blocks."""
+def candidates(store: RowStore, query: Query, names: Names, *, public: bool = False) -> Candidates:
+    """
+    Find all that matches; blocks.
+
+    Args:
+        store: Has the rows.
+        query: What is searched for.
+        names: Of all projects.
+        public: Whether all of it may be read: then other names that may have been meant are not needed.
+    """
     imports = store.importing(query.imported)
     hows = dict.fromkeys(imports, Match.IMPORT)
     for name, how in names.matching(query).items():
         hows[name] = min(how, hows.get(name, how))
     texts = store.matching(query)
     within = _within(store, query)
-    if within is None:
-        typos = names.typos(query)
-    else:
-        typos = []
+    if within is not None:
         hows = {name: how for name, how in hows.items() if name in within}
         texts = [name for name in texts if name in within] if query.terms else sorted(within)
-    ranked = sorted((how, name) for name, how in hows.items() if name in names.present)
+    ranked = sorted(sorted(hows.keys() & names.present), key=hows.__getitem__)
+    typos = [] if within is not None or (public and ranked) else names.typos(query)
     return Candidates(ranked, typos, [name for name in texts if name in names.present], imports)
 
 

@@ -45,7 +45,7 @@ _BRIEFLY = 0.01
 #: Projects that are read at a time.
 _AT_ONCE = 2
 #: A large index is looked at no more often than would take this part of the time.
-_SHARE = 1 / 20
+_SHARE = 1 / 100
 
 
 class Walk:

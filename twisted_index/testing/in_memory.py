@@ -22,6 +22,7 @@ from twisted_index.events.audit_log import AuditLog
 from twisted_index.files.filesystems import file_clock
 from twisted_index.files.stamps import StatValidator
 from twisted_index.interfaces import ILifecycle
+from twisted_index.search.directories import Directories
 from twisted_index.testing.memory_source import MemorySource
 from twisted_index.testing.responses import IncompleteResponse, ReceivedResponse, read_responses
 from twisted_index.testing.transport import CLIENT, MemoryTransport
@@ -288,6 +289,9 @@ class IndexInMemory(SiteInMemory):
             indexes=indexes,
             title=title,
             downloads=downloads,
+            directories=Directories(
+                None, thread=SynchronousRunner(), reader=SynchronousRunner(), clock=clock
+            ),
         )
         super().__init__(IndexSite(resource, reactor=clock, limits=limits), clock)
         lifecycle = ILifecycle(self.source, None)

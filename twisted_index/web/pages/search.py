@@ -93,7 +93,9 @@ def _examples() -> Tag:
     return tags.dl(entries)
 
 
-def _coverage(found: SearchResults) -> Tag:
+def _coverage(found: SearchResults) -> Markup:
+    if found.projects is None or found.known is None:
+        return ""
     text = f"There are {counted(found.projects, 'project')} here."
     if found.known < found.projects:
         text += (
