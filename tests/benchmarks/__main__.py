@@ -21,6 +21,7 @@ from tests.benchmarks import (
     pile_rows,
     rows,
     scale_rows,
+    search_rows,
     tls_rows,
 )
 from tests.benchmarks.bench import Bench
@@ -39,6 +40,7 @@ ROWS: tuple[Row, ...] = (
     *scale_rows.ROWS,
     *busy_rows.ROWS,
     *history_rows.ROWS,
+    *search_rows.ROWS,
     *pile_rows.ROWS,
     *bucket_rows.ROWS,
     *peer_rows.ROWS,

@@ -1,7 +1,8 @@
 """
 What the rows share: the options, the places, and how a row is run.
 
-Not for: which rows there are (`rows`, `tls_rows`, `login_rows`, `scale_rows`, `history_rows`, `peer_rows`).
+Not for: which rows there are (`rows`, `tls_rows`, `login_rows`, `scale_rows`, `history_rows`, `search_rows`,
+`peer_rows`).
 """
 
 from __future__ import annotations
