@@ -22,10 +22,29 @@ SUMMARY = ["Summary: Python Imaging Library (fork)", "Keywords: Imaging,photos"]
 PILLOW = make_wheel("Pillow", "2.0", files={"PIL/__init__.py": ""}, extra_metadata=SUMMARY)
 
 
+class Held(AtOnce):
+    """A worker that does nothing until it is let go."""
+
+    def __init__(self) -> None:
+        self._calls: list[Callable[[], object]] = []
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        work = super().run
+        self._calls.append(lambda: work(function, *args, **kwargs).chainDeferred(done))
+        return done
+
+    def let_go(self) -> None:
+        while self._calls:
+            self._calls.pop()()
+
+
 class Searched:
     """A directory of a folder, and what is asked of it."""
 
-    def __init__(self, folder: Folder, source: Any = None, store: RowStore | None = None) -> None:
+    def __init__(
+        self, folder: Folder, source: Any = None, store: RowStore | None = None, reader: Any = None
+    ) -> None:
         source = source or folder.source
         self.store = store or RowStore()
         self.directory = ProjectDirectory(
@@ -33,7 +52,7 @@ class Searched:
             change_parts(source),
             self.store,
             thread=AtOnce(),
-            reader=AtOnce(),
+            reader=reader or AtOnce(),
             clock=folder.times.clock,
         )
 
@@ -57,6 +76,28 @@ def test_the_first_search_is_whole(folder: Folder, searched: Searched):
     assert (row.summary, row.keywords) == ("Python Imaging Library (fork)", "Imaging photos")
     assert (row.import_names, hit.why) == (("PIL",), "imports PIL")
     assert row.uploaded is not None
+
+
+def test_a_search_waits_until_a_small_index_has_been_read(folder: Folder):
+    PILLOW.write_to(folder.path)
+    reader = Held()
+    finding = Deferred.fromCoroutine(Searched(folder, reader=reader).directory.search("PIL.Image", None, 1))
+    folder.times.clock.advance(9)
+    assert not finding.called
+    reader.let_go()
+    assert answer(lambda: finding).total == 1
+
+
+def test_a_search_does_not_wait_for_ever(folder: Folder):
+    PILLOW.write_to(folder.path)
+    reader = Held()
+    searched = Searched(folder, reader=reader)
+    finding = Deferred.fromCoroutine(searched.directory.search("pillow", None, 1))
+    folder.times.clock.advance(10)
+    folder.times.clock.advance(10)
+    found = answer(lambda: finding)
+    assert (found.total, found.known) == (1, 0)
+    reader.let_go()
 
 
 @pytest.mark.parametrize("text", ["PIL", "PIL.Image", "pillow", "pilow", "imaging", "photos", "module:pil"])

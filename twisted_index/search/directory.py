@@ -18,7 +18,7 @@ from twisted_index.search.query import parse_query
 from twisted_index.search.reading import read_row
 from twisted_index.search.results import Candidates, Hit, SearchResults, candidates
 from twisted_index.search.row import ProjectRow
-from twisted_index.search.walk import SMALL, Walk
+from twisted_index.search.walk import BRIEF, PATIENCE, SMALL_INDEX, Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,10 +84,10 @@ class ProjectDirectory:
             Unavailable: The projects cannot be listed now.
         """
         parsed = parse_query(query)
-        names = await self._refresh()
+        names = await self._refresh(PATIENCE)
         store, public = self._rows.store, may is None
         found = await self._rows.ask(Candidates(), candidates, store, parsed, names, public=public)
-        counts = may is None or len(names.names) <= SMALL
+        counts = may is None or len(names.names) <= SMALL_INDEX
         asked = names.names if counts else found.all()
         readable = names.present if may is None else frozenset(await self._allowed(asked, names, may))
         chosen, suggestion = found.readable(readable)
@@ -121,14 +121,14 @@ class ProjectDirectory:
         """Close the store."""
         await self._rows.close()
 
-    async def _refresh(self) -> Names:
+    async def _refresh(self, patience: float = BRIEF) -> Names:
         """Return the names as they are now; what else is not known is read meanwhile."""
         listed = (await result_of(self.source.project_list)).value.names
         if listed is not self._names.names:
             self._names = Names(listed)
         names = self._names
         if self._walk is not None:
-            await self._walk.catch_up(names)
+            await self._walk.catch_up(names, patience)
         return names
 
     async def _allowed(

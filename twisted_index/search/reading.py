@@ -116,7 +116,10 @@ async def _describe(
     if sdist is None or body is None:
         return _Described()
     content = await _opened(body, 0)
-    return _Described() if content is None else await reader.run(_read_sdist, content, sdist.filename)
+    if content is None:
+        return _Described()
+    with content:
+        return await reader.run(_read_sdist, content, sdist.filename)
 
 
 async def _describe_wheel(
@@ -127,7 +130,8 @@ async def _describe_wheel(
         return _Described()
     if not isinstance(body.content, StreamingContent):
         content = io.BytesIO(body.content) if isinstance(body.content, bytes) else body.content
-        return await reader.run(_read_wheel, content)
+        with content:
+            return await reader.run(_read_wheel, content)
     tail = await _opened(body, max(0, body.size - _TAIL))
     document = await result_of(source.open_file, page.name, wheel.filename, Sidecar.METADATA)
     metadata = b"" if document is None else await _whole(document)
@@ -183,7 +187,7 @@ async def _opened(body: FileBody, first: int) -> BinaryIO | None:
 
 
 def _read_wheel(content: BinaryIO) -> _Described:
-    with content, suppress(BadArchive, OSError), translate_errors("a zip archive"):
+    with suppress(BadArchive, OSError), translate_errors("a zip archive"):
         archive = ZipArchive(content)
         return _described(read_wheel_metadata(archive), _members(archive))
     return _Described()
@@ -199,7 +203,7 @@ def _read_parts(metadata: bytes, tail: BinaryIO | None) -> _Described:
 
 def _read_sdist(content: BinaryIO, filename: str) -> _Described:
     extension = next(end for end in _SDISTS if filename.endswith(end))
-    with content, suppress(BadArchive, OSError):
+    with suppress(BadArchive, OSError):
         return _Described(_fields(read_sdist_metadata(content, extension, _UNPACKED)))
     return _Described()
 

@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Projects that are read before the answer, and seconds that an answer waits for that.
-SMALL, PATIENCE = 1000, 2.0
+#: Projects that are read before the answer; seconds that a search waits for that, and other pages.
+SMALL_INDEX = 1000
+PATIENCE, BRIEF = 10.0, 2.0
 #: Seconds that an answer of a large index waits for a look at what it shows.
-_BRIEFLY = 0.01
+_LARGE = 0.01
 #: Projects that are read at a time.
 _AT_ONCE = 2
 #: A large index is looked at no more often than would take this part of the time.
@@ -73,14 +74,20 @@ class Walk:
         self._began: float | None = None
         self._next = -math.inf
 
-    async def catch_up(self, names: Names) -> None:
-        """Read what is not known, and wait as long as that takes a moment."""
+    async def catch_up(self, names: Names, patience: float) -> None:
+        """
+        Read what is not known, and wait for it if there is little.
+
+        Args:
+            names: As they are now.
+            patience: Seconds from the beginning of a round for which it is waited for.
+        """
         self._names = names
         known = self._rows.serials
         now = self._clock.seconds()
-        left = PATIENCE if self._began is None else PATIENCE - (now - self._began)
+        left = patience if self._began is None else patience - (now - self._began)
         new = len(names.present if known is None else names.present - known.keys())
-        waits = len(names.present) <= SMALL or 0 < new <= SMALL
+        waits = len(names.present) <= SMALL_INDEX or 0 < new <= SMALL_INDEX
         if left > 0 and (waits or (self._began is None and now >= self._next)):
             round_ = self._rounds.run(None)
             if waits:
@@ -89,7 +96,7 @@ class Walk:
     async def check(self, names: Sequence[str]) -> None:
         """Read projects again whose pages have changed since the last round; waits a moment for that."""
         checking = Deferred.fromCoroutine(self._check_all(names))
-        await self._wait(PATIENCE if len(self._names.present) <= SMALL else _BRIEFLY, checking)
+        await self._wait(BRIEF if len(self._names.present) <= SMALL_INDEX else _LARGE, checking)
 
     async def _wait(self, seconds: float, work: Deferred[None]) -> None:
         """Wait for what goes on without being waited for, and never fails."""
