@@ -305,7 +305,15 @@ class IExplains(Interface):
         """
 
 
-class IChangeSource(Interface):
+class ILocalSource(Interface):
+    """
+    A source whose pages and files are here, or in storage of its own: reading it asks no other index.
+
+    What the search shows of its projects is read out of their files.
+    """
+
+
+class IChangeSource(ILocalSource):
     """A source that gives each change of a project a serial (`events.serials`)."""
 
     serials: Any = Attribute("The `events.serials.Serials` of its projects.")

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce, Folder
-from twisted_index.indexes.composite import change_parts
+from twisted_index.indexes.composite import local_parts
 from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.search.directory import ProjectDirectory
 from twisted_index.search.row_store import RowStore
@@ -49,7 +49,7 @@ class Searched:
         self.store = store or RowStore()
         self.directory = ProjectDirectory(
             source,
-            change_parts(source),
+            local_parts(source),
             self.store,
             thread=AtOnce(),
             reader=reader or AtOnce(),

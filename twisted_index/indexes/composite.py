@@ -15,6 +15,7 @@ from twisted_index.interfaces import (
     IChangeSource,
     IExplains,
     ILifecycle,
+    ILocalSource,
     IProblemSource,
     ProblemReport,
     Snapshot,
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = Logger()
+
+
+class LocalPart(NamedTuple):
+    """
+    A source in which projects lie, and which of them.
+
+    Attributes:
+        source: The source.
+        owns: Whether it answers for a normalized name.
+    """
+
+    source: ISource
+    owns: Callable[[str], bool]
 
 
 class ChangePart(NamedTuple):
@@ -88,8 +102,8 @@ class CompositeSource:
         sources = (IProblemSource(source, None) for source in _innermost(self.members))
         return sum(source.known_problems() for source in sources if source is not None)
 
-    def change_parts(self) -> list[ChangePart]:
-        """Return the sources whose changes are those of this source: none, for what others answer."""
+    def local_parts(self) -> list[LocalPart]:
+        """Return the sources in which its projects lie: none, for what others answer."""
         return []
 
     def held_back(self) -> Iterable[Problem]:
@@ -101,12 +115,22 @@ class CompositeSource:
         return tuple(answer for member in self.members for answer in unasked(member, why))
 
 
+def local_parts(source: ISource) -> list[LocalPart]:
+    """Return the sources in which the projects of a source lie; none of them asks another index."""
+    if isinstance(source, CompositeSource):
+        return source.local_parts()
+    return [LocalPart(source, lambda _name: True)] if ILocalSource.providedBy(source) else []
+
+
 def change_parts(source: ISource) -> list[ChangePart]:
     """Return the sources whose changes are those of a source."""
-    if isinstance(source, CompositeSource):
-        return source.change_parts()
-    counted = IChangeSource(source, None)
-    return [] if counted is None else [ChangePart(counted, lambda _name: True)]
+    return counted_parts(local_parts(source))
+
+
+def counted_parts(parts: Iterable[LocalPart]) -> list[ChangePart]:
+    """Return those that count their changes."""
+    counted = ((IChangeSource(part.source, None), part.owns) for part in parts)
+    return [ChangePart(source, owns) for source, owns in counted if source is not None]
 
 
 async def explain(source: ISource, project: str) -> Explanation:

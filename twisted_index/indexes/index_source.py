@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
-from twisted_index.indexes.composite import ChangePart, CompositeSource, change_parts, explain
+from twisted_index.indexes.composite import CompositeSource, LocalPart, explain, local_parts
 from twisted_index.interfaces import Explanation, IExplains, ISource, ProblemReport
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class IndexSource(CompositeSource):
         self.project_page: Callable[[str], MaybeAwaitable[Snapshot[ProjectPage | None]]] = source.project_page
         self.open_file: Callable[..., MaybeAwaitable[FileBody | None]] = source.open_file
 
-    def change_parts(self) -> list[ChangePart]:
+    def local_parts(self) -> list[LocalPart]:
         """Return those of the source."""
-        return change_parts(self._source)
+        return local_parts(self._source)
 
     async def explain(self, project: str) -> Explanation:
         """See `IExplains`."""

@@ -27,11 +27,11 @@ from twisted_index.errors import (
     UnreadableFolder,
 )
 from twisted_index.indexes.composite import (
-    ChangePart,
     CompositeSource,
-    change_parts,
+    LocalPart,
     close_body,
     explain,
+    local_parts,
     only_while,
     snapshot_of,
     unasked,
@@ -138,9 +138,9 @@ class NameOwnershipSource(CompositeSource):
         """Return the folder's project list."""
         return self._folder.project_list()
 
-    def change_parts(self) -> list[ChangePart]:
-        """Return those of the folder: what an upstream answers has no serials."""
-        return change_parts(self._folder)
+    def local_parts(self) -> list[LocalPart]:
+        """Return those of the folder: what an upstream answers lies elsewhere."""
+        return local_parts(self._folder)
 
     # -- Pages
 

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from twisted_index.concurrency.identity_memo import IdentityMemo
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Unavailable
-from twisted_index.indexes.composite import ChangePart, CompositeSource, change_parts, explain, unasked
+from twisted_index.indexes.composite import CompositeSource, LocalPart, explain, local_parts, unasked
 from twisted_index.interfaces import Explanation, IExplains, ISource, Snapshot
 from twisted_index.simple.model import ProjectList
 from twisted_index.simple.name_patterns import name_matcher
@@ -19,7 +19,7 @@ from twisted_index.simple.name_patterns import name_matcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from twisted_index.interfaces import FileBody, IChangeSource, MaybeAwaitable
+    from twisted_index.interfaces import FileBody, MaybeAwaitable
     from twisted_index.simple.model import ProjectPage, Sidecar
 
 
@@ -125,15 +125,15 @@ class RoutedSource(CompositeSource):
     def _pattern_of(self, project: str) -> str | None:
         return next((pattern for pattern, matches in self._patterns if matches(project)), None)
 
-    def change_parts(self) -> list[ChangePart]:
+    def local_parts(self) -> list[LocalPart]:
         """Return those of each source for the names that are routed to it."""
-        found: dict[int, tuple[IChangeSource, list[Callable[[str], bool]]]] = {}
+        found: dict[int, tuple[ISource, list[Callable[[str], bool]]]] = {}
         for source in self._sources():
-            for part in change_parts(source):
+            for part in local_parts(source):
                 found.setdefault(id(part.source), (part.source, []))[1].append(
                     self._routed(source, part.owns)
                 )
-        return [ChangePart(source, _any_of(owners)) for source, owners in found.values()]
+        return [LocalPart(source, _any_of(owners)) for source, owners in found.values()]
 
     def _routed(self, source: ISource, owns: Callable[[str], bool]) -> Callable[[str], bool]:
         return lambda name: self._source_of(name) is source and owns(name)

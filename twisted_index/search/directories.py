@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from twisted_index.indexes.composite import change_parts
+from twisted_index.indexes.composite import local_parts
 from twisted_index.search.directory import ProjectDirectory
 from twisted_index.search.row_store import RowStore
 
@@ -66,7 +66,7 @@ class Directories:
         folder = None if scope.as_of or scope.draft else self._folder
         return ProjectDirectory(
             source,
-            () if scope.as_of else change_parts(source),
+            () if scope.as_of else local_parts(source),
             RowStore(None if folder is None else os.path.join(folder, f"{scope.index or '+'}.sqlite")),
             thread=self._thread,
             reader=self._reader,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.indexes.composite import ChangePart
+    from twisted_index.indexes.composite import LocalPart
     from twisted_index.interfaces import ISource
     from twisted_index.search.row_store import RowStore
 
@@ -44,7 +44,7 @@ class ProjectDirectory:
 
     Args:
         source: The projects.
-        parts: The sources in it that are walked (`composite.change_parts`). Without any, as for a look into
+        parts: The sources in it that are walked (`composite.local_parts`). Without any, as for a look into
             the past, only names are searched.
         store: Keeps what was read.
         thread: The one thread that uses the store.
@@ -58,7 +58,7 @@ class ProjectDirectory:
     def __init__(
         self,
         source: ISource,
-        parts: Sequence[ChangePart],
+        parts: Sequence[LocalPart],
         store: RowStore,
         *,
         thread: IThreadRunner,

@@ -11,6 +11,7 @@ import math
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -21,7 +22,8 @@ from twisted_index.concurrency.parallel import at_once
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import NotReady, SimpleIndexError
 from twisted_index.indexes.change_feed import ChangeFeed
-from twisted_index.interfaces import ISource
+from twisted_index.indexes.composite import counted_parts
+from twisted_index.interfaces import IChangeSource
 from twisted_index.search.name_match import Names
 from twisted_index.search.reading import read_row
 from twisted_index.search.row import ProjectRow
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import Change
-    from twisted_index.indexes.composite import ChangePart
+    from twisted_index.indexes.composite import LocalPart
     from twisted_index.search.known_rows import KnownRows
+    from twisted_index.simple.model import ProjectPage
 
 _log = Logger()
 
@@ -47,6 +50,9 @@ _LARGE = 0.01
 _AT_ONCE = 2
 #: A large index is looked at no more often than would take this part of the time.
 _SHARE = 1 / 100
+#: Seconds after which all projects of a source without serials are looked at again: those that are shown, and
+#: new ones, are at each search.
+_UNCOUNTED = 600.0
 
 
 class Walk:
@@ -61,11 +67,15 @@ class Walk:
     """
 
     def __init__(
-        self, parts: Sequence[ChangePart], rows: KnownRows, reader: IThreadRunner, clock: IReactorTime
+        self, parts: Sequence[LocalPart], rows: KnownRows, reader: IThreadRunner, clock: IReactorTime
     ) -> None:
         self._parts = parts
-        self._feed = ChangeFeed(parts, reader)
-        self._rescan = max(part.source.rescan for part in parts)
+        counted = counted_parts(parts)
+        self._feed = ChangeFeed(counted, reader) if counted else None
+        self._rescan = max((part.source.rescan for part in counted), default=0.0)
+        #: The page that was read of each project that has no serial, and when all of them are looked at.
+        self._pages: dict[str, ref[ProjectPage]] = {}
+        self._next_look = -math.inf
         self._rows = rows
         self._reader = reader
         self._clock = clock
@@ -112,6 +122,9 @@ class Walk:
             swept = self._clock.seconds()
             self._next = swept + max(self._rescan, (swept - began) / _SHARE)
             await at_once(_AT_ONCE, self._read, await self._rows.stale(self._names.names, changes))
+            if self._feed is None and swept >= self._next_look:
+                self._next_look = swept + _UNCOUNTED
+                await at_once(_AT_ONCE, self._check, self._names.names)
             await self._rows.forget_others(self._names.present)
         except CancelledError:
             # The threads have stopped.
@@ -123,10 +136,10 @@ class Walk:
 
     async def _sweep(self) -> Mapping[str, Change] | None:
         """Return the last changes of projects; None if they cannot be looked at now."""
-        try:
-            return (await self._feed.changes()).value.changes
-        except SimpleIndexError:
-            return None
+        if self._feed is not None:
+            with suppress(SimpleIndexError):
+                return (await self._feed.changes()).value.changes
+        return None
 
     async def _read(self, name: str) -> None:
         """Read a project."""
@@ -134,11 +147,14 @@ class Walk:
         if part is None:
             self._rows.note(name, None)
             return
-        source, serial = ISource(part.source), part.source.serials.serial_of(name)
+        counted = IChangeSource(part.source, None)
+        serial = None if counted is None else counted.serials.serial_of(name)
         try:
-            snapshot = await result_of(source.project_page, name)
-            serial = snapshot.serial
-            row = None if snapshot.value is None else await read_row(source, snapshot.value, self._reader)
+            snapshot = await result_of(part.source.project_page, name)
+            page, serial = snapshot.value, snapshot.serial
+            row = None if page is None else await read_row(part.source, page, self._reader)
+            if page is not None and serial is None:
+                self._pages[name] = ref(page)
         except NotReady:
             # That goes on, and the next round finds it done.
             return
@@ -161,9 +177,14 @@ class Walk:
         if part is None or known is None:
             return
         with suppress(SimpleIndexError, CancelledError):
-            snapshot = await result_of(ISource(part.source).project_page, name)
-            if name not in known or known[name] != snapshot.serial:
+            snapshot = await result_of(part.source.project_page, name)
+            page, serial = snapshot.value, snapshot.serial
+            is_same = known.get(name, -1) == serial
+            if serial is None and page is not None:
+                last = self._pages.get(name)
+                is_same = is_same and last is not None and last() is page
+            if not is_same:
                 await self._read(name)
 
-    def _part_of(self, name: str) -> ChangePart | None:
+    def _part_of(self, name: str) -> LocalPart | None:
         return next((part for part in self._parts if part.owns(name)), None)

@@ -33,7 +33,14 @@ from twisted_index.concurrency.parallel import all_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import SimpleIndexError, Unavailable
 from twisted_index.events.observers import diff_pages
-from twisted_index.interfaces import IExplains, ILifecycle, IProblemSource, ISource, Snapshot
+from twisted_index.interfaces import (
+    IExplains,
+    ILifecycle,
+    ILocalSource,
+    IProblemSource,
+    ISource,
+    Snapshot,
+)
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.model import ProjectList, Sidecar
 from twisted_index.simple.names import looks_like_distribution
@@ -78,7 +85,7 @@ class ObjectBase(NamedTuple):
     root: ObjectRoot
 
 
-@implementer(ISource, IProblemSource, IExplains, ILifecycle)
+@implementer(ISource, ILocalSource, IProblemSource, IExplains, ILifecycle)
 class ObjectSource:
     """
     A source that reads a bucket.
