@@ -40,7 +40,9 @@ def test_text_is_text_in_every_place(text: str):
     root = parse(page)
     assert len(root.findall(".//script")) == len(root.findall(".//style")) == 1
     shown = "".join(root.find(".//main/p").itertext())
-    assert [a for a, b in zip(shown, text, strict=False) if a != b and a not in "\ufffd\n"] == []
+    # A parser of HTML makes each end of a line one character.
+    lines = text.replace("\r\n", "\n")
+    assert [a for a, b in zip(shown, lines, strict=False) if a != b and a not in "\ufffd\n"] == []
 
 
 def test_a_page_that_stands_alone_has_no_script():
