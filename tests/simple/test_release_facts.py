@@ -46,6 +46,10 @@ def test_addresses_are_shown_only_where_there_is_no_name():
     assert found.people == (("Author", "Ada"), ("Author", "Bob"), ("Maintainer", "d@x.test"))
 
 
+def test_addresses_that_are_nested_too_deeply_are_none():
+    assert facts("Author: Ada", f"Author-email: {'(' * 500}").people == (("Author", "Ada"),)
+
+
 def test_a_license_expression_goes_before_the_text_of_a_license():
     assert facts("License: old\n words", "License-Expression: MIT").license == "MIT"
     assert facts("License: BSD").license == "BSD"

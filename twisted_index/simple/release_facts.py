@@ -109,10 +109,18 @@ def _people(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Name authors and maintainers; of the addresses, only those that have no name."""
     for role in ("author", "maintainer"):
         names = [_line(fields, role)]
-        for name, address in getaddresses([_line(fields, f"{role}_email")]):
+        for name, address in _addresses(_line(fields, f"{role}_email")):
             names.append(name or ("" if names[0] else address))
         for name in dict.fromkeys(filter(None, names)):
             yield role.capitalize(), name
+
+
+def _addresses(line: str) -> list[tuple[str, str]]:
+    """Read names and addresses; none of what is nested too deeply for the reader."""
+    try:
+        return getaddresses([line])
+    except RecursionError:
+        return []
 
 
 def _urls(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

@@ -240,7 +240,7 @@ def _about(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
     if uploaded is not None:
         entries.append(("Uploaded", moment(uploaded)))
     if python:
-        entries.append(("Python", one_line(python)))
+        entries.append(("Python", unturned(one_line(python))))
     if facts.license:
         entries.append(("License", unturned(facts.license)))
     entries += [(role, unturned(name)) for role, name in facts.people]

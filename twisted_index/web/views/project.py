@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _KEPT = 8_000_000
 #: Descriptions that are rendered at the same time, each in a process.
 _RENDERINGS = 2
+#: What a choice of versions weighs beside them.
+_CHOICE = 2000
 _UNREAD = "The metadata of this release cannot be read now. Reload in a moment."
 
 
@@ -113,7 +115,7 @@ class ProjectViews:
         self._directory = directory
         self._index = index
         self._worker = worker or SynchronousRunner()
-        self._releases, self._pages = _Memory(), _Memory()
+        self._choices, self._releases, self._pages = _Memory(), _Memory(), _Memory()
         self._reading: SingleFlight[tuple[int, str], _Release] = SingleFlight(monotonic)
         self._renderings = DeferredSemaphore(_RENDERINGS)
 
@@ -124,8 +126,7 @@ class ProjectViews:
         page = snapshot.value
         if page is None:
             return absence_response(route.project, self._index, snapshot.absence, context.accept, context.up)
-        latest = latest_version(page) or (offered_versions(page) or ("",))[-1]
-        version = find_version(page, route.version) if route.version else latest
+        latest, version = await self._choose(page, route.version)
         if version is None:
             return self._no_release(context, page)
         release = await self._release(page, version)
@@ -159,6 +160,14 @@ class ProjectViews:
         response = Response(headers=HTML, body=body, etag=strong_etag(body))
         # It shows the URL that the client used.
         return response if self._urls.public or context.private else keep_private(response)
+
+    async def _choose(self, page: ProjectPage, version: str) -> tuple[str, str | None]:
+        """Return the latest version, and that of the URL; in a thread, as there may be thousands."""
+        chosen: tuple[str, str | None] | None = self._choices.get(page, version)
+        if chosen is None:
+            chosen = await self._worker.run(_choose, page, version)
+            self._choices.put(page, version, chosen, _CHOICE)
+        return chosen
 
     def _no_release(self, context: RequestContext, page: ProjectPage) -> Response:
         version, versions = context.route.version, offered_versions(page)
@@ -226,6 +235,11 @@ class ProjectViews:
         if owners:
             return ", ".join(f"index {owner}" if owner else "the index without a name" for owner in owners)
         return "an upstream" if snapshot.cache_status else ""
+
+
+def _choose(page: ProjectPage, version: str) -> tuple[str, str | None]:
+    latest = latest_version(page) or (offered_versions(page) or ("",))[-1]
+    return latest, find_version(page, version) if version else latest
 
 
 def _read_release(project: str, metadata: bytes | None) -> _Release:
