@@ -38,9 +38,9 @@ def files(command: Command, *words: str) -> dict[str, Any]:
 def test_text_says_what_is_listed_and_what_is_not(command: Command):
     code, out, err = command("why", "demo", "--path", "packages")
     assert (code, err) == (0, "")
-    assert "folder packages owns the name, by demo/" in out
+    assert "The name is taken by folder packages, because of demo/" in out
     assert f"{ONE.filename}  listed\n" in out
-    assert "hidden (refused)" in out
+    assert "left out (refused)" in out
 
 
 def test_one_version_is_enough_and_without_a_listed_file_it_fails(command: Command):

@@ -155,7 +155,7 @@ def test_a_claimed_name_is_not_asked_upstream_and_the_answer_names_the_owner(fol
     ONE.write_to(folder.path / "demo")
     theirs = MemorySource(TWO)
     chain = NameOwnershipSource(folder.source, theirs)
-    assert says(chain) == ["has 1 file of it", "was not asked, as folder packages owns the name"]
+    assert says(chain) == ["has 1 file of it", "was not asked, as the name is taken by folder packages"]
     assert theirs.calls == []
 
 

@@ -38,8 +38,8 @@ def test_every_folder_of_the_line_is_asked_and_the_owner_keeps_its_upstreams_awa
     assert sources(answered) == [
         ("index dev", "dev", "has no file of it"),
         ("index prod", "prod", "has 1 file of it"),
-        ("a source", None, "was not asked, as index prod owns the name"),
-        ("a source", "prod", "was not asked, as index prod owns the name"),
+        ("a source", None, "was not asked, as the name is taken by index prod"),
+        ("a source", "prod", "was not asked, as the name is taken by index prod"),
     ]
     assert [(line.filename, line.index) for line in answered.lines] == [("acme-1.0-py3-none-any.whl", "prod")]
     assert all(upstream.asked == [] for upstream in indexes.upstreams.values())

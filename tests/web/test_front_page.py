@@ -191,7 +191,7 @@ def test_where_everyone_may_see_everything_all_pages_are_listed():
         "history",
         "metrics",
     ]
-    assert '<a href="problems">problems</a>' in index.get("/-/", headers=HTML).text
+    assert '<a href="problems">Files left out</a>' in index.get("/-/", headers=HTML).text
     assert index.get("/-/").text.startswith("search    projects by name")
     assert "Log in" not in index.get("/-/").text
     redirect = index.get("/-")

@@ -102,9 +102,8 @@ def test_the_list_has_the_name_title_url_and_bases_of_each_index(indexes: Change
         {"name": "prod", "title": "", "url": "http://index.test/+prod/", "bases": []},
     ]
     page = index.get("/+/", headers=HTML)
-    assert (
-        '<a href="../+dev/">dev</a></td><td>For &lt;us&gt;</td><td><a href="../+prod/">prod</a>' in page.text
-    )
+    for part in ('<a href="../+dev/">dev</a>', ">For &lt;us&gt;</td>", '<a href="../+prod/">prod</a>'):
+        assert part in page.text
 
 
 def test_the_list_has_the_public_url(indexes: Changeable):

@@ -80,8 +80,8 @@ def test_its_links_lead_to_files_requirements_and_releases(index: IndexInMemory)
     assert "nowhere" not in found
     assert found["1.0"] == "../../project/de-mo/1.0/"
     assert found["Home"] == "https://x.test/home"
-    assert found["Page for installers"] == "../../simple/de-mo/"
-    assert found["Why is it as it is?"] == "../../-/why/de-mo"
+    assert found["Simple API page"] == "../../simple/de-mo/"
+    assert found["Why are these files listed?"] == "../../-/why/de-mo"
     for place in found.values():
         assert not place.startswith(("javascript:", "//"))
         if place.startswith("../../") and "-/" not in place:
@@ -211,6 +211,17 @@ def test_a_hundred_releases_are_shown_and_the_rest_on_request():
     assert rest == "../../project/many/?versions=all#history"
     assert "1.0" in links(page(index, "/project/many/?versions=all"))
     assert wheel.project == "many"
+
+
+def test_the_history_marks_the_latest_release_and_those_before_a_release():
+    source = MemorySource(*(make_wheel("demo", version) for version in ("1.0", "2.0", "3.0rc1")))
+    rows = page(IndexInMemory(source), "/project/demo/").findall(".//tbody/tr")
+    marks = {row[0][0].text: [mark.text for mark in row[3]] for row in rows if row[0].find("a") is not None}
+    assert {name: marks[name] for name in ("1.0", "2.0", "3.0rc1")} == {
+        "1.0": [],
+        "2.0": ["latest"],
+        "3.0rc1": ["pre-release"],
+    }
 
 
 # -- Rights

@@ -93,6 +93,13 @@ def test_the_page_leads_to_projects_and_says_why(index: IndexInMemory):
     assert b"default-src 'none'" in response.headers["Content-Security-Policy"].encode()
 
 
+def test_where_nothing_is_found_the_examples_are_links_and_no_results(index: IndexInMemory):
+    page = index.get("/-/search?q=zzzqq", headers=HTML).body.decode()
+    assert "<h1>Nothing found for “zzzqq”</h1>" in page
+    assert '<a href="../-/search?q=module%3Ayaml"><code>module:yaml</code></a>' in page
+    assert 'There are <a href="../simple/">5 projects</a> here.' in page
+
+
 def test_the_page_suggests_what_may_have_been_meant(index: IndexInMemory):
     page = index.get("/-/search?q=pilow", headers=HTML).body.decode()
     assert 'Did you mean <a href="../-/search?q=pillow">pillow</a>?' in page

@@ -49,7 +49,7 @@ def test_the_numbers_of_all_caches_are_shown(tmp_path: Path):
     cache = json.loads(index.get("/-/stats", headers=JSON).body)["cache"]
     assert (cache["file_hits"], cache["file_misses"], cache["bytes_saved"]) == (3, 1, 5_300_000)
     page = index.get("/-/stats", headers=HTML).body.decode()
-    assert '<td class="number">75.0%</td>' in page
+    assert '<td class="number" data-label="Share">75.0%</td>' in page
     assert "5.3 MB need not be fetched, 0 bytes were." in page
 
 

@@ -276,7 +276,7 @@ class NameOwnershipSource(CompositeSource):
         if not self._owns(project, own.page):
             return ""
         owner = next((answer.name for answer in own.sources if answer.claims), "a folder")
-        return f"was not asked, as {owner} owns the name"
+        return f"was not asked, as the name is taken by {owner}"
 
     def _explain_both(
         self,

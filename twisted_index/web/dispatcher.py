@@ -31,7 +31,7 @@ from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
 from twisted_index.interfaces import ANONYMOUS, NO_DRAFT, Action, IReloadsFiles
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
-from twisted_index.web.pages.layout import DEFAULT_TITLE
+from twisted_index.web.pages.layout import DEFAULT_TITLE, Frame
 from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer, DraftAuthorizer
 from twisted_index.web.requests.context import RequestContext, last_segment, redirect, way_up
@@ -472,8 +472,12 @@ class Dispatcher:
             request.kind = "upstream"  # type: ignore[attr-defined]
         # Where nothing answers, the front page is that of the whole server.
         back = way_up(request, self._scope.depth if self._fault else 0)
-        response = error_response(reason, header(request, b"Accept"), back=back)
-        return keep_private(response) if isinstance(reason, _ABOUT_RIGHTS) else response
+        about_rights = isinstance(reason, _ABOUT_RIGHTS)
+        # The title of an index is for those who may read it.
+        title = DEFAULT_TITLE if about_rights or self._fault else self._title
+        frame = Frame(root=back, title=title)
+        response = error_response(reason, header(request, b"Accept"), frame=frame)
+        return keep_private(response) if about_rights else response
 
     async def _authorize(
         self, request: Request, route: Route, subject: Subject, action: Action

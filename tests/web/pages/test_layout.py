@@ -56,6 +56,11 @@ def test_the_head_of_a_column_of_numbers_stands_above_them():
     assert note.tag == "td"
 
 
+def test_each_cell_has_its_head_with_it_for_narrow_screens():
+    page = html_page("x", table(["", tags.th("Size")], [[tags.th("a"), tags.td("1")], ["b", "2"]]))
+    assert [cell.get("data-label") for cell in parse(page).findall(".//tbody/tr/*")] == [None, "Size"] * 2
+
+
 def test_a_table_without_rows_has_its_heads():
     page = html_page("x", table(["File", "Size"], []))
     assert [head.text for head in parse(page).findall(".//th")] == ["File", "Size"]

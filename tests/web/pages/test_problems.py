@@ -22,6 +22,11 @@ def test_each_file_has_its_reason_and_what_to_do():
     assert ["".join(cell.itertext()) for cell in row] == [ONE.path, ONE.reason, ONE.advice]
 
 
+def test_a_file_of_a_project_leads_to_what_says_more():
+    root = parse(ProblemReport(problems=(ONE, Problem(path="demo/De.Mo-1.0.tar.gz", reason="", advice=""))))
+    assert [link.get("href") for link in root.findall(".//tbody//a")] == ["../-/why/de-mo"]
+
+
 def test_a_long_table_ends_and_says_where_the_rest_is():
     root = parse(ProblemReport(problems=(ONE,) * (MOST_ROWS + 2)))
     assert len(root.findall(".//tbody/tr")) == MOST_ROWS

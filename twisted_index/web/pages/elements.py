@@ -16,21 +16,26 @@ if TYPE_CHECKING:
     from twisted_index.web.pages.layout import Markup
 
 
-def table(heads: Sequence[str | Tag], rows: Iterable[Sequence[Markup]], *, caption: str = "") -> Tag:
+def table(
+    heads: Sequence[str | Tag], rows: Iterable[Sequence[Markup]], *, caption: str = "", is_grid: bool = False
+) -> Tag:
     """
-    Return a table, which scrolls by itself where the screen is narrow.
+    Return a table, whose cells stand one below the other where the screen is narrow.
 
     Args:
         heads: Of its columns; a head may be a `th` itself. Those of numbers stand above them.
         rows: The cells of each row; a cell may be a `td` or `th` itself.
         caption: Says what it is, to those who do not see what stands above it.
+        is_grid: Whether its cells say nothing outside their columns: it scrolls by itself instead.
     """
     named = [tags.caption(caption, class_="unseen")] if caption else []
-    cells = [[_cell(cell) for cell in row] for row in rows]
+    cells = [[_cell(cell, head) for cell, head in zip(row, heads, strict=True)] for row in rows]
     columns = zip_longest(heads, cells[0] if cells else ())
     head = tags.thead(tags.tr([_head(each, below) for each, below in columns]))
     body = tags.tbody([tags.tr(row) for row in cells])
-    return tags.div(tags.table(*named, head, body), class_="scroll", tabindex="0")
+    return tags.div(
+        tags.table(*named, head, body, class_="grid" if is_grid else "stacked"), class_="scroll", tabindex="0"
+    )
 
 
 def _head(content: str | Tag, below: Tag | None) -> Tag:
@@ -44,10 +49,12 @@ def _head(content: str | Tag, below: Tag | None) -> Tag:
     return head(class_="number") if is_number else head
 
 
-def _cell(content: Markup) -> Tag:
-    if isinstance(content, Tag) and content.tagName in ("td", "th"):
-        return content
-    return tags.td(content)
+def _cell(content: Markup, head: str | Tag) -> Tag:
+    """Return a cell, which has its head with it for where the table is stacked."""
+    is_cell = isinstance(content, Tag) and content.tagName in ("td", "th")
+    cell: Tag = content if is_cell else tags.td(content)  # type: ignore[assignment]
+    label = "".join(map(str, head.children)) if isinstance(head, Tag) else head
+    return cell(**{"data-label": label}) if label and cell.tagName == "td" else cell
 
 
 def moment(time: datetime) -> Tag:

@@ -13,12 +13,12 @@ from twisted_index.web.pages.layout import html_page
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from twisted_index.web.pages.layout import Frame, Markup
+    from twisted_index.web.pages.layout import Frame
 
 #: The pages for everyone, those for clients that may operate or follow the index, and those for users.
 PUBLIC_PAGES = {
     "search": "projects by name, import name, typo and summary; also search?q=QUERY",
-    "stats": "how often what was downloaded; also stats?project=NAME",
+    "stats": "how often each project was downloaded; also stats?project=NAME",
     "health": "whether every package folder can be read",
     "why/NAME": "why a project or a file of it is here, or is not; also why/NAME==VERSION",
 }
@@ -27,6 +27,18 @@ OPERATOR_PAGES = {
     "wanted": "what installers asked for and could not get",
     "history": "who uploaded, yanked and deleted what",
     "metrics": "numbers for Prometheus",
+}
+#: Their names for people, as their headings have them.
+_NAMES = {
+    "search": "Search",
+    "stats": "Downloads",
+    "health": "Health",
+    "problems": "Files left out",
+    "wanted": "Wanted",
+    "history": "History",
+    "metrics": "Metrics",
+    "changes": "Changes",
+    "tokens": "Tokens",
 }
 FOLLOWER_PAGES = {"changes": "the serial of each project, for mirrors"}
 USER_PAGES = {"tokens": "the tokens that you have made"}
@@ -63,17 +75,17 @@ def write_operations_text(pages: Mapping[str, str]) -> bytes:
 
 def write_operations_page(pages: Mapping[str, str], frame: Frame) -> bytes:
     """Write a table with a link to each page."""
-    rows = ((_link(name), what) for name, what in pages.items())
+    rows = [
+        (tags.a(_NAMES[name], href=name), what.partition("; also")[0])
+        for name, what in pages.items()
+        if name in _NAMES
+    ]
+    why = tags.p("Why a file is listed or left out is said by a link on the page of its project.")
     more = "" if _is_all(pages) else tags.p(tags.a(_LOG_IN, href="problems"), _AS)
-    title = "Operations"
+    title = "More"
     shown = table(("Page", "What it shows"), rows, caption=title)
-    return html_page(title, tags.h1(title), shown, more, frame=frame)
+    return html_page(title, tags.h1(title), shown, why, more, frame=frame)
 
 
 def _is_all(pages: Mapping[str, str]) -> bool:
     return OPERATOR_PAGES.keys() <= pages.keys()
-
-
-def _link(name: str) -> Markup:
-    """Link a page, unless its URL has a part to be filled in."""
-    return name if "NAME" in name else tags.a(name, href=name)

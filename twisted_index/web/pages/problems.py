@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted.web.template import tags
 
+from twisted_index.simple.names import InvalidFilename, parse_filename
 from twisted_index.web.pages.elements import counted, table
 from twisted_index.web.pages.layout import html_page
 
@@ -35,13 +36,13 @@ def write_problems_json(report: ProblemReport) -> bytes:
 
 def write_problems_page(report: ProblemReport, frame: Frame) -> bytes:
     """Write a table of the files that are not listed."""
-    return html_page(_TITLE, tags.h1(_TITLE), list(_content(report)), frame=frame)
+    return html_page(_TITLE, tags.h1(_TITLE), list(_content(report, frame.root)), frame=frame)
 
 
-def _content(report: ProblemReport) -> Iterator[Markup]:
+def _content(report: ProblemReport, root: str) -> Iterator[Markup]:
     problems = report.problems
     if problems:
-        rows = ((tags.code(one.path), one.reason, one.advice) for one in problems[:MOST_ROWS])
+        rows = ((_path(one.path, root), one.reason, one.advice) for one in problems[:MOST_ROWS])
         yield table(("File", "What is wrong", "What to do"), rows, caption=_TITLE)
     elif report.complete:
         yield tags.p("Every distribution file in the folder is listed.")
@@ -49,3 +50,12 @@ def _content(report: ProblemReport) -> Iterator[Markup]:
         yield tags.p(f"{counted(more, 'file')} more: this page as JSON has all.")
     if not report.complete:
         yield tags.p("Not every file has been read yet. Reload in a moment.")
+
+
+def _path(path: str, root: str) -> Markup:
+    """Link a file of a project to what says more about it."""
+    try:
+        project = parse_filename(path.rpartition("/")[2]).project
+    except InvalidFilename:
+        return tags.code(path)
+    return tags.a(tags.code(path), href=f"{root}-/why/{project}")

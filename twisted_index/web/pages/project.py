@@ -10,7 +10,7 @@ from twisted.web.template import Tag, tags
 
 from twisted_index.simple.formatting import offered_files, offered_versions, one_line, yank_reason
 from twisted_index.simple.model import Status
-from twisted_index.simple.names import canonical_version
+from twisted_index.simple.names import canonical_version, is_prerelease
 from twisted_index.web.pages.clean_html import LINK_RELATION, safe_link, unturned
 from twisted_index.web.pages.description import description_markup
 from twisted_index.web.pages.elements import command, counted, moment, table
@@ -203,7 +203,11 @@ def _history(shown: ShownProject, root: str) -> Markup:
     for file in offered_files(page):
         releases.setdefault(canonical_version(file.version), []).append(file)
     files_of = [releases.get(canonical_version(version), []) for version in kept]
-    rows = [_release(each, files, page.name, root) for each, files in zip(kept, files_of, strict=True)]
+    latest = shown.latest if len(versions) > 1 else ""
+    rows = [
+        _release(each, files, page.name, root, is_latest=each == latest)
+        for each, files in zip(kept, files_of, strict=True)
+    ]
     here = _release_url(root, page.name, shown.version) if shown.chosen else f"{root}project/{page.name}/"
     rest = tags.a(f"All {counted(len(versions), 'release')}", href=f"{here}?versions=all#history")
     return [
@@ -213,19 +217,22 @@ def _history(shown: ShownProject, root: str) -> Markup:
     ]
 
 
-def _release(version: str, files: Sequence[File], project: str, root: str) -> Sequence[Markup]:
+def _release(
+    version: str, files: Sequence[File], project: str, root: str, *, is_latest: bool
+) -> Sequence[Markup]:
     first = min((file.upload_time for file in files if file.upload_time is not None), default=None)
     yanks = [reason for reason in map(yank_reason, files) if reason is not None]
-    note: Markup = ""
+    marks = ["latest"] * is_latest + ["pre-release"] * is_prerelease(version)
+    notes: list[Markup] = [[tags.span(mark, class_="tag"), " "] for mark in marks]
     if yanks:
         part = "Yanked" if len(yanks) == len(files) else f"{len(yanks)} of them yanked"
         reason = unturned(next(filter(None, yanks), ""))
-        note = tags.span(f"{part}: {reason}" if reason else part, class_="yanked")
+        notes.append(tags.span(f"{part}: {reason}" if reason else part, class_="yanked"))
     return (
         tags.th(tags.a(version, href=_release_url(root, project, version)), scope="row"),
         moment(first) if first is not None else "",
         tags.td(str(len(files)), class_="number"),
-        note,
+        notes,
     )
 
 
@@ -255,10 +262,10 @@ def _about(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
         _required_by(shown, root),
         _words("Classifiers", facts.classifiers),
         _words("Keywords", facts.keywords),
-        tags.h2("Elsewhere here"),
+        tags.h2("More about it"),
         tags.ul(
-            tags.li(tags.a("Page for installers", href=f"{root}simple/{page.name}/")),
-            tags.li(tags.a("Why is it as it is?", href=f"{root}-/why/{page.name}")),
+            tags.li(tags.a("Simple API page", href=f"{root}simple/{page.name}/")),
+            tags.li(tags.a("Why are these files listed?", href=f"{root}-/why/{page.name}")),
             tags.li(tags.a("As JSON", href=f"{root}pypi/{page.name}/json")),
             class_="plain",
         ),
@@ -285,7 +292,7 @@ def _requirements(shown: ShownProject, root: str) -> Markup:
             parts.append(tags.h3("With the extra ", tags.code(unturned(extra))))
         parts.append(tags.ul((_requirement(each, shown.linked, root) for each in those), class_="plain"))
     if shown.facts.left_out:
-        parts.append(tags.p(f"{counted(shown.facts.left_out, 'more')} are left out.", class_="note"))
+        parts.append(tags.p(f"{counted(shown.facts.left_out, 'more')} are not shown.", class_="note"))
     return parts
 
 

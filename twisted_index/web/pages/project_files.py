@@ -102,7 +102,7 @@ def grid_table(files: Sequence[File]) -> Markup:
     if not wheels:
         return [heading, tags.p("There is no wheel: installers build one from the source.", class_="note")]
     grid = wheel_grid(wheels)
-    rest = "Elsewhere installers build one from the source." if sdists else "There is no source besides."
+    rest = "Elsewhere installers build one from the source." if sdists else "There is no source distribution."
     if not grid.cells:
         return [heading, tags.p("Their tags are not known here.", class_="note")]
     rows = [
@@ -111,7 +111,12 @@ def grid_table(files: Sequence[File]) -> Markup:
     ]
     return [
         heading,
-        table(("Python", *grid.platforms), rows, caption="Which Pythons and platforms have a wheel"),
+        table(
+            ("Python", *grid.platforms),
+            rows,
+            caption="Which Pythons and platforms have a wheel",
+            is_grid=True,
+        ),
         tags.p(rest, class_="note"),
     ]
 

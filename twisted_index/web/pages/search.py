@@ -21,8 +21,8 @@ _EXAMPLES = (
     ("pillow", "a name, or a part of it"),
     ("PIL", "what it is imported by"),
     ('"array computing"', "words of its summary; quotes keep them together"),
-    ("module:yaml", "only what is imported so"),
-    ("requires:numpy", "only what needs that"),
+    ("module:yaml", "only by import name"),
+    ("requires:numpy", "only projects that require it"),
 )
 
 
@@ -46,16 +46,17 @@ def write_search_page(query: str, found: SearchResults, *, frame: Frame) -> byte
     """Write the page of a search; without a query, it says how to search."""
     query = query[:_MAX_SHOWN]
     if not query:
-        return html_page("Search", tags.h1("Search"), _examples(), _coverage(found), frame=frame)
-    heading = f"{counted(found.total, 'project')} for “{query}”"
+        return html_page("Search", tags.h1("Search"), _examples(frame), _coverage(found, frame), frame=frame)
+    number = counted(found.total, "project") if found.total else "Nothing found"
+    heading = f"{number} for “{query}”"
     return html_page(
         f"{query}: search",
         tags.h1(heading),
         _suggestion(found, frame),
         tags.ul([_result(one, frame) for one in found.results], class_="results") if found.results else "",
         _rest(found),
-        "" if found.results else _examples(),
-        _coverage(found),
+        "" if found.results else _examples(frame),
+        _coverage(found, frame),
         frame=frame,
     )
 
@@ -88,18 +89,22 @@ def _rest(found: SearchResults) -> Markup:
     return tags.p(f"{counted(more, 'more project')} found; add a word to see fewer.", class_="note")
 
 
-def _examples() -> Tag:
-    entries = [part for text, what in _EXAMPLES for part in (tags.dt(tags.code(text)), tags.dd(what))]
-    return tags.dl(entries)
+def _examples(frame: Frame) -> Markup:
+    entries = [
+        (tags.dt(tags.a(tags.code(text), href=f"{frame.root}-/search?q={quote(text)}")), tags.dd(what))
+        for text, what in _EXAMPLES
+    ]
+    return [tags.p("You can search for:"), tags.dl(entries)]
 
 
-def _coverage(found: SearchResults) -> Markup:
+def _coverage(found: SearchResults, frame: Frame) -> Markup:
     if found.projects is None or found.known is None:
         return ""
-    text = f"There are {counted(found.projects, 'project')} here."
+    projects = tags.a(counted(found.projects, "project"), href=f"{frame.root}simple/")
+    text = ""
     if found.known < found.projects:
-        text += (
+        text = (
             f" Of {found.known:,} the summary and the import names are known;"
             " the others are being read, and are found by name until then."
         )
-    return tags.p(text, class_="note")
+    return tags.p("There are ", projects, f" here.{text}", class_="note")

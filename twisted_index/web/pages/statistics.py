@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from twisted_index.web.pages.layout import Frame, Markup
     from twisted_index.web.pages.server_numbers import ServerNumbers
 
-#: Days that are plotted.
-PLOTTED_DAYS = 90
+#: Days that are plotted: at most, and however short the time is that was counted.
+PLOTTED_DAYS, FEWEST_DAYS = 90, 14
 _HEADING = "Downloads"
 _NUMBER, _RECENT, _SHARE = (
     tags.th(text, scope="col", class_="number") for text in ("Downloads", "Last 30 days", "Share")
@@ -115,19 +115,25 @@ def write_project_statistics(
 
 
 def _overview(counts: ProjectCounts, today: date, notes: Sequence[str]) -> list[Markup]:
-    days = [today - timedelta(days=PLOTTED_DAYS - 1 - back) for back in range(PLOTTED_DAYS)]
-    numbers = [(day, counts.days.get(day.isoformat(), 0)) for day in days]
+    numbers = [(day, counts.days.get(day.isoformat(), 0)) for day in _plotted(counts, today)]
     lately = sum(number for _day, number in numbers)
     shown: list[Markup] = [tags.p(f"{counted(counts.total, 'download')} in all.", class_="lead")]
     if lately:
         most, most_day = max((number, day) for day, number in numbers)
         description = f"{counted(lately, 'download')} in all of them; the most on {most_day}: {most:,}."
         shown += [
-            tags.h2(f"The last {PLOTTED_DAYS} days"),
+            tags.h2(f"The last {len(numbers)} days"),
             plot_days("Downloads a day", description, numbers),
             _as_table(counts),
         ]
     return [*shown, *(tags.p(note, class_="note") for note in notes)]
+
+
+def _plotted(counts: ProjectCounts, today: date) -> list[date]:
+    """Return the last days, from the first that has a download."""
+    days = [today - timedelta(days=back) for back in reversed(range(PLOTTED_DAYS))]
+    first = min(counts.days, default="")
+    return [day for day in days[:-FEWEST_DAYS] if day.isoformat() >= first] + days[-FEWEST_DAYS:]
 
 
 def _as_table(counts: ProjectCounts) -> Tag:

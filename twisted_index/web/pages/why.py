@@ -83,6 +83,9 @@ def write_why_page(why: Why, frame: Frame) -> bytes:
         tags.h1(heading),
         tags.p(why.summary),
         tags.p(_owner(why)),
+        tags.p(tags.a(f"The project {why.project}", href=f"{frame.root}project/{why.project}/"))
+        if why.status == 200
+        else "",
         tags.h2("Sources, in the order of asking"),
         tags.ol([tags.li(_source(answer, why)) for answer in why.sources]),
         tags.h2(_files(why).removesuffix(":")),
@@ -103,8 +106,8 @@ def _heading(why: Why) -> str:
 def _owner(why: Why) -> str:
     owner = why.owner
     if owner is None:
-        return "No source owns the name."
-    return f"{owner.name} owns the name{f', by {owner.entry}' if owner.entry else ''}."
+        return "No source has taken the name."
+    return f"The name is taken by {owner.name}{f', because of {owner.entry}' if owner.entry else ''}."
 
 
 def _source(answer: SourceAnswer, why: Why) -> str:
@@ -118,7 +121,7 @@ def _files(why: Why) -> str:
 
 
 def _line(line: WhyLine, where: str) -> str:
-    verdict = "listed" if line.hidden is None else f"hidden ({line.hidden.obstacle.value})"
+    verdict = "listed" if line.hidden is None else f"left out ({line.hidden.obstacle.value})"
     return f"{verdict}{where}{f': {line.says}' if line.says else ''}"
 
 
@@ -132,4 +135,4 @@ def _where(line: WhyLine, why: Why) -> str:
 def _rest(why: Why) -> list[str]:
     if not why.left_out:
         return []
-    return [f"{why.left_out} more files are left out; name a version, such as {why.project}==1.0."]
+    return [f"{why.left_out} more files are not shown; name a version, such as {why.project}==1.0."]

@@ -13,22 +13,23 @@ from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, PAGE, Header
 
 if TYPE_CHECKING:
     from twisted_index.errors import SimpleIndexError
+    from twisted_index.web.pages.layout import Frame
 
 _VARY: Headers = ((b"Vary", b"Accept"),)
 
 
-def error_response(error: SimpleIndexError, accept: bytes | None, *, back: str = "") -> Response:
+def error_response(error: SimpleIndexError, accept: bytes | None, *, frame: Frame | None = None) -> Response:
     """
     Turn an error into its response.
 
     Args:
         error: Provides the status, the message and header fields.
         accept: The request's Accept field.
-        back: As for `message_response`.
+        frame: As for `message_response`.
     """
     if isinstance(error, PromotionRefused):
         return _refusals(error)
-    return message_response(error.status, error.message, accept, error.headers, back=back)
+    return message_response(error.status, error.message, accept, error.headers, frame=frame)
 
 
 def _refusals(error: PromotionRefused) -> Response:
@@ -47,7 +48,8 @@ def message_response(
     headers: Headers = (),
     *,
     why: str = "",
-    back: str = "",
+    search: str = "",
+    frame: Frame | None = None,
 ) -> Response:
     """
     Respond with a message.
@@ -58,14 +60,25 @@ def message_response(
         accept: The request's Accept field.
         headers: Fields in addition to the usual ones.
         why: The relative URL that explains it; empty for none.
-        back: The relative URL of the front page, for people; empty if it is not known.
+        search: As for `write_error_page`.
+        frame: What surrounds it for people; None if the way to the front page is not known.
     """
-    body, content_type = _write(status, sentence, why, back, document_format(accept))
+    with_why = f"{sentence} {why} says why." if why else sentence
+    form = document_format(accept)
+    if form is DocumentFormat.HTML:
+        title = f"{status} {reason_phrase(status)}"
+        body = write_error_page(title, sentence, why=why, search=search, frame=frame)
+        content_type = b"text/html; charset=utf-8"
+    elif form is DocumentFormat.JSON:
+        body = json.dumps({"message": with_why}, ensure_ascii=False).encode("utf-8") + b"\n"
+        content_type = b"application/json"
+    else:
+        body, content_type = with_why.encode("utf-8") + b"\n", b"text/plain; charset=utf-8"
     usual = ((b"Content-Type", content_type), *_VARY, *NO_CACHE, *NOSNIFF, *PAGE)
     return Response(status=status, headers=(*usual, *headers), body=body)
 
 
-def absence_response(project: str, index: str, absence: str, accept: bytes | None, up: str) -> Response:
+def absence_response(project: str, index: str, absence: str, accept: bytes | None, frame: Frame) -> Response:
     """
     Respond that there is no such project.
 
@@ -74,24 +87,14 @@ def absence_response(project: str, index: str, absence: str, accept: bytes | Non
         index: The name of the index; empty for the one without a name.
         absence: From its `Snapshot`.
         accept: The request's Accept field.
-        up: The relative URL of the index.
+        frame: What surrounds the page of it.
     """
     where = f"in the index {index}" if index else "here"
     message = f"There is no project {project} {where}. {absence}".rstrip()
-    return message_response(404, message, accept, why=f"{up}-/why/{project}", back=up)
+    why, search = f"{frame.root}-/why/{project}", f"{frame.root}-/search?q={project}"
+    return message_response(404, message, accept, why=why, search=search, frame=frame)
 
 
 def reason_phrase(status: int) -> str:
     """Return the standard reason phrase of a status."""
     return HTTPStatus(status).phrase
-
-
-def _write(status: int, sentence: str, why: str, back: str, form: DocumentFormat) -> tuple[bytes, bytes]:
-    with_why = f"{sentence} {why} says why." if why else sentence
-    if form is DocumentFormat.JSON:
-        document = json.dumps({"message": with_why}, ensure_ascii=False)
-        return document.encode("utf-8") + b"\n", b"application/json"
-    if form is DocumentFormat.HTML:
-        title = f"{status} {reason_phrase(status)}"
-        return write_error_page(title, sentence, why=why, back=back), b"text/html; charset=utf-8"
-    return with_why.encode("utf-8") + b"\n", b"text/plain; charset=utf-8"

@@ -125,7 +125,9 @@ class ProjectViews:
         snapshot: Snapshot[ProjectPage | None] = await result_of(self._source.project_page, route.project)
         page = snapshot.value
         if page is None:
-            return absence_response(route.project, self._index, snapshot.absence, context.accept, context.up)
+            return absence_response(
+                route.project, self._index, snapshot.absence, context.accept, context.frame
+            )
         latest, version = await self._choose(page, route.version)
         if version is None:
             return self._no_release(context, page)
@@ -177,7 +179,7 @@ class ProjectViews:
         listed = ", ".join(versions[-10:])
         has = f"The latest of its {len(versions)} are {listed}." if versions else "It has none."
         return message_response(
-            404, f"{page.name} has no release {version}. {has}", context.accept, back=context.up
+            404, f"{page.name} has no release {version}. {has}", context.accept, frame=context.frame
         )
 
     # -- What is on the page

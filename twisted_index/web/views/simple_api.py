@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from twisted_index.metrics.wanted import WantedProjects
     from twisted_index.simple.interpreters import Offers
     from twisted_index.simple.model import ProjectList
+    from twisted_index.web.pages.layout import Frame
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.requests.index_urls import IndexUrls
@@ -204,16 +205,16 @@ class SimpleApiViews:
             self._wanted.notice(context.route.project, interpreter, askers, time())
 
     def _prepare_absence(self, context: RequestContext, key: str, snapshot: Snapshot[Any]) -> Response:
-        response = self._absence(context, snapshot, context.up)
+        response = self._absence(context, snapshot, context.frame)
         # The fast path sends it for `/simple/NAME/` only.
-        below_simple = self._absence(context, snapshot, "../../")
+        below_simple = self._absence(context, snapshot, replace(context.frame, root="../../"))
         cached = _with_cache_status(below_simple, "hit" if snapshot.cache_status else "")
         self._absent.put(key, snapshot, document_format(context.accept).name, cached)
         self._notice(context, self._absent.askers(key))
         return _with_cache_status(response, snapshot.cache_status)
 
-    def _absence(self, context: RequestContext, snapshot: Snapshot[Any], up: str) -> Response:
-        return absence_response(context.route.project, self._index, snapshot.absence, context.accept, up)
+    def _absence(self, context: RequestContext, snapshot: Snapshot[Any], frame: Frame) -> Response:
+        return absence_response(context.route.project, self._index, snapshot.absence, context.accept, frame)
 
     def _write_page(self, levels: int, page: ProjectPage, form: Representation) -> Response:
         urls, name = self._urls, page.name
