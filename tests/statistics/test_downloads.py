@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from twisted_index.concurrency.thread_pool import SynchronousRunner
+from twisted_index.concurrency.thread_pool import SynchronousRunner, ThreadPool
 from twisted_index.statistics.day_files import DayFiles
 from twisted_index.statistics.downloads import Downloads
 from twisted_index.statistics.rows import ANY_CLIENT, MOST_ROWS
@@ -229,6 +229,40 @@ def test_what_is_on_its_way_into_a_file_is_counted_once(tmp_path: Path):
         assert reports[0].downloads_of("demo") == 3
         worker.waiting.pop()
         worker.finish()
+
+
+def test_files_of_projects_are_read_one_project_at_a_time(tmp_path: Path):
+    worker = SlowWorker()
+    counting = Counting(str(tmp_path / "downloads"), worker)
+    counting.count("demo")
+    counting.count("other", 2)
+    found: list[Any] = []
+    asked = [
+        Deferred.fromCoroutine(counting.downloads.of_project("", project)).addCallback(found.append)
+        for project in ("demo", "other", "third")
+    ]
+    # What has no readers any more is not read.
+    asked[2].addErrback(lambda _failure: None).cancel()
+    assert len(worker.waiting) == 1
+    worker.finish()
+    assert len(worker.waiting) == 1
+    worker.finish()
+    assert worker.waiting == []
+    day = "2026-11-28"
+    assert found[-2:] == [{"demo-1.0.tar.gz": {day: 1}}, {"other-1.0.tar.gz": {day: 2}}]
+
+
+def test_what_a_pool_of_threads_drops_when_it_stops_is_still_in_memory(tmp_path: Path):
+    pool = ThreadPool(Clock())  # type: ignore[arg-type]
+    counting = Counting(str(tmp_path / "downloads"), pool)
+    # Work that has not ended, so that the pool is still stopping.
+    pool._unfinished = 1
+    pool.stop()
+    counting.count(times=2)
+    assert settled(counting.downloads.stop()) is None
+    assert counting.downloads.fault is None
+    days, _batch = counting.downloads._held
+    assert [count.number for rows in days.values() for count in rows.values()] == [2]
 
 
 STEPS = st.lists(st.sampled_from(["count", "count", "minute", "day", "away", "back", "restart"]), max_size=25)

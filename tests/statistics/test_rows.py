@@ -12,6 +12,7 @@ from twisted_index.statistics.rows import (
     Client,
     Rows,
     add_row,
+    bounded,
     read_rows,
     write_rows,
 )
@@ -23,6 +24,10 @@ ROW = ("", "demo", "demo-1.0-py3-none-any.whl", PIP)
 def test_rows_are_read_as_they_were_written():
     rows: Rows = {ROW: 7, ("dev", "demo", "demo-1.0.tar.gz", ANY_CLIENT): 12}
     assert dict(read_rows(write_rows(rows).split(b"\n"))) == rows
+
+
+def test_beyond_the_bound_rows_are_still_told_apart_by_index():
+    assert bounded(("dev", "demo", "demo-1.0.tar.gz", PIP), 20_000) == ("dev", UNNAMED, UNNAMED, ANY_CLIENT)
 
 
 def test_a_file_is_for_spreadsheets():

@@ -156,6 +156,22 @@ def test_numbers_that_cannot_be_kept_are_a_warning_and_a_problem(tmp_path: Path)
 
 # -- Who sees what
 
+
+def test_since_when_is_counted_tells_nothing_of_a_project_that_its_reader_may_not_read(tmp_path: Path):
+    clock, downloads = in_memory()
+    for project in ("secret-lib", "open-lib"):
+        downloads.count("", project, f"{project}-1.0.tar.gz", ANY_CLIENT, clock.seconds())
+        clock.advance(86400)
+    rules = (("alice", "open-lib"), ("bob", "*"))
+    rights = "".join(f'[[rule]]\nprojects = "{name}"\nallow = ["read"]\nto = "{to}"\n' for to, name in rules)
+    source = MemorySource(SECRET, PUBLIC)
+    index = GuardedIndex(tmp_path, rights, source=source, clock=clock, downloads=downloads)
+    for path in ("/-/stats", "/-/stats?project=open-lib"):
+        assert stats(index, path, **as_user("alice"))["since"] == "2026-11-29"
+        page = index.get(path, headers=HTML | as_user("alice")).body.decode()
+        assert "Counted since 2026-11-29" in page
+
+
 NAMES = ("open-lib", "secret-lib", "shared-lib")
 
 

@@ -50,11 +50,11 @@ class DayFile(NamedTuple):
 
     Attributes:
         period: A day, `YYYY-MM-DD`, or a month, `YYYY-MM`.
-        stamp: Size and modification time; another one for another content.
+        stamp: Size, modification time and inode; another one for another content.
     """
 
     period: str
-    stamp: tuple[int, int]
+    stamp: tuple[int, int, int]
 
     @property
     def last_day(self) -> date:
@@ -88,7 +88,7 @@ class DayFiles:
         folder: Absolute; made when there is something to write.
 
     Attributes:
-        lock: Held while they change, and by those who read several of them as of one moment.
+        lock: Held while they change, and while they are compared with what is in memory.
     """
 
     def __init__(self, folder: str) -> None:
@@ -167,7 +167,9 @@ class DayFiles:
                 with contextlib.suppress(ValueError, FileNotFoundError):
                     if match is not None and last_day(match[1]):
                         status = entry.stat()
-                        files.append(DayFile(match[1], (status.st_size, status.st_mtime_ns)))
+                        # The clock of a file system may stand still between two replacements.
+                        stamp = status.st_size, status.st_mtime_ns, status.st_ino
+                        files.append(DayFile(match[1], stamp))
         return sorted(files)
 
     def read(self, period: str, project: str = "") -> Iterator[tuple[Row, int]]:

@@ -8,13 +8,14 @@ nothing can be written, what is counted stays in memory, and is bounded there.
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from twisted_index.concurrency.single_flight import FreshSingleFlight
+from twisted_index.concurrency.single_flight import FreshSingleFlight, shielded
 from twisted_index.errors import Unavailable
 from twisted_index.simple.formatting import printable
 from twisted_index.statistics.day_files import DayFiles, day_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.statistics.rows import Client, Row, Rows
-    from twisted_index.statistics.totals import Period, Totals
+    from twisted_index.statistics.totals import ByFile, Period, Totals
 
 _log = Logger()
 
@@ -96,6 +97,11 @@ class Downloads:
         self._folded = ""
         self._reader = TotalsReader(self._files, self._counted)
         self._reading: FreshSingleFlight[str, Totals] = FreshSingleFlight(self._read)
+        #: One project at a time: reading many files must leave the other threads to those who install.
+        self._turn = DeferredLock()
+        self._projects: FreshSingleFlight[tuple[str, str], ByFile] = FreshSingleFlight(
+            self._read_project, abandon=True
+        )
 
     @property
     def is_kept(self) -> bool:
@@ -223,7 +229,7 @@ class Downloads:
             raise _unreadable(error) from error
         return Report([part[index] for part in totals.parts if index in part], totals.since)
 
-    async def of_project(self, index: str, project: str) -> dict[str, dict[str, int]]:
+    async def of_project(self, index: str, project: str) -> ByFile:
         """
         Return the downloads of a project up to now: by file, and then by day or month.
 
@@ -231,9 +237,21 @@ class Downloads:
             Unavailable: The files cannot be read.
         """
         try:
-            return await self._worker.run(self._reader.read_project, index, project)
+            return await self._projects.run((index, project))
         except OSError as error:
             raise _unreadable(error) from error
+
+    async def _read_project(self, key: tuple[str, str]) -> ByFile:
+        await self._turn.acquire()
+
+        async def read() -> ByFile:
+            try:
+                return await self._worker.run(self._reader.read_project, *key)
+            finally:
+                self._turn.release()
+
+        # A thread goes on without its callers, and keeps the turn.
+        return await shielded(read())
 
     def _read(self, _key: str) -> Deferred[Totals]:
         return self._worker.run(self._reader.read)

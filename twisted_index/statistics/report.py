@@ -33,6 +33,13 @@ class ProjectCounts:
     systems: dict[str, int] = field(default_factory=dict)
     ci: int = 0
 
+    def copy(self) -> ProjectCounts:
+        """Return the same numbers, to which can be added."""
+        days, installers, pythons, systems = (
+            dict(each) for each in (self.days, self.installers, self.pythons, self.systems)
+        )
+        return ProjectCounts(self.total, days, installers, pythons, systems, self.ci)
+
     def add(self, period: str, row: Row, downloads: int) -> None:
         """Add the downloads of a row of a day or month."""
         client = row[3]
@@ -55,6 +62,14 @@ Counts: TypeAlias = "defaultdict[str, defaultdict[str, ProjectCounts]]"
 def no_counts() -> Counts:
     """Return what rows are added to."""
     return defaultdict(lambda: defaultdict(ProjectCounts))
+
+
+def copy_counts(counts: Counts) -> Counts:
+    """Return the same counts, to which rows can be added while others read the first."""
+    copied = no_counts()
+    for index, projects in counts.items():
+        copied[index].update((name, each.copy()) for name, each in projects.items())
+    return copied
 
 
 def add_rows(counts: Counts, period: str, rows: Iterable[tuple[Row, int]]) -> None:

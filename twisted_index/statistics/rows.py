@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 #: Rows up to which everything is told apart, then no clients any more, then no files; beyond the last number
-#: no projects.
+#: no projects. Indexes always are: they are few, and each has readers of its own.
 MOST_ROWS, _MOST_FILES, _MOST_PROJECTS = 10_000, 15_000, 20_000
 #: Stands for a client, and for a part of it, that is not in the lists; and for files and projects that are
 #: not told apart. The latter is no valid name.
@@ -72,7 +72,7 @@ def bounded(row: Row, number: int) -> Row:
         return index, project, file, ANY_CLIENT
     if number < _MOST_PROJECTS:
         return index, project, UNNAMED, ANY_CLIENT
-    return "", UNNAMED, UNNAMED, ANY_CLIENT
+    return index, UNNAMED, UNNAMED, ANY_CLIENT
 
 
 def most_first(rows: Rows) -> list[tuple[Row, int]]:

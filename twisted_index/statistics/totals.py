@@ -1,21 +1,38 @@
-"""Sums up the files of the statistics, and what is not in them yet. Blocking."""
+"""
+Sums up the files of the statistics, and what is not in them yet. Blocking.
+
+Files are replaced by renaming, never changed, so they are read without their lock: who adds to them, as a
+server that stops, waits for no reader. Afterwards, with the lock held for a moment, they are compared with
+what was read, and what has been replaced meanwhile is read again.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from twisted_index.statistics.report import add_rows, no_counts
+from twisted_index.statistics.report import add_rows, copy_counts, no_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from twisted_index.statistics.day_files import DayFile, DayFiles
     from twisted_index.statistics.report import Counts
     from twisted_index.statistics.rows import Row
 
+T = TypeVar("T")
+
 #: The rows of a day or a month.
 Period: TypeAlias = "tuple[str, list[tuple[Row, int]]]"
+#: The downloads of a project: by file, and then by day or month.
+ByFile: TypeAlias = "dict[str, dict[str, int]]"
+
+#: Times that files are read without their lock: other servers may replace them too.
+_ATTEMPTS = 3
+#: The last files, which are summed up each by itself: at midnight two servers may add to the day before.
+_RECENT = 2
+#: Numbers of projects that are kept, about 20 MB.
+_MOST_KEPT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +43,24 @@ class Totals:
     Attributes:
         parts: What is to be added up.
         since: The first day or month; empty if there is none.
+        files: What was summed up of the files.
     """
 
     parts: tuple[Counts, ...] = ()
     since: str = ""
+    files: frozenset[DayFile] = frozenset()
+
+    def lack(self, file: DayFile, index: str, project: str) -> bool:
+        """Return whether a file is known to have no downloads of a project."""
+        parts = (part[index] for part in self.parts if index in part)
+        return file in self.files and not any(
+            file.period in part[project].days for part in parts if project in part
+        )
 
 
 class TotalsReader:
     """
-    Sums up. The files of earlier days are read once, and again when they change.
+    Sums up. Files are read once, and again when they change.
 
     Args:
         files: The files; None if there are none.
@@ -44,7 +70,11 @@ class TotalsReader:
     def __init__(self, files: DayFiles | None, counted: Callable[[], Sequence[Period]]) -> None:
         self._files = files
         self._counted = counted
-        self._past: tuple[list[DayFile], Counts] = ([], no_counts())
+        self._past: tuple[frozenset[DayFile], Counts] = (frozenset(), no_counts())
+        self._recent: dict[DayFile, Counts] = {}
+        self._totals = Totals()
+        #: The downloads of a project by file, of each file of the statistics; those last used are the last.
+        self._projects: dict[tuple[str, str], dict[DayFile, dict[str, int]]] = {}
 
     def read(self) -> Totals:
         """
@@ -55,34 +85,70 @@ class TotalsReader:
         """
         if self._files is None:
             return _with_counted(Totals(), self._counted())
-        with self._files.lock:
-            return _with_counted(self._read_files(self._files), self._counted())
+        files = self._files
+        self._totals, counted = self._at_one_moment(files, lambda listed: self._sum(files, listed))
+        return _with_counted(self._totals, counted)
 
-    def _read_files(self, files: DayFiles) -> Totals:
-        listed = files.files()
-        past, last = listed[:-1], listed[-1:]
+    def _at_one_moment(
+        self, files: DayFiles, read: Callable[[list[DayFile]], T]
+    ) -> tuple[T, Sequence[Period]]:
+        """Return what was read of files, and what was counted when it was in none of them."""
+        for _ in range(_ATTEMPTS):
+            listed = files.files()
+            result = read(listed)
+            with files.lock:
+                if files.files() == listed:
+                    return result, self._counted()
+        with files.lock:
+            return read(files.files()), self._counted()
+
+    def _sum(self, files: DayFiles, listed: list[DayFile]) -> Totals:
+        past, recent = frozenset(listed[:-_RECENT]), listed[-_RECENT:]
         if past != self._past[0]:
-            self._past = (past, _sum(files, past))
+            self._past = (past, self._sum_past(files, past))
+        self._recent = {each: self._recent.get(each) or _add(no_counts(), files, (each,)) for each in recent}
         since = min((each.period for each in listed), default="")
-        return Totals((self._past[1], _sum(files, last)), since)
+        return Totals((self._past[1], *self._recent.values()), since, frozenset(listed))
 
-    def read_project(self, index: str, project: str) -> dict[str, dict[str, int]]:
+    def _sum_past(self, files: DayFiles, past: frozenset[DayFile]) -> Counts:
+        """Add what is new; begin anew where a file is gone, as when days became a month."""
+        summed, counts = self._past
+        if summed <= past:
+            return _add(copy_counts(counts), files, past - summed)
+        return _add(no_counts(), files, past)
+
+    def read_project(self, index: str, project: str) -> ByFile:
         """
-        Return the downloads of a project by file, and then by day or month.
+        Return the downloads of a project by file, and then by day or month. One call at a time.
 
         Raises:
             OSError: The files cannot be read.
         """
         if self._files is None:
-            return _by_file(self._counted(), index, project)
-        with self._files.lock:
-            kept = [(each.period, self._files.read(each.period, project)) for each in self._files.files()]
-            return _by_file((*kept, *self._counted()), index, project)
+            return _by_file((), self._counted(), index, project)
+        files = self._files
+        kept = self._projects.pop((index, project), {})
+
+        def read(listed: list[DayFile]) -> dict[DayFile, dict[str, int]]:
+            for each in listed:
+                if each not in kept and not self._totals.lack(each, index, project):
+                    kept[each] = _files_of(files.read(each.period, project), index, project)
+            return {each: kept[each] for each in listed if each in kept}
+
+        days, counted = self._at_one_moment(files, read)
+        self._keep((index, project), days)
+        return _by_file(days.items(), counted, index, project)
+
+    def _keep(self, key: tuple[str, str], days: dict[DayFile, dict[str, int]]) -> None:
+        self._projects[key] = days
+        number = sum(len(each) + 1 for kept in self._projects.values() for each in kept.values())
+        while number > _MOST_KEPT:
+            dropped = self._projects.pop(next(iter(self._projects)))
+            number -= sum(len(each) + 1 for each in dropped.values())
 
 
-def _sum(files: DayFiles, periods: Iterable[DayFile]) -> Counts:
-    counts = no_counts()
-    for each in periods:
+def _add(counts: Counts, files: DayFiles, periods: Iterable[DayFile]) -> Counts:
+    for each in sorted(periods):
         add_rows(counts, each.period, files.read(each.period))
     return counts
 
@@ -92,16 +158,24 @@ def _with_counted(totals: Totals, counted: Sequence[Period]) -> Totals:
     for day, rows in counted:
         add_rows(counts, day, rows)
     since = min(filter(None, (totals.since, *(day for day, _rows in counted))), default="")
-    return Totals((*totals.parts, counts), since)
+    return Totals((*totals.parts, counts), since, totals.files)
+
+
+def _files_of(rows: Iterable[tuple[Row, int]], index: str, project: str) -> dict[str, int]:
+    files: dict[str, int] = {}
+    for (of_index, of_project, file, _client), downloads in rows:
+        if of_index == index and of_project == project:
+            files[file] = files.get(file, 0) + downloads
+    return files
 
 
 def _by_file(
-    periods: Iterable[tuple[str, Iterable[tuple[Row, int]]]], index: str, project: str
-) -> dict[str, dict[str, int]]:
-    files: dict[str, dict[str, int]] = {}
-    for period, rows in periods:
-        for (of_index, of_project, file, _client), downloads in rows:
-            if of_index == index and of_project == project:
-                days = files.setdefault(file, {})
-                days[period] = days.get(period, 0) + downloads
+    days: Iterable[tuple[DayFile, Mapping[str, int]]], counted: Iterable[Period], index: str, project: str
+) -> ByFile:
+    files: ByFile = {}
+    kept = ((each.period, numbers) for each, numbers in days)
+    for period, numbers in (*kept, *((day, _files_of(rows, index, project)) for day, rows in counted)):
+        for file, downloads in numbers.items():
+            periods = files.setdefault(file, {})
+            periods[period] = periods.get(period, 0) + downloads
     return files

@@ -97,7 +97,8 @@ class StatisticsViews:
         if context.private and not self._authorizer.permits(context.identity, Action.READ, project):
             self._authorizer.refuse(context.identity, Action.READ, project)
         report = await downloads.report(self._index)
-        files = await downloads.of_project(self._index, project)
+        is_counted = report.downloads_of(project) > 0
+        files = await downloads.of_project(self._index, project) if is_counted else {}
         return await self._run(lambda: _respond_of(context, downloads, report, project, files))
 
     async def _run(self, function: Callable[[], T]) -> T:
@@ -114,7 +115,8 @@ def _respond(
     counts = report.summary(names)
     projects = report.projects(name for name in names if name != UNNAMED)
     of_server = {} if server is None else {"cache": asdict(server.cache), "disk": server.disk}
-    document = {"projects": projects, **_sums(counts), "since": report.since, **of_server}
+    since = _since(context, report, counts)
+    document = {"projects": projects, **_sums(counts), "since": since, **of_server}
 
     def write_page() -> bytes:
         today = downloads.today()
@@ -125,7 +127,7 @@ def _respond(
             counts,
             number=len(projects),
             today=today,
-            notes=_notes(downloads, report.since),
+            notes=_notes(downloads, since),
             server=server,
             frame=context.frame,
         )
@@ -141,7 +143,8 @@ def _respond_of(
     files: Mapping[str, Mapping[str, int]],
 ) -> Response:
     counts = report.summary([project])
-    document = {"project": project, **_sums(counts), "since": report.since, "files": files}
+    since = _since(context, report, counts)
+    document = {"project": project, **_sums(counts), "since": since, "files": files}
 
     def write_page() -> bytes:
         return write_project_statistics(
@@ -149,11 +152,16 @@ def _respond_of(
             files,
             counts,
             today=downloads.today(),
-            notes=_notes(downloads, report.since),
+            notes=_notes(downloads, since),
             frame=context.frame,
         )
 
     return negotiate_document(context, lambda: _as_json(document), write_page)
+
+
+def _since(context: RequestContext, report: Report, counts: ProjectCounts) -> str:
+    """Return the first day or month: where not all may be read, of what is shown, not of the server."""
+    return min(counts.days, default="") if context.private else report.since
 
 
 def _notes(downloads: Downloads, since: str) -> list[str]:
