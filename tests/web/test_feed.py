@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from tests.kit.rights import GuardedIndex, as_user
-from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
+from twisted_index.testing import IndexInMemory, MemorySource, make_sdist, make_wheel
 from twisted_index.web.pages.feed import FeedEntry, write_feed
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -42,7 +42,7 @@ def feed_of(index: IndexInMemory, path: str = "/-/feed.atom") -> Element:
     return fromstring(reply.body)
 
 
-def test_the_latest_release_of_each_project_comes_in_the_order_of_uploads(folder: Path):
+def test_all_releases_come_in_the_order_of_uploads(folder: Path):
     with IndexInMemory.of_folders(folder) as index:
         feed = feed_of(index)
         assert entries_of(feed) == [
@@ -53,6 +53,7 @@ def test_the_latest_release_of_each_project_comes_in_the_order_of_uploads(folder
                 "2023-11-09T22:13:20Z",
                 "What <other> does",
             ),
+            (f"{URL}/project/demo/1.0/", "demo 1.0", "2023-11-06T22:13:20Z", "What <demo> does"),
             (f"{URL}/project/old/1.0/", "old 1.0", "2023-11-04T22:13:20Z", "What <old> does"),
         ]
         assert feed.findtext(f"{ATOM}updated") == "2023-11-11T22:13:20Z"
@@ -80,6 +81,29 @@ def test_the_feed_of_a_project_has_all_its_releases(folder: Path):
         feed = feed_of(index, "/-/feed.atom?project=Demo")
         assert [entry[1] for entry in entries_of(feed)] == ["demo 2.0", "demo 1.0"]
         assert feed.findtext(f"{ATOM}id") == f"{URL}/-/feed.atom?project=demo"
+
+
+@pytest.mark.parametrize("path", ["/-/feed.atom", "/-/feed.atom?project=demo"])
+def test_a_fix_of_an_old_release_is_the_newest(folder: Path, path: str):
+    with IndexInMemory.of_folders(folder) as index:
+        make_wheel("demo", "1.0.1").write_to(folder)
+        assert entries_of(feed_of(index, path))[0][1] == "demo 1.0.1"
+
+
+@pytest.mark.parametrize("path", ["/-/feed.atom", "/-/feed.atom?project=demo"])
+def test_two_spellings_of_a_version_are_one_entry(folder: Path, path: str):
+    make_sdist("demo", "1.0.0").write_to(folder)
+    with IndexInMemory.of_folders(folder) as index:
+        titles = [entry[1] for entry in entries_of(feed_of(index, path))]
+        assert sum("demo 1.0" in str(title) for title in titles) == 1
+
+
+@pytest.mark.parametrize("path", ["/-/feed.atom", "/-/feed.atom?project=demo"])
+def test_a_project_in_quarantine_has_no_entries(folder: Path, path: str):
+    (folder / "demo").mkdir()
+    (folder / "demo" / ".quarantined").write_text("Malware")
+    with IndexInMemory.of_folders(folder) as index:
+        assert "demo" not in {str(entry[1]).split()[0] for entry in entries_of(feed_of(index, path))}
 
 
 @pytest.mark.parametrize("project", ["nope", "%3Cb%3E", "a%00", "%ff", "..", "-"])
@@ -115,7 +139,8 @@ def test_feeds_and_front_pages_name_only_what_the_client_may_read(
         reply = index.get(path, headers=HTML | (as_user(user) if user else {}))
         assert reply.headers["Cache-Control"].startswith("private")
         assert {name for name in ("demo", "old", "other") if f"/{name}/" in reply.text} == readable
-        assert reply.text.count("What ") == len(readable)
+        # Two of the releases are those of demo.
+        assert reply.text.count("What ") == len(readable) + ("demo" in readable)
     for name in ("demo", "old", "other"):
         reply = index.get(f"/-/feed.atom?project={name}", headers=as_user(user) if user else {})
         assert reply.status == (200 if name in readable else 403 if user else 401)

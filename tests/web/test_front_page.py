@@ -42,6 +42,11 @@ def test_an_empty_index_says_where_to_look_for_a_file_that_is_there_already(tmp_
         assert "put a wheel" not in page
 
 
+def test_without_an_upstream_the_front_page_says_so():
+    page = IndexInMemory(MemorySource(WHEEL)).get("/", headers=HTML).text
+    assert "1 project here, and no upstream for other names." in page
+
+
 def test_nothing_but_the_list_of_projects_is_read_of_a_source_that_is_not_walked():
     source = MemorySource()
     index = IndexInMemory(source)

@@ -78,6 +78,9 @@ def test_its_links_lead_to_files_requirements_and_releases(index: IndexInMemory)
     assert found["metadata"] == f"../../simple/de-mo/{NEW.filename}.metadata"
     assert found["Base_Lib"] == "../../project/base-lib/"
     assert "nowhere" not in found
+    assert "nowhere (not here)" in text(page(index, "/project/de-mo/"))
+    assert found["Feed"] == "../../-/feed.atom?project=de-mo"
+    assert "Downloads" not in found
     assert found["1.0"] == "../../project/de-mo/1.0/"
     assert found["Home"] == "https://x.test/home"
     assert found["Simple API page"] == "../../simple/de-mo/"
@@ -102,6 +105,44 @@ def test_a_release_has_a_page_under_every_spelling_of_its_version(index: IndexIn
         assert "de-mo==1.0" in text(main)
         assert "The latest release is 2.0." in text(main)
         assert links(main)[OLD.filename] == f"../../../simple/de-mo/{OLD.filename}"
+
+
+def test_files_that_are_left_out_are_said_with_a_link_to_why(tmp_path: Path):
+    for file in (NEW, OLD):
+        file.write_to(tmp_path)
+    (tmp_path / OLD.filename).write_bytes(OLD.content[:-20])
+    with IndexInMemory.of_folders(tmp_path) as index:
+        for path in ("/project/de-mo/", "/project/de-mo/2.0/"):
+            main = page(index, path)
+            assert "1 file is left out: see why." in text(main)
+            assert links(main)["see why"].endswith("/-/why/de-mo==1.0")
+        absent = index.get("/project/de-mo/1.0/", headers=HTML)
+        assert absent.status == 404
+        assert '<a href="../../../-/why/de-mo==1.0">see why</a>' in absent.text
+        assert "see why" not in index.get("/project/de-mo/9/", headers=HTML).text
+
+
+def test_a_file_that_is_left_out_later_is_said_at_once(tmp_path: Path):
+    NEW.write_to(tmp_path)
+    with IndexInMemory.of_folders(tmp_path) as index:
+        assert "left out" not in text(page(index, "/project/de-mo/"))
+        bad = tmp_path / OLD.filename
+        bad.write_bytes(OLD.content[:-20])
+        assert "1 file is left out: see why." in text(page(index, "/project/de-mo/"))
+        bad.unlink()
+        assert "left out" not in text(page(index, "/project/de-mo/"))
+
+
+def test_a_pre_release_is_said_to_be_one(index: IndexInMemory, source: MemorySource):
+    assert "pre-release" not in text(page(index, "/project/de-mo/"))
+    source.add(make_wheel("de.mo", "3.0rc1"))
+    assert "pre-release" in text(page(index, "/project/de-mo/"))
+
+
+def test_browsers_find_the_feed_of_a_project(index: IndexInMemory):
+    link = '<link rel="alternate" type="application/atom+xml" title="New releases of de-mo" '
+    assert f'{link}href="../../-/feed.atom?project=de-mo">' in index.get("/project/de-mo/", headers=HTML).text
+    assert index.get("/-/feed.atom?project=de-mo").status == 200
 
 
 def test_yanks_and_statuses_come_with_their_reasons(index: IndexInMemory, source: MemorySource):

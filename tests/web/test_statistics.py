@@ -53,6 +53,11 @@ def stats(index: Any, path: str = "/-/stats", **headers: str) -> dict[str, Any]:
     return document
 
 
+def test_the_page_of_a_project_leads_to_its_downloads(index: IndexInMemory):
+    page = index.get("/project/demo/", headers={"Accept": "text/html"})
+    assert '<a href="../../-/stats?project=demo">Downloads</a>' in page.text
+
+
 def test_each_file_that_was_sent_counts(index: IndexInMemory):
     for _ in range(3):
         assert index.get(FILE, headers={"User-Agent": PIP}).body == WHEEL.content

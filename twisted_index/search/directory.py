@@ -6,6 +6,8 @@ Names come from the source, whole and current; what else is known of a project i
 
 from __future__ import annotations
 
+from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from twisted.internet.task import deferLater
@@ -21,7 +23,7 @@ from twisted_index.search.row import ProjectRow
 from twisted_index.search.walk import BRIEF, PATIENCE, SMALL_INDEX, Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from twisted.internet.interfaces import IReactorTime
 
@@ -102,10 +104,15 @@ class ProjectDirectory:
         )
 
     async def newest(self, limit: int, may: May) -> Sequence[ProjectRow]:
-        """Return the projects with the latest uploads, the latest first; see `search`."""
+        """
+        Return the releases that came last, the latest first; see `search`.
+
+        Returns:
+            The row of its project for each, with its version and time; at most `MOST_RELEASES`.
+        """
         names = await self._refresh()
         found = await self._rows.ask([], self._rows.store.newest)
-        return await self._shown(await self._allowed(found, names, may, limit))
+        return _by_release(await self._shown(await self._allowed(found, names, may, limit)))[:limit]
 
     async def requiring(self, project: str, may: May) -> Sequence[str]:
         """Return the names of the projects whose latest release needs one, ascending; see `search`."""
@@ -162,3 +169,10 @@ class ProjectDirectory:
             return ProjectRow(name=name) if page is None else await read_row(self.source, page, self._reader)
         except SimpleIndexError:
             return ProjectRow(name=name)
+
+
+def _by_release(rows: Iterable[ProjectRow]) -> list[ProjectRow]:
+    """Return a row for each release, the latest first."""
+    found = [(row, version, time) for row in rows for version, time in row.releases]
+    found.sort(key=itemgetter(2), reverse=True)
+    return [replace(row, version=version, uploaded=time) for row, version, time in found]

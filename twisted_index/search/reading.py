@@ -17,7 +17,7 @@ from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.files.range_file import RangeFile
 from twisted_index.interfaces import RangedContent, StreamingContent
 from twisted_index.search.import_names import MAX_IMPORTS, MAX_LENGTH, import_names
-from twisted_index.search.row import ProjectRow
+from twisted_index.search.row import MOST_RELEASES, ProjectRow
 from twisted_index.simple.archives.errors import CorruptArchive, translate_errors
 from twisted_index.simple.archives.limits import MAX_METADATA
 from twisted_index.simple.core_metadata import (
@@ -26,7 +26,12 @@ from twisted_index.simple.core_metadata import (
     read_sdist_metadata,
     read_wheel_metadata,
 )
-from twisted_index.simple.legacy_json import latest_version, metadata_file, parse_core_metadata
+from twisted_index.simple.legacy_json import (
+    latest_releases,
+    latest_version,
+    metadata_file,
+    parse_core_metadata,
+)
 from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import canonical_version, normalize
 
@@ -84,6 +89,7 @@ async def read_row(source: ISource, page: ProjectPage, reader: IThreadRunner) ->
         import_names=imports,
         requires=tuple(_required(fields.get("requires_dist") or ())),
         uploaded=max(times, default=None),
+        releases=tuple(latest_releases(page, MOST_RELEASES)),
         files=len(page.files),
     )
 

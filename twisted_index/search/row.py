@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+#: Releases that are known of a project.
+MOST_RELEASES = 50
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectRow:
@@ -23,6 +26,7 @@ class ProjectRow:
         import_names: What Python imports it by: packages and modules, of namespace packages with dots.
         requires: Normalized names of what it needs, without extras.
         uploaded: When the newest file of that release came; None if unknown.
+        releases: The latest releases with the time of their newest file; see `legacy_json.latest_releases`.
         files: How many there are of all releases.
     """
 
@@ -34,4 +38,5 @@ class ProjectRow:
     import_names: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     uploaded: datetime | None = None
+    releases: tuple[tuple[str, datetime], ...] = ()
     files: int = 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 #: Increment on every change of the tables, or of what is read out of files.
-_FORMAT = 1
+_FORMAT = 2
 _TABLES = """
     CREATE TABLE project (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, serial INTEGER, uploaded TEXT, row TEXT NOT NULL
@@ -76,7 +76,7 @@ class RowStore:
         facts = [(_IMPORT, module.lower(), row.name) for module in row.import_names]
         facts += [(_REQUIRES, name, row.name) for name in row.requires]
         text = (row.name, row.summary, row.keywords)
-        uploaded = None if row.uploaded is None else row.uploaded.astimezone(UTC).isoformat()
+        uploaded = row.releases[0][1].astimezone(UTC).isoformat() if row.releases else None
         with self._open() as connection:
             self._delete(connection, row.name)
             added = connection.execute(
@@ -109,7 +109,7 @@ class RowStore:
         return {row.name: row for row in rows}
 
     def newest(self) -> list[str]:
-        """Return the names of all projects that have files, the latest upload first."""
+        """Return the names of all projects that have releases, that with the latest one first."""
         return self._names("SELECT name FROM project WHERE uploaded IS NOT NULL ORDER BY uploaded DESC, name")
 
     def importing(self, modules: Iterable[str]) -> dict[str, str]:
@@ -224,6 +224,7 @@ def _match(query: Query) -> str:
 def _write(row: ProjectRow) -> str:
     cells = asdict(row)
     cells["uploaded"] = None if row.uploaded is None else row.uploaded.isoformat()
+    cells["releases"] = [(version, time.isoformat()) for version, time in row.releases]
     return json.dumps(cells, separators=(",", ":"))
 
 
@@ -233,6 +234,7 @@ def _read(text: str) -> ProjectRow:
     changed = {
         "import_names": tuple(cells["import_names"]),
         "requires": tuple(cells["requires"]),
+        "releases": tuple((version, datetime.fromisoformat(time)) for version, time in cells["releases"]),
         "uploaded": None if uploaded is None else datetime.fromisoformat(uploaded),
     }
     return ProjectRow(**{**cells, **changed})

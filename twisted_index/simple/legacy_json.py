@@ -8,7 +8,7 @@ unknown digests are left out. Pure.
 from __future__ import annotations
 
 import json
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
@@ -82,6 +82,20 @@ def _rank(version: str, files: list[File]) -> tuple[bool, bool, bool, VersionKey
     is_final = isinstance(key, Version) and not key.is_prerelease
     # Invalid versions rank below all valid ones, though `version_sort_key` sorts them last.
     return (not _all_yanked(files), is_final, is_valid, key)
+
+
+def latest_releases(page: ProjectPage, limit: int) -> list[tuple[str, datetime]]:
+    """
+    Return the releases that came last, each with the time of its newest file, the latest first.
+
+    Yanked files do not count, nor do those whose time is not known.
+    """
+    found: list[tuple[datetime, str]] = []
+    for files in _releases(page).values():
+        times = [file.upload_time for file in files if file.upload_time is not None and file.yanked is None]
+        if times:
+            found.append((max(times), files[0].version))
+    return [(version, time) for time, version in sorted(found, reverse=True)[:limit]]
 
 
 def find_version(page: ProjectPage, version: str) -> str | None:

@@ -259,7 +259,13 @@ class Dispatcher:
         indexes = IndexesViews(env.indexes, guard, urls, env.audit_log, env.worker)
         legacy_json = LegacyJsonViews(source, urls=urls, worker=env.worker)
         project = ProjectViews(
-            source, authorizer=guard, urls=urls, directory=directory, index=scope.index, worker=env.worker
+            source,
+            authorizer=guard,
+            urls=urls,
+            directory=directory,
+            index=scope.index,
+            counted=env.downloads is not None and not scope.draft,
+            worker=env.worker,
         )
         promote = PromoteView(env.indexes, served, guard)
         manage = () if store is None else (ManageViews(store, guard), promote)

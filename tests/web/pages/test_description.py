@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib.util import find_spec
 
@@ -190,8 +191,20 @@ def test_markdown_is_rendered_below_the_headings_of_the_page():
     assert "☑ done" in markup
     assert "<del>old</del>" in markup
     assert '<a href="#user-content-one">here</a> x' in markup
-    assert '<a href="https://ci.test" rel="nofollow noreferrer ugc"> build </a>' in markup
-    assert 'href="https://x.test/a.png" rel="nofollow noreferrer ugc" class="image">shot</a>  rel' in markup
+    assert '<a href="https://ci.test" rel="nofollow noreferrer ugc">build</a> ' in markup
+    assert 'href="https://x.test/a.png" rel="nofollow noreferrer ugc" class="image">shot</a>   rel' in markup
+
+
+def test_links_of_images_are_apart_and_images_without_a_text_are_left_out():
+    badge = '<a href="https://ci.test/{}"><img src="https://ci.test/x" alt="{}"></a>'
+    html = "<p>" + "".join(
+        badge.format(name, name) for name in ("one", "", "image", "https://ci.test/x", "two")
+    )
+    markup = flatten(
+        cleaned_html(html + '<img src="https://x.test/a" alt="three"><img src="https://x.test/b">')
+    )
+    assert re.findall(r">(\w+)</a> (?=<)", markup) == ["one", "two", "three"]
+    assert markup.count("<a ") == 3
 
 
 @pytest.mark.parametrize("kind", ["text/x-rst", ""])

@@ -49,6 +49,8 @@ _PARENTS = {
 }
 #: What stands between these and content that they cannot have.
 _BETWEEN = {"dl": "dd", "ol": "li", "table": "tr", "tbody": "tr", "thead": "tr", "tr": "td", "ul": "li"}
+#: Texts of images that do not say what is on them.
+_NO_WORDS = {"alt", "alt text", "badge", "image", "img", "picture"}
 #: Elements whose text is no text.
 _UNSEEN = {
     *("applet", "audio", "canvas", "embed", "iframe", "math", "noembed", "noframes", "noscript", "object"),
@@ -102,6 +104,8 @@ class _Open:
     name: str
     tag: Tag
     has_text: bool = False
+    #: Whether an image in it became text, which needs a space to that of the next.
+    is_badge: bool = False
 
 
 class _Reader(HTMLParser):
@@ -183,13 +187,22 @@ class _Reader(HTMLParser):
             self._image(attributes)
 
     def _image(self, attributes: dict[str, str]) -> None:
-        """Show an image as a link to it: a page loads nothing from elsewhere."""
-        shown = attributes.get("alt", "").strip() or "image"
-        url = safe_link(attributes.get("src", ""))
-        if url is None or any(each.name == "a" for each in self._open) or not url.lower().startswith("http"):
+        """Show an image that says what it is as a link to it: a page loads nothing from elsewhere."""
+        shown = " ".join(attributes.get("alt", "").split())
+        source = attributes.get("src", "")
+        # Of an image without a text docutils says its URL.
+        if re.search(r"\w", shown) is None or shown.lower() in _NO_WORDS or shown == source.strip():
+            return
+        url = safe_link(source)
+        link = next((each for each in self._open if each.name == "a"), None)
+        if link is not None:
+            self.handle_data(f" {shown}" if link.has_text else shown)
+            link.is_badge = True
+        elif url is None or not url.lower().startswith("http"):
             self.handle_data(f" {shown} ")
         elif self._enter("a", {"href": url, "class": "image"}):
             self.handle_data(shown)
+            self._open[-1].is_badge = True
             self._pop()
 
     def _enter(self, name: str, attributes: dict[str, str]) -> bool:
@@ -319,6 +332,8 @@ class _Reader(HTMLParser):
         closed, above = self._open.pop(), self._open[-1]
         above.has_text = above.has_text or closed.has_text
         if closed.has_text:
+            if closed.is_badge:
+                above.tag.children.append(" ")
             return
         if closed.name == "th":
             closed.tag.tagName = "td"

@@ -103,7 +103,8 @@ def _release(row: ProjectRow) -> Markup:
 def _lead(content: FrontContent, projects: ProjectList) -> str:
     here = counted(len(projects.names), "project") if projects.names else "No projects"
     others = " and ".join(content.upstreams)
-    return f"{here} here{f'; other names come from {others}' if others else ''}."
+    rest = f"; other names come from {others}" if others else ", and no upstream for other names"
+    return f"{here} here{rest}."
 
 
 def _left_out(number: int) -> Markup:

@@ -52,9 +52,12 @@ class ShownProject:
         unread: Why the metadata are not there, as a sentence; empty if they are.
         url: Where the visitor reached the index.
         linked: Names of requirements that have a page here which the visitor may read.
+        absent: Names of those that are not here and can come from no upstream.
         required_by: Projects here that need this one and that the visitor may read, normalized.
         source: Where the project comes from, as a clause after "comes from"; empty if that is this index.
         all_releases: Whether the history is whole.
+        left_out: The version of each file that is refused or cannot be read.
+        counted: Whether downloads are counted.
     """
 
     page: ProjectPage
@@ -67,9 +70,12 @@ class ShownProject:
     unread: str
     url: str
     linked: Set[str]
+    absent: Set[str]
     required_by: Sequence[str]
     source: str
     all_releases: bool
+    left_out: Sequence[str] = ()
+    counted: bool = False
 
 
 def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[File], str]) -> bytes:
@@ -99,16 +105,39 @@ def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[Fi
         _files(files, file_url),
         _history(shown, frame.root),
         frame=frame,
+        links=[_feed_link(page.name, frame.root)],
     )
 
 
-def write_no_release(project: str, version: str, versions: Sequence[str], frame: Frame) -> bytes:
-    """Write the page for a version that a project does not have."""
+def _feed_link(project: str, root: str) -> Tag:
+    title, url = f"New releases of {project}", _feed_url(project, root)
+    return tags.link(rel="alternate", type="application/atom+xml", title=title, href=url)
+
+
+def _feed_url(project: str, root: str) -> str:
+    return f"{root}-/feed.atom?project={project}"
+
+
+def write_no_release(
+    project: str, version: str, versions: Sequence[str], frame: Frame, left_out: int = 0
+) -> bytes:
+    """
+    Write the page for a version that a project does not have.
+
+    Args:
+        project: A normalized name.
+        version: As in the URL.
+        versions: Those that it has, ascending.
+        frame: What surrounds it.
+        left_out: How many files of the version are known.
+    """
+    why = quote(f"{project}=={version}", safe="=")
     latest_first = list(reversed(versions))[:MOST_RELEASES]
     links = [tags.li(tags.a(each, href=_release_url(frame.root, project, each))) for each in latest_first]
     return html_page(
         f"{project} has no release {version}",
         tags.h1(f"{project} has no release {version}"),
+        _left_out(left_out, why, frame.root),
         tags.p("These are here:") if links else tags.p("The project has no releases here."),
         tags.ul(links, class_="names"),
         tags.p(tags.a(f"All about {project}", href=f"{frame.root}project/{project}/")),
@@ -144,7 +173,17 @@ def _notes(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
     if shown.chosen and shown.latest and not _same(shown.version, shown.latest):
         link = tags.a(shown.latest, href=f"{root}project/{page.name}/")
         latest.append(tags.p("The latest release is ", link, ".", class_="note"))
-    return [[tags.p(note, class_="status") for note in notes], latest]
+    versions = {canonical_version(version) for version in shown.left_out}
+    what = f"{page.name}=={quote(shown.left_out[0], safe='')}" if len(versions) == 1 else page.name
+    left_out = _left_out(len(shown.left_out), what, root)
+    return [[tags.p(note, class_="status") for note in notes], left_out, latest]
+
+
+def _left_out(number: int, what: str, root: str) -> Markup:
+    if not number:
+        return []
+    files = "1 file is" if number == 1 else f"{number:,} files are"
+    return tags.p(f"{files} left out: ", tags.a("see why", href=f"{root}-/why/{what}"), ".", class_="status")
 
 
 def _with_reason(sentence: str, reason: str) -> list[Markup]:
@@ -267,6 +306,10 @@ def _about(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
             tags.li(tags.a("Simple API page", href=f"{root}simple/{page.name}/")),
             tags.li(tags.a("Why are these files listed?", href=f"{root}-/why/{page.name}")),
             tags.li(tags.a("As JSON", href=f"{root}pypi/{page.name}/json")),
+            tags.li(tags.a("Feed", href=_feed_url(page.name, root))),
+            [tags.li(tags.a("Downloads", href=f"{root}-/stats?project={page.name}"))]
+            if shown.counted
+            else [],
             class_="plain",
         ),
     ]
@@ -290,18 +333,19 @@ def _requirements(shown: ShownProject, root: str) -> Markup:
     for extra, those in groups.items():
         if extra:
             parts.append(tags.h3("With the extra ", tags.code(unturned(extra))))
-        parts.append(tags.ul((_requirement(each, shown.linked, root) for each in those), class_="plain"))
+        parts.append(tags.ul((_requirement(each, shown, root) for each in those), class_="plain"))
     if shown.facts.left_out:
         parts.append(tags.p(f"{counted(shown.facts.left_out, 'more')} are not shown.", class_="note"))
     return parts
 
 
-def _requirement(each: RequiredProject, linked: Set[str], root: str) -> Tag:
+def _requirement(each: RequiredProject, here: ShownProject, root: str) -> Tag:
     name = unturned(each.name)
     shown: Markup = name
-    if each.project in linked:
+    if each.project in here.linked:
         shown = tags.a(name, href=f"{root}project/{each.project}/")
     rest = f" {unturned(each.rest)}" if each.rest else ""
+    rest += " (not here)" if each.project in here.absent else ""
     return tags.li(shown, tags.span(rest, class_="faint"))
 
 

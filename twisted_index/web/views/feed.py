@@ -9,24 +9,24 @@ from urllib.parse import quote
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import NotFound
 from twisted_index.interfaces import Action
+from twisted_index.search.row import MOST_RELEASES
+from twisted_index.simple.legacy_json import latest_releases
 from twisted_index.simple.names import is_valid_name, normalize
 from twisted_index.web.pages.feed import FeedEntry, write_feed
 from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, UNSHARED, Response
 from twisted_index.web.responses.response_cache import strong_etag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable
 
     from twisted_index.interfaces import ISource
     from twisted_index.search.directory import ProjectDirectory
-    from twisted_index.simple.model import ProjectPage
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.requests.index_urls import IndexUrls
 
 #: Releases in a feed.
-MOST_ENTRIES = 50
+MOST_ENTRIES = MOST_RELEASES
 
 
 class FeedView:
@@ -53,7 +53,7 @@ class FeedView:
         self._urls = urls
 
     async def feed(self, context: RequestContext) -> Response:
-        """Respond with the latest releases of the projects, or of the one that `project` names."""
+        """Respond with the latest releases of all projects, or of the one that `project` names."""
         url = self._urls.shown(context.request).rstrip("/")
         names = (context.request.args or {}).get(b"project", [])
         own = f"{url}/-/feed.atom"
@@ -90,25 +90,15 @@ class FeedView:
         page = (await result_of(self._source.project_page, name)).value
         if page is None:
             raise NotFound(f"There is no project {name} here.")
-        dated = sorted(_dated(page), reverse=True)[:MOST_ENTRIES]
         return [
             FeedEntry(title=f"{name} {version}", url=_page_url(url, name, version), updated=time)
-            for time, version in dated
+            for version, time in latest_releases(page, MOST_ENTRIES)
         ]
 
     def _respond(self, body: bytes) -> Response:
         caching = UNSHARED if self._urls.public is None else NO_CACHE
         headers = ((b"Content-Type", b"application/atom+xml; charset=utf-8"), *caching, *NOSNIFF)
         return Response(headers=headers, body=body, etag=strong_etag(body))
-
-
-def _dated(page: ProjectPage) -> Iterator[tuple[datetime, str]]:
-    """Yield each version that is not yanked, with the time of its newest file."""
-    times: dict[str, datetime] = {}
-    for file in page.files:
-        if file.upload_time is not None and file.yanked is None:
-            times[file.version] = max(file.upload_time, times.get(file.version, file.upload_time))
-    yield from ((time, version) for version, time in times.items())
 
 
 def _page_url(url: str, name: str, version: str = "") -> str:

@@ -16,10 +16,12 @@ from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import Found, SimpleIndexError
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
+from twisted_index.indexes.composite import explain
 from twisted_index.interfaces import Action, IExplains
-from twisted_index.simple.explanation import SourceKind
+from twisted_index.simple.explanation import Obstacle, SourceKind
 from twisted_index.simple.formatting import offered_versions
 from twisted_index.simple.legacy_json import find_version, latest_version, parse_core_metadata
+from twisted_index.simple.names import canonical_version
 from twisted_index.simple.release_facts import ReleaseFacts, release_facts
 from twisted_index.web.pages.description import rendered_html
 from twisted_index.web.pages.project import ShownProject, write_no_release, write_project_page
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.interfaces import ISource, Snapshot
+    from twisted_index.interfaces import Explanation, ISource, Snapshot
     from twisted_index.search.directory import ProjectDirectory
+    from twisted_index.simple.explanation import HiddenFile
     from twisted_index.simple.model import ProjectPage
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
@@ -96,6 +99,7 @@ class ProjectViews:
         urls: Derives the URL of the index.
         directory: Returns what knows which projects require which.
         index: The name of the index, for people.
+        counted: Whether downloads are counted.
         worker: Threads that read metadata and write pages; without it the reactor thread does.
     """
 
@@ -107,6 +111,7 @@ class ProjectViews:
         urls: IndexUrls,
         directory: Callable[[], ProjectDirectory],
         index: str = "",
+        counted: bool = False,
         worker: IThreadRunner | None = None,
     ) -> None:
         self._source = source
@@ -114,9 +119,11 @@ class ProjectViews:
         self._urls = urls
         self._directory = directory
         self._index = index
+        self._counted = counted
         self._worker = worker or SynchronousRunner()
         self._choices, self._releases, self._pages = _Memory(), _Memory(), _Memory()
         self._reading: SingleFlight[tuple[int, str], _Release] = SingleFlight(monotonic)
+        self._explaining: SingleFlight[str, Explanation] = SingleFlight(monotonic)
         self._renderings = DeferredSemaphore(_RENDERINGS)
 
     async def show(self, context: RequestContext) -> Response:
@@ -130,15 +137,17 @@ class ProjectViews:
             )
         latest, version = await self._choose(page, route.version)
         if version is None:
-            return self._no_release(context, page)
+            return await self._no_release(context, page)
         release = await self._release(page, version)
         all_releases = (context.request.args or {}).get(b"versions") == [b"all"]
         url = self._urls.shown(context.request)
-        linked = await self._linked(context, release.facts, snapshot)
+        linked, absent = await self._requirements(context, release.facts)
+        left_out = await self._left_out(route.project)
         required_by = await self._required_by(context)
         source = self._origin(page, snapshot)
         frame = context.frame
-        variant = (bool(route.version), release.unread, url, linked, required_by, source, all_releases, frame)
+        shown_of = (linked, absent, required_by, source, left_out)
+        variant = (bool(route.version), release.unread, url, all_releases, shown_of, frame)
         body = self._pages.get(page, version, variant)
         if body is None:
             shown = ShownProject(
@@ -152,9 +161,12 @@ class ProjectViews:
                 unread=release.unread,
                 url=url,
                 linked=linked,
+                absent=absent,
                 required_by=required_by,
                 source=source,
                 all_releases=all_releases,
+                left_out=left_out,
+                counted=self._counted,
             )
             file_url = self._urls.relative_links(levels_of(context.request)).of(page.name)
             body = await self._worker.run(write_project_page, shown, frame, file_url)
@@ -171,10 +183,11 @@ class ProjectViews:
             self._choices.put(page, version, chosen, _CHOICE)
         return chosen
 
-    def _no_release(self, context: RequestContext, page: ProjectPage) -> Response:
+    async def _no_release(self, context: RequestContext, page: ProjectPage) -> Response:
         version, versions = context.route.version, offered_versions(page)
         if document_format(context.accept) is DocumentFormat.HTML:
-            body = write_no_release(page.name, version, versions, context.frame)
+            left_out = await self._known_files(page.name, version)
+            body = write_no_release(page.name, version, versions, context.frame, left_out)
             return Response(status=404, headers=(*HTML, (b"Vary", b"Accept")), body=body)
         listed = ", ".join(versions[-10:])
         has = f"The latest of its {len(versions)} are {listed}." if versions else "It has none."
@@ -201,18 +214,41 @@ class ProjectViews:
         self._releases.put(page, version, release, len(release.description) + len(release.html) + 4096)
         return release
 
-    async def _linked(
-        self, context: RequestContext, facts: ReleaseFacts, snapshot: Snapshot[Any]
-    ) -> frozenset[str]:
-        """Return the requirements that have a page here, or may have one at an upstream."""
-        wanted = {each.project for those in facts.requirements.values() for each in those if each.project}
-        if wanted and not self._has_upstreams():
-            try:
-                wanted &= set((await result_of(self._source.project_list)).value.names)
-            except SimpleIndexError:
-                return frozenset()
+    async def _requirements(
+        self, context: RequestContext, facts: ReleaseFacts
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Return the requirements that are here, or may be at an upstream, and those that are not."""
+        names = {each.project for those in facts.requirements.values() for each in those if each.project}
         may = self._readable(context)
-        return frozenset(wanted if may is None else filter(may, wanted))
+        # Of names that the client may not read nothing is said.
+        wanted = frozenset(names if may is None else filter(may, names))
+        if not wanted or self._has_upstreams():
+            return wanted, frozenset()
+        try:
+            listed = (await result_of(self._source.project_list)).value
+        except SimpleIndexError:
+            return frozenset(), frozenset()
+        linked = wanted.intersection(listed.names)
+        return linked, wanted - linked if listed.complete else frozenset()
+
+    async def _left_out(self, project: str) -> tuple[str, ...]:
+        """Return the version of each file that is refused or cannot be read."""
+        hidden = await self._hidden(project)
+        return tuple(file.version for file in hidden if file.obstacle in (Obstacle.REFUSED, Obstacle.UNREAD))
+
+    async def _known_files(self, project: str, version: str) -> int:
+        """Return how many files of a version are known, besides those that are not published yet."""
+        same = canonical_version(version)
+        return sum(
+            file.obstacle is not Obstacle.STAGED and canonical_version(file.version) == same
+            for file in await self._hidden(project)
+        )
+
+    async def _hidden(self, project: str) -> tuple[HiddenFile, ...]:
+        try:
+            return (await self._explaining.run(project, lambda: explain(self._source, project))).hidden
+        except SimpleIndexError:
+            return ()
 
     def _readable(self, context: RequestContext) -> Callable[[str], bool] | None:
         """Return what tells which names the client may read; None where everyone may read all."""
