@@ -17,7 +17,7 @@ from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import Found, SimpleIndexError
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
 from twisted_index.indexes.composite import explain
-from twisted_index.interfaces import Action, IExplains
+from twisted_index.interfaces import Action, IExplains, IProblemSource
 from twisted_index.simple.explanation import Obstacle, SourceKind
 from twisted_index.simple.formatting import offered_versions
 from twisted_index.simple.legacy_json import find_version, latest_version, parse_core_metadata
@@ -233,6 +233,10 @@ class ProjectViews:
 
     async def _left_out(self, project: str) -> tuple[str, ...]:
         """Return the version of each file that is refused or cannot be read."""
+        problems = IProblemSource(self._source, None)
+        if problems is not None and not problems.known_problems():
+            # To explain each file of a large project takes a while.
+            return ()
         hidden = await self._hidden(project)
         return tuple(file.version for file in hidden if file.obstacle in (Obstacle.REFUSED, Obstacle.UNREAD))
 
