@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twisted_index.web.pages.layout import Frame, Markup
 
 #: Releases in the history, until all are asked for.
-MOST_RELEASES = 100
+MOST_SHOWN_RELEASES = 100
 #: Projects that require this one.
 MOST_REQUIRING = 100
 _STATUSES = {
@@ -132,7 +132,7 @@ def write_no_release(
         left_out: How many files of the version are known.
     """
     why = quote(f"{project}=={version}", safe="=")
-    latest_first = list(reversed(versions))[:MOST_RELEASES]
+    latest_first = list(reversed(versions))[:MOST_SHOWN_RELEASES]
     links = [tags.li(tags.a(each, href=_release_url(frame.root, project, each))) for each in latest_first]
     return html_page(
         f"{project} has no release {version}",
@@ -237,7 +237,7 @@ def _history(shown: ShownProject, root: str) -> Markup:
     versions = list(reversed(offered_versions(page)))
     if not versions:
         return []
-    kept = versions if shown.all_releases else versions[:MOST_RELEASES]
+    kept = versions if shown.all_releases else versions[:MOST_SHOWN_RELEASES]
     releases: dict[str, list[File]] = {}
     for file in offered_files(page):
         releases.setdefault(canonical_version(file.version), []).append(file)
