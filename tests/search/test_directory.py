@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce, Folder
+from twisted_index.errors import Unavailable
 from twisted_index.indexes.composite import local_parts
 from twisted_index.indexes.name_ownership import NameOwnershipSource
 from twisted_index.search.directory import ProjectDirectory
@@ -119,6 +120,41 @@ def test_a_new_release_is_shown_by_the_next_search(folder: Folder, searched: Sea
     assert searched.search("pillow").results[0].row.version == "1.0"
     PILLOW.write_to(folder.path)
     assert searched.search("pillow").results[0].row.version == "2.0"
+
+
+def test_a_failure_that_passes_is_made_good_by_a_later_search(
+    folder: Folder, searched: Searched, monkeypatch: pytest.MonkeyPatch
+):
+    make_wheel("pillow", "1.0").write_to(folder.path)
+    assert searched.find("pillow") == ["pillow"]
+    PILLOW.write_to(folder.path)
+    with monkeypatch.context() as failing:
+
+        async def fail(*_arguments: object) -> None:
+            raise Unavailable("Too many files are open.")
+
+        failing.setattr("twisted_index.search.walk.read_row", fail)
+        assert searched.find("pillow") == ["pillow"]
+    folder.later()
+    assert searched.search("pillow").results[0].row.version == "2.0"
+
+
+def test_a_start_that_is_cut_off_leaves_a_store_that_can_be_begun(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = str(tmp_path / "search.sqlite")
+
+    def end(_connection: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr("twisted_index.search.row_store._make_words", end)
+        with pytest.raises(KeyboardInterrupt):
+            RowStore(path).serials()
+    store = RowStore(path)
+    assert store.serials() == {}
+    assert store._path == path
+    store.close()
 
 
 def test_a_removed_project_is_not_found_any_more(folder: Folder, searched: Searched):

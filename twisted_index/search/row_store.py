@@ -186,15 +186,19 @@ class RowStore:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")
+            # A start that is cut off, or a second one at the same time, finds all tables or none.
+            connection.execute("BEGIN IMMEDIATE")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _FORMAT):
                 raise sqlite3.DatabaseError("of another version")
             if not version:
-                connection.executescript(_TABLES)
+                for statement in _TABLES.split(";"):
+                    connection.execute(statement)
                 _make_words(connection)
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            connection.commit()
             self._has_ranks = _is_virtual(connection)
-        except sqlite3.Error:
+        except BaseException:
             connection.close()
             raise
         return connection

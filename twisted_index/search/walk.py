@@ -20,7 +20,7 @@ from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.concurrency.single_flight import FreshSingleFlight
-from twisted_index.errors import NotReady, SimpleIndexError
+from twisted_index.errors import NotReady, SimpleIndexError, Unavailable
 from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import counted_parts
 from twisted_index.interfaces import IChangeSource
@@ -53,6 +53,8 @@ _SHARE = 1 / 100
 #: Seconds after which all projects of a source without serials are looked at again: those that are shown, and
 #: new ones, are at each search.
 _UNCOUNTED = 600.0
+#: Less than any serial.
+_NO_SERIAL = -1
 
 
 class Walk:
@@ -157,6 +159,10 @@ class Walk:
                 self._pages[name] = ref(page)
         except NotReady:
             # That goes on, and the next round finds it done.
+            return
+        except Unavailable:
+            # That passes: the next round, or whatever shows it, reads it again.
+            self._rows.note(name, _NO_SERIAL)
             return
         except SimpleIndexError:
             # Not again before it changes.
