@@ -1,8 +1,8 @@
 """
 The walk over the projects of an index: reads those that have changed since it was last there.
 
-It runs when somebody searches, and ends by itself; of a small index the search waits for it. Of upstreams
-nothing is read.
+It runs when a search or a page needs it, and ends by itself; of a small index they wait for it. Of
+upstreams nothing is read.
 """
 
 from __future__ import annotations
