@@ -187,7 +187,9 @@ def users(place: str, stores_folder: Path) -> dict[str, dict[str, str]]:
     for name in ("index-reader", "index-writer"):
         uid = f"{name}-{secrets.token_hex(4)}"
         policy = policy.replace(f"user/{name}", f"user/{uid}")
-        keys = make_user(stores_folder / "ceph" / "ceph.conf", uid)
+        # After a failed start there is another one.
+        conf = max(stores_folder.glob("ceph*/ceph.conf"), key=lambda path: path.stat().st_mtime)
+        keys = make_user(conf, uid)
         users[name] = {"AWS_ACCESS_KEY_ID": keys["access_key"], "AWS_SECRET_ACCESS_KEY": keys["secret_key"]}
     put(bucket, "?policy=", policy.encode())
     put(bucket, "?lifecycle=", lifecycle())

@@ -147,7 +147,7 @@ def _as_private(error: Response, response: Response) -> Response:
     fields = tuple(pair for pair in response.headers if pair[0] in (b"Cache-Control", b"Referrer-Policy"))
     if not any(value.startswith(b"private") for _name, value in fields):
         return error
-    others = tuple(pair for pair in error.headers if pair[0] != b"Cache-Control")
+    others = tuple(pair for pair in error.headers if pair[0] not in dict(fields))
     return replace(error, headers=(*others, *fields))
 
 

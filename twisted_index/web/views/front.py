@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted_index.concurrency.identity_memo import IdentityMemo
+from twisted_index.errors import NotFound
 from twisted_index.http_semantics.content_coding import gzip_smaller
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.interfaces import ANONYMOUS, Action, IProblemSource
@@ -141,7 +142,8 @@ class FrontViews:
         return self._file(context, uv_toml)
 
     def _file(self, context: RequestContext, write: Callable[[str], str]) -> Response:
-        # Unlike a page it is read by those alone who have the URL, which in a draft is the key to it.
+        if context.scope.draft:
+            raise NotFound("A draft has no such file: its URL is secret, and no answer has it.")
         body = write(self._urls.own(context.request)).encode("ascii")
         return Response(headers=self._caching_of(TEXT), body=body, etag=strong_etag(body))
 
