@@ -202,14 +202,6 @@ def test_the_newest_come_first(folder: Folder, searched: Searched):
     assert names(answer(newest, 2, lambda name: name != "third")) == ["second", "first"]
 
 
-def test_a_row_is_there_for_each_project_and_no_other(folder: Folder, searched: Searched):
-    PILLOW.write_to(folder.path)
-    row = answer(searched.directory.row, "pillow")
-    assert row is not None
-    assert row.version == "2.0"
-    assert answer(searched.directory.row, "absent") is None
-
-
 def test_what_a_client_may_not_read_is_nowhere(folder: Folder, searched: Searched):
     for name in ("secret-tool", "tool"):
         make_wheel(name, "1.0", requires=["numpy"]).write_to(folder.path)

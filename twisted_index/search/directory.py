@@ -119,11 +119,6 @@ class ProjectDirectory:
         names = await self._refresh()
         return await self._allowed(await self._rows.ask([], self._rows.store.requiring, project), names, may)
 
-    async def row(self, project: str) -> ProjectRow | None:
-        """Return what is known of a project; None if there is none of that name. See `search`."""
-        names = await self._refresh()
-        return next(iter(await self._shown([project])), None) if project in names.present else None
-
     async def close(self) -> None:
         """Close the store."""
         await self._rows.close()

@@ -23,8 +23,6 @@ class Match(IntEnum):
     PREFIX = 3
     WORD = 4
     SUBSTRING = 5
-    TYPO = 6
-    TEXT = 7
 
 
 class Typo(NamedTuple):

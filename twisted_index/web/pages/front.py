@@ -169,7 +169,7 @@ def _logging_in(url: str) -> Markup:
 
 def _secret_of_docker() -> Markup:
     return [
-        command("RUN --mount=type=secret,id=netrc,target=/root/.netrc pip install NAME", "log in"),
+        command("RUN --mount=type=secret,id=netrc NETRC=/run/secrets/netrc pip install NAME", "log in"),
         command('docker build --secret id=netrc,src="$HOME/.netrc" .', "build"),
     ]
 
