@@ -139,24 +139,6 @@ def test_a_failure_that_passes_is_made_good_by_a_later_search(
     assert searched.search("pillow").results[0].row.version == "2.0"
 
 
-def test_a_start_that_is_cut_off_leaves_a_store_that_can_be_begun(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    path = str(tmp_path / "search.sqlite")
-
-    def end(_connection: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as cut:
-        cut.setattr("twisted_index.search.row_store._make_words", end)
-        with pytest.raises(KeyboardInterrupt):
-            RowStore(path).serials()
-    store = RowStore(path)
-    assert store.serials() == {}
-    assert store._path == path
-    store.close()
-
-
 def test_a_removed_project_is_not_found_any_more(folder: Folder, searched: Searched):
     file = PILLOW.write_to(folder.path)
     assert searched.find("PIL") == ["pillow"]
@@ -264,9 +246,19 @@ def test_a_damaged_store_is_begun_anew(folder: Folder, tmp_path: Path):
 def test_a_store_that_fails_costs_one_answer_no_more_than_its_texts(folder: Folder, searched: Searched):
     PILLOW.write_to(folder.path)
     assert searched.find("PIL") == ["pillow"]
-    searched.store._open().execute("DROP TABLE fact")
+    searched.store._database.open().execute("DROP TABLE fact")
     assert searched.search("PIL").total == 0
     assert searched.find("PIL") == ["pillow"]
+
+
+def test_a_directory_that_was_replaced_answers_and_reads_no_more(folder: Folder, searched: Searched):
+    PILLOW.write_to(folder.path)
+    assert searched.find("PIL") == ["pillow"]
+    make_wheel("numbers", "1.0", files={"lots/__init__.py": ""}).write_to(folder.path)
+    folder.later()
+    searched.directory.retire()
+    assert searched.find("PIL") == ["pillow"]
+    assert (searched.find("lots"), searched.find("numbers")) == ([], ["numbers"])
 
 
 def test_without_full_text_search_parts_of_texts_are_found(folder: Folder, monkeypatch: pytest.MonkeyPatch):

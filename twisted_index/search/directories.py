@@ -6,8 +6,6 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-
 from twisted_index.indexes.composite import local_parts
 from twisted_index.search.directory import ProjectDirectory
 from twisted_index.search.row_store import RowStore
@@ -76,4 +74,4 @@ class Directories:
     def _forget(self, scope: Scope) -> None:
         kept = self._kept.pop(scope, None)
         if kept is not None:
-            Deferred.fromCoroutine(kept.close())
+            kept.retire()

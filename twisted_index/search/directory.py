@@ -119,8 +119,14 @@ class ProjectDirectory:
         names = await self._refresh()
         return await self._allowed(await self._rows.ask([], self._rows.store.requiring, project), names, may)
 
+    def retire(self) -> None:
+        """Read nothing more; the last search that is under way leaves the store to be closed."""
+        if self._walk is not None:
+            self._walk.stop()
+
     async def close(self) -> None:
         """Close the store."""
+        self.retire()
         await self._rows.close()
 
     async def _refresh(self, patience: float = BRIEF) -> Names:

@@ -7,8 +7,6 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from twisted.logger import Logger
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_log = Logger()
 
 
 class KnownRows:
@@ -57,8 +54,7 @@ class KnownRows:
         try:
             return await self._thread.run(work, *args, **kwargs)
         except sqlite3.Error as error:
-            _log.warn("What the search knew of projects is read again: {error}", error=error)
-            await self._thread.run(self.store.reset)
+            await self._thread.run(self.store.begin_anew, error)
             self.serials = {}
             return default
 

@@ -7,25 +7,19 @@ text, without a rank.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sqlite3
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from twisted.logger import Logger
-
-from twisted_index.files.ownership import make_file, make_folders
+from twisted_index.files.cache_database import CacheDatabase
 from twisted_index.search.row import ProjectRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from twisted_index.search.query import Query
-
-_log = Logger()
 
 #: Increment on every change of the tables, or of what is read out of files.
 _FORMAT = 2
@@ -47,8 +41,6 @@ _RANKED = """
     WHERE words MATCH ? ORDER BY bm25(words, 8.0, 4.0, 2.0), project.name
 """
 _IMPORT, _REQUIRES = "import", "requires"
-#: Seconds to wait for another process.
-_BUSY_SECONDS = 2.0
 
 
 class RowStore:
@@ -59,17 +51,21 @@ class RowStore:
         path: The file; None keeps the rows in memory.
 
     Raises:
-        sqlite3.Error: From any method but `reset` and `close`; then call `reset`.
+        sqlite3.Error: From any method but `begin_anew` and `close`; then call the former.
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._has_ranks = True
+        self._database = CacheDatabase(
+            path,
+            version=_FORMAT,
+            make_tables=_make_tables,
+            contents="What the search knows of projects is",
+            synchronous="OFF",
+        )
 
     def serials(self) -> dict[str, int | None]:
         """Return the serial of each row."""
-        return dict(self._open().execute("SELECT name, serial FROM project"))
+        return dict(self._database.open().execute("SELECT name, serial FROM project"))
 
     def put(self, row: ProjectRow, serial: int | None) -> None:
         """Keep a row, with the serial of the project when it was read."""
@@ -77,7 +73,7 @@ class RowStore:
         facts += [(_REQUIRES, name, row.name) for name in row.requires]
         text = (row.name, row.summary, row.keywords)
         uploaded = row.releases[0][1].astimezone(UTC).isoformat() if row.releases else None
-        with self._open() as connection:
+        with self._database.open() as connection:
             self._delete(connection, row.name)
             added = connection.execute(
                 "INSERT INTO project (name, serial, uploaded, row) VALUES (?, ?, ?, ?)",
@@ -91,7 +87,7 @@ class RowStore:
 
     def delete(self, names: Iterable[str]) -> None:
         """Forget projects that are gone."""
-        with self._open() as connection:
+        with self._database.open() as connection:
             for name in names:
                 self._delete(connection, name)
 
@@ -126,10 +122,10 @@ class RowStore:
 
     def matching(self, query: Query) -> list[str]:
         """Return the names of the projects whose texts have all terms, the best first."""
-        connection = self._open()
+        connection = self._database.open()
         if not query.terms:
             return []
-        if self._has_ranks:
+        if _has_ranks(connection):
             return [name for (name,) in connection.execute(_RANKED, (_match(query),))]
         text = "' ' || words.name || ' ' || words.summary || ' ' || words.keywords"
         tests = " AND ".join(f"instr(lower({text}), ?)" for _term in query.terms)
@@ -137,84 +133,34 @@ class RowStore:
         return self._names(f"{joined} WHERE {tests} ORDER BY project.name", *query.terms)
 
     def _names(self, statement: str, *values: str) -> list[str]:
-        return [name for (name,) in self._open().execute(statement, values)]
+        return [name for (name,) in self._database.open().execute(statement, values)]
 
     def _one(self, statement: str, *values: str) -> Sequence[Any] | None:
-        found: Sequence[Any] | None = self._open().execute(statement, values).fetchone()
+        found: Sequence[Any] | None = self._database.open().execute(statement, values).fetchone()
         return found
 
-    # -- The file
-
-    def reset(self) -> None:
-        """Begin anew, in memory: after an error no request may fail for the same again."""
-        self.close()
-        if self._path is not None:
-            _remove(self._path)
-            self._path = None
+    def begin_anew(self, error: sqlite3.Error) -> None:
+        """Forget all rows after an error, so that no second call fails for the same."""
+        self._database.begin_anew(error)
 
     def close(self) -> None:
         """Close the file; the next call opens it again."""
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._open_memory() if self._path is None else self._open_file(self._path)
-        return self._connection
-
-    def _open_file(self, path: str) -> sqlite3.Connection:
-        for _attempt in range(2):
-            try:
-                make_folders(os.path.dirname(path), 0o700)
-                make_file(path)
-                return self._prepare(sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False))
-            except (OSError, sqlite3.OperationalError) as error:
-                _warn(path, error)
-                break
-            except sqlite3.DatabaseError:
-                # Damaged, or of another version.
-                _remove(path)
-        self._path = None
-        return self._open_memory()
-
-    def _open_memory(self) -> sqlite3.Connection:
-        return self._prepare(sqlite3.connect(":memory:", check_same_thread=False))
-
-    def _prepare(self, connection: sqlite3.Connection) -> sqlite3.Connection:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = OFF")
-            # A start that is cut off, or a second one at the same time, finds all tables or none.
-            connection.execute("BEGIN IMMEDIATE")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _FORMAT):
-                raise sqlite3.DatabaseError("of another version")
-            if not version:
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
-                _make_words(connection)
-                connection.execute(f"PRAGMA user_version = {_FORMAT}")
-            connection.commit()
-            self._has_ranks = _is_virtual(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        self._database.close()
 
 
 _FACTS = "SELECT name FROM fact WHERE kind = ? AND value = ? ORDER BY name"
 
 
-def _make_words(connection: sqlite3.Connection) -> None:
+def _make_tables(connection: sqlite3.Connection) -> None:
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
     try:
         connection.execute(_TEXT)
     except sqlite3.OperationalError:
         connection.execute(_PLAIN_TEXT)
 
 
-def _is_virtual(connection: sqlite3.Connection) -> bool:
+def _has_ranks(connection: sqlite3.Connection) -> bool:
     made = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'words'").fetchone()[0]
     return "VIRTUAL" in str(made)
 
@@ -242,17 +188,3 @@ def _read(text: str) -> ProjectRow:
         "uploaded": None if uploaded is None else datetime.fromisoformat(uploaded),
     }
     return ProjectRow(**{**cells, **changed})
-
-
-def _remove(path: str) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(OSError):
-            os.unlink(path + suffix)
-
-
-def _warn(path: str, error: Exception) -> None:
-    _log.warn(
-        "What the search knows of projects cannot be kept in {path} ({error}); it is kept in memory only.",
-        path=path,
-        error=getattr(error, "strerror", None) or str(error),
-    )

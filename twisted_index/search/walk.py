@@ -85,6 +85,11 @@ class Walk:
         self._rounds: FreshSingleFlight[None, None] = FreshSingleFlight(self._go_round)
         self._began: float | None = None
         self._next = -math.inf
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Read nothing more: another walk has taken over."""
+        self._is_stopped = True
 
     async def catch_up(self, names: Names, patience: float) -> None:
         """
@@ -145,6 +150,8 @@ class Walk:
 
     async def _read(self, name: str) -> None:
         """Read a project."""
+        if self._is_stopped:
+            return
         part = self._part_of(name)
         if part is None:
             self._rows.note(name, None)

@@ -7,26 +7,20 @@ lock) loses entries and raises no error.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sqlite3
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted.logger import Logger
-
 from twisted_index.backends.layout.facts import FileFacts, InspectionResult, Rejection, StatKey
-from twisted_index.files.ownership import make_file, make_folders
+from twisted_index.files.cache_database import CacheDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-_log = Logger()
 
 #: Increment on every change of the table or of the rules of inspection, so that files inspected
 #: under the old rules are inspected again.
 SCHEMA_VERSION = 3
 _SCHEMA = """
-    CREATE TABLE IF NOT EXISTS file (
+    CREATE TABLE file (
         folder BLOB NOT NULL,
         name BLOB NOT NULL,
         size INTEGER NOT NULL,
@@ -45,8 +39,6 @@ _SCHEMA = """
 _COLUMNS = (
     "size, mtime_ns, ctime_ns, sha256, metadata_sha256, requires_python, proven, reason, advice, settled"
 )
-#: Seconds to wait for another process's write lock before continuing in memory.
-_BUSY_SECONDS = 2.0
 #: SQLite's integers have 64 bits.
 _INTEGER_LIMIT = 1 << 63
 
@@ -74,8 +66,12 @@ class InspectionCache:
     """
 
     def __init__(self, path: str | None = None) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
+        self._database = CacheDatabase(
+            path,
+            version=SCHEMA_VERSION,
+            make_tables=_make_tables,
+            contents="Results of inspections are",
+        )
 
     def get(self, folder: bytes, keys: Mapping[bytes, StatKey]) -> dict[bytes, CachedInspection]:
         """
@@ -91,13 +87,13 @@ class InspectionCache:
         query = f"SELECT {_COLUMNS} FROM file WHERE folder = ? AND name = ?"  # noqa: S608
         results: dict[bytes, CachedInspection] = {}
         try:
-            cursor = self._open().cursor()
+            cursor = self._database.open().cursor()
             for name, key in keys.items():
                 row = cursor.execute(query, (folder, name)).fetchone()
                 if row is not None and row[:3] == key:
                     results[name] = CachedInspection(_result_of(row), bool(row[-1]))
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._database.begin_anew(error)
         return results
 
     def put(self, folder: bytes, results: Iterable[tuple[bytes, StatKey, CachedInspection]]) -> None:
@@ -113,101 +109,28 @@ class InspectionCache:
         ]
         statement = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({'?,' * 11}?)"  # noqa: S608
         try:
-            with self._open() as connection:
+            with self._database.open() as connection:
                 connection.executemany(statement, rows)
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._database.begin_anew(error)
 
     def delete(self, folder: bytes, names: Iterable[bytes]) -> None:
         """Delete the results of files that are gone."""
         try:
-            with self._open() as connection:
+            with self._database.open() as connection:
                 connection.executemany(
                     "DELETE FROM file WHERE folder = ? AND name = ?", [(folder, name) for name in names]
                 )
         except sqlite3.Error as error:
-            self._give_up(error)
+            self._database.begin_anew(error)
 
     def close(self) -> None:
-        """Close the database. Harmless if it was never opened."""
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._open_file() if self._path is not None else _prepare(":memory:")
-        return self._connection
-
-    def _open_file(self) -> sqlite3.Connection:
-        assert self._path is not None
-        try:
-            make_folders(os.path.dirname(self._path), 0o700)
-            return _prepare_file(self._path)
-        except OSError as error:
-            self._warn(error)
-        except sqlite3.OperationalError as error:
-            # Locked, read-only, out of space: the file may well be sound, so keep it.
-            self._warn(error)
-        except sqlite3.DatabaseError as error:
-            _log.warn("The inspection cache is damaged; it is recreated: {error}", error=error)
-            return self._replace()
-        return _prepare(":memory:")
-
-    def _warn(self, error: Exception) -> None:
-        """Log that results will not survive a restart."""
-        _log.warn(
-            "The state in {path} cannot be used ({error}). Results of inspections are kept in memory only,"
-            " and every restart reads all files again; repair it, or choose another folder with --state.",
-            path=self._path,
-            error=getattr(error, "strerror", None) or str(error),
-        )
-
-    def _replace(self) -> sqlite3.Connection:
-        assert self._path is not None
-        try:
-            for suffix in ("", "-wal", "-shm"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._path + suffix)
-            return _prepare_file(self._path)
-        except (OSError, sqlite3.Error) as error:
-            self._warn(error)
-            return _prepare(":memory:")
-
-    def _give_up(self, error: sqlite3.Error) -> None:
-        """After an error, replace a damaged database, or continue in memory: no request may fail for it."""
-        self.close()
-        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-        if damaged and self._path is not None:
-            _log.warn("The inspection cache is damaged; it is recreated: {error}", error=error)
-            self._connection = self._replace()
-        else:
-            self._warn(error)
-            self._connection = _prepare(":memory:")
+        """Close the database, if it was opened."""
+        self._database.close()
 
 
-def _prepare_file(path: str) -> sqlite3.Connection:
-    # SQLite gives the files beside it to the owner of this one.
-    make_file(path)
-    return _prepare(path)
-
-
-def _prepare(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A lost last second costs a few inspections; a flush for each result costs much more.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        with connection:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-                connection.execute("DROP TABLE IF EXISTS file")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.execute(_SCHEMA)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute(_SCHEMA)
 
 
 def _result_of(row: tuple[int | str | None, ...]) -> InspectionResult:
