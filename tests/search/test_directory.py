@@ -148,6 +148,19 @@ def test_a_removed_project_is_not_found_any_more(folder: Folder, searched: Searc
     assert (found.results, found.total, found.known, found.projects) == ((), 0, 0, 0)
 
 
+def test_projects_that_come_and_go_are_counted(folder: Folder, searched: Searched):
+    counts = []
+    for number in range(3):
+        file = make_wheel(f"tool-{number}", "1.0").write_to(folder.path)
+        folder.later()
+        found = searched.search("tool")
+        counts.append((found.known, found.projects))
+    file.unlink()
+    folder.later()
+    found = searched.search("tool")
+    assert [*counts, (found.known, found.projects)] == [(1, 1), (2, 2), (3, 3), (2, 2)]
+
+
 def test_stated_import_names_win_over_what_is_installed(folder: Folder, searched: Searched):
     stated = [
         "Metadata-Version: 2.5",

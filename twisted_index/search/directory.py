@@ -89,19 +89,28 @@ class ProjectDirectory:
         names = await self._refresh(PATIENCE)
         store, public = self._rows.store, may is None
         found = await self._rows.ask(Candidates(), candidates, store, parsed, names, public=public)
-        counts = may is None or len(names.names) <= SMALL_INDEX
-        asked = names.names if counts else found.all()
-        readable = names.present if may is None else frozenset(await self._allowed(asked, names, may))
+        readable = None
+        if may is not None:
+            asked = names.names if len(names.names) <= SMALL_INDEX else found.all()
+            readable = frozenset(await self._allowed(asked, names, may))
         chosen, suggestion = found.readable(readable)
         rows = await self._shown(chosen[:limit])
-        known = readable & (self._rows.serials or {}).keys()
+        known, projects = self._counts(names, readable)
         return SearchResults(
             results=tuple(Hit(row, found.why(row, parsed)) for row in rows),
             total=len(chosen),
-            known=len(known) if counts else None,
-            projects=len(readable) if counts else None,
+            known=known,
+            projects=projects,
             suggestion=suggestion,
         )
+
+    def _counts(self, names: Names, readable: frozenset[str] | None) -> tuple[int | None, int | None]:
+        """Return of how many projects more than the name is known, and how many there are."""
+        if readable is None:
+            return self._rows.count(names), len(names.names)
+        if len(names.names) > SMALL_INDEX:
+            return None, None
+        return len(readable & (self._rows.serials or {}).keys()), len(readable)
 
     async def newest(self, limit: int, may: May) -> Sequence[ProjectRow]:
         """

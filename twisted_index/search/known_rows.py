@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import Change
+    from twisted_index.search.name_match import Names
     from twisted_index.search.row import ProjectRow
     from twisted_index.search.row_store import RowStore
 
@@ -35,11 +36,18 @@ class KnownRows:
         self.store = store
         self._thread = thread
         self.serials: dict[str, int | None] | None = None
+        self._counted: tuple[Names, int] | None = None
+
+    def count(self, names: Names) -> int:
+        """Return how many of some projects are known; they are counted anew only if one came or went."""
+        if self._counted is None or self._counted[0] is not names:
+            self._counted = names, len(names.present & (self.serials or {}).keys())
+        return self._counted[1]
 
     async def load(self) -> None:
         """Learn which rows there are, once."""
         if self.serials is None:
-            self.serials = await self.ask({}, self.store.serials)
+            self.serials, self._counted = await self.ask({}, self.store.serials), None
 
     async def ask(self, default: T, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -55,7 +63,7 @@ class KnownRows:
             return await self._thread.run(work, *args, **kwargs)
         except sqlite3.Error as error:
             await self._thread.run(self.store.begin_anew, error)
-            self.serials = {}
+            self.serials, self._counted = {}, None
             return default
 
     async def keep(self, name: str, row: ProjectRow | None, serial: int | None) -> None:
@@ -69,6 +77,8 @@ class KnownRows:
     def note(self, name: str, serial: int | None) -> None:
         """Note that a project was looked at, whatever came of it."""
         if self.serials is not None:
+            if name not in self.serials:
+                self._counted = None
             self.serials[name] = serial
 
     async def forget_others(self, present: Collection[str]) -> None:
@@ -77,6 +87,7 @@ class KnownRows:
         gone = known.keys() - present
         if gone:
             await self.ask(None, self.store.delete, gone)
+            self._counted = None
             for name in gone:
                 known.pop(name, None)
 

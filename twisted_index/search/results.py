@@ -70,20 +70,22 @@ class Candidates:
         """Return the names of all of them, each once."""
         return list(dict.fromkeys([*self.names, *(typo.name for typo in self.typos), *self.texts]))
 
-    def readable(self, names: Collection[str]) -> tuple[list[str], str | None]:
+    def readable(self, names: Collection[str] | None) -> tuple[list[str], str | None]:
         """
         Return what a client may know of.
 
         Args:
-            names: The projects that the client may read.
+            names: The projects that the client may read; None for all.
 
         Returns:
             The projects, best first, and the one that may have been meant. Names that differ from the query
             count only where none has it in it.
         """
-        ranked = [name for name in self.names if name in names]
-        typos = [] if ranked else [typo.name for typo in self.typos if typo.name in names]
-        texts = (name for name in self.texts if name in names)
+        lists: list[Sequence[str]] = [self.names, [typo.name for typo in self.typos], self.texts]
+        if names is not None:
+            lists = [[name for name in some if name in names] for some in lists]
+        ranked, typos, texts = lists
+        typos = () if ranked else typos
         return list(dict.fromkeys([*ranked, *typos, *texts])), typos[0] if typos else None
 
     def why(self, row: ProjectRow, query: Query) -> str:

@@ -100,10 +100,9 @@ class Walk:
             patience: Seconds from the beginning of a round for which it is waited for.
         """
         self._names = names
-        known = self._rows.serials
         now = self._clock.seconds()
         left = patience if self._began is None else patience - (now - self._began)
-        new = len(names.present if known is None else names.present - known.keys())
+        new = len(names.present) - self._rows.count(names)
         waits = len(names.present) <= SMALL_INDEX or 0 < new <= SMALL_INDEX
         if left > 0 and (waits or (self._began is None and now >= self._next)):
             round_ = self._rounds.run(None)
