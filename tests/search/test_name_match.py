@@ -63,8 +63,27 @@ def test_no_near_name_is_missed(names: set[str], text: str):
 
 
 @given(words, words)
-def test_a_distance_within_the_limit_is_exact(one: str, other: str):
-    assert min(distance(one, other, 2), 3) == min(whole_distance(one, other), 3)
+def test_a_distance_of_at_most_two_is_exact(one: str, other: str):
+    assert distance(one, other) == min(whole_distance(one, other), 3)
+
+
+@given(words, st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["", "a", "ab"])), max_size=2))
+def test_two_edits_are_never_more_than_two(text: str, edits: list[tuple[int, str]]):
+    changed = text
+    for place, put in edits:
+        changed = changed[:place] + put + changed[place + 1 :]
+    assert distance(text, changed) == min(whole_distance(text, changed), 3)
+
+
+def test_a_query_of_more_than_40_letters_has_no_typos():
+    for letters, found in ((40, 1), (41, 0)):
+        assert len(Names(("a" * (letters - 1) + "b",)).typos(parse_query("a" * letters))) == found
+
+
+def test_of_very_many_alike_names_the_likeliest_are_compared(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("twisted_index.search.name_match._MOST_COMPARED", 10)
+    names = Names(tuple(f"project-{number:03}" for number in range(100)))
+    assert names.typos(parse_query("projetc-042"))[0].name == "project-042"
 
 
 def whole_distance(one: str, other: str) -> int:

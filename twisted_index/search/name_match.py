@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from twisted_index.search.query import Query
+
+
+#: Letters of a query that may have typos, and the names that it is compared with: each takes 2 µs.
+_SHORTEST, _LONGEST, _MOST_COMPARED = 3, 40, 10_000
+#: What two edits, one at either end, take off the beginning and end of the longer text and of the shorter
+#: one, by how many letters it is longer: they replace, or insert and delete.
+_TWO_EDITS = {
+    0: ((1, 1, 1, 1), (1, 0, 0, 1), (0, 1, 1, 0)),
+    1: ((1, 1, 0, 1), (1, 1, 1, 0)),
+    2: ((1, 1, 0, 0),),
+}
 
 
 class Match(IntEnum):
@@ -75,13 +86,17 @@ class Names:
         """
         Return the names that differ from the query by at most two letters, the nearest first.
 
-        Of queries with three or four letters, by one; shorter ones are like too many names.
+        Of queries with three or four letters, by one; shorter ones are like too many names, and longer ones
+        than 40 letters are compared with none.
         """
         wanted = query.name
-        limit = 2 if len(wanted) > 4 else 1
-        if len(wanted) < 3:
+        if not _SHORTEST <= len(wanted) <= _LONGEST:
             return []
-        distances = ((distance(wanted, name, limit), name) for name in set(self._near(wanted, limit)))
+        limit = 2 if len(wanted) > 4 else 1
+        near, most = Counter(self._near(wanted, limit)), _MOST_COMPARED
+        # Those that have most pieces of it are the likeliest, should there be too many.
+        names = near if len(near) <= most else [name for name, _count in near.most_common(most)]
+        distances = ((distance(wanted, name), name) for name in names)
         return sorted(Typo(apart, name) for apart, name in distances if 0 < apart <= limit)
 
     def _near(self, wanted: str, limit: int) -> Iterator[str]:
@@ -117,19 +132,30 @@ def _pieces(text: str, count: int) -> list[tuple[int, str]]:
     return [(start, text[start:stop]) for start, stop in pairwise(cuts)]
 
 
-def distance(one: str, other: str, limit: int) -> int:
+def distance(one: str, other: str) -> int:
     """
-    Count the letters to insert, delete or replace to make one text the other (Levenshtein).
+    Count the letters to insert, delete or replace to make one text the other (Levenshtein), as far as two.
 
     Returns:
-        More than the limit, but perhaps not how many, if there are more.
+        At most 3, for more than two.
     """
-    last = list(range(len(other) + 1))
-    for row, letter in enumerate(one, 1):
-        line = [row]
-        for column, against in enumerate(other, 1):
-            line.append(min(line[-1] + 1, last[column] + 1, last[column - 1] + (letter != against)))
-        if min(line) > limit:
-            return limit + 1
-        last = line
-    return last[-1]
+    longer, shorter = sorted(_differing(one, other), key=len, reverse=True)
+    if len(longer) <= 1:
+        return len(longer)
+    # The first letters differ, and so do the last ones: of two edits, one is at either end, and what is
+    # between them is the same. That takes a tenth of the time of filling a table.
+    for first, last, other_first, other_last in _TWO_EDITS.get(len(longer) - len(shorter), ()):
+        if longer[first : len(longer) - last] == shorter[other_first : len(shorter) - other_last]:
+            return 2
+    return 3
+
+
+def _differing(one: str, other: str) -> tuple[str, str]:
+    """Take off what two texts have in common at their beginnings, and then at their ends."""
+    start, shorter = 0, min(len(one), len(other))
+    while start < shorter and one[start] == other[start]:
+        start += 1
+    end, shorter = 0, shorter - start
+    while end < shorter and one[-1 - end] == other[-1 - end]:
+        end += 1
+    return one[start : len(one) - end], other[start : len(other) - end]
