@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce, Folder
+from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.parallel import all_of
 from twisted_index.errors import Unavailable
 from twisted_index.indexes.composite import local_parts
 from twisted_index.indexes.name_ownership import NameOwnershipSource
@@ -120,6 +122,69 @@ def test_a_new_release_is_shown_by_the_next_search(folder: Folder, searched: Sea
     assert searched.search("pillow").results[0].row.version == "1.0"
     PILLOW.write_to(folder.path)
     assert searched.search("pillow").results[0].row.version == "2.0"
+
+
+@pytest.fixture
+def looks(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which projects are looked at, in an index that counts as large."""
+    monkeypatch.setattr("twisted_index.search.walk.SMALL_INDEX", 0)
+    looked: list[str] = []
+    look = folder.source.project_page
+
+    def note(project: str) -> Any:
+        looked.append(project)
+        return look(project)
+
+    monkeypatch.setattr(folder.source, "project_page", note)
+    return looked
+
+
+def test_what_a_large_index_shows_is_looked_at_once_within_rescan(
+    folder: Folder, searched: Searched, looks: list[str]
+):
+    make_wheel("pillow", "1.0").write_to(folder.path)
+    searched.find("pillow")
+    looks.clear()
+    for _search in range(3):
+        searched.find("pillow")
+    PILLOW.write_to(folder.path)
+    assert looks == []
+    folder.later()
+    assert searched.search("pillow").results[0].row.version == "2.0"
+
+
+def test_of_what_a_large_index_shows_the_first_are_looked_at(
+    folder: Folder, searched: Searched, looks: list[str]
+):
+    for number in range(12):
+        make_wheel(f"tool-{number:02}", "1.0").write_to(folder.path)
+    searched.find("tool")
+    looks.clear()
+    folder.later()
+    searched.find("tool")
+    assert looks == [f"tool-{number:02}" for number in range(10)]
+
+
+def test_searches_at_the_same_time_look_at_a_project_once(
+    folder: Folder, searched: Searched, looks: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    make_wheel("pillow", "1.0").write_to(folder.path)
+    searched.find("pillow")
+    folder.later()
+    looks.clear()
+    waiting, look = Deferred[None](), folder.source.project_page
+
+    async def slow(project: str) -> Any:
+        await waiting
+        return await result_of(look, project)
+
+    monkeypatch.setattr(folder.source, "project_page", slow)
+    search = searched.directory.search
+    searches = [Deferred.fromCoroutine(search("pillow", None, 1)) for _search in range(5)]
+    assert not any(each.called for each in searches)
+    waiting.callback(None)
+    assert answer(all_of, searches)[0].total == 1
+    assert looks == ["pillow"]
 
 
 def test_a_failure_that_passes_is_made_good_by_a_later_search(

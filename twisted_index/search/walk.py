@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from twisted_index.concurrency.deadline import wait_at_most
+from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.concurrency.parallel import at_once
+from twisted_index.concurrency.parallel import all_of, at_once
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.errors import NotReady, SimpleIndexError, Unavailable
 from twisted_index.indexes.change_feed import ChangeFeed
@@ -46,6 +47,9 @@ SMALL_INDEX = 1000
 PATIENCE, BRIEF = 10.0, 2.0
 #: Seconds that an answer of a large index waits for a look at what it shows.
 _LARGE = 0.01
+#: Of what a large index with serials shows, so many projects are looked at: a sweep finds changes of the
+#: others. Each is looked at once within `rescan` seconds, as far as so many are remembered.
+_SHOWN, _MOST_CHECKED = 10, 4096
 #: Projects that are read at a time.
 _AT_ONCE = 2
 #: A large index is looked at no more often than would take this part of the time.
@@ -82,6 +86,9 @@ class Walk:
         self._reader = reader
         self._clock = clock
         self._names = Names(())
+        self._checks: FreshSingleFlight[str, None] = FreshSingleFlight(self._check_if_due)
+        #: When projects of a large index were last looked at.
+        self._checked = LRU[str, float](_MOST_CHECKED)
         self._rounds: FreshSingleFlight[None, None] = FreshSingleFlight(self._go_round)
         self._began: float | None = None
         self._next = -math.inf
@@ -103,18 +110,32 @@ class Walk:
         now = self._clock.seconds()
         left = patience if self._began is None else patience - (now - self._began)
         new = len(names.present) - self._rows.count(names)
-        waits = len(names.present) <= SMALL_INDEX or 0 < new <= SMALL_INDEX
+        waits = self._is_small() or 0 < new <= SMALL_INDEX
         if left > 0 and (waits or (self._began is None and now >= self._next)):
             round_ = self._rounds.run(None)
             if waits:
                 await self._wait(left, round_)
 
     async def check(self, names: Sequence[str]) -> None:
-        """Read projects again whose pages have changed since the last round; waits a moment for that."""
-        checking = Deferred.fromCoroutine(self._check_all(names))
-        await self._wait(BRIEF if len(self._names.present) <= SMALL_INDEX else _LARGE, checking)
+        """
+        Read projects again whose pages have changed since the last round; waits a moment for that.
 
-    async def _wait(self, seconds: float, work: Deferred[None]) -> None:
+        Of a large index these are only the first, and those that were not looked at within `rescan` seconds.
+        """
+        is_small = self._is_small()
+        due = list(filter(self._is_due, names if is_small or self._feed is None else names[:_SHOWN]))
+        if due:
+            checking = Deferred.fromCoroutine(all_of(map(self._checks.run, due)))
+            await self._wait(BRIEF if is_small else _LARGE, checking)
+
+    def _is_small(self) -> bool:
+        return len(self._names.present) <= SMALL_INDEX
+
+    def _is_due(self, name: str) -> bool:
+        checked = self._checked.peek(name)
+        return checked is None or self._is_small() or self._clock.seconds() - checked >= self._rescan
+
+    async def _wait(self, seconds: float, work: Deferred[Any]) -> None:
         """Wait for what goes on without being waited for, and never fails."""
         with suppress(NotReady):
             await wait_at_most(self._clock, seconds, work, lambda: "")
@@ -181,8 +202,11 @@ class Walk:
             row = ProjectRow(name=name)
         await self._rows.keep(name, row, serial)
 
-    async def _check_all(self, names: Sequence[str]) -> None:
-        await at_once(len(names), self._check, names)
+    async def _check_if_due(self, name: str) -> None:
+        if self._is_due(name):
+            began = self._clock.seconds()
+            await self._check(name)
+            self._checked.put(name, began)
 
     async def _check(self, name: str) -> None:
         part, known = self._part_of(name), self._rows.serials
