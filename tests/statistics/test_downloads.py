@@ -17,7 +17,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted_index.concurrency.thread_pool import SynchronousRunner, ThreadPool
 from twisted_index.statistics.day_files import DayFiles
 from twisted_index.statistics.downloads import Downloads
-from twisted_index.statistics.rows import ANY_CLIENT, MOST_ROWS
+from twisted_index.statistics.rows import ANY_CLIENT, MOST_ROWS, Client
 
 DAY = 86400.0
 #: 2026-11-28, noon.
@@ -182,6 +182,21 @@ def test_memory_has_a_bound_while_nothing_can_be_written(counting: Counting, tmp
     days, _batch = counting.downloads._held
     assert sum(map(len, days.values())) <= 2 * MOST_ROWS + len(days)
     assert sum(count.number for rows in days.values() for count in rows.values()) == 27_000
+
+
+def test_one_file_asked_for_by_all_kinds_of_clients_hides_no_other_download(counting: Counting):
+    now = counting.clock.seconds()
+    for minute in range(20):
+        for kind in range(minute * 500, (minute + 1) * 500):
+            counting.downloads.count("", "demo", "demo-1.0.tar.gz", Client("pip", f"3.{kind}"), now)
+        counting.clock.advance(60)
+    client = Client("uv", "3.13", "Linux")
+    counting.downloads.count("", "other", "other-1.0.tar.gz", client, counting.clock.seconds())
+    counting.clock.advance(60)
+    assert counting.folder is not None
+    rows = dict(DayFiles(counting.folder).read("2026-11-28"))
+    assert rows["", "other", "other-1.0.tar.gz", client] == 1
+    assert counting.reported() == {"demo": 10_000, "other": 1}
 
 
 class SlowWorker:

@@ -22,7 +22,7 @@ from twisted_index.files.private_files import (
     remove_private,
     replace_private,
 )
-from twisted_index.statistics.rows import Rows, add_row, most_first, read_rows, write_rows
+from twisted_index.statistics.rows import Rows, add_bounded, most_first, read_rows, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,8 +115,7 @@ class DayFiles:
         month = day[: len("YYYY-MM")]
         period = month if os.path.lexists(self._path(month)) else day
         rows = dict(self.read(period))
-        for row, downloads in added.items():
-            add_row(rows, row, downloads)
+        add_bounded(rows, added.items())
         replace_private(self._path(period), write_rows(rows))
 
     def fold(self, today: date) -> None:
@@ -142,8 +141,7 @@ class DayFiles:
                 for row, downloads in self.read(day):
                     together[row] = together.get(row, 0) + downloads
             rows: Rows = {}
-            for row, downloads in most_first(together):
-                add_row(rows, row, downloads)
+            add_bounded(rows, most_first(together))
             replace_private(self._path(month), write_rows(rows))
         for day in days:
             remove_private(self._path(day))

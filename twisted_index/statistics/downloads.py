@@ -20,7 +20,7 @@ from twisted_index.errors import Unavailable
 from twisted_index.simple.formatting import printable
 from twisted_index.statistics.day_files import DayFiles, day_of
 from twisted_index.statistics.report import Report
-from twisted_index.statistics.rows import bounded
+from twisted_index.statistics.rows import RowBound
 from twisted_index.statistics.totals import TotalsReader
 
 if TYPE_CHECKING:
@@ -86,9 +86,8 @@ class Downloads:
         self._reactor = reactor
         self.fault: str | None = None
         self._rows: dict[Row, OpenCount] = {}
+        self._bound = RowBound(self._rows)
         self._day_ends = 0.0
-        #: The number of rows of other days in memory.
-        self._others = 0
         #: What has been counted, by day, and what is on its way: one value, so that a thread sees both as of
         #: one moment.
         self._held: tuple[dict[str, dict[Row, OpenCount]], _Batch] = ({}, _Batch())
@@ -128,17 +127,11 @@ class Downloads:
         """
         if now >= self._day_ends:
             self._begin_day(now)
-        count = self._open((index, project, filename, client), self._rows, self._others)
+        count = _open((index, project, filename, client), self._rows, self._bound)
         count.number += 1
         count.until = self._day_ends
         if self._timer is None and self._files is not None:
             self._timer = self._reactor.callLater(_DELAY, self._write_soon)
-        return count
-
-    def _open(self, row: Row, rows: dict[Row, OpenCount], others: int) -> OpenCount:
-        count = rows.get(row)
-        if count is None:
-            count = rows.setdefault(bounded(row, len(rows) + others), OpenCount())
         return count
 
     def _begin_day(self, now: float) -> None:
@@ -147,7 +140,7 @@ class Downloads:
         day = day_of(now).isoformat()
         self._rows = days.setdefault(day, {})
         together = sum(map(len, days.values())) + sum(map(len, batch.days.values()))
-        self._others = together - len(self._rows)
+        self._bound = RowBound(self._rows, together - len(self._rows))
 
     # -- Into the files
 
@@ -205,9 +198,9 @@ class Downloads:
         days = {day: dict(rows) for day, rows in counted.items()}
         for day, rows in batch.days.items():
             kept = days.setdefault(day, {})
-            others = sum(map(len, days.values())) - len(kept)
+            bound = RowBound(kept, sum(map(len, days.values())) - len(kept))
             for row, downloads in rows.items():
-                self._open(row, kept, others).number += downloads
+                _open(row, kept, bound).number += downloads
         self._held = (days, _Batch())
         self._day_ends = 0.0
 
@@ -264,6 +257,13 @@ class Downloads:
             for day, rows in list(counted.items())
         ]
         return [*numbers, *((day, list(rows.items())) for day, rows in list(batch.days.items()))]
+
+
+def _open(row: Row, rows: dict[Row, OpenCount], bound: RowBound) -> OpenCount:
+    count = rows.get(row)
+    if count is None:
+        count = rows.setdefault(bound.place(row), OpenCount())
+    return count
 
 
 def _closed(rows: dict[Row, OpenCount]) -> Rows:

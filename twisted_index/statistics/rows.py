@@ -2,19 +2,23 @@
 Rows of the statistics: how often which file went to which kind of client, as text and as values. Pure.
 
 A row says nothing of a client but its installer, Python and system: no address, no user. These are words of
-short lists, and a day has so many rows at most: what clients invent cannot fill memory or disk.
+short lists, and a day has so many rows at most, and so many for one file: what clients invent cannot fill
+memory or disk, nor take the rows that others would need.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 #: Rows up to which everything is told apart, then no clients any more, then no files; beyond the last number
 #: no projects. Indexes always are: they are few, and each has readers of its own.
 MOST_ROWS, _MOST_FILES, _MOST_PROJECTS = 10_000, 15_000, 20_000
+#: Rows up to which the clients of one file are told apart: some 2,000 kinds can be invented for it.
+MOST_OF_FILE = 64
 #: Stands for a client, and for a part of it, that is not in the lists; and for files and projects that are
 #: not told apart. The latter is no valid name.
 OTHER, UNNAMED = "other", "-"
@@ -48,31 +52,49 @@ Row: TypeAlias = tuple[str, str, str, Client]
 Rows: TypeAlias = dict[Row, int]
 
 
-def add_row(rows: Rows, row: Row, downloads: int, *, others: int = 0) -> None:
+class RowBound:
     """
-    Add downloads, to a coarser row if there are too many.
+    Says under which row a download is counted: a coarser one if there are too many already.
 
     Args:
-        rows: Of one day; changed.
-        row: What was downloaded.
-        downloads: How often.
+        rows: Those of one day. What is not in them yet is to be added there before the next call.
         others: The number of rows of other days in the same memory.
     """
-    if row not in rows:
-        row = bounded(row, len(rows) + others)
-    rows[row] = rows.get(row, 0) + downloads
+
+    def __init__(self, rows: Collection[Row], others: int = 0) -> None:
+        self._rows = rows
+        self._others = others
+        self._of_file = Counter(row[:3] for row in rows)
+
+    def place(self, row: Row) -> Row:
+        """Return a row, or the coarser one in its place."""
+        if row in self._rows:
+            return row
+        number = len(self._rows) + self._others
+        index, project, file, _client = row
+        if number < MOST_ROWS and self._of_file[row[:3]] < MOST_OF_FILE:
+            self._of_file[row[:3]] += 1
+            return row
+        coarser = (
+            (_MOST_FILES, (index, project, file, ANY_CLIENT)),
+            (_MOST_PROJECTS, (index, project, UNNAMED, ANY_CLIENT)),
+        )
+        fitting = (each for most, each in coarser if number < most or each in self._rows)
+        return next(fitting, (index, UNNAMED, UNNAMED, ANY_CLIENT))
 
 
-def bounded(row: Row, number: int) -> Row:
-    """Return a row, or a coarser one in its place if there are so many already."""
-    index, project, file, _client = row
-    if number < MOST_ROWS:
-        return row
-    if number < _MOST_FILES:
-        return index, project, file, ANY_CLIENT
-    if number < _MOST_PROJECTS:
-        return index, project, UNNAMED, ANY_CLIENT
-    return index, UNNAMED, UNNAMED, ANY_CLIENT
+def add_bounded(rows: Rows, added: Iterable[tuple[Row, int]]) -> None:
+    """
+    Add downloads to the rows of a day or month, and to coarser ones if there are too many.
+
+    Args:
+        rows: Changed.
+        added: In the order in which they are kept apart.
+    """
+    bound = RowBound(rows)
+    for each, downloads in added:
+        row = bound.place(each)
+        rows[row] = rows.get(row, 0) + downloads
 
 
 def most_first(rows: Rows) -> list[tuple[Row, int]]:
