@@ -199,6 +199,14 @@ def test_one_file_asked_for_by_all_kinds_of_clients_hides_no_other_download(coun
     assert counting.reported() == {"demo": 10_000, "other": 1}
 
 
+def test_a_server_that_was_stopped_counts_and_reports_again(counting: Counting):
+    counting.count(times=2)
+    settled(counting.downloads.stop())
+    counting.count()
+    assert counting.reported() == {"demo": 3}
+    assert settled(counting.downloads.of_project("", "demo")) == {"demo-1.0.tar.gz": {"2026-11-28": 3}}
+
+
 class SlowWorker:
     """Threads that finish when a test says so."""
 

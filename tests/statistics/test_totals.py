@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,16 @@ def test_who_writes_waits_for_no_reader(files: WatchedFiles, reader: TotalsReade
     assert total(reader.read()) == 10
     TotalsReader(files, list).read_project("", "demo")
     assert free == [True] * 20
+
+
+@pytest.mark.parametrize("read", [TotalsReader.read, lambda each: each.read_project("", "demo")])
+def test_who_is_interrupted_reads_no_further_file(
+    files: WatchedFiles, reader: TotalsReader, read: Callable[[TotalsReader], object]
+):
+    files.after = reader.interrupt
+    with pytest.raises(CancelledError):
+        read(reader)
+    assert len(files.was_read) == 1
 
 
 def test_files_that_did_not_change_are_not_summed_up_again(files: WatchedFiles, reader: TotalsReader):

@@ -151,7 +151,10 @@ class Downloads:
             self._writing.run(self._write)
 
     async def stop(self) -> None:
-        """Write what has been counted."""
+        """Write what has been counted, and read no more files for those who left."""
+        self._reader.interrupt()
+        # What is asked after that, of a server that is started again, begins anew.
+        self._reader = TotalsReader(self._files, self._counted)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -3,18 +3,20 @@ Sums up the files of the statistics, and what is not in them yet. Blocking.
 
 Files are replaced by renaming, never changed, so they are read without their lock: who adds to them, as a
 server that stops, waits for no reader. Afterwards, with the lock held for a moment, they are compared with
-what was read, and what has been replaced meanwhile is read again.
+what was read, and what has been replaced meanwhile is read again. A long history takes seconds, which a
+server that stops does not wait for either.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from twisted_index.statistics.report import add_rows, copy_counts, no_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from twisted_index.statistics.day_files import DayFile, DayFiles
     from twisted_index.statistics.report import Counts
@@ -70,11 +72,16 @@ class TotalsReader:
     def __init__(self, files: DayFiles | None, counted: Callable[[], Sequence[Period]]) -> None:
         self._files = files
         self._counted = counted
+        self._interrupted = False
         self._past: tuple[frozenset[DayFile], Counts] = (frozenset(), no_counts())
         self._recent: dict[DayFile, Counts] = {}
         self._totals = Totals()
         #: The downloads of a project by file, of each file of the statistics; those last used are the last.
         self._projects: dict[tuple[str, str], dict[DayFile, dict[str, int]]] = {}
+
+    def interrupt(self) -> None:
+        """Let this and the next reading end before its next file; from any thread."""
+        self._interrupted = True
 
     def read(self) -> Totals:
         """
@@ -82,6 +89,7 @@ class TotalsReader:
 
         Raises:
             OSError: The files cannot be read.
+            CancelledError: It was interrupted.
         """
         if self._files is None:
             return _with_counted(Totals(), self._counted())
@@ -106,7 +114,9 @@ class TotalsReader:
         past, recent = frozenset(listed[:-_RECENT]), listed[-_RECENT:]
         if past != self._past[0]:
             self._past = (past, self._sum_past(files, past))
-        self._recent = {each: self._recent.get(each) or _add(no_counts(), files, (each,)) for each in recent}
+        self._recent = {
+            each: self._recent.get(each) or self._add(no_counts(), files, (each,)) for each in recent
+        }
         since = min((each.period for each in listed), default="")
         return Totals((self._past[1], *self._recent.values()), since, frozenset(listed))
 
@@ -114,8 +124,18 @@ class TotalsReader:
         """Add what is new; begin anew where a file is gone, as when days became a month."""
         summed, counts = self._past
         if summed <= past:
-            return _add(copy_counts(counts), files, past - summed)
-        return _add(no_counts(), files, past)
+            return self._add(copy_counts(counts), files, past - summed)
+        return self._add(no_counts(), files, past)
+
+    def _add(self, counts: Counts, files: DayFiles, periods: Iterable[DayFile]) -> Counts:
+        for each in sorted(periods):
+            add_rows(counts, each.period, self._rows(files, each))
+        return counts
+
+    def _rows(self, files: DayFiles, file: DayFile, project: str = "") -> Iterator[tuple[Row, int]]:
+        if self._interrupted:
+            raise CancelledError
+        return files.read(file.period, project)
 
     def read_project(self, index: str, project: str) -> ByFile:
         """
@@ -123,6 +143,7 @@ class TotalsReader:
 
         Raises:
             OSError: The files cannot be read.
+            CancelledError: It was interrupted.
         """
         if self._files is None:
             return _by_file((), self._counted(), index, project)
@@ -132,7 +153,7 @@ class TotalsReader:
         def read(listed: list[DayFile]) -> dict[DayFile, dict[str, int]]:
             for each in listed:
                 if each not in kept and not self._totals.lack(each, index, project):
-                    kept[each] = _files_of(files.read(each.period, project), index, project)
+                    kept[each] = _files_of(self._rows(files, each, project), index, project)
             return {each: kept[each] for each in listed if each in kept}
 
         days, counted = self._at_one_moment(files, read)
@@ -145,12 +166,6 @@ class TotalsReader:
         while number > _MOST_KEPT:
             dropped = self._projects.pop(next(iter(self._projects)))
             number -= sum(len(each) + 1 for each in dropped.values())
-
-
-def _add(counts: Counts, files: DayFiles, periods: Iterable[DayFile]) -> Counts:
-    for each in sorted(periods):
-        add_rows(counts, each.period, files.read(each.period))
-    return counts
 
 
 def _with_counted(totals: Totals, counted: Sequence[Period]) -> Totals:
