@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
+from tests.kit.memory_indexes import MemoryIndexes
 from tests.kit.properties import examples
 from tests.kit.rights import PUBLIC, SECRET, SHARED, GuardedIndex, as_user
 from tests.statistics.test_downloads import NOON
 from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.statistics.downloads import Downloads
-from twisted_index.statistics.rows import ANY_CLIENT
+from twisted_index.statistics.rows import ANY_CLIENT, Client
 from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
 
 JSON = {"Accept": "application/json"}
@@ -162,7 +163,7 @@ def test_numbers_that_cannot_be_kept_are_a_warning_and_a_problem(tmp_path: Path)
 # -- Who sees what
 
 
-def test_since_when_is_counted_tells_nothing_of_a_project_that_its_reader_may_not_read(tmp_path: Path):
+def test_the_first_day_tells_nothing_of_a_project_that_its_reader_may_not_read(tmp_path: Path):
     clock, downloads = in_memory()
     for project in ("secret-lib", "open-lib"):
         downloads.count("", project, f"{project}-1.0.tar.gz", ANY_CLIENT, clock.seconds())
@@ -174,7 +175,51 @@ def test_since_when_is_counted_tells_nothing_of_a_project_that_its_reader_may_no
     for path in ("/-/stats", "/-/stats?project=open-lib"):
         assert stats(index, path, **as_user("alice"))["since"] == "2026-11-29"
         page = index.get(path, headers=HTML | as_user("alice")).body.decode()
-        assert "Counted since 2026-11-29" in page
+        assert "Downloads since 2026-11-29" in page
+
+
+TWO_INDEXES = """
+[[rule]]
+projects = "*"
+indexes = "lab"
+allow = "read"
+to = "alice"
+
+[[rule]]
+projects = "*"
+allow = "read"
+to = "READER"
+
+[[rule]]
+allow = "operate"
+to = "carol"
+"""
+
+
+@pytest.mark.parametrize("reader", ["everyone", "alice"])
+def test_an_answer_is_the_same_whatever_other_indexes_have_counted(tmp_path: Path, reader: str):
+    fields = {} if reader == "everyone" else as_user(reader)
+    answers = []
+    for others in (0, 3):
+        clock, downloads = in_memory()
+        for _ in range(others):
+            downloads.count("lab", "secret-lib", "secret-lib-1.0.tar.gz", Client("uv"), clock.seconds())
+        clock.advance(86400)
+        downloads.count("", "open-lib", "open-lib-1.0.tar.gz", ANY_CLIENT, clock.seconds())
+        indexes = MemoryIndexes()
+        indexes.set(MemorySource(PUBLIC))
+        indexes.set(MemorySource(SECRET), "lab")
+        rights = TWO_INDEXES.replace("READER", reader)
+        index = GuardedIndex(tmp_path, rights, clock=clock, downloads=downloads, indexes=indexes)
+        answers.append(
+            [
+                index.get(path, headers=accept | fields).body
+                for path in ("/-/stats", "/-/stats?project=open-lib", "/-/stats?project=secret-lib")
+                for accept in (JSON, HTML)
+            ]
+        )
+    assert answers[0] == answers[1]
+    assert stats(index, **fields)["since"] == "2026-11-29"
 
 
 NAMES = ("open-lib", "secret-lib", "shared-lib")

@@ -223,7 +223,7 @@ class Downloads:
             totals = await self._reading.run("")
         except OSError as error:
             raise _unreadable(error) from error
-        return Report([part[index] for part in totals.parts if index in part], totals.since)
+        return Report([part[index] for part in totals.parts if index in part])
 
     async def of_project(self, index: str, project: str) -> ByFile:
         """

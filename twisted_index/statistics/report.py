@@ -84,12 +84,10 @@ class Report:
 
     Args:
         parts: What is summed, by project; of several times.
-        since: The first day or month of the statistics of the server; empty if there are none.
     """
 
-    def __init__(self, parts: Sequence[Mapping[str, ProjectCounts]], since: str = "") -> None:
+    def __init__(self, parts: Sequence[Mapping[str, ProjectCounts]]) -> None:
         self._parts = parts
-        self.since = since
 
     def names(self) -> list[str]:
         """Return the projects that were downloaded, and `-` for those that are not told apart."""

@@ -44,12 +44,10 @@ class Totals:
 
     Attributes:
         parts: What is to be added up.
-        since: The first day or month; empty if there is none.
         files: What was summed up of the files.
     """
 
     parts: tuple[Counts, ...] = ()
-    since: str = ""
     files: frozenset[DayFile] = frozenset()
 
     def lack(self, file: DayFile, index: str, project: str) -> bool:
@@ -117,8 +115,7 @@ class TotalsReader:
         self._recent = {
             each: self._recent.get(each) or self._add(no_counts(), files, (each,)) for each in recent
         }
-        since = min((each.period for each in listed), default="")
-        return Totals((self._past[1], *self._recent.values()), since, frozenset(listed))
+        return Totals((self._past[1], *self._recent.values()), frozenset(listed))
 
     def _sum_past(self, files: DayFiles, past: frozenset[DayFile]) -> Counts:
         """Add what is new; begin anew where a file is gone, as when days became a month."""
@@ -172,8 +169,7 @@ def _with_counted(totals: Totals, counted: Sequence[Period]) -> Totals:
     counts = no_counts()
     for day, rows in counted:
         add_rows(counts, day, rows)
-    since = min(filter(None, (totals.since, *(day for day, _rows in counted))), default="")
-    return Totals((*totals.parts, counts), since, totals.files)
+    return Totals((*totals.parts, counts), totals.files)
 
 
 def _files_of(rows: Iterable[tuple[Row, int]], index: str, project: str) -> dict[str, int]:

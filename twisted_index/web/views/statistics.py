@@ -115,7 +115,7 @@ def _respond(
     counts = report.summary(names)
     projects = report.projects(name for name in names if name != UNNAMED)
     of_server = {} if server is None else {"cache": asdict(server.cache), "disk": server.disk}
-    since = _since(context, report, counts)
+    since = min(counts.days, default="")
     document = {"projects": projects, **_sums(counts), "since": since, **of_server}
 
     def write_page() -> bytes:
@@ -143,7 +143,7 @@ def _respond_of(
     files: Mapping[str, Mapping[str, int]],
 ) -> Response:
     counts = report.summary([project])
-    since = _since(context, report, counts)
+    since = min(counts.days, default="")
     document = {"project": project, **_sums(counts), "since": since, "files": files}
 
     def write_page() -> bytes:
@@ -159,14 +159,9 @@ def _respond_of(
     return negotiate_document(context, lambda: _as_json(document), write_page)
 
 
-def _since(context: RequestContext, report: Report, counts: ProjectCounts) -> str:
-    """Return the first day or month: where not all may be read, of what is shown, not of the server."""
-    return min(counts.days, default="") if context.private else report.since
-
-
 def _notes(downloads: Downloads, since: str) -> list[str]:
-    """Say since when is counted, and what becomes of the numbers."""
-    notes = [f"Counted since {since}, in UTC." if since else "Nothing has been downloaded yet."]
+    """Say of when the first of these downloads is, and what becomes of the numbers."""
+    notes = [f"Downloads since {since}, in UTC." if since else "Nothing has been downloaded yet."]
     if not downloads.is_kept:
         notes.append("The server has no state folder: the numbers are in memory, and go when it stops.")
     elif downloads.fault is not None:
