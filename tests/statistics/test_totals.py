@@ -11,7 +11,7 @@ import pytest
 
 from twisted_index.statistics.day_files import DayFiles
 from twisted_index.statistics.report import Report
-from twisted_index.statistics.rows import ANY_CLIENT, Row, Rows
+from twisted_index.statistics.rows import ANY_CLIENT, FILE_COLUMN, Row, Rows
 from twisted_index.statistics.totals import Totals, TotalsReader
 
 DAYS = [f"2026-11-{day}" for day in range(10, 20)]
@@ -75,11 +75,11 @@ def test_who_writes_waits_for_no_reader(files: WatchedFiles, reader: TotalsReade
 
     files.before = watch
     assert total(reader.read()) == 10
-    TotalsReader(files, list).read_project("", "demo")
+    TotalsReader(files, list).read_project("", "demo", FILE_COLUMN)
     assert free == [True] * 20
 
 
-@pytest.mark.parametrize("read", [TotalsReader.read, lambda each: each.read_project("", "demo")])
+@pytest.mark.parametrize("read", [TotalsReader.read, lambda each: each.read_project("", "demo", FILE_COLUMN)])
 def test_who_is_interrupted_reads_no_further_file(
     files: WatchedFiles, reader: TotalsReader, read: Callable[[TotalsReader], object]
 ):
@@ -128,14 +128,14 @@ def test_what_is_written_while_files_are_read_is_counted_once(files: WatchedFile
     assert total(reader.read()) == 20
     batch = {DAYS[0]: rows(downloads=5)}
     setattr(files, moment, write)
-    assert reader.read_project("", "demo")[FILE][DAYS[0]] == 11
+    assert reader.read_project("", "demo", FILE_COLUMN)[FILE][DAYS[0]] == 11
 
 
 def test_of_a_project_only_what_changed_is_read_again(files: WatchedFiles, reader: TotalsReader):
-    first = reader.read_project("", "demo")
+    first = reader.read_project("", "demo", FILE_COLUMN)
     assert first == {FILE: dict.fromkeys(DAYS, 1)}
     files.write(DAYS[-1])
-    assert reader.read_project("", "demo") == {FILE: dict.fromkeys(DAYS, 1) | {DAYS[-1]: 2}}
+    assert reader.read_project("", "demo", FILE_COLUMN) == {FILE: dict.fromkeys(DAYS, 1) | {DAYS[-1]: 2}}
     assert files.was_read == [DAYS[-1]]
 
 
@@ -143,9 +143,13 @@ def test_files_without_downloads_of_a_project_are_not_read_for_it(files: Watched
     files.write(DAYS[3], "other", 7)
     reader.read()
     files.was_read.clear()
-    assert reader.read_project("", "absent") == reader.read_project("dev", "demo") == {}
+    assert (
+        reader.read_project("", "absent", FILE_COLUMN)
+        == reader.read_project("dev", "demo", FILE_COLUMN)
+        == {}
+    )
     assert files.was_read == []
-    assert reader.read_project("", "other") == {"other-1.0.tar.gz": {DAYS[3]: 7}}
+    assert reader.read_project("", "other", FILE_COLUMN) == {"other-1.0.tar.gz": {DAYS[3]: 7}}
     assert files.was_read == [DAYS[3]]
 
 
@@ -156,5 +160,5 @@ def test_what_is_kept_of_projects_has_a_bound(
     for number in range(5):
         files.write(DAYS[0], f"p{number}")
     for number in range(5):
-        reader.read_project("", f"p{number}")
-    assert list(reader._projects) == [("", "p1"), ("", "p2"), ("", "p3"), ("", "p4")]
+        reader.read_project("", f"p{number}", FILE_COLUMN)
+    assert list(reader._projects) == [("", f"p{number}", FILE_COLUMN) for number in range(1, 5)]

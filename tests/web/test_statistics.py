@@ -160,6 +160,41 @@ def test_numbers_that_cannot_be_kept_are_a_warning_and_a_problem(tmp_path: Path)
     assert json.loads(index.get("/-/health").body) == {"status": "ok"}
 
 
+# -- In the shape of pypistats.org
+
+
+def test_downloads_are_told_in_the_shape_of_pypistats_org(index: IndexInMemory):
+    index.get(FILE, headers={"User-Agent": PIP})
+    reply = index.get("/-/stats/api/packages/demo/system")
+    assert reply.headers["Content-Type"] == "application/json"
+    assert reply.headers["Cache-Control"] == index.get("/-/stats", headers=JSON).headers["Cache-Control"]
+    assert json.loads(reply.body) == {
+        "data": [
+            {"category": "Linux", "date": "2026-11-28", "downloads": 1},
+            {"category": "other", "date": "2026-11-28", "downloads": 1},
+        ],
+        "package": "demo",
+        "type": "system_downloads",
+    }
+    one = json.loads(index.get("/-/stats/api/packages/demo/system?os=linux").body)["data"]
+    assert one == [{"category": "Linux", "date": "2026-11-28", "downloads": 1}]
+
+
+def test_a_name_that_is_not_normalized_leads_to_the_one_that_is(index: IndexInMemory):
+    reply = index.get("/-/stats/api/packages/De_mo/recent?period=day")
+    assert reply.status == 301
+    assert reply.headers["Location"] == "../de-mo/recent?period=day"
+
+
+@pytest.mark.parametrize("downloads", [None, in_memory()[1]])
+def test_a_project_that_was_never_downloaded_is_404_as_json(downloads: Downloads | None):
+    index = IndexInMemory(MemorySource(WHEEL), downloads=downloads)
+    for accept in ("*/*", "text/html"):
+        reply = index.get("/-/stats/api/packages/demo/recent", headers={"Accept": accept})
+        assert (reply.status, json.loads(reply.body)) == (404, {"message": "Not Found"})
+    assert index.get("/-/stats/api/packages/demo/nothing").status == 404
+
+
 # -- Who sees what
 
 
@@ -214,7 +249,13 @@ def test_an_answer_is_the_same_whatever_other_indexes_have_counted(tmp_path: Pat
         answers.append(
             [
                 index.get(path, headers=accept | fields).body
-                for path in ("/-/stats", "/-/stats?project=open-lib", "/-/stats?project=secret-lib")
+                for path in (
+                    "/-/stats",
+                    "/-/stats?project=open-lib",
+                    "/-/stats?project=secret-lib",
+                    "/-/stats/api/packages/open-lib/overall",
+                    "/-/stats/api/packages/secret-lib/overall",
+                )
                 for accept in (JSON, HTML)
             ]
         )
@@ -266,6 +307,11 @@ def test_no_number_tells_of_a_project_that_its_reader_may_not_read(
         assert document["downloads"] == sum(document["days"].values()) == sum(seen.values())
         page = index.get("/-/stats", headers=HTML | fields).body.decode()
         for name in NAMES:
+            table = index.get(f"/-/stats/api/packages/{name}/overall?mirrors=true", headers=fields)
+            if name in seen:
+                assert [row["downloads"] for row in json.loads(table.body)["data"]] == [seen[name]]
+            else:
+                assert (table.status, table.body) == (404, b'{"message": "Not Found"}\n')
             if name not in readable:
                 assert name not in page
                 assert index.get(f"/-/stats?project={name}", headers=fields).status == (

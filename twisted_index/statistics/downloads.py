@@ -20,7 +20,7 @@ from twisted_index.errors import Unavailable
 from twisted_index.simple.formatting import printable
 from twisted_index.statistics.day_files import DayFiles, day_of
 from twisted_index.statistics.report import Report
-from twisted_index.statistics.rows import RowBound
+from twisted_index.statistics.rows import CLIENT_COLUMN, FILE_COLUMN, RowBound
 from twisted_index.statistics.totals import TotalsReader
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.statistics.rows import Client, Row, Rows
-    from twisted_index.statistics.totals import ByFile, Period, Totals
+    from twisted_index.statistics.totals import ByClient, ByFile, Period, Totals
 
 _log = Logger()
 
@@ -98,8 +98,8 @@ class Downloads:
         self._reading: FreshSingleFlight[str, Totals] = FreshSingleFlight(self._read)
         #: One project at a time: reading many files must leave the other threads to those who install.
         self._turn = DeferredLock()
-        self._projects: FreshSingleFlight[tuple[str, str], ByFile] = FreshSingleFlight(
-            self._read_project, abandon=True
+        self._projects: FreshSingleFlight[tuple[str, str, int], dict[Any, dict[str, int]]] = (
+            FreshSingleFlight(self._read_project, abandon=True)
         )
 
     @property
@@ -232,15 +232,27 @@ class Downloads:
         Raises:
             Unavailable: The files cannot be read.
         """
+        return await self._by_column(index, project, FILE_COLUMN)
+
+    async def clients_of(self, index: str, project: str) -> ByClient:
+        """
+        Return the downloads of a project up to now: by client, and then by day or month.
+
+        Raises:
+            Unavailable: The files cannot be read.
+        """
+        return await self._by_column(index, project, CLIENT_COLUMN)
+
+    async def _by_column(self, index: str, project: str, column: int) -> dict[Any, dict[str, int]]:
         try:
-            return await self._projects.run((index, project))
+            return await self._projects.run((index, project, column))
         except OSError as error:
             raise _unreadable(error) from error
 
-    async def _read_project(self, key: tuple[str, str]) -> ByFile:
+    async def _read_project(self, key: tuple[str, str, int]) -> dict[Any, dict[str, int]]:
         await self._turn.acquire()
 
-        async def read() -> ByFile:
+        async def read() -> dict[Any, dict[str, int]]:
             try:
                 return await self._worker.run(self._reader.read_project, *key)
             finally:

@@ -22,6 +22,8 @@ MOST_OF_FILE = 64
 #: Stands for a client, and for a part of it, that is not in the lists; and for files and projects that are
 #: not told apart. The latter is no valid name.
 OTHER, UNNAMED = "other", "-"
+#: The installer of what takes files for others.
+MIRROR = "mirror"
 
 HEAD = ("index", "project", "file", "installer", "python", "system", "ci", "downloads")
 #: Digits of the longest number that is read.
@@ -50,6 +52,8 @@ ANY_CLIENT = Client()
 #: The name of an index, a project, a file of it, and a client.
 Row: TypeAlias = tuple[str, str, str, Client]
 Rows: TypeAlias = dict[Row, int]
+#: Places in a row.
+FILE_COLUMN, CLIENT_COLUMN = 2, 3
 
 
 class RowBound:

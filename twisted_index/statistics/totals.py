@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted_index.statistics.report import add_rows, copy_counts, no_counts
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
     from twisted_index.statistics.day_files import DayFile, DayFiles
     from twisted_index.statistics.report import Counts
-    from twisted_index.statistics.rows import Row
+    from twisted_index.statistics.rows import Client, Row
 
 T = TypeVar("T")
 
 #: The rows of a day or a month.
 Period: TypeAlias = "tuple[str, list[tuple[Row, int]]]"
-#: The downloads of a project: by file, and then by day or month.
+#: The downloads of a project: by file or by client, and then by day or month.
 ByFile: TypeAlias = "dict[str, dict[str, int]]"
+ByClient: TypeAlias = "dict[Client, dict[str, int]]"
 
 #: Times that files are read without their lock: other servers may replace them too.
 _ATTEMPTS = 3
@@ -74,8 +75,8 @@ class TotalsReader:
         self._past: tuple[frozenset[DayFile], Counts] = (frozenset(), no_counts())
         self._recent: dict[DayFile, Counts] = {}
         self._totals = Totals()
-        #: The downloads of a project by file, of each file of the statistics; those last used are the last.
-        self._projects: dict[tuple[str, str], dict[DayFile, dict[str, int]]] = {}
+        #: The downloads of a project by a column, of each file of the statistics; last used, last.
+        self._projects: dict[tuple[str, str, int], dict[DayFile, dict[Any, int]]] = {}
 
     def interrupt(self) -> None:
         """Let this and the next reading end before its next file; from any thread."""
@@ -134,30 +135,36 @@ class TotalsReader:
             raise CancelledError
         return files.read(file.period, project)
 
-    def read_project(self, index: str, project: str) -> ByFile:
+    def read_project(self, index: str, project: str, column: int) -> dict[Any, dict[str, int]]:
         """
-        Return the downloads of a project by file, and then by day or month. One call at a time.
+        Return the downloads of a project by a column, and then by day or month. One call at a time.
+
+        Args:
+            index: Its name.
+            project: Normalized.
+            column: The place of a value in a row.
 
         Raises:
             OSError: The files cannot be read.
             CancelledError: It was interrupted.
         """
         if self._files is None:
-            return _by_file((), self._counted(), index, project)
+            return _by_column((), self._counted(), index, project, column)
         files = self._files
-        kept = self._projects.pop((index, project), {})
+        key = index, project, column
+        kept = self._projects.pop(key, {})
 
-        def read(listed: list[DayFile]) -> dict[DayFile, dict[str, int]]:
+        def read(listed: list[DayFile]) -> dict[DayFile, dict[Any, int]]:
             for each in listed:
                 if each not in kept and not self._totals.lack(each, index, project):
-                    kept[each] = _files_of(self._rows(files, each, project), index, project)
+                    kept[each] = _column_of(self._rows(files, each, project), *key)
             return {each: kept[each] for each in listed if each in kept}
 
         days, counted = self._at_one_moment(files, read)
-        self._keep((index, project), days)
-        return _by_file(days.items(), counted, index, project)
+        self._keep(key, days)
+        return _by_column(days.items(), counted, *key)
 
-    def _keep(self, key: tuple[str, str], days: dict[DayFile, dict[str, int]]) -> None:
+    def _keep(self, key: tuple[str, str, int], days: dict[DayFile, dict[Any, int]]) -> None:
         self._projects[key] = days
         number = sum(len(each) + 1 for kept in self._projects.values() for each in kept.values())
         while number > _MOST_KEPT:
@@ -172,21 +179,27 @@ def _with_counted(totals: Totals, counted: Sequence[Period]) -> Totals:
     return Totals((*totals.parts, counts), totals.files)
 
 
-def _files_of(rows: Iterable[tuple[Row, int]], index: str, project: str) -> dict[str, int]:
-    files: dict[str, int] = {}
-    for (of_index, of_project, file, _client), downloads in rows:
-        if of_index == index and of_project == project:
-            files[file] = files.get(file, 0) + downloads
-    return files
+def _column_of(rows: Iterable[tuple[Row, int]], index: str, project: str, column: int) -> dict[Any, int]:
+    numbers: dict[Any, int] = {}
+    for row, downloads in rows:
+        if row[0] == index and row[1] == project:
+            value = row[column]
+            numbers[value] = numbers.get(value, 0) + downloads
+    return numbers
 
 
-def _by_file(
-    days: Iterable[tuple[DayFile, Mapping[str, int]]], counted: Iterable[Period], index: str, project: str
-) -> ByFile:
-    files: ByFile = {}
+def _by_column(
+    days: Iterable[tuple[DayFile, Mapping[Any, int]]],
+    counted: Iterable[Period],
+    index: str,
+    project: str,
+    column: int,
+) -> dict[Any, dict[str, int]]:
+    together: dict[Any, dict[str, int]] = {}
     kept = ((each.period, numbers) for each, numbers in days)
-    for period, numbers in (*kept, *((day, _files_of(rows, index, project)) for day, rows in counted)):
-        for file, downloads in numbers.items():
-            periods = files.setdefault(file, {})
+    newest = ((day, _column_of(rows, index, project, column)) for day, rows in counted)
+    for period, numbers in (*kept, *newest):
+        for value, downloads in numbers.items():
+            periods = together.setdefault(value, {})
             periods[period] = periods.get(period, 0) + downloads
-    return files
+    return together

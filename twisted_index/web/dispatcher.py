@@ -65,6 +65,7 @@ from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.project import ProjectViews
 from twisted_index.web.views.promote import PromoteView
+from twisted_index.web.views.pypistats import PypistatsView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.statistics import StatisticsViews
@@ -281,9 +282,11 @@ class Dispatcher:
             worker=env.worker,
         )
         drafts = DraftViews(served, env.indexes, guard, urls)
+        # What is in a draft is not counted.
+        downloads = None if scope.draft else env.downloads
+        pypistats = PypistatsView(downloads, authorizer=guard, index=served.scope.index)
         statistics = StatisticsViews(
-            # What is in a draft is not counted.
-            None if scope.draft else env.downloads,
+            downloads,
             authorizer=guard,
             index=served.scope.index,
             worker=env.worker,
@@ -306,6 +309,7 @@ class Dispatcher:
             SearchViews(directory, guard),
             FeedView(source, directory, guard, urls),
             statistics,
+            pypistats,
         )
         self._views = bind_views(*views, *manage)
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from twisted_index.interfaces import Action
+from twisted_index.statistics.pypistats import TABLES
 from twisted_index.web.requests.routes import Endpoint
 from twisted_index.web.uploads.view import UploadView
 from twisted_index.web.views.audit_log import AuditLogView
@@ -25,6 +26,7 @@ from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.project import ProjectViews
 from twisted_index.web.views.promote import PromoteView
+from twisted_index.web.views.pypistats import PypistatsView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.statistics import StatisticsViews
@@ -101,6 +103,7 @@ def _post(view: EndpointView, action: Action) -> Methods:
 
 _FILE = {**_get(SimpleApiViews.file), b"DELETE": (Action.DELETE, ManageViews.delete)}
 _FILES = ("/simple/NAME/FILE", "/simple/NAME/FILE.metadata", "/NAME/FILE")
+_PYPISTATS = tuple(f"/-/stats/api/packages/NAME/{table}" for table in TABLES)
 _REDIRECTS = (
     "/simple",
     "/simple/NAME",
@@ -168,6 +171,7 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
         ("/-/wanted",), Subject.SERVER, _get(OperationsViews.wanted, Action.OPERATE)
     ),
     Endpoint.STATISTICS: EndpointRule(("/-/stats",), Subject.PROJECTS, _get(StatisticsViews.show)),
+    Endpoint.PYPISTATS: EndpointRule(_PYPISTATS, Subject.PROJECTS, _get(PypistatsView.show)),
     Endpoint.OPERATIONS: EndpointRule(("/-/",), Subject.CLIENT, _get(OperationsViews.operations)),
     Endpoint.WHY: EndpointRule(("/-/why/NAME", "/-/why/NAME==VERSION"), Subject.PROJECT, _get(WhyView.show)),
     # For mirrors.

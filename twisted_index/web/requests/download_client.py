@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from twisted_index.statistics.rows import ANY_CLIENT, OTHER, Client
+from twisted_index.statistics.rows import ANY_CLIENT, MIRROR, OTHER, Client
 from twisted_index.web.requests.user_agent import interpreter_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _LONGEST, _MOST = 1024, 256
 
 _PRODUCT = re.compile(rb"([A-Za-z][A-Za-z0-9._-]*)(?:[/ ]|$)")
 _INSTALLERS = {name.encode(): name for name in ("pip", "uv", "poetry", "pdm", "pipenv")}
-_BROWSER, _MIRROR = "browser", "mirror"
+_BROWSER = "browser"
 #: Other servers and mirrors, also this one: what takes files for others.
 _MIRRORS = (b"bandersnatch", b"twisted-index", b"devpi-server", b"artifactory", b"nexus", b"pulpcore")
 _PYTHONS = frozenset({"2.7", *(f"3.{minor}" for minor in range(31))})
@@ -51,7 +51,7 @@ def _read(user_agent: bytes) -> Client:
         systems = (system for word, system in _BROWSER_SYSTEMS if word in user_agent)
         return Client(_BROWSER, OTHER, next(systems, OTHER))
     if product in _MIRRORS:
-        return Client(_MIRROR)
+        return Client(MIRROR)
     installer, interpreter = _INSTALLERS.get(product, OTHER), interpreter_of(user_agent)
     if interpreter is None:
         return Client(installer)

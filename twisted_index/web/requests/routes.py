@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import InvalidFilename, is_valid_name, normalize, parse_filename
+from twisted_index.statistics.pypistats import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ class Endpoint(enum.Enum):
     METRICS = enum.auto()
     WANTED = enum.auto()
     STATISTICS = enum.auto()
+    PYPISTATS = enum.auto()
     OPERATIONS = enum.auto()
     CHANGES = enum.auto()
     TREE = enum.auto()
@@ -72,6 +74,7 @@ class Route(NamedTuple):
         sidecar: The sidecar of that file; None for the file itself.
         version: The version of a release as the URL spells it; empty for all.
         token: The name of a token or a draft as the URL spells it.
+        table: What is counted of downloads; of `statistics.pypistats.TABLES`.
         location: The target of a redirect, relative to the URL and without the query. For FIND_FILE the
             page of the project.
         permanent: Whether clients may cache the redirect. Installers cache it for ever, whatever its other
@@ -84,6 +87,7 @@ class Route(NamedTuple):
     sidecar: Sidecar | None = None
     version: str = ""
     token: str = ""
+    table: str = ""
     location: str = ""
     permanent: bool = True
 
@@ -341,6 +345,9 @@ def _operations(rest: list[str]) -> Route:
             return Route(_RESERVED[name])
         case [name, ""] if name in _RESERVED:
             return Route(Endpoint.REDIRECT, location=f"../{name}")
+        case ["stats", "api", "packages", name, table] if is_valid_name(name) and table in TABLES:
+            route = Route(Endpoint.PYPISTATS, normalize(name), table=table)
+            return _at_normalized_name(name, route, f"../{{}}/{table}")
         case ["tree"]:
             return Route(Endpoint.REDIRECT, location="changes", permanent=False)
         case ["tree", ""]:
