@@ -139,6 +139,46 @@ def test_a_pre_release_is_said_to_be_one(index: IndexInMemory, source: MemorySou
     assert "pre-release" in text(page(index, "/project/de-mo/"))
 
 
+def wheel_for(version: str, tags: str, needs: str):
+    return make_wheel("demo", version, tag=tags, requires_python=needs)
+
+
+def test_what_all_files_require_of_python_is_said_once_and_what_differs_at_each():
+    alike = [wheel_for("1.0", f"cp31{minor}-cp31{minor}-win_amd64", ">=3.11") for minor in (2, 3)]
+    shown = text(page(IndexInMemory(MemorySource(*alike)), "/project/demo/"))
+    assert shown.count(">=3.11") == 1
+    other = wheel_for("1.0", "cp314-cp314-win_amd64", ">=3.14")
+    shown = text(page(IndexInMemory(MemorySource(*alike, other)), "/project/demo/"))
+    assert "Python 3.13 (>=3.11)" in shown
+    assert "Python 3.14 (>=3.14)" in shown
+
+
+def test_one_wheel_for_all_is_a_sentence_and_others_are_a_grid(index: IndexInMemory):
+    main = page(index, "/project/de-mo/")
+    assert "There is a wheel for any Python 3 on any platform." in text(main)
+    assert main.find(".//table[@class='grid']") is None
+    windows = IndexInMemory(MemorySource(wheel_for("1.0", "cp312-cp312-win_amd64", ">=3.11")))
+    assert page(windows, "/project/demo/").find(".//table[@class='grid']") is not None
+
+
+def test_the_top_of_a_page_says_whether_its_release_is_the_latest(index: IndexInMemory):
+    assert "Latest of 2 releases" in text(page(index, "/project/de-mo/"))
+    assert "Latest of 2 releases" in text(page(index, "/project/de-mo/2.0/"))
+    assert "Latest of" not in text(page(index, "/project/de-mo/1.0/"))
+    assert "Latest of" not in text(page(index, "/project/base-lib/"))
+
+
+def test_all_parts_that_the_top_of_a_page_links_are_on_it(tmp_path: Path):
+    for file in (NEW, SDIST, make_wheel("fan", "1.0", requires=["de-mo"])):
+        file.write_to(tmp_path)
+    with IndexInMemory.of_folders(tmp_path) as index:
+        main = page(index, "/project/de-mo/")
+    parts = links(main.find(".//nav"))
+    assert list(parts) == ["Description", "Requires", "Required by", "Wheels", "Files", "Release history"]
+    there = {element.get("id") for element in main.iter()}
+    assert {place.removeprefix("#") for place in parts.values()} <= there
+
+
 def test_browsers_find_the_feed_of_a_project(index: IndexInMemory):
     link = '<link rel="alternate" type="application/atom+xml" title="New releases of de-mo" '
     assert f'{link}href="../../-/feed.atom?project=de-mo">' in index.get("/project/de-mo/", headers=HTML).text

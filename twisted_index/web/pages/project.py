@@ -94,12 +94,13 @@ def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[Fi
         title,
         tags.h1(facts.name, " ", tags.span(shown.version, class_="version")),
         [tags.p(unturned(facts.summary), class_="lead")] if facts.summary else [],
+        _key_facts(shown, files),
         _notes(shown, files, frame.root),
         _install(shown) if files else [],
         _contents(shown, files),
         tags.div(
             tags.div(_description(shown), class_="content"),
-            tags.aside(_about(shown, files, frame.root), class_="about", **{"aria-label": "About"}),
+            tags.aside(_about(shown, frame.root), class_="about", **{"aria-label": "About"}),
             class_="columns",
         ),
         _files(files, file_url),
@@ -156,6 +157,21 @@ def _release_url(root: str, project: str, version: str) -> str:
 # -- Above the columns
 
 
+def _key_facts(shown: ShownProject, files: Sequence[File]) -> Markup:
+    """Say what decides whether it can be used, in one line, which small screens show first too."""
+    python = shown.facts.requires_python or next((f.requires_python for f in files if f.requires_python), "")
+    uploaded = min((file.upload_time for file in files if file.upload_time is not None), default=None)
+    releases = len(offered_versions(shown.page))
+    entries: list[Markup] = []
+    if uploaded is not None:
+        entries.append(["Uploaded ", moment(uploaded)])
+    if python:
+        entries.append(["Python ", tags.span(unturned(one_line(python)), class_="value")])
+    if releases > 1 and _same(shown.version, shown.latest):
+        entries.append(tags.a(f"Latest of {releases:,} releases", href="#history"))
+    return tags.ul((tags.li(entry) for entry in entries), class_="facts") if entries else []
+
+
 def _notes(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
     page = shown.page
     notes: list[list[Markup]] = []
@@ -205,7 +221,9 @@ def _install(shown: ShownProject) -> Markup:
 def _contents(shown: ShownProject, files: Sequence[File]) -> Markup:
     """Link the parts of the page, since a description may be long."""
     parts = [("description", "Description")] if shown.description or shown.unread else []
-    parts += [("files", "Files"), ("wheels", "Wheels")] if files else []
+    parts += [("requires", "Requires")] if shown.facts.requirements else []
+    parts += [("required-by", "Required by")] if shown.required_by else []
+    parts += [("wheels", "Wheels"), ("files", "Files")] if files else []
     parts += [("history", "Release history")] if offered_versions(shown.page) else []
     links = [tags.li(tags.a(name, href=f"#{part}")) for part, name in parts]
     return tags.nav(tags.ul(links), class_="contents", **{"aria-label": "On this page"})
@@ -216,7 +234,9 @@ def _contents(shown: ShownProject, files: Sequence[File]) -> Markup:
 
 def _description(shown: ShownProject) -> Markup:
     if shown.description:
-        return [tags.h2("Description", id="description"), description_markup(shown.description, shown.html)]
+        # It begins with a heading of its own, as a rule.
+        heading = tags.h2("Description", id="description", class_="unseen")
+        return [heading, description_markup(shown.description, shown.html)]
     if shown.unread:
         return [tags.h2("Description", id="description"), tags.p(shown.unread, class_="note")]
     return tags.p("This release has no description.", class_="note")
@@ -226,9 +246,9 @@ def _files(files: Sequence[File], file_url: Callable[[File], str]) -> Markup:
     if not files:
         return []
     return [
+        grid_table(files),
         tags.h2("Files", id="files"),
         files_table(files, file_url),
-        grid_table(files),
     ]
 
 
@@ -271,22 +291,16 @@ def _release(
         tags.th(tags.a(version, href=_release_url(root, project, version)), scope="row"),
         moment(first) if first is not None else "",
         tags.td(str(len(files)), class_="number"),
-        notes,
+        tags.td(notes, class_="rest"),
     )
 
 
 # -- The narrow column
 
 
-def _about(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
+def _about(shown: ShownProject, root: str) -> Markup:
     page, facts = shown.page, shown.facts
-    python = facts.requires_python or next((f.requires_python for f in files if f.requires_python), "")
-    uploaded = min((file.upload_time for file in files if file.upload_time is not None), default=None)
     entries: list[tuple[str, Markup]] = []
-    if uploaded is not None:
-        entries.append(("Uploaded", moment(uploaded)))
-    if python:
-        entries.append(("Python", unturned(one_line(python))))
     if facts.license:
         entries.append(("License", unturned(facts.license)))
     entries += [(role, unturned(name)) for role, name in facts.people]
@@ -299,8 +313,8 @@ def _about(shown: ShownProject, files: Sequence[File], root: str) -> Markup:
         _links(facts),
         _requirements(shown, root),
         _required_by(shown, root),
-        _words("Classifiers", facts.classifiers),
         _words("Keywords", facts.keywords),
+        _classifiers(facts.classifiers),
         tags.h2("More about it"),
         tags.ul(
             tags.li(tags.a("Simple API page", href=f"{root}simple/{page.name}/")),
@@ -331,9 +345,11 @@ def _requirements(shown: ShownProject, root: str) -> Markup:
         return []
     parts: list[Markup] = [tags.h2("Requires", id="requires")]
     for extra, those in groups.items():
+        listed = tags.ul((_requirement(each, shown, root) for each in those), class_="plain")
         if extra:
-            parts.append(tags.h3("With the extra ", tags.code(unturned(extra))))
-        parts.append(tags.ul((_requirement(each, shown, root) for each in those), class_="plain"))
+            summary = tags.summary("With the extra ", tags.code(unturned(extra)), f" ({len(those)})")
+            listed = tags.details(summary, listed)
+        parts.append(listed)
     if shown.facts.left_out:
         parts.append(tags.p(f"{counted(shown.facts.left_out, 'more')} are not shown.", class_="note"))
     return parts
@@ -356,6 +372,14 @@ def _required_by(shown: ShownProject, root: str) -> Markup:
     links = [tags.li(tags.a(name, href=f"{root}project/{name}/")) for name in kept]
     rest = [tags.p(f"and {counted(more, 'more project')}", class_="note")] if more > 0 else []
     return [tags.h2("Required by", id="required-by"), tags.ul(links, class_="plain"), rest]
+
+
+def _classifiers(classifiers: Sequence[str]) -> Markup:
+    if not classifiers:
+        return []
+    items = [tags.li(unturned(each)) for each in classifiers]
+    # They are many and repeat what stands above, so they do not push it away.
+    return tags.details(tags.summary(tags.h2("Classifiers")), tags.ul(items, class_="plain"))
 
 
 def _words(heading: str, words: Iterable[str]) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from twisted.web.template import Tag, tags
@@ -9,7 +10,7 @@ from twisted.web.template import Tag, tags
 from twisted_index.simple.formatting import core_metadata, one_line, yank_reason
 from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import InvalidFilename, parse_filename
-from twisted_index.simple.wheel_words import tag_words, wheel_grid
+from twisted_index.simple.wheel_words import EVERY_PLATFORM, tag_words, wheel_grid
 from twisted_index.web.pages.clean_html import LINK_RELATION, safe_link, unturned
 from twisted_index.web.pages.elements import moment, table
 
@@ -25,10 +26,13 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 def files_table(files: Sequence[File], file_url: Callable[[File], str]) -> Markup:
     """Return the table of the files of a release."""
     heads = ("File", "For", "Size", "Uploaded", "SHA-256")
-    return table(heads, [_row(file, file_url(file)) for file in files], caption="Files of this release")
+    # What all require is said once, above.
+    differ = len({file.requires_python for file in files}) > 1
+    rows = [_row(file, file_url(file), has_python=differ) for file in files]
+    return table(heads, rows, caption="Files of this release")
 
 
-def _row(file: File, url: str) -> Sequence[Markup]:
+def _row(file: File, url: str, *, has_python: bool) -> Sequence[Markup]:
     digest = file.hashes.get("sha256", "")
     marks: list[Markup] = []
     if core_metadata(file) is not None:
@@ -39,16 +43,23 @@ def _row(file: File, url: str) -> Sequence[Markup]:
     reason = yank_reason(file)
     yanked = f"Yanked{f': {unturned(reason)}' if reason else ''}" if reason is not None else ""
     return (
-        [
-            tags.a(file.filename, href=url),
+        tags.td(
+            tags.a(_breakable(file.filename), href=url),
             tags.div([[mark, " "] for mark in marks], class_="marks") if marks else [],
             tags.div(yanked, class_="yanked") if yanked else [],
-        ],
-        _purpose(file),
+            class_="long",
+        ),
+        tags.td(_purpose(file, has_python=has_python), class_="purpose"),
         tags.td(_size(file.size), class_="number"),
         moment(file.upload_time) if file.upload_time is not None else "",
         _digest(digest, file.filename) if digest else "",
     )
+
+
+def _breakable(filename: str) -> list[Markup]:
+    """Let a long name go on in the next line after its dots and dashes, not in the middle of a tag."""
+    first, *others = re.split(r"(?<=[.-])", filename)
+    return [first, *([tags.wbr(), part] for part in others)]
 
 
 def _provenance(file: File, url: str) -> list[Markup]:
@@ -76,12 +87,12 @@ def _tags(file: File) -> str:
         return ""
 
 
-def _purpose(file: File) -> Markup:
+def _purpose(file: File, *, has_python: bool) -> Markup:
     tag_set = _tags(file)
     if not tag_set:
         return "source" if not file.filename.endswith(".whl") else ""
     pythons, platforms = tag_words(tag_set)
-    needs = f" ({one_line(file.requires_python)})" if file.requires_python else ""
+    needs = f" ({one_line(file.requires_python)})" if has_python and file.requires_python else ""
     return [tags.div(pythons + needs), tags.div(platforms, class_="faint")]
 
 
@@ -105,6 +116,8 @@ def grid_table(files: Sequence[File]) -> Markup:
     rest = "Elsewhere installers build one from the source." if sdists else "There is no source distribution."
     if not grid.cells:
         return [heading, tags.p("Their tags are not known here.", class_="note")]
+    if len(grid.cells) == 1 and grid.platforms == (EVERY_PLATFORM,):
+        return [heading, tags.p(f"There is a wheel for {grid.pythons[0]} on any platform. {rest}")]
     rows = [
         (tags.th(python, scope="row"), *(_cell(grid.cells.get((python, name))) for name in grid.platforms))
         for python in grid.pythons
