@@ -344,6 +344,13 @@ def test_the_page_for_people_is_named_in_the_head_and_by_a_button():
     assert form.get("action") == "../../project/demo/"
 
 
+def test_the_list_leads_people_to_the_index_and_has_anchors_for_projects_alone():
+    written = parse(write_html_list(ProjectList(names=("demo", "other")), about="../"))
+    (form,) = written.iter("form")
+    assert form.get("action") == "../"
+    assert [anchor.text for anchor in written.iter("a")] == ["demo", "other"]
+
+
 def test_a_page_without_a_page_for_people_leads_to_none():
     written = parse(write_html_page(ProjectPage(name="demo")))
     assert not [*written.iter("link"), *written.iter("form")]

@@ -70,13 +70,20 @@ _ROOM = 8
 INCOMPLETE = "One of the package folders cannot be read right now, and its projects are not in this list."
 
 
-def write_html_list(project_list: ProjectList) -> bytes:
-    """Write the list of projects."""
+def write_html_list(project_list: ProjectList, *, about: str = "") -> bytes:
+    """
+    Write the list of projects.
+
+    Args:
+        project_list: Their names.
+        about: As for `write_html_page`: that of the page about the index.
+    """
     names = project_list.names
+    incomplete = () if project_list.complete else (f'<p class="status">{INCOMPLETE}</p>',)
     return _document(
         title="Simple index",
-        metas=(),
-        before=() if project_list.complete else (f'<p class="status">{INCOMPLETE}</p>',),
+        metas=tuple(_alternate(about)),
+        before=(*incomplete, *_button(about, "About this index")),
         listing=(f'<a href="{quote_filename(name)}/">{_escape(name)}</a>' for name in names),
         summary=_count(len(names), "project"),
     )
@@ -104,7 +111,7 @@ def write_html_page(
     return _document(
         title=f"Index of {page.name}",
         metas=(*_status_metas(page.status), *_alternate(about)),
-        before=(*_status_text(page.status), *_button(about)),
+        before=(*_status_text(page.status), *_button(about, "About this project")),
         listing=_listing(files, provenance_base_url(page.name, public_url), links) if files else (),
         summary=_summary(files, len(offered_versions(page))),
     )
@@ -223,9 +230,9 @@ def _alternate(about: str) -> Iterator[str]:
         yield f'<link rel="alternate" type="text/html" href="{_escape(about)}">'
 
 
-def _button(about: str) -> Iterator[str]:
+def _button(about: str, label: str) -> Iterator[str]:
     if about:
-        yield f'<form action="{_escape(about)}"><button>About this project</button></form>'
+        yield f'<form action="{_escape(about)}"><button>{label}</button></form>'
 
 
 # -- The files

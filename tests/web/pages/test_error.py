@@ -13,7 +13,7 @@ from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
 HTML = {"Accept": "text/html"}
 HEADER = {
     "Python package index": "/",
-    "Projects": "/simple/",
+    "Projects": "/#projects",
     "Statistics": "/-/stats",
     "More": "/-/",
 }

@@ -88,8 +88,8 @@ _FEED = tags.link(rel="alternate", type="application/atom+xml", title="New relea
 def _newest(rows: Sequence[ProjectRow]) -> Markup:
     return tags.section(
         tags.h2("Newest releases"),
-        tags.ul([_release(row) for row in rows], class_="results"),
-        tags.p(tags.a("Feed of new releases", href="-/feed.atom")),
+        tags.ul([_release(row) for row in rows], class_="results newest"),
+        tags.p(tags.a("Atom feed of new releases", href="-/feed.atom")),
     )
 
 
@@ -197,7 +197,7 @@ def _projects(content: FrontContent, projects: ProjectList) -> Markup:
         *([tags.a("Indexes", href=content.indexes)] if content.indexes else []),
     ]
     return tags.section(
-        tags.h2("Projects"),
+        tags.h2("Projects", id="projects"),
         _names(content, names),
         tags.p([[", " if number else "", place] for number, place in enumerate(places)], class_="faint"),
     )

@@ -138,7 +138,7 @@ def _cleaned(text: str) -> str:
 
 def _header(frame: Frame) -> Markup:
     root = frame.root
-    places = (("simple/", "Projects"), ("-/stats", "Statistics"), ("-/", "More"))
+    places = (("#projects", "Projects"), ("-/stats", "Statistics"), ("-/", "More"))
     return [
         tags.a("Skip to content", href="#main", class_="skip"),
         tags.header(

@@ -19,7 +19,7 @@ from twisted_index.web.pages.layout import html_page
 from twisted_index.web.pages.project_files import files_table, grid_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence, Set
+    from collections.abc import Callable, Sequence, Set
 
     from twisted_index.simple.model import File, ProjectPage
     from twisted_index.simple.release_facts import ReleaseFacts, RequiredProject
@@ -220,12 +220,14 @@ def _install(shown: ShownProject) -> Markup:
 
 def _contents(shown: ShownProject, files: Sequence[File]) -> Markup:
     """Link the parts of the page, since a description may be long."""
-    parts = [("description", "Description")] if shown.description or shown.unread else []
+    parts = [("description", "Description")] if shown.description else []
     parts += [("requires", "Requires")] if shown.facts.requirements else []
     parts += [("required-by", "Required by")] if shown.required_by else []
     parts += [("wheels", "Wheels"), ("files", "Files")] if files else []
     parts += [("history", "Release history")] if offered_versions(shown.page) else []
     links = [tags.li(tags.a(name, href=f"#{part}")) for part, name in parts]
+    if len(links) < 2:
+        return []
     return tags.nav(tags.ul(links), class_="contents", **{"aria-label": "On this page"})
 
 
@@ -233,6 +235,8 @@ def _contents(shown: ShownProject, files: Sequence[File]) -> Markup:
 
 
 def _description(shown: ShownProject) -> Markup:
+    if not shown.version:
+        return []
     if shown.description:
         # It begins with a heading of its own, as a rule.
         heading = tags.h2("Description", id="description", class_="unseen")
@@ -291,7 +295,7 @@ def _release(
         tags.th(tags.a(version, href=_release_url(root, project, version)), scope="row"),
         moment(first) if first is not None else "",
         tags.td(str(len(files)), class_="number"),
-        tags.td(notes, class_="rest"),
+        notes,
     )
 
 
@@ -313,7 +317,7 @@ def _about(shown: ShownProject, root: str) -> Markup:
         _links(facts),
         _requirements(shown, root),
         _required_by(shown, root),
-        _words("Keywords", facts.keywords),
+        _keywords(facts.keywords),
         _classifiers(facts.classifiers),
         tags.h2("More about it"),
         tags.ul(
@@ -382,6 +386,5 @@ def _classifiers(classifiers: Sequence[str]) -> Markup:
     return tags.details(tags.summary(tags.h2("Classifiers")), tags.ul(items, class_="plain"))
 
 
-def _words(heading: str, words: Iterable[str]) -> Markup:
-    items = [tags.li(unturned(word)) for word in words]
-    return [tags.h2(heading), tags.ul(items, class_="plain")] if items else []
+def _keywords(keywords: Sequence[str]) -> Markup:
+    return [tags.h2("Keywords"), tags.p(", ".join(map(unturned, keywords)))] if keywords else []

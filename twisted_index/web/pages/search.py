@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from twisted.web.template import Tag, tags
 
-from twisted_index.web.pages.elements import counted
+from twisted_index.web.pages.elements import counted, moment
 from twisted_index.web.pages.layout import html_page
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def _result(one: Hit, frame: Frame) -> Tag:
     name = tags.a(row.shown_name or row.name, href=f"{frame.root}project/{quote(row.name)}/")
     about: list[Tag | str] = [tags.strong(name)]
     if row.version:
-        about += [" ", tags.span(row.version, class_="faint")]
+        came = [", ", moment(row.uploaded)] if row.uploaded is not None else []
+        about += [" ", tags.span(row.version, came, class_="faint")]
     if one.why:
         about += [" ", tags.span(one.why, class_="tag")]
     if row.summary:
@@ -107,4 +108,5 @@ def _coverage(found: SearchResults, frame: Frame) -> Markup:
             f" Of {found.known:,} the summary and the import names are known;"
             " the others are being read, and are found by name until then."
         )
-    return tags.p("There are ", projects, f" here.{text}", class_="note")
+    how = tags.a("How to search", href=f"{frame.root}-/search")
+    return tags.p("There are ", projects, f" here.{text} ", how if frame.query else [], class_="note")

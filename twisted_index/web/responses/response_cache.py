@@ -64,8 +64,9 @@ _VARY = ((b"Vary", b"Accept, Accept-Encoding"),)
 
 def render_list(project_list: ProjectList, form: Representation) -> Response:
     """Write the project list in one representation."""
-    write = json_writer.write_json_list if form.format is Format.JSON else html_writer.write_html_list
-    return _finish(write(project_list), form)
+    if form.format is Format.JSON:
+        return _finish(json_writer.write_json_list(project_list), form)
+    return _finish(html_writer.write_html_list(project_list, about="../"), form)
 
 
 def render_project_page(
