@@ -99,7 +99,7 @@ def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[Fi
         _install(shown) if files else [],
         _contents(shown, files),
         tags.div(
-            tags.div(_description(shown), class_="content"),
+            tags.div(_description(shown), grid_table(files) if files else [], class_="content"),
             tags.aside(_about(shown, frame.root), class_="about", **{"aria-label": "About"}),
             class_="columns",
         ),
@@ -250,7 +250,6 @@ def _files(files: Sequence[File], file_url: Callable[[File], str]) -> Markup:
     if not files:
         return []
     return [
-        grid_table(files),
         tags.h2("Files", id="files"),
         files_table(files, file_url),
     ]

@@ -43,11 +43,12 @@ def _row(file: File, url: str, *, has_python: bool) -> Sequence[Markup]:
     reason = yank_reason(file)
     yanked = f"Yanked{f': {unturned(reason)}' if reason else ''}" if reason is not None else ""
     return (
-        tags.td(
+        tags.th(
             tags.a(_breakable(file.filename), href=url),
             tags.div([[mark, " "] for mark in marks], class_="marks") if marks else [],
             tags.div(yanked, class_="yanked") if yanked else [],
             class_="long",
+            scope="row",
         ),
         tags.td(_purpose(file, has_python=has_python), class_="purpose"),
         tags.td(_size(file.size), class_="number"),
@@ -57,8 +58,8 @@ def _row(file: File, url: str, *, has_python: bool) -> Sequence[Markup]:
 
 
 def _breakable(filename: str) -> list[Markup]:
-    """Let a long name go on in the next line after its dots and dashes, not in the middle of a tag."""
-    first, *others = re.split(r"(?<=[.-])", filename)
+    """Let a long name go on in the next line between its words, not in the middle of one."""
+    first, *others = re.split(r"(?<=[._-])", filename)
     return [first, *([tags.wbr(), part] for part in others)]
 
 
