@@ -500,6 +500,11 @@ class IAccessControl(Interface):
 class IKnownReaders(Interface):
     """Access control that knows clients again, and decides at once whether they may read a project."""
 
+    rights: object = Attribute(
+        "What `permits` decides by now: the very same object for as long as it decides the same of the same"
+        " identity, cheap enough for every request."
+    )
+
     def reader(
         project: str, key: bytes | None, user: ProxyUser | None, indexes: tuple[str, ...] = ("",)
     ) -> Identity | None:

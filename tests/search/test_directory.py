@@ -25,6 +25,10 @@ SUMMARY = ["Summary: Python Imaging Library (fork)", "Keywords: Imaging,photos"]
 PILLOW = make_wheel("Pillow", "2.0", files={"PIL/__init__.py": ""}, extra_metadata=SUMMARY)
 
 
+def everything() -> None:
+    """Let everyone read all."""
+
+
 class Held(AtOnce):
     """A worker that does nothing until it is let go."""
 
@@ -63,7 +67,7 @@ class Searched:
         return [hit.row.name for hit in self.search(text, may).results]
 
     def search(self, text: str, may: Callable[[str], bool] | None = None, limit: int = 20) -> Any:
-        return answer(self.directory.search, text, may, limit)
+        return answer(self.directory.search, text, lambda: may, limit)
 
 
 @pytest.fixture
@@ -84,7 +88,9 @@ def test_the_first_search_is_whole(folder: Folder, searched: Searched):
 def test_a_search_waits_until_a_small_index_has_been_read(folder: Folder):
     PILLOW.write_to(folder.path)
     reader = Held()
-    finding = Deferred.fromCoroutine(Searched(folder, reader=reader).directory.search("PIL.Image", None, 1))
+    finding = Deferred.fromCoroutine(
+        Searched(folder, reader=reader).directory.search("PIL.Image", everything, 1)
+    )
     folder.times.clock.advance(9)
     assert not finding.called
     reader.let_go()
@@ -95,7 +101,7 @@ def test_a_search_does_not_wait_for_ever(folder: Folder):
     PILLOW.write_to(folder.path)
     reader = Held()
     searched = Searched(folder, reader=reader)
-    finding = Deferred.fromCoroutine(searched.directory.search("pillow", None, 1))
+    finding = Deferred.fromCoroutine(searched.directory.search("pillow", everything, 1))
     folder.times.clock.advance(10)
     folder.times.clock.advance(10)
     found = answer(lambda: finding)
@@ -180,7 +186,7 @@ def test_searches_at_the_same_time_look_at_a_project_once(
 
     monkeypatch.setattr(folder.source, "project_page", slow)
     search = searched.directory.search
-    searches = [Deferred.fromCoroutine(search("pillow", None, 1)) for _search in range(5)]
+    searches = [Deferred.fromCoroutine(search("pillow", everything, 1)) for _search in range(5)]
     assert not any(each.called for each in searches)
     waiting.callback(None)
     assert answer(all_of, searches)[0].total == 1
@@ -247,9 +253,9 @@ def test_who_needs_a_project_is_known_without_extras(folder: Folder, searched: S
     make_wheel("one", "1.0", requires=["NumPy>=1", "junk; extra == 'x'"]).write_to(folder.path)
     make_wheel("two", "1.0", requires=["numpy; python_version > '3'"]).write_to(folder.path)
     requiring = searched.directory.requiring
-    assert answer(requiring, "numpy", None) == ["one", "two"]
-    assert answer(requiring, "numpy", "two".__eq__) == ["two"]
-    assert answer(requiring, "junk", None) == []
+    assert answer(requiring, "numpy", everything) == ["one", "two"]
+    assert answer(requiring, "numpy", lambda: "two".__eq__) == ["two"]
+    assert answer(requiring, "junk", everything) == []
     assert searched.find("requires:numpy") == ["one", "two"]
 
 
@@ -258,8 +264,8 @@ def test_the_newest_come_first(folder: Folder, searched: Searched):
         file = make_wheel(name, "1.0").write_to(folder.path)
         touch(file, 1_600_000_000 + number)
     newest = searched.directory.newest
-    assert names(answer(newest, 2, None)) == ["third", "second"]
-    assert names(answer(newest, 2, lambda name: name != "third")) == ["second", "first"]
+    assert names(answer(newest, 2, everything)) == ["third", "second"]
+    assert names(answer(newest, 2, lambda: lambda name: name != "third")) == ["second", "first"]
 
 
 def test_what_a_client_may_not_read_is_nowhere(folder: Folder, searched: Searched):
@@ -279,13 +285,28 @@ def test_rights_to_very_many_projects_are_looked_up_in_turns(folder: Folder):
 
     def may(name: str) -> bool:
         asked.append(name)
+        folder.times.clock.rightNow += 9e-6
         return True
 
-    finding = Deferred.fromCoroutine(searched.directory.search("tool", may, 1))
-    assert (len(asked), finding.called) == (100, False)
-    folder.times.clock.advance(0)
+    finding = Deferred.fromCoroutine(searched.directory.search("tool", lambda: may, 1))
+    assert (len(asked), finding.called) == (200, False)
+    for _turn in range(5):
+        folder.times.clock.advance(0)
+    assert (len(asked), finding.called) == (1050, True)
     found = answer(lambda: finding)
     assert (found.total, found.known, found.projects) == (1050, None, None)
+
+
+def test_rights_count_that_change_while_a_search_waits(folder: Folder):
+    PILLOW.write_to(folder.path)
+    reader, rights = Held(), {"pillow"}
+    searched = Searched(folder, reader=reader)
+    reads = lambda: frozenset(rights).__contains__  # noqa: E731
+    finding = Deferred.fromCoroutine(searched.directory.search("pillow", reads, 1))
+    rights.clear()
+    reader.let_go()
+    found = answer(lambda: finding)
+    assert (found.results, found.total, found.projects) == ((), 0, 0)
 
 
 def test_a_damaged_file_is_no_obstacle(folder: Folder, searched: Searched):

@@ -110,6 +110,40 @@ def test_a_guarded_answer_is_for_its_client_alone(tmp_path: Path):
     assert index.get("/-/search?q=lib", headers=JSON).headers["Cache-Control"].startswith("private")
 
 
+def test_rights_that_change_count_in_the_next_search(tmp_path: Path):
+    index = guarded(tmp_path, {"secret-lib": True, "open-lib": False})
+    closed, bob = index.rights.read_text(), as_user("bob")
+    totals = []
+    for rights in (closed, closed.replace("alice", "bob"), closed):
+        index.set_rights(rights)
+        totals.append([found(index, "lib", **who)["total"] for who in (bob, as_user("alice"))])
+    assert totals == [[1, 2], [2, 1], [1, 2]]
+
+
+def test_a_token_that_is_made_again_has_its_own_rights(tmp_path: Path):
+    index = guarded(tmp_path, {"secret-lib": True, "open-lib": False})
+    totals = []
+    for read in ("secret-*", "other-*"):
+        totals.append(found(index, "lib", **index.token("same", read=read))["total"])
+        index.tokens.revoke("same")
+    assert totals == [2, 1]
+
+
+def test_rights_to_a_project_are_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    index = guarded(tmp_path, {"secret-lib": True, "open-lib": False})
+    asked: list[str] = []
+    permits = index.access.permits
+
+    def note(identity: Any, action: Any, project: str = "", *, index: str = "") -> bool:
+        asked.append(project)
+        return permits(identity, action, project, index=index)
+
+    monkeypatch.setattr(index.access, "permits", note)
+    for _search in range(3):
+        assert found(index, "lib", **as_user("bob"))["total"] == 1
+    assert sorted(filter(None, asked)) == ["open-lib", "secret-lib"]
+
+
 PROJECTS = ["alpha", "alpha-beta", "beta", "betas", "gamma"]
 
 

@@ -134,6 +134,11 @@ class AccessControl:
         return self._rights.current().public_read
 
     @property
+    def rights(self) -> object:
+        """See `IKnownReaders`."""
+        return self._rights.current()
+
+    @property
     def has_users(self) -> bool:
         """Whether there are users, users of a proxy, or tokens, which may be created at any time."""
         return self._always_users or self._has_tokens()

@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
     #: Whether a client may read a project of this name; None where everything is for everyone.
     May: TypeAlias = Callable[[str], bool] | None
+    #: Says that for now.
+    Reads: TypeAlias = Callable[[], May]
 
 
-#: Names whose rights are looked up in one turn of the reactor: each takes some microseconds for each rule.
-_TURN = 100
+#: Names whose rights are looked up without a look at the clock, and the seconds of a turn of the reactor.
+_NAMES, _TURN = 100, 0.001
 
 
 class ProjectDirectory:
@@ -73,13 +75,13 @@ class ProjectDirectory:
         self._walk = Walk(parts, self._rows, reader, clock) if parts else None
         self._names = Names(())
 
-    async def search(self, query: str, may: May, limit: int) -> SearchResults:
+    async def search(self, query: str, reads: Reads, limit: int) -> SearchResults:
         """
         Search for projects.
 
         Args:
             query: As typed; see `search.query`.
-            may: Decides which projects count at all.
+            reads: Says which projects count at all; asked after everything that takes long.
             limit: How many results are returned.
 
         Raises:
@@ -87,9 +89,9 @@ class ProjectDirectory:
         """
         parsed = parse_query(query)
         names = await self._refresh(PATIENCE)
-        store, public = self._rows.store, may is None
+        store, public = self._rows.store, reads() is None
         found = await self._rows.ask(Candidates(), candidates, store, parsed, names, public=public)
-        readable = None
+        readable, may = None, reads()
         if may is not None:
             asked = names.names if len(names.names) <= SMALL_INDEX else found.all()
             readable = frozenset(await self._allowed(asked, names, may))
@@ -112,7 +114,7 @@ class ProjectDirectory:
             return None, None
         return len(readable & (self._rows.serials or {}).keys()), len(readable)
 
-    async def newest(self, limit: int, may: May) -> Sequence[ProjectRow]:
+    async def newest(self, limit: int, reads: Reads) -> Sequence[ProjectRow]:
         """
         Return the releases that came last, the latest first; see `search`.
 
@@ -121,12 +123,13 @@ class ProjectDirectory:
         """
         names = await self._refresh()
         found = await self._rows.ask([], self._rows.store.newest)
-        return _by_release(await self._shown(await self._allowed(found, names, may, limit)))[:limit]
+        return _by_release(await self._shown(await self._allowed(found, names, reads(), limit)))[:limit]
 
-    async def requiring(self, project: str, may: May) -> Sequence[str]:
+    async def requiring(self, project: str, reads: Reads) -> Sequence[str]:
         """Return the names of the projects whose latest release needs one, ascending; see `search`."""
         names = await self._refresh()
-        return await self._allowed(await self._rows.ask([], self._rows.store.requiring, project), names, may)
+        found = await self._rows.ask([], self._rows.store.requiring, project)
+        return await self._allowed(found, names, reads())
 
     def retire(self) -> None:
         """Read nothing more; the last search that is under way leaves the store to be closed."""
@@ -156,10 +159,12 @@ class ProjectDirectory:
         if may is None:
             return there[:limit]
         allowed: list[str] = []
-        for start in range(0, len(there), _TURN):
-            if start:
+        began = self._clock.seconds()
+        for start in range(0, len(there), _NAMES):
+            if start and self._clock.seconds() - began > _TURN:
                 await deferLater(self._clock, 0)
-            allowed += filter(may, there[start : start + _TURN])
+                began = self._clock.seconds()
+            allowed += filter(may, there[start : start + _NAMES])
             if limit is not None and len(allowed) >= limit:
                 break
         return allowed[:limit]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import Forbidden, NotFound, Unauthorized
 from twisted_index.interfaces import ANONYMOUS, Action, Credentials, IKnownReaders
@@ -36,6 +37,28 @@ _VERBS = {
     Action.MANAGE: ("manage", "Managing"),
 }
 
+#: Clients whose rights to read are remembered: 100 bytes for each project that was asked about.
+_MOST_READERS = 32
+
+
+class _Decided(dict[str, bool]):
+    """
+    Which projects a client may read, as far as that was asked.
+
+    Args:
+        identity: The client.
+        may: Decides about a project.
+    """
+
+    def __init__(self, identity: Identity, may: Callable[[str], bool]) -> None:
+        # The dictionary of clients knows them by their numbers: no other one gets this one's meanwhile.
+        self.identity = identity
+        self._may = may
+
+    def __missing__(self, project: str) -> bool:
+        decided = self[project] = self._may(project)
+        return decided
+
 
 class Authorizer:
     """
@@ -62,7 +85,9 @@ class Authorizer:
         self.reader: Callable[[str, bytes | None, ProxyUser | None], Identity | None] = (
             self._public_reader if known is None else _bound(known.reader, line)
         )
-        self._knows_readers = known is not None
+        self._known = known
+        self._rights: object = None
+        self._decided = LRU[int, _Decided](_MOST_READERS)
 
     @property
     def has_users(self) -> bool:
@@ -74,7 +99,7 @@ class Authorizer:
         """Whether everyone may read everything here."""
         if self._access is None or self._access.public_read:
             return True
-        return self._knows_readers and self.reader("", None, None) is not None
+        return self._known is not None and self.reader("", None, None) is not None
 
     @property
     def is_open(self) -> bool:
@@ -94,6 +119,27 @@ class Authorizer:
             index: The name of the only index that it concerns; None for those that it concerns here.
         """
         return self._forbidding(identity, action, project, index) is None
+
+    def reads(self, identity: Identity) -> Callable[[str], bool] | None:
+        """
+        Return what tells which projects a client may read; None where everyone may read all.
+
+        What was decided is remembered, but not longer than the rights are the same: so this is to be called
+        for each response, after what that waits for.
+        """
+        if self.public_read:
+            return None
+        may = partial(self.permits, identity, Action.READ)
+        if self._known is None:
+            return may
+        rights = self._known.rights
+        if rights is not self._rights:
+            self._rights, self._decided = rights, LRU(_MOST_READERS)
+        decided = self._decided.get(id(identity))
+        if decided is None:
+            decided = _Decided(identity, may)
+            self._decided.put(id(identity), decided)
+        return decided.__getitem__
 
     def _forbidding(self, identity: Identity, action: Action, project: str, index: str | None) -> str | None:
         """Return the name of the first index that does not permit an action; None if all do."""
@@ -235,6 +281,10 @@ class DraftAuthorizer(Authorizer):
     ) -> bool:
         """See `Authorizer`."""
         return action is Action.READ and index is None and (not project or project in self._own)
+
+    def reads(self, identity: Identity) -> Callable[[str], bool]:
+        """See `Authorizer`; what is in a draft changes without the rights."""
+        return partial(self.permits, identity, Action.READ)
 
 
 def _bound(reader: Callable[..., Identity | None], line: tuple[str, ...]) -> Callable[..., Identity | None]:

@@ -65,8 +65,7 @@ class FeedView:
         return self._respond(write_feed(title, f"{own}?project={name}", page, entries))
 
     async def _newest(self, context: RequestContext, url: str) -> list[FeedEntry]:
-        may = partial(self._authorizer.permits, context.identity, Action.READ) if context.private else None
-        rows = await self._directory().newest(MOST_ENTRIES, may)
+        rows = await self._directory().newest(MOST_ENTRIES, partial(self._authorizer.reads, context.identity))
         return [
             FeedEntry(
                 title=f"{row.shown_name or row.name} {row.version}",

@@ -98,8 +98,7 @@ class FrontViews:
         return await self._worker.run(write)
 
     async def _newest(self, context: RequestContext) -> Sequence[ProjectRow]:
-        may = partial(self._authorizer.permits, context.identity, Action.READ) if context.private else None
-        return await self._directory().newest(_NEWEST, may)
+        return await self._directory().newest(_NEWEST, partial(self._authorizer.reads, context.identity))
 
     def _content(self, context: RequestContext, newest: Sequence[ProjectRow]) -> FrontContent:
         served, guard = self._served, self._authorizer

@@ -17,7 +17,7 @@ from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import Found, SimpleIndexError
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
 from twisted_index.indexes.composite import explain
-from twisted_index.interfaces import Action, IExplains, IProblemSource
+from twisted_index.interfaces import IExplains, IProblemSource
 from twisted_index.simple.explanation import Obstacle, SourceKind
 from twisted_index.simple.formatting import offered_versions
 from twisted_index.simple.legacy_json import find_version, latest_version, parse_core_metadata
@@ -219,7 +219,8 @@ class ProjectViews:
     ) -> tuple[frozenset[str], frozenset[str]]:
         """Return the requirements that are here, or may be at an upstream, and those that are not."""
         names = {each.project for those in facts.requirements.values() for each in those if each.project}
-        may = self._readable(context)
+        # That everyone may read this project says nothing about others.
+        may = self._authorizer.reads(context.identity)
         # Of names that the client may not read nothing is said.
         wanted = frozenset(names if may is None else filter(may, names))
         if not wanted or self._has_upstreams():
@@ -254,17 +255,10 @@ class ProjectViews:
         except SimpleIndexError:
             return ()
 
-    def _readable(self, context: RequestContext) -> Callable[[str], bool] | None:
-        """Return what tells which names the client may read; None where everyone may read all."""
-        # That everyone may read this project says nothing about others.
-        if self._authorizer.public_read:
-            return None
-        return partial(self._authorizer.permits, context.identity, Action.READ)
-
     async def _required_by(self, context: RequestContext) -> tuple[str, ...]:
-        may = self._readable(context)
+        reads = partial(self._authorizer.reads, context.identity)
         try:
-            return tuple(await self._directory().requiring(context.route.project, may))
+            return tuple(await self._directory().requiring(context.route.project, reads))
         except SimpleIndexError:
             return ()
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted_index.interfaces import Action
 from twisted_index.web.pages.search import write_search_json, write_search_page
 from twisted_index.web.requests.context import negotiate_document
 
@@ -38,8 +37,8 @@ class SearchViews:
     async def search(self, context: RequestContext) -> Response:
         """Respond with what is found; no query is an error."""
         query = _argument(context, b"q").decode("utf-8", "replace").strip()
-        may = partial(self._authorizer.permits, context.identity, Action.READ) if context.private else None
-        found = await self._directory().search(query, may, _limit(_argument(context, b"limit")))
+        reads = partial(self._authorizer.reads, context.identity)
+        found = await self._directory().search(query, reads, _limit(_argument(context, b"limit")))
         return negotiate_document(
             context,
             partial(write_search_json, found),
