@@ -116,6 +116,18 @@ def test_a_project_is_found_by_what_people_know_of_it(folder: Folder, searched: 
     assert searched.find(text) == ["pillow"]
 
 
+def test_the_beginning_of_an_import_name_comes_after_the_whole_one(folder: Folder, searched: Searched):
+    for name, module in (("zero", "demo_imp"), ("one", "demo_import"), ("demo-impact", "other")):
+        make_wheel(name, "1.0", files={f"{module}/__init__.py": ""}).write_to(folder.path)
+    hits = searched.search("Demo_Imp").results
+    assert [(hit.row.name, hit.why) for hit in hits] == [
+        ("zero", "imports demo_imp"),
+        ("demo-impact", ""),
+        ("one", "imports demo_import"),
+    ]
+    assert searched.find('"demo_imp"') == ["zero", "demo-impact"]
+
+
 def test_a_file_that_is_dropped_is_found_by_the_next_search(folder: Folder, searched: Searched):
     make_wheel("other", "1.0").write_to(folder.path)
     assert searched.find("PIL") == []

@@ -86,6 +86,8 @@ def named(row: ProjectRow, query: Query) -> int | None:
         name.replace("-", "") == wanted.replace("-", ""),
         any(module.lower() in query.imported for module in row.import_names),
         name.startswith(wanted),
+        bool(query.beginning)
+        and any(module.lower().startswith(query.beginning) for module in row.import_names),
         f"-{wanted}-" in f"-{name}-",
         wanted in name or all(word in name for word in wanted.split("-")),
     ]

@@ -32,8 +32,9 @@ class Match(IntEnum):
     SAME_LETTERS = 1
     IMPORT = 2
     PREFIX = 3
-    WORD = 4
-    SUBSTRING = 5
+    IMPORT_PREFIX = 4
+    WORD = 5
+    SUBSTRING = 6
 
 
 class Typo(NamedTuple):

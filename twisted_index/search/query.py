@@ -27,6 +27,7 @@ class Query:
         whole: Whether the last of them is a phrase. Else it may be the beginning of a word.
         name: All terms as one normalized name; empty without terms.
         imported: What they may name as an import, the longest first: `pil.image`, `pil`.
+        beginning: What may be the beginning of an import name; empty for a phrase and for a single letter.
         modules: Import names that a project has to have, in lower case.
         requires: Normalized names that a project has to need.
     """
@@ -35,6 +36,7 @@ class Query:
     whole: bool = False
     name: str = ""
     imported: tuple[str, ...] = ()
+    beginning: str = ""
     modules: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
 
@@ -50,11 +52,13 @@ def parse_query(text: str) -> Query:
             found[match[1] or ""].append(value)
             whole = match[3] is None if not match[1] else whole
     terms = tuple(found[""])
+    imported = tuple(dotted_beginnings(terms[0])) if len(terms) == 1 else ()
     return Query(
         terms=terms,
         whole=whole,
         name=_SEPARATORS.sub("-", "-".join(terms)).strip("-"),
-        imported=tuple(dotted_beginnings(terms[0])) if len(terms) == 1 else (),
+        imported=imported,
+        beginning=imported[0] if imported and len(imported[0]) > 1 and not whole else "",
         modules=tuple(found["module"]),
         requires=tuple(map(normalize, found["requires"])),
     )

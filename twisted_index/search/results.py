@@ -58,7 +58,7 @@ class Candidates:
         names: Those whose names or import names match, best first.
         typos: Names that may have been meant, the nearest first.
         texts: Those whose texts match, best first.
-        imports: Which import name was meant, by project.
+        imports: Which import name was meant, in lower case, by project.
     """
 
     names: Sequence[str] = ()
@@ -108,6 +108,10 @@ def candidates(store: RowStore, query: Query, names: Names, *, public: bool = Fa
     """
     imports = store.importing(query.imported)
     hows = dict.fromkeys(imports, Match.IMPORT)
+    begun = store.import_beginning(query.beginning) if query.beginning else {}
+    for name, module in begun.items():
+        if name not in imports:
+            imports[name], hows[name] = module, Match.IMPORT_PREFIX
     for name, how in names.matching(query).items():
         hows[name] = min(how, hows.get(name, how))
     texts = store.matching(query)

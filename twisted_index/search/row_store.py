@@ -116,6 +116,11 @@ class RowStore:
                 found.setdefault(name, module)
         return found
 
+    def import_beginning(self, text: str) -> dict[str, str]:
+        """Return which projects have an import name that begins so, in lower case, and the first of those."""
+        found = self._database.open().execute(_BEGINNING, (_IMPORT, text, text + _LAST))
+        return {name: module for module, name in found}
+
     def requiring(self, project: str) -> list[str]:
         """Return the names of the projects that need one, ascending."""
         return self._names(_FACTS, _REQUIRES, project)
@@ -148,6 +153,9 @@ class RowStore:
         self._database.close()
 
 
+#: Comes after every text, as SQLite compares them, that can follow the beginning of an import name.
+_LAST = "\U0010ffff"
+_BEGINNING = "SELECT value, name FROM fact WHERE kind = ? AND value >= ? AND value < ? ORDER BY value DESC"
 _FACTS = "SELECT name FROM fact WHERE kind = ? AND value = ? ORDER BY name"
 
 
