@@ -391,6 +391,13 @@ def test_names_alone_are_searched_where_nothing_counts_changes(folder: Folder):
     assert searched.find("PIL.Image") == []
 
 
+def test_few_archives_are_read_where_nothing_counts_changes(folder: Folder):
+    source = MemorySource(*(make_wheel(f"tool-{number:02}", "1.0") for number in range(15)))
+    rows = [hit.row for hit in Searched(folder, source).search("tool").results]
+    assert [row.name for row in rows] == [f"tool-{number:02}" for number in range(15)]
+    assert [row.version for row in rows] == ["1.0"] * 10 + [""] * 5
+
+
 def touch(file: Path, seconds: int) -> None:
     os.utime(file, (seconds, seconds))
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Names whose rights are looked up without a look at the clock, and the seconds of a turn of the reactor.
 _NAMES, _TURN = 100, 0.001
+#: Projects of an index that is not walked which one answer reads: each takes an archive.
+_MOST_READ = 10
 
 
 class ProjectDirectory:
@@ -172,7 +174,8 @@ class ProjectDirectory:
     async def _shown(self, names: Sequence[str]) -> list[ProjectRow]:
         """Return the rows of projects, with nothing but the name for those that are not known."""
         if self._walk is None:
-            return [await self._read(name) for name in names]
+            first = [await self._read(name) for name in names[:_MOST_READ]]
+            return [*first, *(ProjectRow(name=name) for name in names[_MOST_READ:])]
         await self._walk.check(names)
         found = await self._rows.ask({}, self._rows.store.rows, names)
         return [found.get(name) or ProjectRow(name=name) for name in names]
