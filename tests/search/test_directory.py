@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
@@ -44,6 +45,19 @@ class Held(AtOnce):
     def let_go(self) -> None:
         while self._calls:
             self._calls.pop()()
+
+
+class Noting(AtOnce):
+    """A worker that knows whether it is at work."""
+
+    is_running = False
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        self.is_running = True
+        try:
+            return super().run(function, *args, **kwargs)
+        finally:
+            self.is_running = False
 
 
 class Searched:
@@ -269,6 +283,27 @@ def test_who_needs_a_project_is_known_without_extras(folder: Folder, searched: S
     assert answer(requiring, "numpy", lambda: "two".__eq__) == ["two"]
     assert answer(requiring, "junk", everything) == []
     assert searched.find("requires:numpy") == ["one", "two"]
+
+
+def test_requirements_are_parsed_where_archives_are_read(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    requires = [f"needed-{number}" for number in range(3)]
+    make_wheel("demo", "1.0", requires=requires).write_to(folder.path)
+    make_sdist("other", "1.0", requires=requires).write_to(folder.path)
+    reader = Noting()
+    parsed: list[bool] = []
+
+    def parse(text: str) -> Requirement:
+        parsed.append(reader.is_running)
+        return Requirement(text)
+
+    monkeypatch.setattr("twisted_index.search.reading.Requirement", parse)
+    assert Searched(folder, reader=reader).find("requires:needed-1") == ["demo", "other"]
+    assert parsed == [True] * 6
+
+
+def test_an_sdist_is_found_by_its_stated_import_name(folder: Folder, searched: Searched):
+    make_sdist("demo", "1.0", extra_metadata=["Import-Name: real"]).write_to(folder.path)
+    assert searched.find("module:real") == ["demo"]
 
 
 def test_the_newest_come_first(folder: Folder, searched: Searched):

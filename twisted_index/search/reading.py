@@ -54,10 +54,11 @@ _SDISTS = (".tar.gz", ".zip")
 
 
 class _Described(NamedTuple):
-    """What a file says: its core metadata, and what it is imported by."""
+    """What a file says: its core metadata, what it is imported by, and the names of what it needs."""
 
     fields: Mapping[str, Any] = {}
     imports: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
 
 async def read_row(source: ISource, page: ProjectPage, reader: IThreadRunner) -> ProjectRow:
@@ -77,7 +78,7 @@ async def read_row(source: ISource, page: ProjectPage, reader: IThreadRunner) ->
         return ProjectRow(name=page.name)
     same = canonical_version(version)
     files = [file for file in page.files if canonical_version(file.version) == same]
-    fields, imports = await _describe(source, page, metadata_file(page, version), files, reader)
+    fields, imports, requires = await _describe(source, page, metadata_file(page, version), files, reader)
     name, summary, keywords = (fields.get(key) for key in ("name", "summary", "keywords"))
     times = [file.upload_time for file in files if file.upload_time is not None]
     return ProjectRow(
@@ -87,7 +88,7 @@ async def read_row(source: ISource, page: ProjectPage, reader: IThreadRunner) ->
         summary=_line(summary or ""),
         keywords=_line(" ".join(keywords or ())),
         import_names=imports,
-        requires=tuple(_required(fields.get("requires_dist") or ())),
+        requires=requires,
         uploaded=max(times, default=None),
         releases=tuple(latest_releases(page, MOST_RELEASES)),
         files=len(page.files),
@@ -96,19 +97,6 @@ async def read_row(source: ISource, page: ProjectPage, reader: IThreadRunner) ->
 
 def _line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_MAX_TEXT]
-
-
-def _required(requirements: Iterable[str]) -> list[str]:
-    """Return the names of what is needed without an extra, ascending."""
-    found = set()
-    for text in list(requirements)[:_MAX_REQUIRES]:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or "extra" not in str(requirement.marker):
-            found.add(normalize(requirement.name))
-    return sorted(found)
 
 
 async def _describe(
@@ -210,7 +198,7 @@ def _read_parts(metadata: bytes, tail: BinaryIO | None) -> _Described:
 def _read_sdist(content: BinaryIO, filename: str) -> _Described:
     extension = next(end for end in _SDISTS if filename.endswith(end))
     with suppress(BadArchive, OSError):
-        return _Described(_fields(read_sdist_metadata(content, extension, _UNPACKED)))
+        return _described(read_sdist_metadata(content, extension, _UNPACKED), ())
     return _Described()
 
 
@@ -224,10 +212,28 @@ def _fields(metadata: bytes) -> Mapping[str, Any]:
 
 
 def _described(metadata: bytes, members: Iterable[str]) -> _Described:
-    """Parse; `Import-Name` and `Import-Namespace` (core metadata 2.5, PEP 794) win over what is there."""
+    """Parse all that is read: hundreds of requirements take 15 ms."""
     fields = _fields(metadata)
+    return _Described(fields, _imports(fields, members), _required(fields.get("requires_dist") or ()))
+
+
+def _imports(fields: Mapping[str, Any], members: Iterable[str]) -> tuple[str, ...]:
+    """`Import-Name` and `Import-Namespace` (core metadata 2.5, PEP 794) win over what is there."""
     stated = [*fields.get("import_names", ()), *fields.get("import_namespaces", ())]
     if not stated:
-        return _Described(fields, import_names(members))
+        return import_names(members)
     names = sorted({name.partition(";")[0].strip() for name in stated})
-    return _Described(fields, tuple(name for name in names if 0 < len(name) <= MAX_LENGTH)[:MAX_IMPORTS])
+    return tuple(name for name in names if 0 < len(name) <= MAX_LENGTH)[:MAX_IMPORTS]
+
+
+def _required(requirements: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of what is needed without an extra, ascending."""
+    found = set()
+    for text in list(requirements)[:_MAX_REQUIRES]:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or "extra" not in str(requirement.marker):
+            found.add(normalize(requirement.name))
+    return tuple(sorted(found))

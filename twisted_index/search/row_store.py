@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twisted_index.search.query import Query
 
 #: Increment on every change of the tables, or of what is read out of files.
-_FORMAT = 2
+_FORMAT = 3
 _TABLES = """
     CREATE TABLE project (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, serial INTEGER, uploaded TEXT, row TEXT NOT NULL
