@@ -75,7 +75,8 @@ def main(words: Sequence[str] | None = None) -> int:
         print(*(row.name for row in ROWS), sep="\n")
         return 0
     chosen = [row for row in ROWS if (row.name in given.only if given.only else given.peers or not row.peers)]
-    missing = [tool for tool in ("nginx", "wrk") if shutil.which(tool) is None]
+    tools = dict.fromkeys(tool for row in chosen for tool in row.tools)
+    missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing or not chosen:
         sys.exit(f"Not installed: {', '.join(missing)}." if missing else "No such row; --list names them.")
     figures = Figures(

@@ -59,6 +59,7 @@ class Row:
         ratios: What is made of their figures.
         peers: Whether it is only run with `--peers`.
         rounds: How often at most, for what takes minutes.
+        tools: Programs that have to be installed.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Row:
     ratios: tuple[Ratio, ...] = ()
     peers: bool = False
     rounds: int = 1000
+    tools: tuple[str, ...] = ("nginx", "wrk")
 
 
 @dataclass

@@ -28,6 +28,7 @@ UNITS = {
     "cpu_per_gb": ("s CPU/GB", 1.0, 3),
     "throughput": ("MB/s", 1e6, 0),
     "first_page": ("s to first page", 1.0, 2),
+    "known": ("s until all is known", 1.0, 1),
     "all_pages": ("s to all pages", 1.0, 1),
     "server_cpu": ("s CPU", 1.0, 1),
     "memory": ("MB resident", 1e6, 0),

@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shutil
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tests.benchmarks.bench import Cell, Row
 from tests.benchmarks.figures import Ratio
 from tests.benchmarks.load import Client
+from tests.benchmarks.processes import on
 from tests.benchmarks.servers import TwistedIndex
 from tests.benchmarks.trees import kept
 from twisted_index.testing import make_wheel
@@ -54,6 +57,12 @@ def _fill(folder: Path, *, projects: int) -> None:
         make_wheel(name, "1.0", extra_metadata=[f"Summary: {summary}"]).write_to(folder)
 
 
+#: Two of the rules close projects to the client.
+_RIGHTS = "".join(
+    f'[[rule]]\nprojects = "{letter}*"\nallow = "read"\nto = "{"bob" if letter in "st" else "alice"}"\n'
+    for letter in "bcdfghklmnprstvw"
+)
+_WALK, _CLOSED, _FEW = "nothing known at first", "anything, with rights", "anything, of 1,000 projects"
 _ASKED: dict[str, Callable[[random.Random], str]] = {
     "a name": lambda choose: _describe(choose)[0],
     "three letters": lambda choose: _word(choose)[:3],
@@ -63,30 +72,55 @@ _ASKED: dict[str, Callable[[random.Random], str]] = {
 }
 
 
+def _any(choose: random.Random) -> str:
+    return choose.choice(list(_ASKED.values()))(choose)
+
+
+def _described(bench: Bench, projects: int) -> Path:
+    return kept(bench.cache / f"described-{projects}", lambda place: _fill(place, projects=projects))
+
+
 @contextlib.contextmanager
 def _search(bench: Bench) -> Iterator[list[Cell]]:
-    projects = 1000 if bench.quick else 10_000
-    folder = kept(bench.cache / f"described-{projects}", lambda place: _fill(place, projects=projects))
-    with bench.running(TwistedIndex, folder, state=bench.place()) as server:
-        _await_all(server.port)
+    many = _described(bench, 1000 if bench.quick else 10_000)
+    few = _described(bench, 100 if bench.quick else 1000)
+    state, copied, rights = bench.place(), bench.place(), bench.place() / "rights.toml"
+    with bench.running(TwistedIndex, many, state=state) as first:
+        _await_all(first)
+    # To whom not all is shown, nothing tells when all is known: that server begins where the first one ended.
+    shutil.copytree(state, copied, dirs_exist_ok=True)
+    rights.write_text(_RIGHTS)
+    options = ["--rights", str(rights), "--trusted-proxy", "users:127.0.0.1"]
+    with (
+        bench.running(TwistedIndex, many, state=state) as open_to_all,
+        bench.running(TwistedIndex, many, state=copied, options=options) as closed,
+        bench.running(TwistedIndex, few) as small,
+    ):
+        _await_all(small)
 
-        def asked(make: Callable[[random.Random], str]) -> Callable[[], dict[str, float]]:
-            def measure() -> dict[str, float]:
-                choose = random.Random(11)
-                with Client(server.port) as client:
-                    taken = sorted(_timed(client, make(choose)) for _ in range(_QUERIES))
-                percentiles = {"p50": taken[_QUERIES // 2] * 1e6, "p99": taken[_QUERIES * 99 // 100] * 1e6}
-                return {**percentiles, "memory": float(server.process.resident_bytes())}
+        def cell(what: str, server: TwistedIndex, make: Callable[[random.Random], str]) -> Cell:
+            measure = partial(_measure, bench, server, make)
+            return Cell(what, measure, measure)
 
-            return measure
+        yield [
+            Cell(_WALK, lambda: _walk(bench, many)),
+            *(cell(what, open_to_all, make) for what, make in _ASKED.items()),
+            cell(_CLOSED, closed, _any),
+            cell(_FEW, small, _any),
+        ]
 
-        yield [Cell(what, asked(make)) for what, make in _ASKED.items()]
+
+def _walk(bench: Bench, folder: Path) -> dict[str, float]:
+    """Start with nothing that is known, and search until all is."""
+    with bench.running(TwistedIndex, folder) as server:
+        _await_all(server)
+        return {"known": bench.since_start(server), "server_cpu": server.process.cpu_seconds()}
 
 
-def _await_all(port: int) -> None:
+def _await_all(server: TwistedIndex) -> None:
     """Search until the summaries of all projects are known."""
     until = time.monotonic() + _SECONDS
-    with Client(port) as client:
+    with Client(server.port) as client:
         while time.monotonic() < until:
             found = json.loads(client.get("/-/search?q=python", _ACCEPT).body)
             if found["known"] == found["projects"]:
@@ -95,22 +129,42 @@ def _await_all(port: int) -> None:
     raise TimeoutError("the projects were not read in time")
 
 
+def _measure(bench: Bench, server: TwistedIndex, make: Callable[[random.Random], str]) -> dict[str, float]:
+    choose, before = random.Random(11), server.process.cpu_seconds()
+    with on(bench.cores.client), Client(server.port) as client:
+        taken = sorted(_timed(client, make(choose)) for _ in range(_QUERIES))
+    return {
+        "cpu": (server.process.cpu_seconds() - before) / _QUERIES * 1e6,
+        "p50": taken[_QUERIES // 2] * 1e6,
+        "p99": taken[_QUERIES * 99 // 100] * 1e6,
+        "memory": float(server.process.resident_bytes()),
+    }
+
+
 def _timed(client: Client, query: str) -> float:
     began = time.monotonic()
-    answer = client.get(f"/-/search?limit=8&q={quote(query)}", _ACCEPT)
+    answer = client.get(f"/-/search?limit=8&q={quote(query)}", {**_ACCEPT, "X-Remote-User": "alice"})
     took = time.monotonic() - began
     assert answer.status == 200, answer.body[:200]
     return took
+
+
+def _goals(what: str, of: str) -> tuple[Ratio, ...]:
+    goals = (("p50", "≤ 5000 µs"), ("p99", "≤ 20000 µs"))
+    return tuple(Ratio(f"search of {what}: {metric}", metric, of, goal=goal) for metric, goal in goals)
 
 
 ROWS = (
     Row(
         "search",
         _search,
-        tuple(
-            Ratio(f"search of 10,000 projects by {what}: {metric}", metric, what, goal=goal)
-            for what in _ASKED
-            for metric, goal in (("p50", "≤ 5000 µs"), ("p99", "≤ 20000 µs"))
+        (
+            *(ratio for what in _ASKED for ratio in _goals(f"10,000 projects by {what}", what)),
+            *_goals("10,000 projects of which the client may read most", _CLOSED),
+            *_goals("1,000 projects", _FEW),
+            Ratio("10,000 projects until all summaries are known, after the first start", "known", _WALK),
         ),
+        rounds=3,
+        tools=(),
     ),
 )
