@@ -188,7 +188,6 @@ def test_where_everyone_may_see_everything_all_pages_are_listed():
     pages = json.loads(index.get("/-/", headers={"Accept": "application/json"}).body)["pages"]
     assert list(pages) == [
         "search",
-        "stats",
         "health",
         "why/NAME",
         "problems",

@@ -196,6 +196,9 @@ class Dispatcher:
         source, store = served.source, served.store
         self._access = access
         self._alone: Dispatcher | None = None
+        # What is in a draft is not counted. Where nothing answers, the links are those of the whole server.
+        downloads = None if scope.draft and fault is None else env.downloads
+        self._counted = downloads is not None
         guard = self._authorizer = authorizer or Authorizer(access, env.client_info, served.line)
         # What clients only guess is no index.
         index = served.scope.index if fault is None else ""
@@ -243,6 +246,9 @@ class Dispatcher:
             fault=fault,
             confirm=partial(_confirm, env.indexes, scope, served),
         )
+        owners = ITokenOwners(access, None)
+        own_tokens = None if owners is None else owners.own_tokens
+        absent = {"stats": downloads, "changes": feed, "tokens": own_tokens}
         operations = OperationsViews(
             source,
             authorizer=guard,
@@ -253,6 +259,7 @@ class Dispatcher:
             reactor=env.reactor,
             of_server=not scope.index,
             downloads=env.downloads,
+            absent={name for name, what in absent.items() if what is None},
         )
         # The index without a name may be one that has a name as well.
         names = frozenset() if env.indexes is None else frozenset({scope.index, index})
@@ -265,13 +272,11 @@ class Dispatcher:
             urls=urls,
             directory=directory,
             index=scope.index,
-            counted=env.downloads is not None and not scope.draft,
             worker=env.worker,
         )
         promote = PromoteView(env.indexes, served, guard)
         manage = () if store is None else (ManageViews(store, guard), promote)
-        owners = ITokenOwners(access, None)
-        tokens = TokenViews(None if owners is None else owners.own_tokens, env.audit_log, guard)
+        tokens = TokenViews(own_tokens, env.audit_log, guard)
         changes = ChangesViews(feed, guard, env.worker)
         why = WhyView(
             source,
@@ -485,7 +490,7 @@ class Dispatcher:
         about_rights = isinstance(reason, _ABOUT_RIGHTS)
         # The title of an index is for those who may read it.
         title = DEFAULT_TITLE if about_rights or self._fault else self._title
-        frame = Frame(root=back, title=title)
+        frame = Frame(root=back, title=title, counted=self._counted)
         response = error_response(reason, header(request, b"Accept"), frame=frame)
         return keep_private(response) if about_rights else response
 
@@ -544,6 +549,7 @@ class Dispatcher:
             private=private,
             scope=self._scope,
             title=self._title,
+            counted=self._counted,
         )
 
     async def _require_any(self, request: Request, route: Route) -> bool:

@@ -14,7 +14,6 @@ HTML = {"Accept": "text/html"}
 HEADER = {
     "Python package index": "/",
     "Projects": "/#projects",
-    "Statistics": "/-/stats",
     "More": "/-/",
 }
 

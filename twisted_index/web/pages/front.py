@@ -45,6 +45,7 @@ class FrontContent:
         left_out: Files that are known to be left out; None for a visitor who may not see which.
         newest: What came last, the latest first.
         indexes: The URL of the list of indexes; empty without one.
+        has_files: Whether there are configuration files of installers.
     """
 
     url: str
@@ -56,6 +57,7 @@ class FrontContent:
     left_out: int | None = None
     newest: tuple[ProjectRow, ...] = ()
     indexes: str = ""
+    has_files: bool = True
 
 
 def write_front_page(content: FrontContent, projects: ProjectList, frame: Frame) -> bytes:
@@ -129,13 +131,7 @@ def _installing(content: FrontContent) -> Markup:
             command(always.pip_undo, "pip, undo"),
             command(always.uv, "uv"),
             command(always.uv_undo, "uv, undo"),
-            tags.p(
-                "Or save ",
-                tags.a("pip.conf", href="pip.conf"),
-                " or ",
-                tags.a("uv.toml", href="uv.toml"),
-                "; each says where.",
-            ),
+            _files() if content.has_files else [],
         ),
         _more(
             "In a project: uv, Poetry, PDM",
@@ -150,6 +146,11 @@ def _installing(content: FrontContent) -> Markup:
             _secret_of_docker() if content.logs_in else [],
         ),
     )
+
+
+def _files() -> Markup:
+    pip, uv = tags.a("pip.conf", href="pip.conf"), tags.a("uv.toml", href="uv.toml")
+    return tags.p("Or save ", pip, " or ", uv, "; each says where.")
 
 
 def _logging_in(url: str) -> Markup:

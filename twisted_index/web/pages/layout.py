@@ -74,11 +74,13 @@ class Frame:
     Attributes:
         root: The relative URL of the index, with its slash.
         title: Of the index.
+        counted: Whether downloads are counted, so that there is a page of them.
         query: What was searched for; empty on other pages.
     """
 
     root: str
     title: str = DEFAULT_TITLE
+    counted: bool = False
     query: str = ""
 
 
@@ -138,7 +140,8 @@ def _cleaned(text: str) -> str:
 
 def _header(frame: Frame) -> Markup:
     root = frame.root
-    places = (("#projects", "Projects"), ("-/stats", "Statistics"), ("-/", "More"))
+    statistics = [("-/stats", "Statistics")] if frame.counted else []
+    places = [("#projects", "Projects"), *statistics, ("-/", "More")]
     return [
         tags.a("Skip to content", href="#main", class_="skip"),
         tags.header(

@@ -45,21 +45,7 @@ USER_PAGES = {"tokens": "the tokens that you have made"}
 _LOG_IN, _AS = "Log in", " as a user or token that may operate this index to see more."
 
 
-def pages_for(*, everything: bool, follows: bool, is_user: bool) -> dict[str, str]:
-    """
-    Return what each page shows, by its URL below `/-/`.
-
-    Args:
-        everything: Whether the client may operate the index.
-        follows: Whether it may follow the index.
-        is_user: Whether it is a user who has logged in.
-    """
-    return {
-        **PUBLIC_PAGES,
-        **(OPERATOR_PAGES if everything else {}),
-        **(FOLLOWER_PAGES if follows else {}),
-        **(USER_PAGES if is_user else {}),
-    }
+ALL_PAGES = {**PUBLIC_PAGES, **OPERATOR_PAGES, **FOLLOWER_PAGES, **USER_PAGES}
 
 
 def write_operations_json(pages: Mapping[str, str]) -> bytes:
@@ -73,15 +59,23 @@ def write_operations_text(pages: Mapping[str, str]) -> bytes:
     return "\n".join([*lines, *([] if _is_all(pages) else [_LOG_IN + _AS]), ""]).encode("ascii")
 
 
-def write_operations_page(pages: Mapping[str, str], frame: Frame) -> bytes:
-    """Write a table with a link to each page."""
+def write_operations_page(pages: Mapping[str, str], frame: Frame, *, may_log_in: bool) -> bytes:
+    """
+    Write a table with a link to each page.
+
+    Args:
+        pages: What each shows, by its URL below `/-/`.
+        frame: What surrounds it.
+        may_log_in: Whether the client has not logged in yet.
+    """
     rows = [
         (tags.a(_NAMES[name], href=name), what.partition("; also")[0])
         for name, what in pages.items()
         if name in _NAMES
     ]
     why = tags.p("Why a file is listed or left out is said by a link on the page of its project.")
-    more = "" if _is_all(pages) else tags.p(tags.a(_LOG_IN, href="problems"), _AS)
+    log_in = tags.a(_LOG_IN, href="problems") if may_log_in else _LOG_IN
+    more = "" if _is_all(pages) else tags.p(log_in, _AS)
     title = "More"
     shown = table(("Page", "What it shows"), rows, caption=title)
     return html_page(title, tags.h1(title), shown, why, more, frame=frame)

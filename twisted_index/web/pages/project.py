@@ -57,7 +57,6 @@ class ShownProject:
         source: Where the project comes from, as a clause after "comes from"; empty if that is this index.
         all_releases: Whether the history is whole.
         left_out: The version of each file that is refused or cannot be read.
-        counted: Whether downloads are counted.
     """
 
     page: ProjectPage
@@ -75,7 +74,6 @@ class ShownProject:
     source: str
     all_releases: bool
     left_out: Sequence[str] = ()
-    counted: bool = False
 
 
 def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[File], str]) -> bytes:
@@ -100,7 +98,7 @@ def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[Fi
         _contents(shown, files),
         tags.div(
             tags.div(_description(shown), grid_table(files) if files else [], class_="content"),
-            tags.aside(_about(shown, frame.root), class_="about", **{"aria-label": "About"}),
+            tags.aside(_about(shown, frame), class_="about", **{"aria-label": "About"}),
             class_="columns",
         ),
         _files(files, file_url),
@@ -301,8 +299,8 @@ def _release(
 # -- The narrow column
 
 
-def _about(shown: ShownProject, root: str) -> Markup:
-    page, facts = shown.page, shown.facts
+def _about(shown: ShownProject, frame: Frame) -> Markup:
+    page, facts, root = shown.page, shown.facts, frame.root
     entries: list[tuple[str, Markup]] = []
     if facts.license:
         entries.append(("License", unturned(facts.license)))
@@ -325,7 +323,7 @@ def _about(shown: ShownProject, root: str) -> Markup:
             tags.li(tags.a("As JSON", href=f"{root}pypi/{page.name}/json")),
             tags.li(tags.a("Feed", href=_feed_url(page.name, root))),
             [tags.li(tags.a("Downloads", href=f"{root}-/stats?project={page.name}"))]
-            if shown.counted
+            if frame.counted
             else [],
             class_="plain",
         ),

@@ -46,14 +46,21 @@ def write_wanted_json(projects: Sequence[WantedProject]) -> bytes:
     return json.dumps(document).encode("ascii") + b"\n"
 
 
-def write_wanted_page(projects: Sequence[WantedProject], frame: Frame) -> bytes:
-    """Write a table."""
+def write_wanted_page(projects: Sequence[WantedProject], frame: Frame, *, sees_problems: bool) -> bytes:
+    """
+    Write a table.
+
+    Args:
+        projects: What is wanted.
+        frame: What surrounds it.
+        sees_problems: Whether the client may see the files that are left out.
+    """
     heads = ("Last (UTC)", "Project", "Requests", "Why it got no file")
     rows = [_row(each, frame) for each in projects]
     shown = table(heads, rows, caption="Wanted projects") if rows else tags.p(_EMPTY)
-    problems = tags.a("files left out", href=f"{frame.root}-/problems")
     what = "What installers asked for and could not get since the server started."
-    note = tags.p(what, " See also the ", problems, ".", class_="note")
+    problems = [" See also the ", tags.a("files left out", href=f"{frame.root}-/problems"), "."]
+    note = tags.p(what, problems if sees_problems else [], class_="note")
     title = "Wanted"
     return html_page(title, tags.h1(title), note, shown, frame=frame)
 

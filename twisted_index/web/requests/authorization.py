@@ -141,6 +141,10 @@ class Authorizer:
             self._decided.put(id(identity), decided)
         return decided.__getitem__
 
+    def operates_line(self, identity: Identity) -> bool:
+        """Return whether an identity may operate each index whose files are shown: problems name them all."""
+        return all(self.permits(identity, Action.OPERATE, index=name) for name in self._line)
+
     def _forbidding(self, identity: Identity, action: Action, project: str, index: str | None) -> str | None:
         """Return the name of the first index that does not permit an action; None if all do."""
         line = (index,) if index is not None else self._line if action is Action.READ else self._line[:1]

@@ -47,6 +47,7 @@ class RequestContext:
         private: Whether the response is for this client only, so that no cache may share it.
         scope: What the URL is about.
         title: Of the index, for people.
+        counted: Whether downloads are counted here.
     """
 
     request: Request
@@ -55,6 +56,7 @@ class RequestContext:
     private: bool = False
     scope: Scope = PLAIN
     title: str = DEFAULT_TITLE
+    counted: bool = False
 
     @property
     def accept(self) -> bytes | None:
@@ -69,7 +71,7 @@ class RequestContext:
     @property
     def frame(self) -> Frame:
         """What surrounds a page for people."""
-        return Frame(root=self.up, title=self.title)
+        return Frame(root=self.up, title=self.title, counted=self.counted)
 
     @property
     def representation(self) -> Representation:

@@ -113,12 +113,13 @@ class FrontViews:
             left_out=self._left_out(context),
             newest=tuple(newest),
             indexes=self._urls.relative_links(0).root + "+/" if self._has_indexes() else "",
+            has_files=not context.scope.draft,
         )
 
     def _left_out(self, context: RequestContext) -> int | None:
         """Return how many files are known to be left out; None if the client may not see which."""
         guard = self._authorizer
-        if not (guard.is_open or guard.permits(context.identity, Action.OPERATE)):
+        if not (guard.is_open or guard.operates_line(context.identity)):
             return None
         source = IProblemSource(self._served.source, None)
         return 0 if source is None else source.known_problems()

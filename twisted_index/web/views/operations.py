@@ -19,7 +19,7 @@ from twisted_index.interfaces import Action, IProblemSource, Problem, ProblemRep
 from twisted_index.metrics.free_space import MeasuredCollector
 from twisted_index.metrics.wanted import Lack
 from twisted_index.web.pages.operations import (
-    pages_for,
+    ALL_PAGES,
     write_operations_json,
     write_operations_page,
     write_operations_text,
@@ -30,7 +30,7 @@ from twisted_index.web.requests.context import JSON, negotiate_document
 from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Set
 
     from prometheus_client.registry import Collector
     from twisted.internet.interfaces import IReactorTime
@@ -62,6 +62,7 @@ class OperationsViews:
         reactor: Bounds the time of a scrape; None for no bound.
         of_server: Whether problems and health are those of the server, too, and not of one index.
         downloads: The statistics; None without them.
+        absent: Pages of the list that are not there.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class OperationsViews:
         reactor: IReactorTime | None = None,
         of_server: bool = True,
         downloads: Downloads | None = None,
+        absent: Set[str] = frozenset(),
     ) -> None:
         self._source = source
         self._authorizer = authorizer
@@ -86,6 +88,7 @@ class OperationsViews:
         self._reactor = reactor
         self._of_server = of_server
         self._downloads = downloads if of_server else None
+        self._absent = absent
         seconds = time.monotonic if reactor is None else reactor.seconds
         self._listing = SingleFlight[None, tuple[str, ...]](seconds)
 
@@ -132,7 +135,7 @@ class OperationsViews:
         return negotiate_document(
             context,
             lambda: write_wanted_json(projects),
-            lambda: write_wanted_page(projects, context.frame),
+            lambda: write_wanted_page(projects, context.frame, sees_problems=self._sees_problems(context)),
             lambda: write_wanted_text(projects),
         )
 
@@ -141,16 +144,28 @@ class OperationsViews:
         # Wherever in the server they were wanted.
         return not context.private or permits(context.identity, Action.READ, project.name, index="")
 
+    def _sees_problems(self, context: RequestContext) -> bool:
+        return self._authorizer.is_open or self._authorizer.operates_line(context.identity)
+
     async def operations(self, context: RequestContext) -> Response:
         """Respond with the list of these pages that the client may see."""
-        may_operate = not context.private or self._authorizer.permits(context.identity, Action.OPERATE)
-        follows = self._authorizer.permits(context.identity, Action.FOLLOW)
-        is_user = context.identity.user is not None
-        pages = pages_for(everything=may_operate, follows=follows, is_user=is_user)
+        guard, client = self._authorizer, context.identity
+        of_server = guard.is_open or guard.permits(client, Action.OPERATE, index="")
+        may = {
+            "problems": self._sees_problems(context),
+            "wanted": of_server,
+            "history": guard.is_open or guard.permits(client, Action.OPERATE),
+            "metrics": of_server,
+            "changes": guard.permits(client, Action.FOLLOW),
+            "tokens": client.user is not None,
+        }
+        pages = {
+            name: what for name, what in ALL_PAGES.items() if name not in self._absent and may.get(name, True)
+        }
         return negotiate_document(
             context,
             lambda: write_operations_json(pages),
-            lambda: write_operations_page(pages, context.frame),
+            lambda: write_operations_page(pages, context.frame, may_log_in=not client.is_authenticated),
             lambda: write_operations_text(pages),
         )
 

@@ -99,7 +99,6 @@ class ProjectViews:
         urls: Derives the URL of the index.
         directory: Returns what knows which projects require which.
         index: The name of the index, for people.
-        counted: Whether downloads are counted.
         worker: Threads that read metadata and write pages; without it the reactor thread does.
     """
 
@@ -111,7 +110,6 @@ class ProjectViews:
         urls: IndexUrls,
         directory: Callable[[], ProjectDirectory],
         index: str = "",
-        counted: bool = False,
         worker: IThreadRunner | None = None,
     ) -> None:
         self._source = source
@@ -119,7 +117,6 @@ class ProjectViews:
         self._urls = urls
         self._directory = directory
         self._index = index
-        self._counted = counted
         self._worker = worker or SynchronousRunner()
         self._choices, self._releases, self._pages = _Memory(), _Memory(), _Memory()
         self._reading: SingleFlight[tuple[int, str], _Release] = SingleFlight(monotonic)
@@ -166,7 +163,6 @@ class ProjectViews:
                 source=source,
                 all_releases=all_releases,
                 left_out=left_out,
-                counted=self._counted,
             )
             file_url = self._urls.relative_links(levels_of(context.request)).of(page.name)
             body = await self._worker.run(write_project_page, shown, frame, file_url)
