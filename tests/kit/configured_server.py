@@ -52,6 +52,16 @@ class ConfiguredServer:
         answer = self._connection.getresponse()
         return answer.status, answer.read()
 
+    def visit(self, path: str) -> tuple[int, bytes]:
+        """Ask on a connection of its own; from any thread."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("GET", path, headers={"Accept": "text/html"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
     def becomes(
         self, path: str, wanted: Callable[[tuple[int, bytes]], bool], form: bytes | None = None
     ) -> bool:

@@ -79,6 +79,10 @@ class SingleFlight(Generic[K, T]):
         running = self._running.get(key)
         return self._begin(key, work) if running is None else running[1].wait()
 
+    def __len__(self) -> int:
+        """Return how many computations are running."""
+        return len(self._running)
+
     def age(self, key: K) -> float:
         """Return the seconds for which a computation has been running; 0 without one."""
         running = self._running.get(key)

@@ -54,6 +54,7 @@ from twisted_index.server.upstreams import build_upstream, cache_folder, upstrea
 from twisted_index.statistics.day_files import downloads_folder
 from twisted_index.statistics.downloads import Downloads
 from twisted_index.web.resource import IndexResource
+from twisted_index.web.views.descriptions import RENDERINGS, Descriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,6 +165,8 @@ class _Builder:
         self._instance = f"twisted-index-{secrets.token_hex(8)}"
         # A thread of its own, so that no search waits for files that are read.
         self._searcher = ThreadPool(reactor, threads=1, name="index-search")
+        # The same for what waits for descriptions, which may be slow.
+        self._renderer = ThreadPool(reactor, threads=RENDERINGS, name="index-renderer")
         self._serials = Serials(_serials_path(settings.state))
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
         downloads = Downloads(downloads_folder(settings.state), worker, reactor)
@@ -172,7 +175,7 @@ class _Builder:
     def build_read_only(self, source: ISource) -> Components:
         # What was done here at other times, and what is done at the console, is shown by any server.
         resource = self._resource(source, audit_log=self._own_log())
-        workers = (self._searcher, self._worker)
+        workers = (self._renderer, self._searcher, self._worker)
         return Components(workers, resource, None, None, downloads=self._downloads)
 
     def build(self) -> Components:
@@ -190,7 +193,7 @@ class _Builder:
         # Without any everyone may read and do nothing else, so requests need no checks.
         writing = self._writing(packages, shared_log) if self._may_write(access) else None
         audit_log = writing.audit_log if writing is not None else shared_log or self._own_log()
-        readers = (*historian, self._searcher, self._worker)
+        readers = (*historian, self._renderer, self._searcher, self._worker)
         workers = readers if writing is None else (writing.worker, *readers)
         indexes = self._indexes(packages, writing)
         return self._components(packages, access, make_access, writing, audit_log, indexes, workers)
@@ -386,6 +389,7 @@ class _Builder:
                 reader=self._worker,
                 clock=self._reactor,
             ),
+            descriptions=Descriptions(self._renderer, self._reactor),
             reactor=self._reactor,
             access=access,
             store=None if writing is None else writing.store,

@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response_cache import ResponseCache
     from twisted_index.web.responses.small_file_cache import SmallFileCache
     from twisted_index.web.uploads.slots import UploadSlots
+    from twisted_index.web.views.descriptions import Descriptions
 
 #: Methods that change nothing (RFC 9110 section 9.2.1).
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
@@ -113,6 +114,7 @@ class Environment:
         slots: Bounds the number of concurrent uploads.
         questions: Bounds how often a network of clients may ask why.
         directories: What people search.
+        descriptions: Renders descriptions.
     """
 
     public_url: str | None
@@ -133,6 +135,7 @@ class Environment:
     on_rejected: Callable[[str, str, str], None] | None
     instance: bytes | None
     directories: Directories
+    descriptions: Descriptions
     indexes: IIndexes | None = None
     downloads: Downloads | None = None
     disk_use: DiskUse | None = None
@@ -271,6 +274,7 @@ class Dispatcher:
             authorizer=guard,
             urls=urls,
             directory=directory,
+            descriptions=env.descriptions,
             index=scope.index,
             worker=env.worker,
         )

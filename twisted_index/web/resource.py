@@ -34,6 +34,7 @@ from twisted_index.web.responses.error_pages import message_response
 from twisted_index.web.responses.send import close_response, header, send_response
 from twisted_index.web.responses.shared_caches import SharedCaches
 from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
+from twisted_index.web.views.descriptions import Descriptions
 from twisted_index.web.views.why import BURST, PER_SECOND
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class IndexResource(Resource):
             carries it has come back in a loop and gets an error.
         reactor: Bounds the time of a scrape of the metrics; None for no bound.
         directories: What people search; by default kept in memory.
+        descriptions: Renders the descriptions of releases; by default in the threads of `worker`.
         indexes: The indexes of this server, below `/+NAME/`, and what `source`, `store` and `upload_settings`
             say of the one without a name. Without it there is only that one.
         title: Of the index, for people, where there is only that one.
@@ -123,6 +125,7 @@ class IndexResource(Resource):
         instance: str | None = None,
         reactor: IReactorTime | None = None,
         directories: Directories | None = None,
+        descriptions: Descriptions | None = None,
         indexes: IIndexes | None = None,
         title: str = "",
         downloads: Downloads | None = None,
@@ -161,6 +164,7 @@ class IndexResource(Resource):
             on_rejected=on_rejected,
             instance=instance.encode("ascii") if instance is not None else None,
             directories=directories or _directories(worker, reactor),
+            descriptions=descriptions or Descriptions(worker or SynchronousRunner(), reactor),
             indexes=indexes,
             downloads=downloads,
             disk_use=disk_use,

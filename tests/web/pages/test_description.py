@@ -169,7 +169,7 @@ def test_ten_thousand_levels_are_no_deeper_than_some(name: str):
 def test_what_takes_too_long_to_render_is_shown_as_text(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("twisted_index.web.pages.description._PATIENCE", 0.5)
     text = "<div>" * 50_000
-    assert rendered_html(text, "text/markdown") == ""
+    assert rendered_html(text, "text/markdown") is None
     assert check(description_markup(text, "")) == text
 
 
@@ -236,7 +236,7 @@ def test_urls_of_plain_text_are_links():
 
 def test_a_renderer_that_cannot_be_started_is_none(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    assert rendered_html("# x", "text/markdown") == ""
+    assert rendered_html("# x", "text/markdown") is None
 
 
 def test_the_renderer_is_installed_for_these_tests():

@@ -10,10 +10,13 @@ threads of their process with them. So each description has a process, and that 
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 #: Seconds of processor time, and bytes of memory.
 _SECONDS, _MEMORY = 5, 1 << 30
+#: How much less urgent it is than the server (`nice`).
+_LESS_URGENT = 10
 #: Characters of the result.
 _LONGEST = 1 << 20
 
@@ -34,6 +37,7 @@ def _limit() -> None:
         return
     import resource
 
+    os.nice(_LESS_URGENT)
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: Characters of a description that are shown, and rendered.
 MAX_TEXT = 1 << 18
-#: Seconds that rendering may take, on a machine that is busy: the program itself has less of processor
-#: time, so that what is kept as text is hostile and not unlucky.
+#: Seconds that rendering may take, on a machine that is busy. The program itself has less of processor time:
+#: so what ends by itself is hostile, and what is ended by this unlucky.
 _PATIENCE = 30
 #: Links of a text that is not rendered.
 _MOST_LINKS = 1000
@@ -35,7 +35,16 @@ _URL = re.compile(r"https?://[A-Za-z0-9\[][^\s\x00-\x20\"'<>`{|}\\^\x7f-\xa0]{1,
 _BREAKS = re.compile("\r\n?")
 
 
-def rendered_html(text: str, content_type: str) -> str:
+def is_rendered(text: str, content_type: str) -> bool:
+    """Return whether a description is one that `rendered_html` tries to render."""
+    return (
+        bool(_kind(content_type) and text.strip())
+        and len(text) <= MAX_TEXT
+        and find_spec("readme_renderer") is not None
+    )
+
+
+def rendered_html(text: str, content_type: str) -> str | None:
     """
     Render a description; blocks for as long as that takes.
 
@@ -45,24 +54,24 @@ def rendered_html(text: str, content_type: str) -> str:
             be reStructuredText.
 
     Returns:
-        HTML that `description_markup` still has to look at; empty if it is to be shown as text.
+        HTML that `description_markup` still has to look at; empty if it is to be shown as text. None if the
+        machine was too busy: another time it may be rendered.
     """
-    kind = _kind(content_type)
-    if not kind or len(text) > MAX_TEXT or not text.strip() or find_spec("readme_renderer") is None:
+    if not is_rendered(text, content_type):
         return ""
     source = _BREAKS.sub("\n", text).replace("\x00", "").encode("utf-8", "replace")
     try:
         # `-P`: nothing is imported from beside the program.
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-P", str(_PROGRAM), kind],
+            [sys.executable, "-P", str(_PROGRAM), _kind(content_type)],
             input=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             timeout=_PATIENCE,
             check=False,
         )
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
@@ -78,13 +87,13 @@ def _kind(content_type: str) -> str:
     return "CommonMark" if variant is not None and variant[1].lower() == "commonmark" else "GFM"
 
 
-def description_markup(text: str, html: str) -> Markup:
+def description_markup(text: str, html: str | None) -> Markup:
     """
     Return a description for a page.
 
     Args:
         text: Its source.
-        html: From `rendered_html`.
+        html: From `rendered_html`; without any its text is shown.
     """
     rendered = cleaned_html(html) if html else None
     return _plain(text) if rendered is None else rendered

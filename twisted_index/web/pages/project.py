@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST_SHOWN_RELEASES = 100
 #: Projects that require this one.
 MOST_REQUIRING = 100
+_NOT_RENDERED = "This is its text: it is not rendered yet. Reload in a moment."
 _STATUSES = {
     Status.ARCHIVED: "This project is archived: no more releases are expected.",
     Status.DEPRECATED: "This project is deprecated.",
@@ -48,7 +49,7 @@ class ShownProject:
         chosen: Whether the URL names the release.
         facts: What its metadata say.
         description: Its source; empty without one.
-        html: From `rendered_html`.
+        html: From `rendered_html`; None if it is not rendered yet.
         unread: Why the metadata are not there, as a sentence; empty if they are.
         url: Where the visitor reached the index.
         linked: Names of requirements that have a page here which the visitor may read.
@@ -65,7 +66,7 @@ class ShownProject:
     chosen: bool
     facts: ReleaseFacts
     description: str
-    html: str
+    html: str | None
     unread: str
     url: str
     linked: Set[str]
@@ -238,7 +239,8 @@ def _description(shown: ShownProject) -> Markup:
     if shown.description:
         # It begins with a heading of its own, as a rule.
         heading = tags.h2("Description", id="description", class_="unseen")
-        return [heading, description_markup(shown.description, shown.html)]
+        note = tags.p(_NOT_RENDERED, class_="note") if shown.html is None else ""
+        return [heading, note, description_markup(shown.description, shown.html)]
     if shown.unread:
         return [tags.h2("Description", id="description"), tags.p(shown.unread, class_="note")]
     return tags.p("This release has no description.", class_="note")

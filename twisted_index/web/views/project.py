@@ -8,8 +8,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from twisted.internet.defer import DeferredSemaphore
-
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import SingleFlight
@@ -23,7 +21,6 @@ from twisted_index.simple.formatting import offered_versions
 from twisted_index.simple.legacy_json import find_version, latest_version, parse_core_metadata
 from twisted_index.simple.names import canonical_version
 from twisted_index.simple.release_facts import ReleaseFacts, release_facts
-from twisted_index.web.pages.description import rendered_html
 from twisted_index.web.pages.project import ShownProject, write_no_release, write_project_page
 from twisted_index.web.requests.context import HTML
 from twisted_index.web.requests.index_urls import levels_of
@@ -44,11 +41,10 @@ if TYPE_CHECKING:
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.requests.index_urls import IndexUrls
+    from twisted_index.web.views.descriptions import Descriptions
 
-#: Characters of rendered descriptions, and bytes of pages, that are kept.
+#: Characters of descriptions, and bytes of pages, that are kept.
 _KEPT = 8_000_000
-#: Descriptions that are rendered at the same time, each in a process.
-_RENDERINGS = 2
 #: What a choice of versions weighs beside them.
 _CHOICE = 2000
 _UNREAD = "The metadata of this release cannot be read now. Reload in a moment."
@@ -60,7 +56,7 @@ class _Release:
 
     facts: ReleaseFacts
     description: str = ""
-    html: str = ""
+    content_type: str = ""
     unread: str = ""
 
 
@@ -98,6 +94,7 @@ class ProjectViews:
         authorizer: Says which other projects a client may read.
         urls: Derives the URL of the index.
         directory: Returns what knows which projects require which.
+        descriptions: Renders them.
         index: The name of the index, for people.
         worker: Threads that read metadata and write pages; without it the reactor thread does.
     """
@@ -109,6 +106,7 @@ class ProjectViews:
         authorizer: Authorizer,
         urls: IndexUrls,
         directory: Callable[[], ProjectDirectory],
+        descriptions: Descriptions,
         index: str = "",
         worker: IThreadRunner | None = None,
     ) -> None:
@@ -116,12 +114,12 @@ class ProjectViews:
         self._authorizer = authorizer
         self._urls = urls
         self._directory = directory
+        self._descriptions = descriptions
         self._index = index
         self._worker = worker or SynchronousRunner()
         self._choices, self._releases, self._pages = _Memory(), _Memory(), _Memory()
         self._reading: SingleFlight[tuple[int, str], _Release] = SingleFlight(monotonic)
         self._explaining: SingleFlight[str, Explanation] = SingleFlight(monotonic)
-        self._renderings = DeferredSemaphore(_RENDERINGS)
 
     async def show(self, context: RequestContext) -> Response:
         """Respond with the page of a project, or of one release of it."""
@@ -136,6 +134,7 @@ class ProjectViews:
         if version is None:
             return await self._no_release(context, page)
         release = await self._release(page, version)
+        html = await self._descriptions.html(release.description, release.content_type)
         all_releases = (context.request.args or {}).get(b"versions") == [b"all"]
         url = self._urls.shown(context.request)
         linked, absent = await self._requirements(context, release.facts)
@@ -144,7 +143,7 @@ class ProjectViews:
         source = self._origin(page, snapshot)
         frame = context.frame
         shown_of = (linked, absent, required_by, source, left_out)
-        variant = (bool(route.version), release.unread, url, all_releases, shown_of, frame)
+        variant = (bool(route.version), release.unread, html is None, url, all_releases, shown_of, frame)
         body = self._pages.get(page, version, variant)
         if body is None:
             shown = ShownProject(
@@ -154,7 +153,7 @@ class ProjectViews:
                 chosen=bool(route.version),
                 facts=release.facts,
                 description=release.description,
-                html=release.html,
+                html=html,
                 unread=release.unread,
                 url=url,
                 linked=linked,
@@ -201,13 +200,13 @@ class ProjectViews:
         return await self._reading.run((id(page), version), lambda: self._read(page, version))
 
     async def _read(self, page: ProjectPage, version: str) -> _Release:
-        """Read and render; what cannot be read now is not kept."""
+        """Read; what cannot be read now is not kept."""
         try:
             metadata = await release_metadata(self._source, page, version) if version else None
         except (SimpleIndexError, Found):
             return _Release(release_facts(page.name, {}), unread=_UNREAD)
-        release = await self._renderings.run(self._worker.run, _read_release, page.name, metadata)
-        self._releases.put(page, version, release, len(release.description) + len(release.html) + 4096)
+        release = await self._worker.run(_read_release, page.name, metadata)
+        self._releases.put(page, version, release, len(release.description) + 4096)
         return release
 
     async def _requirements(
@@ -279,6 +278,6 @@ def _read_release(project: str, metadata: bytes | None) -> _Release:
     description = fields.get("description") or ""
     if description.strip() == "UNKNOWN":
         description = ""
-    html = rendered_html(description, fields.get("description_content_type") or "")
+    content_type = fields.get("description_content_type") or ""
     unread = "" if metadata is not None else "No wheel of this release says more about it."
-    return _Release(release_facts(project, fields), description, html, unread)
+    return _Release(release_facts(project, fields), description, content_type, unread)
