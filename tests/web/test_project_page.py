@@ -12,6 +12,8 @@ from twisted_index.errors import Unavailable
 from twisted_index.simple.legacy_json import latest_version
 from twisted_index.simple.model import Sidecar, Status
 from twisted_index.testing import IndexInMemory, MemorySource, make_sdist, make_wheel
+from twisted_index.web.pages.front import write_front_page
+from twisted_index.web.pages.project import write_project_page
 
 HOSTILE = "<script>alert(1)</script>"
 LINES = [
@@ -265,6 +267,50 @@ def test_the_latest_version_is_sought_once_for_a_page(index: IndexInMemory, monk
     for _time in range(3):
         index.get("/project/de-mo/", headers=HTML)
     assert sought == ["de-mo"]
+
+
+@pytest.mark.parametrize("view", ["project", "front"])
+def test_a_page_is_written_once_for_all_hosts_and_shows_each_its_own(
+    index: IndexInMemory, monkeypatch: pytest.MonkeyPatch, view: str
+):
+    written = []
+
+    def write(*arguments):
+        written.append(arguments)
+        return (write_project_page if view == "project" else write_front_page)(*arguments)
+
+    monkeypatch.setattr(f"twisted_index.web.views.{view}.write_{view}_page", write)
+    path = "/project/de-mo/" if view == "project" else "/"
+    for host in ("one.test", "two.test:8080", "one.test"):
+        shown = text(page(index, path, Host=host))
+        assert f"pip install --index-url http://{host}/simple/ --trusted-host {host}" in shown
+        assert shown.count("pip install --index-url") == 1
+    assert len(written) == 1
+
+
+def test_the_releases_of_a_project_do_not_push_its_page_out(
+    index: IndexInMemory, monkeypatch: pytest.MonkeyPatch
+):
+    written = []
+    monkeypatch.setattr(
+        "twisted_index.web.views.project.write_project_page",
+        lambda *arguments: written.append(1) or write_project_page(*arguments),
+    )
+    for _time in range(3):
+        for path in ("/project/de-mo/", "/project/de-mo/2.0/", "/project/de-mo/?versions=all"):
+            page(index, path)
+    assert len(written) == 3
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/markdown"])
+def test_no_description_has_the_place_of_the_commands(kind: str):
+    lines = [f"Description-Content-Type: {kind}", "", "a <template></template> b"]
+    lines.insert(0, "Summary: <template></template>")
+    index = IndexInMemory(MemorySource(make_wheel("demo", "1.0", extra_metadata=lines)))
+    main = page(index, "/project/demo/")
+    (section,) = main.findall("section")
+    assert section.get("class") == "install"
+    assert main.find(".//template") is None
 
 
 class WithoutMetadata(MemorySource):

@@ -17,7 +17,7 @@ from twisted_index.web.pages.install_commands import (
     project_commands,
     requirements_lines,
 )
-from twisted_index.web.pages.layout import Frame, html_page
+from twisted_index.web.pages.layout import GAP, Frame, PageAround, html_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,6 @@ class FrontContent:
     What the front page says, of what its visitor may see.
 
     Attributes:
-        url: Where the index is mounted, as users type it.
         index: The name of the index; empty for the one without a name.
         upstreams: Where projects come from that are not here; for people.
         uploads: Whether files can be published.
@@ -48,7 +47,6 @@ class FrontContent:
         has_files: Whether there are configuration files of installers.
     """
 
-    url: str
     index: str = ""
     upstreams: tuple[str, ...] = ()
     uploads: bool = False
@@ -60,28 +58,39 @@ class FrontContent:
     has_files: bool = True
 
 
-def write_front_page(content: FrontContent, projects: ProjectList, frame: Frame) -> bytes:
+def write_front_page(content: FrontContent, projects: ProjectList, frame: Frame) -> PageAround:
     """
-    Write the front page.
+    Write the front page around `front_commands`.
 
     Args:
         content: What it says.
         projects: Those that the visitor may see.
         frame: What surrounds it.
     """
-    return html_page(
+    page = html_page(
         frame.title,
         tags.h1(frame.title),
         tags.p(_lead(content, projects), class_="lead"),
         *([] if projects.complete else [tags.p(INCOMPLETE, class_="status")]),
         _left_out(content.left_out or 0),
-        _installing(content),
-        _publishing(content) if content.uploads else [],
+        GAP,
         _newest(content.newest) if content.newest else [],
         _projects(content, projects),
         frame=frame,
         links=[_FEED],
     )
+    return PageAround.of(page)
+
+
+def front_commands(content: FrontContent, url: str) -> Markup:
+    """
+    Return the commands of the front page.
+
+    Args:
+        content: What the page says.
+        url: Where the index is mounted, as users type it.
+    """
+    return [_installing(content, url), _publishing(content, url) if content.uploads else []]
 
 
 _FEED = tags.link(rel="alternate", type="application/atom+xml", title="New releases", href="-/feed.atom")
@@ -116,8 +125,7 @@ def _left_out(number: int) -> Markup:
     return tags.p(files, " left out: ", tags.a("see why", href="-/problems"), ".", class_="status")
 
 
-def _installing(content: FrontContent) -> Markup:
-    url = content.url
+def _installing(content: FrontContent, url: str) -> Markup:
     commands, always = install_commands(url), default_commands(url)
     in_project = project_commands(url, content.index or "index")
     return tags.section(
@@ -179,8 +187,8 @@ def _more(summary: str, *content: Markup) -> Markup:
     return tags.details(tags.summary(summary), *content)
 
 
-def _publishing(content: FrontContent) -> Markup:
-    commands = install_commands(content.url, login=not content.anonymous)
+def _publishing(content: FrontContent, url: str) -> Markup:
+    commands = install_commands(url, login=not content.anonymous)
     return tags.section(
         tags.h2("Publish here"),
         command(commands.twine, "twine"),

@@ -138,6 +138,37 @@ def _cleaned(text: str) -> str:
     return _NOT_ALLOWED.sub(_REPLACEMENT, text)
 
 
+#: Stands in a page for what is not the same for all visitors. No text and no description has this element.
+GAP = Tag("template")
+_GAP = b"<template></template>"
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class PageAround:
+    """
+    A page with a gap.
+
+    The URL by which visitors come is theirs to choose (Host). So what is kept for all of them is without it.
+
+    Attributes:
+        before: The bytes before the gap.
+        after: Those after it.
+    """
+
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def of(cls, page: bytes) -> PageAround:
+        """Cut a page at its `GAP`."""
+        before, _gap, after = page.partition(_GAP)
+        return cls(before, after)
+
+    def around(self, content: Markup) -> bytes:
+        """Return the page with something in the gap."""
+        return self.before + flatten(content).encode() + self.after
+
+
 def _header(frame: Frame) -> Markup:
     root = frame.root
     statistics = [("-/stats", "Statistics")] if frame.counted else []

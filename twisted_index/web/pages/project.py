@@ -15,7 +15,7 @@ from twisted_index.web.pages.clean_html import LINK_RELATION, safe_link, unturne
 from twisted_index.web.pages.description import description_markup
 from twisted_index.web.pages.elements import command, counted, moment, table
 from twisted_index.web.pages.install_commands import install_commands
-from twisted_index.web.pages.layout import html_page
+from twisted_index.web.pages.layout import GAP, PageAround, html_page
 from twisted_index.web.pages.project_files import files_table, grid_table
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class ShownProject:
         description: Its source; empty without one.
         html: From `rendered_html`; None if it is not rendered yet.
         unread: Why the metadata are not there, as a sentence; empty if they are.
-        url: Where the visitor reached the index.
         linked: Names of requirements that have a page here which the visitor may read.
         absent: Names of those that are not here and can come from no upstream.
         required_by: Projects here that need this one and that the visitor may read, normalized.
@@ -68,7 +67,6 @@ class ShownProject:
     description: str
     html: str | None
     unread: str
-    url: str
     linked: Set[str]
     absent: Set[str]
     required_by: Sequence[str]
@@ -77,7 +75,29 @@ class ShownProject:
     left_out: Sequence[str] = ()
 
 
-def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[File], str]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class WrittenPage:
+    """
+    A page without the lines that install the project, which are not the same for all visitors.
+
+    Attributes:
+        rest: What is the same.
+        requirement: What they install; empty for nothing.
+    """
+
+    rest: PageAround
+    requirement: str
+
+    def __len__(self) -> int:
+        """Return its bytes."""
+        return len(self.rest.before) + len(self.rest.after)
+
+    def at(self, url: str) -> bytes:
+        """Return the whole page for a visitor who reached the index at a URL."""
+        return self.rest.around(_install(url, self.requirement) if self.requirement else [])
+
+
+def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[File], str]) -> WrittenPage:
     """
     Write the page.
 
@@ -89,13 +109,13 @@ def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[Fi
     page, facts = shown.page, shown.facts
     files = [file for file in offered_files(page) if _same(file.version, shown.version)]
     title = f"{facts.name} {shown.version}" if shown.version else facts.name
-    return html_page(
+    page_bytes = html_page(
         title,
         tags.h1(facts.name, " ", tags.span(shown.version, class_="version")),
         [tags.p(unturned(facts.summary), class_="lead")] if facts.summary else [],
         _key_facts(shown, files),
         _notes(shown, files, frame.root),
-        _install(shown) if files else [],
+        GAP,
         _contents(shown, files),
         tags.div(
             tags.div(_description(shown), grid_table(files) if files else [], class_="content"),
@@ -107,6 +127,7 @@ def write_project_page(shown: ShownProject, frame: Frame, file_url: Callable[[Fi
         frame=frame,
         links=[_feed_link(page.name, frame.root)],
     )
+    return WrittenPage(PageAround.of(page_bytes), _requirement_of(shown) if files else "")
 
 
 def _feed_link(project: str, root: str) -> Tag:
@@ -206,9 +227,13 @@ def _with_reason(sentence: str, reason: str) -> list[Markup]:
     return [sentence, *([f" The reason given: {reason}"] if reason else [])]
 
 
-def _install(shown: ShownProject) -> Markup:
+def _requirement_of(shown: ShownProject) -> str:
     exact = shown.chosen or all(file.yanked is not None for file in shown.page.files)
-    lines = install_commands(shown.url, f"{shown.page.name}=={shown.version}" if exact else shown.page.name)
+    return f"{shown.page.name}=={shown.version}" if exact else shown.page.name
+
+
+def _install(url: str, requirement: str) -> Markup:
+    lines = install_commands(url, requirement)
     return tags.section(
         tags.h2("Install", class_="unseen"),
         command(lines.pip, "pip"),

@@ -10,7 +10,7 @@ from twisted_index.errors import NotFound
 from twisted_index.http_semantics.content_coding import gzip_smaller
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.interfaces import ANONYMOUS, Action, IProblemSource
-from twisted_index.web.pages.front import FrontContent, write_front_page
+from twisted_index.web.pages.front import FrontContent, front_commands, write_front_page
 from twisted_index.web.pages.install_commands import pip_conf, uv_toml
 from twisted_index.web.requests.context import HTML, TEXT
 from twisted_index.web.responses.response import NO_CACHE, UNSHARED, Response
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from twisted_index.search.directory import ProjectDirectory
     from twisted_index.search.row import ProjectRow
     from twisted_index.simple.model import ProjectList
+    from twisted_index.web.pages.layout import PageAround
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.requests.index_urls import IndexUrls
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 #: Releases that are shown.
 _NEWEST = 10
-#: Front pages that are kept: clients that vary the Host field would fill the memory with them.
-_KEPT = 16
+#: Front pages that are kept with the URL of their visitors, who may vary the Host field.
+_FINISHED = 16
 #: Pages for one client with more names than this are written in a thread.
 _MANY = 50
 
@@ -74,7 +75,8 @@ class FrontViews:
         self._urls = urls
         self._worker = worker
         self._has_indexes = has_indexes
-        self._kept: IdentityMemo[Response] = IdentityMemo(_KEPT)
+        self._written: IdentityMemo[PageAround] = IdentityMemo(1)
+        self._finished: IdentityMemo[Response] = IdentityMemo(_FINISHED)
 
     async def front(self, context: RequestContext) -> Response:
         """Respond with the front page; to installers with the project list."""
@@ -85,12 +87,18 @@ class FrontViews:
         content = self._content(context, newest)
         compressed = accepts_gzip(header(context.request, b"Accept-Encoding"))
 
-        def write() -> Response:
-            return self._write(write_front_page(content, projects, context.frame), compressed)
+        url = self._urls.shown(context.request)
 
-        if not context.private:
-            return self._kept.get((content.url, compressed), (projects,), write, also=content)
-        return await self._written_for_one(projects, write)
+        def write() -> PageAround:
+            return write_front_page(content, projects, context.frame)
+
+        def finish(page: PageAround) -> Response:
+            return self._finish(page.around(front_commands(content, url)), compressed)
+
+        if context.private:
+            return await self._written_for_one(projects, lambda: finish(write()))
+        page = self._written.get(None, (projects,), write, also=content)
+        return self._finished.get((url, compressed), (page,), lambda: finish(page))
 
     async def _written_for_one(self, projects: ProjectList, write: Callable[[], Response]) -> Response:
         if self._worker is None or len(projects.names) <= _MANY:
@@ -104,7 +112,6 @@ class FrontViews:
         served, guard = self._served, self._authorizer
         uploads = served.store is not None and served.uploads.upload
         return FrontContent(
-            url=self._urls.shown(context.request),
             index=self._index,
             upstreams=served.upstreams,
             uploads=uploads,
@@ -124,7 +131,7 @@ class FrontViews:
         source = IProblemSource(self._served.source, None)
         return 0 if source is None else source.known_problems()
 
-    def _write(self, body: bytes, compressed: bool) -> Response:
+    def _finish(self, body: bytes, compressed: bool) -> Response:
         headers = (*self._caching_of(HTML), (b"Vary", b"Accept, Accept-Encoding"))
         packed = gzip_smaller(body) if compressed else None
         if packed is not None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from twisted_index.search.directory import ProjectDirectory
     from twisted_index.simple.explanation import HiddenFile
     from twisted_index.simple.model import ProjectPage
+    from twisted_index.web.pages.project import WrittenPage
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
     from twisted_index.web.requests.index_urls import IndexUrls
@@ -71,18 +72,20 @@ class _Kept:
 
 
 class _Memory:
-    """What was made last of the page of each project and release."""
+    """What was made last of the page of each project, by what else says which it is."""
 
     def __init__(self) -> None:
-        self._kept = LRU[tuple[str, str], _Kept](_KEPT, lambda kept: kept.weight)
+        self._kept: LRU[tuple[str, Hashable], _Kept] = LRU(_KEPT, lambda kept: kept.weight)
 
-    def get(self, page: ProjectPage, version: str, variant: Hashable = None) -> Any:
-        kept = self._kept.get((page.name, version))
+    def get(self, page: ProjectPage, key: Hashable, variant: Hashable = None) -> Any:
+        kept = self._kept.get((page.name, key))
         same = kept is not None and kept.page() is page and kept.variant == variant
         return kept.value if kept is not None and same else None
 
-    def put(self, page: ProjectPage, version: str, value: Any, weight: int, variant: Hashable = None) -> None:
-        self._kept.put((page.name, version), _Kept(ref(page), variant, value, weight))
+    def put(
+        self, page: ProjectPage, key: Hashable, value: Any, weight: int, variant: Hashable = None
+    ) -> None:
+        self._kept.put((page.name, key), _Kept(ref(page), variant, value, weight))
 
 
 class ProjectViews:
@@ -133,42 +136,50 @@ class ProjectViews:
         latest, version = await self._choose(page, route.version)
         if version is None:
             return await self._no_release(context, page)
-        release = await self._release(page, version)
-        html = await self._descriptions.html(release.description, release.content_type)
-        all_releases = (context.request.args or {}).get(b"versions") == [b"all"]
-        url = self._urls.shown(context.request)
-        linked, absent = await self._requirements(context, release.facts)
-        left_out = await self._left_out(route.project)
-        required_by = await self._required_by(context)
-        source = self._origin(page, snapshot)
-        frame = context.frame
-        shown_of = (linked, absent, required_by, source, left_out)
-        variant = (bool(route.version), release.unread, html is None, url, all_releases, shown_of, frame)
-        body = self._pages.get(page, version, variant)
-        if body is None:
-            shown = ShownProject(
-                page=page,
-                version=version,
-                latest=latest,
-                chosen=bool(route.version),
-                facts=release.facts,
-                description=release.description,
-                html=html,
-                unread=release.unread,
-                url=url,
-                linked=linked,
-                absent=absent,
-                required_by=required_by,
-                source=source,
-                all_releases=all_releases,
-                left_out=left_out,
-            )
-            file_url = self._urls.relative_links(levels_of(context.request)).of(page.name)
-            body = await self._worker.run(write_project_page, shown, frame, file_url)
-            self._pages.put(page, version, body, len(body), variant)
+        body = (await self._written(context, snapshot, latest, version)).at(self._urls.shown(context.request))
         response = Response(headers=HTML, body=body, etag=strong_etag(body))
         # It shows the URL that the client used.
         return response if self._urls.public or context.private else keep_private(response)
+
+    async def _written(
+        self, context: RequestContext, snapshot: Snapshot[Any], latest: str, version: str
+    ) -> WrittenPage:
+        """Return the page as it was written last, while all that it shows is the same, or write it."""
+        page, chosen, frame = snapshot.value, bool(context.route.version), context.frame
+        all_releases = (context.request.args or {}).get(b"versions") == [b"all"]
+        release = await self._release(page, version)
+        linked, absent = await self._requirements(context, release.facts)
+        left_out = await self._left_out(page.name)
+        required_by = await self._required_by(context)
+        source = self._origin(page, snapshot)
+        # A visitor has the choice of these: each is kept.
+        key = (version, chosen, all_releases)
+        variant = (linked, absent, required_by, source, left_out, release.unread, frame)
+        written: WrittenPage | None = self._pages.get(page, key, variant)
+        if written is not None:
+            return written
+        html = await self._descriptions.html(release.description, release.content_type)
+        shown = ShownProject(
+            page=page,
+            version=version,
+            latest=latest,
+            chosen=chosen,
+            facts=release.facts,
+            description=release.description,
+            html=html,
+            unread=release.unread,
+            linked=linked,
+            absent=absent,
+            required_by=required_by,
+            source=source,
+            all_releases=all_releases,
+            left_out=left_out,
+        )
+        file_url = self._urls.relative_links(levels_of(context.request)).of(page.name)
+        written = await self._worker.run(write_project_page, shown, frame, file_url)
+        if html is not None:
+            self._pages.put(page, key, written, len(written), variant)
+        return written
 
     async def _choose(self, page: ProjectPage, version: str) -> tuple[str, str | None]:
         """Return the latest version, and that of the URL; in a thread, as there may be thousands."""
