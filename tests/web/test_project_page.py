@@ -340,6 +340,32 @@ def test_a_hundred_releases_are_shown_and_the_rest_on_request():
     assert wheel.project == "many"
 
 
+def test_the_whole_history_has_pages(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("twisted_index.web.pages.project.RELEASES_A_PAGE", 50)
+    index = IndexInMemory(MemorySource(*(make_wheel("many", f"1.{number}") for number in range(130))))
+    shown, places = [], [f"/project/many/1.5/?versions=all&page={number}" for number in (1, 2, 3)]
+    for place in places:
+        main = page(index, place)
+        shown.append([text(row[0]) for row in main.findall(".//table")[-1].iter("tr")][1:])
+        others = {name: url for name, url in links(main).items() if "–" in name}
+        assert set(others.values()) == {f"../../../{each[1:]}#history" for each in places if each != place}
+        assert "From the latest: 1–50 51–100 101–130" in text(main)
+    assert [each for part in shown for each in part] == [f"1.{number}" for number in reversed(range(130))]
+    assert [len(part) for part in shown] == [50, 50, 30]
+
+
+@pytest.mark.parametrize(
+    ("number", "first"), [("0", "1.129"), ("-1", "1.129"), ("x", "1.129"), ("9", "1.29")]
+)
+def test_a_page_of_the_history_that_is_none_is_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, number: str, first: str
+):
+    monkeypatch.setattr("twisted_index.web.pages.project.RELEASES_A_PAGE", 50)
+    index = IndexInMemory(MemorySource(*(make_wheel("many", f"1.{number}") for number in range(130))))
+    main = page(index, f"/project/many/?versions=all&page={number}")
+    assert text(main.findall(".//table")[-1].find("tbody")[0][0]) == first
+
+
 def test_the_history_marks_the_latest_release_and_those_before_a_release():
     source = MemorySource(*(make_wheel("demo", version) for version in ("1.0", "2.0", "3.0rc1")))
     rows = page(IndexInMemory(source), "/project/demo/").findall(".//tbody/tr")

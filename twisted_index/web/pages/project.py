@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from twisted_index.simple.release_facts import ReleaseFacts, RequiredProject
     from twisted_index.web.pages.layout import Frame, Markup
 
-#: Releases in the history, until all are asked for.
-MOST_SHOWN_RELEASES = 100
+#: Releases in the history, until all are asked for; then on each page of it.
+MOST_SHOWN_RELEASES, RELEASES_A_PAGE = 100, 1000
 #: Projects that require this one.
 MOST_REQUIRING = 100
 _NOT_RENDERED = "This is its text: it is not rendered yet. Reload in a moment."
@@ -55,7 +56,7 @@ class ShownProject:
         absent: Names of those that are not here and can come from no upstream.
         required_by: Projects here that need this one and that the visitor may read, normalized.
         source: Where the project comes from, as a clause after "comes from"; empty if that is this index.
-        all_releases: Whether the history is whole.
+        history: Which page of the whole history is shown, from 1; 0 for the latest releases only.
         left_out: The version of each file that is refused or cannot be read.
     """
 
@@ -71,7 +72,7 @@ class ShownProject:
     absent: Set[str]
     required_by: Sequence[str]
     source: str
-    all_releases: bool
+    history: int
     left_out: Sequence[str] = ()
 
 
@@ -285,7 +286,7 @@ def _history(shown: ShownProject, root: str) -> Markup:
     versions = list(reversed(offered_versions(page)))
     if not versions:
         return []
-    kept = versions if shown.all_releases else versions[:MOST_SHOWN_RELEASES]
+    kept = versions[_part(shown.history)] if shown.history else versions[:MOST_SHOWN_RELEASES]
     releases: dict[str, list[File]] = {}
     for file in offered_files(page):
         releases.setdefault(canonical_version(file.version), []).append(file)
@@ -295,13 +296,34 @@ def _history(shown: ShownProject, root: str) -> Markup:
         _release(each, files, page.name, root, is_latest=each == latest)
         for each, files in zip(kept, files_of, strict=True)
     ]
-    here = _release_url(root, page.name, shown.version) if shown.chosen else f"{root}project/{page.name}/"
-    rest = tags.a(f"All {counted(len(versions), 'release')}", href=f"{here}?versions=all#history")
     return [
         tags.h2("Release history", id="history"),
         table(("Version", "Uploaded", "Files", ""), rows, caption="Releases"),
-        [tags.p(rest)] if len(kept) < len(versions) else [],
+        tags.p(_other_releases(shown, len(versions), root)) if len(kept) < len(versions) else [],
     ]
+
+
+def history_pages(page: ProjectPage) -> int:
+    """Return how many pages the whole history of a project has."""
+    return max(1, math.ceil(len(offered_versions(page)) / RELEASES_A_PAGE))
+
+
+def _part(number: int) -> slice:
+    return slice((number - 1) * RELEASES_A_PAGE, number * RELEASES_A_PAGE)
+
+
+def _other_releases(shown: ShownProject, number: int, root: str) -> Markup:
+    """Lead to the whole history; on a page of that, to the others."""
+    project = shown.page.name
+    here = _release_url(root, project, shown.version) if shown.chosen else f"{root}project/{project}/"
+    if not shown.history:
+        return tags.a(f"All {counted(number, 'release')}", href=f"{here}?versions=all#history")
+    links: list[Markup] = ["From the latest: "]
+    for each in range(1, history_pages(shown.page) + 1):
+        part = range(number)[_part(each)]
+        label, url = f"{part[0] + 1:,}–{part[-1] + 1:,}", f"{here}?versions=all&page={each}#history"
+        links += [tags.strong(label) if each == shown.history else tags.a(label, href=url), " "]
+    return links
 
 
 def _release(

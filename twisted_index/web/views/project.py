@@ -21,7 +21,7 @@ from twisted_index.simple.formatting import offered_versions
 from twisted_index.simple.legacy_json import find_version, latest_version, parse_core_metadata
 from twisted_index.simple.names import canonical_version
 from twisted_index.simple.release_facts import ReleaseFacts, release_facts
-from twisted_index.web.pages.project import ShownProject, write_no_release, write_project_page
+from twisted_index.web.pages.project import ShownProject, history_pages, write_no_release, write_project_page
 from twisted_index.web.requests.context import HTML
 from twisted_index.web.requests.index_urls import levels_of
 from twisted_index.web.responses.error_pages import absence_response, message_response
@@ -146,14 +146,14 @@ class ProjectViews:
     ) -> WrittenPage:
         """Return the page as it was written last, while all that it shows is the same, or write it."""
         page, chosen, frame = snapshot.value, bool(context.route.version), context.frame
-        all_releases = (context.request.args or {}).get(b"versions") == [b"all"]
+        history = _history_of(context, page)
         release = await self._release(page, version)
         linked, absent = await self._requirements(context, release.facts)
         left_out = await self._left_out(page.name)
         required_by = await self._required_by(context)
         source = self._origin(page, snapshot)
         # A visitor has the choice of these: each is kept.
-        key = (version, chosen, all_releases)
+        key = (version, chosen, history)
         variant = (linked, absent, required_by, source, left_out, release.unread, frame)
         written: WrittenPage | None = self._pages.get(page, key, variant)
         if written is not None:
@@ -172,7 +172,7 @@ class ProjectViews:
             absent=absent,
             required_by=required_by,
             source=source,
-            all_releases=all_releases,
+            history=history,
             left_out=left_out,
         )
         file_url = self._urls.relative_links(levels_of(context.request)).of(page.name)
@@ -277,6 +277,15 @@ class ProjectViews:
         if owners:
             return ", ".join(f"index {owner}" if owner else "the index without a name" for owner in owners)
         return "an upstream" if snapshot.cache_status else ""
+
+
+def _history_of(context: RequestContext, page: ProjectPage) -> int:
+    """Return which page of the whole history is asked for, one that there is; 0 for none."""
+    asked = context.request.args or {}
+    if asked.get(b"versions") != [b"all"]:
+        return 0
+    number = asked.get(b"page", [b""])[0]
+    return min(max(1, int(number)), history_pages(page)) if number.isdigit() and len(number) < 10 else 1
 
 
 def _choose(page: ProjectPage, version: str) -> tuple[str, str | None]:
