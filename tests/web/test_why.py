@@ -12,7 +12,10 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.kit.rights import OPEN, GuardedIndex, as_user
+from twisted_index.config.policy_entry import policy_entry
+from twisted_index.config.settings import UpstreamPolicy
 from twisted_index.errors import Unavailable
+from twisted_index.indexes.upstream_policy import PolicySource
 from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
 from twisted_index.web.views.why import BURST
 
@@ -60,6 +63,33 @@ def test_people_read_text(index: IndexInMemory):
     text = index.get("/-/why/demo").text
     assert text.startswith("Why demo\nThe page of demo lists 1 of 3 known files.\n")
     assert f"\n  {TWO.filename}  listed: It is yanked: <b>broken</b>.\n" in text
+
+
+@pytest.mark.parametrize("reason", ["", "broken", "It was broken.", "Why?", "Do not use!"])
+def test_a_sentence_ends_once_whatever_reason_people_gave(tmp_path: Path, reason: str):
+    for file in (ONE, TWO, make_wheel("demo", "1")):
+        file.write_to(tmp_path / "demo")
+    for name, text in ((f"{TWO.filename}.yanked", reason), (".archived", reason), (".claimed", "")):
+        (tmp_path / "demo" / name).write_text(text)
+    (tmp_path / "demo" / "demo-1.0.exe.whl").write_bytes(b"")
+    (tmp_path / "demo" / "demo-3.0-py3-none-any.whl").write_bytes(ONE.content[:-20])
+    line = f"{ONE.sha256}  {ONE.size}  2026-11-01T10:00:00Z  demo-0.5.tar.gz  by alice: {reason}\n"
+    (tmp_path / "demo" / ".deleted").write_text(line)
+    (tmp_path / ".staged").mkdir()
+    (tmp_path / ".staged" / "20261101-1.list").write_text(f"{TWO.filename}.asc\n")
+    quarantined = tmp_path / "locked"
+    make_wheel("locked", "1.0").write_to(quarantined)
+    (quarantined / ".quarantined").write_text(reason)
+    with IndexInMemory.of_folders(tmp_path) as folders:
+        denial = policy_entry({"match": "bad", "reason": reason})
+        denied = policy_entry({"match": "demo==2", "reason": reason})
+        policy = UpstreamPolicy(upstream_deny=(denial, denied), no_sdists=True)
+        policed = IndexInMemory(PolicySource(folders.source, policy, folders.clock.seconds))
+        for index in (folders, policed):
+            for project in ("demo", "locked", "bad", "none"):
+                text = index.get(f"/-/why/{project}").text
+                assert not re.search(r"[.!?]\.(\s|$)", text), text
+                assert "listed: It is yanked" in text or project != "demo" or index is policed
 
 
 def test_html_is_escaped(index: IndexInMemory):

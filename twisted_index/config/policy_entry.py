@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
+from twisted_index.simple.formatting import sentence
 from twisted_index.simple.name_patterns import VersionRule
 
 _KEYS = ("match", "until", "reason")
@@ -47,8 +48,7 @@ class PolicyEntry:
     def terms(self) -> str:
         """Until when and why, to go on a sentence: ` until 2026-12-10 23:59 UTC: CVE-2026-1234.`."""
         until = "" if self.until is None else f" until {_in_words(self.until)}"
-        reason = f": {self.reason}" if self.reason else ""
-        return f"{until}{reason}".removesuffix(".") + "."
+        return sentence(until, self.reason)
 
 
 def policy_entry(raw: object) -> PolicyEntry:

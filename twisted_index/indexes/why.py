@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.errors import Found
 from twisted_index.simple.explanation import HiddenFile, Obstacle, SourceAnswer, SourceKind
-from twisted_index.simple.formatting import one_line
+from twisted_index.simple.formatting import one_line, sentence
 from twisted_index.simple.model import Status
 from twisted_index.simple.names import canonical_version, version_sort_key
 
@@ -152,7 +152,7 @@ def _named(answer: SourceAnswer, index: str) -> SourceAnswer:
 def _listed(file: File, found: Explanation, index: str) -> WhyLine:
     says = []
     if file.yanked is not None:
-        says.append(f"It is yanked{f': {file.yanked.reason}' if file.yanked.reason else ''}.")
+        says.append(sentence("It is yanked", file.yanked.reason))
     if file.filename in found.copies:
         says.append("It is opened as a copy that lies here.")
     return WhyLine(

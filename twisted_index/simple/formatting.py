@@ -51,6 +51,8 @@ def relative_url(file: File) -> str:
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 
 # Other control characters (Cc), and bidirectional ones.
+#: What ends a sentence.
+_ENDS = (".", "!", "?", "\N{HORIZONTAL ELLIPSIS}")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -60,6 +62,19 @@ def one_line(text: str) -> str:
     if not text.isprintable():
         text = _UNPRINTABLE.sub("", _BREAKS.sub(" ", text))
     return text.strip()
+
+
+def sentence(clause: str, reason: str) -> str:
+    """
+    End a clause as a sentence, with the reason that somebody gave.
+
+    Args:
+        clause: How the sentence begins, without its end.
+        reason: What was given, with or without a full stop; empty for nothing.
+    """
+    reason = one_line(reason)
+    text = f"{clause}: {reason}" if reason else clause
+    return text if reason.endswith(_ENDS) else f"{text}."
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,7 @@ from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.backends.layout.tombstones import last_tombstones
 from twisted_index.interfaces import Explanation
 from twisted_index.simple.explanation import HiddenFile, Obstacle, SourceAnswer, SourceKind
-from twisted_index.simple.formatting import one_line, printable
+from twisted_index.simple.formatting import printable, sentence
 from twisted_index.simple.names import InvalidFilename, looks_like_distribution, parse_filename
 
 if TYPE_CHECKING:
@@ -305,8 +305,7 @@ def _claiming_entry(look: Look) -> _Claim | None:
 
 def _reason(obstacle: Obstacle, entry: ScannedFile, look: Look) -> str:
     if obstacle is Obstacle.QUARANTINED:
-        reason = one_line(look.scan.status.reason)
-        return f"The project is quarantined{f': {reason}' if reason else ''}."
+        return sentence("The project is quarantined", look.scan.status.reason)
     known = look.known_files.get(entry.path)
     if obstacle is Obstacle.REFUSED and known is not None and isinstance(known.result, Rejection):
         return known.result.reason

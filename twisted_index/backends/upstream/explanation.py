@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from twisted_index.simple.explanation import HiddenFile, Obstacle, SourceAnswer, SourceKind
-from twisted_index.simple.formatting import one_line, printable
+from twisted_index.simple.formatting import printable, sentence
 from twisted_index.simple.model import Status
 from twisted_index.simple.names import InvalidFilename, parse_filename
 
@@ -75,8 +75,8 @@ def hidden_files(state: PageState, *, offline: bool) -> Iterator[HiddenFile]:
             continue
         obstacle, reason = Obstacle.REMOVED, "The upstream no longer has the project."
         if record.page.status.status is Status.QUARANTINED:
-            why = one_line(record.page.status.reason)
-            obstacle, reason = Obstacle.QUARANTINED, f"The project is quarantined{f': {why}' if why else ''}."
+            obstacle = Obstacle.QUARANTINED
+            reason = sentence("The project is quarantined", record.page.status.reason)
         elif offline and not record.is_absent:
             obstacle, reason = Obstacle.OFFLINE, "This server is offline, and the file is not in its cache."
         yield HiddenFile(filename=filename, version=entry.file.version, obstacle=obstacle, reason=reason)
