@@ -46,6 +46,17 @@ def test_a_page_runs_without_a_complaint_and_fits_the_screen(
     assert not window.is_wider_than_the_screen
 
 
+@pytest.mark.parametrize("path", ["/", "/project/demo-tool/1.0/", "/-/history"])
+def test_what_is_to_be_typed_goes_on_in_a_new_line_only_at_its_spaces(visit: Callable[..., Visit], path: str):
+    page = visit("phone").open(path)
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    lines = page.evaluate(
+        "[...document.querySelectorAll('code span')].map((each) => each.getClientRects().length)"
+    )
+    assert len(lines) > 4
+    assert set(lines) == {1}
+
+
 def test_axe_finds_nothing_that_keeps_people_from_a_page(visit: Callable[..., Visit], path: str, look: str):
     window = visit(look)
     window.open(path)

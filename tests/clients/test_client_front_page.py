@@ -12,7 +12,9 @@ import pytest
 
 from twisted_index.testing import make_wheel
 
-_COMMAND = re.compile(r'<span class="label">(.*?)</span><pre><code>(.*?)</code></pre>', re.DOTALL)
+_COMMAND = re.compile(
+    r'<span class="label">(.*?)</span><pre tabindex="0"><code>(.*?)</code></pre>', re.DOTALL
+)
 
 
 def fetch(url: str) -> str:
@@ -25,7 +27,8 @@ def lines(server: Any, folder: Path) -> list[tuple[str, str]]:
     """The label and the text of each command, in the order of the page."""
     make_wheel("demo", "1.0").write_to(folder)
     found = _COMMAND.findall(fetch(f"{server.origin}/"))
-    return [(label, html.unescape(text).replace("NAME", "demo")) for label, text in found]
+    texts = ((label, html.unescape(re.sub("</?span>", "", text))) for label, text in found)
+    return [(label, text.replace("NAME", "demo")) for label, text in texts]
 
 
 def test_pip_and_uv_install_by_their_lines(lines, shell, pip, uv):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,17 @@ def command(text: str, label: str = "") -> Tag:
     button = tags.button(
         "Copy", type="button", class_="copy", hidden="", **{"aria-label": f"Copy {label or 'this'}"}
     )
-    return tags.div(*shown, tags.pre(tags.code(text)), button, class_="command")
+    return tags.div(*shown, tags.pre(typed(text), tabindex="0"), button, class_="command")
+
+
+def typed(text: str) -> Tag:
+    """
+    Return something to type, whose lines go on at its spaces only.
+
+    Browsers would begin a new line in an option or a name, too, after a hyphen: as if a space were there.
+    """
+    parts = re.split(r"(\s+)", text)
+    return tags.code([part if part.isspace() else tags.span(part) for part in parts if part])
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.web.template import tags
 
 from twisted_index.simple.formatting import format_upload_time, one_line
-from twisted_index.web.pages.elements import table
+from twisted_index.web.pages.elements import table, typed
 from twisted_index.web.pages.layout import html_page
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _TITLE = "History"
 _EMPTY = "Nothing has been recorded yet. Files put into the folder by hand are not recorded here."
 _NO_MATCH = "Nothing that matches has been recorded."
 _HEADS = ("Time (UTC)", "Who", "What", "Project", "File", "More", "Address", "Client")
+#: What gives somebody the right to see more.
+OPERATOR_COMMAND = "twisted-index token create NAME --operate"
 #: The parameters of the form, and what people call them.
 FIELDS = {
     "since": "Since",
@@ -91,12 +93,17 @@ def write_history_page(
     return html_page(
         _TITLE,
         tags.h1(_TITLE),
-        tags.p(note, class_="note") if note else "",
+        tags.p(_note(note), class_="note") if note else "",
         _form(values),
         table(_HEADS, rows, caption="Events") if events else empty,
         tags.p(tags.a("Older", rel="next", href=next_url)) if next_url is not None else "",
         frame=frame,
     )
+
+
+def _note(note: str) -> Markup:
+    before, typed_part, after = note.partition(OPERATOR_COMMAND)
+    return [before, typed(typed_part), after] if typed_part else note
 
 
 def _form(values: Mapping[str, str]) -> Tag:

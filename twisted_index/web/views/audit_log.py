@@ -14,7 +14,7 @@ from twisted_index.errors import Forbidden
 from twisted_index.http_semantics.client_network import client_network
 from twisted_index.http_semantics.negotiation import TableFormat, table_format
 from twisted_index.interfaces import ANONYMOUS, Action, AuditAction, AuditPage
-from twisted_index.web.pages.history import write_history_json, write_history_page
+from twisted_index.web.pages.history import OPERATOR_COMMAND, write_history_json, write_history_page
 from twisted_index.web.requests.context import while_connected
 from twisted_index.web.responses.response import NO_CACHE, NOSNIFF, PAGE, Response
 from twisted_index.web.views.audit_csv import CSV_STEP, write_csv
@@ -41,8 +41,8 @@ _OPEN_ACTIONS = frozenset(
 )
 _REDACTED = (
     "Names, addresses, refusals, tokens and reloads are left out: they are shown to those who may operate,"
-    " and this server has no users. Create a token by twisted-index token create NAME --operate, or grant"
-    " operate to everyone in a file of rights; then restart the server."
+    f" and this server has no users. Create a token by {OPERATOR_COMMAND}, or grant operate to everyone in"
+    " a file of rights; then restart the server."
 )
 _NO_LOG = "This server keeps no history."
 
