@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.files.range_file import RangeFile
-from twisted_index.interfaces import RangedContent, StreamingContent
+from twisted_index.interfaces import StreamingContent
 from twisted_index.search.import_names import MAX_IMPORTS, MAX_LENGTH, import_names
+from twisted_index.search.opened_body import opened, whole_metadata
 from twisted_index.search.row import MOST_RELEASES, ProjectRow
-from twisted_index.simple.archives.errors import CorruptArchive, translate_errors
-from twisted_index.simple.archives.limits import MAX_METADATA
+from twisted_index.simple.archives.errors import translate_errors
 from twisted_index.simple.core_metadata import (
     BadArchive,
     ZipArchive,
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.interfaces import FileBody, ISource
+    from twisted_index.interfaces import ISource
     from twisted_index.simple.model import File, ProjectPage
 
 #: Bytes at the end of a wheel that is elsewhere: the directory of nearly all.
@@ -109,7 +108,7 @@ async def _describe(
     body = None if sdist is None else await result_of(source.open_file, page.name, sdist.filename)
     if sdist is None or body is None:
         return _Described()
-    content = await _opened(body, 0)
+    content = await opened(body)
     if content is None:
         return _Described()
     with content:
@@ -126,55 +125,10 @@ async def _describe_wheel(
         content = io.BytesIO(body.content) if isinstance(body.content, bytes) else body.content
         with content:
             return await reader.run(_read_wheel, content)
-    tail = await _opened(body, max(0, body.size - _TAIL))
+    tail = await opened(body, max(0, body.size - _TAIL))
     document = await result_of(source.open_file, page.name, wheel.filename, Sidecar.METADATA)
-    metadata = b"" if document is None else await _whole(document)
+    metadata = b"" if document is None else await whole_metadata(document)
     return await reader.run(_read_parts, metadata, tail)
-
-
-# -- Bytes
-
-
-async def _whole(body: FileBody) -> bytes:
-    content = await _opened(body, 0)
-    if content is None:
-        return b""
-    with content:
-        return content.read(MAX_METADATA)
-
-
-async def _opened(body: FileBody, first: int) -> BinaryIO | None:
-    """
-    Return the end of a body as a file with the positions of the whole; it raises CorruptArchive before that.
-
-    Returns:
-        None if its end cannot be had without the rest.
-    """
-    content, size = body.content, body.size
-    if isinstance(content, bytes):
-        return io.BytesIO(content)
-    if not isinstance(content, StreamingContent):
-        return content
-    try:
-        if first:
-            if not isinstance(content, RangedContent):
-                return None
-            content.narrow(first, size)
-        pieces, position = [], first
-        while position < size:
-            readable = await content.wait_for(position)
-            pieces.append(content.read(position, min(readable, size) - position))
-            position += len(pieces[-1])
-        end = b"".join(pieces)
-    finally:
-        content.close()
-
-    def read(start: int, stop: int) -> bytes:
-        if start < first:
-            raise CorruptArchive
-        return end[start - first : stop - first]
-
-    return io.BufferedReader(RangeFile(size, read), 1 << 16)
 
 
 # -- Archives; in a thread
