@@ -82,6 +82,7 @@ def finish(process):
         (["--rescan", "soon"], {}, "--rescan: 'soon' is not a duration"),
         (["--add-header", "X"], {}, "--add-header: 'X' is not a header field"),
         (["--frobnicate"], {}, "--frobnicate is not an option; see --help."),
+        (["--title", "Acme"], {}, "a line of the file that --config names, or TWISTED_INDEX_TITLE."),
         (["--host", "::"], {}, "--host is not an option; did you mean --listen ADDRESS:PORT?"),
         (["DIR", "-l", "x"], {}, "-l is not an option; did you mean --access-log FILE?"),
         (["--config", "key.toml"], {}, "key.toml: rescn is not a setting; did you mean rescan?"),

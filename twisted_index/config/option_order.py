@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from twisted.python import usage
 
+from twisted_index.config.settings import SETTINGS
 from twisted_index.config.suggestions import suggested_option
 from twisted_index.errors import ConfigurationError
 
@@ -77,6 +78,9 @@ def _fault(error: getopt.GetoptError, long_options: Sequence[str]) -> str:
     if not error.msg.endswith("not recognized"):
         return error.msg
     dashes = "-" if len(error.opt) == 1 else "--"
+    if error.opt in SETTINGS and "config=" in long_options:
+        variable = f"TWISTED_INDEX_{error.opt.replace('-', '_').upper()}"
+        return f"--{error.opt} is no option but a line of the file that --config names, or {variable}."
     suggestion = suggested_option(error.opt, {name.rstrip("=") for name in long_options})
     hint = "see --help." if suggestion is None else f"did you mean {suggestion}?"
     return f"{dashes}{error.opt} is not an option; {hint}"
