@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -59,6 +60,31 @@ def test_a_store_without_conditions_takes_files_from_a_single_writer_only(
     assert digests(server) == {}
     assert live_server(url, options=UPLOAD, env=ALONE).upload(SMALL).status == 200
     assert digests(server) == {SMALL.filename: SMALL.sha256}
+
+
+def test_who_is_sent_to_the_store_gets_the_file_there_and_is_counted_here(
+    stores_folder: Path, monkeypatch: pytest.MonkeyPatch, live_server: Callable[..., LiveServer]
+):
+    url = object_stores.empty_place("rclone", stores_folder, monkeypatch)
+    server = live_server(url, options=UPLOAD, env={**ALONE, "TWISTED_INDEX_DELIVER": "redirect"})
+    large = make_wheel("demo", "2.0", files={"demo/data": os.urandom(2_000_000)}, compress=False)
+    for file in (SMALL, large):
+        assert server.upload(file).status == 200
+    assert digests(server) == {file.filename: file.sha256 for file in (SMALL, large)}
+    assert server.get(f"/simple/demo/{SMALL.filename}").body == SMALL.content
+    reply = server.get(f"/simple/demo/{large.filename}")
+    assert reply.status == 302
+    with urlopen(str(reply.header("Location")), timeout=20) as response:
+        assert response.read() == large.content
+    for path, method, fields in (
+        (large.filename, "HEAD", {}),
+        (large.filename, "GET", {"Range": "bytes=-500"}),
+        (f"{large.filename}.metadata", "GET", {}),
+    ):
+        assert server.get(f"/simple/demo/{path}", method=method, headers=fields).status in (200, 206)
+    counted = json.loads(server.get("/-/stats?project=demo", headers={"Accept": "application/json"}).body)
+    (day,) = counted["days"]
+    assert counted["files"] == {SMALL.filename: {day: 1}, large.filename: {day: 1}}
 
 
 @pytest.fixture

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from tests.backends.object_store.shelf import Node, place
 from tests.kit.memory_bucket import MemoryBucket
 from twisted_index.backends.object_store.streamed_object import StreamedObject
 from twisted_index.errors import SimpleIndexError, Unavailable
+from twisted_index.statistics.downloads import Downloads
 from twisted_index.testing import IndexInMemory, SynchronousRunner, make_wheel
 
 CONTENT = bytes(range(256)) * 12_000
@@ -47,13 +50,13 @@ class Turns:
                 done.callback(result)
 
 
-def served(**arguments: Any) -> tuple[MemoryBucket, IndexInMemory]:
+def served(downloads: Any = None, **arguments: Any) -> tuple[MemoryBucket, IndexInMemory]:
     """A server on a bucket with two wheels, of which everything is known."""
     bucket = MemoryBucket()
     bucket.piece_size = 1 << 18
     place(bucket, LARGE, SMALL)
     node = Node(bucket, **arguments)
-    index = IndexInMemory(node.source)
+    index = IndexInMemory(node.source, downloads=downloads)
     assert index.get("/simple/demo/").status == 200
     bucket.forget_operations()
     return bucket, index
@@ -126,6 +129,21 @@ class TestRedirects:
     def test_everything_else_is_answered_here(self, method: str, fields: dict[str, str], status: int):
         response = served(redirect=True)[1].get(URL, method=method, headers=fields)
         assert response.status == status
+
+    def test_a_redirect_counts_as_a_download(self):
+        downloads = Downloads(None, SynchronousRunner(), Clock())
+        index = served(downloads, redirect=True)[1]
+        for method, fields in (
+            ("GET", {}),
+            ("GET", {}),
+            ("HEAD", {}),
+            ("GET", {"Range": "bytes=0-9"}),
+            ("GET", {"If-None-Match": f'"{LARGE.sha256}"'}),
+        ):
+            index.get(URL, method=method, headers=fields)
+        index.get(f"{URL}.metadata")
+        counted = json.loads(index.get("/-/stats", headers={"Accept": "application/json"}).body)
+        assert counted["projects"] == {"demo": 2}
 
     def test_a_small_file_is_sent_from_here(self):
         assert served(redirect=True)[1].get(f"/simple/demo/{SMALL.filename}").status == 200
