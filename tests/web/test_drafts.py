@@ -181,6 +181,21 @@ def test_the_token_reads_the_files_of_the_draft_and_nothing_inherited_that_is_cl
     assert CLOSED.filename not in carols
 
 
+def test_downloads_from_a_draft_are_not_counted_and_those_of_what_was_published_are(server: Server):
+    """Small files, so that the fast path sends them after the first time."""
+    prefix = server.filled()
+    for url in [f"{prefix}/simple/new-lib/{NEW.filename}"] * 3 + [f"/simple/open-lib/{OPEN.filename}"] * 3:
+        assert server.answer(url, user="alice").status == 200
+    counted = server.answer("/-/stats", user="alice", Accept="application/json").json
+    assert counted["projects"] == {"open-lib": 3}
+    for path in ("/-/stats", "/-/stats?project=new-lib", "/-/stats/api/packages/new-lib/recent"):
+        assert server.answer(prefix + path, user="alice").status == 404
+    assert server.post("/-/drafts/v1/publish", {}).status == 200
+    assert server.answer(f"/simple/new-lib/{NEW.filename}", user="alice").status == 200
+    counted = server.answer("/-/stats", user="alice", Accept="application/json").json
+    assert counted["projects"] == {"open-lib": 3, "new-lib": 1}
+
+
 def test_inherited_files_are_linked_at_their_index_and_its_own_below_the_draft(server: Server):
     prefix = server.filled()
     page = server.answer(f"{prefix}/simple/open-lib/").text

@@ -36,7 +36,9 @@ def in_memory() -> tuple[Clock, Downloads]:
 
 @pytest.fixture(params=["fast", "ordinary"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> IndexInMemory:
-    WHEEL.write_to(tmp_path / "demo")
+    path = WHEEL.write_to(tmp_path / "demo")
+    for suffix in (".asc", ".provenance"):
+        path.with_name(path.name + suffix).write_text("{}")
     clock, downloads = in_memory()
     index = IndexInMemory.of_folders(tmp_path, clock=clock, downloads=downloads)
     if request.param == "ordinary":
@@ -84,7 +86,11 @@ def test_each_file_that_was_sent_counts(index: IndexInMemory):
         (FILE, "GET", {"Range": "bytes=0-9"}),
         (FILE, "GET", {"Range": "bytes=1-"}),
         (FILE, "GET", {"Range": "bytes=999999-"}),
+        (FILE, "GET", {"If-None-Match": f'"{WHEEL.sha256}"'}),
+        (FILE, "GET", {"If-Match": '"other"'}),
         (f"{FILE}.metadata", "GET", {}),
+        (f"{FILE}.asc", "GET", {}),
+        (f"{FILE}.provenance", "GET", {}),
         ("/simple/demo/", "GET", {}),
         ("/simple/demo/demo-9.9.tar.gz", "GET", {}),
         (f"/packages/{WHEEL.filename}", "GET", {}),
@@ -95,6 +101,15 @@ def test_what_is_not_a_whole_file_does_not_count(
 ):
     index.get(path, method=method, headers=headers)
     assert stats(index)["projects"] == {"demo": 1}
+
+
+@pytest.mark.parametrize("agent", ["bandersnatch/6.5.0 (linux)", "twisted-index/1.0", "devpi-server/6.14"])
+def test_mirrors_count_as_such_and_not_as_installers(index: IndexInMemory, agent: str):
+    for _ in range(2):
+        index.get(FILE, headers={"User-Agent": agent})
+    assert stats(index)["installers"] == {"mirror": 2, "other": 1}
+    month = json.loads(index.get("/-/stats/api/packages/demo/recent?period=month").body)
+    assert month["data"] == {"last_month": 1}
 
 
 @pytest.mark.parametrize("span", ["0-", f"0-{len(WHEEL.content) - 1}", "0-999999"])
