@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
+from tests.kit.atom import feed_errors
 from tests.kit.rights import GuardedIndex, as_user
 from twisted_index.testing import IndexInMemory, MemorySource, make_sdist, make_wheel
 from twisted_index.web.pages.feed import FeedEntry, write_feed
@@ -121,8 +122,40 @@ def test_characters_that_no_xml_can_have_are_replaced():
     entry = FeedEntry(
         title="a\x07 & <c>", url=URL, updated=datetime(2026, 1, 2, tzinfo=UTC), summary="\ud800\uffff"
     )
-    ((_id, title, _updated, summary),) = entries_of(fromstring(write_feed("t", URL, URL, [entry])))
+    ((_id, title, _updated, summary),) = entries_of(
+        fromstring(write_feed("t", URL, URL, [entry], author="t"))
+    )
     assert (title, summary) == ("a\N{REPLACEMENT CHARACTER} & <c>", "\N{REPLACEMENT CHARACTER}" * 2)
+
+
+SUMMARIES = ("", " \t ", "\u00fcber <b>\u2603</b> & ]]>", "\U0001f40d " * 300, "'\"&amp;&#0;", "\u202eabc")
+
+
+@pytest.mark.parametrize("title", [None, "<i>P\u00e4ckchen</i> & Co. ]]>", "\U0001f4e6"])
+@pytest.mark.parametrize("path", ["/-/feed.atom", "/-/feed.atom?project=p0", "/-/feed.atom?project=Odd_Name"])
+def test_feeds_keep_the_rules_of_rfc_4287(tmp_path: Path, path: str, title: str | None):
+    wheels = [
+        make_wheel(f"p{number}", "1.0", extra_metadata=[f"Summary: {summary}"] if summary else [])
+        for number, summary in enumerate(SUMMARIES)
+    ]
+    source = MemorySource(*wheels, make_wheel("Odd.Name", "1!2.0rc1+a.1"), make_sdist("p0", "0.9"))
+    index = IndexInMemory(source) if title is None else IndexInMemory(source, title=title)
+    feed = fromstring(index.get(path, headers={"Host": "Index.Test:8080"}).body)
+    assert feed_errors(feed) == []
+    assert feed.findtext(f"{ATOM}author/{ATOM}name") == (title or "Python package index")
+
+
+def test_the_feed_of_an_empty_index_keeps_the_rules_too():
+    assert feed_errors(feed_of(IndexInMemory(MemorySource()))) == []
+
+
+def test_ids_are_those_of_the_public_url_at_every_name_of_the_server(folder: Path):
+    with IndexInMemory.of_folders(folder, public_url="https://pkgs.test/py") as index:
+        for path in ("/-/feed.atom", "/-/feed.atom?project=demo"):
+            one, other = (index.get(path, headers={"Host": host}).body for host in ("a.test", "B.test:81"))
+            assert one == other
+            ids = [each.text or "" for each in fromstring(one).iter(f"{ATOM}id")]
+            assert all(each.startswith("https://pkgs.test/py/") for each in ids)
 
 
 @pytest.mark.parametrize("user", [None, "bob", "alice"])

@@ -37,21 +37,22 @@ class FeedEntry:
     summary: str = ""
 
 
-def write_feed(title: str, url: str, page: str, entries: Sequence[FeedEntry]) -> bytes:
+def write_feed(title: str, url: str, page: str, entries: Sequence[FeedEntry], *, author: str) -> bytes:
     """
     Write a feed.
 
     Args:
-        title: Of the feed, and the name of its author.
+        title: Of the feed.
         url: Its own URL, absolute, which identifies it.
         page: The absolute URL of the page that it belongs to.
         entries: The latest first.
+        author: The name of the index.
     """
     feed = Element("feed", xmlns="http://www.w3.org/2005/Atom")
     _text(feed, "id", url)
     _text(feed, "title", title)
     _text(feed, "updated", format_upload_time(max((entry.updated for entry in entries), default=_NEVER)))
-    _text(SubElement(feed, "author"), "name", title)
+    _text(SubElement(feed, "author"), "name", author)
     SubElement(feed, "link", rel="self", type="application/atom+xml", href=_cleaned(url))
     SubElement(feed, "link", rel="alternate", type="text/html", href=_cleaned(page))
     for entry in entries:
@@ -66,8 +67,8 @@ def _entry(feed: Element, entry: FeedEntry) -> None:
     _text(element, "title", entry.title)
     _text(element, "updated", format_upload_time(entry.updated))
     SubElement(element, "link", rel="alternate", type="text/html", href=_cleaned(entry.url))
-    # An entry without content has to have one (RFC 4287 section 4.1.2), which may be empty.
-    _text(element, "summary", entry.summary)
+    if entry.summary.strip():
+        _text(element, "summary", entry.summary)
 
 
 def _text(parent: Element, name: str, text: str) -> None:

@@ -93,7 +93,8 @@ class ClientInfoReader:
         path = request.prepath or []
         path = path[: len(path) - above]
         prefix = "".join(f"/{quote(segment, safe='+')}" for segment in path if segment)
-        host = client.host or _own_address(request)
+        # URLs identify the entries of feeds, and are compared there as they are written.
+        host = (client.host or _own_address(request)).lower()
         return urlsplit(f"{client.scheme}://{host}{client.prefix}{prefix}").geturl()
 
     def refuse_cross_site(self, request: Request) -> None:

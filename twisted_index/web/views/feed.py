@@ -58,11 +58,13 @@ class FeedView:
         names = (context.request.args or {}).get(b"project", [])
         own = f"{url}/-/feed.atom"
         if not names:
-            return self._respond(write_feed(context.title, own, f"{url}/", await self._newest(context, url)))
+            entries = await self._newest(context, url)
+            return self._respond(write_feed(context.title, own, f"{url}/", entries, author=context.title))
         name = await self._readable(context, names[0])
         entries = await self._releases(name, url)
         title, page = f"{name} · {context.title}", _page_url(url, name)
-        return self._respond(write_feed(title, f"{own}?project={name}", page, entries))
+        feed = write_feed(title, f"{own}?project={name}", page, entries, author=context.title)
+        return self._respond(feed)
 
     async def _newest(self, context: RequestContext, url: str) -> list[FeedEntry]:
         rows = await self._directory().newest(MOST_ENTRIES, partial(self._authorizer.reads, context.identity))
