@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from twisted_index.concurrency.thread_pool import SynchronousRunner, ThreadPool
 from twisted_index.statistics.day_files import DayFiles
@@ -60,19 +59,6 @@ def settled(work: Any) -> Any:
 @pytest.fixture
 def counting(tmp_path: Path) -> Counting:
     return Counting(str(tmp_path / "downloads"))
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """Collect the lines that are logged."""
-    lines: list[str] = []
-
-    def note(event: LogEvent) -> None:
-        lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(note)
-    yield lines
-    globalLogPublisher.removeObserver(note)
 
 
 def test_downloads_are_in_a_file_a_minute_after_the_first(counting: Counting):

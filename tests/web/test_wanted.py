@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.kit.rights import GuardedIndex, as_user
 from twisted_index.metrics.wanted import Askers, Lack, WantedProjects
@@ -33,19 +31,6 @@ def index(request: pytest.FixtureRequest) -> IndexInMemory:
     if request.param == "ordinary":
         index.site.fast_path = None
     return index
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """Collect the lines that are logged."""
-    lines: list[str] = []
-
-    def note(event: LogEvent) -> None:
-        lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(note)
-    yield lines
-    globalLogPublisher.removeObserver(note)
 
 
 def ask(index: IndexInMemory, project: str, agent: str = CP311, times: int = 1, **more: str) -> None:

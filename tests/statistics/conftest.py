@@ -1,0 +1,3 @@
+"""What is logged is compared."""
+
+from tests.kit.log_lines import log
