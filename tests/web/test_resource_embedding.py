@@ -21,6 +21,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.kit.descriptors import open_files
+from tests.kit.front import eventually
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.config.settings import Settings
 from twisted_index.errors import ConfigurationError, Unavailable
@@ -451,6 +452,25 @@ class TestAmongServices:
             assert service.addresses == []
             assert background.reactor.getDelayedCalls() == []
         assert (tmp_path / "access.log").read_text().count("GET /simple/demo/ HTTP/1.1") == 3
+
+    def test_when_downloads_are_written_nothing_wakes_it_but_a_request(self, settings, background, tmp_path):
+        service = SimpleIndexService(settings, reactor=background.reactor)
+        background.call(service.startService, 10)
+        address = service.addresses[0]
+        for path in (
+            "/simple/",
+            "/simple/demo/",
+            f"/simple/demo/{WHEEL.filename}",
+            "/-/stats",
+            "/",
+            "/-/feed.atom",
+        ):
+            assert status_at(address, path) == 200
+        # A minute later.
+        background.call(lambda: service._parts.downloads._timer.reset(0), 10)
+        assert eventually((tmp_path / "state" / "keep" / "downloads").exists)
+        assert eventually(lambda: background.reactor.getDelayedCalls() == [], 60)
+        background.call(service.stopService, 10)
 
     def test_it_stops_though_a_client_keeps_its_connection(self, settings, background):
         import http.client
