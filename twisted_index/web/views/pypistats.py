@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.interfaces import Action
 from twisted_index.simple.legacy_json import NOT_FOUND
 from twisted_index.statistics.pypistats import TABLES, pypistats_document
@@ -12,6 +13,7 @@ from twisted_index.web.requests.context import JSON
 from twisted_index.web.responses.response import Response
 
 if TYPE_CHECKING:
+    from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.statistics.totals import ByClient
     from twisted_index.web.requests.authorization import Authorizer
@@ -26,12 +28,21 @@ class PypistatsView:
         downloads: What was counted; None if nothing is.
         authorizer: Checks which names a client may read.
         index: The name of the index.
+        worker: Threads that sum up; without it the reactor thread does.
     """
 
-    def __init__(self, downloads: Downloads | None, *, authorizer: Authorizer, index: str) -> None:
+    def __init__(
+        self,
+        downloads: Downloads | None,
+        *,
+        authorizer: Authorizer,
+        index: str,
+        worker: IThreadRunner | None,
+    ) -> None:
         self._downloads = downloads
         self._authorizer = authorizer
         self._index = index
+        self._worker = SynchronousRunner() if worker is None else worker
 
     async def show(self, context: RequestContext) -> Response:
         """Respond with a table; 404 for what was never downloaded and for what the client may not read."""
@@ -41,7 +52,10 @@ class PypistatsView:
         if self._downloads is None or not clients:
             return Response(status=404, headers=JSON, body=NOT_FOUND)
         chosen = (context.request.args or {}).get(TABLES[table].encode(), [b""])[0].decode("latin-1")
-        document = pypistats_document(table, project, clients, today=self._downloads.today(), chosen=chosen)
+        today = self._downloads.today()
+        document = await self._worker.run(
+            pypistats_document, table, project, clients, today=today, chosen=chosen
+        )
         return Response(headers=JSON, body=json.dumps(document).encode("ascii") + b"\n")
 
     async def _clients(self, project: str) -> ByClient:
