@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Rows up to which everything is told apart, then no clients any more, then no files; beyond the last number
 #: no projects. Indexes always are: they are few, and each has readers of its own.
 MOST_ROWS, _MOST_FILES, _MOST_PROJECTS = 10_000, 15_000, 20_000
-#: Rows up to which the clients of one file are told apart: some 2,000 kinds can be invented for it.
+#: Rows up to which the clients of one file are told apart: some 1,600 kinds can be invented for it.
 MOST_OF_FILE = 64
 #: Stands for a client, and for a part of it, that is not in the lists; and for files and projects that are
 #: not told apart. The latter is no valid name.
