@@ -43,7 +43,7 @@ ELEMENTS = {
         "table",
         "tbody",
     ),
-    *("td", "th", "thead", "tr", "ul"),
+    *("span", "td", "th", "thead", "tr", "ul"),
 }
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -195,6 +195,41 @@ def test_markdown_is_rendered_below_the_headings_of_the_page():
     assert 'href="https://x.test/a.png" rel="nofollow noreferrer ugc" class="image">shot</a>   rel' in markup
 
 
+def test_links_lead_to_the_anchors_that_people_meant():
+    html = (
+        '<a href="#Two">case</a> <a href="#three%C3%A9">quoted</a> <a href="#four">heading</a> '
+        '<a href="#five">section</a> <a href="#nine">nowhere</a> <p id="none"><a id="top"></a></p>'
+        '<h2 id="two">Two</h2><p><a id="threeé"></a></p><p>x <span id="five"></span></p>'
+        '<h2 id="other"><div id="four">Four</div></h2>'
+    )
+    markup = flatten(cleaned_html(html))
+    assert re.findall(r'href="#([^"]+)">(\w+)', markup) == [
+        ("user-content-two", "case"),
+        ("user-content-threeé", "quoted"),
+        ("user-content-four", "heading"),
+        ("user-content-five", "section"),
+    ]
+    assert "<span>nowhere</span>" in markup
+    assert '<span id="user-content-threeé"></span><p>x <span id="user-content-five"></span></p>' in markup
+    assert '<h3 id="user-content-other"> <span id="user-content-four"></span>Four' in markup
+
+
+def test_the_space_around_a_badge_is_not_in_its_link():
+    badge = '<a href="https://ci.test/{0}">\n<img src="https://ci.test/x" alt="{0}">\n</a>\n'
+    markup = flatten(cleaned_html(badge.format("one") + badge.format("two")))
+    assert re.findall(">([^<]*)</a>", markup) == ["one", "two"]
+
+
+def test_headings_of_one_level_stay_of_one_level():
+    markup = flatten(cleaned_html("<h2>One</h2><h2>Two</h2><h4>Three</h4><h1>Four</h1>"))
+    assert "<h3>One</h3><h3>Two</h3><h4>Three</h4><h3>Four</h3>" in markup
+
+
+def test_a_heading_that_only_an_image_is_in_counts_for_no_level():
+    markup = flatten(cleaned_html('<h1><img src="https://x.test/logo"></h1><h2>One</h2><h3>Two</h3>'))
+    assert "<h3>One</h3><h4>Two</h4>" in markup
+
+
 def test_links_of_images_are_apart_and_images_without_a_text_are_left_out():
     badge = '<a href="https://ci.test/{}"><img src="https://ci.test/x" alt="{}"></a>'
     html = "<p>" + "".join(
@@ -207,7 +242,7 @@ def test_links_of_images_are_apart_and_images_without_a_text_are_left_out():
     assert markup.count("<a ") == 3
 
 
-@pytest.mark.parametrize("kind", ["text/x-rst", ""])
+@pytest.mark.parametrize("kind", ["text/x-rst", "", "UNKNOWN"])
 def test_restructured_text_is_rendered(kind: str):
     text = (
         "Title\n=====\n\n*Emphasis* and a link_.\n\n.. _link: https://x.test/\n\n.. code:: python\n\n   1\n"
@@ -217,6 +252,14 @@ def test_restructured_text_is_rendered(kind: str):
     assert "<em>Emphasis</em>" in markup
     assert 'href="https://x.test/"' in markup
     assert "<pre" in markup
+
+
+def test_what_restructured_text_leaves_to_style_sheets_shows():
+    text = "A ``literal -x``.\n\n.. note:: Look\n\nsize : int\n  Bytes\n"
+    markup = flatten(cleaned_html(rendered_html(text, "text/x-rst")))
+    assert "A <code>literal -x</code>." in markup
+    assert "<strong>Note</strong></p>" in markup
+    assert "<dt>size : int</dt>" in markup
 
 
 def test_markdown_without_a_type_is_no_restructured_text():

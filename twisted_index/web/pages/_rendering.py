@@ -51,12 +51,31 @@ def _markdown(text: str, variant: str) -> str | None:
 
 
 def _restructured_text(text: str) -> str | None:
+    from docutils import nodes
     from docutils.core import publish_parts
     from docutils.writers.html5_polyglot import Writer
     from readme_renderer import clean, rst
 
+    class Translator(rst.ReadMeHTMLTranslator):
+        """Writes elements for what docutils leaves to a style sheet."""
+
+        def visit_literal(self, node: nodes.literal) -> None:
+            # As the role `code` is written.
+            node["classes"].append("code")
+            super().visit_literal(node)
+
+        def visit_classifier(self, node: nodes.classifier) -> None:
+            self.body.append(" : ")
+            super().visit_classifier(node)
+
+        def visit_title(self, node: nodes.title) -> None:
+            super().visit_title(node)
+            if isinstance(node.parent, (nodes.Admonition, nodes.topic, nodes.sidebar)):
+                self.body.append("<strong>")
+                self.context.append(f"</strong>{self.context.pop()}")
+
     writer = Writer()
-    writer.translator_class = rst.ReadMeHTMLTranslator
+    writer.translator_class = Translator
     settings = {
         **rst.SETTINGS,
         "syntax_highlight": "none",

@@ -10,7 +10,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from twisted.web.template import Tag, tags
 
@@ -119,13 +120,20 @@ class _Reader(HTMLParser):
         #: The element whose text is no text, and how many of its kind are open.
         self._unseen, self._depth = "", 0
         self._elements = 0
-        self._level = 2
+        #: The levels of the headings that what comes next is below.
+        self._outline: list[int] = []
+        #: All anchors, by what they are without case, too: so GitHub compares them.
         self._anchors: set[str] = set()
+        self._folded: dict[str, str] = {}
+        #: Links to anchors, which may still come.
+        self._links: list[Tag] = []
 
     def finish(self) -> Tag | None:
         root = self._open[0]
         while len(self._open) > 1:
             self._pop()
+        for link in self._links:
+            self._settle(link)
         return root.tag if root.has_text else None
 
     # -- What the parser calls
@@ -139,8 +147,11 @@ class _Reader(HTMLParser):
         attributes = {name: value or "" for name, value in reversed(attrs)}
         if tag in ("br", "hr", "img", "input"):
             self._void(tag, attributes)
-        elif tag in _NAMES and not self._enter(_NAMES[tag], attributes):
+        elif tag not in _NAMES:
+            self._keep_anchor(attributes)
+        elif not self._enter(_NAMES[tag], attributes):
             self._ignored[tag] += 1
+            self._keep_anchor(attributes)
 
     def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         """Open an element that seems to be closed at once, which HTML does not know."""
@@ -221,7 +232,11 @@ class _Reader(HTMLParser):
             return False
         if name in _HEADINGS:
             name = self._heading(int(name[1]))
+        if (anchor := self._anchor(attributes)) is not None:
+            made["id"] = anchor
         self._push(name, made)
+        if made.get("href", "").startswith("#"):
+            self._links.append(self._open[-1].tag)
         return True
 
     def _enter_parent(self, parents: tuple[str, ...]) -> bool:
@@ -257,15 +272,15 @@ class _Reader(HTMLParser):
 
     def _heading(self, level: int) -> str:
         """Put headings below that of the section, without a gap between their levels."""
-        self._level = min(level + 2, self._level + 1, 6)
-        return f"h{self._level}"
+        while self._outline and self._outline[-1] >= level:
+            self._outline.pop()
+        self._outline.append(level)
+        return f"h{min(2 + len(self._outline), 6)}"
 
     def _attributes(self, name: str, given: dict[str, str]) -> dict[str, str] | None:
         """Choose attributes; None for a link that leads to nothing that may be linked."""
         made: dict[str, str] = {}
         if name == "a":
-            if not given.get("href"):
-                self._take_anchor(given.get("id", ""))
             href = _target(given.get("href", ""))
             if href is None:
                 return None
@@ -282,26 +297,38 @@ class _Reader(HTMLParser):
         elif name == "pre":
             # So that those without a mouse can scroll it.
             made["tabindex"] = "0"
-        if (anchor := self._anchor(given.get("id", ""))) is not None:
-            made["id"] = anchor
         return made
 
-    def _take_anchor(self, text: str) -> None:
-        """Give an anchor without a link to the element that it stands in."""
-        holder = self._open[-1].tag
-        if len(self._open) > 1 and "id" not in holder.attributes:
-            anchor = self._anchor(text)
-            if anchor is not None:
-                holder.attributes["id"] = anchor
+    def _keep_anchor(self, attributes: dict[str, str]) -> None:
+        """Give the anchor of what is not shown to the element that begins here, else to an empty one."""
+        anchor = self._anchor(attributes)
+        here = self._open[-1]
+        if anchor is None:
+            return
+        if here.has_text or len(self._open) == 1 or "id" in here.tag.attributes:
+            self._make_room()
+            self._append(tags.span(id=anchor))
+        else:
+            here.tag.attributes["id"] = anchor
 
-    def _anchor(self, text: str) -> str | None:
-        if _ANCHOR.fullmatch(text) is None:
-            return None
-        anchor = _prefixed(text)
-        if anchor in self._anchors:
+    def _anchor(self, attributes: dict[str, str]) -> str | None:
+        anchor = _prefixed(attributes.get("id", ""))
+        if _ANCHOR.fullmatch(attributes.get("id", "")) is None or anchor in self._anchors:
             return None
         self._anchors.add(anchor)
+        self._folded.setdefault(anchor.casefold(), anchor)
         return anchor
+
+    def _settle(self, link: Tag) -> None:
+        """Let a link lead to its anchor, or be its text if there is none."""
+        anchor = unquote(str(link.attributes["href"])[1:])
+        if anchor not in self._anchors:
+            anchor = self._folded.get(anchor.casefold(), "")
+        if anchor:
+            link.attributes["href"] = f"#{anchor}"
+        else:
+            link.tagName = "span"
+            link.attributes = {key: value for key, value in link.attributes.items() if key == "id"}
 
     # -- The tree
 
@@ -333,16 +360,27 @@ class _Reader(HTMLParser):
         above.has_text = above.has_text or closed.has_text
         if closed.has_text:
             if closed.is_badge:
+                _strip(closed.tag.children)
                 above.tag.children.append(" ")
-            return
-        if closed.name == "th":
+        elif closed.name == "th":
             closed.tag.tagName = "td"
         elif closed.name in ("a", "p", "summary") or closed.name in _HEADINGS:
-            above.tag.children.pop()
+            if closed.name in _HEADINGS:
+                self._outline.pop()
+            kept = closed.tag.children
+            if closed.name not in ("a", "summary"):
+                kept = [each for each in kept if isinstance(each, Tag) and "id" in each.attributes]
             if anchor := closed.tag.attributes.get("id"):
-                above.tag.attributes.setdefault("id", anchor)
-            if closed.name in ("a", "summary"):
-                above.tag.children.extend(closed.tag.children)
+                kept.insert(0, tags.span(id=anchor))
+            above.tag.children[-1:] = kept
+
+
+def _strip(children: list[Any]) -> None:
+    """Take spaces off the ends, which would be part of a link."""
+    while isinstance(children[-1], str) and children[-1].isspace():
+        children.pop()
+    while isinstance(children[0], str) and children[0].isspace():
+        children.pop(0)
 
 
 def _prefixed(anchor: str) -> str:

@@ -79,7 +79,8 @@ def _kind(content_type: str) -> str:
     """Return what the program calls it; empty for plain text, and for what is not known."""
     media, _, parameters = content_type.partition(";")
     media = media.strip().lower()
-    if media in ("", "text/x-rst"):
+    # `UNKNOWN` is what old versions of setuptools wrote where nothing was stated.
+    if media in ("", "unknown", "text/x-rst"):
         return "rst"
     if media != "text/markdown":
         return ""
