@@ -46,6 +46,11 @@ def test_addresses_are_shown_only_where_there_is_no_name():
     assert found.people == (("Author", "Ada"), ("Author", "Bob"), ("Maintainer", "d@x.test"))
 
 
+def test_who_is_named_in_both_fields_is_shown_once():
+    found = facts("Author: Ada, Bob", "Author-email: Bob <b@x.test>, Ada Li <a@x.test>")
+    assert found.people == (("Author", "Ada, Bob"), ("Author", "Ada Li"))
+
+
 def test_addresses_that_are_nested_too_deeply_are_none():
     assert facts("Author: Ada", f"Author-email: {'(' * 500}").people == (("Author", "Ada"),)
 
@@ -54,6 +59,26 @@ def test_a_license_expression_goes_before_the_text_of_a_license():
     assert facts("License: old\n words", "License-Expression: MIT").license == "MIT"
     assert facts("License: BSD").license == "BSD"
     assert facts("License: UNKNOWN").license == ""
+
+
+def test_of_the_text_of_a_license_the_classifiers_or_the_first_line_are_shown():
+    text = "License: The Demo License\n        \n        Copyright Ada. All may do all."
+    assert facts(text).license == "The Demo License"
+    classifiers = [
+        "Classifier: License :: OSI Approved :: MIT License",
+        "Classifier: License :: Freeware",
+        "Classifier: Typing :: Typed",
+    ]
+    assert facts(text, *classifiers).license == "MIT License, Freeware"
+    assert facts("License: BSD", *classifiers).license == "BSD"
+    assert facts(f"License: {'All may do all. ' * 20}", *classifiers).license == "MIT License, Freeware"
+    assert facts(*classifiers).license == facts("License: UNKNOWN", *classifiers).license
+
+
+def test_keywords_may_be_apart_by_commas_semicolons_or_spaces():
+    assert facts("Keywords: one, two words").keywords == ("one", "two words")
+    assert facts("Keywords: one; two words").keywords == ("one", "two words")
+    assert facts("Keywords: one two").keywords == ("one", "two")
 
 
 def test_a_name_that_is_not_the_project_is_not_shown():

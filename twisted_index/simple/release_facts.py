@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Entries of a list, and characters of a line, that are shown.
 MOST, LONGEST = 300, 500
+#: Characters of a field License that names one; others have its text.
+_LONGEST_LICENSE = 100
 _EXTRA = re.compile(r"""(?:\s+and\s+)?\bextra\s*==\s*["']([^"']+)["'](?:\s+and\s+)?""")
 
 
@@ -44,13 +46,13 @@ class ReleaseFacts:
     Attributes:
         name: Of the project, as its authors spell it.
         summary: One line.
-        license: An SPDX expression, or what else was stated.
+        license: An SPDX expression, or else what names the license best.
         people: Pairs of a role and a name.
         urls: Pairs of a label and a URL, which may be anything.
         requirements: By extra; those that are always needed under the empty name.
         requires_python: A specifier set.
         classifiers: As they are.
-        keywords: As they are.
+        keywords: Each by itself.
         left_out: How many requirements are not among them.
     """
 
@@ -79,13 +81,13 @@ def release_facts(project: str, fields: Mapping[str, Any]) -> ReleaseFacts:
     return ReleaseFacts(
         name=name if normalize(name) == project else project,
         summary=_line(fields, "summary"),
-        license=_line(fields, "license_expression") or _line(fields, "license"),
+        license=_license(fields),
         people=tuple(_people(fields)),
         urls=tuple(_urls(fields))[:MOST],
         requirements=_requirements(lines[:MOST]),
         requires_python=_line(fields, "requires_python"),
         classifiers=_lines(fields.get("classifiers")),
-        keywords=_lines(fields.get("keywords")),
+        keywords=_lines(_keywords(fields)),
         left_out=max(0, len(lines) - MOST),
     )
 
@@ -105,14 +107,37 @@ def _lines(texts: Iterable[str] | None) -> tuple[str, ...]:
     return tuple(line for line in map(_short, list(texts or ())[:MOST]) if line)
 
 
+def _license(fields: Mapping[str, Any]) -> str:
+    """Name the license: the field License often has all of its text, or nothing beside a classifier."""
+    stated = _line(fields, "license")
+    text = str(fields.get("license") or "").strip() if stated else ""
+    if expression := _line(fields, "license_expression"):
+        return expression
+    if stated and len(text) <= _LONGEST_LICENSE and "\n" not in text:
+        return stated
+    classified = (each for each in _lines(fields.get("classifiers")) if each.startswith("License :: "))
+    return ", ".join(each.rpartition(" :: ")[2] for each in classified) or _short(text.partition("\n")[0])
+
+
+def _keywords(fields: Mapping[str, Any]) -> list[str]:
+    """Return the keywords; before they were separated by commas, people used spaces or semicolons."""
+    keywords: list[str] = list(fields.get("keywords") or ())
+    if len(keywords) != 1:
+        return keywords
+    return keywords[0].split(";" if ";" in keywords[0] else None)
+
+
 def _people(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Name authors and maintainers; of the addresses, only those that have no name."""
     for role in ("author", "maintainer"):
-        names = [_line(fields, role)]
-        for name, address in _addresses(_line(fields, f"{role}_email")):
-            names.append(name or ("" if names[0] else address))
-        for name in dict.fromkeys(filter(None, names)):
-            yield role.capitalize(), name
+        stated = _line(fields, role)
+        addresses = _addresses(_line(fields, f"{role}_email"))
+        names = [name or ("" if stated else address) for name, address in addresses]
+        # Some state all names in one field, and each of them again with its address.
+        known = {"", *map(str.strip, stated.split(","))}
+        for name in dict.fromkeys([stated, *(each for each in names if each not in known)]):
+            if name:
+                yield role.capitalize(), name
 
 
 def _addresses(line: str) -> list[tuple[str, str]]:
