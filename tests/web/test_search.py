@@ -44,6 +44,14 @@ def test_the_document_has_the_results_first_and_no_other_list(index: IndexInMemo
     assert (document["total"], document["known"], document["projects"]) == (1, 5, 5)
 
 
+def test_what_has_the_module_comes_before_what_has_the_package_above_it(tmp_path: Path):
+    make_wheel("a", "1.0", files={"shared/__init__.py": ""}).write_to(tmp_path)
+    make_wheel("b", "1.0", files={"shared/part.py": ""}).write_to(tmp_path)
+    with IndexInMemory.of_folders(tmp_path) as index:
+        names = [result["name"] for result in found(index, "shared.part")["results"]]
+    assert names == ["b", "a"]
+
+
 def test_a_limit_cuts_the_results_and_not_the_total(index: IndexInMemory):
     document = found(index, "tool")
     assert (len(document["results"]), document["total"]) == (4, 4)

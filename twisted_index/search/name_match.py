@@ -88,7 +88,7 @@ class Names:
         Return the names that differ from the query by at most two letters, the nearest first.
 
         Of queries with three or four letters, by one; shorter ones are like too many names, and longer ones
-        than 40 letters are compared with none.
+        than 40 letters are compared with none. Two neighbours that are swapped are one letter.
         """
         wanted = query.name
         if not _SHORTEST <= len(wanted) <= _LONGEST:
@@ -97,8 +97,9 @@ class Names:
         near, most = Counter(self._near(wanted, limit)), _MOST_COMPARED
         # Those that have most pieces of it are the likeliest, should there be too many.
         names = near if len(near) <= most else [name for name, _count in near.most_common(most)]
-        distances = ((distance(wanted, name), name) for name in names)
-        return sorted(Typo(apart, name) for apart, name in distances if 0 < apart <= limit)
+        found = {name: distance(wanted, name) for name in names}
+        found |= dict.fromkeys(self.present.intersection(_swapped(wanted)), 1)
+        return sorted(Typo(apart, name) for name, apart in found.items() if 0 < apart <= limit)
 
     def _near(self, wanted: str, limit: int) -> Iterator[str]:
         """
@@ -125,6 +126,12 @@ def _how(name: str, wanted: str) -> Match:
     if name.startswith(wanted):
         return Match.PREFIX
     return Match.WORD if f"-{wanted}-" in f"-{name}-" else Match.SUBSTRING
+
+
+def _swapped(text: str) -> set[str]:
+    """Return what a text may be with two neighbours swapped."""
+    ends = range(2, len(text) + 1)
+    return {f"{text[: end - 2]}{text[end - 1]}{text[end - 2]}{text[end:]}" for end in ends} - {text}
 
 
 def _pieces(text: str, count: int) -> list[tuple[int, str]]:
