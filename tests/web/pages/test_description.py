@@ -255,11 +255,18 @@ def test_restructured_text_is_rendered(kind: str):
 
 
 def test_what_restructured_text_leaves_to_style_sheets_shows():
-    text = "A ``literal -x``.\n\n.. note:: Look\n\nsize : int\n  Bytes\n"
+    text = "A ``literal -x``.\n\nsize : int\n  Bytes\n"
     markup = flatten(cleaned_html(rendered_html(text, "text/x-rst")))
     assert "A <code>literal -x</code>." in markup
-    assert "<strong>Note</strong></p>" in markup
     assert "<dt>size : int</dt>" in markup
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("> [!NOTE]\n> Look\n", "text/markdown"), (".. note:: Look\n", "text/x-rst")]
+)
+def test_the_title_of_a_note_is_strong(text: str, kind: str):
+    markup = flatten(cleaned_html(rendered_html(text, kind)))
+    assert re.search(r"<blockquote>\s*<p><strong>Note</strong></p>\s*<p>Look</p>", markup)
 
 
 def test_markdown_without_a_type_is_no_restructured_text():

@@ -12,6 +12,10 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element
 
 #: Seconds of processor time, and bytes of memory.
 _SECONDS, _MEMORY = 5, 1 << 30
@@ -51,7 +55,6 @@ def _markdown(text: str, variant: str) -> str | None:
 
 
 def _restructured_text(text: str) -> str | None:
-    from docutils import nodes
     from docutils.core import publish_parts
     from docutils.writers.html5_polyglot import Writer
     from readme_renderer import clean, rst
@@ -59,20 +62,14 @@ def _restructured_text(text: str) -> str | None:
     class Translator(rst.ReadMeHTMLTranslator):
         """Writes elements for what docutils leaves to a style sheet."""
 
-        def visit_literal(self, node: nodes.literal) -> None:
+        def visit_literal(self, node: Element) -> None:
             # As the role `code` is written.
             node["classes"].append("code")
             super().visit_literal(node)
 
-        def visit_classifier(self, node: nodes.classifier) -> None:
+        def visit_classifier(self, node: Element) -> None:
             self.body.append(" : ")
             super().visit_classifier(node)
-
-        def visit_title(self, node: nodes.title) -> None:
-            super().visit_title(node)
-            if isinstance(node.parent, (nodes.Admonition, nodes.topic, nodes.sidebar)):
-                self.body.append("<strong>")
-                self.context.append(f"</strong>{self.context.pop()}")
 
     writer = Writer()
     writer.translator_class = Translator

@@ -237,6 +237,9 @@ class _Reader(HTMLParser):
         self._push(name, made)
         if made.get("href", "").startswith("#"):
             self._links.append(self._open[-1].tag)
+        elif name == "p" and attributes.get("class", "").endswith("-title"):
+            # Of a note, in both languages; of a table of contents.
+            self._push("strong", {})
         return True
 
     def _enter_parent(self, parents: tuple[str, ...]) -> bool:
