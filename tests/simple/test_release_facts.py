@@ -81,6 +81,14 @@ def test_keywords_may_be_apart_by_commas_semicolons_or_spaces():
     assert facts("Keywords: one two").keywords == ("one", "two")
 
 
+def test_a_link_that_is_stated_twice_is_shown_once():
+    home, other = "https://x.test/home", "https://x.test/other"
+    found = facts(f"Home-page: {home}", f"Project-URL: homepage, {home}", f"Project-URL: Source, {home}")
+    assert found.urls == (("Homepage", home), ("Source", home))
+    found = facts(f"Home-page: {home}", f"Project-URL: homepage, {other}")
+    assert found.urls == (("Homepage", home), ("homepage", other))
+
+
 def test_a_name_that_is_not_the_project_is_not_shown():
     assert facts().name == "De.Mo"
     assert release_facts("other", parse_core_metadata(HEAD.encode())).name == "other"

@@ -149,11 +149,14 @@ def _addresses(line: str) -> list[tuple[str, str]]:
 
 
 def _urls(fields: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for field, label in (("home_page", "Homepage"), ("download_url", "Download")):
-        if url := _line(fields, field):
-            yield label, url
-    for label, url in (fields.get("project_urls") or {}).items():
-        yield _short(label), _short(url)
+    stated = [("Homepage", _line(fields, "home_page")), ("Download", _line(fields, "download_url"))]
+    stated += [(_short(label), _short(url)) for label, url in (fields.get("project_urls") or {}).items()]
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for label, url in stated:
+        if url:
+            # Some state the `Home-page` among the others, too.
+            found.setdefault((label.casefold(), url), (label, url))
+    return found.values()
 
 
 def _requirements(lines: Iterable[str]) -> Mapping[str, tuple[RequiredProject, ...]]:

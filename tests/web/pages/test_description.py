@@ -261,6 +261,13 @@ def test_what_restructured_text_leaves_to_style_sheets_shows():
     assert "<dt>size : int</dt>" in markup
 
 
+def test_headings_are_no_links_to_the_table_of_contents():
+    text = "Title\n=====\n\n.. contents::\n\nPart\n----\n\nText\n"
+    markup = flatten(cleaned_html(rendered_html(text, "text/x-rst")))
+    assert "<h4>Part</h4>" in markup
+    assert '<a href="#user-content-part" id="user-content-toc-entry-2">Part</a>' in markup
+
+
 @pytest.mark.parametrize(
     ("text", "kind"), [("> [!NOTE]\n> Look\n", "text/markdown"), (".. note:: Look\n", "text/x-rst")]
 )

@@ -77,6 +77,7 @@ def _restructured_text(text: str) -> str | None:
         **rst.SETTINGS,
         "syntax_highlight": "none",
         "section_self_link": False,
+        "toc_backlinks": False,
         "warning_stream": io.StringIO(),
     }
     parts = publish_parts(text, writer=writer, settings_overrides=settings)
