@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -34,10 +35,12 @@ class _Forgetful:
             threading.Thread(target=self._answer, args=(connection, is_forgotten), daemon=True).start()
 
     def _answer(self, connection: socket.socket, is_forgotten: bool) -> None:
-        while connection.recv(65536):
-            connection.sendall(_ANSWER)
-            if is_forgotten:
-                return
+        # The test may end, and close it, before this thread waits for more.
+        with contextlib.suppress(OSError):
+            while connection.recv(65536):
+                connection.sendall(_ANSWER)
+                if is_forgotten:
+                    return
 
     def close(self) -> None:
         for each in (self.listener, *self.connections):
