@@ -211,12 +211,35 @@ def test_searches_at_the_same_time_look_at_a_project_once(
         return await result_of(look, project)
 
     monkeypatch.setattr(folder.source, "project_page", slow)
+    monkeypatch.setattr("twisted_index.search.walk.SMALL_INDEX", 1000)
     search = searched.directory.search
     searches = [Deferred.fromCoroutine(search("pillow", everything, 1)) for _search in range(5)]
     assert not any(each.called for each in searches)
     waiting.callback(None)
     assert answer(all_of, searches)[0].total == 1
-    assert looks == ["pillow"]
+    assert looks == ["pillow"] * 2
+
+
+def test_looks_at_what_a_large_index_shows_take_a_part_of_the_time(
+    folder: Folder, searched: Searched, looks: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(3):
+        make_wheel(f"tool-{number}", "1.0").write_to(folder.path)
+    searched.find("tool")
+    folder.later()
+    looks.clear()
+    look = folder.source.project_page
+
+    async def slow(project: str) -> Any:
+        folder.times.clock.rightNow += 1.0
+        return await result_of(look, project)
+
+    monkeypatch.setattr(folder.source, "project_page", slow)
+    searched.find("tool-0")
+    for number, seconds in ((1, 4.9), (2, 0.2)):
+        folder.times.clock.advance(seconds)
+        searched.find(f"tool-{number}")
+    assert looks == ["tool-0", "tool-2"]
 
 
 def test_a_failure_that_passes_is_made_good_by_a_later_search(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import ref
 
 from twisted.internet.defer import Deferred
@@ -50,6 +50,8 @@ _LARGE = 0.01
 #: Of what a large index with serials shows, so many projects are looked at: a sweep finds changes of the
 #: others. Each is looked at once within `rescan` seconds, as far as so many are remembered.
 _SHOWN, _MOST_CHECKED = 10, 4096
+#: The part of the time that goes into that: pages that are not in memory take milliseconds each.
+_LOOKS = 1 / 5
 #: Projects that are read at a time.
 _AT_ONCE = 2
 #: A large index is looked at no more often than would take this part of the time.
@@ -89,6 +91,7 @@ class Walk:
         self._checks: FreshSingleFlight[str, None] = FreshSingleFlight(self._check_if_due)
         #: When projects of a large index were last looked at.
         self._checked = LRU[str, float](_MOST_CHECKED)
+        self._next_checks = -math.inf
         self._rounds: FreshSingleFlight[None, None] = FreshSingleFlight(self._go_round)
         self._began: float | None = None
         self._next = -math.inf
@@ -120,13 +123,15 @@ class Walk:
         """
         Read projects again whose pages have changed since the last round; waits a moment for that.
 
-        Of a large index these are only the first, and those that were not looked at within `rescan` seconds.
+        Of a large index these are only the first, and those that were not looked at within `rescan` seconds;
+        not while others are, or shortly after.
         """
         is_small = self._is_small()
-        due = list(filter(self._is_due, names if is_small or self._feed is None else names[:_SHOWN]))
+        if not is_small and self._feed is not None:
+            names = names[:_SHOWN] if self._clock.seconds() >= self._next_checks else ()
+        due = list(filter(self._is_due, names))
         if due:
-            checking = Deferred.fromCoroutine(all_of(map(self._checks.run, due)))
-            await self._wait(BRIEF if is_small else _LARGE, checking)
+            await self._wait(BRIEF if is_small else _LARGE, Deferred.fromCoroutine(self._check_all(due)))
 
     def _is_small(self) -> bool:
         return len(self._names.present) <= SMALL_INDEX
@@ -135,7 +140,7 @@ class Walk:
         checked = self._checked.peek(name)
         return checked is None or self._is_small() or self._clock.seconds() - checked >= self._rescan
 
-    async def _wait(self, seconds: float, work: Deferred[Any]) -> None:
+    async def _wait(self, seconds: float, work: Deferred[None]) -> None:
         """Wait for what goes on without being waited for, and never fails."""
         with suppress(NotReady):
             await wait_at_most(self._clock, seconds, work, lambda: "")
@@ -201,6 +206,14 @@ class Walk:
             _log.failure("What the search shows of {project} cannot be read", project=name)
             row = ProjectRow(name=name)
         await self._rows.keep(name, row, serial)
+
+    async def _check_all(self, names: Sequence[str]) -> None:
+        began, self._next_checks = self._clock.seconds(), math.inf
+        try:
+            await all_of(map(self._checks.run, names))
+        finally:
+            ended = self._clock.seconds()
+            self._next_checks = ended + (ended - began) / _LOOKS
 
     async def _check_if_due(self, name: str) -> None:
         if self._is_due(name):
