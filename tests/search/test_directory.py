@@ -281,6 +281,27 @@ def test_projects_that_come_and_go_are_counted(folder: Folder, searched: Searche
     assert [*counts, (found.known, found.projects)] == [(1, 1), (2, 2), (3, 3), (2, 2)]
 
 
+def test_files_are_counted_as_projects_come_and_go_and_over_a_restart(folder: Folder, tmp_path: Path):
+    path = str(tmp_path / "cache" / "search.sqlite")
+    first = Searched(folder, store=RowStore(path))
+    for version in ("1.0", "2.0"):
+        make_wheel("tool", version).write_to(folder.path)
+    other = make_wheel("other", "1.0").write_to(folder.path)
+    first.find("tool")
+    assert first.directory.count_files(["other", "tool"], public=True) == 3
+    other.unlink()
+    folder.later()
+    first.find("tool")
+    answer(first.directory.close)
+    again = Searched(folder, store=RowStore(path))
+    again.find("tool")
+    for searched in (first, again):
+        assert searched.directory.count_files(["tool"], public=True) == 2
+        assert searched.directory.count_files(["tool"], public=False) == 2
+        assert searched.directory.count_files(["tool", "unknown"], public=True) is None
+        assert searched.directory.count_files(["unknown"], public=False) is None
+
+
 def test_stated_import_names_win_over_what_is_installed(folder: Folder, searched: Searched):
     stated = [
         "Metadata-Version: 2.5",

@@ -42,6 +42,30 @@ def test_an_empty_index_says_where_to_look_for_a_file_that_is_there_already(tmp_
         assert "put a wheel" not in page
 
 
+def test_the_front_page_counts_projects_and_files_as_they_are_now(tmp_path: Path):
+    for version in ("1.0", "2.0"):
+        make_wheel("demo", version).write_to(tmp_path)
+    make_wheel("other", "1.0").write_to(tmp_path)
+    with IndexInMemory.of_folders(tmp_path) as index:
+        assert "2 projects with 3 files here, and" in index.get("/", headers=HTML).text
+        (added := make_wheel("demo", "3.0")).write_to(tmp_path)
+        assert "2 projects with 4 files here, and" in index.get("/", headers=HTML).text
+        (tmp_path / added.filename).unlink()
+        (tmp_path / WHEEL.filename).unlink()
+        assert "2 projects with 2 files here, and" in index.get("/", headers=HTML).text
+
+
+def test_a_visitor_is_told_of_the_files_of_what_they_may_read(tmp_path: Path):
+    folder = tmp_path / "packages"
+    for name, versions in (("secret-lib", "123"), ("open-lib", "1")):
+        for version in versions:
+            make_wheel(name, version).write_to(folder)
+    with IndexInMemory.of_folders(folder) as folders:
+        index = GuardedIndex(tmp_path, source=folders.source)
+        assert "1 project with 1 file here" in index.get("/", headers=HTML | as_user("bob")).text
+        assert "2 projects with 4 files here" in index.get("/", headers=HTML | as_user("alice")).text
+
+
 def test_without_an_upstream_the_front_page_says_so():
     page = IndexInMemory(MemorySource(WHEEL)).get("/", headers=HTML).text
     assert "1 project here, and no upstream for other names." in page

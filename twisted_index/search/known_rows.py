@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from twisted_index.search.row import ProjectRow
     from twisted_index.search.row_store import RowStore
 
+#: Projects whose files are added up for one client.
+_MOST_ADDED = 1000
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,6 +40,8 @@ class KnownRows:
         self._thread = thread
         self.serials: dict[str, int | None] | None = None
         self._counted: tuple[Names, int] | None = None
+        self._files: dict[str, int] = {}
+        self._all_files = 0
 
     def count(self, names: Names) -> int:
         """Return how many of some projects are known; they are counted anew only if one came or went."""
@@ -44,10 +49,35 @@ class KnownRows:
             self._counted = names, len(names.present & (self.serials or {}).keys())
         return self._counted[1]
 
+    def count_files(self, names: Sequence[str], *, public: bool) -> int | None:
+        """
+        Return how many files projects have.
+
+        Args:
+            names: Of the projects, each once.
+            public: Whether these are all that there are.
+
+        Returns:
+            None if one of them is not known yet, or if to count takes a while.
+        """
+        if public:
+            return self._all_files if len(names) == len(self._files) else None
+        if len(names) > _MOST_ADDED:
+            return None
+        found = [self._files.get(name) for name in names]
+        return None if None in found else sum(filter(None, found))
+
+    def _note_files(self, name: str, number: int | None) -> None:
+        self._all_files += (number or 0) - self._files.pop(name, 0)
+        if number is not None:
+            self._files[name] = number
+
     async def load(self) -> None:
         """Learn which rows there are, once."""
         if self.serials is None:
             self.serials, self._counted = await self.ask({}, self.store.serials), None
+            self._files = await self.ask({}, self.store.files)
+            self._all_files = sum(self._files.values())
 
     async def ask(self, default: T, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -63,7 +93,7 @@ class KnownRows:
             return await self._thread.run(work, *args, **kwargs)
         except sqlite3.Error as error:
             await self._thread.run(self.store.begin_anew, error)
-            self.serials, self._counted = {}, None
+            self.serials, self._counted, self._files, self._all_files = {}, None, {}, 0
             return default
 
     async def keep(self, name: str, row: ProjectRow | None, serial: int | None) -> None:
@@ -72,6 +102,7 @@ class KnownRows:
             await self.ask(None, self.store.delete, [name])
         else:
             await self.ask(None, self.store.put, row, serial)
+        self._note_files(name, None if row is None else row.files)
         self.note(name, serial)
 
     def note(self, name: str, serial: int | None) -> None:
@@ -90,6 +121,7 @@ class KnownRows:
             self._counted = None
             for name in gone:
                 known.pop(name, None)
+                self._note_files(name, None)
 
     async def stale(self, names: Sequence[str], changes: Mapping[str, Change] | None) -> Sequence[str]:
         """

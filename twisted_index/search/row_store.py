@@ -67,6 +67,11 @@ class RowStore:
         """Return the serial of each row."""
         return dict(self._database.open().execute("SELECT name, serial FROM project"))
 
+    def files(self) -> dict[str, int]:
+        """Return how many files each project has."""
+        statement = "SELECT name, json_extract(row, '$.files') FROM project"
+        return dict(self._database.open().execute(statement))
+
     def put(self, row: ProjectRow, serial: int | None) -> None:
         """Keep a row, with the serial of the project when it was read."""
         facts = [(_IMPORT, module.lower(), row.name) for module in row.import_names]

@@ -42,6 +42,7 @@ class FrontContent:
         anonymous: Whether everyone may publish.
         logs_in: Whether clients have to log in to read.
         left_out: Files that are known to be left out; None for a visitor who may not see which.
+        files: How many files the projects have; empty if that is not known.
         newest: What came last, the latest first.
         indexes: The URL of the list of indexes; empty without one.
         has_files: Whether there are configuration files of installers.
@@ -53,6 +54,7 @@ class FrontContent:
     anonymous: bool = False
     logs_in: bool = False
     left_out: int | None = None
+    files: str = ""
     newest: tuple[ProjectRow, ...] = ()
     indexes: str = ""
     has_files: bool = True
@@ -113,9 +115,10 @@ def _release(row: ProjectRow) -> Markup:
 
 def _lead(content: FrontContent, projects: ProjectList) -> str:
     here = counted(len(projects.names), "project") if projects.names else "No projects"
+    files = f" with {content.files}" if projects.names and content.files else ""
     others = " and ".join(content.upstreams)
     rest = f"; other names come from {others}" if others else ", and no upstream for other names"
-    return f"{here} here{rest}."
+    return f"{here}{files} here{rest}."
 
 
 def _left_out(number: int) -> Markup:

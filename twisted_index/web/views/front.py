@@ -10,6 +10,8 @@ from twisted_index.errors import NotFound
 from twisted_index.http_semantics.content_coding import gzip_smaller
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.interfaces import ANONYMOUS, Action, IProblemSource
+from twisted_index.search.walk import SMALL_INDEX
+from twisted_index.web.pages.elements import counted
 from twisted_index.web.pages.front import FrontContent, front_commands, write_front_page
 from twisted_index.web.pages.install_commands import pip_conf, uv_toml
 from twisted_index.web.requests.context import HTML, TEXT
@@ -84,7 +86,7 @@ class FrontViews:
             return await self._api.project_list(context)
         projects = await self._api.readable(context)
         newest = await self._newest(context)
-        content = self._content(context, newest)
+        content = self._content(context, newest, self._files(context, projects))
         compressed = accepts_gzip(header(context.request, b"Accept-Encoding"))
 
         url = self._urls.shown(context.request)
@@ -108,7 +110,16 @@ class FrontViews:
     async def _newest(self, context: RequestContext) -> Sequence[ProjectRow]:
         return await self._directory().newest(_NEWEST, partial(self._authorizer.reads, context.identity))
 
-    def _content(self, context: RequestContext, newest: Sequence[ProjectRow]) -> FrontContent:
+    def _files(self, context: RequestContext, projects: ProjectList) -> str:
+        """Say how many files the projects of a visitor have; empty if that is not known."""
+        names = projects.names
+        number = self._directory().count_files(names, public=not context.private)
+        if number is None:
+            return ""
+        # A large index is not looked at for each visit.
+        return f"{'about ' if len(names) > SMALL_INDEX else ''}{counted(number, 'file')}"
+
+    def _content(self, context: RequestContext, newest: Sequence[ProjectRow], files: str) -> FrontContent:
         served, guard = self._served, self._authorizer
         uploads = served.store is not None and served.uploads.upload
         return FrontContent(
@@ -118,6 +129,7 @@ class FrontViews:
             anonymous=served.uploads.anonymous_upload,
             logs_in=context.identity.is_authenticated or not guard.permits(ANONYMOUS, Action.READ),
             left_out=self._left_out(context),
+            files=files,
             newest=tuple(newest),
             indexes=self._urls.relative_links(0).root + "+/" if self._has_indexes() else "",
             has_files=not context.scope.draft,
