@@ -119,9 +119,11 @@ def candidates(store: RowStore, query: Query, names: Names, *, public: bool = Fa
     if within is not None:
         hows = {name: how for name, how in hows.items() if name in within}
         texts = [name for name in texts if name in within] if query.terms else sorted(within)
-    # `a.b` is rather what has that than what has only `a`.
+    # Not `hows.keys() & names.present`, which goes through all names. `a.b` is rather what has that than
+    # what has only `a`.
     ranked = sorted(
-        hows.keys() & names.present, key=lambda name: (hows[name], -len(imports.get(name, "")), name)
+        names.present.intersection(hows),
+        key=lambda name: (hows[name], -len(imports.get(name, "")), name),
     )
     typos = [] if within is not None or (public and ranked) else names.typos(query)
     return Candidates(ranked, typos, [name for name in texts if name in names.present], imports)
