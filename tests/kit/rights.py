@@ -125,6 +125,7 @@ class GuardedIndex(SiteInMemory):
         indexes: The indexes of the server; None for the one without a name only.
         default_index: The name of the one that the one without a name is too.
         downloads: Counts downloads.
+        title: Of the index.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class GuardedIndex(SiteInMemory):
         indexes: Any = None,
         default_index: str = "",
         downloads: Any = None,
+        title: str = "",
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -186,6 +188,7 @@ class GuardedIndex(SiteInMemory):
             cors=cors,
             indexes=indexes,
             downloads=downloads,
+            title=title,
         )
         site = IndexSite(self.resource, reactor=clock, access_log=access_log)
         super().__init__(site, clock)

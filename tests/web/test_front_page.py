@@ -94,6 +94,15 @@ def test_the_title_of_an_index_is_its_heading_and_escaped():
     assert "<h1>Python package index</h1>" in IndexInMemory(MemorySource()).get("/", headers=HTML).text
 
 
+@pytest.mark.parametrize("path", ["/", "/-/", "/-/search", "/nothing/here"])
+def test_the_title_of_an_index_is_for_those_who_may_read_something(tmp_path: Path, path: str):
+    rights = '[[rule]]\nallow = "read"\nprojects = "*"\nto = "bob"\n'
+    index = GuardedIndex(tmp_path, rights, title="Wheels of Acme")
+    assert "Acme" in index.get(path, headers=HTML | as_user("bob")).text
+    assert "Acme" not in index.get(path, headers=HTML | as_user("carol")).text
+    assert "Acme" not in index.get(path, headers=HTML).text
+
+
 @pytest.mark.parametrize(
     ("accept", "kind"), [("application/vnd.pypi.simple.v1+json", "json"), ("*/*", "html")]
 )

@@ -552,7 +552,8 @@ class Dispatcher:
             identity=identity,
             private=private,
             scope=self._scope,
-            title=self._title,
+            # As on the pages of errors, it is for those who may read something.
+            title=self._title if guard.permits(identity, Action.READ) else DEFAULT_TITLE,
             counted=self._counted,
         )
 
