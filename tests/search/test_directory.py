@@ -142,6 +142,14 @@ def test_the_beginning_of_an_import_name_comes_after_the_whole_one(folder: Folde
     assert searched.find('"demo_imp"') == ["zero", "demo-impact"]
 
 
+def test_names_that_begin_alike_are_in_their_order_whatever_they_are_imported_by(
+    folder: Folder, searched: Searched
+):
+    for name, module in (("demo-one", "demo_one"), ("demo-two", "demo_with_a_long_name")):
+        make_wheel(name, "1.0", files={f"{module}/__init__.py": ""}).write_to(folder.path)
+    assert searched.find("demo") == ["demo-one", "demo-two"]
+
+
 def test_a_file_that_is_dropped_is_found_by_the_next_search(folder: Folder, searched: Searched):
     make_wheel("other", "1.0").write_to(folder.path)
     assert searched.find("PIL") == []

@@ -106,12 +106,9 @@ def candidates(store: RowStore, query: Query, names: Names, *, public: bool = Fa
         names: Of all projects.
         public: Whether all of it may be read: then other names that may have been meant are not needed.
     """
-    imports = store.importing(query.imported)
-    hows = dict.fromkeys(imports, Match.IMPORT)
+    imported = store.importing(query.imported)
     begun = store.import_beginning(query.beginning) if query.beginning else {}
-    for name, module in begun.items():
-        if name not in imports:
-            imports[name], hows[name] = module, Match.IMPORT_PREFIX
+    hows = {**dict.fromkeys(begun, Match.IMPORT_PREFIX), **dict.fromkeys(imported, Match.IMPORT)}
     for name, how in names.matching(query).items():
         hows[name] = min(how, hows.get(name, how))
     texts = store.matching(query)
@@ -123,10 +120,11 @@ def candidates(store: RowStore, query: Query, names: Names, *, public: bool = Fa
     # what has only `a`.
     ranked = sorted(
         names.present.intersection(hows),
-        key=lambda name: (hows[name], -len(imports.get(name, "")), name),
+        key=lambda name: (hows[name], -len(imported.get(name, "")), name),
     )
     typos = [] if within is not None or (public and ranked) else names.typos(query)
-    return Candidates(ranked, typos, [name for name in texts if name in names.present], imports)
+    texts = [name for name in texts if name in names.present]
+    return Candidates(ranked, typos, texts, {**begun, **imported})
 
 
 def _within(store: RowStore, query: Query) -> set[str] | None:
