@@ -291,8 +291,6 @@ class Dispatcher:
             worker=env.worker,
         )
         drafts = DraftViews(served, env.indexes, guard, urls)
-        # What is in a draft is not counted.
-        downloads = None if scope.draft else env.downloads
         pypistats = PypistatsView(downloads, authorizer=guard, index=served.scope.index, worker=env.worker)
         statistics = StatisticsViews(
             downloads,
