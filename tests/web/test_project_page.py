@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import html5lib
@@ -72,6 +73,13 @@ def test_it_shows_the_latest_release(index: IndexInMemory):
         assert part in shown
     assert "pip install --index-url http://index.test/simple/ --trusted-host index.test de-mo" in shown
     assert "uv pip install --default-index http://index.test/simple/ de-mo" in shown
+
+
+def test_a_release_without_a_wheel_is_described_by_its_sdist():
+    index = IndexInMemory(MemorySource(make_sdist("de.mo", "2.0", extra_metadata=LINES)))
+    main = page(index, "/project/de-mo/")
+    assert "A demo" in text(main)
+    assert "Usage" in text(main.find(".//div[@class='description']"))
 
 
 def test_its_links_lead_to_files_requirements_and_releases(index: IndexInMemory):
@@ -326,6 +334,20 @@ def test_what_cannot_be_read_now_is_said_and_the_rest_is_shown():
     main = page(IndexInMemory(WithoutMetadata(NEW)), "/project/de-mo/")
     assert "The metadata of this release cannot be read now." in text(main)
     assert NEW.filename in links(main)
+
+
+class FromUpstream(MemorySource):
+    """A source whose pages come from an upstream."""
+
+    def project_page(self, project):
+        return replace(super().project_page(project), cache_status="hit")
+
+
+def test_no_sdist_of_an_upstream_is_fetched_to_describe_it():
+    source = FromUpstream(make_sdist("de.mo", "2.0", extra_metadata=LINES))
+    main = page(IndexInMemory(source), "/project/de-mo/")
+    assert "No wheel and no small sdist of this release says more about it." in text(main)
+    assert not [call for call in source.calls if call.filename]
 
 
 def test_a_hundred_releases_are_shown_and_the_rest_on_request():

@@ -94,6 +94,34 @@ async def read_row(source: ISource, page: ProjectPage, reader: IThreadRunner) ->
     )
 
 
+async def read_small_sdist(
+    source: ISource, project: str, files: Iterable[File], reader: IThreadRunner
+) -> bytes | None:
+    """
+    Read the core metadata of an sdist, which has to be unpacked for them.
+
+    Args:
+        source: Has the files.
+        project: A normalized name.
+        files: Those of a release.
+        reader: Threads that read archives.
+
+    Returns:
+        None if no sdist is small, or the first one has no metadata.
+
+    Raises:
+        Unavailable: The file cannot be read now.
+    """
+    sdists = (file for file in files if (file.size or _SMALL_SDIST) < _SMALL_SDIST)
+    sdist = next((file for file in sdists if file.filename.endswith(_SDISTS)), None)
+    body = None if sdist is None else await result_of(source.open_file, project, sdist.filename)
+    content = None if body is None else await opened(body)
+    if sdist is None or content is None:
+        return None
+    with content:
+        return await reader.run(_read_sdist, content, sdist.filename)
+
+
 def _line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:_MAX_TEXT]
 
@@ -103,16 +131,8 @@ async def _describe(
 ) -> _Described:
     if wheel is not None:
         return await _describe_wheel(source, page, wheel, reader)
-    sdists = (file for file in files if (file.size or _SMALL_SDIST) < _SMALL_SDIST)
-    sdist = next((file for file in sdists if file.filename.endswith(_SDISTS)), None)
-    body = None if sdist is None else await result_of(source.open_file, page.name, sdist.filename)
-    if sdist is None or body is None:
-        return _Described()
-    content = await opened(body)
-    if content is None:
-        return _Described()
-    with content:
-        return await reader.run(_read_sdist, content, sdist.filename)
+    metadata = await read_small_sdist(source, page.name, files, reader)
+    return _Described() if metadata is None else await reader.run(_described, metadata, ())
 
 
 async def _describe_wheel(
@@ -149,11 +169,11 @@ def _read_parts(metadata: bytes, tail: BinaryIO | None) -> _Described:
     return _described(metadata, members)
 
 
-def _read_sdist(content: BinaryIO, filename: str) -> _Described:
+def _read_sdist(content: BinaryIO, filename: str) -> bytes | None:
     extension = next(end for end in _SDISTS if filename.endswith(end))
     with suppress(BadArchive, OSError):
-        return _described(read_sdist_metadata(content, extension, _UNPACKED), ())
-    return _Described()
+        return read_sdist_metadata(content, extension, _UNPACKED)
+    return None
 
 
 def _members(archive: ZipArchive) -> list[str]:

@@ -16,6 +16,7 @@ from twisted_index.errors import Found, SimpleIndexError
 from twisted_index.http_semantics.negotiation import DocumentFormat, document_format
 from twisted_index.indexes.composite import explain
 from twisted_index.interfaces import IExplains, IProblemSource
+from twisted_index.search.reading import read_small_sdist
 from twisted_index.simple.explanation import Obstacle, SourceKind
 from twisted_index.simple.formatting import offered_versions
 from twisted_index.simple.legacy_json import find_version, latest_version, parse_core_metadata
@@ -147,7 +148,7 @@ class ProjectViews:
         """Return the page as it was written last, while all that it shows is the same, or write it."""
         page, chosen, frame = snapshot.value, bool(context.route.version), context.frame
         history = _history_of(context, page)
-        release = await self._release(page, version)
+        release = await self._release(page, version, is_here=not snapshot.cache_status)
         linked, absent = await self._requirements(context, release.facts)
         left_out = await self._left_out(page.name)
         required_by = await self._required_by(context)
@@ -203,17 +204,22 @@ class ProjectViews:
 
     # -- What is on the page
 
-    async def _release(self, page: ProjectPage, version: str) -> _Release:
+    async def _release(self, page: ProjectPage, version: str, *, is_here: bool) -> _Release:
         kept: _Release | None = self._releases.get(page, version)
         if kept is not None:
             return kept
         # While it runs, no other page has this id.
-        return await self._reading.run((id(page), version), lambda: self._read(page, version))
+        return await self._reading.run((id(page), version), lambda: self._read(page, version, is_here))
 
-    async def _read(self, page: ProjectPage, version: str) -> _Release:
+    async def _read(self, page: ProjectPage, version: str, is_here: bool) -> _Release:
         """Read; what cannot be read now is not kept."""
+        same = canonical_version(version)
+        files = [file for file in page.files if canonical_version(file.version) == same]
         try:
             metadata = await release_metadata(self._source, page, version) if version else None
+            # Of an upstream the whole file would be fetched for that.
+            if metadata is None and is_here:
+                metadata = await read_small_sdist(self._source, page.name, files, self._worker)
         except (SimpleIndexError, Found):
             return _Release(release_facts(page.name, {}), unread=_UNREAD)
         release = await self._worker.run(_read_release, page.name, metadata)
@@ -299,5 +305,5 @@ def _read_release(project: str, metadata: bytes | None) -> _Release:
     if description.strip() == "UNKNOWN":
         description = ""
     content_type = fields.get("description_content_type") or ""
-    unread = "" if metadata is not None else "No wheel of this release says more about it."
+    unread = "" if metadata is not None else "No wheel and no small sdist of this release says more about it."
     return _Release(release_facts(project, fields), description, content_type, unread)
