@@ -156,7 +156,8 @@ def test_an_error_page_repeats_nothing_unescaped(index, target):
     )
 
     assert reply.status in (400, 404)
-    assert b"<script>" not in reply.body
+    # The page has a script of its own.
+    assert target[target.index("<script>") :].encode() not in reply.body
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,10 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         "twisted-index token create": "twisted-index serve packages --upload --auth htpasswd:users.htpasswd",
         "TWINE_USERNAME": "twisted-index token create upload --upload 'acme*' --expires 90d",
         "uv publish --trusted": "export UV_PUBLISH_USERNAME=alice UV_PUBLISH_PASSWORD=secret",
+        # With the file that the document shows.
+        "twistd -n simpleindex --path ./packages --upload --auth htpasswd:users.htpasswd --rights": (
+            "sed -n '/visitors are asked/,/^```$/p' docs/publishing.md | grep -v '^```$' >rights.toml"
+        ),
         "twisted-index prune --path packages --keep 5 torch": "cp {made}/torch-* packages/",
     },
     "docs/upstream.md": {
@@ -168,6 +172,12 @@ AFTER = {
     "docs/github.md": {
         "TWISTED_INDEX_UPSTREAM_ONLY='acme-*' twisted-index serve packages --upstream github:acme/private": (
             "pip download --no-deps --index-url http://127.0.0.1:{port}/simple/ acme-secrets"
+        ),
+    },
+    "docs/publishing.md": {
+        "twistd -n simpleindex --path ./packages --upload --auth htpasswd:users.htpasswd --rights": (
+            "! curl --fail http://127.0.0.1:{port}/simple/"
+            " && curl --fail -u alice:secret http://127.0.0.1:{port}/-/history"
         ),
     },
     "docs/upstream.md": {
