@@ -65,7 +65,6 @@ from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.project import ProjectViews
 from twisted_index.web.views.promote import PromoteView
-from twisted_index.web.views.pypistats import PypistatsView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.statistics import StatisticsViews
@@ -291,7 +290,6 @@ class Dispatcher:
             worker=env.worker,
         )
         drafts = DraftViews(served, env.indexes, guard, urls)
-        pypistats = PypistatsView(downloads, authorizer=guard, index=served.scope.index, worker=env.worker)
         statistics = StatisticsViews(
             downloads,
             authorizer=guard,
@@ -316,7 +314,6 @@ class Dispatcher:
             SearchViews(directory, guard),
             FeedView(source, directory, guard, urls),
             statistics,
-            pypistats,
         )
         self._views = bind_views(*views, *manage)
 

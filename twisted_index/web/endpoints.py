@@ -26,7 +26,6 @@ from twisted_index.web.views.manage import ManageViews
 from twisted_index.web.views.operations import OperationsViews
 from twisted_index.web.views.project import ProjectViews
 from twisted_index.web.views.promote import PromoteView
-from twisted_index.web.views.pypistats import PypistatsView
 from twisted_index.web.views.search import SearchViews
 from twisted_index.web.views.simple_api import SimpleApiViews
 from twisted_index.web.views.statistics import StatisticsViews
@@ -171,7 +170,7 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
         ("/-/wanted",), Subject.SERVER, _get(OperationsViews.wanted, Action.OPERATE)
     ),
     Endpoint.STATISTICS: EndpointRule(("/-/stats",), Subject.PROJECTS, _get(StatisticsViews.show)),
-    Endpoint.PYPISTATS: EndpointRule(_PYPISTATS, Subject.PROJECTS, _get(PypistatsView.show)),
+    Endpoint.PYPISTATS: EndpointRule(_PYPISTATS, Subject.PROJECTS, _get(StatisticsViews.show_table)),
     Endpoint.OPERATIONS: EndpointRule(("/-/",), Subject.CLIENT, _get(OperationsViews.operations)),
     Endpoint.WHY: EndpointRule(("/-/why/NAME", "/-/why/NAME==VERSION"), Subject.PROJECT, _get(WhyView.show)),
     # For mirrors.

@@ -1,24 +1,28 @@
-"""The view of the statistics: how often what was downloaded."""
+"""The views of the statistics: how often what was downloaded."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import BadRequest, NotFound
 from twisted_index.interfaces import Action
 from twisted_index.metrics.disk_use import CacheCounters
+from twisted_index.simple.legacy_json import NOT_FOUND
 from twisted_index.simple.names import is_valid_name, normalize
 from twisted_index.statistics.day_files import KEPT_DAYS
+from twisted_index.statistics.pypistats import TABLES, pypistats_document
 from twisted_index.statistics.rows import UNNAMED
 from twisted_index.web.pages.server_numbers import ServerNumbers
 from twisted_index.web.pages.statistics import write_project_statistics, write_statistics_page
-from twisted_index.web.requests.context import negotiate_document
+from twisted_index.web.requests.context import JSON, negotiate_document
+from twisted_index.web.responses.response import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.metrics.disk_use import DiskUse
@@ -26,9 +30,6 @@ if TYPE_CHECKING:
     from twisted_index.statistics.report import ProjectCounts, Report
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
-    from twisted_index.web.responses.response import Response
-
-T = TypeVar("T")
 
 #: Projects of the page for people, and the days of its second column.
 _MOST_SHOWN, _RECENT_DAYS = 100, 30
@@ -60,7 +61,7 @@ class StatisticsViews:
         self._downloads = downloads
         self._authorizer = authorizer
         self._index = index
-        self._worker = worker
+        self._worker = SynchronousRunner() if worker is None else worker
         self._collectors = collectors
         self._disk_use = disk_use
 
@@ -79,7 +80,7 @@ class StatisticsViews:
             named_only = (name for name in names if name != UNNAMED)
             names = [name for name in named_only if permits(context.identity, Action.READ, name)]
         downloads, server = self._downloads, self._server(context)
-        return await self._run(lambda: _respond(context, downloads, report, names, server))
+        return await self._worker.run(_respond, context, downloads, report, names, server)
 
     def _server(self, context: RequestContext) -> ServerNumbers | None:
         """Return the numbers of the server as a whole; None for those who do not operate it."""
@@ -99,10 +100,25 @@ class StatisticsViews:
         report = await downloads.report(self._index)
         is_counted = report.downloads_of(project) > 0
         files = await downloads.of_project(self._index, project) if is_counted else {}
-        return await self._run(lambda: _respond_of(context, downloads, report, project, files))
+        return await self._worker.run(_respond_of, context, downloads, report, project, files)
 
-    async def _run(self, function: Callable[[], T]) -> T:
-        return function() if self._worker is None else await self._worker.run(function)
+    async def show_table(self, context: RequestContext) -> Response:
+        """
+        Respond in the shape of pypistats.org, whose clients need another address only.
+
+        It is 404 for what was never downloaded, and for what the client may not read.
+        """
+        project, table, downloads = context.route.project, context.route.table, self._downloads
+        may = not context.private or self._authorizer.permits(context.identity, Action.READ, project)
+        if downloads is None or not may or not (await downloads.report(self._index)).downloads_of(project):
+            return Response(status=404, headers=JSON, body=NOT_FOUND)
+        clients = await downloads.clients_of(self._index, project)
+        chosen = (context.request.args or {}).get(TABLES[table].encode(), [b""])[0].decode("latin-1")
+        today = downloads.today()
+        document = await self._worker.run(
+            pypistats_document, table, project, clients, today=today, chosen=chosen
+        )
+        return Response(headers=JSON, body=_as_json(document))
 
 
 def _respond(
