@@ -50,9 +50,9 @@ def relative_url(file: File) -> str:
 # Line breaks and tabs, and the two separators of Unicode.
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 
-# Other control characters (Cc), and bidirectional ones.
 #: What ends a sentence.
 _ENDS = (".", "!", "?", "\N{HORIZONTAL ELLIPSIS}")
+# Other control characters (Cc), and bidirectional ones.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

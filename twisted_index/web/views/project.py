@@ -213,12 +213,12 @@ class ProjectViews:
 
     async def _read(self, page: ProjectPage, version: str, is_here: bool) -> _Release:
         """Read; what cannot be read now is not kept."""
-        same = canonical_version(version)
-        files = [file for file in page.files if canonical_version(file.version) == same]
         try:
             metadata = await release_metadata(self._source, page, version) if version else None
             # Of an upstream the whole file would be fetched for that.
             if metadata is None and is_here:
+                same = canonical_version(version)
+                files = (file for file in page.files if canonical_version(file.version) == same)
                 metadata = await read_small_sdist(self._source, page.name, files, self._worker)
         except (SimpleIndexError, Found):
             return _Release(release_facts(page.name, {}), unread=_UNREAD)
