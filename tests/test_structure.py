@@ -32,6 +32,7 @@ ROWS = {
         ["search"],
         ["resolution"],
         ["mirror"],
+        ["replication"],
         ["export"],
         ["web"],
         ["server"],

@@ -1,0 +1,49 @@
+"""What a server keeps of its part in a replication."""
+
+import os
+
+import pytest
+
+from twisted_index.errors import Unavailable
+from twisted_index.replication.epoch import Epoch, parse_epoch
+from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+
+EPOCH = Epoch(2, "0f" * 16)
+STATE = ReplicationState(
+    role=Role.RETIRED, epoch=EPOCH, primary="https://b.example/x y/", restricted=True, accepted=12
+)
+
+
+def test_without_a_file_a_server_is_a_primary(tmp_path):
+    file = StateFile(str(tmp_path))
+    assert file.read() == ReplicationState(role=Role.PRIMARY)
+    assert not file.exists
+
+
+@pytest.mark.parametrize("state", [STATE, ReplicationState(role=Role.REPLICA)], ids=["all", "role"])
+def test_what_is_written_is_read_by_another_process(tmp_path, state):
+    StateFile(str(tmp_path)).write(state)
+    assert StateFile(str(tmp_path)).read() == state
+
+
+def test_a_change_of_the_file_is_seen_at_the_next_look(tmp_path):
+    running, command = StateFile(str(tmp_path)), StateFile(str(tmp_path))
+    assert running.read().role is Role.PRIMARY
+    command.write(STATE)
+    assert running.read() == STATE
+
+
+@pytest.mark.parametrize("text", [b"", b"role queen\n", b"role replica\nepoch 0 x\n", b"\xff\n"])
+def test_a_damaged_file_is_no_permission_to_change_anything(tmp_path, text):
+    os.makedirs(tmp_path / "keep")
+    (tmp_path / "keep" / "replication").write_bytes(text)
+    with pytest.raises(Unavailable, match="keep/replication"):
+        StateFile(str(tmp_path)).read()
+
+
+def test_of_two_epochs_the_number_decides_and_then_the_instance():
+    low, high = "0" * 32, "f" * 32
+    assert Epoch(2, low) > Epoch(1, high)
+    assert Epoch(2, high) > Epoch(2, low)
+    assert parse_epoch(str(EPOCH)) == EPOCH
+    assert parse_epoch("2") is None

@@ -1,0 +1,1 @@
+"""A second server whose folders are kept equal to another's, and which can take its place."""

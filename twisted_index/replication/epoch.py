@@ -1,0 +1,36 @@
+"""
+Epochs: which server is the primary, and which one was before. Pure.
+
+Each take-over begins a new epoch. Two servers that are cut off from each other may both begin one of the same
+number; then the instance decides, so that of any two epochs all servers agree which is the higher one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_TEXT = re.compile(r"([1-9][0-9]{0,8}) ([0-9a-f]{32})")
+
+
+class Epoch(NamedTuple):
+    """
+    The time in which one server is the primary. Epochs are ordered: the higher one counts.
+
+    Attributes:
+        number: From 1; that of the epoch before, and 1.
+        instance: The count of serials that began with it (`events.serials`).
+    """
+
+    number: int
+    instance: str
+
+    def __str__(self) -> str:
+        """Return `number instance`."""
+        return f"{self.number} {self.instance}"
+
+
+def parse_epoch(text: str) -> Epoch | None:
+    """Parse what `str` returns of an epoch; None if it is something else."""
+    match = _TEXT.fullmatch(text)
+    return None if match is None else Epoch(int(match[1]), match[2])

@@ -1,0 +1,154 @@
+"""
+What a server is among its replicas, in the file `keep/replication` of its state. Blocking, without locks.
+
+A take-over from the command line writes it, and so does the running server, which looks at it before each
+change that it makes. Without the file a server is a primary in its first epoch.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted_index.errors import Unavailable
+from twisted_index.files.private_files import make_private_folder, open_private, replace_private
+from twisted_index.replication.epoch import Epoch, parse_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Not for the other end of a FIFO.
+_NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
+#: Bytes that are read.
+_MAX_SIZE = 1 << 16
+
+
+class Role(enum.StrEnum):
+    """
+    What a server is.
+
+    Attributes:
+        PRIMARY: It takes changes.
+        REPLICA: It follows a primary, and sends changes on to it.
+        RETIRED: It was the primary, and another one is or is about to be: it takes no changes until a person
+            lets it follow that one, or take over.
+    """
+
+    PRIMARY = "primary"
+    REPLICA = "replica"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationState:
+    """
+    What is kept.
+
+    Attributes:
+        role: What this server is.
+        epoch: The highest that it has heard of; None if that is the first one of its own serials.
+        primary: The URL of the primary, without credentials; empty if it is this server, or is not known.
+        restricted: Whether some of what the primary has is not for everyone.
+        accepted: Files that the next round may remove, as a person has accepted; 0 without that.
+    """
+
+    role: Role = Role.PRIMARY
+    epoch: Epoch | None = None
+    primary: str = ""
+    restricted: bool = False
+    accepted: int = 0
+
+
+class StateFile:
+    """
+    The file.
+
+    Args:
+        state: The state folder of the server; None keeps everything in memory.
+    """
+
+    def __init__(self, state: str | None) -> None:
+        self._path = None if state is None else os.path.join(state, "keep", "replication")
+        self._stamp: tuple[int, ...] | None = None
+        self._current = ReplicationState()
+
+    @property
+    def exists(self) -> bool:
+        """Whether the server was ever part of a replication."""
+        return self._path is not None and os.path.exists(self._path)
+
+    def read(self) -> ReplicationState:
+        """
+        Return what is kept: read again if the file has changed.
+
+        Raises:
+            Unavailable: It cannot be read: so it is not known whether this server may change anything.
+        """
+        if self._path is None:
+            return self._current
+        try:
+            stamp = _stamp(self._path)
+            if stamp != self._stamp:
+                self._current = ReplicationState() if stamp is None else _parse(_read(self._path))
+                self._stamp = stamp
+        except (OSError, ValueError) as error:
+            self._stamp = None
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise Unavailable(f"keep/replication in the state folder cannot be used: {reason}.") from None
+        return self._current
+
+    def write(self, state: ReplicationState) -> None:
+        """
+        Keep a state, durably.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._path is not None:
+            make_private_folder(os.path.dirname(self._path))
+            replace_private(self._path, _format(state))
+            self._stamp = _stamp(self._path)
+        self._current = state
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _read(path: str) -> bytes:
+    with (
+        open_private(path, os.O_RDONLY | _NO_WAIT) as descriptor,
+        open(descriptor, "rb", closefd=False) as file,
+    ):
+        return file.read(_MAX_SIZE)
+
+
+def _format(state: ReplicationState) -> bytes:
+    fields: Mapping[str, object] = {
+        "role": state.role.value,
+        "epoch": state.epoch or "",
+        "primary": state.primary,
+        "restricted": "yes" if state.restricted else "",
+        "accepted": state.accepted or "",
+    }
+    return "".join(f"{name} {value}\n" for name, value in fields.items() if value != "").encode()
+
+
+def _parse(text: bytes) -> ReplicationState:
+    fields = dict(line.partition(" ")[::2] for line in text.decode().splitlines() if line)
+    epoch = parse_epoch(fields["epoch"]) if "epoch" in fields else None
+    if "role" not in fields or (epoch is None and "epoch" in fields):
+        raise ValueError("it is damaged")
+    return ReplicationState(
+        role=Role(fields["role"]),
+        epoch=epoch,
+        primary=fields.get("primary", ""),
+        restricted=fields.get("restricted") == "yes",
+        accepted=int(fields.get("accepted", 0)),
+    )
