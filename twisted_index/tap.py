@@ -23,7 +23,7 @@ from twisted.python import usage
 from twisted_index.backends.folder.snapshots import taken_at
 from twisted_index.config import layers, parsers
 from twisted_index.config.option_order import options_first
-from twisted_index.config.settings import SETTINGS, UPLOADS, UPSTREAM
+from twisted_index.config.settings import REPLICATION, SETTINGS, UPLOADS, UPSTREAM
 from twisted_index.errors import ConfigurationError, SimpleIndexError
 from twisted_index.indexes.moments import parse_moment
 from twisted_index.server.listeners import ServerEndpoint
@@ -40,7 +40,7 @@ _EXIT_FAILED = 1
 
 #: The settings that are options, and how `--help` sorts them; those of no section come first.
 _OPTIONS = [one for one in SETTINGS.values() if one.help]
-_SECTIONS = (UPLOADS, UPSTREAM)
+_SECTIONS = (UPLOADS, UPSTREAM, REPLICATION)
 _REPEATED = [one.name for one in _OPTIONS if one.split is not None]
 
 #: The beginning of an option in the text of `usage.Options`.

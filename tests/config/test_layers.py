@@ -17,6 +17,7 @@ from twisted_index.config.settings import (
     AccessSettings,
     Limits,
     NamedUpstream,
+    ReplicationSettings,
     RoutingRule,
     Settings,
     UploadSettings,
@@ -76,6 +77,8 @@ cooldown = "7d"
 cooldown-except = ["certifi"]
 no-sdists = true
 merge-upstream = "torch"
+peers = ["https://b.example.org", "https://c.example.org"]
+peers-needed = 1
 
 [upstreams.public]
 url = ["https://example.org/public", "pip"]
@@ -235,6 +238,9 @@ def test_the_file_has_a_name_for_everything(file, tmp_path):
                 ),
             ),
         ),
+        replication=ReplicationSettings(
+            peers=("https://b.example.org", "https://c.example.org"), peers_needed=1
+        ),
     )
 
 
@@ -244,13 +250,13 @@ def test_nothing_of_settings_is_left_out_of_the_test_above(file):
     pairs = [(found, defaults), (found.upstreams.policy, defaults.upstreams.policy)]
     pairs += [
         (getattr(found, part), getattr(defaults, part))
-        for part in ("limits", "uploads", "access", "upstreams")
+        for part in ("limits", "uploads", "access", "upstreams", "replication")
     ]
     for pair in pairs:
         for field in dataclasses.fields(pair[0]):
-            # Other modes keep nothing, and forbid half of the above; a default index has no path, and a
-            # bucket no second one.
-            if field.name not in ("mode", "default_index", "objects"):
+            # Other modes keep nothing, and forbid half of the above; a default index has no path, a bucket
+            # no second one, and a replica no upstream.
+            if field.name not in ("mode", "default_index", "objects", "replica_of"):
                 assert getattr(pair[0], field.name) != getattr(pair[1], field.name), field.name
 
 

@@ -30,6 +30,7 @@ from twisted_index.config.settings import (
     Limits,
     NamedUpstream,
     ObjectStoreSettings,
+    ReplicationSettings,
     RoutingRule,
     Settings,
     UploadSettings,
@@ -155,6 +156,7 @@ def _build_settings(merged: _Layer, limits: Limits) -> Settings:
         objects=ObjectStoreSettings(**parts["objects"]),
         access=AccessSettings(**parts["access"]),
         upstreams=UpstreamSettings(**parts["upstreams"], policy=UpstreamPolicy(**parts["policy"])),
+        replication=ReplicationSettings(**parts["replication"]),
     )
 
 

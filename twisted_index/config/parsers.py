@@ -178,6 +178,13 @@ def count(raw: object) -> int:
     return raw
 
 
+def zero_or_one(raw: object) -> int:
+    """Read 0 or 1."""
+    if isinstance(raw, bool) or raw not in (0, 1, "0", "1"):
+        raise ValueError(f"{raw!r} is neither 0 nor 1")
+    return int(str(raw))
+
+
 def max_upload(raw: object) -> int:
     """Read a size that is not 0."""
     value = size(raw)
@@ -225,6 +232,16 @@ def remote_url(raw: object) -> str:
         raise ValueError(
             "this is not an http or https URL; write it like https://user:password@packages.example.org/path"
         )
+    return value
+
+
+def server_url(raw: object) -> str:
+    """Read the URL of a server of packages, above its `simple/`; it may hold a user and a password."""
+    value = remote_url(raw)
+    if "?" in value or "#" in value:
+        raise ValueError("the URL of a server has no query or fragment; leave that out")
+    if value.rstrip("/").endswith(("/simple", "/legacy")):
+        raise ValueError("this is the URL of an index for installers; write it without simple/ or legacy/")
     return value
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 Split: TypeAlias = Callable[[str], list[str]]
 
 #: Sections of `--help`; options without one come first.
-UPLOADS, UPSTREAM = "Uploads and users:", "Upstream:"
+UPLOADS, UPSTREAM, REPLICATION = "Uploads and users:", "Upstream:", "Replication:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,6 +374,28 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationSettings:
+    """
+    Other servers that have, or shall have, the same packages.
+
+    Attributes:
+        replica_of: URL of the primary that this server follows, perhaps with a user and a password; None if
+            it is a primary itself.
+        peers: URLs of servers that may have taken over from this one.
+        peers_needed: How many of them have to answer before this server takes its first change.
+    """
+
+    replica_of: str | None = option(
+        None,
+        parsers.server_url,
+        "URL of the server whose packages the folder is kept equal to.",
+        REPLICATION,
+    )
+    peers: tuple[str, ...] = setting((), parsers.server_url, split=str.split)
+    peers_needed: int = setting(0, parsers.zero_or_one)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """
     All settings of a server.
@@ -403,6 +425,7 @@ class Settings:
         objects: How a bucket is used.
         access: Users, rights, trusted proxies.
         upstreams: Other indexes.
+        replication: Other servers that have the same packages.
     """
 
     paths: tuple[str, ...] = option(
@@ -477,6 +500,7 @@ class Settings:
     objects: ObjectStoreSettings = ObjectStoreSettings()
     access: AccessSettings = AccessSettings()
     upstreams: UpstreamSettings = UpstreamSettings()
+    replication: ReplicationSettings = ReplicationSettings()
 
     @property
     def bucket(self) -> str | None:
@@ -497,6 +521,7 @@ PARTS: dict[str, type[Any]] = {
     "access": AccessSettings,
     "upstreams": UpstreamSettings,
     "policy": UpstreamPolicy,
+    "replication": ReplicationSettings,
 }
 
 

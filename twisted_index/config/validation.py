@@ -37,6 +37,32 @@ def validate_settings(settings: Settings) -> None:
     _check_upstreams(settings)
     _check_indexes(settings)
     _check_bucket(settings)
+    _check_replication(settings)
+
+
+def _check_replication(settings: Settings) -> None:
+    """Reject what a replica cannot be combined with, and what has no effect without peers."""
+    replication = settings.replication
+    if replication.peers_needed and not replication.peers:
+        raise ConfigurationError("peers-needed has no effect without peers.")
+    if replication.replica_of is None:
+        return
+    if settings.state is None:
+        raise ConfigurationError("replica-of needs a folder for the state, which says what it has copied.")
+    bucket = settings.bucket or settings.bucket_of_indexes
+    if bucket is not None:
+        raise ConfigurationError(
+            f"replica-of needs packages in a folder; {bucket} is a bucket, which several servers can serve."
+        )
+    if len(settings.paths) > 1:
+        raise ConfigurationError("replica-of needs a single path: the folder that is kept equal.")
+    names = _changed(settings.upstreams, UpstreamSettings(), ("urls", "routes"))
+    names += _changed(settings, Settings(), ("as_of", "default_index"))
+    if names:
+        raise ConfigurationError(
+            f"{names[0]} cannot be combined with replica-of: the folder is the primary's, and what it lacks"
+            " is asked of the primary."
+        )
 
 
 def _check_bucket(settings: Settings) -> None:
@@ -90,7 +116,8 @@ def _check_proxies(access: AccessSettings) -> None:
 
 def _check_upstreams(settings: Settings) -> None:
     upstreams = settings.upstreams
-    _require_upstream(upstreams)
+    if settings.replication.replica_of is None:
+        _require_upstream(upstreams)
     _check_named(upstreams, "upstream-rebuilds", upstreams.rebuilds)
     _check_named(upstreams, "upstream-403-absent", upstreams.absent_on_403)
     _check_repositories(upstreams)
