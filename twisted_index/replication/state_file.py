@@ -1,23 +1,30 @@
 """
-What a server is among its replicas, in the file `keep/replication` of its state. Blocking, without locks.
+What a server is among its replicas, in the file `keep/replication` of its state. Blocking.
 
 A take-over from the command line writes it, and so does the running server, which looks at it before each
-change that it makes. Without the file a server is a primary in its first epoch.
+change that it makes. Each changes what is there then, under a lock, so that neither undoes what the other has
+just done. Without the file a server is a primary in its first epoch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import Unavailable
-from twisted_index.files.private_files import make_private_folder, open_private, replace_private
+from twisted_index.files.private_files import (
+    make_private_folder,
+    open_private,
+    private_lock,
+    replace_private,
+)
 from twisted_index.replication.epoch import Epoch, parse_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 #: Not for the other end of a FIFO.
 _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
@@ -51,6 +58,7 @@ class ReplicationState:
         epoch: The highest that it has heard of; None if that is the first one of its own serials.
         primary: The URL of the primary, without credentials; empty if it is this server, or is not known.
         restricted: Whether some of what the primary has is not for everyone.
+        awaiting: Files that a replica does not remove before a person has accepted that; 0 without any.
         accepted: Files that the next round may remove, as a person has accepted; 0 without that.
     """
 
@@ -58,6 +66,7 @@ class ReplicationState:
     epoch: Epoch | None = None
     primary: str = ""
     restricted: bool = False
+    awaiting: int = 0
     accepted: int = 0
 
 
@@ -101,13 +110,47 @@ class StateFile:
 
     def write(self, state: ReplicationState) -> None:
         """
-        Keep a state, durably.
+        Keep a state, durably, whatever was there.
 
         Raises:
             OSError: It cannot be written.
         """
+        with self._locked():
+            self._replace(state)
+
+    def update(self, change: Callable[[ReplicationState], ReplicationState]) -> ReplicationState:
+        """
+        Change what is kept as it is now, durably; nothing is written if the change leaves it as it is.
+
+        Args:
+            change: Takes what is kept, and returns what is to be. What it raises is raised.
+
+        Returns:
+            What is kept then.
+
+        Raises:
+            Unavailable: It cannot be read.
+            OSError: It cannot be written.
+        """
+        with self._locked():
+            self._stamp = None
+            state = change(self.read())
+            if state != self._current or not self.exists:
+                self._replace(state)
+        return state
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from changing it."""
+        if self._path is None:
+            yield
+            return
+        make_private_folder(os.path.dirname(self._path))
+        with private_lock(f"{self._path}.lock"):
+            yield
+
+    def _replace(self, state: ReplicationState) -> None:
         if self._path is not None:
-            make_private_folder(os.path.dirname(self._path))
             replace_private(self._path, _format(state))
             self._stamp = _stamp(self._path)
         self._current = state
@@ -135,6 +178,7 @@ def _format(state: ReplicationState) -> bytes:
         "epoch": state.epoch or "",
         "primary": state.primary,
         "restricted": "yes" if state.restricted else "",
+        "awaiting": state.awaiting or "",
         "accepted": state.accepted or "",
     }
     return "".join(f"{name} {value}\n" for name, value in fields.items() if value != "").encode()
@@ -150,5 +194,6 @@ def _parse(text: bytes) -> ReplicationState:
         epoch=epoch,
         primary=fields.get("primary", ""),
         restricted=fields.get("restricted") == "yes",
+        awaiting=int(fields.get("awaiting", 0)),
         accepted=int(fields.get("accepted", 0)),
     )
