@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from twisted_index.events.serials import REMOVED, Serials
+from twisted_index.events.serials import REMOVED, Change, ChangeList, Serials
 
 NOW = 1_800_000_000_000
 ONE, TWO = "1" * 32, "2" * 32
@@ -190,3 +190,78 @@ def test_a_serial_that_was_not_given_here_is_passed_over(tmp_path: Path):
     serials = Serials(str(path), now=lambda: 5000)
     assert serials.read().highest == 4000
     assert serials.note("demo", imprint) == 5000
+
+
+# -- Those of another server
+
+OURS = "c" * 32
+
+
+def test_what_follows_gives_no_serials(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.follow(OURS)
+    assert (serials.note("demo", ONE), serials.note_unseen("demo")) == (None, None)
+    serials.adopt("demo", Change(7, ONE))
+    assert (serials.note("demo", TWO), serials.note_unseen("demo")) == (7, 7)
+    assert serials.read() == ChangeList(instance=OURS, highest=7, changes={"demo": Change(7, ONE)})
+
+
+def test_adopted_serials_are_there_after_a_restart_and_read_as_any_others(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.follow(OURS)
+    serials.adopt("demo", Change(7, ONE))
+    serials.adopt("other", Change(9, REMOVED))
+    again = opened(path, now)
+    again.follow()
+    assert again.read() == serials.read()
+    assert again.instance == OURS
+    assert path.read_text().splitlines()[1:] == [f"7 {ONE} demo", "9 - other"]
+
+
+def test_of_an_adopted_serial_the_last_imprint_counts_and_it_never_falls(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.follow(OURS)
+    for change in (Change(7, ONE), Change(7, TWO), Change(5, ONE)):
+        serials.adopt("demo", change)
+    assert serials.read().changes["demo"] == opened(path, now).read().changes["demo"] == Change(7, ONE)
+
+
+def test_another_instance_leaves_nothing_of_the_one_before(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.note("demo", ONE)
+    serials.follow(OURS)
+    assert serials.read() == opened(path, now).read() == ChangeList(instance=OURS)
+    serials.adopt("demo", Change(7, ONE))
+    serials.follow(OURS)
+    assert serials.serial_of("demo") == 7
+    serials.follow(OURS, anew=True)
+    assert serials.read() == opened(path, now).read() == ChangeList(instance=OURS)
+
+
+def test_what_takes_over_gives_greater_serials_to_what_changes_only(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.follow("d" * 32)
+    serials.adopt("demo", Change(NOW + 70, ONE))
+    serials.adopt("other", Change(NOW + 60, ONE))
+    serials.lead(OURS)
+    assert serials.note("demo", ONE) == NOW + 70
+    assert serials.note("other", TWO) == NOW + 71
+    assert opened(path, now).read() == serials.read()
+    assert serials.instance == OURS
+    serials.lead()
+    assert serials.instance != OURS
+
+
+def test_listeners_learn_of_what_is_adopted_and_of_another_instance(now: ClockOnTheWall):
+    serials, heard = Serials(now=now), []
+    serials.listeners.add(lambda: heard.append(serials.read().highest))
+    for change in (
+        lambda: serials.follow(OURS),
+        lambda: serials.adopt("demo", Change(7, ONE)),
+        lambda: serials.follow("d" * 32),
+        serials.lead,
+    ):
+        change()
+        serials.announce()
+        serials.announce()
+    assert heard == [0, 7, 0, 0]

@@ -15,6 +15,7 @@ from tests.kit.at_once import answer
 from tests.kit.rights import GuardedIndex, as_user, basic
 from twisted_index.access.rights import default_rights
 from twisted_index.backends.folder.source import FolderSource
+from twisted_index.events.serials import Change
 from twisted_index.files.filesystems import file_clock
 from twisted_index.files.stamps import StatValidator
 from twisted_index.interfaces import ANONYMOUS, Action, Identity
@@ -133,6 +134,33 @@ class TestTheList:
     def test_a_folder_that_cannot_be_read_is_503(self, index: Index):
         index.root.rename(index.root.with_name("away"))
         assert index.ask("/-/changes").status == 503
+
+
+class TestOfAReplica:
+    """Its serials are those of its primary, whatever lies in its folder."""
+
+    @pytest.fixture
+    def replica(self, index: Index) -> Index:
+        index.folder.serials.follow("c" * 32)
+        index.folder.serials.adopt("open-lib", Change(7, "1" * 32))
+        return index
+
+    def test_the_list_has_what_was_adopted(self, replica: Index):
+        assert replica.changes() == ("c" * 32, 7, {"open-lib": 7})
+        shutil.rmtree(replica.root / "open-lib")
+        replica.clock.advance(3)
+        assert replica.changes() == ("c" * 32, 7, {"open-lib": 7})
+
+    def test_a_client_that_waits_gets_what_is_adopted_next(self, replica: Index):
+        waiting = replica.wait(7)
+        NEWER.write_to(replica.root / "open-lib")
+        replica.clock.advance(9)
+        assert waiting.received == b""
+        replica.folder.serials.adopt("secret-lib", Change(9, "2" * 32))
+        replica.folder.serials.announce()
+        replica.settle()
+        (response,) = waiting.responses()
+        assert response.body.decode().splitlines()[1:] == [f"9 {'2' * 32} secret-lib"]
 
 
 class TestWaiting:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.kit.at_once import answer
+from twisted_index.events.serials import Change
 from twisted_index.testing import IndexInMemory, MemorySource, make_wheel
 
 ONE, TWO = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
@@ -128,3 +129,46 @@ def test_what_counts_no_changes_has_no_serials():
     index = IndexInMemory(MemorySource(ONE))
     assert FIELD not in index.get("/simple/demo/").headers
     assert listing(index) == {"meta": {"api-version": "1.4"}, "projects": [{"name": "demo"}]}
+
+
+# -- Those of another server
+
+
+@pytest.fixture
+def replica(index: IndexInMemory) -> IndexInMemory:
+    """It has applied the changes 7 and 9 of its primary."""
+    count = index.source.serials  # type: ignore[attr-defined]
+    count.follow("c" * 32)
+    count.adopt("demo", Change(7, "1" * 32))
+    count.adopt("other", Change(9, "1" * 32))
+    return index
+
+
+def test_a_replica_sends_the_serials_of_its_primary(replica: IndexInMemory, root: Path):
+    assert (header(replica), header(replica, "/pypi/demo/json")) == (7, 7)
+    assert serials(replica) == {"demo": 7, "other": 9}
+    assert listing(replica)["meta"]["_last-serial"] == 9
+
+
+def test_a_replica_has_no_serials_for_what_is_changed_there_by_hand(replica: IndexInMemory, root: Path):
+    TWO.write_to(root / "demo")
+    make_wheel("new", "1.0").write_to(root / "new")
+    shutil.rmtree(root / "other")
+    assert "demo-2.0" in replica.get("/simple/demo/").body.decode()
+    assert header(replica) == 7
+    assert FIELD not in replica.get("/simple/new/").headers
+    assert set(serials_of_some(replica)) == {("demo", 7), ("new", None)}
+    assert replica.source.serials.read().changes["other"] == Change(9, "1" * 32)  # type: ignore[attr-defined]
+
+
+def test_a_page_that_was_built_before_its_serial_was_adopted_gets_it(replica: IndexInMemory, root: Path):
+    source: Any = replica.source
+    TWO.write_to(root / "demo")
+    assert header(replica) == 7
+    source.serials.adopt("demo", Change(12, "2" * 32))
+    source.drop_outdated("demo")
+    assert header(replica) == 12
+
+
+def serials_of_some(index: IndexInMemory) -> list[tuple[str, int | None]]:
+    return [(project["name"], project.get("_last-serial")) for project in listing(index)["projects"]]

@@ -90,6 +90,8 @@ class Serials:
     a project that is gone gets none, and those who had seen it would keep it. So the instance is new if a
     line is damaged, or the file is shorter than it was.
 
+    A replica follows the serials of its primary: then none are given here, and only `adopt` changes any.
+
     Args:
         path: The file, in a folder that is made if need be; None keeps everything in memory.
         now: Returns milliseconds since the epoch.
@@ -102,7 +104,7 @@ class Serials:
         self._path = path
         self._now = now
         self._lock = threading.Lock()
-        self._is_loaded = False
+        self._is_loaded = self._follows = False
         self._instance = secrets.token_hex(16)
         self._last = 0
         self._changes: dict[str, Change] = {}
@@ -111,7 +113,19 @@ class Serials:
         self._announced = 0
         self.listeners: set[Callable[[], None]] = set()
 
-    def note(self, project: str, imprint: str, *, flush: bool = True) -> int:
+    @property
+    def instance(self) -> str:
+        """What these serials are named."""
+        with self._lock:
+            self._load()
+            return self._instance
+
+    @property
+    def follows(self) -> bool:
+        """Whether they are those of another server."""
+        return self._follows
+
+    def note(self, project: str, imprint: str, *, flush: bool = True) -> int | None:
         """
         Note what a project is like now.
 
@@ -121,16 +135,17 @@ class Serials:
             flush: Whether to write the change to the file; without it, call `flush` later.
 
         Returns:
-            Its serial: a new one if the imprint is.
+            Its serial: a new one if the imprint is. Of those of another server, the one that is known, or
+            None.
         """
         with self._lock:
             self._load()
             known = self._changes.get(project)
-            if known is None or known.imprint != imprint:
+            if not self._follows and (known is None or known.imprint != imprint):
                 known = self._give(project, imprint)
             if flush:
                 self._flush()
-            return known.serial
+            return None if known is None else known.serial
 
     def is_known(self, project: str) -> bool:
         """Return whether a project ever had a serial."""
@@ -138,15 +153,18 @@ class Serials:
             self._load()
             return project in self._changes
 
-    def note_unseen(self, project: str) -> int:
+    def note_unseen(self, project: str) -> int | None:
         """
         Note that a project has changed in a way that its imprint does not show.
 
         Returns:
-            Its new serial, which is not in the file before the next `flush`.
+            Its new serial, which is not in the file before the next `flush`; of those of another server as
+            `note` does.
         """
         with self._lock:
             known = self._changes.get(project)
+            if self._follows:
+                return None if known is None else known.serial
             same = secrets.token_hex(16) if known is None else known.imprint
             return self._give(project, same).serial
 
@@ -154,6 +172,50 @@ class Serials:
         """Write what is not in the file yet."""
         with self._lock:
             self._flush()
+
+    def follow(self, instance: str | None = None, *, anew: bool = False) -> None:
+        """
+        Give no serials from now on: they are those of another server.
+
+        Args:
+            instance: Of them; of another one than until now, nothing that is known counts. None for the same.
+            anew: Whether nothing counts of the same one either.
+        """
+        with self._lock:
+            self._load()
+            self._follows = True
+            if anew or instance not in (None, self._instance):
+                self._changes, self._last = {}, 0
+                self._begin(instance or self._instance)
+
+    def adopt(self, project: str, change: Change, *, flush: bool = True) -> None:
+        """
+        Take the serial that the server which is followed gave a project, as it now is here.
+
+        Args:
+            project: A normalized name.
+            change: That serial, and the imprint that was taken here. A serial that is less than the known
+                one is passed over; the imprint counts.
+            flush: See `note`.
+        """
+        with self._lock:
+            self._load()
+            known = self._changes.get(project, change)
+            self._keep(project, Change(max(known.serial, change.serial), change.imprint))
+            if flush:
+                self._flush()
+
+    def lead(self, instance: str | None = None) -> None:
+        """
+        Give serials again, above all that were adopted: what has been followed goes on here.
+
+        Args:
+            instance: What they are named from now on; by default something new.
+        """
+        with self._lock:
+            self._load()
+            self._follows = False
+            self._begin(instance or secrets.token_hex(16))
 
     def read(self) -> ChangeList:
         """Return the last change of every project: the same object until there is another change."""
@@ -184,12 +246,21 @@ class Serials:
     # -- With the lock held
 
     def _give(self, project: str, imprint: str) -> Change:
-        self._last = max(self._last + 1, self._now())
-        change = self._changes[project] = Change(self._last, imprint)
+        return self._keep(project, Change(max(self._last + 1, self._now()), imprint))
+
+    def _keep(self, project: str, change: Change) -> Change:
+        self._last = max(self._last, change.serial)
+        self._changes[project] = change
         self._listed = None
         if self._path is not None:
             self._pending.append(_line(project, change))
         return change
+
+    def _begin(self, instance: str) -> None:
+        """Name these serials anew, in the file first of all; whoever waits for the next one learns of it."""
+        self._instance, self._listed, self._announced = instance, None, -1
+        if self._path is not None:
+            self._rewrite()
 
     def _load(self) -> None:
         if self._is_loaded:
@@ -209,15 +280,16 @@ class Serials:
         except OSError as error:
             self._fail(error)
             return
-        if not self._adopt(lines):
+        if not self._take(lines):
             self._rewrite()
 
-    def _adopt(self, lines: list[bytes]) -> bool:
+    def _take(self, lines: list[bytes]) -> bool:
         """Take what a file says, and return whether it needs no rewriting."""
         head, matches = _HEAD.fullmatch(lines[0]), [_LINE.fullmatch(line) for line in lines[1:-1]]
         for match in filter(None, matches):
             project, change = match[3].decode("ascii"), Change(int(match[1]), match[2].decode("ascii"))
-            if _MAX_SERIAL >= change.serial > self._changes.get(project, (0, ""))[0]:
+            # Of equal ones the last: a replica adopts one anew for what was changed here by hand.
+            if _MAX_SERIAL >= change.serial >= self._changes.get(project, (0, ""))[0]:
                 self._changes[project] = change
                 self._last = max(self._last, change.serial)
         if head is None or lines[-1] != b"" or not all(matches):
@@ -231,6 +303,7 @@ class Serials:
     def _rewrite(self) -> None:
         assert self._path is not None
         rows = b"".join(_line(project, change) for project, change in self._changes.items())
+        self._pending = []
         try:
             replace_private(self._path, self._head(len(self._head(0)) + len(rows)) + rows)
         except OSError as error:

@@ -103,6 +103,10 @@ class ChangeFeed:
 
     async def _sweep(self, _key: None) -> None:
         began = self._clock.seconds()
+        if self._serials.follows:
+            # They are those of another server: no look finds any.
+            self._swept_at = began
+            return
         present: set[str] = set()
         for part in self._parts:
             present |= await result_of(part.source.sweep, part.owns)

@@ -368,7 +368,7 @@ class FolderSource:
             self._sweep.run, self._roots.readings, lambda name: name not in lost and owns(name)
         )
         for project in swept.changed:
-            self._drop_outdated(project)
+            self.drop_outdated(project)
         return swept.present | {name for name in lost if owns(name)}
 
     async def tree(self, project: str) -> tuple[ManifestLine, ...]:
@@ -383,7 +383,7 @@ class FolderSource:
             raise _tombstones_error() from error
 
     async def note_change(self, project: str) -> None:
-        """Give a project that this server has just changed its serial."""
+        """Give a project that this server has just changed its serial, if it is the one that gives them."""
         await self._roots.refresh()
         await self._note(project, entries_of(project, self._roots.readings))
 
@@ -398,10 +398,16 @@ class FolderSource:
         self.serials.announce()
 
     def _scan(
-        self, project: str, readings: Sequence[RootScan], before: ProjectScan | None
+        self, project: str, readings: Sequence[RootScan], before: ProjectScan | None, known: int | None
     ) -> tuple[ProjectScan, int | None] | None:
         """
         Scan a project and give it its serial; called in a thread.
+
+        Args:
+            project: A normalized name.
+            readings: The roots.
+            before: The scan that the current state was made of.
+            known: Its serial before the roots were read, which it keeps if another server gives them.
 
         Returns:
             None if what the roots hide of it has changed since they were read: of files that are shown
@@ -419,9 +425,10 @@ class FolderSource:
         if not scan.claimed and not self.serials.is_known(project):
             # It never was here, and is not yet: what is staged of it is no change.
             return scan, None
-        return scan, self.serials.note(project, taken or unlike_any())
+        noted = self.serials.note(project, taken or unlike_any())
+        return scan, known if self.serials.follows else noted
 
-    def _drop_outdated(self, project: str) -> None:
+    def drop_outdated(self, project: str) -> None:
         """Let a page be built anew whose project has another serial by now."""
         state = self._states.get(project)
         if state is not None and state.serial != self.serials.serial_of(project):
@@ -513,6 +520,8 @@ class FolderSource:
         raise Unavailable("This project is being changed. Retry in a moment.", retry_after=2)
 
     async def _list_once(self, project: str) -> ProjectState | None:
+        # What another server's serial stands for may come while this is read.
+        known = self.serials.serial_of(project)
         await self._roots.refresh()
         self._roots.check(project)
         before = self._states.get(project)
@@ -530,7 +539,7 @@ class FolderSource:
             return before
         try:
             scanned = await self._reader.run(
-                self._scan, project, readings, None if before is None else before.scan
+                self._scan, project, readings, None if before is None else before.scan, known
             )
         except UnreadableFolder as error:
             self._problem_scan.set_unreadable(project, error)
@@ -615,13 +624,13 @@ class FolderSource:
         if state.has_baseline:
             self._notify_observer(project, state, page, reported)
         state.problems = reported
-        if value is not state.previous and state.serial == state.last_serial:
+        if value is not state.previous and state.serial == state.last_serial and not self.serials.follows:
             # A file was found to be whole, or damaged, without a change of its own.
             state.serial = self.serials.note_unseen(project)
             self._reader.run(self.serials.flush).addErrback(lambda gone: gone.trap(CancelledError))
         serial = None if value is None else state.serial
         state.snapshot = Snapshot(value=value, is_current=state.validity, serial=serial)
-        self._drop_outdated(project)
+        self.drop_outdated(project)
         self._problem_scan.set_problems(project, problems)
         if not all(listed_file.facts.verified for listed_file in state.listed_files.values()):
             self._verification.request(project)
