@@ -30,6 +30,7 @@ from twisted_index.http_semantics.via import remember_via
 from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
 from twisted_index.interfaces import ANONYMOUS, NO_DRAFT, Action, IReloadsFiles
+from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.pages.layout import DEFAULT_TITLE, Frame
 from twisted_index.web.requests import cors as cross_origin
@@ -43,6 +44,7 @@ from twisted_index.web.requests.routes import (
     Route,
     collapse_slashes,
     has_empty_segments,
+    is_replication_path,
     is_upload_path,
     kind_of,
     match_route,
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.disk_use import DiskUse
+    from twisted_index.replication.change_gate import ChangeGate
     from twisted_index.search.directories import Directories
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.requests.client_info import ClientInfoReader
@@ -138,6 +141,7 @@ class Environment:
     indexes: IIndexes | None = None
     downloads: Downloads | None = None
     disk_use: DiskUse | None = None
+    gate: ChangeGate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +250,7 @@ class Dispatcher:
             scope=scope,
             index=served.scope.index,
             fault=fault,
-            confirm=partial(_confirm, env.indexes, scope, served),
+            confirm=partial(_confirm, env.indexes, scope, served, env.gate),
         )
         owners = ITokenOwners(access, None)
         own_tokens = None if owners is None else owners.own_tokens
@@ -336,7 +340,7 @@ class Dispatcher:
                 raise NotFound(NO_DRAFT)
             if await self._has_token_only(request):
                 return await self._of_draft_alone().respond(request)
-            response = await self._dispatch(request)
+            response = await (self._dispatch(request) if request.method in _SAFE else self._change(request))
         except (SimpleIndexError, FirstError) as error:
             response = self._refuse(request, error)
         return keep_secret(response) if self._is_secret(request) else response
@@ -368,6 +372,21 @@ class Dispatcher:
                 authorizer=DraftAuthorizer(self._access, env.client_info, served.line, served.own),
             )
         return self._alone
+
+    async def _change(self, request: Request) -> Response:
+        """Dispatch what may change something, if changes are made here now."""
+        gate = self._environment.gate
+        if gate is None or is_replication_path(request.postpath or []):
+            return await self._dispatch(request)
+        try:
+            end = await gate.begin(header(request, EPOCH_FIELD))
+        except SimpleIndexError as error:
+            # Perhaps an upload client, and twine shows only the reason phrase.
+            return rejected(error, header(request, b"Accept"))
+        try:
+            return await self._dispatch(request)
+        finally:
+            end()
 
     async def _dispatch(self, request: Request) -> Response:
         self._refuse_loop(header(request, b"Via") or b"")
@@ -583,15 +602,19 @@ def _has_indexes(indexes: IIndexes | None) -> bool:
         return True
 
 
-async def _confirm(indexes: IIndexes | None, scope: Scope, served: ServedIndex) -> None:
+async def _confirm(
+    indexes: IIndexes | None, scope: Scope, served: ServedIndex, gate: ChangeGate | None
+) -> None:
     """
-    Look whether an upload comes into the index that its URL names now.
+    Look whether an upload comes into the index that its URL names now, and whether changes are made here.
 
-    Its body begins to arrive before there is time to look.
+    Its body begins to arrive before there is time to look. The change begins when it is whole.
 
     Raises:
-        NotFound, Unavailable: There is no such index, or it has changed.
+        NotFound, Unavailable: There is no such index, or it has changed; or this server is no primary.
     """
+    if gate is not None:
+        await gate.check()
     looking = None if indexes is None else indexes.look(scope)
     if indexes is None or looking is None:
         return

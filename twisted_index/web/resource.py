@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from twisted_index.indexes.served_index import IIndexes
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
     from twisted_index.metrics.disk_use import DiskUse
+    from twisted_index.replication.change_gate import ChangeGate
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.dispatcher import Caches, Dispatcher
     from twisted_index.web.responses.response import Headers, Response
@@ -93,6 +94,7 @@ class IndexResource(Resource):
         title: Of the index, for people, where there is only that one.
         downloads: Counts downloads, on a site that can do so, and sums them up; None counts none.
         disk_use: Measures folders for operators; None measures none.
+        gate: Decides whether changes are made here; without it they are.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -130,6 +132,7 @@ class IndexResource(Resource):
         title: str = "",
         downloads: Downloads | None = None,
         disk_use: DiskUse | None = None,
+        gate: ChangeGate | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -168,6 +171,7 @@ class IndexResource(Resource):
             indexes=indexes,
             downloads=downloads,
             disk_use=disk_use,
+            gate=gate,
         )
         self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
 

@@ -177,6 +177,11 @@ def is_upload_path(segments: Sequence[bytes], *, mounted: bool = True) -> bool:
     return any(list(segments if mounted else segments[-len(path) :]) == path for path in UPLOAD_PATHS)
 
 
+def is_replication_path(segments: Sequence[bytes]) -> bool:
+    """Whether a path is about this server's part in a replication, which no other server has to do with."""
+    return list(segments) == [b"-", b"replication"]
+
+
 def match_route(segments: Sequence[bytes]) -> Route:
     """
     Find what a URL names.

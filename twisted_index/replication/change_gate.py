@@ -1,0 +1,137 @@
+"""
+Whether a change is made here: asked before each change that a client wants.
+
+A server makes changes while it is the primary. What it is can change at any moment, by a command too, so
+the file that says so is looked at each time. Out of scope: how a replica sends a change on, and how peers are
+asked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from twisted_index.errors import BadRequest, Unavailable
+from twisted_index.replication.epoch import Epoch, parse_epoch
+from twisted_index.replication.state_file import ReplicationState, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from twisted_index.replication.state_file import StateFile
+
+#: Names the epoch of the primary that a replica follows, in its requests and in the answers of its primary.
+EPOCH_FIELD = b"X-Index-Epoch"
+
+
+async def _ask_nobody(again: bool) -> None:
+    """There are no peers."""
+
+
+class ChangeGate:
+    """
+    Lets changes begin on a primary, and counts those that run.
+
+    Args:
+        state: What this server is.
+        own_instance: Returns the instance of our serials, which names the first epoch; may block for a file.
+        ask_peers: Looks whether a peer knows of a higher epoch, and if so makes this server a retired one in
+            `state`. Its argument says whether to ask again although they were asked. Raises Unavailable if
+            too few of them answer.
+
+    Attributes:
+        running: The number of changes that run.
+    """
+
+    def __init__(
+        self,
+        state: StateFile,
+        own_instance: Callable[[], str],
+        ask_peers: Callable[[bool], Awaitable[None]] = _ask_nobody,
+    ) -> None:
+        self.running = 0
+        self._state = state
+        self._own_instance = own_instance
+        self._ask_peers = ask_peers
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def is_replica(self) -> bool:
+        """
+        Whether changes are for the primary that this server follows.
+
+        Raises:
+            Unavailable: The state cannot be read.
+        """
+        return self._state.read().role is Role.REPLICA
+
+    @property
+    def epoch(self) -> Epoch:
+        """The highest epoch that this server has heard of."""
+        return self._state.read().epoch or Epoch(1, self._own_instance())
+
+    async def check(self, told: bytes | None = None) -> None:
+        """
+        Return if a change may begin here.
+
+        Args:
+            told: The epoch in which the client thinks this server is the primary; None if it does not say.
+
+        Raises:
+            Unavailable: It may not.
+            BadRequest: `told` is no epoch.
+        """
+        expected = None if told is None else parse_epoch(told.decode("latin-1"))
+        if told is not None and expected is None:
+            raise BadRequest(f"The field {EPOCH_FIELD.decode()} names no epoch.")
+        _require_primary(self._state.read())
+        await self._ask_peers(expected is not None and expected > self.epoch)
+        # What the peers say may have changed it. From here to the beginning of the change nothing waits.
+        _require_primary(self._state.read())
+        if expected is not None and expected != self.epoch:
+            raise Unavailable("This server is a primary, but not in the epoch that the client follows.")
+
+    async def begin(self, told: bytes | None = None) -> Callable[[], None]:
+        """
+        Begin a change, if it may begin here; see `check`.
+
+        None begins after a hand-over: the role that is written for it is looked at here. And it waits for
+        those that have begun, by `drained`.
+
+        Returns:
+            To be called once, when the change has ended.
+        """
+        await self.check(told)
+        self.running += 1
+        return self._end
+
+    def _end(self) -> None:
+        self.running -= 1
+        if not self.running:
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                waiter.callback(None)
+
+    async def drained(self) -> None:
+        """Wait until no change runs; call it when none can begin any more."""
+        if self.running:
+            ended: Deferred[None] = Deferred()
+            self._waiting.append(ended)
+            await ended
+
+
+def _require_primary(state: ReplicationState) -> None:
+    if state.role is Role.PRIMARY:
+        return
+    if state.role is Role.REPLICA:
+        raise Unavailable(
+            f"This server is a replica{_of(state)}, and cannot send changes on: start it with --replica-of."
+        )
+    if state.primary:
+        raise Unavailable(f"This server makes no changes any more. The primary is {state.primary} now.")
+    raise Unavailable("This server makes no changes any more: another one takes its place.")
+
+
+def _of(state: ReplicationState) -> str:
+    return f" of {state.primary}" if state.primary else ""
