@@ -44,7 +44,7 @@ class IPrimary(Protocol):
 
     async def changes(
         self, *, since: int | None = None, instance: str | None = None, wait: float = 0.0
-    ) -> Feed | None:
+    ) -> Feed:
         """
         Return the last change of every project, or of those that have changed after a serial.
 
@@ -54,7 +54,7 @@ class IPrimary(Protocol):
             wait: Seconds to wait for a change.
 
         Returns:
-            None if there was none in that time.
+            Without changes, and with the serial that was asked for, if there was none in that time.
 
         Raises:
             Gone: That serial was not given by the primary, as it is now.
@@ -75,4 +75,11 @@ class IPrimary(Protocol):
         """
 
     async def read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
-        """Pass on the bytes of an entry in order; what came is not checked against the entry."""
+        """
+        Pass on the bytes of an entry in order: as many as it has, which may be others all the same.
+
+        Args:
+            project: As for `entries`.
+            entry: One of these.
+            write: Called with one piece after the other, perhaps in a thread. Its errors end the reading.
+        """
