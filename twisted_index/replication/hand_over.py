@@ -1,0 +1,54 @@
+"""
+A hand-over: the primary takes no changes any more, and says which one was the last.
+
+With that a replica can take over without losing any. It can be repeated at any moment: what was retired stays
+so, and the answer is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from twisted_index.errors import Conflict, Unavailable
+from twisted_index.replication.peers import PeerAnswer
+from twisted_index.replication.state_file import ReplicationState, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from twisted_index.replication.epoch import Epoch
+    from twisted_index.replication.state_file import StateFile
+
+
+async def hand_over_role(
+    state: StateFile,
+    own: Callable[[], Epoch],
+    drained: Callable[[], Awaitable[None]],
+    last_serial: Callable[[], Awaitable[int]],
+) -> PeerAnswer:
+    """
+    Take no changes any more.
+
+    Args:
+        state: What this server is: retired from then on.
+        own: Returns the first epoch of its own serials, which counts if `state` has none.
+        drained: Waits for the changes that run, of which none begins once `state` says that it is retired.
+        last_serial: Looks at all projects, and returns the highest serial.
+
+    Raises:
+        Conflict: This server is a replica.
+        Unavailable: The state cannot be read or written, or the folders cannot be read: it is retired then.
+    """
+
+    def change(current: ReplicationState) -> ReplicationState:
+        if current.role is Role.REPLICA:
+            raise Conflict("This server is a replica, and has nothing to hand over: ask its primary.")
+        return replace(current, role=Role.RETIRED, epoch=current.epoch or own())
+
+    try:
+        kept = state.update(change)
+    except OSError as error:
+        raise Unavailable(f"The hand-over cannot be written down: {error.strerror}.") from None
+    await drained()
+    return PeerAnswer(kept.role, kept.epoch, await last_serial())

@@ -1,0 +1,224 @@
+"""
+What other servers know of who is the primary: asked before the first change after a start.
+
+A primary that was away may have been replaced meanwhile. Then it takes no change, of which the one that took
+its place would know nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from twisted.internet.defer import succeed
+from twisted.logger import Logger
+
+from twisted_index.concurrency.parallel import at_once
+from twisted_index.concurrency.single_flight import SingleFlight
+from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
+from twisted_index.http_client.credentials import split_userinfo
+from twisted_index.replication.epoch import Epoch, parse_epoch
+from twisted_index.replication.state_file import ReplicationState, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from twisted.internet.defer import Deferred
+
+    from twisted_index.replication.state_file import StateFile
+
+_log = Logger()
+
+#: Less than every epoch.
+_NONE = Epoch(0, "")
+#: Peers that are asked at once.
+_AT_ONCE = 16
+
+
+class PeerAnswer(NamedTuple):
+    """
+    What a server says of itself.
+
+    Attributes:
+        role: What it is.
+        epoch: The highest that it has heard of; None if it has heard of none.
+        serial: Its highest.
+    """
+
+    role: Role
+    epoch: Epoch | None
+    serial: int
+
+
+#: Asks the server at a URL; raises SimpleIndexError if it does not answer.
+AskPeer: TypeAlias = "Callable[[str], Awaitable[PeerAnswer]]"
+
+
+def format_answer(answer: PeerAnswer) -> bytes:
+    """Write the document of `/-/replication`."""
+    epoch = None if answer.epoch is None else list(answer.epoch)
+    document = {"role": answer.role.value, "epoch": epoch, "serial": answer.serial}
+    return json.dumps(document).encode("ascii") + b"\n"
+
+
+def parse_answer(text: bytes) -> PeerAnswer:
+    """
+    Parse the document of `/-/replication`.
+
+    Raises:
+        BadGateway: It is something else.
+    """
+    try:
+        document = json.loads(text)
+        role, serial = Role(document["role"]), int(document["serial"])
+        epoch = None
+        if document["epoch"] is not None:
+            number, instance = document["epoch"]
+            epoch = parse_epoch(f"{number:d} {instance}")
+            if epoch is None:
+                raise ValueError("an epoch")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadGateway("It says nothing of a replication; is it a twisted-index server?") from None
+    return PeerAnswer(role, epoch, serial)
+
+
+async def ask_all(ask: AskPeer, urls: Iterable[str]) -> dict[str, PeerAnswer | SimpleIndexError]:
+    """Ask several servers at once; return what each says, or why it does not answer, by its URL."""
+
+    async def of(url: str) -> PeerAnswer | SimpleIndexError:
+        try:
+            return await ask(url)
+        except SimpleIndexError as error:
+            return error
+
+    urls = list(dict.fromkeys(urls))
+    return dict(zip(urls, await at_once(_AT_ONCE, of, urls), strict=True))
+
+
+def retire(state: StateFile, own: Callable[[], Epoch], epoch: Epoch, primary: str = "") -> bool:
+    """
+    Make this server a retired one if there is a higher epoch than its own.
+
+    Args:
+        state: What it is.
+        own: Returns the first epoch of its own serials, which counts if `state` has none.
+        epoch: The one that it has heard of.
+        primary: The URL of the primary in that; empty if that is not known.
+
+    Returns:
+        Whether it was the primary until now.
+
+    Raises:
+        Unavailable: The state cannot be read.
+        OSError: It cannot be written.
+    """
+    was_primary = False
+
+    def change(current: ReplicationState) -> ReplicationState:
+        nonlocal was_primary
+        if current.role is Role.REPLICA or epoch <= (current.epoch or own()):
+            return current
+        was_primary = current.role is Role.PRIMARY
+        return replace(current, role=Role.RETIRED, epoch=epoch, primary=primary)
+
+    state.update(change)
+    return was_primary
+
+
+class Peers:
+    """
+    The other servers of a replication.
+
+    Args:
+        urls: Theirs; they may hold credentials.
+        needed: How many of them have to answer before the first change; this server is none of them.
+        state: What this server is; written if a peer knows of a higher epoch.
+        own: Returns the first epoch of its own serials, which counts if `state` has none.
+        ask: Asks one of them.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        needed: int,
+        *,
+        state: StateFile,
+        own: Callable[[], Epoch],
+        ask: AskPeer,
+    ) -> None:
+        self._urls = urls
+        self._needed = needed
+        self._state = state
+        self._own = own
+        self._ask = ask
+        self._checks: SingleFlight[None, None] = SingleFlight(lambda: 0.0)
+        self._checked: Epoch | None = None
+        self._heard = (_NONE, False, "")
+
+    def check(self, again: bool = False) -> Deferred[None]:
+        """
+        Make this server a retired one if a peer knows of a higher epoch.
+
+        They are asked until enough have answered once, after the start or after a take-over; changes that
+        come meanwhile wait for the same answers.
+
+        Args:
+            again: Whether to ask although enough have answered, as there may be something new.
+
+        Raises:
+            Unavailable: Too few answer, so that another server may be the primary by now; or the state cannot
+                be read or written.
+        """
+        if not self._urls or (not again and self._is_checked(self._state.read().epoch or self._own())):
+            return succeed(None)
+        return self._checks.run(None, self._check)
+
+    def _is_checked(self, own: Epoch) -> bool:
+        """Return whether enough have answered in this epoch."""
+        return own == self._checked
+
+    async def _check(self) -> None:
+        answers = await ask_all(self._ask, self._urls)
+        # What this server is may have changed while they were asked.
+        mine = self._state.read()
+        own = mine.epoch or self._own()
+        known = {
+            url: answer
+            for url, answer in answers.items()
+            # There is one primary in each epoch: this is the server itself.
+            if isinstance(answer, PeerAnswer) and (answer.role, answer.epoch) != (Role.PRIMARY, own)
+        }
+        self._heard = max((self._heard, *map(_heard_from, known.items())))
+        epoch, is_primary, url = self._heard
+        if epoch > own:
+            self._retire(epoch, url if is_primary else "", url)
+        elif len(known) < self._needed and not self._is_checked(own):
+            raise Unavailable(
+                "This server does not know yet whether it still is the primary: it takes no changes until one"
+                " of its peers has answered."
+            )
+        else:
+            self._checked = own
+
+    def _retire(self, epoch: Epoch, primary: str, peer: str) -> None:
+        try:
+            was_primary = retire(self._state, self._own, epoch, primary)
+        except OSError as error:
+            # What was heard stays known, so that no later change is taken either.
+            raise Unavailable(
+                f"Another server is the primary, which cannot be written down: {error.strerror}."
+            ) from None
+        if was_primary:
+            _log.error(
+                "This server takes no changes any more: {peer} knows of epoch {epoch}, which is higher than"
+                " its own. If it has changes that the other lacks, twisted-index join takes them together.",
+                peer=peer,
+                epoch=epoch.number,
+            )
+
+
+def _heard_from(item: tuple[str, PeerAnswer]) -> tuple[Epoch, bool, str]:
+    """Return the epoch that a peer knows of, whether it is the primary in it, and its URL."""
+    url, answer = item
+    return answer.epoch or _NONE, answer.role is Role.PRIMARY, split_userinfo(url)[0]
