@@ -349,6 +349,40 @@ class IChangeSource(ILocalSource):
             Unavailable: It cannot be read right now.
         """
 
+    def entries(project: str, inline: int = 0) -> MaybeAwaitable[bytes | None]:
+        """
+        List the files that lie here for a project, whatever they are, and give it its serial.
+
+        Staged files are left out, those that are being written, and links, but for those to distributions.
+
+        Args:
+            project: A normalized name.
+            inline: Bytes up to which the contents of a file come with the listing, if it may have that many:
+                those of as many first files as fit. 0 for none, and no empty line.
+
+        Returns:
+            What `simple.entry_listing` parses; None if there is nothing of the project.
+
+        Raises:
+            Conflict: The source has several folders of its own.
+            Unavailable: It cannot be read right now, or changes all the time.
+        """
+
+    def open_entry(project: str, path: bytes) -> MaybeAwaitable[FileBody | None]:
+        """
+        Open a file that `entries` lists.
+
+        Args:
+            project: A normalized name.
+            path: Of the file below its root.
+
+        Returns:
+            None if no such file is listed.
+
+        Raises:
+            Conflict, Unavailable: As for `entries`.
+        """
+
 
 class IReloadsFiles(Interface):
     """A component with files that are read again when they change."""

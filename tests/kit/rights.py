@@ -22,6 +22,7 @@ from twisted_index.config.settings import UploadSettings
 from twisted_index.errors import NotFound
 from twisted_index.events.refusals import Refusals
 from twisted_index.interfaces import Action, AuditEvent, AuditPage, AuditQuery
+from twisted_index.replication.state_file import StateFile
 from twisted_index.simple.model import ProjectStatus
 from twisted_index.testing import Connection, MemorySource, SiteInMemory, SynchronousRunner, make_wheel
 from twisted_index.web.resource import IndexResource
@@ -126,6 +127,7 @@ class GuardedIndex(SiteInMemory):
         default_index: The name of the one that the one without a name is too.
         downloads: Counts downloads.
         title: Of the index.
+        replication_state: What the server is among its replicas.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class GuardedIndex(SiteInMemory):
         default_index: str = "",
         downloads: Any = None,
         title: str = "",
+        replication_state: StateFile | None = None,
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -189,6 +192,7 @@ class GuardedIndex(SiteInMemory):
             indexes=indexes,
             downloads=downloads,
             title=title,
+            replication_state=replication_state,
         )
         site = IndexSite(self.resource, reactor=clock, access_log=access_log)
         super().__init__(site, clock)

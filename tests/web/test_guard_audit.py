@@ -56,7 +56,11 @@ def put(file: BuiltFile, folder: Path) -> None:
 
 
 class OneSerial(Serials):
-    """Gives all projects the same serial: that of the moment differs between the twins."""
+    """Gives all projects the same serial, in the same count: those of the moment differ between the twins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._instance = "0" * 32
 
     def _give(self, project: str, imprint: str) -> Change:
         change = self._changes[project] = Change(1, imprint)

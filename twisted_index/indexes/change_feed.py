@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.concurrency.single_flight import FreshSingleFlight, fire
-from twisted_index.errors import SimpleIndexError
+from twisted_index.errors import Conflict, SimpleIndexError
 from twisted_index.events.serials import REMOVED
 from twisted_index.interfaces import Snapshot
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import ChangeList, Serials
     from twisted_index.indexes.composite import ChangePart
+    from twisted_index.interfaces import FileBody
     from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.model import ProjectList
 
@@ -97,6 +98,30 @@ class ChangeFeed:
             if part.owns(project):
                 return await result_of(part.source.tree, project) or None
         return None
+
+    async def entries(self, project: str, inline: int) -> bytes | None:
+        """
+        List the files that lie here for a project; see `IChangeSource`.
+
+        Raises:
+            Conflict: The projects of this index lie in several folders.
+        """
+        part = self._only_part()
+        return await result_of(part.source.entries, project, inline) if part.owns(project) else None
+
+    async def open_entry(self, project: str, path: bytes) -> FileBody | None:
+        """Open a file of those; see `IChangeSource`."""
+        part = self._only_part()
+        return await result_of(part.source.open_entry, project, path) if part.owns(project) else None
+
+    def _only_part(self) -> ChangePart:
+        if len(self._parts) > 1:
+            raise Conflict("The projects of this index lie in several folders, and a replica has one.")
+        return self._parts[0]
+
+    async def known(self) -> ChangeList:
+        """Return the last changes as far as they are known, without looking for more."""
+        return self._serials.read() if self._worker is None else await self._worker.run(self._serials.read)
 
     def _is_recent(self) -> bool:
         return self._clock.seconds() - self._swept_at < self._rescan

@@ -44,6 +44,7 @@ from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.disk_use import DiskUse
 from twisted_index.metrics.free_space import FreeSpace
+from twisted_index.replication.state_file import StateFile
 from twisted_index.search.directories import Directories
 from twisted_index.server.bucket_indexes import BucketIndexes
 from twisted_index.server.buckets import build_bucket_source, build_bucket_store
@@ -168,6 +169,7 @@ class _Builder:
         # The same for what waits for descriptions, which may be slow.
         self._renderer = ThreadPool(reactor, threads=RENDERINGS, name="index-renderer")
         self._serials = Serials(_serials_path(settings.state))
+        self._replication_state = StateFile(settings.state)
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
         downloads = Downloads(downloads_folder(settings.state), worker, reactor)
         self._downloads = downloads if settings.statistics else None
@@ -402,6 +404,7 @@ class _Builder:
             title=settings.title,
             downloads=self._downloads,
             disk_use=DiskUse(_own_folders(settings)),
+            replication_state=self._replication_state,
         )
         files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
         resource.report_files(lambda: files)

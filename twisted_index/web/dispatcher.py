@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.disk_use import DiskUse
     from twisted_index.replication.change_gate import ChangeGate
+    from twisted_index.replication.state_file import StateFile
     from twisted_index.search.directories import Directories
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.requests.client_info import ClientInfoReader
@@ -117,6 +118,7 @@ class Environment:
         questions: Bounds how often a network of clients may ask why.
         directories: What people search.
         descriptions: Renders descriptions.
+        replication_state: What this server is among its replicas.
     """
 
     public_url: str | None
@@ -142,6 +144,7 @@ class Environment:
     downloads: Downloads | None = None
     disk_use: DiskUse | None = None
     gate: ChangeGate | None = None
+    replication_state: StateFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +287,7 @@ class Dispatcher:
         promote = PromoteView(env.indexes, served, guard)
         manage = () if store is None else (ManageViews(store, guard), promote)
         tokens = TokenViews(own_tokens, env.audit_log, guard)
-        changes = ChangesViews(feed, guard, env.worker)
+        changes = ChangesViews(feed, guard, env.worker, env.replication_state)
         why = WhyView(
             source,
             authorizer=guard,

@@ -173,9 +173,13 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.PYPISTATS: EndpointRule(_PYPISTATS, Subject.PROJECTS, _get(StatisticsViews.show_table)),
     Endpoint.OPERATIONS: EndpointRule(("/-/",), Subject.CLIENT, _get(OperationsViews.operations)),
     Endpoint.WHY: EndpointRule(("/-/why/NAME", "/-/why/NAME==VERSION"), Subject.PROJECT, _get(WhyView.show)),
-    # For mirrors.
+    # For mirrors and replicas.
     Endpoint.CHANGES: EndpointRule(("/-/changes",), Subject.INDEX, _get(ChangesViews.changes, Action.FOLLOW)),
     Endpoint.TREE: EndpointRule(("/-/tree/NAME",), Subject.INDEX, _get(ChangesViews.tree, Action.FOLLOW)),
+    Endpoint.ENTRIES: EndpointRule(
+        ("/-/entries/NAME",), Subject.INDEX, _get(ChangesViews.entries, Action.FOLLOW)
+    ),
+    Endpoint.REPLICATION: EndpointRule(("/-/replication",), Subject.CLIENT, _get(ChangesViews.state)),
     # Tokens that users make for themselves: no wider than their makers.
     Endpoint.TOKENS: EndpointRule(
         ("/-/tokens",),

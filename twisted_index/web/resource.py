@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
     from twisted_index.metrics.disk_use import DiskUse
     from twisted_index.replication.change_gate import ChangeGate
+    from twisted_index.replication.state_file import StateFile
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.dispatcher import Caches, Dispatcher
     from twisted_index.web.responses.response import Headers, Response
@@ -95,6 +96,7 @@ class IndexResource(Resource):
         downloads: Counts downloads, on a site that can do so, and sums them up; None counts none.
         disk_use: Measures folders for operators; None measures none.
         gate: Decides whether changes are made here; without it they are.
+        replication_state: What this server is among its replicas; without it, a primary in its first epoch.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -133,6 +135,7 @@ class IndexResource(Resource):
         downloads: Downloads | None = None,
         disk_use: DiskUse | None = None,
         gate: ChangeGate | None = None,
+        replication_state: StateFile | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -172,6 +175,7 @@ class IndexResource(Resource):
             downloads=downloads,
             disk_use=disk_use,
             gate=gate,
+            replication_state=replication_state,
         )
         self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
 

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_index.backends.folder.entry_reader import EntryReader
 from twisted_index.backends.folder.explanation import explain_folders, folder_names
 from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint, unlike_any
 from twisted_index.backends.folder.inspection_cache import CachedInspection
@@ -61,7 +62,7 @@ from twisted_index.interfaces import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence, Set
+    from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
 
     from prometheus_client import Metric
 
@@ -163,6 +164,18 @@ class FolderSource:
         self._observer = observer
         self.serials = serials or Serials()
         self._sweep = Sweep(self.serials, self._validator)
+        self._entries = EntryReader(
+            self.paths,
+            self.owners,
+            roots=self._roots,
+            reader=self._reader,
+            serials=self.serials,
+            validator=self._validator,
+            clock=reactor,
+            timeout=response_timeout,
+            inspect=self._load,
+            known_files=self._known_files,
+        )
 
     def start(self) -> None:
         """Log which roots are on network file systems. Nothing is read before a request."""
@@ -305,8 +318,7 @@ class FolderSource:
 
     def facts_reader(self, project: str) -> Callable[[ScannedFile], FileFacts | None]:
         """Return a function for any thread that returns what is known in memory of a file that is listed."""
-        state = self._states.get(project)
-        known_files = {} if state is None else state.known_files
+        known_files = self._known_files(project)
 
         def facts_of(entry: ScannedFile) -> FileFacts | None:
             known = known_files.get(entry.path)
@@ -363,6 +375,7 @@ class FolderSource:
     async def sweep(self, owns: Callable[[str], bool]) -> Set[str]:
         """See `IChangeSource`."""
         await self._roots.refresh()
+        await self._entries.confirm()
         lost = self._roots.lost_projects()
         swept = await self._reader.run(
             self._sweep.run, self._roots.readings, lambda name: name not in lost and owns(name)
@@ -381,6 +394,16 @@ class FolderSource:
             return await self._reader.run(read_tree, state)
         except OSError as error:
             raise _tombstones_error() from error
+
+    async def entries(self, project: str, inline: int = 0) -> bytes | None:
+        """See `IChangeSource`."""
+        listing = await self._entries.listing(project, inline)
+        self.drop_outdated(project)
+        return listing
+
+    def open_entry(self, project: str, path: bytes) -> Awaitable[FileBody | None]:
+        """See `IChangeSource`."""
+        return self._entries.open(project, path)
 
     async def note_change(self, project: str) -> None:
         """Give a project that this server has just changed its serial, if it is the one that gives them."""
@@ -427,6 +450,10 @@ class FolderSource:
             return scan, None
         noted = self.serials.note(project, taken or unlike_any())
         return scan, known if self.serials.follows else noted
+
+    def _known_files(self, project: str) -> KnownFiles:
+        state = self._states.get(project)
+        return {} if state is None else state.known_files
 
     def drop_outdated(self, project: str) -> None:
         """Let a page be built anew whose project has another serial by now."""

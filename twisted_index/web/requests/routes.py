@@ -53,6 +53,8 @@ class Endpoint(enum.Enum):
     OPERATIONS = enum.auto()
     CHANGES = enum.auto()
     TREE = enum.auto()
+    ENTRIES = enum.auto()
+    REPLICATION = enum.auto()
     SEARCH = enum.auto()
     WHY = enum.auto()
     TOKENS = enum.auto()
@@ -118,6 +120,7 @@ _RESERVED = {
     "metrics": Endpoint.METRICS,
     "problems": Endpoint.PROBLEMS,
     "promote": Endpoint.PROMOTE,
+    "replication": Endpoint.REPLICATION,
     "search": Endpoint.SEARCH,
     "stats": Endpoint.STATISTICS,
     "status": Endpoint.PROJECT_STATUS,
@@ -359,6 +362,8 @@ def _operations(rest: list[str]) -> Route:
             return Route(Endpoint.REDIRECT, location="../changes", permanent=False)
         case ["tree", project] if is_valid_name(project):
             return _at_normalized_name(project, Route(Endpoint.TREE, normalize(project)), "{}")
+        case ["entries", project] if is_valid_name(project):
+            return _at_normalized_name(project, Route(Endpoint.ENTRIES, normalize(project)), "{}")
         case ["why"]:
             return Route(Endpoint.REDIRECT, location="./", permanent=False)
         case ["why", ""]:

@@ -23,6 +23,13 @@ NO_CACHE: Headers = ((b"Cache-Control", b"no-cache"),)
 UNSHARED: Headers = ((b"Cache-Control", b"private, no-cache"),)
 #: Browsers must not guess another type than the Content-Type.
 NOSNIFF: Headers = ((b"X-Content-Type-Options", b"nosniff"),)
+#: A file, as it is.
+BINARY: Headers = (
+    (b"Content-Type", b"application/octet-stream"),
+    (b"Accept-Ranges", b"bytes"),
+    *NO_CACHE,
+    *NOSNIFF,
+)
 #: Listings have one style sheet and no scripts, whatever a file may be called.
 NO_SCRIPTS: Headers = ((b"Content-Security-Policy", page_policy(style=f"\n{STYLE}\n")),)
 #: What pages for people may do. Requests to other sites do not say from which page they come.
@@ -31,10 +38,24 @@ PAGE: Headers = ((b"Content-Security-Policy", PAGE_POLICY), (b"Referrer-Policy",
 #: PyPI's field with the serial of a project, or the highest one; spelled as Twisted writes it.
 SERIAL_FIELD = b"X-Pypi-Last-Serial"
 
-#: Fields that a 304 repeats (RFC 9110 section 15.4.5), and the serial, which may be higher though the page is
-#: the same; the others describe the body, which is not sent.
+#: What a replica learns of its primary: the epoch, and whether some of what is there is not for everyone.
+EPOCH_FIELD, READING_FIELD = b"X-Index-Epoch", b"X-Index-Reading"
+#: Bytes up to which files have come with a listing.
+INLINE_FIELD = b"X-Index-Inline"
+
+#: Fields that a 304 repeats (RFC 9110 section 15.4.5), and what may change without the body: the serial, and
+#: what replicas learn. The others describe the body, which is not sent.
 HEADERS_OF_304 = frozenset(
-    {b"Cache-Control", b"Vary", b"Content-Location", b"Expires", b"Referrer-Policy", SERIAL_FIELD}
+    {
+        b"Cache-Control",
+        b"Vary",
+        b"Content-Location",
+        b"Expires",
+        b"Referrer-Policy",
+        SERIAL_FIELD,
+        EPOCH_FIELD,
+        READING_FIELD,
+    }
 )
 
 

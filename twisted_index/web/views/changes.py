@@ -1,26 +1,37 @@
 """
-Views for mirrors: what has changed, and all that a project consists of.
+Views for mirrors and replicas: what has changed, and all that a project consists of.
 
-Both need the right to follow, and show only projects that the client may read.
+They need the right to follow, and show only projects that the client may read.
 """
 
 from __future__ import annotations
 
 import gzip
+import json
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
 from twisted_index.http_semantics.negotiation import accepts_gzip
 from twisted_index.interfaces import Action
+from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.state_file import ReplicationState
 from twisted_index.simple.manifest import format_line
 from twisted_index.web.requests.context import (
+    JSON,
     TEXT,
     may_have_left,
     when_it_may_have_left,
     while_connected,
 )
-from twisted_index.web.responses.response import NO_CACHE, Response
+from twisted_index.web.responses.response import (
+    BINARY,
+    EPOCH_FIELD,
+    INLINE_FIELD,
+    NO_CACHE,
+    READING_FIELD,
+    Response,
+)
 from twisted_index.web.responses.response_cache import strong_etag
 from twisted_index.web.responses.send import header
 
@@ -32,8 +43,11 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import Change, ChangeList
     from twisted_index.indexes.change_feed import ChangeFeed
+    from twisted_index.interfaces import Identity
+    from twisted_index.replication.state_file import StateFile
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
+    from twisted_index.web.responses.response import Headers
 
 T = TypeVar("T")
 
@@ -41,6 +55,8 @@ T = TypeVar("T")
 MAX_WAITING = 100
 #: Seconds that a client may wait; proxies give up after 60.
 _MAX_WAIT = 60
+#: Bytes up to which a file may come with the listing of its project.
+MAX_INLINE = 64 << 10
 #: Texts of more bytes are compressed, and of more lines are written in a thread.
 _SMALL, _MANY = 1000, 500
 _LEVEL = 6
@@ -48,18 +64,26 @@ _LEVEL = 6
 
 class ChangesViews:
     """
-    Serves the changes of an index and the trees of its projects.
+    Serves the changes of an index, and the trees and the entries of its projects.
 
     Args:
         feed: The changes; None if the source counts none.
         authorizer: Checks which projects a client may read.
         worker: Threads that write large texts; without it the reactor thread writes them.
+        state_file: Has the epoch of this server, if it is not the first one of its serials.
     """
 
-    def __init__(self, feed: ChangeFeed | None, authorizer: Authorizer, worker: IThreadRunner | None) -> None:
+    def __init__(
+        self,
+        feed: ChangeFeed | None,
+        authorizer: Authorizer,
+        worker: IThreadRunner | None,
+        state_file: StateFile | None = None,
+    ) -> None:
         self._feed = feed
         self._authorizer = authorizer
         self._worker = worker
+        self._state_file = state_file
 
     async def changes(self, context: RequestContext) -> Response:
         """Respond with the last changes of projects, those after a serial if one is given."""
@@ -71,17 +95,30 @@ class ChangesViews:
         while True:
             listed = (await feed.changes()).value
             found = await self._visible(context, listed, since or 0)
-            is_known = is_known or bool(found) or (since or 0) <= await self._highest(context, listed)
+            is_known = is_known or bool(found)
+            is_known = is_known or (since or 0) <= await self._highest(context.identity, listed)
             if not is_known or instance not in (None, listed.instance):
                 raise Gone("The serials have begun anew here; compare all projects with the whole list.")
             seconds = until - feed.seconds()
             if found or since is None or not wait:
-                return await self._text(request, partial(_write, listed, found, since or 0), len(found))
+                write = partial(_write, listed, found, since or 0)
+                return await self._text(request, write, len(found), self._about(listed))
             if seconds <= 0 or feed.stopped or may_have_left(request):
-                return Response(status=304, headers=NO_CACHE)
+                return Response(status=304, headers=(*NO_CACHE, *self._about(listed)))
             if feed.waiting >= MAX_WAITING:
                 raise Unavailable("Too many clients wait for changes; ask without waiting.", retry_after=30)
             await while_connected(request, _wait(request, feed, seconds))
+
+    def _about(self, listed: ChangeList) -> Headers:
+        """
+        Say what a replica has to know besides the changes.
+
+        Raises:
+            Unavailable: The epoch cannot be read: then nobody should follow.
+        """
+        epoch = epoch_of(self._state_file, listed)
+        restricted = () if self._authorizer.public_read else ((READING_FIELD, b"restricted"),)
+        return ((EPOCH_FIELD, str(epoch).encode("ascii")), *restricted)
 
     async def _visible(
         self, context: RequestContext, listed: ChangeList, since: int
@@ -96,7 +133,7 @@ class ChangesViews:
             return changed
         return [row for row in changed if may(identity, Action.READ, row[0])]
 
-    async def _highest(self, context: RequestContext, listed: ChangeList) -> int:
+    async def _highest(self, identity: Identity, listed: ChangeList) -> int:
         """
         Return the highest serial that the client may know of.
 
@@ -104,7 +141,7 @@ class ChangesViews:
         """
         if self._authorizer.public_read:
             return listed.highest
-        may, identity = self._authorizer.permits, context.identity
+        may = self._authorizer.permits
         newest = await self._run(
             lambda: sorted(listed.changes.items(), key=lambda row: row[1].serial, reverse=True),
             len(listed.changes),
@@ -122,12 +159,52 @@ class ChangesViews:
             raise NotFound(f"There is no project {project} here.")
         return await self._text(context.request, lambda: b"".join(map(format_line, lines)), len(lines))
 
+    # -- For replicas
+
+    async def entries(self, context: RequestContext) -> Response:
+        """Respond with the listing of what lies here for a project, or with a file of it."""
+        feed, project, request = self._checked_feed(), context.route.project, context.request
+        if not self._authorizer.permits(context.identity, Action.READ, project):
+            self._authorizer.refuse(context.identity, Action.READ, project)
+        path = (request.args or {}).get(b"path")
+        if path:
+            return await self._entry(feed, project, path[0])
+        inline = min(_number(request, b"inline") or 0, MAX_INLINE)
+        listing = await feed.entries(project, inline)
+        if listing is None:
+            raise NotFound(f"There is no project {project} here.")
+        if not inline:
+            return await self._text(request, lambda: listing, listing.count(b"\n"))
+        # Archives do not become smaller, and a digest of all the bytes is not worth its time.
+        return Response(headers=(*TEXT, (INLINE_FIELD, b"%d" % inline)), body=listing)
+
+    async def _entry(self, feed: ChangeFeed, project: str, path: bytes) -> Response:
+        body = await feed.open_entry(project, path)
+        if body is None:
+            raise NotFound("There is no such file here.")
+        assert body.sha256 is not None
+        etag = b'"%s"' % body.sha256.encode("ascii")
+        return Response(headers=BINARY, body=body, etag=etag, modified=body.modified)
+
+    async def state(self, context: RequestContext) -> Response:
+        """Respond with what this server is among its replicas."""
+        listed = await self._checked_feed().known()
+        state = ReplicationState() if self._state_file is None else self._state_file.read()
+        document = {
+            "role": state.role.value,
+            "epoch": list(epoch_of(self._state_file, listed)),
+            "serial": await self._highest(context.identity, listed),
+        }
+        return Response(headers=JSON, body=json.dumps(document).encode("ascii") + b"\n")
+
     def _checked_feed(self) -> ChangeFeed:
         if self._feed is None:
             raise NotFound("This index does not count its changes.")
         return self._feed
 
-    async def _text(self, request: Request, write: Callable[[], bytes], size: int) -> Response:
+    async def _text(
+        self, request: Request, write: Callable[[], bytes], size: int, fields: Headers = ()
+    ) -> Response:
         packs = accepts_gzip(header(request, b"Accept-Encoding"))
 
         def finish() -> Response:
@@ -135,7 +212,7 @@ class ChangesViews:
             packed = packs and len(body) > _SMALL
             body = gzip.compress(body, _LEVEL, mtime=0) if packed else body
             coding = ((b"Content-Encoding", b"gzip"),) if packed else ()
-            headers = (*TEXT, (b"Vary", b"Accept-Encoding"), *coding)
+            headers = (*TEXT, (b"Vary", b"Accept-Encoding"), *coding, *fields)
             return Response(headers=headers, body=body, etag=strong_etag(body, b"text/plain"))
 
         return await self._run(finish, size)
@@ -143,6 +220,17 @@ class ChangesViews:
     async def _run(self, work: Callable[[], T], size: int) -> T:
         """Work, in a thread if there is much to do."""
         return await self._worker.run(work) if self._worker is not None and size > _MANY else work()
+
+
+def epoch_of(state_file: StateFile | None, listed: ChangeList) -> Epoch:
+    """
+    Return the epoch of this server: that which it has heard of, or the first one of its serials.
+
+    Raises:
+        Unavailable: It cannot be read.
+    """
+    state = None if state_file is None else state_file.read()
+    return (None if state is None else state.epoch) or Epoch(1, listed.instance)
 
 
 async def _wait(request: Request, feed: ChangeFeed, seconds: float) -> None:

@@ -27,8 +27,7 @@ from twisted_index.web.responses.error_pages import absence_response
 from twisted_index.web.responses.file_links import has_other_owners, with_provenance_at_owners
 from twisted_index.web.responses.in_progress import cache_status_field
 from twisted_index.web.responses.response import (
-    NO_CACHE,
-    NOSNIFF,
+    BINARY,
     UNSHARED,
     Response,
     with_serial,
@@ -63,7 +62,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BINARY = (b"Content-Type", b"application/octet-stream")
 #: Pages with more files than this are rendered in a thread, to keep the reactor free.
 _MANY = 500
 NOT_FOUND_MESSAGE = "There is nothing at this URL. The index is at simple/."
@@ -285,7 +283,7 @@ class SimpleApiViews:
         if body is None:
             raise NotFound("There is no such file here.")
         response = Response(
-            headers=(_BINARY, (b"Accept-Ranges", b"bytes"), *NO_CACHE, *NOSNIFF),
+            headers=BINARY,
             body=body,
             etag=None if body.sha256 is None else b'"%s"' % body.sha256.encode("ascii"),
             modified=body.modified,

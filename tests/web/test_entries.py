@@ -1,0 +1,177 @@
+"""What a primary says to its replicas: the entries of projects, their bytes, and what it is itself."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.kit.at_once import answer
+from tests.web.test_changes import NEWER, OPEN, Index
+from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+from twisted_index.simple.entry_listing import parse_listing
+from twisted_index.testing import IndexInMemory, MemorySource
+
+PUBLIC = """
+[[rule]]
+allow = ["follow"]
+to = "alice"
+"""
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    index = Index(tmp_path, replication_state=StateFile(str(tmp_path / "state")))
+    yield index
+    index.disconnect_all()
+    answer(index.folder.stop)
+
+
+def write(tmp_path: Path, **state: Any) -> None:
+    """Let the server be something else than a primary in its first epoch."""
+    StateFile(str(tmp_path / "state")).write(ReplicationState(**state))
+
+
+class TestEntries:
+    def test_they_are_a_listing(self, index: Index):
+        response = index.ask("/-/entries/open-lib")
+        listing = parse_listing(response.body)
+        [entry] = listing.entries
+        assert (entry.path, entry.sha256) == (f"open-lib/{OPEN.filename}", OPEN.sha256)
+        assert listing.serial == index.changes()[2]["open-lib"]
+        assert "private" in response.headers["Cache-Control"]
+        assert "X-Index-Inline" not in response.headers
+
+    def test_contents_come_with_them_as_far_as_the_response_says(self, index: Index):
+        (index.root / "open-lib" / "large.bin").write_bytes(bytes(100_000))
+        response = index.ask("/-/entries/open-lib?inline=99999999", **{"Accept-Encoding": "gzip"})
+        assert response.headers["X-Index-Inline"] == "65536"
+        head, _empty_line, contents = response.body.partition(b"\n\n")
+        assert len(parse_listing(head + b"\n").entries) == 2
+        assert contents == OPEN.content
+
+    def test_a_long_listing_is_compressed_if_the_client_takes_that(self, index: Index):
+        for number in range(20):
+            (index.root / "open-lib" / f"notes-{number}.txt").write_text("")
+        plain = index.ask("/-/entries/open-lib")
+        packed = index.ask("/-/entries/open-lib", **{"Accept-Encoding": "gzip"})
+        assert gzip.decompress(packed.body) == plain.body
+
+    @pytest.mark.parametrize("number", ["-1", "x", "1.5", ""])
+    def test_what_is_no_number_is_400(self, index: Index, number: str):
+        assert index.ask(f"/-/entries/open-lib?inline={number}").status == 400
+
+    def test_what_is_not_there_is_404(self, index: Index):
+        assert index.ask("/-/entries/no-such").status == 404
+        assert index.ask("/-/entries/open-lib?path=open-lib%2Fno-such").status == 404
+        assert index.ask("/-/entries/").status == 404
+
+    def test_a_name_in_another_spelling_leads_to_the_right_one(self, index: Index):
+        response = index.ask("/-/entries/Open_Lib?inline=10")
+        assert (response.status, response.headers["Location"]) == (301, "open-lib?inline=10")
+
+    def test_an_index_without_serials_says_so(self):
+        for path in ("/-/entries/secret-lib", "/-/replication"):
+            response = IndexInMemory(MemorySource(OPEN)).get(path)
+            assert response.status in (403, 404)
+
+
+class TestBytes:
+    def path(self, name: str = OPEN.filename) -> str:
+        return f"/-/entries/open-lib?path={quote(f'open-lib/{name}', safe='')}"
+
+    def test_a_file_has_its_digest_as_its_etag(self, index: Index):
+        response = index.ask(self.path())
+        assert (response.body, response.headers["ETag"]) == (OPEN.content, f'"{OPEN.sha256}"')
+        assert "private" in response.headers["Cache-Control"]
+        assert index.ask(self.path(), **{"If-None-Match": response.headers["ETag"]}).status == 304
+
+    def test_a_part_of_it_can_be_had(self, index: Index):
+        response = index.ask(self.path(), Range="bytes=10-")
+        assert (response.status, response.body) == (206, OPEN.content[10:])
+
+    def test_a_plus_is_a_plus(self, index: Index):
+        (index.root / "open-lib" / "a+b c.txt").write_text("plus")
+        assert index.ask(self.path("a+b c.txt")).body == b"plus"
+
+    @pytest.mark.parametrize("path", ["../rights.toml", "secret-lib/secret_lib-1.0-py3-none-any.whl", ""])
+    def test_nothing_else_can_be_had(self, index: Index, path: str):
+        assert index.ask(f"/-/entries/open-lib?path={quote(path, safe='')}").status == 404
+
+
+class TestRights:
+    @pytest.mark.parametrize("query", ["", "?inline=9", "?inline=x", "?path=x"])
+    def test_visitors_and_other_users_may_not_follow(self, index: Index, query: str):
+        assert index.get(f"/-/entries/open-lib{query}").status == 401
+        assert index.ask(f"/-/entries/open-lib{query}", "carol").status == 403
+
+    @pytest.mark.parametrize("query", ["", "?inline=9", "?path=secret-lib%2Fx"])
+    def test_a_closed_project_is_not_shown(self, index: Index, query: str):
+        answers = [index.ask(f"/-/entries/{name}{query}", "bob") for name in ("secret-lib", "secret-none")]
+        assert [response.status for response in answers] == [403, 403]
+        assert index.ask("/-/entries/secret-lib").status == 200
+
+
+class TestFields:
+    def about(self, index: Index, path: str, **headers: str) -> tuple[int, str | None, str | None]:
+        response = index.ask(path, **headers)
+        fields = response.headers
+        return response.status, fields.get("X-Index-Epoch"), fields.get("X-Index-Reading")
+
+    def test_the_first_epoch_is_that_of_the_serials(self, index: Index):
+        instance = index.changes()[0]
+        assert self.about(index, "/-/changes") == (200, f"1 {instance}", "restricted")
+
+    def test_304_has_them_too(self, index: Index):
+        instance, highest, _serials = index.changes()
+        etag = index.ask("/-/changes").headers["ETag"]
+        expected = (304, f"1 {instance}", "restricted")
+        assert self.about(index, "/-/changes", **{"If-None-Match": etag}) == expected
+        connection = index.wait(highest, 5)
+        index.advance(5)
+        waited = connection.responses()[0]
+        assert (waited.status, waited.headers["X-Index-Epoch"]) == (304, f"1 {instance}")
+
+    def test_where_everyone_may_read_everything_nothing_is_restricted(self, tmp_path: Path):
+        index = Index(tmp_path, PUBLIC)
+        assert self.about(index, "/-/changes")[2] is None
+
+    def test_an_epoch_that_was_heard_of_counts(self, index: Index, tmp_path: Path):
+        write(tmp_path, epoch=Epoch(3, "a" * 32))
+        assert self.about(index, "/-/changes")[1] == f"3 {'a' * 32}"
+
+    def test_nobody_follows_a_server_that_does_not_know_its_epoch(self, index: Index, tmp_path: Path):
+        write(tmp_path)
+        (tmp_path / "state" / "keep" / "replication").write_text("nonsense")
+        assert index.ask("/-/changes").status == 503
+
+
+class TestReplication:
+    def state(self, index: Index, **headers: str) -> dict[str, Any]:
+        response = index.get("/-/replication", headers=headers)
+        assert response.status == 200
+        document: dict[str, Any] = json.loads(response.body)
+        return document
+
+    def test_it_has_the_role_the_epoch_and_the_highest_serial(self, tmp_path: Path):
+        index = Index(tmp_path, PUBLIC, replication_state=StateFile(str(tmp_path / "state")))
+        instance, highest, _serials = index.changes()
+        assert self.state(index) == {"role": "primary", "epoch": [1, instance], "serial": highest}
+        write(tmp_path, role=Role.RETIRED, epoch=Epoch(2, "b" * 32))
+        assert self.state(index) == {"role": "retired", "epoch": [2, "b" * 32], "serial": highest}
+
+    def test_it_does_not_tell_when_a_closed_project_changed(self, index: Index):
+        """Each client gets the highest serial that it may know of."""
+        _instance, highest, serials = index.changes()
+        assert self.state(index)["serial"] == serials["open-lib"]
+        index.clock.advance(3)
+        NEWER.write_to(index.root / "secret-lib")
+        index.changes()
+        assert self.state(index)["serial"] == serials["open-lib"]
+        assert index.changes()[1] > highest
