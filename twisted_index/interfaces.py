@@ -856,6 +856,21 @@ class IStore(Interface):
         """
 
 
+class ICountingStore(Interface):
+    """A store whose changes have serials (`events.serials`)."""
+
+    def serial_of(project: str) -> int | None:
+        """
+        Return the serial of a project, at or above that of each change that the store has completed.
+
+        Args:
+            project: A normalized name.
+
+        Returns:
+            None if it has none, or nobody can follow these serials.
+        """
+
+
 class AuditAction(enum.StrEnum):
     """What an event of the audit log records; the values are those of its files and of `/-/history`."""
 

@@ -22,6 +22,7 @@ from twisted_index.config.settings import UploadSettings
 from twisted_index.errors import NotFound
 from twisted_index.events.refusals import Refusals
 from twisted_index.interfaces import Action, AuditEvent, AuditPage, AuditQuery
+from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.state_file import StateFile
 from twisted_index.simple.model import ProjectStatus
 from twisted_index.testing import Connection, MemorySource, SiteInMemory, SynchronousRunner, make_wheel
@@ -128,6 +129,7 @@ class GuardedIndex(SiteInMemory):
         downloads: Counts downloads.
         title: Of the index.
         replication_state: What the server is among its replicas.
+        gate: Decides whether changes are made here.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class GuardedIndex(SiteInMemory):
         downloads: Any = None,
         title: str = "",
         replication_state: StateFile | None = None,
+        gate: ChangeGate | None = None,
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -193,6 +196,7 @@ class GuardedIndex(SiteInMemory):
             downloads=downloads,
             title=title,
             replication_state=replication_state,
+            gate=gate,
         )
         site = IndexSite(self.resource, reactor=clock, access_log=access_log)
         super().__init__(site, clock)

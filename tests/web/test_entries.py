@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.kit.at_once import answer
-from tests.web.test_changes import NEWER, OPEN, Index
+from tests.web.test_changes import NEWER, OPEN, RIGHTS, Index
+from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
 from twisted_index.simple.entry_listing import parse_listing
@@ -25,9 +26,17 @@ to = "alice"
 """
 
 
+def make(tmp_path: Path, rights: str = RIGHTS) -> Index:
+    """An index of a server that may have been through take-overs."""
+    state = StateFile(str(tmp_path / "state"))
+    gate = ChangeGate(state, lambda: index.folder.serials.instance)
+    index = Index(tmp_path, rights, replication_state=state, gate=gate)
+    return index
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
-    index = Index(tmp_path, replication_state=StateFile(str(tmp_path / "state")))
+    index = make(tmp_path)
     yield index
     index.disconnect_all()
     answer(index.folder.stop)
@@ -160,7 +169,7 @@ class TestReplication:
         return document
 
     def test_it_has_the_role_the_epoch_and_the_highest_serial(self, tmp_path: Path):
-        index = Index(tmp_path, PUBLIC, replication_state=StateFile(str(tmp_path / "state")))
+        index = make(tmp_path, PUBLIC)
         instance, highest, _serials = index.changes()
         assert self.state(index) == {"role": "primary", "epoch": [1, instance], "serial": highest}
         write(tmp_path, role=Role.RETIRED, epoch=Epoch(2, "b" * 32))

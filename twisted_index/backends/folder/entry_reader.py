@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from twisted_index.events.serials import Serials
     from twisted_index.files.stamps import StatValidator
 
-#: Projects that are read at a time: three replicas that take all there is are no reason for a page to wait
-#: for a thread.
-_LANES = 2
+#: Projects that are read at a time on a file server, which is mostly waiting. Of a local folder it is one:
+#: two threads would take turns with the reactor's, and three replicas that take all there is are no reason
+#: for a page to wait.
+_REMOTE_LANES = 4
 #: Readings of a project that keeps changing, before the request fails with 503.
 _ATTEMPTS = 5
 #: Digests to remember of files that no inspection knows and that take their time to hash.
@@ -85,6 +86,7 @@ class EntryReader:
         timeout: Seconds that a request waits for digests.
         inspect: Inspects the files of a project.
         known_files: Returns what inspection knows of a project.
+        are_remote: Whether the roots are on other machines.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class EntryReader:
         timeout: float,
         inspect: Callable[[str], Awaitable[object]],
         known_files: Callable[[str], KnownFiles],
+        are_remote: bool = False,
     ) -> None:
         self._own = [path for path, owner in zip(paths, owners, strict=True) if owner is None]
         self._roots = roots
@@ -110,7 +113,7 @@ class EntryReader:
         self._timeout = timeout
         self._inspect = inspect
         self._known_files = known_files
-        self._lanes = DeferredSemaphore(_LANES)
+        self._lanes = DeferredSemaphore(_REMOTE_LANES if are_remote else 1)
         self._hashing: SingleFlight[FoundEntry, KnownDigest] = SingleFlight(clock.seconds)
         self._digests: LRU[FoundEntry, KnownDigest] = LRU(_MAX_DIGESTS)
         self._young: dict[str, frozenset[tuple[FoundEntry, str]]] = {}

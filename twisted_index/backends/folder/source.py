@@ -175,6 +175,7 @@ class FolderSource:
             timeout=response_timeout,
             inspect=self._load,
             known_files=self._known_files,
+            are_remote=bool(self._remote_paths),
         )
 
     def start(self) -> None:

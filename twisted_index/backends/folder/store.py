@@ -37,6 +37,7 @@ from twisted_index.files.locks import LockHeld
 from twisted_index.files.os_errors import translate_os_errors
 from twisted_index.interfaces import (
     AuditAction,
+    ICountingStore,
     IDrafts,
     IPromotionTarget,
     ISpaceLimit,
@@ -64,7 +65,7 @@ T = TypeVar("T")
 _log = Logger()
 
 
-@implementer(IStore, ISpaceLimit, IPromotionTarget, IDrafts)
+@implementer(IStore, ICountingStore, ISpaceLimit, IPromotionTarget, IDrafts)
 class FolderStore:
     """
     Publishes into the first folder of a source, and changes files in all that belong to its index.
@@ -173,6 +174,10 @@ class FolderStore:
     async def set_status(self, project: str, status: ProjectStatus, *, by: str) -> None:
         """See `IStore`."""
         await self._change(project, partial(self._editor.set_status, project, status, by=by))
+
+    def serial_of(self, project: str) -> int | None:
+        """See `ICountingStore`. What is in a draft is nobody else's, and so are its serials."""
+        return None if self._editor.draft is not None else self._source.serials.serial_of(project)
 
     # -- Promotion
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from twisted_index.interfaces import ICountingStore
+from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.simple.html_writer import STYLE
 from twisted_index.web.pages.layout import PAGE_POLICY, page_policy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from twisted_index.interfaces import FileBody
 
@@ -38,10 +40,12 @@ PAGE: Headers = ((b"Content-Security-Policy", PAGE_POLICY), (b"Referrer-Policy",
 #: PyPI's field with the serial of a project, or the highest one; spelled as Twisted writes it.
 SERIAL_FIELD = b"X-Pypi-Last-Serial"
 
-#: What a replica learns of its primary: the epoch, and whether some of what is there is not for everyone.
-EPOCH_FIELD, READING_FIELD = b"X-Index-Epoch", b"X-Index-Reading"
+#: Tells a replica that some of what its primary has is not for everyone.
+READING_FIELD = b"X-Index-Reading"
 #: Bytes up to which files have come with a listing.
 INLINE_FIELD = b"X-Index-Inline"
+#: A serial at or above that of the change that a response is to, for which a replica waits.
+CHANGE_FIELD = b"X-Index-Serial"
 
 #: Fields that a 304 repeats (RFC 9110 section 15.4.5), and what may change without the body: the serial, and
 #: what replicas learn. The others describe the body, which is not sent.
@@ -86,6 +90,16 @@ def with_serial(response: Response, serial: int | None) -> Response:
     if serial is None:
         return response
     return replace(response, headers=(*response.headers, (SERIAL_FIELD, b"%d" % serial)))
+
+
+def with_change(response: Response, store: object, projects: Iterable[str]) -> Response:
+    """Add the serial of a change to the response to it: the greatest of the projects that were changed."""
+    counting = ICountingStore(store, None)
+    if counting is None:
+        return response
+    serials = [serial for project in projects if (serial := counting.serial_of(project)) is not None]
+    field = ((CHANGE_FIELD, b"%d" % max(serials)),) if serials else ()
+    return replace(response, headers=(*response.headers, *field))
 
 
 def keep_secret(response: Response) -> Response:

@@ -22,6 +22,7 @@ from twisted_index.metrics.counters import Counters, Outcome
 from twisted_index.web.requests.context import MAX_SMALL_BODY
 from twisted_index.web.requests.method_advice import UPLOADS_ARE_OFF, is_form
 from twisted_index.web.requests.refused import RefusalRecorder
+from twisted_index.web.responses.response import with_change
 from twisted_index.web.responses.send import header
 from twisted_index.web.uploads.form_validation import check_action
 from twisted_index.web.uploads.multipart_form import MAX_FORM_OVERHEAD, parse_boundary, too_large
@@ -148,7 +149,8 @@ class UploadView:
         self.counters.count_upload(Outcome.ACCEPTED if published.new else Outcome.UNCHANGED, published.size)
         if published.new and self._on_uploaded is not None:
             self._on_uploaded(_new_file(published, self._index))
-        return accepted(published.distribution.filename, published.new)
+        response = accepted(published.distribution.filename, published.new)
+        return with_change(response, self._store, [published.distribution.project])
 
     def _note_rejected(self, request: Request, receiver: Receiver | None, error: SimpleIndexError) -> None:
         """Count and record a rejected upload, once, and report its file if the name is known."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
 from twisted_index.http_semantics.negotiation import accepts_gzip
 from twisted_index.interfaces import Action
+from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.state_file import ReplicationState
 from twisted_index.simple.manifest import format_line
@@ -26,7 +27,6 @@ from twisted_index.web.requests.context import (
 )
 from twisted_index.web.responses.response import (
     BINARY,
-    EPOCH_FIELD,
     INLINE_FIELD,
     NO_CACHE,
     READING_FIELD,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from twisted_index.events.serials import Change, ChangeList
     from twisted_index.indexes.change_feed import ChangeFeed
     from twisted_index.interfaces import Identity
+    from twisted_index.replication.change_gate import ChangeGate
     from twisted_index.replication.state_file import StateFile
     from twisted_index.web.requests.authorization import Authorizer
     from twisted_index.web.requests.context import RequestContext
@@ -70,7 +71,8 @@ class ChangesViews:
         feed: The changes; None if the source counts none.
         authorizer: Checks which projects a client may read.
         worker: Threads that write large texts; without it the reactor thread writes them.
-        state_file: Has the epoch of this server, if it is not the first one of its serials.
+        state_file: What this server is among its replicas; without it, a primary.
+        gate: Knows the epoch of this server; without it, it is the first one of the serials.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class ChangesViews:
         authorizer: Authorizer,
         worker: IThreadRunner | None,
         state_file: StateFile | None = None,
+        gate: ChangeGate | None = None,
     ) -> None:
         self._feed = feed
         self._authorizer = authorizer
         self._worker = worker
         self._state_file = state_file
+        self._gate = gate
 
     async def changes(self, context: RequestContext) -> Response:
         """Respond with the last changes of projects, those after a serial if one is given."""
@@ -116,9 +120,13 @@ class ChangesViews:
         Raises:
             Unavailable: The epoch cannot be read: then nobody should follow.
         """
-        epoch = epoch_of(self._state_file, listed)
+        epoch = self._epoch(listed)
         restricted = () if self._authorizer.public_read else ((READING_FIELD, b"restricted"),)
         return ((EPOCH_FIELD, str(epoch).encode("ascii")), *restricted)
+
+    def _epoch(self, listed: ChangeList) -> Epoch:
+        """Return the epoch of the server, which is one for all of its indexes."""
+        return Epoch(1, listed.instance) if self._gate is None else self._gate.epoch
 
     async def _visible(
         self, context: RequestContext, listed: ChangeList, since: int
@@ -192,7 +200,7 @@ class ChangesViews:
         state = ReplicationState() if self._state_file is None else self._state_file.read()
         document = {
             "role": state.role.value,
-            "epoch": list(epoch_of(self._state_file, listed)),
+            "epoch": list(self._epoch(listed)),
             "serial": await self._highest(context.identity, listed),
         }
         return Response(headers=JSON, body=json.dumps(document).encode("ascii") + b"\n")
@@ -220,17 +228,6 @@ class ChangesViews:
     async def _run(self, work: Callable[[], T], size: int) -> T:
         """Work, in a thread if there is much to do."""
         return await self._worker.run(work) if self._worker is not None and size > _MANY else work()
-
-
-def epoch_of(state_file: StateFile | None, listed: ChangeList) -> Epoch:
-    """
-    Return the epoch of this server: that which it has heard of, or the first one of its serials.
-
-    Raises:
-        Unavailable: It cannot be read.
-    """
-    state = None if state_file is None else state_file.read()
-    return (None if state is None else state.epoch) or Epoch(1, listed.instance)
 
 
 async def _wait(request: Request, feed: ChangeFeed, seconds: float) -> None:

@@ -21,7 +21,7 @@ from twisted_index.interfaces import Action, Draft, IDrafts, IProblemSource, IPr
 from twisted_index.simple.formatting import format_upload_time
 from twisted_index.simple.name_patterns import is_index_name
 from twisted_index.web.requests.context import JSON, read_json
-from twisted_index.web.responses.response import NOSNIFF, Response
+from twisted_index.web.responses.response import NOSNIFF, Response, with_change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ class DraftViews:
         left = await result_of(
             self._keeper().remove_draft, draft, by=identity.name, reason="published", taken=taken
         )
-        return _document(
+        response = _document(
             {
                 "id": outcome.id,
                 "published": [
@@ -135,6 +135,7 @@ class DraftViews:
                 "left": list(left),
             }
         )
+        return with_change(response, target, [release.partition("==")[0] for release in releases])
 
     async def _contents(
         self, opened: ServedIndex, draft: Draft, identity: Identity

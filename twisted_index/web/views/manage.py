@@ -12,7 +12,7 @@ from twisted_index.interfaces import Action
 from twisted_index.simple.model import ProjectStatus, Status
 from twisted_index.simple.names import is_valid_name, normalize
 from twisted_index.web.requests.context import JSON, read_small_body
-from twisted_index.web.responses.response import Response
+from twisted_index.web.responses.response import Response, with_change
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ManageViews:
         if route.sidecar is not None:
             raise BadRequest("Delete the file itself; its sidecars are deleted with it.")
         await result_of(self._store.delete, route.project, route.filename, by=context.identity.name)
-        return _done({"deleted": route.filename})
+        return self._done({"deleted": route.filename}, route.project)
 
     async def yank(self, context: RequestContext) -> Response:
         """Yank or unyank a release or a file."""
@@ -63,12 +63,13 @@ class ManageViews:
             files = await result_of(
                 self._store.unyank, project, version=version, filename=filename, by=identity.name
             )
-            return _done({"project": project, "yanked": False, "files": list(files)})
+            return self._done({"project": project, "yanked": False, "files": list(files)}, project)
         reason = fields.get("reason", "")
         files = await result_of(
             self._store.yank, project, version=version, filename=filename, reason=reason, by=identity.name
         )
-        return _done({"project": project, "yanked": True, "reason": reason, "files": list(files)})
+        done = {"project": project, "yanked": True, "reason": reason, "files": list(files)}
+        return self._done(done, project)
 
     async def set_status(self, context: RequestContext) -> Response:
         """Set the status of a project (PEP 792)."""
@@ -80,11 +81,12 @@ class ManageViews:
             raise BadRequest(f"Give a status: one of {', '.join(known)}.")
         status = ProjectStatus(status=Status(fields["status"]), reason=fields.get("reason", ""))
         await result_of(self._store.set_status, project, status, by=identity.name)
-        return _done({"project": project, "status": status.status.value, "reason": status.reason})
+        done = {"project": project, "status": status.status.value, "reason": status.reason}
+        return self._done(done, project)
 
-
-def _done(document: Mapping[str, Any]) -> Response:
-    return Response(headers=JSON, body=json.dumps(document, ensure_ascii=False).encode("utf-8") + b"\n")
+    def _done(self, document: Mapping[str, Any], project: str) -> Response:
+        body = json.dumps(document, ensure_ascii=False).encode("utf-8") + b"\n"
+        return with_change(Response(headers=JSON, body=body), self._store, [project])
 
 
 def _read_fields(request: Request) -> dict[str, str]:

@@ -20,7 +20,7 @@ from twisted_index.interfaces import Action, IPromotionTarget
 from twisted_index.simple.name_patterns import is_index_name
 from twisted_index.simple.names import is_valid_name, normalize
 from twisted_index.web.requests.context import JSON, read_json
-from twisted_index.web.responses.response import Response
+from twisted_index.web.responses.response import Response, with_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,18 +82,25 @@ class PromoteView:
         if not allowed:
             raise PromotionForbidden(forbidden)
         refusals = [*forbidden, *self._elsewhere(wanted)]
+        target = await self._store_of(wanted.to)
         try:
-            outcome = await self._promote(wanted, allowed, identity, refusals)
+            outcome = await self._promote(target, wanted, allowed, identity, refusals)
         except PromotionRefused as error:
             if any(part.is_forbidden for part in error.refusals):
                 raise PromotionForbidden(error.refusals) from None
             raise
-        return Response(headers=JSON, body=_document(self._served.scope.index, wanted, outcome))
+        response = Response(headers=JSON, body=_document(self._served.scope.index, wanted, outcome))
+        return with_change(response, target, wanted.projects)
 
     async def _promote(
-        self, wanted: PromotionBody, releases: list[str], identity: Identity, refusals: list[RefusedPart]
+        self,
+        target: IPromotionTarget,
+        wanted: PromotionBody,
+        releases: list[str],
+        identity: Identity,
+        refusals: list[RefusedPart],
     ) -> PromotionOutcome:
-        target, source = await self._store_of(wanted.to), self._served.store
+        source = self._served.store
         if source is None:
             raise Conflict("From here nothing can be promoted.")
         outcome: PromotionOutcome = await result_of(
