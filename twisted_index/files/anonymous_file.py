@@ -98,6 +98,12 @@ class AnonymousFile:
         """Let everyone read it, and those write it who may write all that lies in the root."""
         set_mode(self.descriptor, FILE_MODE | group_write(self.root))
 
+    def set_time(self, time: int) -> None:
+        """Set its modification time, in nanoseconds since the epoch."""
+        # Windows takes no descriptor here; but there such a file has a path.
+        file = self.descriptor if os.utime in os.supports_fd else self.readable_path
+        os.utime(file, ns=(time, time))
+
     def start_writeback(self, start: int, length: int) -> None:
         """Let the disk begin with some of its bytes, and do not wait for it."""
         # Linux begins to write what is dirty of that part, and keeps it in memory: only what is clean
@@ -297,6 +303,51 @@ def make_folder(root: bytes, path: bytes) -> None:
     sync_folder(root)
 
 
+def fill_folder(
+    root: bytes,
+    path: bytes,
+    fill: Callable[[bytes], object],
+    place: Callable[[bytes, bytes], object] = os.rename,
+) -> None:
+    """
+    Make a folder of a root with all that is in it, at once, open to everyone's eyes.
+
+    Args:
+        root: The root.
+        path: Where; nothing is there but an empty folder.
+        fill: Puts files on disk into the folder of a path, where nobody sees them.
+        place: Renames that folder.
+
+    Raises:
+        OSError: Something is there, or it was not made.
+    """
+    mode = FOLDER_MODE | group_write(root)
+    temporary, descriptor = _make_in(root, UPLOADS, lambda path: _make_held(path, mode))
+    try:
+        hand_over_folder(temporary, root)
+        set_folder_mode(temporary, mode)
+        fill(temporary)
+        sync_folder(temporary)
+        place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.join(root, UPLOADS))
+    sync_folder(root)
+
+
+def _make_held(path: bytes, mode: int) -> int | None:
+    """Make a folder, and return the descriptor by which it is held against a sweep."""
+    os.mkdir(path, mode)
+    if IS_WINDOWS:
+        return None
+    descriptor = os.open(path, open_flags(os.O_RDONLY, "O_DIRECTORY", "O_NOFOLLOW"))
+    try_lock(descriptor)
+    return descriptor
+
+
 def sync_folder(path: bytes) -> None:
     """Wait until a folder's names are on disk."""
     if IS_WINDOWS:
@@ -381,8 +432,7 @@ def _sweep(folder: bytes) -> int:
 def _remove_unheld(name: str, folder: int) -> bool:
     with contextlib.suppress(OSError):
         if stat_module.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            shutil.rmtree(name, dir_fd=folder)
-            return True
+            return _remove_folder(name, folder)
         # For writing: on NFS only a file that is open for writing can be locked.
         flags = open_flags(os.O_RDWR, "O_NOFOLLOW", "O_NONBLOCK")
         descriptor = os.open(name, flags, dir_fd=folder)
@@ -394,6 +444,18 @@ def _remove_unheld(name: str, folder: int) -> bool:
             os.close(descriptor)
         return True
     return False
+
+
+def _remove_folder(name: str, folder: int) -> bool:
+    flags = open_flags(os.O_RDONLY, "O_DIRECTORY", "O_NOFOLLOW")
+    descriptor = os.open(name, flags, dir_fd=folder)
+    try:
+        if not try_lock(descriptor):
+            return False
+        shutil.rmtree(name, dir_fd=folder)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 @contextlib.contextmanager

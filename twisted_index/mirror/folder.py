@@ -242,7 +242,7 @@ class TargetFolder:
             time = os.fstat(arrival.file.descriptor).st_mtime_ns
             copy = arrival.file.copy_to(folder)
             with contextlib.closing(copy):
-                _set_time_ns(_to_set_times_of(copy), time)
+                copy.set_time(time)
                 copy.link(path)
 
     def put_document(self, project: str, name: str, content: bytes, url: str) -> None:
@@ -371,23 +371,15 @@ def line_of_arrival(
     file: AnonymousFile, distribution: Distribution, *, sha256: str, url: str, time: datetime
 ) -> ManifestLine:
     """Make the line of a file that has arrived, and give the file its modification time."""
-    _set_time_ns(_to_set_times_of(file), _nanoseconds(time))
+    file.set_time(_nanoseconds(time))
     size = os.fstat(file.descriptor).st_size
     return ManifestLine(name=distribution.filename, sha256=sha256, size=size, time=time, note=_note(url))
 
 
 def set_time(path: bytes, time: datetime) -> None:
     """Set the modification time of a file."""
-    _set_time_ns(path, _nanoseconds(time))
-
-
-def _to_set_times_of(file: AnonymousFile) -> int | bytes:
-    # Windows takes no descriptor here; but there such a file has a path.
-    return file.descriptor if os.utime in os.supports_fd else file.readable_path
-
-
-def _set_time_ns(file: int | bytes, time: int) -> None:
-    os.utime(file, ns=(time, time))
+    nanoseconds = _nanoseconds(time)
+    os.utime(path, ns=(nanoseconds, nanoseconds))
 
 
 def _nanoseconds(time: datetime) -> int:

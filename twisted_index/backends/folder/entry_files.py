@@ -38,7 +38,8 @@ MAX_READ = 64 << 10
 MAX_CONTENTS = 4 << 20
 #: Suffixes of files that are being written.
 _UNFINISHED = (b".part", b".tmp")
-_MARKS = frozenset({*map(os.fsencode, CLAIMING), COPIES})
+#: Names that begin with a dot and are entries, in a project's folder only.
+MARKS = frozenset({*map(os.fsencode, CLAIMING), COPIES})
 #: A file that was there has gone, or is something else now.
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
@@ -191,6 +192,13 @@ def digest_found(found: FoundEntry) -> str:
     return sha256
 
 
+def is_entry_name(name: bytes, *, in_folder: bool) -> bool:
+    """Return whether a file may be an entry by its name, in a project's folder or in the root."""
+    if name.startswith(b".") and (name not in MARKS or not in_folder):
+        return False
+    return not name.lower().endswith(_UNFINISHED)
+
+
 def is_distribution(project: str, name: bytes) -> bool:
     """Return whether a file could be listed by its name."""
     try:
@@ -218,9 +226,7 @@ def _names_in(root: bytes, folder: bytes) -> list[bytes]:
 
 def _find(project: str, root: bytes, folder: bytes, name: bytes) -> FoundEntry | None:
     """Look at what has a name; None if that is no entry."""
-    if name.startswith(b".") and (name not in _MARKS or not folder):
-        return None
-    if name.lower().endswith(_UNFINISHED):
+    if not is_entry_name(name, in_folder=bool(folder)):
         return None
     place = os.path.join(root, folder, name)
     path = b"%s/%s" % (folder, name) if folder else name

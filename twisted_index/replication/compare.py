@@ -1,0 +1,220 @@
+"""
+What a replica has to do so that its folder equals that of its primary. Pure.
+
+What hides comes first, what shows last. Marks of files that go stay until these have gone: what is yanked, is
+yanked until its end.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted_index.backends.folder.entry_files import MARKS, is_distribution, is_entry_name
+from twisted_index.backends.layout.entries import BESIDE, entry_project
+from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.project_scan import DELETED
+from twisted_index.errors import BadGateway
+from twisted_index.simple.formatting import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from twisted_index.simple.entry_listing import Entry, EntryListing
+
+_MARKS = frozenset(map(os.fsdecode, MARKS))
+#: Bytes of a name that file systems take.
+_MAX_NAME = 255
+
+
+class Held(NamedTuple):
+    """
+    What lies in the folder under a path.
+
+    Attributes:
+        size: Bytes.
+        time: As that of an entry.
+        sha256: Its digest, if it was read; empty otherwise.
+        is_regular: Whether it is a regular file, and no link.
+        is_staged: Whether it is here only behind a list of its replica, and has not been seen.
+    """
+
+    size: int
+    time: int
+    sha256: str = ""
+    is_regular: bool = True
+    is_staged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaPlan:
+    """
+    What is to be done about a project, in this order.
+
+    Attributes:
+        project: A normalized name.
+        dropped: Paths of files that are not seen yet, and shall not be.
+        hide: Marks that are new, or say something else.
+        retime: Files with other times.
+        place: Files that are new, or have other bytes; what lies beside a file before it.
+        together: Names of the files that are to be seen at the same moment, with those that wait already; of
+            a new project, all of them: nothing of it is to be seen before.
+        show: Paths of marks that are gone, of what stays.
+        gone: Paths that are gone, files before what lies beside them, and marks last.
+        replaced: How many files that are here get other bytes.
+        stays: Whether any file is left without those that are gone.
+        is_new: Whether nothing is here.
+    """
+
+    project: str
+    dropped: tuple[str, ...] = ()
+    hide: tuple[Entry, ...] = ()
+    retime: tuple[Entry, ...] = ()
+    place: tuple[Entry, ...] = ()
+    together: tuple[str, ...] = ()
+    show: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    replaced: int = 0
+    stays: bool = False
+    is_new: bool = False
+
+    @property
+    def wanted(self) -> tuple[Entry, ...]:
+        """The entries whose bytes are needed."""
+        return (*self.hide, *self.place)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is equal."""
+        return not (
+            self.dropped or self.hide or self.retime or self.place or self.together or self.show or self.gone
+        )
+
+
+def check_paths(project: str, entries: Iterable[Entry]) -> None:
+    """
+    Check that a listing names only what belongs to a project.
+
+    Raises:
+        BadGateway: A path leads elsewhere, or is none of an entry.
+    """
+    for entry in entries:
+        if not _is_sound(project, entry.path):
+            shown = printable(entry.path.encode("utf-8", "backslashreplace").decode())
+            raise BadGateway(f"The primary lists {shown} for {project}, which is no entry of it.")
+
+
+def _is_sound(project: str, path: str) -> bool:
+    folder, slash, name = path.rpartition("/")
+    if any(character < " " or character in "\\\x7f" for character in path):
+        return False
+    if max(len(os.fsencode(part)) for part in (folder, name)) > _MAX_NAME:
+        return False
+    if not name or not is_entry_name(os.fsencode(name), in_folder=bool(slash)):
+        return False
+    if slash:
+        return "/" not in folder and entry_project(os.fsencode(folder), True) == project
+    return entry_project(os.fsencode(name), False) == project
+
+
+def is_mark(path: str) -> bool:
+    """Return whether a path is that of a yank, a status, a claim or what keeps names taken."""
+    name = _name(path)
+    return name in _MARKS or name.endswith((YANKED, DELETED))
+
+
+def is_beside(path: str) -> bool:
+    """Return whether a path is that of a document or a mark: nothing that counts as a file."""
+    return is_mark(path) or path.endswith(BESIDE)
+
+
+def doubtful(entries: Iterable[Entry], held: Mapping[str, Held], *, deep: bool = False) -> list[str]:
+    """
+    Return the paths of files that have to be read to know whether they are equal.
+
+    Args:
+        entries: Those of the primary.
+        held: What lies here, by path.
+        deep: Whether equal times say nothing.
+    """
+    return [
+        entry.path
+        for entry in entries
+        if (found := held.get(entry.path)) is not None
+        and found.is_regular
+        and found.size == entry.size
+        and (deep or found.time != entry.time)
+    ]
+
+
+def compare(project: str, listing: EntryListing | None, held: Mapping[str, Held]) -> ReplicaPlan:
+    """
+    Compare what the primary lists of a project with what lies here.
+
+    Args:
+        project: A normalized name.
+        listing: With sound paths; None if there is nothing of it.
+        held: What lies here, by path, with the digests of what is doubtful.
+    """
+    wanted = {} if listing is None else {entry.path: entry for entry in listing.entries}
+    changed = [entry for entry in wanted.values() if not _is_equal(entry, held.get(entry.path))]
+    place = sorted((entry for entry in changed if not is_mark(entry.path)), key=_rank)
+    gone = [path for path in held if path not in wanted]
+    dropped = [path for path in gone if held[path].is_staged]
+    gone = sorted(set(gone) - set(dropped), key=lambda path: (_weight(path), path))
+    show = _shown_at_once(gone, wanted)
+    return ReplicaPlan(
+        project=project,
+        dropped=tuple(dropped),
+        hide=tuple(entry for entry in changed if is_mark(entry.path)),
+        retime=tuple(
+            entry
+            for entry in wanted.values()
+            if (found := held.get(entry.path)) is not None
+            and _is_equal(entry, found)
+            and entry.time != found.time
+        ),
+        place=tuple(place),
+        together=_together(project, wanted, held),
+        show=show,
+        gone=tuple(path for path in gone if path not in show),
+        replaced=sum(entry.path in held for entry in changed),
+        stays=any(not is_beside(path) for path in wanted),
+        is_new=not held,
+    )
+
+
+def _is_equal(entry: Entry, found: Held | None) -> bool:
+    if found is None or not found.is_regular or found.size != entry.size:
+        return False
+    return found.sha256 == entry.sha256 if found.sha256 else found.time == entry.time
+
+
+def _together(project: str, wanted: Mapping[str, Entry], held: Mapping[str, Held]) -> tuple[str, ...]:
+    """Return the files that are new, if they are several, or all that is here, or some wait already."""
+    new = [path for path in wanted if path not in held and is_distribution(project, os.fsencode(_name(path)))]
+    waiting = [path for path in wanted if path in held and held[path].is_staged]
+    files = [*waiting, *new] if waiting or len(new) > 1 or not held else []
+    return tuple(sorted(set(map(_name, files))))
+
+
+def _shown_at_once(gone: Collection[str], wanted: Mapping[str, Entry]) -> tuple[str, ...]:
+    """Return the marks that are gone while all they say something of stays."""
+    marks = [path for path in gone if is_mark(path)]
+    if all(map(is_beside, gone)):
+        # No file goes; but where nothing stays, the marks are the last of the project.
+        return tuple(marks) if wanted else ()
+    return tuple(path for path in marks if path.endswith(YANKED) and path.removesuffix(YANKED) in wanted)
+
+
+def _rank(entry: Entry) -> tuple[bool, str]:
+    return not is_beside(entry.path), entry.path
+
+
+def _weight(path: str) -> int:
+    return is_beside(path) + is_mark(path) + (_name(path) in _MARKS)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]

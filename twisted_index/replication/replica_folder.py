@@ -1,0 +1,549 @@
+"""
+The folder of a replica: what it holds of a project, and the ordered steps that change it. Blocking.
+
+After each step what the folder shows is right, if perhaps old, so the process may die after any of them: the
+next comparison goes on from there. Bytes are verified and on disk before they have a name. Links are not
+followed when something is written.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import stat as stat_module
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from twisted_index.backends.folder.blocking_store import retry_while_locked
+from twisted_index.backends.folder.entry_files import is_distribution, is_entry_name
+from twisted_index.backends.folder.imprints import imprint
+from twisted_index.backends.folder.root_scan import RootScan, read_root
+from twisted_index.backends.folder.staged import LIST, STAGED, read_staged
+from twisted_index.backends.folder.tombstones import tombstones_in
+from twisted_index.backends.layout.entries import ProjectEntries
+from twisted_index.backends.layout.inventory import choose_folder
+from twisted_index.backends.layout.project_scan import DELETED
+from twisted_index.backends.layout.tombstones import TOMBSTONES
+from twisted_index.errors import BadGateway
+from twisted_index.events.serials import REMOVED
+from twisted_index.files.anonymous_file import (
+    fill_folder,
+    make_folder,
+    open_anonymous,
+    remove,
+    sync_folder,
+    write_atomically,
+)
+from twisted_index.files.filesystems import has_coarse_folders
+from twisted_index.files.locks import project_lock
+from twisted_index.files.safe_open import open_regular_file, sha256_of
+from twisted_index.files.stamps import StatValidator
+from twisted_index.replication.compare import (
+    Held,
+    check_paths,
+    compare,
+    doubtful,
+    is_mark,
+)
+from twisted_index.simple.formatting import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from twisted_index.files.anonymous_file import AnonymousFile
+    from twisted_index.replication.compare import ReplicaPlan
+    from twisted_index.simple.entry_listing import Entry, EntryListing
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Files and bytes of a new project that comes as one folder: what may be open, and what is lost if that is
+#: cut off.
+_MAX_FILES, _MAX_BYTES = 64, 64 << 20
+#: Bytes of a file that the disk begins to write while it comes.
+_LARGE = 1 << 20
+
+
+class Receipt:
+    """
+    A file that is being received; made by `ReplicaFolder.receive`.
+
+    Safe in any thread: who receives it may be stopped, and close it, while a thread still writes.
+
+    Attributes:
+        entry: What it has to be.
+    """
+
+    def __init__(self, file: AnonymousFile, entry: Entry) -> None:
+        self.entry = entry
+        self._file: AnonymousFile | None = file
+        self._lock = threading.Lock()
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """
+        Append bytes.
+
+        Raises:
+            BadGateway: They are more than the entry has.
+            OSError: They cannot be written.
+        """
+        with self._opened() as file:
+            if self._size + len(data) > self.entry.size:
+                raise self._error()
+            file.write(data)
+            self._digest.update(data)
+            if self.entry.size > _LARGE:
+                file.start_writeback(self._size, len(data))
+            self._size += len(data)
+
+    def check(self) -> None:
+        """
+        Check that all of it is there, and give it its time.
+
+        Raises:
+            BadGateway: It is not what the entry says.
+        """
+        with self._opened() as file:
+            if self._size != self.entry.size or self._digest.hexdigest() != self.entry.sha256:
+                raise self._error()
+            file.allow_reading()
+            file.set_time(self.entry.time)
+
+    def _error(self) -> BadGateway:
+        shown = printable(self.entry.path)
+        return BadGateway(f"The bytes of {shown} that came are not those that the primary lists.")
+
+    def sync(self) -> None:
+        """Wait until it is on disk."""
+        with self._opened() as file:
+            file.sync()
+
+    def put(self, path: bytes) -> None:
+        """Give it a name, in place of what may have it."""
+        with self._opened() as file:
+            file.replace(path)
+
+    def close(self) -> None:
+        """Close it: without a name it is gone. Harmless when repeated."""
+        with self._lock:
+            file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    @contextmanager
+    def _opened(self) -> Iterator[AnonymousFile]:
+        with self._lock:
+            if self._file is None:
+                # Its descriptor may be that of another file by now.
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            yield self._file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """What is known of the root: its last reading, and what was changed here since."""
+
+    scan: RootScan
+    changed: dict[str, ProjectEntries]
+
+
+class ReplicaFolder:
+    """
+    The folder.
+
+    Safe in several threads, for one project in one thread at a time.
+
+    Args:
+        root: Its absolute path.
+        removed: The folder that removed files are moved to.
+        now: Returns nanoseconds since the epoch.
+        step: Carries out one step; the tests die after any of them.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        removed: str,
+        *,
+        now: Callable[[], int] = time.time_ns,
+        step: Callable[[Callable[[], object]], object] | None = None,
+    ) -> None:
+        self.root = root
+        self._removed = os.fsencode(removed)
+        self._now = now
+        self._run = step or _carry_out
+        self._validator = StatValidator(trusts_times=not has_coarse_folders(root))
+        self._reading = threading.Lock()
+        self._naming = threading.Lock()
+        self._places: _Places | None = None
+
+    # -- Reading
+
+    def refresh(self) -> frozenset[str]:
+        """
+        Read the root, unless it has not changed.
+
+        Returns:
+            The projects that there is anything of.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        with self._reading:
+            before = None if self._places is None else self._places.scan
+            if before is None or not before.is_current(self._validator):
+                self._places = _Places(scan=read_root(self.root, self._validator, before), changed={})
+            assert self._places is not None
+            gone = {name for name, part in self._places.changed.items() if part == ProjectEntries()}
+            return frozenset((self._places.scan.taken.keys() | self._places.changed.keys()) - gone)
+
+    def _part(self, project: str) -> ProjectEntries:
+        """Return what is there for a project, also what is not seen yet."""
+        with self._reading:
+            places = self._places
+        if places is None:
+            self.refresh()
+            return self._part(project)
+        return places.changed.get(project, places.scan.taken.get(project, ProjectEntries()))
+
+    def survey(self, project: str, listing: EntryListing | None, *, deep: bool = False) -> ReplicaPlan:
+        """
+        Compare a project with what the primary lists of it.
+
+        Args:
+            project: A normalized name.
+            listing: What the primary lists; None for nothing.
+            deep: Whether to read files of equal size and time too.
+
+        Raises:
+            BadGateway: The listing names what is no entry of the project.
+            OSError: It cannot be read.
+        """
+        entries = () if listing is None else listing.entries
+        check_paths(project, entries)
+        self._learn(project, (entry.path for entry in entries))
+        held = dict(self._held(project, {entry.path for entry in entries}))
+        for path in doubtful(entries, held, deep=deep):
+            held[path] = held[path]._replace(sha256=sha256_of(self._path(path)) or "-")
+        return compare(project, listing, held)
+
+    def _learn(self, project: str, paths: Iterable[str]) -> None:
+        """Note what there is for a project, of what is known and of what may have come since."""
+        known = self._part(project)
+        folders, files = set(known.folders), set(known.files)
+        for path in paths:
+            folder, slash, name = os.fsencode(path).rpartition(b"/")
+            (folders if slash else files).add(folder if slash else name)
+        there = ProjectEntries(
+            tuple(sorted(name for name in folders if os.path.isdir(os.path.join(self.root, name)))),
+            tuple(sorted(name for name in files if os.path.lexists(os.path.join(self.root, name)))),
+        )
+        if there != known:
+            with self._reading:
+                assert self._places is not None
+                self._places.changed[project] = there
+
+    def _held(self, project: str, listed: set[str]) -> Iterator[tuple[str, Held]]:
+        """Yield what lies here for a project, by path."""
+        part = self._part(project)
+        waiting = self._waiting(project)
+        for folder in part.folders:
+            self._check_folder(folder)
+            for name in os.listdir(os.path.join(self.root, folder)):
+                path = os.fsdecode(b"%b/%b" % (folder, name))
+                if is_entry_name(name, in_folder=True):
+                    yield from self._look_at(project, path, waiting, is_listed=path in listed)
+        for name in part.files:
+            path = os.fsdecode(name)
+            if is_entry_name(name, in_folder=False):
+                yield from self._look_at(project, path, waiting, is_listed=path in listed)
+
+    def _look_at(
+        self, project: str, path: str, waiting: frozenset[str], *, is_listed: bool
+    ) -> Iterator[tuple[str, Held]]:
+        try:
+            status = os.lstat(self._path(path))
+        except FileNotFoundError:
+            return
+        name = path.rpartition("/")[2]
+        is_regular = stat_module.S_ISREG(status.st_mode)
+        is_link = stat_module.S_ISLNK(status.st_mode)
+        if not is_regular and not is_listed and not (is_link and is_distribution(project, os.fsencode(name))):
+            return
+        yield (
+            path,
+            Held(
+                size=status.st_size,
+                time=min(status.st_mtime_ns, status.st_ctime_ns),
+                is_regular=is_regular,
+                is_staged=name in waiting,
+            ),
+        )
+
+    def _check_folder(self, folder: bytes) -> None:
+        if os.path.islink(os.path.join(self.root, folder)):
+            # What is written through it could be anywhere.
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.path.join(self.root, folder))
+
+    def imprint(self, project: str) -> str:
+        """
+        Return the imprint of a project, as a source takes it of this folder.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        part = self._part(project)
+        staged = read_staged(self.root, self._validator, None)
+        hidden = frozenset() if staged is None else staged.hides(project)
+        files = tuple(name for name in part.files if name not in hidden)
+        shown = ProjectEntries(part.folders, files, hidden if part.folders else frozenset())
+        return imprint([(self.root, shown)]) if shown.folders or shown.files else REMOVED
+
+    # -- Receiving
+
+    def receive(self, entry: Entry) -> Receipt:
+        """Begin to receive the bytes of an entry."""
+        return Receipt(open_anonymous(self.root), entry)
+
+    def receive_whole(self, entry: Entry, content: bytes) -> Receipt:
+        """
+        Receive an entry whose bytes are here.
+
+        Raises:
+            BadGateway: They are not what it says.
+        """
+        receipt = self.receive(entry)
+        try:
+            receipt.write(content)
+            receipt.check()
+        except BaseException:
+            receipt.close()
+            raise
+        return receipt
+
+    # -- Changing
+
+    def comes_as_one(self, plan: ReplicaPlan) -> bool:
+        """Return whether a project is new and small enough to come as one folder: see `make`."""
+        wanted = plan.wanted
+        return (
+            plan.is_new
+            and len({entry.path.partition("/")[0] for entry in wanted}) == 1
+            and all("/" in entry.path for entry in wanted)
+            and len(wanted) <= _MAX_FILES
+            and sum(entry.size for entry in wanted) <= _MAX_BYTES
+        )
+
+    def make(self, plan: ReplicaPlan, receipts: Sequence[Receipt]) -> None:
+        """Make a project that is new, all at once."""
+        self._sync(receipts)
+        folder = receipts[0].entry.path.partition("/")[0]
+
+        def fill(path: bytes) -> None:
+            for receipt in receipts:
+                name = receipt.entry.path.rpartition("/")[2]
+                self._step(receipt.put, os.path.join(path, os.fsencode(name)))
+
+        def place(temporary: bytes, path: bytes) -> None:
+            self._locked(plan.project, (folder,), self._step, os.rename, temporary, path)
+
+        fill_folder(self.root, self._path(folder), fill, place)
+        self._learn(plan.project, (receipts[0].entry.path,))
+
+    def begin(self, plan: ReplicaPlan, marks: Sequence[Receipt]) -> None:
+        """Hide what is hidden, set times, and prepare for files that are to be seen together."""
+        self._sync(marks)
+        paths = [*(mark.entry.path for mark in marks), *plan.dropped]
+        self._locked(plan.project, paths, self._begin, plan, marks)
+
+    def _begin(self, plan: ReplicaPlan, marks: Sequence[Receipt]) -> None:
+        if not plan.is_new:
+            # Nothing is here that they hide; without it, a project without files would be seen for a while.
+            self._put(marks)
+        for path in plan.dropped:
+            self._step(remove, self._path(path))
+        if plan.together:
+            names = "".join(f"{name}\n" for name in plan.together)
+            self._step(self._write_list, plan.project, os.fsencode(names))
+        now = self._now()
+        for entry in plan.retime:
+            if entry.time <= now:
+                self._step(os.utime, self._path(entry.path), ns=(entry.time,) * 2, follow_symlinks=False)
+
+    def place(self, plan: ReplicaPlan, receipts: Sequence[Receipt]) -> None:
+        """Give files their names; behind a list, they are not seen yet."""
+        self._sync(receipts)
+        self._locked(plan.project, [receipt.entry.path for receipt in receipts], self._put, receipts)
+        self._learn(plan.project, (receipt.entry.path for receipt in receipts))
+
+    def finish(self, plan: ReplicaPlan, marks: Sequence[Receipt] = ()) -> None:
+        """
+        Show what came, and what is hidden no more.
+
+        Args:
+            plan: The plan.
+            marks: Those of a new project.
+        """
+        self._sync(marks)
+        paths = [*(mark.entry.path for mark in marks), *plan.show]
+        self._locked(plan.project, paths, self._finish, plan, marks)
+        self._learn(plan.project, paths)
+
+    def _finish(self, plan: ReplicaPlan, marks: Sequence[Receipt]) -> None:
+        self._put(marks)
+        path = self._list_path(plan.project)
+        if os.path.lexists(path):
+            self._step(remove, path)
+            self._step(sync_folder, os.path.dirname(path))
+        for mark in plan.show:
+            self._step(remove, self._path(mark))
+
+    def remove(self, project: str, paths: Sequence[str]) -> list[str]:
+        """
+        Remove what the primary has no more: move it out of sight, unless it was deleted there by name.
+
+        Args:
+            project: A normalized name.
+            paths: In order.
+
+        Returns:
+            The paths that were moved.
+        """
+        return self._locked(project, paths, self._remove, project, paths)
+
+    def _remove(self, project: str, paths: Sequence[str]) -> list[str]:
+        deleted, moved = self._deleted(project, paths), []
+        for path in paths:
+            name = path.rpartition("/")[2]
+            place = self._path(path)
+            with suppress(FileNotFoundError):
+                size = os.lstat(place).st_size
+                if is_mark(path) or (name in deleted and deleted[name] in (None, size)):
+                    self._step(remove, place)
+                else:
+                    self._step(self._move_away, path)
+                    moved.append(path)
+        for folder in self._part(project).folders:
+            with suppress(OSError):
+                self._step(os.rmdir, os.path.join(self.root, folder))
+        for folder in {os.path.dirname(self._path(path)) for path in paths}:
+            with suppress(FileNotFoundError):
+                self._step(sync_folder, folder)
+        self._learn(project, ())
+        return moved
+
+    def _deleted(self, project: str, paths: Sequence[str]) -> dict[str, int | None]:
+        """Return the names that are recorded as deleted, with the sizes of what had them."""
+        deleted: dict[str, int | None] = {}
+        for folder in self._part(project).folders:
+            path = os.path.join(self.root, folder, TOMBSTONES)
+            with suppress(OSError):
+                deleted |= {line.name: line.size for line in tombstones_in(path)}
+        for each in paths:
+            if os.path.lexists(self._path(each + DELETED)):
+                deleted.setdefault(each.rpartition("/")[2], None)
+        return deleted
+
+    def _move_away(self, path: str) -> None:
+        day = datetime.fromtimestamp(self._now() / 1e9, UTC).strftime("%Y-%m-%d")
+        target = os.path.join(self._removed, day.encode(), os.fsencode(path))
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        number = 0
+        while os.path.lexists(free := target + (b".%d" % number if number else b"")):
+            number += 1
+        place = self._path(path)
+        try:
+            os.rename(place, free)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copy2(place, free, follow_symlinks=False)
+            os.unlink(place)
+
+    # -- With the lock held
+
+    def _put(self, receipts: Sequence[Receipt]) -> None:
+        folders = {receipt.entry.path.rpartition("/")[0] for receipt in receipts}
+        for folder in sorted(filter(None, folders)):
+            self._check_folder(os.fsencode(folder))
+            if not os.path.isdir(self._path(folder)):
+                self._step(make_folder, self.root, self._path(folder))
+        for receipt in receipts:
+            self._step(receipt.put, self._path(receipt.entry.path))
+        for folder in sorted(folders):
+            self._step(sync_folder, self._path(folder))
+
+    def _sync(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            self._step(receipt.sync)
+
+    def _list_path(self, project: str) -> bytes:
+        return os.path.join(self.root, STAGED, b"replica.%b%b" % (project.encode(), LIST))
+
+    def _waiting(self, project: str) -> frozenset[str]:
+        """Return the names that the list of this replica hides of a project."""
+        try:
+            file = open_regular_file(self._list_path(project), follow_links=False)
+        except FileNotFoundError:
+            return frozenset()
+        if file is None:
+            return frozenset()
+        with file:
+            return frozenset(map(os.fsdecode, file.read().split(b"\n"))) - {""}
+
+    def _write_list(self, project: str, names: bytes) -> None:
+        make_folder(self.root, os.path.join(self.root, STAGED))
+        write_atomically(self.root, self._list_path(project), names)
+
+    def _locked(
+        self,
+        project: str,
+        paths: Iterable[str],
+        change: Callable[P, T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """
+        Run a change of a project, which no other change of it may meet.
+
+        Args:
+            project: A normalized name.
+            paths: What is changed: in the root, or in a folder that is made, it keeps all others away.
+            change: Is called with what follows.
+            args: For it.
+            kwargs: For it.
+        """
+        folders = {path.rpartition("/")[0] for path in paths}
+        if "" in folders or not all(os.path.isdir(self._path(folder)) for folder in folders):
+            # One after the other, instead of asking for the lock again and again.
+            with self._naming:
+                return retry_while_locked(lambda: self._change(lambda: None, change, *args, **kwargs))
+        return retry_while_locked(lambda: self._change(lambda: self._main(project), change, *args, **kwargs))
+
+    def _change(
+        self, find: Callable[[], bytes | None], change: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with project_lock(self.root, find):
+            return change(*args, **kwargs)
+
+    def _main(self, project: str) -> bytes | None:
+        return choose_folder(self.root, project, self._part(project))
+
+    def _path(self, path: str) -> bytes:
+        return os.path.join(self.root, os.fsencode(path))
+
+    def _step(self, function: Callable[..., object], *args: object, **kwargs: object) -> None:
+        self._run(partial(function, *args, **kwargs))
+
+
+def _carry_out(step: Callable[[], object]) -> object:
+    return step()
