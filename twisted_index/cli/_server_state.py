@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.config.layers import ConfigSources
 from twisted_index.errors import ConfigurationError
+from twisted_index.replication.state_file import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,18 @@ def _check_folder(state: str) -> None:
         ) from None
     except OSError as error:
         raise ConfigurationError(f"The state folder {state!r} cannot be used: {error.strerror}.") from None
+
+
+def replication_state(settings: Settings) -> tuple[StateFile, str]:
+    """
+    Return what a server keeps of its part in a replication, and the path of its serials.
+
+    Raises:
+        ConfigurationError: It keeps no state.
+    """
+    if settings.state is None:
+        raise ConfigurationError("This needs the state folder of a server; give it with --state DIR.")
+    return StateFile(settings.state), os.path.join(settings.state, "keep", "serials")
 
 
 def console_user() -> str:

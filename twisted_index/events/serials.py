@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.logger import Logger
 
+from twisted_index.errors import Unavailable
 from twisted_index.files.private_files import (
     make_private_folder,
     open_private,
@@ -343,3 +344,34 @@ class Serials:
 
 def _line(project: str, change: Change) -> bytes:
     return f"{change.serial} {change.imprint} {project}\n".encode("ascii")
+
+
+def read_serials(path: str) -> ChangeList:
+    """
+    Read the file of a running server, and change nothing of it.
+
+    Returns:
+        What it says; without the line that may just be written. Empty if there is no such file.
+
+    Raises:
+        Unavailable: It cannot be read.
+    """
+    changes: dict[str, Change] = {}
+    try:
+        with (
+            open_private(path, os.O_RDONLY | _NO_WAIT) as descriptor,
+            open(descriptor, "rb", closefd=False) as file,
+        ):
+            head, *lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return ChangeList(instance="")
+    except OSError as error:
+        raise Unavailable(f"keep/serials in the state folder cannot be read: {error.strerror}.") from None
+    for match in filter(None, map(_LINE.fullmatch, lines[:-1])):
+        changes[match[3].decode("ascii")] = Change(int(match[1]), match[2].decode("ascii"))
+    named = _HEAD.fullmatch(head)
+    return ChangeList(
+        instance="" if named is None else named[1].decode("ascii"),
+        highest=max((change.serial for change in changes.values()), default=0),
+        changes=changes,
+    )

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder import copies
+from twisted_index.backends.folder.conflicts import problems_of_conflicts
 from twisted_index.backends.folder.staged_problems import problems_of_staged
 from twisted_index.backends.folder.tombstones import unknown_lines
 from twisted_index.backends.layout.copies import COPIES
@@ -72,6 +73,7 @@ def find_misplaced(readings: Iterable[RootScan]) -> list[Problem]:
     walk = _Walk({reading.path for reading in readings})
     for reading in readings:
         walk.problems.extend(problems_of_staged(reading))
+        walk.problems.extend(problems_of_conflicts(reading.path))
         foreign = _find_foreign(b".", [name for name, _folder in reading.names])
         if foreign is not None:
             walk.problems.append(foreign)

@@ -1,0 +1,156 @@
+"""What the console says of a replication, and changes of it."""
+
+import pytest
+
+from tests.kit.ports import free_port
+from twisted_index.events.serials import Serials
+from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+
+pytestmark = pytest.mark.usefixtures("without_settings")
+
+EPOCH = Epoch(2, "0f" * 16)
+
+
+@pytest.fixture
+def state(tmp_path):
+    """The state folder of a server."""
+    path = tmp_path / "state"
+    path.mkdir()
+    return path
+
+
+def write(state, **fields):
+    StateFile(str(state)).write(ReplicationState(**fields))
+
+
+def read(state):
+    return StateFile(str(state)).read()
+
+
+def test_a_server_that_was_never_part_of_a_replication_is_a_primary(command, state):
+    serials = Serials(str(state / "keep" / "serials"), now=lambda: 1000)
+    serials.note("acme", "0" * 32)
+    code, out, err = command("follow", "--state", str(state))
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "role: primary",
+        f"epoch: 1 {serials.read().instance}",
+        "primary: this server",
+        "serial: 1000",
+    ]
+
+
+def test_a_replica_says_whom_it_follows_and_what_waits(command, state):
+    write(state, role=Role.REPLICA, epoch=EPOCH, primary="https://a.example/", restricted=True, awaiting=120)
+    _code, out, _err = command("follow", "--state", str(state))
+    assert out.splitlines() == [
+        "role: replica",
+        f"epoch: 2 {EPOCH.instance}",
+        "primary: https://a.example/",
+        "serial: 0",
+        "restricted: yes",
+        "awaiting: 120 files to be removed, by twisted-index follow --accept",
+    ]
+
+
+def test_a_retired_server_may_not_know_who_is_the_primary(command, state):
+    write(state, role=Role.RETIRED, epoch=EPOCH)
+    _code, out, _err = command("follow", "--state", str(state))
+    assert "primary: not known" in out
+
+
+def test_the_file_of_serials_is_read_and_not_changed_while_the_server_writes_it(command, state):
+    path = state / "keep" / "serials"
+    serials = Serials(str(path))
+    for imprint in "01":
+        serials.note("acme", imprint * 32)
+    with path.open("ab") as file:
+        file.write(b"17645 0123")  # a line that is just being written
+    before = path.read_bytes()
+    _code, out, _err = command("follow", "--state", str(state))
+    assert f"serial: {serials.read().highest}" in out
+    assert path.read_bytes() == before
+
+
+def test_removals_that_wait_are_accepted_once(command, state):
+    write(state, role=Role.REPLICA, epoch=EPOCH, awaiting=120)
+    code, out, _err = command("follow", "--accept", "--state", str(state))
+    assert (code, out) == (0, "The replica may remove 120 files at its next look.\n")
+    assert read(state).accepted == 120
+    # What the replica does once it has removed them.
+    write(state, role=Role.REPLICA, epoch=EPOCH)
+    code, _out, err = command("follow", "--accept", "--state", str(state))
+    assert code == 1
+    assert "No removal waits" in err
+    assert read(state).accepted == 0
+
+
+def test_a_primary_has_nothing_to_accept(command, state):
+    code, _out, err = command("follow", "--accept", "--state", str(state))
+    assert code == 1
+    assert "is a primary" in err
+
+
+def test_a_damaged_state_is_told(command, state):
+    write(state, role=Role.REPLICA)
+    (state / "keep" / "replication").write_bytes(b"role queen\n")
+    code, _out, err = command("follow", "--state", str(state))
+    assert code == 1
+    assert "keep/replication in the state folder cannot be used" in err
+
+
+def test_a_replica_whose_primary_does_not_answer_takes_over(command, state):
+    gone = f"http://user:secret@127.0.0.1:{free_port()}/"
+    write(state, role=Role.REPLICA, epoch=EPOCH, primary=gone.replace("user:secret@", ""))
+    code, out, err = command("takeover", "--state", str(state), "--replica-of", gone, "--peer", gone + "x")
+    assert code == 0
+    assert "is the primary now, of epoch 3" in out
+    assert err.count("does not answer") == 2
+    assert "secret" not in out + err
+    assert (read(state).role, read(state).epoch.number) == (Role.PRIMARY, 3)
+
+
+def test_a_planned_take_over_needs_the_primary(command, state):
+    gone = f"http://127.0.0.1:{free_port()}/"
+    write(state, role=Role.REPLICA, epoch=EPOCH, primary=gone)
+    code, _out, err = command("takeover", "--planned", "--state", str(state))
+    assert code == 1
+    assert "leave out --planned" in err
+    assert read(state).role is Role.REPLICA
+
+
+def test_the_state_of_a_server_without_replication_is_not_taken_for_that_of_a_replica(command, state):
+    code, _out, err = command("takeover", "--state", str(state))
+    assert code == 64
+    assert "the state of no replica" in err
+    assert not (state / "keep").exists()
+
+
+@pytest.mark.parametrize("option", ["--peer", "--replica-of"])
+def test_what_is_no_url_of_a_server_is_refused(command, state, option):
+    code, _out, err = command("takeover", option, "ftp://x", "--state", str(state))
+    assert code == 64
+    assert err.startswith(f"twisted-index: {option}: ")
+
+
+def test_a_folder_is_not_joined_with_a_server_that_does_not_answer(command, state, tmp_path):
+    gone = f"http://127.0.0.1:{free_port()}/"
+    code, _out, err = command("join", gone, "--path", str(tmp_path), "--state", str(state))
+    assert code == 1
+    assert err.startswith("twisted-index: ")
+    assert read(state).role is Role.PRIMARY
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ftp://x",), "http or https"),
+        (("http://127.0.0.1:9/", "--path", "no-such-folder"), "There is no folder"),
+        (("http://127.0.0.1:9/", "--path", "a", "--path", "b"), "one folder"),
+    ],
+)
+def test_a_join_that_cannot_begin_says_why(command, state, words, said):
+    code, _out, err = command("join", *words, "--state", str(state))
+    assert code == 64
+    assert said in err

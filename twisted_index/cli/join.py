@@ -1,0 +1,140 @@
+"""`twisted-index join`: take together what two servers have that both took changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from twisted_index.cli._options import CommandParser, require_folders
+from twisted_index.cli._progress import number
+from twisted_index.cli._reactor import run_in_reactor
+from twisted_index.cli._server_state import replication_state, settings_of_server
+from twisted_index.concurrency.thread_pool import ThreadPool
+from twisted_index.config.parsers import server_url
+from twisted_index.errors import ConfigurationError
+from twisted_index.events.serials import read_serials
+from twisted_index.files.anonymous_file import sweep
+from twisted_index.http_client.credentials import split_userinfo
+from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.join import Join, do_they_win, stand_back
+from twisted_index.replication.join_folder import JoinFolder
+from twisted_index.replication.peer_client import PeerServers
+from twisted_index.replication.primary_client import PrimaryServer
+from twisted_index.replication.state_file import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from twisted_index.config.settings import Settings
+    from twisted_index.replication.join import JoinReport
+    from twisted_index.replication.peers import PeerAnswer
+
+#: Threads that hash, write and compare.
+_THREADS = 8
+#: Paths that are named of those that the other server lacks.
+_NAMED = 5
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Join; 1 if a project was not joined, a conflict is not settled, or the other server lacks some."""
+    options = _parser().parse_args(arguments)
+    try:
+        url = server_url(options.url)
+    except ValueError as error:
+        raise ConfigurationError(f"{error}.") from None
+    given = {"state": options.state, "config": options.config, "path": options.path}
+    settings = settings_of_server({name: value for name, value in given.items() if value})
+    require_folders(settings.bucket)
+    if len(settings.paths) != 1:
+        raise ConfigurationError("A join works on one folder; give it with --path.")
+    return run_in_reactor(lambda reactor: _join(reactor, url, settings))
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="twisted-index join",
+        description="Take what the server at URL has and this one lacks, with the marks and deletions of"
+        " both. Where a name has two contents, those of the server with the higher epoch stay, and the others"
+        " go to .conflicts/. Run it on both servers, first on that with the higher epoch; then the other may"
+        " follow.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("url", metavar="URL", help="the other server, with a token that may follow and read")
+    parser.add_argument("--path", action="append", metavar="DIR", help="folder of this server's packages")
+    parser.add_argument("--state", metavar="DIR", help="folder of this server's state [default: per user]")
+    parser.add_argument("--config", metavar="FILE", help="TOML file of this server [default: none]")
+    return parser
+
+
+async def _join(reactor: Any, url: str, settings: Settings) -> int:
+    file, serials = replication_state(settings)
+    clean = split_userinfo(url)[0]
+    root = os.path.realpath(os.fsencode(settings.paths[0]))
+    if not os.path.isdir(root):
+        raise ConfigurationError(f"There is no folder {settings.paths[0]!r}.")
+    worker = ThreadPool(reactor, threads=_THREADS, name="index-join")
+    peers = PeerServers(reactor, environ=os.environ)
+    server = PrimaryServer(url, reactor, worker=worker, environ=os.environ)
+    try:
+        theirs, ours = await peers.ask(url), file.read()
+        counted = read_serials(serials).instance
+        they_win = do_they_win(ours, Epoch(1, counted) if counted else None, theirs)
+        if they_win:
+            # First, so that no change comes that would be lost when this server follows.
+            stand_back(file, theirs, clean)
+        await worker.run(sweep, root)
+        folder = JoinFolder(root, they_win=they_win, server=clean, now=lambda: datetime.now(UTC))
+        joining = Join(folder, server.index(), worker, _say)
+        await joining.run()
+    finally:
+        await server.close()
+        await peers.close()
+        await worker.stop()
+    return _print_report(joining.report, they_win, theirs, clean)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _print_report(report: JoinReport, they_win: bool, theirs: PeerAnswer, url: str) -> int:
+    for sentence in _complaints(report, they_win, url):
+        print(f"twisted-index: {sentence}", file=sys.stderr)
+    print(f"Took {number(len(report.taken), 'file')}, removed {len(report.removed)}.")
+    if they_win and not report.failures:
+        print(_what_next(theirs, url))
+    elif not they_win and theirs.role is Role.PRIMARY:
+        print(
+            f"{url} still takes changes, although its epoch has ended: run twisted-index join there too, with"
+            " the URL of this server; if it then says that this one lacks some, run it here once more."
+        )
+    lacks = they_win and report.only_here
+    return 1 if report.failures or report.conflicts or lacks else 0
+
+
+def _complaints(report: JoinReport, they_win: bool, url: str) -> Iterator[str]:
+    for project, reason in sorted(report.failures.items()):
+        yield f"{project} was not joined: {reason}"
+    if report.conflicts:
+        yield (
+            f"{number(report.conflicts, 'conflict')} to settle: see .conflicts/list in the folder, or"
+            " /-/problems of this server."
+        )
+    if they_win and report.only_here:
+        more = len(report.only_here) - _NAMED
+        names = ", ".join(sorted(report.only_here)[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        yield (
+            f"{url} lacks what is here: {names}. Run twisted-index join there, with the URL of this server,"
+            " and then here again, before this one follows."
+        )
+
+
+def _what_next(theirs: PeerAnswer, url: str) -> str:
+    if theirs.role is Role.PRIMARY:
+        return f"This server takes no changes any more. Started with --replica-of, it follows {url}"
+    return (
+        "This server takes no changes any more, and neither does the other one: run twisted-index takeover on"
+        " one of them."
+    )

@@ -1,0 +1,353 @@
+"""
+What is to be done so that a project has all that two servers have of it. Pure.
+
+Both took changes while neither knew of the other's. Nothing is dropped: what is lacking is taken, marks and
+tombstones of both count, and where a name has two contents, that of the server with the higher epoch has it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from twisted_index.backends.layout.project_scan import CLAIMING, DELETED
+from twisted_index.simple.model import Sidecar
+from twisted_index.simple.names import (
+    InvalidFilename,
+    claimed_project,
+    is_valid_name,
+    normalize,
+    parse_filename,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+
+    from twisted_index.simple.entry_listing import Entry
+    from twisted_index.simple.manifest import ManifestLine
+
+#: The manifests of a project's folder, which are joined line by line.
+TOMBSTONE_LINES, COPY_LINES = ".deleted", ".copies"
+_CLAIM = ".claimed"
+#: What belongs to just the bytes that it lies beside.
+_OF_BYTES = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value)
+_SIDECARS = (*_OF_BYTES, ".yanked", DELETED)
+_MARKS = frozenset({*CLAIMING, COPY_LINES})
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """
+    What a server has of a project.
+
+    Attributes:
+        entries: All but the manifests. A digest is empty if it does not matter.
+        deleted: The lines of deleted files, by name.
+        copies: The lines of copies, by name.
+    """
+
+    entries: tuple[Entry, ...] = ()
+    deleted: Mapping[str, ManifestLine] = field(default_factory=dict)
+    copies: Mapping[str, ManifestLine] = field(default_factory=dict)
+
+
+class Take(NamedTuple):
+    """
+    Give what they have, and is lacking here, its name.
+
+    Attributes:
+        entry: What they have.
+        line: What is recorded of it if it is a copy.
+    """
+
+    entry: Entry
+    line: ManifestLine | None = None
+
+
+class SetAside(NamedTuple):
+    """
+    Set aside what is here, as they have something else under its name.
+
+    Attributes:
+        entry: What is here.
+        kept: What they have: a digest, with `deleted/` before it for a deleted file.
+        beside: What belongs to it here.
+    """
+
+    entry: Entry
+    kept: str
+    beside: tuple[Entry, ...] = ()
+
+
+class Replace(NamedTuple):
+    """
+    Put what they have in the place of what was set aside.
+
+    Attributes:
+        entry: What they have.
+        old: What is here.
+        beside: What belongs to that.
+    """
+
+    entry: Entry
+    old: Entry
+    beside: tuple[Entry, ...] = ()
+
+
+class FetchAside(NamedTuple):
+    """
+    Set aside what they have, as something else has its name here.
+
+    Attributes:
+        entry: What they have.
+        kept: What is here, as for `SetAside`.
+        path: Of that.
+        beside: What belongs to theirs.
+    """
+
+    entry: Entry
+    kept: str
+    path: str
+    beside: tuple[Entry, ...] = ()
+
+
+class Bury(NamedTuple):
+    """
+    Record that they have deleted a file, and remove it here if it is that one or was set aside.
+
+    Attributes:
+        line: Theirs.
+        entry: The file; None if there is none.
+        beside: What belongs to it here.
+    """
+
+    line: ManifestLine
+    entry: Entry | None = None
+    beside: tuple[Entry, ...] = ()
+
+
+class Keep(NamedTuple):
+    """
+    Note that they have deleted another file of a name that is here.
+
+    Attributes:
+        entry: What is here.
+        aside: What they have deleted, as for `SetAside`.
+    """
+
+    entry: Entry
+    aside: str
+
+
+class Exhume(NamedTuple):
+    """
+    Take back that a file was deleted here: they have another one of its name.
+
+    Attributes:
+        entry: Theirs.
+        line: Ours.
+    """
+
+    entry: Entry
+    line: ManifestLine
+
+
+JoinStep: TypeAlias = Take | SetAside | Replace | FetchAside | Bury | Keep | Exhume
+
+#: Whether a conflict has been recorded: of a path, what is kept, and what was set aside.
+IsRecorded: TypeAlias = "Callable[[str, str, str], bool]"
+
+
+def is_acceptable(project: str, path: str) -> bool:
+    """Return whether a path that another server names is one of a project, and stays in the root."""
+    folder, slash, name = path.rpartition("/")
+    if not name or _FORBIDDEN.search(path) or "/" in folder:
+        return False
+    if slash:
+        is_folder = is_valid_name(folder) and normalize(folder) == project
+        return is_folder and (not name.startswith(".") or name in _MARKS)
+    return not name.startswith(".") and claimed_project(name) == project
+
+
+def name_of(entry: Entry) -> str:
+    """Return the name of an entry in its folder."""
+    return entry.path.rpartition("/")[2]
+
+
+def key_of(project: str, name: str) -> Hashable:
+    """Return what names have in common that mean the same thing, in any spelling."""
+    for suffix in _SIDECARS:
+        if name.endswith(suffix) and not name.startswith("."):
+            return _identity(project, name.removesuffix(suffix)), suffix
+    return _identity(project, name)
+
+
+def _identity(project: str, name: str) -> Hashable:
+    try:
+        return parse_filename(name, project).identity
+    except InvalidFilename:
+        return name
+
+
+def _by_key(project: str, entries: Collection[Entry]) -> dict[Hashable, Entry]:
+    """Index entries; of several that mean the same thing, those after the first stay by their names."""
+    found: dict[Hashable, Entry] = {}
+    for entry in entries:
+        key = key_of(project, name_of(entry))
+        found[key if key not in found else entry.path] = entry
+    return found
+
+
+def plan_join(
+    project: str, ours: Holdings, theirs: Holdings, *, they_win: bool, is_recorded: IsRecorded
+) -> Iterator[JoinStep]:
+    """
+    Yield what has to be done, what hides first.
+
+    Once it is done, nothing is left to do; so a plan that was cut off is made anew.
+
+    Args:
+        project: A normalized name.
+        ours: What is here.
+        theirs: What the other server has.
+        they_win: Whether it has the higher epoch.
+        is_recorded: Tells what was done of a conflict.
+    """
+    plan = _Plan(project, ours, theirs, they_win, is_recorded)
+    yield from plan.deletions()
+    yield from plan.marks()
+    yield from plan.files()
+
+
+def only_here(project: str, ours: Holdings, theirs: Holdings) -> list[str]:
+    """Return the paths and deletions that they lack: what a server that follows them would lose."""
+    there = _by_key(project, theirs.entries)
+    buried = _keys(project, theirs.deleted)
+    paths = [
+        entry.path
+        for key, entry in _by_key(project, ours.entries).items()
+        if key not in there and key not in buried and _owner(key) not in buried
+    ]
+    deletions = [name for name in ours.deleted if key_of(project, name) not in {*buried, *there}]
+    return paths + deletions
+
+
+def _keys(project: str, names: Collection[str]) -> dict[Hashable, str]:
+    return {key_of(project, name): name for name in names}
+
+
+def _owner(key: Hashable) -> Hashable:
+    """Return the key of the file that a sidecar belongs to."""
+    return key[0] if isinstance(key, tuple) and len(key) == 2 and key[1] in _SIDECARS else key
+
+
+class _Plan:
+    def __init__(
+        self, project: str, ours: Holdings, theirs: Holdings, they_win: bool, is_recorded: IsRecorded
+    ) -> None:
+        self._they_win = they_win
+        self._is_recorded = is_recorded
+        self._ours = _by_key(project, ours.entries)
+        self._theirs = _by_key(project, theirs.entries)
+        self._copies = theirs.copies
+        self._our_deleted = {key_of(project, name): line for name, line in ours.deleted.items()}
+        self._their_deleted = {key_of(project, name): line for name, line in theirs.deleted.items()}
+
+    # -- Deleted files
+
+    def deletions(self) -> Iterator[JoinStep]:
+        for key, line in self._their_deleted.items():
+            entry, beside = self._ours.get(key), _beside(self._ours, key, _SIDECARS)
+            is_known = key in self._our_deleted
+            if entry is None:
+                if beside or not is_known:
+                    yield Bury(line, None, beside)
+            elif entry.sha256 == line.sha256 or self._is_recorded(entry.path, _deleted(line), entry.sha256):
+                # Also if it is known: a join that was cut off goes on.
+                yield Bury(line, entry, beside)
+            elif is_known:
+                continue
+            elif self._they_win or line.sha256 is None:
+                yield SetAside(entry, _deleted(line), beside)
+            elif not self._is_recorded(entry.path, entry.sha256, _deleted(line)):
+                yield Keep(entry, _deleted(line))
+
+    # -- Marks
+
+    def marks(self) -> Iterator[JoinStep]:
+        for key, entry in self._theirs.items():
+            owner, name = _owner(key), name_of(entry)
+            is_sidecar = owner is not key
+            if not is_sidecar and not name.startswith("."):
+                continue
+            if owner in self._their_deleted or self._is_gone_here(owner):
+                continue
+            ours = self._ours.get(key)
+            if is_sidecar and isinstance(key, tuple) and key[1] in _OF_BYTES and self._differs(owner):
+                continue  # with the bytes that it belongs to
+            if ours is None:
+                yield Take(entry, self._line(entry))
+            elif name != _CLAIM and ours.sha256 != entry.sha256:
+                yield from self._differing(entry, ours)
+
+    # -- Files
+
+    def files(self) -> Iterator[JoinStep]:
+        for key, entry in self._theirs.items():
+            if _owner(key) is not key or name_of(entry).startswith(".") or key in self._their_deleted:
+                continue
+            ours, buried = self._ours.get(key), self._our_deleted.get(key)
+            if ours is None and buried is not None:
+                yield from self._deleted_here(key, entry, buried)
+            elif ours is None:
+                yield Take(entry, self._line(entry))
+            elif ours.sha256 != entry.sha256:
+                yield from self._differing(entry, ours, key)
+
+    def _deleted_here(self, key: Hashable, entry: Entry, buried: ManifestLine) -> Iterator[JoinStep]:
+        if entry.sha256 == buried.sha256:
+            return
+        path, beside = entry.path, _beside(self._theirs, key, _OF_BYTES)
+        if self._they_win and buried.sha256 is not None:
+            yield Exhume(entry, buried)
+        elif not self._is_recorded(path, _deleted(buried), entry.sha256):
+            yield FetchAside(entry, _deleted(buried), path, beside)
+
+    def _differing(self, entry: Entry, ours: Entry, key: Hashable = None) -> Iterator[JoinStep]:
+        """Yield what becomes of two contents of one name."""
+        if self._they_win:
+            beside = _beside(self._ours, key, _OF_BYTES)
+            if self._is_recorded(ours.path, entry.sha256, ours.sha256):
+                yield Replace(entry, ours, beside)
+            else:
+                yield SetAside(ours, entry.sha256, beside)
+        elif not self._is_recorded(ours.path, ours.sha256, entry.sha256):
+            yield FetchAside(entry, ours.sha256, ours.path, _beside(self._theirs, key, _OF_BYTES))
+
+    def _differs(self, key: Hashable) -> bool:
+        ours, theirs = self._ours.get(key), self._theirs.get(key)
+        return ours is not None and theirs is not None and ours.sha256 != theirs.sha256
+
+    def _is_gone_here(self, key: Hashable) -> bool:
+        """Return whether a file was deleted here, and is not taken again."""
+        buried, theirs = self._our_deleted.get(key), self._theirs.get(key)
+        if buried is None or key in self._ours:
+            return False
+        is_taken = theirs is not None and theirs.sha256 != buried.sha256 and buried.sha256 is not None
+        return not (self._they_win and is_taken)
+
+    def _line(self, entry: Entry) -> ManifestLine | None:
+        line = self._copies.get(name_of(entry))
+        return line if line is not None and line.sha256 == entry.sha256 else None
+
+
+def _beside(entries: Mapping[Hashable, Entry], key: Hashable, suffixes: tuple[str, ...]) -> tuple[Entry, ...]:
+    """Return the sidecars of a file that are there."""
+    found = (entries.get((key, suffix)) for suffix in suffixes)
+    return tuple(entry for entry in found if entry is not None)
+
+
+def _deleted(line: ManifestLine) -> str:
+    return f"deleted/{line.sha256 or '-'}"
