@@ -391,6 +391,27 @@ class IReloadsFiles(Interface):
         """Return those files."""
 
 
+class IReplication(Interface):
+    """The part that a server has in a replication."""
+
+    is_restricted: bool = Attribute("Whether some of what the primary has is not for everyone: a bool.")
+
+    def health(is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
+        """
+        Report how it goes.
+
+        Args:
+            is_closed: Whether nobody is answered, as the primary restricts who may read and this server does
+                not.
+
+        Returns:
+            What it has to say, None without a replication; and warnings, in sentences.
+        """
+
+    def problems() -> Sequence[Problem]:
+        """Return what a person has to look at."""
+
+
 class ILifecycle(Interface):
     """A source that holds resources: threads, a database, connections."""
 

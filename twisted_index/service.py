@@ -34,7 +34,12 @@ from twisted_index.server.file_limits import connections_for_nofile_limit, raise
 from twisted_index.server.listeners import ServerEndpoint
 from twisted_index.server.network import lan_addresses
 from twisted_index.server.state_folder import make_state_folder
-from twisted_index.server.upstreams import cache_folder, describe_repositories, requested_urls
+from twisted_index.server.upstreams import (
+    cache_folder,
+    describe_repositories,
+    requested_urls,
+    with_primary,
+)
 from twisted_index.server.wiring import build_components
 from twisted_index.web.server.access_log import STANDARD_OUTPUT, AccessLog
 from twisted_index.web.server.log_formats import FORMATS, TerminalFormat
@@ -111,7 +116,10 @@ class SimpleIndexService(MultiService):
         super().startService()
         self._begin()
         self._resource.start()
-        if self._parts.store is not None:
+        replication = self._parts.replication
+        if replication is not None:
+            replication.start(self._parts.followed)
+        if self._parts.store is not None and not (replication is not None and replication.follows):
             Deferred.fromCoroutine(self._parts.store.sweep()).addErrback(_log_sweep)
         self._announce()
 
@@ -126,6 +134,8 @@ class SimpleIndexService(MultiService):
         raise_nofile_limit()
         self._build()
         try:
+            if self._parts.replication is not None:
+                self._parts.replication.prepare()
             if self._access_log is not None:
                 self._access_log.open()
             for endpoint in self._endpoints:
@@ -182,7 +192,7 @@ class SimpleIndexService(MultiService):
 
     def _check_loops(self) -> None:
         """Refuse to be one's own upstream; only now are the ports known."""
-        words = self.settings.upstreams.all_upstreams
+        words = with_primary(self.settings).upstreams.all_upstreams
         if not words:
             return
         from twisted_index.backends.upstream.loop_check import refuse_self_upstream
@@ -240,6 +250,10 @@ class SimpleIndexService(MultiService):
             return [error.message]
 
     def _upstream_lines(self) -> list[str] | None:
+        replication = self._parts.replication
+        replicated = () if replication is None else replication.describe()
+        if replicated:
+            return list(replicated)
         upstreams = self.settings.upstreams
         if not upstreams.urls and not upstreams.routes:
             return None
@@ -266,6 +280,8 @@ class SimpleIndexService(MultiService):
         ports, self._open = self._open, []
         await gatherResults([maybeDeferred(port.stopListening) for _endpoint, port in ports])
         self._resource.stop_waiting()
+        if self._parts.replication is not None:
+            await self._parts.replication.stop()
         await self._site.drain(self.settings.limits.stop_timeout)
         if self._access_log is not None:
             self._access_log.close()

@@ -40,6 +40,9 @@ class Client:
         self.epoch: Epoch | None = None
 
     def ask(self, url: str, work: Callable[[Any], Awaitable[Any]], name: str = "") -> Any:
+        return self.ask_server(url, lambda server: work(server.index(name)))
+
+    def ask_server(self, url: str, work: Callable[[PrimaryServer], Awaitable[Any]]) -> Any:
         results: list[Any] = []
 
         async def run() -> None:
@@ -53,7 +56,7 @@ class Client:
                 limits=ClientLimits(head=5.0, idle=5.0, tries=2, back_off=0.01),
             )
             try:
-                results.append(await work(server.index(name)))
+                results.append(await work(server))
             finally:
                 await server.close()
 
@@ -235,6 +238,22 @@ def test_a_listing_is_asked_for_again_if_the_primary_is_busy(client: Client, hos
     hostile.on("/-/entries/acme", answer(503, Retry_After="0"), whole)
 
     assert client.ask(hostile.origin, lambda index: index.entries("acme"))[0] == LISTING
+
+
+# Indexes
+
+
+def test_the_indexes_of_a_primary_are_those_that_it_lists(client: Client, hostile: HostileUpstream):
+    rows = b'{"indexes": [{"name": "dev"}, {"name": "../etc"}, {"name": "prod"}]}'
+    hostile.on("/+/", answer(200, rows, **JSON))
+
+    assert client.ask_server(hostile.origin, lambda server: server.indexes()) == ("dev", "prod")
+
+
+def test_a_primary_without_indexes_has_none(client: Client, hostile: HostileUpstream):
+    hostile.on("/+/", answer(404, b'{"message": "This server has one index only."}', **JSON))
+
+    assert client.ask_server(hostile.origin, lambda server: server.indexes()) == ()
 
 
 # Bytes

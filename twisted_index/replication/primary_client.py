@@ -30,6 +30,7 @@ from twisted_index.http_client.urls import origin_of
 from twisted_index.replication.epoch import parse_epoch
 from twisted_index.replication.primary import Feed
 from twisted_index.simple.entry_listing import InvalidListing, parse_listing
+from twisted_index.simple.name_patterns import is_index_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -121,6 +122,24 @@ class PrimaryServer:
     def index(self, name: str = "") -> PrimaryClient:
         """Return the index with a name, or the one without."""
         return PrimaryClient(self, f"{self.url}+{name}/" if name else self.url)
+
+    async def indexes(self) -> tuple[str, ...]:
+        """
+        Return the names of the indexes that the primary has and lets this replica read.
+
+        Raises:
+            SimpleIndexError: As for the methods of `IPrimary`.
+        """
+        try:
+            response = await self.within(None, self.get(f"{self.url}+/"))
+        except NotFound:
+            return ()
+        body = await _read_body(response, _MAX_LISTING, "list of indexes", "application/json")
+        try:
+            names = [str(each["name"]) for each in json.loads(body)["indexes"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise BadGateway("The primary sent no list of its indexes.") from None
+        return tuple(filter(is_index_name, names))
 
     def close(self) -> Deferred[None]:
         """Close idle connections."""
@@ -288,21 +307,6 @@ class PrimaryClient:
                 if failures >= _TRIES:
                     raise
 
-    async def indexes(self) -> tuple[str, ...]:
-        """
-        Return the names of the indexes that the primary lists.
-
-        Raises:
-            SimpleIndexError: As for the methods of `IPrimary`.
-        """
-        url = f"{self._url}-/indexes"
-        response = await self._server.within(None, self._server.get(url))
-        body = await _read_body(response, _MAX_LISTING, "list of indexes", ("application/json",))
-        try:
-            return tuple(str(each["name"]) for each in json.loads(body)["indexes"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise BadGateway("The primary sent no list of its indexes.") from None
-
 
 class _Reader:
     """The bytes of one file: continued where they broke off, and written by a thread, a piece at a time."""
@@ -417,13 +421,13 @@ def _parse_entries(body: bytes, limit: int) -> tuple[EntryListing, Mapping[str, 
 
 
 async def _read_text(response: HTTPResponse, limit: int, what: str) -> bytes:
-    return await _read_body(response, limit, what, ("text/plain",))
+    return await _read_body(response, limit, what, "text/plain")
 
 
-async def _read_body(response: HTTPResponse, limit: int, what: str, types: tuple[str, ...]) -> bytes:
+async def _read_body(response: HTTPResponse, limit: int, what: str, expected: str) -> bytes:
     body = response.body
     media_type = response.header(b"Content-Type").partition(";")[0].strip().lower()
-    if response.status != 200 or media_type not in types or body.coding:
+    if response.status != 200 or media_type != expected or body.coding:
         body.abort()
         sent = _printable(media_type) or "nothing"
         raise BadGateway(f"{sent} came in place of the primary's {what}. {_FOREIGN}")

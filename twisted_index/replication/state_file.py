@@ -32,6 +32,10 @@ _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_SIZE = 1 << 16
 
 
+#: What clients are told where the primary restricts who may read, and the replica does not.
+RESTRICTED = "The primary restricts who may read; give this replica rights of its own (--rights, --auth)."
+
+
 class Role(enum.StrEnum):
     """
     What a server is.
@@ -60,6 +64,7 @@ class ReplicationState:
         restricted: Whether some of what the primary has is not for everyone.
         awaiting: Files that a replica does not remove before a person has accepted that; 0 without any.
         accepted: Files that the next round may remove, as a person has accepted; 0 without that.
+        leads: Whether the serials have begun anew with the epoch, as a primary lets them after a take-over.
     """
 
     role: Role = Role.PRIMARY
@@ -68,6 +73,7 @@ class ReplicationState:
     restricted: bool = False
     awaiting: int = 0
     accepted: int = 0
+    leads: bool = False
 
 
 class StateFile:
@@ -180,6 +186,7 @@ def _format(state: ReplicationState) -> bytes:
         "restricted": "yes" if state.restricted else "",
         "awaiting": state.awaiting or "",
         "accepted": state.accepted or "",
+        "leads": "yes" if state.leads else "",
     }
     return "".join(f"{name} {value}\n" for name, value in fields.items() if value != "").encode()
 
@@ -196,4 +203,5 @@ def _parse(text: bytes) -> ReplicationState:
         restricted=fields.get("restricted") == "yes",
         awaiting=int(fields.get("awaiting", 0)),
         accepted=int(fields.get("accepted", 0)),
+        leads=fields.get("leads") == "yes",
     )

@@ -8,6 +8,7 @@ without the client's share.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.github.repository import PUBLIC_API, is_repository, parse_repository
@@ -26,6 +27,21 @@ if TYPE_CHECKING:
 
 #: What GitHub grants to an address.
 _LIMIT = ", and 60 requests an hour"
+
+
+def with_primary(settings: Settings) -> Settings:
+    """
+    Return the settings of a replica with its primary as the upstream, and all others as they are.
+
+    What comes from there is at most as old as what the folder has: it may be the same project, a moment
+    before its files are here.
+    """
+    url = settings.replication.replica_of
+    if url is None:
+        return settings
+    ttl = min(settings.upstreams.cache_ttl, settings.rescan)
+    upstreams = replace(settings.upstreams, urls=(f"{url.rstrip('/')}/simple/",), cache_ttl=ttl)
+    return replace(settings, upstreams=upstreams)
 
 
 def cache_folder(settings: Settings) -> str | None:

@@ -44,14 +44,20 @@ from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.disk_use import DiskUse
 from twisted_index.metrics.free_space import FreeSpace
-from twisted_index.replication.state_file import StateFile
 from twisted_index.search.directories import Directories
 from twisted_index.server.bucket_indexes import BucketIndexes
 from twisted_index.server.buckets import build_bucket_source, build_bucket_store
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
+from twisted_index.server.replication import ReplicatedIndex, Replication
 from twisted_index.server.state_folder import inspection_cache_path, search_folder
-from twisted_index.server.upstreams import build_upstream, cache_folder, upstream_names, upstream_urls
+from twisted_index.server.upstreams import (
+    build_upstream,
+    cache_folder,
+    upstream_names,
+    upstream_urls,
+    with_primary,
+)
 from twisted_index.statistics.day_files import downloads_folder
 from twisted_index.statistics.downloads import Downloads
 from twisted_index.web.resource import IndexResource
@@ -89,6 +95,8 @@ class Components:
         indexes: The indexes of the server; None if another source replaces them.
         shared: What all folders share, to be stopped after them; None with such a source.
         downloads: Counts downloads; None if they are not counted.
+        replication: The part that the server has in a replication; None with such a source.
+        followed: What of it follows a primary, if this server does.
     """
 
     workers: tuple[ThreadPool, ...]
@@ -101,6 +109,8 @@ class Components:
     indexes: IndexRegistry | None = None
     shared: SharedFolders | None = None
     downloads: Downloads | None = None
+    replication: Replication | None = None
+    followed: tuple[ReplicatedIndex, ...] = ()
 
 
 def build_components(
@@ -131,6 +141,7 @@ def build_components(
     Raises:
         ConfigurationError: A setting cannot be applied.
     """
+    settings = with_primary(settings)
     worker = ThreadPool(reactor, threads=settings.limits.threads, name="index-reader")
     inspections = InspectionCache(inspection_cache_path(settings.state))
     if looks:
@@ -169,7 +180,8 @@ class _Builder:
         # The same for what waits for descriptions, which may be slow.
         self._renderer = ThreadPool(reactor, threads=RENDERINGS, name="index-renderer")
         self._serials = Serials(_serials_path(settings.state))
-        self._replication_state = StateFile(settings.state)
+        self._replication = Replication(settings, self._serials, reactor)
+        self._collectors.append(self._replication)
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
         downloads = Downloads(downloads_folder(settings.state), worker, reactor)
         self._downloads = downloads if settings.statistics else None
@@ -241,7 +253,14 @@ class _Builder:
             indexes=indexes.registry,
             shared=self._shared,
             downloads=self._downloads,
+            replication=self._replication,
+            followed=self._followed(packages),
         )
+
+    def _followed(self, packages: FolderSource | ObjectSource) -> tuple[ReplicatedIndex, ...]:
+        if not isinstance(packages, FolderSource):
+            return ()
+        return (ReplicatedIndex("", packages, self._serials),)
 
     def _indexes(self, packages: FolderSource | ObjectSource, writing: _WriteSide | None) -> _Indexes:
         settings = self._settings
@@ -404,7 +423,9 @@ class _Builder:
             title=settings.title,
             downloads=self._downloads,
             disk_use=DiskUse(_own_folders(settings)),
-            replication_state=self._replication_state,
+            replication_state=self._replication.state_file,
+            gate=self._replication.gate,
+            replication=self._replication,
         )
         files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
         resource.report_files(lambda: files)
@@ -571,7 +592,7 @@ class _Reloadable:
 
     def apply(self, settings: Settings) -> None:
         """Replace the settings; see `ConfigReloader.apply`."""
-        access = self.access
+        access, settings = self.access, with_primary(settings)
         # All that can fail comes first, so that settings apply as a whole or not at all.
         use_indexes = self.indexes.prepare(settings)
         # Clients that have logged in authenticate again only if any of this has changed.

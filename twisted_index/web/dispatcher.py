@@ -31,6 +31,7 @@ from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
 from twisted_index.interfaces import ANONYMOUS, NO_DRAFT, Action, IReloadsFiles
 from twisted_index.replication.change_gate import EPOCH_FIELD
+from twisted_index.replication.state_file import RESTRICTED
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.pages.layout import DEFAULT_TITLE, Frame
 from twisted_index.web.requests import cors as cross_origin
@@ -44,6 +45,7 @@ from twisted_index.web.requests.routes import (
     Route,
     collapse_slashes,
     has_empty_segments,
+    is_open_path,
     is_replication_path,
     is_upload_path,
     kind_of,
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
     from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.indexes.scope import Scope
     from twisted_index.indexes.served_index import IIndexes, ServedIndex
-    from twisted_index.interfaces import IAccessControl, IAuditLog, ISource
+    from twisted_index.interfaces import IAccessControl, IAuditLog, IReplication, ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.disk_use import DiskUse
     from twisted_index.replication.change_gate import ChangeGate
@@ -145,6 +147,7 @@ class Environment:
     disk_use: DiskUse | None = None
     gate: ChangeGate | None = None
     replication_state: StateFile | None = None
+    replication: IReplication | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +272,8 @@ class Dispatcher:
             of_server=not scope.index,
             downloads=env.downloads,
             absent={name for name, what in absent.items() if what is None},
+            replication=env.replication if not scope.index else None,
+            is_closed=self._is_closed,
         )
         # The index without a name may be one that has a name as well.
         names = frozenset() if env.indexes is None else frozenset({scope.index, index})
@@ -394,6 +399,8 @@ class Dispatcher:
     async def _dispatch(self, request: Request) -> Response:
         self._refuse_loop(header(request, b"Via") or b"")
         segments = request.postpath or []
+        if self._is_closed() and not is_open_path(segments):
+            raise Unavailable(RESTRICTED)
         method = b"GET" if request.method == b"HEAD" else request.method
         if method == b"GET" and not segments:
             # The last segment may be the token of a draft.
@@ -423,6 +430,11 @@ class Dispatcher:
                 return rejected(error, header(request, b"Accept"))
             raise error
         return await self._call_view(request, route, method)
+
+    def _is_closed(self) -> bool:
+        """Return whether everyone may read here what the primary lets only some read."""
+        replication = self._environment.replication
+        return replication is not None and replication.is_restricted and self._authorizer.public_read
 
     def _refuse_loop(self, via: bytes) -> None:
         if self._environment.instance is not None and self._environment.instance in via:

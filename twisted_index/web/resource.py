@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from twisted_index.files.reload_status import ReloadedFile
     from twisted_index.indexes.scope import Scope
     from twisted_index.indexes.served_index import IIndexes
-    from twisted_index.interfaces import IAccessControl, IAuditLog, ISource, IStore
+    from twisted_index.interfaces import IAccessControl, IAuditLog, IReplication, ISource, IStore
     from twisted_index.metrics.disk_use import DiskUse
     from twisted_index.replication.change_gate import ChangeGate
     from twisted_index.replication.state_file import StateFile
@@ -97,6 +97,7 @@ class IndexResource(Resource):
         disk_use: Measures folders for operators; None measures none.
         gate: Decides whether changes are made here; without it they are.
         replication_state: What this server is among its replicas; without it, a primary in its first epoch.
+        replication: The part that this server has in a replication; None for none.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -136,6 +137,7 @@ class IndexResource(Resource):
         disk_use: DiskUse | None = None,
         gate: ChangeGate | None = None,
         replication_state: StateFile | None = None,
+        replication: IReplication | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -176,6 +178,7 @@ class IndexResource(Resource):
             disk_use=disk_use,
             gate=gate,
             replication_state=replication_state,
+            replication=replication,
         )
         self._dispatchers = self._make_dispatchers(source, access, upload_settings or UploadSettings())
 
@@ -242,7 +245,12 @@ class IndexResource(Resource):
         """Return the cached responses that are current now, for a fast path; None if that is not known."""
         if self.poll is not None:
             self.poll()
-        return self._dispatchers.caches(scope)
+        caches = self._dispatchers.caches(scope)
+        replication = self._environment.replication
+        if caches is not None and replication is not None and replication.is_restricted:
+            # A look at the rights first, which may let everyone read what the primary does not.
+            return None if caches.authorizer.public_read else caches
+        return caches
 
     def report_connections(self, connections: Callable[[], int]) -> None:
         """Let the metrics show the number of a site's connections."""

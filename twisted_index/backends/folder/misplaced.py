@@ -143,7 +143,7 @@ class _Walk:
                 self._scan(os.path.join(reading.path, folder), folder, served=True)
 
     def _scan(self, path: bytes, display_path: bytes, *, served: bool = False) -> None:
-        if self._budget <= 0 or path in self._roots or _is_system_folder(os.path.basename(path)):
+        if self._budget <= 0 or path in self._roots or is_of_system(os.path.basename(path)):
             return
         try:
             with os.scandir(path) as entries:
@@ -193,7 +193,8 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
         return False
 
 
-def _is_system_folder(name: bytes) -> bool:
+def is_of_system(name: bytes) -> bool:
+    """Return whether an entry of a root is of the system or a tool, and never has packages."""
     return name.startswith(_SYSTEM_PREFIXES) or name.lower() in _SYSTEM_FOLDERS
 
 

@@ -185,6 +185,11 @@ def is_replication_path(segments: Sequence[bytes]) -> bool:
     return list(segments) == [b"-", b"replication"]
 
 
+def is_open_path(segments: Sequence[bytes]) -> bool:
+    """Whether a path is for those who watch the server, who learn nothing of what it has."""
+    return list(segments[:1]) == [b"-"] and segments[1:] in ([b"health"], [b"metrics"], [b"replication"])
+
+
 def match_route(segments: Sequence[bytes]) -> Route:
     """
     Find what a URL names.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.files.reload_status import ReloadedFile, ReloadStatus
-    from twisted_index.interfaces import ISource
+    from twisted_index.interfaces import IReplication, ISource
     from twisted_index.metrics.counters import Counters
     from twisted_index.metrics.exposition import Exposition
     from twisted_index.metrics.wanted import WantedProject
@@ -63,6 +63,8 @@ class OperationsViews:
         of_server: Whether problems and health are those of the server, too, and not of one index.
         downloads: The statistics; None without them.
         absent: Pages of the list that are not there.
+        replication: The part of the server in a replication; None for none.
+        is_closed: Returns whether nobody is answered, as `IReplication.health` has it.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class OperationsViews:
         of_server: bool = True,
         downloads: Downloads | None = None,
         absent: Set[str] = frozenset(),
+        replication: IReplication | None = None,
+        is_closed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._authorizer = authorizer
@@ -89,6 +93,8 @@ class OperationsViews:
         self._of_server = of_server
         self._downloads = downloads if of_server else None
         self._absent = absent
+        self._replication = replication
+        self._is_closed = is_closed
         seconds = time.monotonic if reactor is None else reactor.seconds
         self._listing = SingleFlight[None, tuple[str, ...]](seconds)
 
@@ -104,6 +110,10 @@ class OperationsViews:
         warnings = [status.warning for status in statuses if status.warning is not None]
         if self._downloads is not None and self._downloads.fault is not None:
             warnings.append("Downloads are counted but cannot be kept; see the list of problems.")
+        if self._replication is not None:
+            report, doubts = self._replication.health(self._is_closed())
+            health |= {} if report is None else {"replication": report}
+            warnings.extend(doubts)
         if warnings:
             health["warnings"] = warnings
         return Response(headers=JSON, body=json.dumps(health).encode() + b"\n")
@@ -116,6 +126,8 @@ class OperationsViews:
         files = [_problem_of(status) for status in statuses if status.error]
         if self._downloads is not None and self._downloads.fault is not None:
             files.append(_problem_of_statistics(self._downloads.fault))
+        if self._replication is not None:
+            files.extend(self._replication.problems())
         report = replace(report, problems=(*files, *report.problems))
         return negotiate_document(
             context,

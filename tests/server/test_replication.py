@@ -1,0 +1,305 @@
+"""What a server becomes at its start, what it hears of its primary, and what it says of all that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from twisted_index.config.settings import ReplicationSettings, Settings
+from twisted_index.errors import ConfigurationError, Unavailable
+from twisted_index.events.serials import Change, Serials
+from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.follower import FollowProgress
+from twisted_index.replication.primary import Feed
+from twisted_index.replication.state_file import RESTRICTED, ReplicationState, Role, StateFile
+from twisted_index.server.replication import Replication
+from twisted_index.server.replication_report import (
+    FollowedIndex,
+    collect_metrics,
+    describe_start,
+    list_problems,
+    write_health,
+)
+
+ONE, TWO = "1" * 32, "2" * 32
+URL = "https://__token__:secret@a.example.org/packages"
+CLEAN = "https://a.example.org/packages/"
+
+
+class Server:
+    """A server with a folder and a state, which can be started again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder, self.state = path / "packages", path / "state"
+        self.indexes: str | None = None
+        self.file = StateFile(str(self.state))
+
+    def start(self, url: str | None = URL, **settings: Any) -> Replication:
+        self.serials = Serials(str(self.state / "keep" / "serials"))
+        given = Settings(
+            paths=(str(self.folder),),
+            indexes=self.indexes,
+            state=str(self.state),
+            replication=ReplicationSettings(replica_of=url, **settings),
+        )
+        replication = Replication(given, self.serials, Clock())
+        replication.prepare()
+        return replication
+
+    def put(self, name: str = "acme-1.0.tar.gz") -> None:
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_bytes(b"content")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path)
+
+
+# The start
+
+
+@pytest.mark.parametrize("entries", [[], ["lost+found/x", ".git/x", "@eaDir/x"]])
+def test_a_server_with_an_empty_folder_becomes_a_replica(server: Server, entries: list[str]):
+    for name in entries:
+        server.put(name)
+    replication = server.start()
+
+    assert server.folder.is_dir()
+    assert server.file.read() == ReplicationState(role=Role.REPLICA, primary=CLEAN)
+    assert replication.follows
+    assert server.serials.follows
+
+
+def test_a_folder_that_has_never_followed_has_to_be_joined(server: Server):
+    server.put()
+    with pytest.raises(ConfigurationError) as caught:
+        server.start()
+
+    assert f"twisted-index join {CLEAN} --path {server.folder} --state {server.state}" in caught.value.message
+    assert "secret" not in caught.value.message
+    assert not server.file.exists
+
+
+def test_so_has_an_index_with_a_name(server: Server, tmp_path: Path):
+    server.indexes = str(tmp_path / "indexes")
+    (tmp_path / "indexes" / "dev" / "acme").mkdir(parents=True)
+
+    with pytest.raises(ConfigurationError, match="indexes/dev has files"):
+        server.start()
+
+
+def test_a_folder_that_has_followed_goes_on(server: Server):
+    server.start()
+    server.put()
+
+    assert server.start().follows
+
+
+def test_a_folder_that_is_away_is_not_made_again(server: Server):
+    server.start()
+    server.folder.rmdir()
+    server.start()
+
+    assert not server.folder.exists()
+
+
+def test_a_server_that_has_taken_over_stays_the_primary_and_says_so(server: Server):
+    server.start()
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(4, TWO)))
+    replication = server.start()
+
+    assert not replication.follows
+    assert server.serials.instance == TWO
+    (line,) = replication.describe()
+    assert "primary of epoch 4" in line
+    assert CLEAN in line
+
+
+def test_its_serials_begin_anew_once_and_not_at_each_start(server: Server):
+    server.start()
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(4, TWO)))
+    server.start()
+    (server.state / "keep" / "serials").unlink()
+    server.start()
+
+    assert server.serials.instance != TWO
+
+
+def test_a_retired_server_that_is_given_a_primary_follows_it(server: Server):
+    server.file.write(
+        ReplicationState(role=Role.RETIRED, epoch=Epoch(4, TWO), primary="https://b.example.org/")
+    )
+
+    assert server.start().follows
+    assert server.file.read() == ReplicationState(role=Role.REPLICA, epoch=Epoch(4, TWO), primary=CLEAN)
+
+
+def test_a_replica_that_is_started_without_its_primary_gives_no_serials(server: Server):
+    server.start()
+    replication = server.start(None)
+
+    assert server.serials.follows
+    report, warnings = replication.health(False)
+    assert report is not None
+    assert report["role"] == "replica"
+    assert "start it with --replica-of" in warnings[0]
+
+
+def test_a_server_without_a_replication_says_and_keeps_nothing_of_one(server: Server):
+    replication = server.start(None)
+
+    assert replication.health(False) == (None, ())
+    assert list(replication.collect()) == []
+    assert not server.file.exists
+    assert not server.serials.follows
+
+
+def test_a_state_that_is_damaged_ends_the_start(server: Server):
+    server.start()
+    (server.state / "keep" / "replication").write_text("nonsense\n")
+
+    with pytest.raises(ConfigurationError, match="keep/replication"):
+        server.start()
+
+
+# While it runs
+
+
+def feed(**more: Any) -> Feed:
+    return Feed(instance=ONE, highest=1, changes={}, **more)
+
+
+def test_a_take_over_lets_the_running_server_lead(server: Server):
+    replication = server.start()
+    server.serials.follow(ONE)
+    server.serials.adopt("acme", Change(7, TWO))
+    dev = Serials(None)
+    replication.manage(dev)
+    assert replication.check()
+    assert dev.follows
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+
+    assert not replication.check()
+    assert (server.serials.instance, dev.instance) == (TWO, TWO)
+    assert not server.serials.follows
+    assert server.serials.serial_of("acme") == 7
+    assert server.file.read().leads
+
+
+def test_what_the_primary_is_heard_to_be_is_kept(server: Server):
+    replication = server.start()
+    replication.hear("", feed(epoch=Epoch(3, TWO), restricted=True))
+
+    assert replication.is_restricted
+    assert server.file.read().epoch == Epoch(3, TWO)
+    assert server.start().is_restricted
+
+
+def test_a_primary_that_is_open_again_is_believed(server: Server):
+    replication = server.start()
+    replication.hear("", feed(restricted=True))
+    replication.hear("", feed())
+
+    assert not replication.is_restricted
+    assert not server.file.read().restricted
+
+
+def test_a_server_of_an_earlier_epoch_is_not_followed(server: Server):
+    replication = server.start()
+    replication.hear("", feed(epoch=Epoch(3, ONE)))
+
+    with pytest.raises(Unavailable, match="another server has taken over"):
+        replication.hear("", feed(epoch=Epoch(2, TWO)))
+    assert server.file.read().epoch == Epoch(3, ONE)
+
+
+def test_a_primary_that_has_lost_its_first_serials_is_still_the_same(server: Server):
+    replication = server.start()
+    replication.hear("", feed(epoch=Epoch(1, TWO)))
+    replication.hear("", feed(epoch=Epoch(1, ONE)))
+
+    assert server.file.read().epoch == Epoch(1, ONE)
+
+
+def test_nobody_waits_for_what_is_not_followed(server: Server):
+    replication = server.start()
+
+    assert Deferred.fromCoroutine(replication.wait_for("dev", 5, 10.0)).result is False
+
+
+# What is said
+
+GOOD = FollowProgress(
+    primary_serial=7,
+    is_current=True,
+    contact=1.25,
+    lag=0.0,
+    bytes_to_go=0,
+    pending=0,
+    fault="",
+    skew=0.25,
+)
+REPLICA = ReplicationState(role=Role.REPLICA, primary=CLEAN)
+
+
+def health(*followed: FollowedIndex, state: ReplicationState = REPLICA, is_closed: bool = False):
+    return write_health(state, Epoch(2, ONE), followed, is_closed=is_closed)
+
+
+def test_health_says_how_far_each_index_is():
+    report, warnings = health(FollowedIndex("", GOOD, 7), FollowedIndex("dev", GOOD, 5))
+
+    assert (report["role"], report["epoch"], report["primary"]) == ("replica", 2, CLEAN)
+    assert (report["serial"], report["primary-serial"], report["lag-seconds"]) == (7, 7, 0.0)
+    assert report["indexes"]["dev"]["serial"] == 5  # type: ignore[index]
+    assert warnings == []
+
+
+def test_health_warns_of_a_fault_and_of_where_it_is():
+    faulty = replace(GOOD, fault="It is away.")
+    _report, warnings = health(FollowedIndex("", faulty, 7), FollowedIndex("dev", faulty, 5))
+
+    assert warnings == ["It is away.", "In the index dev: It is away."]
+    assert [problem.path for problem in list_problems([FollowedIndex("dev", faulty, 5)])] == ["+dev/"]
+
+
+@pytest.mark.parametrize(("skew", "says"), [(61.0, "61 seconds ahead of"), (-90.0, "90 seconds behind")])
+def test_a_clock_that_is_wrong_is_a_fault(skew: float, says: str):
+    index = FollowedIndex("", replace(GOOD, skew=skew), 7)
+
+    assert says in health(index)[1][0]
+    assert says in list_problems([index])[0].reason
+
+
+def test_a_replica_that_answers_nobody_says_why():
+    assert health(FollowedIndex("", GOOD, 7), is_closed=True)[1] == [RESTRICTED]
+
+
+def test_a_retired_server_says_what_it_waits_for():
+    assert "takes no changes" in health(state=ReplicationState(role=Role.RETIRED))[1][0]
+
+
+def test_the_metrics_have_a_value_for_each_index():
+    unheard = replace(GOOD, contact=None, lag=None, fault="It is away.")
+    rows = [FollowedIndex("", GOOD, 7), FollowedIndex("dev", unheard, 5)]
+    samples = {
+        (sample.name.removeprefix("twisted_index_replication_"), *sample.labels.values()): sample.value
+        for family in collect_metrics(REPLICA, Epoch(2, ONE), rows)
+        for sample in family.samples
+    }
+
+    assert (samples["role", "replica"], samples["role", "primary"], samples["epoch",]) == (1, 0, 2)
+    assert (samples["serial", ""], samples["serial", "dev"]) == (7, 5)
+    assert (samples["fault", ""], samples["fault", "dev"]) == (0, 1)
+    assert samples["lag_seconds", ""] == 0
+    assert ("lag_seconds", "dev") not in samples
+
+
+def test_the_start_says_whose_replica_it_is():
+    assert describe_start(REPLICA, CLEAN).startswith(f"Replica of {CLEAN}")

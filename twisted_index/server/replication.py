@@ -1,0 +1,339 @@
+"""
+What makes a server a replica, or a primary among replicas: its standing, and the followers of its indexes.
+
+The standing is in a file of the state, which commands change while the server runs: it is looked at before
+each round and each change. Out of scope: how a folder is made equal, and what clients change at a replica.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from twisted_index.backends.folder.misplaced import is_of_system
+from twisted_index.concurrency.thread_pool import ThreadPool
+from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
+from twisted_index.interfaces import IReplication
+from twisted_index.replication.change_gate import ChangeGate
+from twisted_index.replication.follower import Follower
+from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+from twisted_index.server.replication_report import (
+    FollowedIndex,
+    collect_metrics,
+    describe_start,
+    list_problems,
+    write_health,
+)
+from twisted_index.simple.formatting import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.config.settings import Settings
+    from twisted_index.events.serials import Serials
+    from twisted_index.interfaces import Problem
+    from twisted_index.replication.follower import IRounds
+    from twisted_index.replication.primary import Feed, IPrimary
+    from twisted_index.replication.primary_client import PrimaryServer
+
+_log = Logger()
+
+#: Threads that write what comes from the primary.
+_THREADS = 4
+
+
+class ReplicatedIndex(NamedTuple):
+    """
+    An index that may be followed.
+
+    Attributes:
+        name: Empty for that without one.
+        folder: Its packages: of several folders, the first is its own.
+        serials: Its serials.
+    """
+
+    name: str
+    folder: FolderSource
+    serials: Serials
+
+
+@implementer(IReplication)
+class Replication:
+    """
+    The part of a server in its replication.
+
+    Args:
+        settings: All settings.
+        serials: Of the index without a name.
+        reactor: Twisted's reactor.
+
+    Attributes:
+        state_file: What this server is.
+        gate: Lets changes begin where it is the primary.
+        is_restricted: Whether some of what the primary has is not for everyone.
+        make_rounds: Makes what keeps an index equal to one of the primary; None follows nothing.
+    """
+
+    make_rounds: Callable[[ReplicatedIndex, IPrimary], IRounds] | None = None
+
+    def __init__(self, settings: Settings, serials: Serials, reactor: Any) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._serials: WeakSet[Serials] = WeakSet([serials])
+        self._plain_serials = serials
+        self._restricted: dict[str, bool] = {}
+        self._followers: dict[str, tuple[Follower, Serials]] = {}
+        self._worker: ThreadPool | None = None
+        self._role: Role | None = None
+        self.state_file = StateFile(settings.state)
+        self.gate = ChangeGate(self.state_file, lambda: serials.instance)
+        self.is_restricted = False
+
+    @cached_property
+    def primary(self) -> PrimaryServer | None:
+        """The primary that this server is to follow; None without one."""
+        url = self._settings.replication.replica_of
+        if url is None:
+            return None
+        from twisted_index.replication.primary_client import PrimaryServer
+
+        return PrimaryServer(
+            url, self._reactor, worker=self._threads, environ=os.environ, epoch=lambda: self._state.epoch
+        )
+
+    @cached_property
+    def _threads(self) -> ThreadPool:
+        self._worker = ThreadPool(self._reactor, threads=_THREADS, name="index-replica")
+        return self._worker
+
+    @property
+    def _state(self) -> ReplicationState:
+        return self.state_file.read()
+
+    # -- What this server is
+
+    def prepare(self) -> None:
+        """
+        Become what the settings and the state say, before anything is served. Blocking.
+
+        Raises:
+            ConfigurationError: That cannot be.
+        """
+        try:
+            if self.primary is not None:
+                self._become_replica(self.primary.url)
+            state = self._state
+        except SimpleIndexError as error:
+            raise ConfigurationError(error.message) from error
+        except OSError as error:
+            raise ConfigurationError(f"The state cannot be kept: {error.strerror}.") from error
+        self._role, self.is_restricted = state.role, state.restricted
+        if state.role is Role.REPLICA:
+            self._plain_serials.follow()
+        elif self._must_lead(state):
+            self._lead(state)
+
+    def _become_replica(self, url: str) -> None:
+        settings = self._settings
+        if self.state_file.exists:
+            self.state_file.update(
+                lambda state: (
+                    state if state.role is Role.PRIMARY else replace(state, role=Role.REPLICA, primary=url)
+                )
+            )
+            return
+        folders = [*settings.paths, *_folders_of(settings.indexes)]
+        for path in filter(_has_files, folders):
+            raise ConfigurationError(
+                f"{printable(path)} has files, and has not followed {url} so far: begin with an empty folder,"
+                f" or take together what both have: twisted-index join {url} --path"
+                f" {printable(settings.paths[0])} --state {printable(settings.state or '')}"
+            )
+        # An empty folder that nobody has made yet; later, one that is away is no empty one.
+        for path in settings.paths:
+            os.makedirs(path, exist_ok=True)
+        self.state_file.write(ReplicationState(role=Role.REPLICA, primary=url))
+
+    def check(self) -> bool:
+        """Return whether this server is a replica; see `IStanding`."""
+        state = self._state
+        if state.role is Role.REPLICA:
+            return True
+        if self._role is not state.role:
+            self._role = state.role
+            _log.warn("This server follows no more: its role is {role} now.", role=state.role.value)
+        if self._must_lead(state):
+            self._lead(state)
+        return False
+
+    def _must_lead(self, state: ReplicationState) -> bool:
+        """Return whether the serials have yet to begin anew, as after a take-over."""
+        return state.role is Role.PRIMARY and state.epoch is not None and not state.leads
+
+    def _lead(self, state: ReplicationState) -> None:
+        assert state.epoch is not None
+        for serials in tuple(self._serials):
+            serials.lead(state.epoch.instance)
+            serials.announce()
+        try:
+            self.state_file.update(lambda now: replace(now, leads=True) if now == state else now)
+        except OSError as error:
+            # They begin once more at the next start, which costs those who follow a comparison.
+            _log.warn("keep/replication cannot be written: {error}", error=error.strerror)
+        self.is_restricted = False
+        _log.info("This server is the primary since epoch {epoch}.", epoch=state.epoch.number)
+
+    def hear(self, name: str, feed: Feed) -> None:
+        """
+        Keep what a feed says of the primary.
+
+        Args:
+            name: Of its index.
+            feed: What it says.
+
+        Raises:
+            Unavailable: The primary is not to be followed, or the state cannot be kept.
+        """
+        state = self._state
+        known, told = state.epoch, feed.epoch or state.epoch
+        if known is not None and told is not None and told.number < known.number:
+            raise Unavailable(
+                f"It is in epoch {told.number}, and this replica has heard of epoch {known.number}: another"
+                " server has taken over since. Name that one in replica-of."
+            )
+        self._restricted[name] = feed.restricted
+        is_complete = self._followers.keys() <= self._restricted.keys()
+        # Until all have been heard, what was known holds.
+        restricted = any(self._restricted.values()) or (self.is_restricted and not is_complete)
+        if (told, restricted) != (known, state.restricted):
+            try:
+                state = self.state_file.update(
+                    lambda now: (
+                        replace(now, epoch=told, restricted=restricted) if now.role is Role.REPLICA else now
+                    )
+                )
+            except OSError as error:
+                raise Unavailable(f"keep/replication cannot be written: {error.strerror}.") from None
+        self.is_restricted = state.restricted
+
+    # -- Following
+
+    @property
+    def follows(self) -> bool:
+        """Whether its folders are kept equal to those of a primary, so that nothing else changes them."""
+        return self._role is Role.REPLICA
+
+    def manage(self, serials: Serials) -> None:
+        """Let the serials of another index follow or lead as those of this server do."""
+        self._serials.add(serials)
+        if self.follows:
+            serials.follow()
+
+    def start(self, indexes: Sequence[ReplicatedIndex]) -> None:
+        """Begin to follow the primary, if this server is a replica."""
+        if self.primary is None or self.make_rounds is None or not self.follows:
+            return
+        for index in indexes:
+            primary = self.primary.index(index.name)
+            rounds = self.make_rounds(index, primary)
+            standing = _Standing(self, index.name)
+            follower = Follower(primary, rounds, standing, self._reactor, name=index.name)
+            self._followers[index.name] = follower, index.serials
+            follower.start()
+
+    async def stop(self) -> None:
+        """Follow no more, and wait for what is being written."""
+        followers, self._followers = self._followers, {}
+        for follower, _serials in followers.values():
+            await follower.stop()
+        if self._worker is not None:
+            await self._worker.stop()
+        if self.primary is not None:
+            await self.primary.close()
+
+    async def wait_for(self, name: str, serial: int, seconds: float) -> bool:
+        """
+        Wait until an index has all that the primary told up to a serial; see `Follower.wait_for`.
+
+        Args:
+            name: Of the index.
+            serial: Of the primary.
+            seconds: How long to wait at most.
+        """
+        found = self._followers.get(name)
+        return found is not None and await found[0].wait_for(serial, seconds)
+
+    # -- What is said of it
+
+    def describe(self) -> list[str]:
+        """Return the lines about this for the start."""
+        return [] if self.primary is None else [describe_start(self._state, self.primary.url)]
+
+    def health(self, is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
+        """See `IReplication`."""
+        if not self._takes_part:
+            return None, ()
+        try:
+            return write_health(self._state, self.gate.epoch, self._followed(), is_closed=is_closed)
+        except Unavailable as error:
+            return None, (error.message,)
+
+    def problems(self) -> Sequence[Problem]:
+        """See `IReplication`."""
+        return list_problems(self._followed())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics; see `prometheus_client.registry.Collector`."""
+        if self._takes_part:
+            yield from collect_metrics(self._state, self.gate.epoch, self._followed())
+
+    @property
+    def _takes_part(self) -> bool:
+        replication = self._settings.replication
+        return replication.replica_of is not None or bool(replication.peers) or self.state_file.exists
+
+    def _followed(self) -> list[FollowedIndex]:
+        return [
+            FollowedIndex(name, follower.progress(), serials.read().highest)
+            for name, (follower, serials) in sorted(self._followers.items())
+        ]
+
+
+class _Standing:
+    """The standing of this server, for the follower of one index; provides `IStanding`."""
+
+    def __init__(self, replication: Replication, name: str) -> None:
+        self._replication = replication
+        self._name = name
+
+    def check(self) -> bool:
+        return self._replication.check()
+
+    def hear(self, feed: Feed) -> None:
+        self._replication.hear(self._name, feed)
+
+
+def _folders_of(indexes: str | None) -> list[str]:
+    """Return the folders of the indexes with a name."""
+    try:
+        return [] if indexes is None else [entry.path for entry in os.scandir(indexes) if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _has_files(path: str) -> bool:
+    """Return whether a folder has anything that may be a package."""
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return False
+    return not all(is_of_system(os.fsencode(name)) for name in names)

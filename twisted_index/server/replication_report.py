@@ -1,0 +1,171 @@
+"""What a server says of its part in a replication: for health, metrics, problems and the start. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted_index.interfaces import Problem
+from twisted_index.replication.follower import MAX_SKEW
+from twisted_index.replication.state_file import RESTRICTED, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from twisted_index.replication.epoch import Epoch
+    from twisted_index.replication.follower import FollowProgress
+    from twisted_index.replication.state_file import ReplicationState
+
+
+class FollowedIndex(NamedTuple):
+    """
+    An index that is kept equal to one of the primary.
+
+    Attributes:
+        name: Empty for that without one.
+        progress: How far it is.
+        serial: Its highest serial here.
+    """
+
+    name: str
+    progress: FollowProgress
+    serial: int
+
+    @property
+    def fault(self) -> str:
+        """What a person has to look at, in a sentence; empty for nothing."""
+        progress = self.progress
+        if progress.fault or abs(progress.skew) <= MAX_SKEW:
+            return progress.fault
+        direction = "ahead of" if progress.skew > 0 else "behind"
+        return (
+            f"The clock of the primary is {abs(progress.skew):.0f} seconds {direction} ours: set both by NTP,"
+            " as times of files tell what has changed."
+        )
+
+
+def write_health(
+    state: ReplicationState, epoch: Epoch, followed: Sequence[FollowedIndex], *, is_closed: bool
+) -> tuple[dict[str, object], list[str]]:
+    """
+    Return the report of `/-/health`, and its warnings.
+
+    Args:
+        state: What the server is.
+        epoch: That it is in.
+        followed: The indexes.
+        is_closed: Whether it answers nobody, as the primary restricts who may read, and it does not.
+    """
+    report: dict[str, object] = {"role": state.role.value, "epoch": epoch.number}
+    if state.primary:
+        report["primary"] = state.primary
+    warnings = []
+    if state.role is Role.RETIRED:
+        warnings.append(
+            "This server is retired: it takes no changes before it follows another, or takes over."
+        )
+    if state.role is Role.REPLICA and not followed:
+        warnings.append("This server is a replica that follows nobody: start it with --replica-of.")
+    if is_closed:
+        warnings.append(RESTRICTED)
+    for index in followed:
+        report |= {} if index.name else _described(index)
+        if index.fault:
+            warnings.append(f"In the index {index.name}: {index.fault}" if index.name else index.fault)
+    named = {index.name: _described(index) for index in followed if index.name}
+    return (report | {"indexes": named} if named else report), warnings
+
+
+def _described(index: FollowedIndex) -> Mapping[str, object]:
+    progress = index.progress
+    described: dict[str, object] = {
+        "serial": index.serial,
+        "primary-serial": progress.primary_serial,
+        "current": progress.is_current,
+        "lag-seconds": _rounded(progress.lag),
+        "contact-seconds": _rounded(progress.contact),
+        "bytes-to-go": progress.bytes_to_go,
+        "pending-projects": progress.pending,
+        "skew-seconds": _rounded(progress.skew),
+    }
+    return described | ({"fault": progress.fault} if progress.fault else {})
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
+
+
+def list_problems(followed: Sequence[FollowedIndex]) -> list[Problem]:
+    """Return a row for each index that is not as the primary has it, and why."""
+    return [
+        Problem(
+            path=f"+{index.name}/" if index.name else "replica-of",
+            reason=index.fault,
+            advice="Until then readers get what is here, and the server tries again by itself.",
+        )
+        for index in followed
+        if index.fault
+    ]
+
+
+#: The metrics of each index: the help, and the value, None for none.
+_GAUGES: Mapping[str, tuple[str, Callable[[FollowedIndex], float | None]]] = {
+    "serial": ("The highest serial here.", lambda index: index.serial),
+    "primary_serial": ("The highest that the primary has told.", lambda index: index.progress.primary_serial),
+    "contact_age_seconds": ("Seconds since the primary responded.", lambda index: index.progress.contact),
+    "lag_seconds": (
+        "Seconds since all that the primary had told was here; 0 while it is.",
+        lambda index: index.progress.lag,
+    ),
+    "bytes_to_go": ("Bytes of files that are not here yet.", lambda index: index.progress.bytes_to_go),
+    "pending_projects": (
+        "Projects that are not as the primary has them.",
+        lambda index: index.progress.pending,
+    ),
+    "skew_seconds": ("Seconds that the primary's clock is ahead.", lambda index: index.progress.skew),
+    "fault": ("1 if a person may have to look, as /-/health says.", lambda index: bool(index.fault)),
+}
+
+
+def collect_metrics(
+    state: ReplicationState, epoch: Epoch, followed: Sequence[FollowedIndex]
+) -> Iterator[Metric]:
+    """Yield the metrics of a replication; arguments as for `write_health`."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    role = GaugeMetricFamily(
+        f"{_PREFIX}role", "1 for what this server is, 0 for what it is not.", labels=["role"]
+    )
+    for each in Role:
+        role.add_metric([each.value], each is state.role)
+    yield role
+    yield GaugeMetricFamily(f"{_PREFIX}epoch", "The number of the highest epoch that is known.", epoch.number)
+    for name, (text, value) in _GAUGES.items():
+        gauge = GaugeMetricFamily(_PREFIX + name, text, labels=["index"])
+        for index in followed:
+            number = value(index)
+            if number is not None:
+                gauge.add_metric([index.name], number)
+        if gauge.samples:
+            yield gauge
+
+
+_PREFIX = "twisted_index_replication_"
+
+
+def describe_start(state: ReplicationState, url: str) -> str:
+    """
+    Return the line of a server that was started with a primary.
+
+    Args:
+        state: What it is.
+        url: Of the primary, without credentials.
+    """
+    if state.role is Role.PRIMARY:
+        number = 1 if state.epoch is None else state.epoch.number
+        return (
+            f"This server has taken over: it is the primary of epoch {number} and does not follow {url}, so"
+            " leave out replica-of"
+        )
+    return f"Replica of {url}: its packages are kept here too, and changes are made there"
