@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from twisted_index.errors import BadGateway, Gone, Unavailable
+from twisted_index.errors import BadGateway, Gone
 from twisted_index.events.serials import Change
 from twisted_index.replication.follower import Follower
 from twisted_index.replication.primary import Feed
+from twisted_index.replication.rounds import RoundProgress, RoundResult
 
 ONE, TWO = "1" * 32, "2" * 32
 
@@ -23,23 +24,29 @@ def feed(highest: int, *projects: str, instance: str = ONE, **more: Any) -> Feed
 
 
 class World:
-    """A primary that answers when it is told to, and rounds that note what they get."""
+    """A primary that answers when it is told to, and rounds that note what they get, and end when told to."""
 
     def __init__(self) -> None:
         self.clock = Clock()
+        # The primary
         self.asked: list[tuple[int | None, str | None, float]] = []
         self.answers: list[Deferred[Feed]] = []
-        self.rounds: list[tuple[tuple[str, ...], bool]] = []
-        self.pending: Iterable[str] = ()
-        self.fault = ""
-        self.bytes_to_go = 0
-        self.error: Exception | None = None
-        self.is_replica = True
         self.cancelled = 0
+        # The rounds
+        self.since: int | None = None
+        self.instance = ONE
+        self.reached = 0
+        self.listeners: set[Callable[[], None]] = set()
+        self.progress = RoundProgress()
+        self.taken: list[tuple[tuple[str, ...], bool]] = []
+        self.refusal = ""
+        self.results: list[RoundResult | Exception | Deferred[RoundResult]] = []
+        self.worked = 0
+        self.is_stopped = False
+        # The standing
+        self.is_replica = True
         self.follower = Follower(self, self, self, self.clock, jitter=lambda: 0.0)  # type: ignore[arg-type]
         self.follower.start()
-
-    # The primary
 
     def changes(
         self, *, since: int | None = None, instance: str | None = None, wait: float = 0.0
@@ -55,21 +62,35 @@ class World:
         answer = self.answers[-1]
         answer.errback(said) if isinstance(said, Exception) else answer.callback(said)
 
-    # The rounds
+    async def take(self, said: Feed, *, is_all: bool) -> str:
+        self.taken.append((tuple(said.changes), is_all))
+        if not self.refusal:
+            self.since, self.instance = said.highest, said.instance
+        return self.refusal
 
-    async def run(self, said: Feed, *, whole: bool) -> None:
-        self.rounds.append((tuple(said.changes), whole))
-        if self.error is not None:
-            raise self.error
+    async def work(self) -> RoundResult:
+        self.worked += 1
+        result = self.results.pop(0) if self.results else RoundResult()
+        if isinstance(result, Deferred):
+            result = await result
+        if isinstance(result, Exception):
+            raise result
+        self.reached = self.since or 0
+        for listener in tuple(self.listeners):
+            listener()
+        return result
 
-    # The standing
+    def ask_for_all(self) -> None:
+        self.since = None
+
+    def stop(self) -> None:
+        self.is_stopped = True
 
     def check(self) -> bool:
         return self.is_replica
 
-    def hear(self, said: Feed) -> None:
-        if said.epoch is not None:
-            raise Unavailable("Another server has taken over.")
+    def weigh(self, said: Feed) -> Feed:
+        return said
 
 
 @pytest.fixture
@@ -81,7 +102,8 @@ def test_all_is_compared_at_the_start_and_then_only_what_changes(world: World):
     world.answer(feed(5, "acme", "bell"))
     world.answer(feed(7, "bell"))
 
-    assert world.rounds == [(("acme", "bell"), True), (("bell",), False)]
+    assert world.taken == [(("acme", "bell"), True), (("bell",), False)]
+    assert world.worked == 2
     assert world.asked == [(None, None, 0), (5, ONE, 30), (7, ONE, 30)]
 
 
@@ -89,7 +111,7 @@ def test_nothing_but_the_wait_of_the_primary_is_under_way_while_nothing_changes(
     world.answer(feed(5))
     world.answer(feed(5))
 
-    assert len(world.rounds) == 1
+    assert world.worked == 1
     assert world.clock.getDelayedCalls() == []
 
 
@@ -99,8 +121,8 @@ def test_serials_that_have_begun_anew_are_compared_from_the_start(world: World):
     world.clock.advance(1)
     world.answer(feed(2, "acme", instance=TWO))
 
-    assert world.asked[-2][0] is None
-    assert world.rounds[-1] == (("acme",), True)
+    assert world.asked[-2] == (None, None, 0)
+    assert world.taken[-1] == (("acme",), True)
     assert world.asked[-1] == (2, TWO, 30)
 
 
@@ -118,66 +140,94 @@ def test_a_primary_that_is_away_is_asked_less_and_less_often_and_at_last_each_mi
     assert world.follower.progress().fault == ""
 
 
-def test_what_failed_in_a_round_is_tried_again_though_nothing_changes(world: World):
-    world.pending, world.fault = ["acme"], "acme: its bytes are others."
+def test_a_round_that_waits_for_something_is_made_again_though_nothing_changes(world: World):
+    world.results = [RoundResult(fault="acme: its bytes are others.", retry_in=4.0)]
     world.answer(feed(5, "acme"))
-    assert world.asked[-1] == (5, ONE, 1)
     assert world.follower.progress().fault == "acme: its bytes are others."
+    world.clock.advance(4)
 
-    for _ in range(12):
-        world.answer(feed(5))
-    assert world.asked[-1] == (5, ONE, 30)
-    world.pending, world.fault = [], ""
-    world.answer(feed(5))
+    assert world.worked == 2
+    assert len(world.asked) == 2
+    assert world.follower.progress().fault == ""
+    assert world.clock.getDelayedCalls() == []
 
-    assert world.rounds[-1] == ((), False)
+
+def test_a_defect_in_a_round_does_not_end_the_following(world: World):
+    world.results = [ZeroDivisionError()]
+    world.answer(feed(5, "acme"))
+    assert "log says why" in world.follower.progress().fault
+    world.clock.advance(60)
+
+    assert world.worked == 2
+    assert world.follower.progress().fault == ""
+
+
+def test_a_large_file_holds_up_no_other_project(world: World):
+    large: Deferred[RoundResult] = Deferred()
+    world.results = [large]
+    world.answer(feed(5, "acme"))
+    world.answer(feed(7, "bell"))
+    assert world.worked == 2
+    assert not world.follower.progress().is_current
+    large.callback(RoundResult())
+
     assert world.follower.progress().is_current
 
 
-@pytest.mark.parametrize("error", [Unavailable("Away."), OSError(28, "No space left"), ZeroDivisionError()])
-def test_a_round_that_fails_as_a_whole_is_made_again_with_the_same_changes(world: World, error: Exception):
-    world.answer(feed(5))
-    world.error = error
-    world.answer(feed(7, "acme"))
-    assert world.follower.progress().fault
-    world.error = None
-    world.clock.advance(1)
+def test_the_rounds_at_once_are_bounded(world: World):
+    large: list[Deferred[RoundResult]] = [Deferred() for _ in range(4)]
+    world.results = [*large]
+    for highest in range(1, 5):
+        world.answer(feed(highest, "acme"))
+    assert len(world.asked) == 4
+    large[2].callback(RoundResult())
 
-    assert world.asked[-1][0] == 5
-    world.answer(feed(7, "acme"))
-    assert world.rounds[-1] == (("acme",), False)
+    assert len(world.asked) == 5
 
 
 def test_a_primary_that_is_not_to_be_followed_gets_no_round(world: World):
-    world.answer(feed(5, "acme", epoch=(1, ONE)))
+    world.refusal = "It is that of an earlier epoch."
+    world.answer(feed(5, "acme"))
 
-    assert world.rounds == []
-    assert world.follower.progress().fault == "Another server has taken over."
+    assert world.worked == 0
+    assert world.follower.progress().fault == "It is that of an earlier epoch."
 
 
-def test_a_server_that_is_a_replica_no_more_asks_no_more(world: World):
+def test_a_server_that_is_a_replica_no_more_asks_no_more_and_takes_nothing(world: World):
     world.answer(feed(5))
     world.is_replica = False
     world.answer(feed(7, "acme"))
 
-    assert len(world.rounds) == 1
+    assert len(world.taken) == 1
     assert len(world.asked) == 2
+    assert world.is_stopped
+
+
+def stopped(world: World) -> bool:
+    return Deferred.fromCoroutine(world.follower.stop()).called and world.clock.getDelayedCalls() == []
 
 
 def test_it_stops_at_once_within_a_wait(world: World):
     world.answer(feed(5))
-    stopping = Deferred.fromCoroutine(world.follower.stop())
 
-    assert stopping.called
+    assert stopped(world)
     assert world.cancelled == 1
-    assert world.clock.getDelayedCalls() == []
 
 
 def test_it_stops_at_once_within_a_rest(world: World):
     world.answer(BadGateway("Away."))
 
-    assert Deferred.fromCoroutine(world.follower.stop()).called
-    assert world.clock.getDelayedCalls() == []
+    assert stopped(world)
+
+
+def test_it_stops_at_once_within_a_round(world: World):
+    ended: list[int] = []
+    world.results = [Deferred(lambda _: ended.append(1))]
+    world.answer(feed(5, "acme"))
+
+    assert stopped(world)
+    assert ended == [1]
+    assert world.is_stopped
 
 
 def test_a_replica_is_behind_from_the_last_moment_at_which_it_was_not(world: World):
@@ -185,7 +235,7 @@ def test_a_replica_is_behind_from_the_last_moment_at_which_it_was_not(world: Wor
     world.answer(feed(5))
     world.clock.advance(20)
     assert (world.follower.progress().lag, world.follower.progress().contact) == (0, 20)
-    world.pending = ["acme"]
+    world.results = [Deferred()]
     world.answer(feed(7, "acme"))
     world.clock.advance(5)
 

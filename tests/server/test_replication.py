@@ -10,8 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from twisted_index.config.settings import ReplicationSettings, Settings
-from twisted_index.errors import ConfigurationError, Unavailable
+from twisted_index.config.settings import AccessSettings, ReplicationSettings, Settings
+from twisted_index.errors import ConfigurationError
 from twisted_index.events.serials import Change, Serials
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.follower import FollowProgress
@@ -39,13 +39,14 @@ class Server:
         self.indexes: str | None = None
         self.file = StateFile(str(self.state))
 
-    def start(self, url: str | None = URL, **settings: Any) -> Replication:
+    def start(self, url: str | None = URL, **more: Any) -> Replication:
         self.serials = Serials(str(self.state / "keep" / "serials"))
         given = Settings(
             paths=(str(self.folder),),
             indexes=self.indexes,
             state=str(self.state),
-            replication=ReplicationSettings(replica_of=url, **settings),
+            replication=ReplicationSettings(replica_of=url),
+            **more,
         )
         replication = Replication(given, self.serials, Clock())
         replication.prepare()
@@ -70,7 +71,6 @@ def test_a_server_with_an_empty_folder_becomes_a_replica(server: Server, entries
         server.put(name)
     replication = server.start()
 
-    assert server.folder.is_dir()
     assert server.file.read() == ReplicationState(role=Role.REPLICA, primary=CLEAN)
     assert replication.follows
     assert server.serials.follows
@@ -99,14 +99,6 @@ def test_a_folder_that_has_followed_goes_on(server: Server):
     server.put()
 
     assert server.start().follows
-
-
-def test_a_folder_that_is_away_is_not_made_again(server: Server):
-    server.start()
-    server.folder.rmdir()
-    server.start()
-
-    assert not server.folder.exists()
 
 
 def test_a_server_that_has_taken_over_stays_the_primary_and_says_so(server: Server):
@@ -192,39 +184,41 @@ def test_a_take_over_lets_the_running_server_lead(server: Server):
     assert server.file.read().leads
 
 
-def test_what_the_primary_is_heard_to_be_is_kept(server: Server):
+def test_what_one_index_of_the_primary_restricts_is_restricted_for_all(server: Server):
     replication = server.start()
-    replication.hear("", feed(epoch=Epoch(3, TWO), restricted=True))
+
+    assert replication.weigh("dev", feed(restricted=True)).restricted
+    assert replication.weigh("", feed()).restricted
+    assert not replication.weigh("dev", feed()).restricted
+
+
+def test_what_was_restricted_stays_so_over_a_restart(server: Server):
+    replication = server.start()
+    server.file.update(lambda state: replace(state, restricted=True))
+    assert replication.check()
 
     assert replication.is_restricted
-    assert server.file.read().epoch == Epoch(3, TWO)
     assert server.start().is_restricted
 
 
-def test_a_primary_that_is_open_again_is_believed(server: Server):
+def test_a_take_over_opens_nothing_that_the_primary_restricted(server: Server):
+    server.start()
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO), restricted=True))
     replication = server.start()
-    replication.hear("", feed(restricted=True))
-    replication.hear("", feed())
+
+    assert replication.is_restricted
+    assert not replication.check()
+    assert replication.is_restricted
+
+
+def test_rights_that_a_person_has_written_decide_instead(server: Server):
+    server.start()
+    server.file.update(lambda state: replace(state, restricted=True))
+    replication = server.start(access=AccessSettings(rights="/rights.toml"))
 
     assert not replication.is_restricted
-    assert not server.file.read().restricted
-
-
-def test_a_server_of_an_earlier_epoch_is_not_followed(server: Server):
-    replication = server.start()
-    replication.hear("", feed(epoch=Epoch(3, ONE)))
-
-    with pytest.raises(Unavailable, match="another server has taken over"):
-        replication.hear("", feed(epoch=Epoch(2, TWO)))
-    assert server.file.read().epoch == Epoch(3, ONE)
-
-
-def test_a_primary_that_has_lost_its_first_serials_is_still_the_same(server: Server):
-    replication = server.start()
-    replication.hear("", feed(epoch=Epoch(1, TWO)))
-    replication.hear("", feed(epoch=Epoch(1, ONE)))
-
-    assert server.file.read().epoch == Epoch(1, ONE)
+    assert replication.check()
+    assert not replication.is_restricted
 
 
 def test_nobody_waits_for_what_is_not_followed(server: Server):

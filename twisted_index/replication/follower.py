@@ -2,27 +2,27 @@
 Following one index of a primary: a long poll, then a round for what it tells, while this is a replica.
 
 While nothing changes there is one request in half a minute and nothing else: no timer of ours runs beside it,
-and no file is read. Out of scope: what a round does, and when a server follows at all.
+and no file is read. Out of scope: what a round does (see `rounds`), and when a server follows at all.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_index.concurrency.single_flight import fire
-from twisted_index.errors import Gone, SimpleIndexError
+from twisted_index.errors import Gone, SimpleIndexError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from twisted_index.replication.primary import Feed, IPrimary
+    from twisted_index.replication.rounds import Rounds
 
 _log = Logger()
 
@@ -30,52 +30,25 @@ _log = Logger()
 WAIT = 30
 #: Seconds after the first failure, doubled for each further one, and the longest.
 _FIRST_REST, _LONGEST_REST = 0.5, 60.0
+#: Rounds at once. Each works on projects of its own.
+_ROUNDS = 4
 #: Seconds between two clocks beyond which a person has to look.
 MAX_SKEW = 60.0
-
-
-class IRounds(Protocol):
-    """Makes the folder of an index equal to that of its primary, a round for each feed."""
-
-    @property
-    def pending(self) -> Collection[str]:
-        """Projects that are not as the primary has them: they failed, wait, or need a person."""
-
-    @property
-    def fault(self) -> str:
-        """Why, in a sentence; empty without any."""
-
-    @property
-    def bytes_to_go(self) -> int:
-        """Bytes of the files that are wanted and not there yet."""
-
-    async def run(self, feed: Feed, *, whole: bool) -> None:
-        """
-        Take the changes of a feed, and try again what is pending.
-
-        Args:
-            feed: The changes.
-            whole: Whether they are all there are, so that the folder is compared too.
-
-        Raises:
-            SimpleIndexError: The round as a whole cannot be made.
-            OSError: The same.
-        """
 
 
 class IStanding(Protocol):
     """What this server is, and what it has heard of its primary."""
 
     def check(self) -> bool:
-        """Return whether this server is a replica; if it has become something else, let that take effect."""
-
-    def hear(self, feed: Feed) -> None:
         """
-        Keep what a feed says of the primary.
+        Return whether this server is a replica; if it has become something else, let that take effect.
 
         Raises:
-            SimpleIndexError: It is not to be followed.
+            Unavailable: It is not known.
         """
+
+    def weigh(self, feed: Feed) -> Feed:
+        """Return a feed that is restricted if that of any index of the primary is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +93,7 @@ class Follower:
     def __init__(
         self,
         primary: IPrimary,
-        rounds: IRounds,
+        rounds: Rounds,
         standing: IStanding,
         clock: Any,
         *,
@@ -134,106 +107,108 @@ class Follower:
         self._name = name
         self._jitter = jitter
         self._running: Deferred[None] | None = None
-        self._instance: str | None = None
-        #: All that the primary had told up to this serial has had its round; None before the first one.
-        self._since: int | None = None
+        self._working: set[Deferred[None]] = set()
+        self._again: Any = None
         self._told = 0
         self._skew = 0.0
-        self._fault = ""
+        #: Why the primary cannot be asked; and why not all that it told is here.
+        self._fault = self._round_fault = ""
         self._failures = 0
         self._contact_at: float | None = None
         self._current_at: float | None = None
-        self._waiting: list[tuple[int, Deferred[None]]] = []
 
     def start(self) -> None:
-        """Begin to follow; no-op if it has begun."""
-        if self._running is None:
-            self._running = Deferred.fromCoroutine(self._follow())
-            self._running.addErrback(_ended, self._name)
+        """Begin to follow, for good: what has stopped is not started again."""
+        self._running = Deferred.fromCoroutine(self._follow())
+        self._running.addErrback(_ignore_cancelling)
 
     async def stop(self) -> None:
-        """End at once, also within a round, which can be taken up again."""
+        """End at once, also within a round, which the next start takes up."""
+        self._rounds.stop()
         running, self._running = self._running, None
-        if running is not None:
-            running.cancel()
-            await running
-        waiting, self._waiting = self._waiting, []
-        for _serial, waiter in waiting:
-            fire(waiter, None)
+        for work in (*self._working, *([running] if running is not None else ())):
+            work.cancel()
+            await work
+        self._plan_again(None)
 
     def progress(self) -> FollowProgress:
         """Return how far it is."""
-        now, fault = self._clock.seconds(), self._fault or self._rounds.fault
-        current = self._since is not None and not self._fault and not self._rounds.pending
+        now, rounds = self._clock.seconds(), self._rounds.progress
         return FollowProgress(
             primary_serial=self._told,
-            is_current=current and (self._since or 0) >= self._told,
+            is_current=self._is_current and not self._fault,
             contact=None if self._contact_at is None else now - self._contact_at,
             lag=self._lag(now),
-            bytes_to_go=self._rounds.bytes_to_go,
-            pending=len(self._rounds.pending),
-            fault=fault,
+            bytes_to_go=rounds.bytes,
+            pending=rounds.projects,
+            fault=self._fault or self._round_fault,
             skew=self._skew,
         )
 
+    @property
+    def _is_current(self) -> bool:
+        """Whether all that the primary has told is here."""
+        return self._current_at is not None and not self._working and not self._rounds.progress.projects
+
     def _lag(self, now: float) -> float | None:
-        """Return the seconds since the replica was known to be current, less those of a quiet wait."""
         if self._current_at is None:
             return None
         lag = now - self._current_at
         # While the primary answers each wait in its time, nothing that it has is missing.
-        is_quiet = not self._fault and not self._rounds.pending and self._since == self._told
-        return 0.0 if is_quiet and lag < 2 * WAIT else lag
+        return 0.0 if self._is_current and not self._fault and lag < 2 * WAIT else lag
 
     async def wait_for(self, serial: int, seconds: float) -> bool:
         """
-        Wait until all that the primary told up to a serial has had its round.
+        Wait until all that the primary told up to a serial is here, but for what failed.
 
         Args:
             serial: A serial of the primary.
             seconds: How long to wait at most.
 
         Returns:
-            Whether it has.
+            Whether it is.
         """
-        if (self._since or 0) < serial:
+        rounds = self._rounds
+        if rounds.reached < serial:
             waiter: Deferred[None] = Deferred()
-            entry = (serial, waiter)
-            self._waiting.append(entry)
+
+            def look() -> None:
+                if rounds.reached >= serial:
+                    fire(waiter, None)
+
             timer = self._clock.callLater(seconds, fire, waiter, None)
+            rounds.listeners.add(look)
             try:
                 await waiter
             finally:
+                rounds.listeners.discard(look)
                 if timer.active():
                     timer.cancel()
-                if entry in self._waiting:
-                    self._waiting.remove(entry)
-        return (self._since or 0) >= serial
+        return rounds.reached >= serial
 
-    # -- The loop
+    # -- Asking
 
     async def _follow(self) -> None:
         while True:
             try:
                 if not self._standing.check():
+                    self._rounds.stop()
                     return
                 await self._turn()
             except CancelledError:
                 raise
             except Gone:
-                # The serials there have begun anew, or were set back: all is compared.
-                self._since = None
-                self._fail("its serials have begun anew, so that all is compared.")
+                # The serials there have begun anew, or were set back.
+                self._rounds.ask_for_all()
+                self._fail("Its serials have begun anew, so that all is compared.")
             except SimpleIndexError as error:
                 self._fail(error.message)
-            except OSError as error:
-                self._fail(f"A file cannot be written or read: {error.strerror or error}.")
             except Exception:
                 # A defect must not end the following for good.
-                _log.failure("A round failed")
-                self._fail("A round failed; the log says why.")
+                _log.failure("The primary could not be followed")
+                self._fail("Something failed that should not; the log has it.")
             else:
-                self._failures = self._failures + 1 if self._rounds.pending else 0
+                self._failures = 0
                 if self._fault:
                     self._fault = ""
                     _log.info("The primary{index} is followed again.", index=self._shown)
@@ -241,27 +216,26 @@ class Follower:
             await deferLater(self._clock, self._rest())
 
     async def _turn(self) -> None:
-        """Ask once, and make the round."""
-        whole, wait = self._since is None, self._patience()
-        feed = await self._primary.changes(since=self._since, instance=self._instance, wait=wait)
-        self._contact_at = self._clock.seconds()
-        self._skew = feed.skew
+        """Ask once, and begin a round for what is told."""
+        since = self._rounds.since
+        is_all = since is None
+        instance = None if is_all else self._rounds.instance
+        feed = await self._primary.changes(since=since, instance=instance, wait=0 if is_all else WAIT)
+        self._contact_at, self._skew = self._clock.seconds(), feed.skew
+        # It may have taken over while it waited.
         if not self._standing.check():
             return
-        self._standing.hear(feed)
-        self._told = max(feed.highest, 0 if whole else self._told)
-        if whole or feed.changes or self._rounds.pending:
-            await self._rounds.run(feed, whole=whole)
-        self._instance, self._since = feed.instance, feed.highest
-        if not self._rounds.pending:
-            self._current_at = self._clock.seconds()
-        self._release()
-
-    def _patience(self) -> int:
-        """Return for how many seconds the primary may wait: only until what failed is tried again."""
-        if self._since is None:
-            return 0
-        return min(WAIT, math.ceil(self._rest())) if self._rounds.pending else WAIT
+        fault = await self._rounds.take(self._standing.weigh(feed), is_all=is_all)
+        self._standing.check()
+        if fault:
+            raise Unavailable(fault)
+        self._told = max(feed.highest, 0 if is_all else self._told)
+        if is_all or feed.changes:
+            self._work()
+        self._note_current()
+        # A large file holds up no other project, but what is worked on stays bounded.
+        while len(self._working) >= _ROUNDS:
+            await DeferredList(list(self._working), fireOnOneCallback=True)
 
     def _rest(self) -> float:
         growing = _FIRST_REST * 2.0 ** min(max(self._failures - 1, 0), 10)
@@ -277,12 +251,46 @@ class Follower:
     def _shown(self) -> str:
         return f"'s index {self._name}" if self._name else ""
 
-    def _release(self) -> None:
-        for entry in [entry for entry in self._waiting if entry[0] <= (self._since or 0)]:
-            self._waiting.remove(entry)
-            fire(entry[1], None)
+    # -- Rounds
+
+    def _work(self) -> None:
+        """Begin a round."""
+        self._plan_again(None)
+        work = Deferred.fromCoroutine(self._round())
+        self._working.add(work)
+        work.addErrback(_ignore_cancelling)
+        work.addBoth(lambda _: self._end(work))
+
+    async def _round(self) -> None:
+        try:
+            result = await self._rounds.work()
+        except CancelledError:
+            raise
+        except Exception:
+            _log.failure("A round failed")
+            self._round_fault = "A round failed; the log says why."
+            self._plan_again(_LONGEST_REST)
+            return
+        if result.fault and result.fault != self._round_fault:
+            _log.warn("Not all is as at the primary{index}: {fault}", index=self._shown, fault=result.fault)
+        self._round_fault = result.fault
+        self._plan_again(result.retry_in)
+
+    def _end(self, work: Deferred[None]) -> None:
+        self._working.discard(work)
+        self._note_current()
+
+    def _plan_again(self, seconds: float | None) -> None:
+        """Begin another round later, for what failed or waits; nothing is planned while nothing does."""
+        if self._again is not None and self._again.active():
+            self._again.cancel()
+        self._again = None if seconds is None else self._clock.callLater(max(seconds, 0.1), self._work)
+
+    def _note_current(self) -> None:
+        if not self._working and not self._rounds.progress.projects:
+            self._current_at = self._clock.seconds()
 
 
-def _ended(failure: Any, name: str) -> None:
+def _ignore_cancelling(failure: Any) -> None:
     if failure.check(CancelledError) is None:
-        _log.failure("The primary's index {name!r} is not followed any more", failure=failure, name=name)
+        _log.failure("The primary is not followed any more", failure=failure)

@@ -61,7 +61,7 @@ class ReplicationState:
         role: What this server is.
         epoch: The highest that it has heard of; None if that is the first one of its own serials.
         primary: The URL of the primary, without credentials; empty if it is this server, or is not known.
-        restricted: Whether some of what the primary has is not for everyone.
+        restricted: Whether some of what the primary has, or had before a take-over, is not for everyone.
         awaiting: Files that a replica does not remove before a person has accepted that; 0 without any.
         accepted: Files that the next round may remove, as a person has accepted; 0 without that.
         leads: Whether the serials have begun anew with the epoch, as a primary lets them after a take-over.

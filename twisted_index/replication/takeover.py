@@ -185,7 +185,8 @@ class TakeOver:
         def change(current: ReplicationState) -> ReplicationState:
             if (current.role, current.epoch) != (before.role, before.epoch):
                 raise Conflict("Another command, or the server, has changed the state meanwhile: try again.")
-            return ReplicationState(role=Role.PRIMARY, epoch=epoch)
+            # A take-over opens nothing: that is for rights, which a person writes.
+            return ReplicationState(role=Role.PRIMARY, epoch=epoch, restricted=current.restricted)
 
         self.state.update(change)
         return epoch

@@ -33,7 +33,7 @@ from twisted_index.server.replication_report import (
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Settings
     from twisted_index.events.serials import Serials
     from twisted_index.interfaces import Problem
-    from twisted_index.replication.follower import IRounds
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.primary_client import PrimaryServer
 
@@ -80,10 +79,7 @@ class Replication:
         state_file: What this server is.
         gate: Lets changes begin where it is the primary.
         is_restricted: Whether some of what the primary has is not for everyone.
-        make_rounds: Makes what keeps an index equal to one of the primary; None follows nothing.
     """
-
-    make_rounds: Callable[[ReplicatedIndex, IPrimary], IRounds] | None = None
 
     def __init__(self, settings: Settings, serials: Serials, reactor: Any) -> None:
         self._settings = settings
@@ -107,7 +103,7 @@ class Replication:
         from twisted_index.replication.primary_client import PrimaryServer
 
         return PrimaryServer(
-            url, self._reactor, worker=self._threads, environ=os.environ, epoch=lambda: self._state.epoch
+            url, self._reactor, worker=self._threads, environ=os.environ, epoch=lambda: self._look().epoch
         )
 
     @cached_property
@@ -115,9 +111,12 @@ class Replication:
         self._worker = ThreadPool(self._reactor, threads=_THREADS, name="index-replica")
         return self._worker
 
-    @property
-    def _state(self) -> ReplicationState:
-        return self.state_file.read()
+    def _look(self) -> ReplicationState:
+        """Return what this server is now; what is restricted follows it."""
+        state = self.state_file.read()
+        # Rights that a person has written for this server decide, also if they let everyone read.
+        self.is_restricted = state.restricted and self._settings.access.rights is None
+        return state
 
     # -- What this server is
 
@@ -131,12 +130,12 @@ class Replication:
         try:
             if self.primary is not None:
                 self._become_replica(self.primary.url)
-            state = self._state
+            state = self._look()
         except SimpleIndexError as error:
             raise ConfigurationError(error.message) from error
         except OSError as error:
             raise ConfigurationError(f"The state cannot be kept: {error.strerror}.") from error
-        self._role, self.is_restricted = state.role, state.restricted
+        self._role = state.role
         if state.role is Role.REPLICA:
             self._plain_serials.follow()
         elif self._must_lead(state):
@@ -158,14 +157,11 @@ class Replication:
                 f" or take together what both have: twisted-index join {url} --path"
                 f" {printable(settings.paths[0])} --state {printable(settings.state or '')}"
             )
-        # An empty folder that nobody has made yet; later, one that is away is no empty one.
-        for path in settings.paths:
-            os.makedirs(path, exist_ok=True)
         self.state_file.write(ReplicationState(role=Role.REPLICA, primary=url))
 
     def check(self) -> bool:
         """Return whether this server is a replica; see `IStanding`."""
-        state = self._state
+        state = self._look()
         if state.role is Role.REPLICA:
             return True
         if self._role is not state.role:
@@ -189,41 +185,21 @@ class Replication:
         except OSError as error:
             # They begin once more at the next start, which costs those who follow a comparison.
             _log.warn("keep/replication cannot be written: {error}", error=error.strerror)
-        self.is_restricted = False
         _log.info("This server is the primary since epoch {epoch}.", epoch=state.epoch.number)
 
-    def hear(self, name: str, feed: Feed) -> None:
+    def weigh(self, name: str, feed: Feed) -> Feed:
         """
-        Keep what a feed says of the primary.
+        Return what a feed means for the whole server; see `IStanding`.
 
         Args:
-            name: Of its index.
+            name: Of the index that it is of.
             feed: What it says.
-
-        Raises:
-            Unavailable: The primary is not to be followed, or the state cannot be kept.
         """
-        state = self._state
-        known, told = state.epoch, feed.epoch or state.epoch
-        if known is not None and told is not None and told.number < known.number:
-            raise Unavailable(
-                f"It is in epoch {told.number}, and this replica has heard of epoch {known.number}: another"
-                " server has taken over since. Name that one in replica-of."
-            )
         self._restricted[name] = feed.restricted
-        is_complete = self._followers.keys() <= self._restricted.keys()
         # Until all have been heard, what was known holds.
-        restricted = any(self._restricted.values()) or (self.is_restricted and not is_complete)
-        if (told, restricted) != (known, state.restricted):
-            try:
-                state = self.state_file.update(
-                    lambda now: (
-                        replace(now, epoch=told, restricted=restricted) if now.role is Role.REPLICA else now
-                    )
-                )
-            except OSError as error:
-                raise Unavailable(f"keep/replication cannot be written: {error.strerror}.") from None
-        self.is_restricted = state.restricted
+        is_complete = self._followers.keys() <= self._restricted.keys()
+        restricted = any(self._restricted.values()) or (self._look().restricted and not is_complete)
+        return replace(feed, restricted=restricted)
 
     # -- Following
 
@@ -240,15 +216,30 @@ class Replication:
 
     def start(self, indexes: Sequence[ReplicatedIndex]) -> None:
         """Begin to follow the primary, if this server is a replica."""
-        if self.primary is None or self.make_rounds is None or not self.follows:
+        if self.primary is None or not self.follows:
             return
         for index in indexes:
-            primary = self.primary.index(index.name)
-            rounds = self.make_rounds(index, primary)
-            standing = _Standing(self, index.name)
-            follower = Follower(primary, rounds, standing, self._reactor, name=index.name)
+            follower = self._make_follower(self.primary.index(index.name), index)
             self._followers[index.name] = follower, index.serials
             follower.start()
+
+    def _make_follower(self, primary: IPrimary, index: ReplicatedIndex) -> Follower:
+        from twisted_index.replication.replica_folder import ReplicaFolder
+        from twisted_index.replication.rounds import Rounds
+
+        root = index.folder.paths[0]
+        below = ("indexes", index.name) if index.name else ()
+        rounds = Rounds(
+            primary,
+            ReplicaFolder(root, os.path.join(self._settings.state or "", "removed", *below)),
+            index.serials,
+            self.state_file,
+            runner=self._threads,
+            clock=self._reactor,
+            adopted=index.folder.drop_outdated,
+        )
+        standing = _Standing(self, index.name)
+        return Follower(primary, rounds, standing, self._reactor, name=index.name)
 
     async def stop(self) -> None:
         """Follow no more, and wait for what is being written."""
@@ -276,14 +267,14 @@ class Replication:
 
     def describe(self) -> list[str]:
         """Return the lines about this for the start."""
-        return [] if self.primary is None else [describe_start(self._state, self.primary.url)]
+        return [] if self.primary is None else [describe_start(self._look(), self.primary.url)]
 
     def health(self, is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
         """See `IReplication`."""
         if not self._takes_part:
             return None, ()
         try:
-            return write_health(self._state, self.gate.epoch, self._followed(), is_closed=is_closed)
+            return write_health(self._look(), self.gate.epoch, self._followed(), is_closed=is_closed)
         except Unavailable as error:
             return None, (error.message,)
 
@@ -294,7 +285,7 @@ class Replication:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; see `prometheus_client.registry.Collector`."""
         if self._takes_part:
-            yield from collect_metrics(self._state, self.gate.epoch, self._followed())
+            yield from collect_metrics(self._look(), self.gate.epoch, self._followed())
 
     @property
     def _takes_part(self) -> bool:
@@ -318,8 +309,8 @@ class _Standing:
     def check(self) -> bool:
         return self._replication.check()
 
-    def hear(self, feed: Feed) -> None:
-        self._replication.hear(self._name, feed)
+    def weigh(self, feed: Feed) -> Feed:
+        return self._replication.weigh(self._name, feed)
 
 
 def _folders_of(indexes: str | None) -> list[str]:
