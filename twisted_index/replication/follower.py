@@ -30,10 +30,10 @@ _log = Logger()
 WAIT = 30
 #: Seconds after the first failure, doubled for each further one, and the longest.
 _FIRST_REST, _LONGEST_REST = 0.5, 60.0
-#: Rounds at once. Each works on projects of its own.
-_ROUNDS = 4
 #: Seconds between two clocks beyond which a person has to look.
 MAX_SKEW = 60.0
+#: Rounds at once. Each works on projects of its own.
+_ROUNDS = 4
 
 
 class IStanding(Protocol):
@@ -136,7 +136,7 @@ class Follower:
         now, rounds = self._clock.seconds(), self._rounds.progress
         return FollowProgress(
             primary_serial=self._told,
-            is_current=self._is_current and not self._fault,
+            is_current=self._current_at is not None and self._has_all and not self._fault,
             contact=None if self._contact_at is None else now - self._contact_at,
             lag=self._lag(now),
             bytes_to_go=rounds.bytes,
@@ -146,16 +146,16 @@ class Follower:
         )
 
     @property
-    def _is_current(self) -> bool:
-        """Whether all that the primary has told is here."""
-        return self._current_at is not None and not self._working and not self._rounds.progress.projects
+    def _has_all(self) -> bool:
+        """Whether nothing of what the primary has told is still to come."""
+        return not self._working and self._again is None and not self._rounds.progress.projects
 
     def _lag(self, now: float) -> float | None:
         if self._current_at is None:
             return None
         lag = now - self._current_at
         # While the primary answers each wait in its time, nothing that it has is missing.
-        return 0.0 if self._is_current and not self._fault and lag < 2 * WAIT else lag
+        return 0.0 if self._has_all and not self._fault and lag < 2 * WAIT else lag
 
     async def wait_for(self, serial: int, seconds: float) -> bool:
         """
@@ -254,7 +254,7 @@ class Follower:
     # -- Rounds
 
     def _work(self) -> None:
-        """Begin a round."""
+        """Begin a round, in place of the one that was planned."""
         self._plan_again(None)
         work = Deferred.fromCoroutine(self._round())
         self._working.add(work)
@@ -287,8 +287,8 @@ class Follower:
         self._again = None if seconds is None else self._clock.callLater(max(seconds, 0.1), self._work)
 
     def _note_current(self) -> None:
-        if not self._working and not self._rounds.progress.projects:
-            self._current_at = self._clock.seconds()
+        if self._has_all:
+            self._current_at, self._round_fault = self._clock.seconds(), ""
 
 
 def _ignore_cancelling(failure: Any) -> None:
