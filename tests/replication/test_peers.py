@@ -85,8 +85,16 @@ def test_of_two_epochs_of_one_number_the_instance_decides():
 def test_a_primary_without_a_state_has_the_first_epoch_of_its_own_serials():
     asked = Asked(B, state=ReplicationState())
     asked.check()
-    asked.answer(b=(Role.PRIMARY, Epoch(1, "0" * 31 + "1")))
+    asked.answer(b=(Role.PRIMARY, Epoch(2, "0" * 32)))
     assert asked.role is Role.RETIRED
+
+
+def test_a_primary_that_has_lost_its_state_goes_on_although_a_replica_knows_another_first_epoch():
+    """No take-over began that one, so there is no other primary."""
+    asked = Asked(B, state=ReplicationState())
+    asked.check()
+    asked.answer(b=(Role.REPLICA, Epoch(1, "f" * 32)))
+    assert asked.role is Role.PRIMARY
 
 
 def test_peers_are_asked_once_and_changes_that_come_meanwhile_wait_for_the_same_answers():

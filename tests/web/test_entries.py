@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.kit.at_once import answer
+from tests.kit.rights import as_user
 from tests.web.test_changes import NEWER, OPEN, RIGHTS, Index
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
@@ -159,6 +160,32 @@ class TestFields:
         write(tmp_path)
         (tmp_path / "state" / "keep" / "replication").write_text("nonsense")
         assert index.ask("/-/changes").status == 503
+
+
+class TestHigherEpochs:
+    def role(self, tmp_path: Path) -> Role:
+        return StateFile(str(tmp_path / "state")).read().role
+
+    def test_a_replica_that_follows_one_retires_this_server(self, index: Index, tmp_path: Path):
+        """Two servers that both make changes would part."""
+        epoch = f"2 {'c' * 32}"
+        response = index.ask("/-/changes", **{"X-Index-Epoch": epoch})
+        assert (response.status, response.headers["X-Index-Epoch"]) == (200, epoch)
+        assert self.role(tmp_path) is Role.RETIRED
+
+    def test_an_equal_or_a_lower_one_and_what_is_none_do_not(self, index: Index, tmp_path: Path):
+        assert index.ask("/-/changes", **{"X-Index-Epoch": f"1 {'f' * 32}"}).status == 200
+        assert self.role(tmp_path) is Role.PRIMARY
+        write(tmp_path, epoch=Epoch(3, "c" * 32))
+        for told in (f"3 {'c' * 32}", f"3 {'b' * 32}", f"2 {'f' * 32}", "4", "nonsense"):
+            assert index.ask("/-/changes", **{"X-Index-Epoch": told}).status == 200
+        assert self.role(tmp_path) is Role.PRIMARY
+
+    @pytest.mark.parametrize("user", ["", "carol"])
+    def test_only_those_who_may_follow_are_heard(self, index: Index, tmp_path: Path, user: str):
+        fields = {"X-Index-Epoch": f"9 {'c' * 32}"} | (as_user(user) if user else {})
+        assert index.get("/-/changes", headers=fields).status in (401, 403)
+        assert self.role(tmp_path) is Role.PRIMARY
 
 
 class TestReplication:

@@ -25,6 +25,14 @@ class Epoch(NamedTuple):
     number: int
     instance: str
 
+    def ends(self, other: Epoch) -> bool:
+        """
+        Return whether a server that is the primary in another epoch is none any more.
+
+        The first epoch ends no other one: no take-over began it, but perhaps the loss of a state.
+        """
+        return self.number > 1 and self > other
+
     def __str__(self) -> str:
         """Return `number instance`."""
         return f"{self.number} {self.instance}"

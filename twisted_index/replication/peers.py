@@ -98,7 +98,7 @@ async def ask_all(ask: AskPeer, urls: Iterable[str]) -> dict[str, PeerAnswer | S
 
 def retire(state: StateFile, own: Callable[[], Epoch], epoch: Epoch, primary: str = "") -> bool:
     """
-    Make this server a retired one if there is a higher epoch than its own.
+    Make this server a retired one if an epoch ends its own.
 
     Args:
         state: What it is.
@@ -117,7 +117,7 @@ def retire(state: StateFile, own: Callable[[], Epoch], epoch: Epoch, primary: st
 
     def change(current: ReplicationState) -> ReplicationState:
         nonlocal was_primary
-        if current.role is Role.REPLICA or epoch <= (current.epoch or own()):
+        if current.role is Role.REPLICA or not epoch.ends(current.epoch or own()):
             return current
         was_primary = current.role is Role.PRIMARY
         return replace(current, role=Role.RETIRED, epoch=epoch, primary=primary)
@@ -191,7 +191,7 @@ class Peers:
         }
         self._heard = max((self._heard, *map(_heard_from, known.items())))
         epoch, is_primary, url = self._heard
-        if epoch > own:
+        if epoch.ends(own):
             self._retire(epoch, url if is_primary else "", url)
         elif len(known) < self._needed and not self._is_checked(own):
             raise Unavailable(

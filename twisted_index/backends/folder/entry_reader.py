@@ -127,9 +127,6 @@ class EntryReader:
                 return None
             read = partial(self._read, project, part, self._knowledge(project, fresh), inline)
             found = await self._lanes.run(self._reader.run, read)
-            if not self._roots.are_those_read():
-                # What went away with its root while it was read looks like files that were deleted.
-                continue
             if isinstance(found, EntryReading):
                 await self._learn(project, found.unknown, fresh)
             elif found is not None:
@@ -224,7 +221,8 @@ class EntryReader:
             return None
         if reading.unknown:
             return reading
-        if taken is None or hides_same is False:
+        if taken is None or hides_same is False or not self._roots.are_those_read():
+            # What went away with its root while it was read looks like files that were deleted.
             return None
         serial = self._serials.note(project, taken) or 0
         text = format_listing(EntryListing(serial, taken, reading.entries))

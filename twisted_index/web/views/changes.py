@@ -7,15 +7,17 @@ They need the right to follow, and show only projects that the client may read.
 from __future__ import annotations
 
 import gzip
-import json
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+from twisted.logger import Logger
 
 from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
 from twisted_index.http_semantics.negotiation import accepts_gzip
 from twisted_index.interfaces import Action
 from twisted_index.replication.change_gate import EPOCH_FIELD
-from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.epoch import Epoch, parse_epoch
+from twisted_index.replication.peers import PeerAnswer, format_answer, retire
 from twisted_index.replication.state_file import ReplicationState
 from twisted_index.simple.manifest import format_line
 from twisted_index.web.requests.context import (
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from twisted_index.web.responses.response import Headers
 
 T = TypeVar("T")
+_log = Logger()
 
 #: Clients that may wait at the same time: each costs a connection and some memory, and no thread.
 MAX_WAITING = 100
@@ -92,6 +95,7 @@ class ChangesViews:
     async def changes(self, context: RequestContext) -> Response:
         """Respond with the last changes of projects, those after a serial if one is given."""
         request, feed = context.request, self._checked_feed()
+        await self._hear(header(request, EPOCH_FIELD))
         since, wait = _number(request, b"since"), min(_number(request, b"wait") or 0, _MAX_WAIT)
         instance = _argument(request, b"instance")
         until = feed.seconds() + wait
@@ -123,6 +127,30 @@ class ChangesViews:
         epoch = self._epoch(listed)
         restricted = () if self._authorizer.public_read else ((READING_FIELD, b"restricted"),)
         return ((EPOCH_FIELD, str(epoch).encode("ascii")), *restricted)
+
+    async def _hear(self, told: bytes | None) -> None:
+        """
+        Stop making changes if a replica has heard of a higher epoch: another server is the primary in that.
+
+        Raises:
+            Unavailable: That cannot be kept.
+        """
+        epoch = None if told is None else parse_epoch(told.decode("latin-1"))
+        if epoch is None or self._gate is None or self._state_file is None:
+            return
+        own = self._gate.epoch
+        if not epoch.ends(own):
+            return
+        try:
+            is_news = await self._run(partial(retire, self._state_file, lambda: own, epoch), _MANY + 1)
+        except OSError as error:
+            raise Unavailable(f"The state cannot be kept: {error.strerror}.") from None
+        if is_news:
+            _log.error(
+                "This server takes no changes any more: a replica follows the primary of epoch {epoch}, which"
+                " is higher than its own.",
+                epoch=epoch.number,
+            )
 
     def _epoch(self, listed: ChangeList) -> Epoch:
         """Return the epoch of the server, which is one for all of its indexes."""
@@ -198,12 +226,8 @@ class ChangesViews:
         """Respond with what this server is among its replicas."""
         listed = await self._checked_feed().known()
         state = ReplicationState() if self._state_file is None else self._state_file.read()
-        document = {
-            "role": state.role.value,
-            "epoch": list(self._epoch(listed)),
-            "serial": await self._highest(context.identity, listed),
-        }
-        return Response(headers=JSON, body=json.dumps(document).encode("ascii") + b"\n")
+        serial = await self._highest(context.identity, listed)
+        return Response(headers=JSON, body=format_answer(PeerAnswer(state.role, self._epoch(listed), serial)))
 
     def _checked_feed(self) -> ChangeFeed:
         if self._feed is None:
