@@ -86,7 +86,10 @@ def test_files_in_the_root_and_in_folders_of_any_spelling_are_of_one_project(fol
     assert paths(folder) == [f"Demo/{TWO.filename}", ONE.filename, f"{ONE.filename}.yanked"]
 
 
-@pytest.mark.parametrize("name", [".hidden", "x.part", f"{TWO.filename}.tmp", f".{TWO.filename}.AbC123"])
+@pytest.mark.parametrize(
+    "name",
+    [".hidden", "x.PART", f"{TWO.filename}.tmp", f".{TWO.filename}.AbC123", "x.whl.filepart"],
+)
 def test_what_is_being_written_is_no_entry(folder: Folder, name: str):
     ONE.write_to(folder.path / "demo")
     (folder.path / "demo" / name).write_text("")

@@ -21,7 +21,7 @@ from twisted_index.errors import ReplacedMeanwhile
 from twisted_index.files.os_errors import public_read_error
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.simple.entry_listing import Entry
-from twisted_index.simple.names import InvalidFilename, parse_filename
+from twisted_index.simple.names import InvalidFilename, is_temporary, parse_filename
 
 if TYPE_CHECKING:
     import io
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 MAX_READ = 64 << 10
 #: Bytes of all contents that come with a listing.
 MAX_CONTENTS = 4 << 20
-#: Suffixes of files that are being written.
-_UNFINISHED = (b".part", b".tmp")
 #: Names that begin with a dot and are entries, in a project's folder only.
 MARKS = frozenset({*map(os.fsencode, CLAIMING), COPIES})
 #: A file that was there has gone, or is something else now.
@@ -194,9 +192,7 @@ def digest_found(found: FoundEntry) -> str:
 
 def is_entry_name(name: bytes, *, in_folder: bool) -> bool:
     """Return whether a file may be an entry by its name, in a project's folder or in the root."""
-    if name.startswith(b".") and (name not in MARKS or not in_folder):
-        return False
-    return not name.lower().endswith(_UNFINISHED)
+    return (in_folder and name in MARKS) or not is_temporary(os.fsdecode(name))
 
 
 def is_distribution(project: str, name: bytes) -> bool:
