@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import AccumulatingProtocol, StringTransport
 from twisted.python.failure import Failure
 from twisted.web._newclient import Request
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH
 
 from twisted_index.http_client.connection import BoundedPool, BoundedProtocol, ShunnedAddresses
 
@@ -158,3 +160,46 @@ def test_few_addresses_are_remembered():
         bench.shunned.add(f"192.0.2.{number}")
 
     assert len(bench.shunned._failed) <= 64
+
+
+# -- A response before the end of the request
+
+
+class Endless:
+    """The body of a request that has no end."""
+
+    length = UNKNOWN_LENGTH
+    stopped = False
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(b"begun")
+        return Deferred()
+
+    def stopProducing(self) -> None:
+        self.stopped = True
+
+    def pauseProducing(self) -> None:
+        pass
+
+    resumeProducing = pauseProducing
+
+
+def test_a_response_that_comes_before_the_end_of_the_request_ends_that():
+    bench, body = Bench(), Endless()
+    protocol = bench.connect()
+    headers = Headers({b"Host": [b"a.example"]})
+    asking = protocol.request(Request(b"POST", b"/", headers, body, persistent=True))
+    heads: list[Any] = []
+    asking.addCallback(heads.append)
+    # In two pieces: Twisted reads no more of a response before someone takes its body.
+    protocol.dataReceived(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert not body.stopped
+    protocol.dataReceived(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\n")
+    assert [response.code for response in heads] == [413]
+    assert body.stopped
+    reader = AccumulatingProtocol()
+    heads[0].deliverBody(reader)
+    protocol.dataReceived(b"no")
+    assert reader.data == b"no"
+    assert transport(protocol).asked_to_end
+    assert bench.kept() == []

@@ -33,6 +33,29 @@ class TwistedClientProtocol(HTTP11ClientProtocol):
         parser: Any = self._parser
         return parser is not None and parser.state in (STATUS, HEADER)
 
+    def end_request_early(self) -> None:
+        """
+        Send no more of a request, if a part of it is still to be sent: its response is here.
+
+        Twisted would wait for the end of the request before it passes on such a response, unless all of that
+        came in one piece. The connection cannot be used again.
+        """
+        if self._state == "TRANSMITTING":
+            request, responding, finished = (
+                self._currentRequest,
+                self._responseDeferred,
+                self._finishedRequest,
+            )
+            assert request is not None
+            assert responding is not None
+            assert finished is not None
+            request.persistent = False
+            request.stopWriting()
+            transport: Any = self.transport
+            transport.unregisterProducer()
+            self._state = "WAITING"
+            responding.chainDeferred(finished)
+
     @property
     def is_lost(self) -> bool:
         """Whether the connection is gone."""

@@ -48,12 +48,13 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class HTTPResponse(NamedTuple):
-    """A response: its URL after all redirects, status, header fields and body."""
+    """A response: its URL after all redirects, status, header fields, body and reason phrase."""
 
     url: str
     status: int
     headers: Headers
     body: BoundedBody
+    reason: bytes = b""
 
     def header(self, name: bytes) -> str:
         """Return the first value of a field; empty without it."""
@@ -296,7 +297,8 @@ class HTTPClient:
         body: BoundedBody = treq_response.original.body
         body.on_broken = lambda: self.outcomes.failed("body")
         self.outcomes.responded(treq_response.code)
-        return HTTPResponse(url, body.status, treq_response.headers, body)
+        phrase: bytes = treq_response.original.phrase
+        return HTTPResponse(url, body.status, treq_response.headers, body, phrase)
 
     def _require_uncoded(self, response: HTTPResponse, coded: bool) -> HTTPResponse:
         """Refuse a response with an unrequested content coding."""

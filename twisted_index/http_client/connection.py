@@ -113,6 +113,8 @@ class BoundedProtocol(TwistedClientProtocol):
 
             def all_headers_received() -> None:
                 self._normalize_head(parser, request)
+                if parser.response.code >= 200:
+                    self.end_request_early()
                 super_all_headers_received()
 
             parser.allHeadersReceived = all_headers_received
