@@ -46,7 +46,7 @@ ROWS = {
         ["responses"],
         ["requests"],
         ["uploads", "views"],
-        ["endpoints"],
+        ["endpoints", "relay"],
         ["dispatcher"],
         ["dispatchers"],
         ["resource"],

@@ -17,10 +17,11 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 @dataclass
 class Asked:
-    """A request: its target, and its fields with names in lower case."""
+    """A request: its target, its fields with names in lower case, and what came of its body with these."""
 
     target: str
     fields: dict[str, str] = field(default_factory=dict)
+    begun: bytes = b""
 
 
 def answer(status: int = 200, body: bytes = b"", *, length: int | None = None, **fields: str) -> bytes:
@@ -100,6 +101,7 @@ class HostileUpstream:
             if not data:
                 return None
             head += data
-        first, *lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+        text, _end, begun = head.partition(b"\r\n\r\n")
+        first, *lines = text.decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines)
-        return Asked(first.split(" ")[1], {name.lower(): value.strip() for name, _, value in pairs})
+        return Asked(first.split(" ")[1], {name.lower(): value.strip() for name, _, value in pairs}, begun)

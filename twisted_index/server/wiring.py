@@ -60,6 +60,7 @@ from twisted_index.server.upstreams import (
 )
 from twisted_index.statistics.day_files import downloads_folder
 from twisted_index.statistics.downloads import Downloads
+from twisted_index.web.requests.client_info import ClientInfoReader
 from twisted_index.web.resource import IndexResource
 from twisted_index.web.views.descriptions import RENDERINGS, Descriptions
 
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
     from twisted_index.access.token_place import TokenPlace
+    from twisted_index.access.trusted_proxies import TrustedProxies
     from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.backends.object_store.object_editor import ObjectEditor
     from twisted_index.backends.object_store.store import ObjectStore
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Settings
     from twisted_index.interfaces import IAccessControl, IAuditLog, IIndexObserver, ISource
     from twisted_index.tls.certificate import ServerCertificate
+    from twisted_index.web.relay import ChangeRelay
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +397,7 @@ class _Builder:
         indexes: IndexRegistry | None = None,
     ) -> IndexResource:
         settings, observer = self._settings, self._observer
+        proxies = make_proxies(settings.access)
         resource = IndexResource(
             source,
             public_url=settings.public_url,
@@ -401,7 +405,7 @@ class _Builder:
             headers=settings.add_headers,
             worker=self._worker,
             page_cache=settings.page_cache,
-            proxies=make_proxies(settings.access),
+            proxies=proxies,
             collectors=self._collectors,
             instance=self._instance,
             directories=Directories(
@@ -426,10 +430,29 @@ class _Builder:
             replication_state=self._replication.state_file,
             gate=self._replication.gate,
             replication=self._replication,
+            relay=self._relay(proxies),
         )
         files = (*self._certificates, *(() if self._reloader is None else (self._reloader,)))
         resource.report_files(lambda: files)
         return resource
+
+    def _relay(self, proxies: TrustedProxies | None) -> ChangeRelay | None:
+        """Return what sends changes on, if this server may be a replica; only then its modules are loaded."""
+        settings = self._settings
+        if settings.replication.replica_of is None:
+            return None
+        from twisted_index.web.relay import ChangeRelay
+
+        return ChangeRelay(
+            settings.replication.replica_of,
+            self._replication.state_file,
+            self._reactor,
+            environ=os.environ,
+            client_info=ClientInfoReader(proxies),
+            instance=self._instance,
+            common_headers=settings.add_headers,
+            wait_for=self._replication.wait_for,
+        )
 
     def _folder(self, *paths: str) -> FolderSource:
         return self._pile(paths, (), self._serials)

@@ -57,8 +57,9 @@ if TYPE_CHECKING:
     from twisted_index.replication.state_file import StateFile
     from twisted_index.statistics.downloads import Downloads
     from twisted_index.web.dispatcher import Caches, Dispatcher
+    from twisted_index.web.relay import ChangeRelay
     from twisted_index.web.responses.response import Headers, Response
-    from twisted_index.web.uploads.view import UploadView
+    from twisted_index.web.uploads.receiver import TakesBodies
 
 _log = Logger()
 
@@ -98,6 +99,7 @@ class IndexResource(Resource):
         gate: Decides whether changes are made here; without it they are.
         replication_state: What this server is among its replicas; without it, a primary in its first epoch.
         replication: The part that this server has in a replication; None for none.
+        relay: Sends changes on while this server is a replica; without it they are refused then.
 
     Attributes:
         poll: Called before each request and each upload; may call `serve`. None if nothing ever changes.
@@ -138,6 +140,7 @@ class IndexResource(Resource):
         gate: ChangeGate | None = None,
         replication_state: StateFile | None = None,
         replication: IReplication | None = None,
+        relay: ChangeRelay | None = None,
     ) -> None:
         Resource.__init__(self)
         self.common_headers: Headers = (*headers, *(CORS_HEADERS if cors else ()))
@@ -150,6 +153,7 @@ class IndexResource(Resource):
         self._started = False
         self._lifecycles = [part for part in (ILifecycle(source, None), ILifecycle(indexes, None)) if part]
         self._store = store
+        self._relay = relay
         self._indexes = indexes
         self._page_cache = page_cache
         self._title = title
@@ -267,7 +271,7 @@ class IndexResource(Resource):
 
     def upload_at(
         self, request: Request, segments: Sequence[bytes], *, is_root: bool
-    ) -> tuple[UploadView, SimpleIndexError | None] | None:
+    ) -> tuple[TakesBodies, SimpleIndexError | None] | None:
         """
         Return what receives a form that begins to arrive now, on a site that can do so.
 
@@ -279,8 +283,11 @@ class IndexResource(Resource):
 
         Returns:
             The view, and the error that it is to respond with because the URL takes no uploads; None for
-            what is no upload, or may be for another resource.
+            what is no upload, or may be for another resource. In a replica, what sends it on.
         """
+        if is_root and self._relay is not None and self._relay.takes(request, b"POST", segments):
+            request.postpath = list(segments)
+            return self._relay, None
         if not is_root:
             starts = (at for at in range(len(segments)) if self._dispatchers.split(segments[at:])[1])
             dispatcher, rest = self._enter(request, segments[next(starts, 0) :])
@@ -304,6 +311,8 @@ class IndexResource(Resource):
 
     async def _respond(self, request: Request) -> Response:
         segments, fault = request.postpath or [], None
+        if self._relay is not None and self._relay.takes(request, request.method, segments):
+            return await self._relay.respond(request)
         looking = self._dispatchers.look(self._dispatchers.split(segments)[0])
         if looking is not None:
             try:

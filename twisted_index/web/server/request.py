@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from twisted_index.metrics.counters import Kind
     from twisted_index.web.responses.response import Headers, Response
-    from twisted_index.web.uploads.receiver import Receiver
+    from twisted_index.web.uploads.receiver import ReceivesBody
 
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<path>.*)")
 #: The characters of a Host field (RFC 3986 sections 3.2.2 and 3.2.3).
@@ -45,7 +45,7 @@ class IndexRequest(Request):
     #: The Content-Length of the body; None without one.
     body_length: int | None = None
     #: Receives the body of an upload; None for other requests.
-    receiver: Receiver | None = None
+    receiver: ReceivesBody | None = None
     _body: BodyStream | None = None
     _detected = False
     _expects_continue = False
@@ -144,7 +144,8 @@ class IndexRequest(Request):
         channel, factory = self.channel, self.channel.factory
         if command != b"POST" or not is_form(header(self, b"Content-Type")):
             return
-        found = factory.upload_at(self, path_segments(self._origin_form(target)))
+        self.uri = self._origin_form(target)
+        found = factory.upload_at(self, path_segments(self.uri))
         if found is None:
             return
         uploads, misplaced = found

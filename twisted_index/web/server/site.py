@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from twisted_index.errors import SimpleIndexError
     from twisted_index.metrics.counters import Kind
     from twisted_index.web.server.access_log import AccessLog
+    from twisted_index.web.uploads.receiver import TakesBodies
     from twisted_index.web.uploads.slots import UploadSlots
-    from twisted_index.web.uploads.view import UploadView
 
 _log = Logger()
 
@@ -59,7 +59,7 @@ class UploadTarget(Protocol):
 
     def upload_at(
         self, request: Any, segments: Sequence[bytes], *, is_root: bool
-    ) -> tuple[UploadView, SimpleIndexError | None] | None:
+    ) -> tuple[TakesBodies, SimpleIndexError | None] | None:
         """Return what receives a form that begins to arrive now, and the error that it gets there."""
 
 
@@ -261,7 +261,7 @@ class IndexSite(Site):
 
     def upload_at(
         self, request: Any, segments: Sequence[bytes]
-    ) -> tuple[UploadView, SimpleIndexError | None] | None:
+    ) -> tuple[TakesBodies, SimpleIndexError | None] | None:
         """See `IndexResource`; None without an index."""
         index = self._uploads
         return None if index is None else index.upload_at(request, segments, is_root=self._uploads_at_root)

@@ -29,10 +29,14 @@ from twisted_index.web.uploads.multipart_form import MultipartFormParser
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from twisted.web.server import Request
+
     from twisted_index.indexes.scope import Scope
     from twisted_index.interfaces import IStore
     from twisted_index.simple.names import Distribution
     from twisted_index.web.requests.authorization import Authorizer
+    from twisted_index.web.responses.response import Headers, Response
+    from twisted_index.web.uploads.body_stream import BodyStream
     from twisted_index.web.uploads.form_validation import ValidatedUpload
     from twisted_index.web.uploads.multipart_form import UploadForm
 
@@ -47,6 +51,32 @@ class ChunkSource(Protocol):
 
     def next(self) -> Deferred[bytes]:
         """Wait for the next piece; empty at the end."""
+
+
+class ReceivesBody(Protocol):
+    """Receives the body of one request while it arrives."""
+
+    def start(self) -> None:
+        """Start; called once."""
+
+    def close(self) -> None:
+        """End, since the response has been sent or the client has left."""
+
+
+class TakesBodies(Protocol):
+    """What forms are for, before they have arrived: an `UploadView`, or the relay of a replica."""
+
+    common_headers: Headers
+
+    def start(
+        self,
+        request: Request,
+        body: BodyStream,
+        on_rejected: Callable[[Response], None],
+        misplaced: SimpleIndexError | None = None,
+        /,
+    ) -> ReceivesBody:
+        """See `UploadView.start`."""
 
 
 class Published(NamedTuple):

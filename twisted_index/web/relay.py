@@ -1,0 +1,415 @@
+"""
+Changes that clients want of a replica: sent on to its primary as they arrive, and answered as that answers.
+
+The primary decides on the rights of a client, by the credentials that the client sent; the replica only
+refuses what web pages of other sites cause. Nothing of a request is sent on as it came: its path, its query
+and the few fields that matter are written anew. Out of scope: who is a replica (see `change_gate`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers as ClientHeaders
+
+from twisted_index.errors import BadGateway, BadRequest, LoopDetected, SimpleIndexError, Unavailable
+from twisted_index.http_client.client import HTTPClient
+from twisted_index.http_client.credentials import split_userinfo
+from twisted_index.http_client.limits import ClientLimits
+from twisted_index.http_client.retry import TemporaryFailure
+from twisted_index.http_client.streamed_body import StreamedBody
+from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
+from twisted_index.http_semantics.via import remember_via
+from twisted_index.indexes.scope import split_scope
+from twisted_index.replication.change_gate import EPOCH_FIELD
+from twisted_index.replication.state_file import Role
+from twisted_index.web.pages.install_commands import is_loopback
+from twisted_index.web.requests.context import read_small_body, while_connected
+from twisted_index.web.requests.routes import is_replication_path
+from twisted_index.web.responses.response import CHANGE_FIELD, Response
+from twisted_index.web.responses.send import header
+from twisted_index.web.uploads.responses import message_as_reason, rejected
+from twisted_index.web.uploads.slots import PARALLEL_UPLOADS, UploadSlots
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from twisted.web.server import Request
+
+    from twisted_index.http_client.client import HTTPResponse
+    from twisted_index.replication.state_file import StateFile
+    from twisted_index.web.requests.client_info import ClientInfoReader
+    from twisted_index.web.responses.response import Headers
+    from twisted_index.web.uploads.body_stream import BodyStream
+    from twisted_index.web.uploads.receiver import ChunkSource
+
+_log = Logger()
+
+#: What a client should know although its change was made.
+_NOTICE_FIELD = b"X-Index-Notice"
+_BEHIND = b"The change is made. This replica does not show it yet."
+
+#: Methods of changes. An unknown one is for no index, and so it is refused here.
+_CHANGING = (b"POST", b"PUT", b"PATCH", b"DELETE")
+#: Fields of requests and responses that are passed on as they are, besides those that are written anew.
+_REQUEST_FIELDS = (
+    b"Accept",
+    b"Authorization",
+    b"Content-Encoding",
+    b"Content-Language",
+    b"Content-Type",
+    b"User-Agent",
+)
+_RESPONSE_FIELDS = (
+    b"Allow",
+    b"Cache-Control",
+    b"Content-Language",
+    b"Content-Security-Policy",
+    b"Content-Type",
+    b"Referrer-Policy",
+    b"Retry-After",
+    b"Vary",
+    b"WWW-Authenticate",
+    b"X-Content-Type-Options",
+    CHANGE_FIELD,
+    _NOTICE_FIELD,
+)
+#: Characters of a path and a query that need no escape (RFC 3986 appendix A).
+_PLAIN_PATH, _PLAIN_QUERY = "!$&'()*+,;=:@", "%/?:@!$&'()*+,;=~-._"
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+#: Seconds that an answer waits for the change to be here.
+_SERIAL_SECONDS = 10.0
+#: Seconds for the head of a response. An upload that moves may take any time: `StreamedBody` ends one that
+#: does not.
+_NO_LIMIT = 30 * 86400.0
+#: Seconds in which the primary may read nothing of a body, or not answer after its end: it reads the whole
+#: file before it does.
+_STALL = 180.0
+#: Bytes of an answer; that to a promotion names all files.
+_MAX_ANSWER = 4 << 20
+
+
+async def _never(index: str, serial: int, seconds: float) -> bool:
+    """Nothing comes from the primary."""
+    return False
+
+
+class ChangeRelay:
+    """
+    Sends changes on to the primary.
+
+    Args:
+        url: Of the primary, as configured. A user and a password in it are the replica's own: no change is
+            made with them.
+        state: What this server is, and the epoch that it follows.
+        reactor: Twisted's reactor.
+        environ: Environment variables that name proxies and certificates.
+        client_info: Reads the address of a client, and tells what other sites cause.
+        instance: The pseudonym of this server in the Via field.
+        common_headers: Fields of every response, for responses sent before a resource is found.
+        wait_for: Waits until the index of a name has what the primary had at a serial, at most so many
+            seconds, and returns whether it has.
+        stall: Seconds in which the primary may do nothing.
+        slots: Bounds the number of changes that are sent on at the same time.
+
+    Attributes:
+        common_headers: As given.
+        wait_for: As given.
+
+    Raises:
+        ConfigurationError: The URL or the environment cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        state: StateFile,
+        reactor: Any,
+        *,
+        environ: Mapping[str, str],
+        client_info: ClientInfoReader,
+        instance: str,
+        common_headers: Headers = (),
+        wait_for: Callable[[str, int, float], Awaitable[bool]] = _never,
+        stall: float = _STALL,
+        slots: UploadSlots | None = None,
+    ) -> None:
+        self._url, _account = split_userinfo(url)
+        self._state = state
+        self._reactor = reactor
+        self.client_info = client_info
+        self._instance = instance.encode("ascii")
+        self.common_headers = common_headers
+        self.wait_for = wait_for
+        self._stall = stall
+        self.slots = slots or UploadSlots(PARALLEL_UPLOADS)
+        origin = origin_of(self._url)
+        is_here = is_loopback(origin.host) or origin.host == "localhost"
+        self._takes_credentials = origin.scheme == "https" or is_here
+        self.peer = f"primary {self._url}"
+        self._client = HTTPClient(
+            origin,
+            reactor,
+            self.peer,
+            # A proxy between two servers on one machine would only read along.
+            environ={**environ, "no_proxy": "*"} if is_here else environ,
+            # A person has named it, wherever it is, and redirects are not followed.
+            egress_policy=None,
+            via=b"1.1 " + self._instance,
+            limits=ClientLimits(head=_NO_LIMIT, max_body=_MAX_ANSWER),
+            # A change is sent once: one that is lost as the connection was closed meanwhile would fail.
+            persistent=False,
+        )
+
+    def takes(self, request: Request, method: bytes, segments: Sequence[bytes]) -> bool:
+        """
+        Return whether a request is for the primary.
+
+        Args:
+            request: Its body may be on its way already.
+            method: Its method.
+            segments: Its path below the mount point of the index, percent-decoded.
+        """
+        if getattr(request, "relayed", None) is not None:
+            return True
+        if method not in _CHANGING or is_replication_path(segments):
+            return False
+        try:
+            return self._state.read().role is Role.REPLICA
+        except Unavailable:
+            # The gate says so.
+            return False
+
+    def start(
+        self,
+        request: Request,
+        body: BodyStream,
+        on_early: Callable[[Response], None],
+        misplaced: SimpleIndexError | None = None,
+    ) -> RelayedChange:
+        """
+        Prepare to send on a form that has begun to arrive.
+
+        Args:
+            request: With all of its header fields, `uri`, and `postpath` with the path below the index.
+            body: Provides the bytes of the body.
+            on_early: Called with the answer if it comes before the end of the body.
+            misplaced: Not used: the primary says so.
+        """
+        change = RelayedChange(self, request, b"POST", body, request.body_length, on_early)  # type: ignore[attr-defined]
+        request.relayed = change  # type: ignore[attr-defined]
+        return change
+
+    async def respond(self, request: Request) -> Response:
+        """Send on a request that has arrived, or has begun to by `start`."""
+        change: RelayedChange | None = getattr(request, "relayed", None)
+        if change is None:
+            try:
+                content = read_small_body(request)
+            except SimpleIndexError as error:
+                return rejected(error, header(request, b"Accept"))
+            change = RelayedChange(self, request, request.method, _Whole(content), len(content))
+            change.start()
+        return await while_connected(request, change.response())
+
+    # -- For a change
+
+    async def send(self, request: Request, method: bytes, body: StreamedBody) -> HTTPResponse:
+        """
+        Send a request on, and wait for the head of the response.
+
+        Raises:
+            SimpleIndexError: It may not be sent, or there is no response.
+        """
+        via = header(request, b"Via") or b""
+        if self._instance in via:
+            raise LoopDetected("This server is its own primary: the request looped back to it.")
+        remember_via(via)
+        url, fields = self._target(request), self._fields(request)
+        sending = Deferred.fromCoroutine(self._client.request(method.decode("ascii"), url, fields, body))
+        body.on_stalled = sending.cancel
+        try:
+            return await sending
+        except CancelledError:
+            if body.is_stalled:
+                raise TemporaryFailure(f"The {self.peer} stalled.{_unknown(body)}") from None
+            raise
+        except TemporaryFailure as error:
+            raise TemporaryFailure(error.message + _unknown(body), error.retry_after) from None
+
+    async def answer(self, request: Request, response: HTTPResponse) -> Response:
+        """
+        Make the response for a client of that of the primary.
+
+        Raises:
+            BadGateway: There is none that could be passed on.
+        """
+        status = response.status
+        if 300 <= status < 400 or status == 407 or status > 599:
+            response.body.abort()
+            advice = " Write the URL that it redirects to in replica-of." if status < 400 else ""
+            raise BadGateway(f"The {self.peer} responded with {status}.{advice}")
+        body = await response.body.read()
+        found = response.headers.getRawHeaders
+        fields = [(name, value) for name in _RESPONSE_FIELDS for value in found(name, [])]
+        serial = response.header(CHANGE_FIELD)
+        if status < 300 and serial.isascii() and serial.isdigit() and len(serial) <= 16:
+            index = split_scope(request.postpath or [])[0].index
+            if not await self.wait_for(index, int(serial), _SERIAL_SECONDS):
+                fields.append((_NOTICE_FIELD, _BEHIND))
+        fields.append((b"Via", b", ".join([*found(b"Via", []), b"1.1 " + self._instance])))
+        reason = message_as_reason(response.reason.decode("latin-1")) or None
+        return Response(status=status, headers=tuple(fields), body=body, reason=reason)
+
+    def _target(self, request: Request) -> str:
+        segments = request.postpath or []
+        if any(segment in (b".", b"..") or b"/" in segment or b"\\" in segment for segment in segments):
+            # Some servers would take these for another path, perhaps above the index.
+            raise BadRequest("This path is that of no index.")
+        path = "/".join(quote(segment, safe=_PLAIN_PATH) for segment in segments)
+        _path, mark, query = request.uri.partition(b"?")
+        try:
+            return normalize_url(f"{self._url}{path}{mark.decode()}{quote(query, safe=_PLAIN_QUERY)}")
+        except InvalidURL:
+            raise BadRequest("The URL is too long to be sent on to the primary.") from None
+
+    def _fields(self, request: Request) -> ClientHeaders:
+        sent = {
+            name: lines
+            for name in _REQUEST_FIELDS
+            if (lines := request.requestHeaders.getRawHeaders(name)) is not None
+        }
+        if any(_CONTROL.search(line) for lines in sent.values() for line in lines):
+            raise BadRequest("A field of the header has a control character.")
+        if len(sent.get(b"Authorization", ())) > 1:
+            raise BadRequest("A request has one Authorization field.")
+        if b"Authorization" in sent and not self._takes_credentials:
+            raise Unavailable(
+                f"The {self.peer} is reached without TLS, so no password or token is sent on to it; use the"
+                " primary itself, or let replica-of be an https URL."
+            )
+        epoch = self._state.read().epoch
+        if epoch is not None:
+            sent[EPOCH_FIELD] = [str(epoch).encode("ascii")]
+        # Counts at a primary that trusts this server as a proxy.
+        sent[b"X-Forwarded-For"] = [self.client_info.read(request).address.encode("ascii", "replace")]
+        return ClientHeaders(sent)
+
+    def body_of(
+        self, change: ChunkSource, length: int | None, on_started: Callable[[], object]
+    ) -> StreamedBody:
+        """Make the body of a request that is sent on."""
+        return StreamedBody(
+            change.next, length, reactor=self._reactor, stall=self._stall, on_started=on_started
+        )
+
+
+class RelayedChange:
+    """
+    One change on its way to the primary and back.
+
+    Args:
+        relay: Sends it.
+        request: Of the client.
+        method: Its method.
+        body: Its body.
+        length: Bytes of that; None if they are not known.
+        on_early: See `ChangeRelay.start`.
+    """
+
+    def __init__(
+        self,
+        relay: ChangeRelay,
+        request: Request,
+        method: bytes,
+        body: ChunkSource,
+        length: int | None,
+        on_early: Callable[[Response], None] = lambda response: None,
+    ) -> None:
+        self._relay = relay
+        self._request = request
+        self._method = method
+        self._on_early = on_early
+        admitted: Callable[[], None] = getattr(request, "on_admitted", lambda: None)
+        # A client that waits for 100 (Continue) gets it when the primary has been reached.
+        self._body = relay.body_of(body, length, admitted)
+        self._outcome: Response | Failure | None = None
+        self._running: Deferred[Any] | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        """Start; called once."""
+        self._running = Deferred.fromCoroutine(self._run())
+        self._running.addBoth(self._ended)
+
+    def close(self) -> None:
+        """Give up, if there is no response yet; idempotent."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def response(self) -> Response:
+        """
+        Wait for the response.
+
+        Raises:
+            ConnectionDone: The client has left.
+        """
+        if self._outcome is None:
+            waiting: Deferred[None] = Deferred(lambda _: self.close())
+            self._waiting.append(waiting)
+            await waiting
+        if isinstance(self._outcome, Failure):
+            self._outcome.raiseException()
+        assert isinstance(self._outcome, Response)
+        return self._outcome
+
+    async def _run(self) -> Response:
+        release: Callable[[], None] | None = None
+        try:
+            self._relay.client_info.refuse_cross_site(self._request)
+            release = self._relay.slots.acquire()
+            response = await self._relay.send(self._request, self._method, self._body)
+            return await self._relay.answer(self._request, response)
+        except SimpleIndexError as error:
+            return rejected(error, header(self._request, b"Accept"))
+        except (CancelledError, ConnectionDone):
+            raise ConnectionDone from None
+        except Exception:
+            _log.failure("A change could not be sent on")
+            failed = SimpleIndexError("The change could not be sent on; see the log of this replica.")
+            return rejected(failed, header(self._request, b"Accept"))
+        finally:
+            self._body.finish()
+            if release is not None:
+                release()
+
+    def _ended(self, outcome: Response | Failure) -> None:
+        self._outcome = outcome
+        if isinstance(outcome, Response):
+            self._on_early(outcome)
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(None)
+
+
+class _Whole:
+    """A body that has arrived as a whole."""
+
+    def __init__(self, content: bytes) -> None:
+        self._pieces = [content] if content else []
+
+    def next(self) -> Deferred[bytes]:
+        """Return all of it, then nothing."""
+        return succeed(self._pieces.pop() if self._pieces else b"")
+
+
+def _unknown(body: StreamedBody) -> str:
+    """Say what is not known after all of a change has been sent and no response has come."""
+    return " Whether the change was made is not known: look, or repeat it." if body.is_sent else ""
