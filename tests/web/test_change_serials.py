@@ -88,3 +88,21 @@ def test_a_promotion_tells_the_greatest_serial_of_its_target(tmp_path: Path, ope
     assert RELEASES == ["acme==1.2", "Acme_Extras==1.2"]
     greatest = max(serials.serial_of(name) or 0 for name in ("acme", "acme-extras"))
     assert int(answer.headers["X-Index-Serial"]) == greatest > 0
+
+
+def test_all_indexes_of_a_server_are_in_one_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A replica that follows one of them sends changes on in that."""
+    rule = '[[rule]]\nindexes = "*"\nallow = "{}"\nto = "alice"\n'
+    rules = rule.format("follow") + rule.format("read") + 'projects = "*"\n'
+    monkeypatch.setattr(test_drafts, "RIGHTS", test_drafts.RIGHTS + rules)
+    (tmp_path / "indexes" / "dev").mkdir(parents=True)
+    server = test_drafts.Server(tmp_path, 'indexes = "indexes"')
+    try:
+        feeds = [server.answer(f"{prefix}/-/changes", user="alice") for prefix in ("", "/+dev")]
+        states = [server.answer(f"{prefix}/-/replication", user="alice") for prefix in ("", "/+dev")]
+    finally:
+        server.stop()
+    assert [feed.status for feed in feeds] == [200, 200]
+    assert feeds[0].body.split()[0] != feeds[1].body.split()[0]
+    [epoch] = {feed.headers["X-Index-Epoch"] for feed in feeds}
+    assert {" ".join(map(str, state.json["epoch"])) for state in states} == {epoch}
