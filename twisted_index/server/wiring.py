@@ -236,7 +236,8 @@ class _Builder:
         settings, reloader = self._settings, self._reloader
         resource = self._resource(
             indexes.plain.source,
-            None if writing is None else access,
+            # A state folder may get its first token at any time.
+            None if writing is None and settings.state is None else access,
             writing,
             audit_log=audit_log,
             indexes=indexes.registry,
