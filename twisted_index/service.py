@@ -118,7 +118,7 @@ class SimpleIndexService(MultiService):
         self._resource.start()
         replication = self._parts.replication
         if replication is not None:
-            replication.start(self._parts.followed)
+            self._parts.follow()
         if self._parts.store is not None and not (replication is not None and replication.follows):
             Deferred.fromCoroutine(self._parts.store.sweep()).addErrback(_log_sweep)
         self._announce()
@@ -308,6 +308,8 @@ class SimpleIndexService(MultiService):
             port.stopListening()
         if self._access_log is not None:
             self._access_log.close()
+        if self._parts.replication is not None:
+            Deferred.fromCoroutine(self._parts.replication.stop())
         for worker in self._parts.workers:
             worker.stop()
 

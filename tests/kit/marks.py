@@ -65,6 +65,7 @@ _PLACES = {
     "mirror/test_needs.py": "clients",
     "resolution/test_uv.py": "clients",
     "server/test_reload_status.py": "wire",
+    "server/test_replica.py": "wire",
     "testing/test_kit_fixture.py": "wire",
     "testing/test_kit_running.py": "wire",
     "trust/": "slow",

@@ -99,6 +99,17 @@ def test_all_changes_come_with_what_their_header_fields_say(client: Client, host
     assert feed.skew == pytest.approx(90, abs=1)
 
 
+@pytest.mark.parametrize(("offset", "skew"), [(-0.5, 0), (0.5, 0.0), (-70, -69), (70, 70)])
+def test_a_clock_is_wrong_only_if_no_moment_of_the_wait_explains_it(
+    client: Client, hostile: HostileUpstream, offset: float, skew: float
+):
+    fields = {"Date": formatdate(int(NOW + offset), usegmt=True)}
+    hostile.on("/-/changes", answer(304, **fields))
+    feed = client.ask(hostile.origin, lambda index: index.changes(since=1, wait=30))
+
+    assert feed.skew == skew
+
+
 def test_a_feed_may_be_compressed(client: Client, hostile: HostileUpstream):
     hostile.on("/-/changes", answer(200, gzip.compress(FEED), **TEXT, Content_Encoding="gzip"))
 

@@ -237,6 +237,12 @@ class IndexRegistry:
             raise
         return self._refreshed(wanted, members)
 
+    def drop_outdated(self, name: str, project: str) -> None:
+        """Let a page of an index with a name be built anew whose project has another serial by now."""
+        live = self._live.peek(name)
+        if live is not None and live.folder is not None:
+            live.folder.drop_outdated(project)
+
     def replace(self, plain: LiveIndex) -> None:
         """Serve another index without a name, and make all others anew of what they are made of."""
         self._plain = plain

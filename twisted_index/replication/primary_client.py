@@ -251,11 +251,12 @@ class PrimaryClient:
         return await self._server.within(wait + _TOTAL, self._changes(url, since, instance, wait + _HEAD))
 
     async def _changes(self, url: str, since: int | None, instance: str | None, head: float) -> Feed:
+        began = self._server.wall()
         try:
             response = await self._server.get(url, head=head)
         except NotFound as error:
             raise Denied(f"The primary has no list of changes: {error.message}") from None
-        skew = _skew(response.header(b"Date"), self._server.wall())
+        skew = _skew(response.header(b"Date"), began, self._server.wall())
         feed = Feed(
             instance=instance or "",
             highest=since or 0,
@@ -459,10 +460,14 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text)[:_MAX_SENTENCE]
 
 
-def _skew(date: str, now: float) -> float:
-    """Return how many seconds the clock of a Date field is ahead; 0 without one."""
+def _skew(date: str, began: float, ended: float) -> float:
+    """
+    Return how many seconds the clock of a Date field is ahead, at least; 0 without one.
+
+    It names the second at some moment between the request and the response, which may be far apart.
+    """
     try:
-        # A whole second, in the middle of which it was most likely sent.
-        return parsedate_to_datetime(date).timestamp() + 0.5 - now
+        told = parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError, OverflowError):
         return 0.0
+    return max(0.0, told - ended) + min(0.0, told + 1 - began)

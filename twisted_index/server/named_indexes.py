@@ -20,6 +20,7 @@ from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.store import FolderStore
 from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.config.settings import NamedUpstream
 from twisted_index.errors import NotFound, SimpleIndexError, Unavailable
 from twisted_index.events.serials import Serials
 from twisted_index.indexes.composite import lifecycles
@@ -36,7 +37,7 @@ from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.indexes.upstream_line import LineUpstream, UnknownUpstream, UpstreamLine
 from twisted_index.interfaces import Problem
-from twisted_index.server.upstreams import upstream_names
+from twisted_index.server.upstreams import primary_index_urls, upstream_names
 from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.formatting import printable
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.source import FolderSource
     from twisted_index.concurrency.thread_pool import IThreadRunner, ThreadPool
-    from twisted_index.config.settings import NamedUpstream, Settings, UploadSettings
+    from twisted_index.config.settings import Settings, UploadSettings
     from twisted_index.indexes.builder import SourceBuilder
     from twisted_index.indexes.index_line import IndexLines
     from twisted_index.indexes.upstream_policy import PolicySource
@@ -74,6 +75,7 @@ class NamedIndexes:
         writer: Threads that change files; None if nothing can be changed.
         audit_log: Records the changes.
         bucket: What the indexes share, if they are in a bucket; else they are folders.
+        manage: Called with the serials of each index.
 
     Attributes:
         lines: The indexes.
@@ -93,12 +95,14 @@ class NamedIndexes:
         writer: ThreadPool | None = None,
         audit_log: IAuditLog | None = None,
         bucket: BucketIndexes | None = None,
+        manage: Callable[[Serials], object] = lambda _serials: None,
     ) -> None:
         self.lines = lines
         self.changes = IndexChanges(
             lines, writer or reader, hold=0.0 if bucket is None else settings.rescan, now=reactor.seconds
         )
         self._bucket = bucket
+        self._manage = manage
         self._reactor = reactor
         self._make_folder = make_folder
         self._builder = upstreams
@@ -199,14 +203,16 @@ class NamedIndexes:
         owners = (None, *(member.name for member in others))
         if self._bucket is not None:
             return self._bucket.make_source(paths, owners)
-        return self._make_folder(paths, owners, self._serials_of(own.name))
+        return self._make_folder(paths, owners, self.serials_of(own.name))
 
-    def _serials_of(self, name: str) -> Serials:
+    def serials_of(self, name: str) -> Serials:
+        """Return the serials of an index: the same ones as long as anything has them."""
         serials = self._serials.get(name)
         if serials is None:
             state = self._settings.state
             path = None if state is None else os.path.join(state, "keep", "indexes", name, "serials")
             serials = self._serials[name] = Serials(path)
+            self._manage(serials)
         return serials
 
     def _uploads(self, member: IndexMember) -> UploadSettings:
@@ -260,7 +266,9 @@ class NamedIndexes:
     # -- Upstreams
 
     def _source(self, members: Sequence[IndexMember], folder: ISource) -> ISource:
-        """Put the folders before the upstreams of the line."""
+        """Put the folders before the upstreams of the line; before the primary's index, in a replica."""
+        if self._settings.replication.replica_of is not None:
+            return self._before_primary(members[0].name, folder)
         named: dict[str, LineUpstream] = {}
         known: list[PolicySource] = []
         local, merged = list(self._settings.upstreams.policy.local_only), list[str]()
@@ -293,8 +301,27 @@ class NamedIndexes:
             hidden_copy=_hidden_copy(known),
         )
 
+    def _before_primary(self, name: str, folder: ISource) -> ISource:
+        urls = primary_index_urls(self._settings, name)
+        key = f"+{name}"
+        if key not in self._upstreams:
+            theirs = NamedUpstream(name=name, urls=urls, policy=self._settings.upstreams.policy)
+            self._upstreams[key] = self._upstream(theirs, self._settings)
+            if self._started is not None:
+                self.start()
+        upstream = self._upstreams[key]
+        return NameOwnershipSource(
+            folder,
+            self.unreserved(UpstreamLine([LineUpstream(upstream, None)])),
+            local_only=self._settings.upstreams.policy.local_only,
+            visible_copies=_visible_copies([upstream]),
+            hidden_copy=_hidden_copy([upstream]),
+        )
+
     def _upstream_names(self, members: Sequence[IndexMember]) -> tuple[str, ...]:
         """Return what people are told of the upstreams of a line."""
+        if self._settings.replication.replica_of is not None:
+            return upstream_names(primary_index_urls(self._settings, members[0].name))
         urls = {one.name: one.urls for one in self._settings.upstreams.named}
         names = (name for member in members for name in member.settings.upstreams)
         return upstream_names(url for name in names for url in urls.get(name, ()))

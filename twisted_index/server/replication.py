@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -33,36 +35,23 @@ from twisted_index.server.replication_report import (
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
-    from twisted_index.backends.folder.source import FolderSource
     from twisted_index.config.settings import Settings
     from twisted_index.events.serials import Serials
     from twisted_index.interfaces import Problem
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.primary_client import PrimaryServer
+    from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
 
 _log = Logger()
 
+#: Seconds after which it is looked which indexes with a name the primary has.
+_LOOK = 30.0
 #: Threads that write what comes from the primary.
 _THREADS = 4
-
-
-class ReplicatedIndex(NamedTuple):
-    """
-    An index that may be followed.
-
-    Attributes:
-        name: Empty for that without one.
-        folder: Its packages: of several folders, the first is its own.
-        serials: Its serials.
-    """
-
-    name: str
-    folder: FolderSource
-    serials: Serials
 
 
 @implementer(IReplication)
@@ -90,6 +79,7 @@ class Replication:
         self._followers: dict[str, tuple[Follower, Serials]] = {}
         self._worker: ThreadPool | None = None
         self._role: Role | None = None
+        self._looking: Deferred[None] | None = None
         self.state_file = StateFile(settings.state)
         self.gate = ChangeGate(self.state_file, lambda: serials.instance)
         self.is_restricted = False
@@ -214,35 +204,74 @@ class Replication:
         if self.follows:
             serials.follow()
 
-    def start(self, indexes: Sequence[ReplicatedIndex]) -> None:
-        """Begin to follow the primary, if this server is a replica."""
+    def start(self, plain: ReplicatedIndex, named: ReplicatedIndexes | None = None) -> None:
+        """
+        Begin to follow the primary, if this server is a replica.
+
+        Args:
+            plain: The index without a name.
+            named: Those with one; None without any.
+        """
         if self.primary is None or not self.follows:
             return
-        for index in indexes:
-            follower = self._make_follower(self.primary.index(index.name), index)
-            self._followers[index.name] = follower, index.serials
-            follower.start()
+        self._follow(self.primary, plain)
+        if named is not None:
+            self._looking = Deferred.fromCoroutine(self._follow_named(self.primary, named))
+            self._looking.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def _follow_named(self, primary: PrimaryServer, named: ReplicatedIndexes) -> None:
+        """Follow all indexes that there are, here and there, until this server is a replica no more."""
+        while self.follows:
+            names: Collection[str]
+            try:
+                names = await self._threads.run(named.make, await primary.indexes())
+            except (SimpleIndexError, OSError) as error:
+                # Those that are here are followed all the same.
+                names = await self._names_here(named, error)
+            for name in frozenset(names) - self._followers.keys():
+                self._follow(primary, await self._threads.run(named.index, name))
+            for name in self._followers.keys() - {"", *names}:
+                follower, _serials = self._followers.pop(name)
+                self._restricted.pop(name, None)
+                await follower.stop()
+            await deferLater(self._reactor, _LOOK)
+
+    async def _names_here(self, named: ReplicatedIndexes, error: Exception) -> Collection[str]:
+        if isinstance(error, OSError):
+            _log.warn("The folder of an index cannot be made: {error}", error=error.strerror)
+        try:
+            return await self._threads.run(named.make, ())
+        except SimpleIndexError:
+            return self._followers.keys()
+
+    def _follow(self, primary: PrimaryServer, index: ReplicatedIndex) -> None:
+        follower = self._make_follower(primary.index(index.name), index)
+        self._followers[index.name] = follower, index.serials
+        follower.start()
 
     def _make_follower(self, primary: IPrimary, index: ReplicatedIndex) -> Follower:
         from twisted_index.replication.replica_folder import ReplicaFolder
         from twisted_index.replication.rounds import Rounds
 
-        root = index.folder.paths[0]
         below = ("indexes", index.name) if index.name else ()
         rounds = Rounds(
             primary,
-            ReplicaFolder(root, os.path.join(self._settings.state or "", "removed", *below)),
+            ReplicaFolder(index.path, os.path.join(self._settings.state or "", "removed", *below)),
             index.serials,
             self.state_file,
             runner=self._threads,
             clock=self._reactor,
-            adopted=index.folder.drop_outdated,
+            adopted=index.adopted,
         )
         standing = _Standing(self, index.name)
         return Follower(primary, rounds, standing, self._reactor, name=index.name)
 
     async def stop(self) -> None:
         """Follow no more, and wait for what is being written."""
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+            await looking
         followers, self._followers = self._followers, {}
         for follower, _serials in followers.values():
             await follower.stop()

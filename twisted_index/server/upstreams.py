@@ -36,12 +36,17 @@ def with_primary(settings: Settings) -> Settings:
     What comes from there is at most as old as what the folder has: it may be the same project, a moment
     before its files are here.
     """
-    url = settings.replication.replica_of
-    if url is None:
+    if settings.replication.replica_of is None:
         return settings
     ttl = min(settings.upstreams.cache_ttl, settings.rescan)
-    upstreams = replace(settings.upstreams, urls=(f"{url.rstrip('/')}/simple/",), cache_ttl=ttl)
+    upstreams = replace(settings.upstreams, urls=primary_index_urls(settings), cache_ttl=ttl)
     return replace(settings, upstreams=upstreams)
+
+
+def primary_index_urls(settings: Settings, name: str = "") -> tuple[str, ...]:
+    """Return the URL of an index of the primary for installers, with credentials; none without a primary."""
+    url = settings.replication.replica_of
+    return () if url is None else (f"{url.rstrip('/')}/{name and f'+{name}/'}simple/",)
 
 
 def cache_folder(settings: Settings) -> str | None:

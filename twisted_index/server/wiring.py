@@ -49,7 +49,8 @@ from twisted_index.server.bucket_indexes import BucketIndexes
 from twisted_index.server.buckets import build_bucket_source, build_bucket_store
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
-from twisted_index.server.replication import ReplicatedIndex, Replication
+from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
+from twisted_index.server.replication import Replication
 from twisted_index.server.state_folder import inspection_cache_path, search_folder
 from twisted_index.server.upstreams import (
     build_upstream,
@@ -99,7 +100,7 @@ class Components:
         shared: What all folders share, to be stopped after them; None with such a source.
         downloads: Counts downloads; None if they are not counted.
         replication: The part that the server has in a replication; None with such a source.
-        followed: What of it follows a primary, if this server does.
+        follow: Begins to follow the primary, if this server is a replica.
     """
 
     workers: tuple[ThreadPool, ...]
@@ -113,7 +114,7 @@ class Components:
     shared: SharedFolders | None = None
     downloads: Downloads | None = None
     replication: Replication | None = None
-    followed: tuple[ReplicatedIndex, ...] = ()
+    follow: Callable[[], None] = lambda: None
 
 
 def build_components(
@@ -258,13 +259,13 @@ class _Builder:
             shared=self._shared,
             downloads=self._downloads,
             replication=self._replication,
-            followed=self._followed(packages),
+            follow=partial(self._follow, packages, indexes),
         )
 
-    def _followed(self, packages: FolderSource | ObjectSource) -> tuple[ReplicatedIndex, ...]:
-        if not isinstance(packages, FolderSource):
-            return ()
-        return (ReplicatedIndex("", packages, self._serials),)
+    def _follow(self, packages: FolderSource | ObjectSource, indexes: _Indexes) -> None:
+        if isinstance(packages, FolderSource):
+            plain = ReplicatedIndex("", packages.paths[0], self._serials, packages.drop_outdated)
+            self._replication.start(plain, indexes.replicated)
 
     def _indexes(self, packages: FolderSource | ObjectSource, writing: _WriteSide | None) -> _Indexes:
         settings = self._settings
@@ -300,6 +301,7 @@ class _Builder:
             writer=None if writing is None else writing.worker,
             audit_log=None if writing is None else writing.audit_log,
             bucket=bucket,
+            manage=self._replication.manage,
         )
 
     def _source_builder(self, packages: FolderSource | ObjectSource) -> SourceBuilder:
@@ -549,6 +551,14 @@ class _Indexes:
             ),
             drafts=drafts,
         )
+
+    @property
+    def replicated(self) -> ReplicatedIndexes | None:
+        """Those with a name that a replica keeps equal to its primary's; None without any."""
+        named, lines = self._named, self.registry.lines
+        if named is None or lines is None or not isinstance(lines.catalog, IndexCatalog):
+            return None
+        return ReplicatedIndexes(lines.catalog, named.serials_of, self.registry.drop_outdated)
 
     def prepare(self, settings: Settings) -> Callable[[], None]:
         """
