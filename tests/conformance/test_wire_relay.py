@@ -477,6 +477,9 @@ def test_path_and_query_are_sent_on_below_the_prefix_of_the_primary(scripts: Hos
     target = "/+dev/%2Bdraft/abc/-/yank?a=1&%3Aaction=x%20y"
     assert scripted.get(target, method="POST", headers=fields, body=b"{}").status == 200
     assert changes_at(scripts)[-1].target == "/below/+dev/+draft/abc/-/yank?a=1&%3Aaction=x%20y"
+    scripts.on("/below/+dev/legacy/", answer(200))
+    assert upload(scripted, "/+dev/legacy/?:action=file_upload#x").status == 200
+    assert changes_at(scripts)[-1].target == "/below/+dev/legacy/?:action=file_upload%23x"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from twisted.internet.task import Clock
 
@@ -22,8 +24,8 @@ SENTENCE = "This server makes no changes any more. The primary is https://b.exam
 class Index(SiteInMemory):
     """An index with a gate, and the state that it looks at."""
 
-    def __init__(self) -> None:
-        self.state, self.store = StateFile(None), MemoryStore()
+    def __init__(self, state: str | None = None) -> None:
+        self.state, self.store = StateFile(state), MemoryStore()
         self.gate = ChangeGate(self.state, lambda: OWN)
         resource = IndexResource(
             MemorySource(),
@@ -97,6 +99,15 @@ def test_a_change_is_counted_until_it_is_made(index: Index):
     assert index.gate.running == 0
     assert index.upload(as_user=BOB).status == 403
     assert index.gate.running == 0
+
+
+def test_no_change_is_made_while_it_is_not_known_what_the_server_is(tmp_path: Path):
+    (tmp_path / "keep").mkdir()
+    (tmp_path / "keep" / "replication").write_bytes(b"role queen\n")
+    index = Index(str(tmp_path))
+    assert index.upload().status == 503
+    assert index.store.files == {}
+    assert index.get("/simple/").status == 200
 
 
 def test_a_client_that_follows_another_epoch_changes_nothing(index: Index):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -112,6 +114,49 @@ def test_the_client_is_read_only_as_fast_as_the_primary_reads(replica: Replica):
     primary.transport.producer.resumeProducing()
     replica.settle()
     assert len(primary.received.partition(b"\r\n\r\n")[2]) == 1000
+
+
+@given(
+    st.lists(st.integers(1, 3000) | st.sampled_from(["pause", "resume"]), min_size=1, max_size=30),
+    st.booleans(),
+)
+def test_all_of_a_body_arrives_in_its_order_however_it_comes_and_is_read(
+    steps: list[int | str], chunked: bool
+):
+    replica = Replica()
+    body = bytes(index % 251 for index in range(sum(step for step in steps if isinstance(step, int))))
+    framing = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(len(body)))
+    connection = replica.connect()
+    connection.send(head([*fields_of().items(), framing]))
+    primary = replica.primary()
+    at = 0
+    for step in steps:
+        if isinstance(step, int):
+            piece = body[at : at + step]
+            at += step
+            connection.send(b"%x\r\n%s\r\n" % (step, piece) if chunked else piece)
+        elif primary.transport.producer is not None:
+            switch = primary.transport.producer
+            switch.pauseProducing() if step == "pause" else switch.resumeProducing()
+    connection.send((b"0\r\n\r\n" if chunked else b"") + b"GET /-/health HTTP/1.1\r\nHost: a\r\n\r\n")
+    if primary.transport.producer is not None:
+        primary.transport.producer.resumeProducing()
+        replica.settle()
+    received = primary.received.partition(b"\r\n\r\n")[2]
+    assert (_unchunked(received) if chunked else received) == body
+    primary.answer()
+    # What comes after the body is the next request, and not for the primary.
+    assert [reply.status for reply in connection.responses("POST", "GET")] == [200, 200]
+
+
+def _unchunked(data: bytes) -> bytes:
+    pieces = []
+    while not data.startswith(b"0\r\n"):
+        size, _, rest = data.partition(b"\r\n")
+        pieces.append(rest[: int(size, 16)])
+        data = rest[int(size, 16) + 2 :]
+    assert data == b"0\r\n\r\n"
+    return b"".join(pieces)
 
 
 def test_an_upload_that_moves_may_take_any_time(replica: Replica):

@@ -297,8 +297,9 @@ class ChangeRelay:
         epoch = self._state.read().epoch
         if epoch is not None:
             sent[EPOCH_FIELD] = [str(epoch).encode("ascii")]
-        # Counts at a primary that trusts this server as a proxy.
-        sent[b"X-Forwarded-For"] = [self.client_info.read(request).address.encode("ascii", "replace")]
+        if address := self.client_info.read(request).address:
+            # Counts at a primary that trusts this server as a proxy.
+            sent[b"X-Forwarded-For"] = [address.encode("ascii", "replace")]
         return ClientHeaders(sent)
 
     def body_of(
