@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
 
+from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce
 from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.concurrency.maybe_awaitable import result_of
-from twisted_index.errors import Gone, Unavailable
+from twisted_index.errors import Gone, SimpleIndexError, Unavailable
 from twisted_index.events.serials import Serials
 from twisted_index.files.filesystems import file_clock
 from twisted_index.files.stamps import StatValidator
@@ -20,6 +23,9 @@ from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.primary import Feed
+from twisted_index.replication.replica_folder import ReplicaFolder
+from twisted_index.replication.rounds import RoundResult, Rounds
+from twisted_index.replication.state_file import StateFile
 from twisted_index.simple.entry_listing import Entry, EntryListing, parse_listing
 
 
@@ -102,7 +108,7 @@ class FollowedFolder:
 
     async def read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
         self._require_up()
-        body: Any = await result_of(self.source.open_entry, project, entry.path)
+        body: Any = await result_of(self.source.open_entry, project, os.fsencode(entry.path))
         if body is None:
             raise Unavailable("The primary has it no more.")
         with body.content as file:
@@ -113,3 +119,89 @@ class FollowedFolder:
     def _require_up(self) -> None:
         if self.is_down:
             raise Unavailable("The primary cannot be reached.")
+
+
+class ReplicaPair:
+    """A primary, and a replica beside it; nothing happens on its own."""
+
+    def __init__(self, top: Path, step: Callable[[Callable[[], object]], object] | None = None) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000)
+        self.there, self.here, self.state = top / "primary", top / "replica", top / "state"
+        for folder in (self.there, self.here, self.state):
+            folder.mkdir()
+        self.primary = FollowedFolder(self.there, self.clock)
+        self.step = step
+        #: Nanoseconds that the clock of the replica is ahead.
+        self.ahead = 0
+        self._sources: list[FolderSource] = []
+        self.start()
+
+    def now(self) -> int:
+        return time.time_ns() + self.ahead
+
+    def start(self) -> None:
+        """Start the replica, as for the first time or again."""
+        self.serials = Serials(str(self.state / "keep" / "serials"))
+        self.serials.follow()
+        self.source = source_of(self.here, self.serials, self.clock)
+        self._sources.append(self.source)
+        self.folder = ReplicaFolder(
+            os.fsencode(self.here), str(self.state / "removed"), now=self.now, step=self.step
+        )
+        self.kept = StateFile(str(self.state))
+        self.rounds = Rounds(
+            self.primary,
+            self.folder,
+            self.serials,
+            self.kept,
+            runner=AtOnce(),
+            clock=self.clock,
+            now=self.now,
+            adopted=self.source.drop_outdated,
+        )
+
+    def stop(self) -> None:
+        for source in (*self._sources, self.primary.source):
+            answer(source.stop)
+
+    def follow(self) -> RoundResult:
+        """One round, as the loop makes it."""
+        since = self.rounds.since
+        instance = None if since is None else self.rounds.instance
+        try:
+            feed = answer(self.primary.changes, since=since, instance=instance)
+        except Gone:
+            self.rounds.ask_for_all()
+            return RoundResult(fault="Its serials have begun anew.")
+        except SimpleIndexError as error:
+            return RoundResult(fault=error.message)
+        result: RoundResult = answer(self.rounds.run, feed, is_all=since is None)
+        return result
+
+    def settle(self, rounds: int = 10) -> RoundResult:
+        """Follow until there is nothing to do."""
+        for _round in range(rounds):
+            result = self.follow()
+            if not result.fault and result.retry_in is None:
+                break
+            self.clock.advance(61)
+        return result
+
+    def files(self, project: str = "demo") -> list[str]:
+        """The files on the page of the replica."""
+        page = answer(self.source.project_page, project).value
+        return [] if page is None else [file.filename for file in page.files]
+
+
+def files_of(root: Path) -> dict[str, tuple[bytes, int]]:
+    """The content and the time of publication of each file of a folder, by path."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.name != ".uploads":
+            status = path.stat()
+            found[str(path.relative_to(root))] = (
+                path.read_bytes(),
+                min(status.st_mtime_ns, status.st_ctime_ns),
+            )
+    return found

@@ -2,102 +2,574 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
-from tests.kit.folder_source import AtOnce
-from tests.kit.followed_folder import FollowedFolder, source_of
-from twisted_index.backends.folder.source import FolderSource
-from twisted_index.events.serials import Serials
-from twisted_index.replication.replica_folder import ReplicaFolder
-from twisted_index.replication.rounds import RoundResult, Rounds
-from twisted_index.replication.state_file import StateFile
+from tests.kit.followed_folder import ReplicaPair, files_of
+from tests.kit.pull_bench import Killed, Mortal
+from tests.kit.replica_pages import PageWatch
+from twisted_index.events.serials import REMOVED, Change, Serials
+from twisted_index.files.anonymous_file import UPLOADS
+from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.rounds import RoundResult
+from twisted_index.simple.entry_listing import Entry
 from twisted_index.testing import make_sdist, make_wheel
 
 ONE, TWO, THREE = (make_wheel("demo", f"{number}.0") for number in (1, 2, 3))
-OTHER = make_wheel("other", "1.0")
+SDIST, OTHER = make_sdist("demo", "2.0"), make_wheel("other", "1.0")
 
 
-class Pair:
-    """A primary, and a replica beside it."""
+class Pair(ReplicaPair):
+    def put(self, *files: Any, folder: str = "demo") -> None:
+        for file in files:
+            file.write_to(self.there / folder)
 
-    def __init__(self, top: Path) -> None:
-        self.clock = Clock()
-        self.clock.advance(1_000_000)
-        self.there, self.here, self.state = top / "primary", top / "replica", top / "state"
-        for folder in (self.there, self.here, self.state):
-            folder.mkdir()
-        self.primary = FollowedFolder(self.there, self.clock)
-        self.sources: list[FolderSource] = []
-        self.start()
-
-    def start(self) -> None:
-        """Start the replica anew."""
-        self.serials = Serials(str(self.state / "keep" / "serials"))
-        self.serials.follow()
-        self.source = source_of(self.here, self.serials, self.clock)
-        self.sources.append(self.source)
-        self.folder = ReplicaFolder(os.fsencode(self.here), str(self.state / "removed"))
-        self.kept = StateFile(str(self.state))
-        self.rounds = Rounds(
-            self.primary,
-            self.folder,
-            self.serials,
-            self.kept,
-            runner=AtOnce(),
-            clock=self.clock,
-            adopted=self.source.drop_outdated,
-        )
-
-    def follow(self) -> RoundResult:
-        """One round."""
-        since = self.rounds.since
-        instance = None if since is None else self.rounds.instance
-        feed = answer(self.primary.changes, since=since, instance=instance)
-        result: RoundResult = answer(self.rounds.run, feed, is_all=since is None)
-        return result
+    def mark(self, name: str, text: str = "why", folder: str = "demo") -> Path:
+        path = self.there / folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
 
     def is_equal(self) -> bool:
         return files_of(self.here) == files_of(self.there)
 
-    def files(self, project: str = "demo") -> list[str]:
-        page = answer(self.source.project_page, project).value
-        return [] if page is None else [file.filename for file in page.files]
+    def numbers(self) -> list[dict[str, int]]:
+        return [
+            {name: change.serial for name, change in serials.read().changes.items()}
+            for serials in (self.serials, self.primary.serials)
+        ]
 
-
-def files_of(root: Path) -> dict[str, tuple[bytes, int]]:
-    return {
-        str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
+    def removed(self) -> list[str]:
+        return sorted(path.name for path in (self.state / "removed").rglob("*") if path.is_file())
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     pair = Pair(tmp_path)
     yield pair
-    for source in (*pair.sources, pair.primary.source):
-        answer(source.stop)
+    pair.stop()
 
 
-def test_an_empty_replica_takes_all_there_is(pair: Pair):
-    ONE.write_to(pair.there / "demo")
-    TWO.write_to(pair.there / "demo")
-    OTHER.write_to(pair.there / "Other")
-    (pair.there / "demo" / f"{ONE.filename}.yanked").write_text("broken")
-    make_sdist("flat", "1.0").write_to(pair.there)
-    result = pair.follow()
-    assert (result.applied, result.fault) == (3, "")
-    assert pair.is_equal()
-    assert pair.serials.read().instance == pair.primary.serials.instance
-    numbers = [
-        {name: change.serial for name, change in serials.read().changes.items()}
-        for serials in (pair.serials, pair.primary.serials)
-    ]
-    assert numbers[0] == numbers[1]
+def lie_about(name: str) -> Callable[[Entry, bytes], bytes]:
+    return lambda entry, content: b"x" * len(content) if name in entry.path else content
+
+
+def honest(_entry: Entry, content: bytes) -> bytes:
+    return content
+
+
+class TestWhatComes:
+    def test_an_empty_replica_takes_all_there_is(self, pair: Pair):
+        pair.put(ONE, TWO)
+        pair.put(OTHER, folder="Other")
+        pair.put(make_sdist("flat", "1.0"), folder=".")
+        pair.mark(f"{ONE.filename}.yanked", "broken")
+        result = pair.follow()
+        assert (result.applied, result.fault, result.retry_in) == (3, "", None)
+        assert pair.is_equal()
+        assert pair.serials.instance == pair.primary.serials.instance
+        assert pair.numbers()[0] == pair.numbers()[1]
+        assert pair.rounds.reached == pair.primary.serials.read().highest
+
+    def test_a_change_is_all_that_is_asked_for(self, pair: Pair):
+        pair.put(ONE)
+        pair.put(OTHER, folder="other")
+        pair.follow()
+        pair.primary.asked.clear()
+        assert pair.follow().applied == 0
+        pair.put(TWO)
+        assert pair.follow().applied == 1
+        assert pair.primary.asked == ["demo"]
+        assert pair.is_equal()
+
+    def test_the_page_has_the_serial_of_the_primary(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        pair.clock.advance(5)
+        pages = [answer(source.project_page, "demo") for source in (pair.source, pair.primary.source)]
+        assert pages[0].value == pages[1].value
+        assert pages[0].serial == pages[1].serial is not None
+
+    @pytest.mark.parametrize("inlines", [True, False])
+    def test_many_files_come_in_batches(self, pair: Pair, inlines: bool):
+        pair.primary.inlines = inlines
+        pair.put(*(make_wheel("demo", f"1.{number}") for number in range(70)))
+        pair.follow()
+        assert pair.is_equal()
+        assert not (pair.here / ".staged").exists()
+
+    def test_links_in_the_folder_of_the_primary_come_as_files(self, pair: Pair, tmp_path: Path):
+        ONE.write_to(tmp_path / "elsewhere")
+        (pair.there / "demo").mkdir()
+        (pair.there / "demo" / ONE.filename).symlink_to(tmp_path / "elsewhere" / ONE.filename)
+        pair.follow()
+        assert (pair.here / "demo" / ONE.filename).read_bytes() == ONE.content
+        assert not (pair.here / "demo" / ONE.filename).is_symlink()
+
+    def test_other_bytes_of_the_same_size_and_time_are_found(self, pair: Pair):
+        files = [make_wheel("demo", "1.0", requires_python=f">=3.{n}", compress=False) for n in (1, 2)]
+        path = pair.there / "demo" / files[0].filename
+        for file in files:
+            path.unlink(missing_ok=True)
+            pair.put(file)
+            os.utime(path, ns=(10**18, 10**18))
+            pair.follow()
+            assert pair.is_equal()
+
+    def test_a_serial_that_has_come_meanwhile_is_adopted_when_it_is_told(self, pair: Pair):
+        """Others with lower ones may not be told of yet."""
+        pair.put(ONE)
+        feed = answer(pair.primary.changes)
+        pair.put(OTHER, folder="other")
+        pair.put(TWO)
+        answer(pair.rounds.run, feed, is_all=True)
+        assert pair.is_equal() is False
+        assert set(pair.files()) == {ONE.filename, TWO.filename}
+        assert pair.serials.serial_of("demo") == feed.highest
+        pair.primary.asked.clear()
+        pair.follow()
+        assert pair.primary.asked == ["other"]
+        assert pair.numbers()[0] == pair.numbers()[1]
+
+
+class TestWhatIsSeen:
+    def happen(self, pair: Pair) -> None:
+        pair.put(TWO, SDIST)
+        pair.mark(f"{TWO.filename}.yanked")
+        pair.mark(f"{ONE.filename}.yanked").unlink()
+        pair.mark(".archived")
+        pair.mark(f"{SDIST.filename}.asc")
+        (pair.there / "demo" / THREE.filename).unlink()
+        pair.put(make_wheel("new", "1.0"), make_sdist("new", "1.0"), folder="new")
+
+    def begin(self, pair: Pair) -> None:
+        pair.put(ONE, THREE)
+        for file in (ONE, THREE):
+            pair.mark(f"{file.filename}.yanked")
+        pair.follow()
+        self.happen(pair)
+
+    @pytest.mark.parametrize("inlines", [True, False])
+    def test_it_is_right_after_each_step_whenever_the_process_dies(self, tmp_path: Path, inlines: bool):
+        lives = 0
+        while True:
+            (tmp_path / str(lives)).mkdir()
+            pair = Pair(tmp_path / str(lives))
+            pair.primary.inlines = inlines
+            self.begin(pair)
+            watch = PageWatch(["demo", "new"])
+            watch.start(pair)
+            watch.begin()
+            mortal = pair.folder._run = Mortal(lives, watch.look)
+            try:
+                pair.follow()
+            except Killed:
+                pair.step = Mortal(None, watch.look)
+                pair.start()
+                watch.start(pair)
+                pair.settle()
+            assert pair.is_equal()
+            assert not list(pair.here.glob(".staged/*"))
+            pair.stop()
+            if mortal.steps < lives:
+                break
+            lives += 1
+        assert lives > 15
+
+    def test_a_new_project_comes_in_one_step(self, pair: Pair):
+        pair.put(ONE, TWO, SDIST)
+        pair.mark(f"{TWO.filename}.yanked")
+        seen = []
+        pair.folder._run = Mortal(None, lambda: seen.append(len(files_of(pair.here / "demo"))))
+        pair.follow()
+        assert set(seen) == {0, 4}
+
+    def test_what_lies_is_not_seen_and_neither_is_what_came_with_it(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        pair.put(TWO, SDIST)
+        pair.primary.spoil = lie_about("tar.gz")
+        fault = pair.follow().fault
+        assert SDIST.filename in fault
+        assert pair.files() == [ONE.filename]
+        pair.primary.spoil = honest
+        pair.clock.advance(2)
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+
+    @pytest.mark.parametrize("inlines", [True, False])
+    @pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: content + b"x"])
+    def test_bytes_of_another_number_are_not_taken(
+        self, pair: Pair, inlines: bool, change: Callable[[bytes], bytes]
+    ):
+        pair.primary.inlines = inlines
+        pair.put(ONE)
+        pair.primary.spoil = lambda _entry, content: change(content)
+        assert "not those that the primary lists" in pair.follow().fault
+        assert files_of(pair.here) == {}
+        assert not list(pair.here.iterdir())
+
+
+class TestWhatGoes:
+    def test_it_is_moved_out_of_sight_with_the_folder(self, pair: Pair):
+        pair.put(OTHER, folder="other")
+        pair.put(ONE)
+        pair.mark(f"{ONE.filename}.asc", "signed")
+        pair.mark(f"{ONE.filename}.yanked")
+        pair.follow()
+        shutil.rmtree(pair.there / "demo")
+        pair.follow()
+        assert not (pair.here / "demo").exists()
+        assert pair.removed() == [ONE.filename, f"{ONE.filename}.asc"]
+        assert pair.serials.read().changes["demo"].imprint == REMOVED
+        assert pair.numbers()[0] == pair.numbers()[1]
+
+    def test_what_was_deleted_by_name_is_gone(self, pair: Pair):
+        pair.put(ONE, TWO)
+        pair.follow()
+        (pair.there / "demo" / ONE.filename).unlink()
+        pair.mark(".deleted", f"{ONE.sha256}  {len(ONE.content)}  2026-01-01T00:00:00Z  {ONE.filename}\n")
+        pair.follow()
+        assert pair.is_equal()
+        assert pair.removed() == []
+
+    def test_too_much_stays_until_a_person_agrees(self, pair: Pair):
+        pair.put(OTHER, folder="other")
+        pair.put(*(make_wheel("demo", f"1.{number}") for number in range(101)))
+        pair.follow()
+        before = files_of(pair.here)
+        reached = pair.serials.read().highest
+        for path in (pair.there / "demo").iterdir():
+            path.unlink()
+        assert "101 files are gone at the primary" in pair.follow().fault
+        assert files_of(pair.here) == before
+        assert (pair.kept.read().awaiting, pair.rounds.removals) == (101, 101)
+        assert pair.serials.read().highest == reached
+        assert "--accept" in pair.follow().fault
+        pair.kept.update(lambda kept: replace(kept, accepted=kept.awaiting))
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+        assert len(pair.removed()) == 101
+        assert (pair.kept.read().awaiting, pair.kept.read().accepted) == (0, 0)
+
+    def test_an_emptied_primary_empties_no_replica(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        shutil.rmtree(pair.there / "demo")
+        assert "1 files are gone" in pair.follow().fault
+        assert pair.files() == [ONE.filename]
+        pair.put(ONE)
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+
+    def test_what_waits_to_be_removed_stays_yanked(self, pair: Pair):
+        pair.put(ONE)
+        pair.mark(f"{ONE.filename}.yanked")
+        pair.follow()
+        shutil.rmtree(pair.there / "demo")
+        pair.follow()
+        (file,) = answer(pair.source.project_page, "demo").value.files
+        assert file.yanked is not None
+
+
+class TestFailures:
+    def test_a_project_that_fails_stops_no_other_and_is_tried_again(self, pair: Pair):
+        pair.put(ONE)
+        pair.put(OTHER, folder="other")
+        pair.primary.spoil = lie_about("demo")
+        result = pair.follow()
+        assert (result.applied, result.retry_in) == (1, 1.0)
+        assert pair.files("other") == [OTHER.filename]
+        assert pair.rounds.failures.keys() == {"demo"}
+        assert pair.rounds.reached == pair.primary.serials.read().highest
+        pair.primary.asked.clear()
+        assert answer(pair.rounds.work).applied == 0
+        assert pair.primary.asked == []
+        pair.primary.spoil = honest
+        pair.clock.advance(2)
+        assert pair.follow().fault == ""
+        assert pair.numbers()[0] == pair.numbers()[1]
+
+    def test_it_is_tried_ever_more_rarely(self, pair: Pair):
+        pair.put(ONE)
+        pair.primary.spoil = lie_about("demo")
+        waits = []
+        for _time in range(8):
+            waits.append(pair.follow().retry_in)
+            pair.clock.advance(61)
+        assert waits[:3] == [1.0, 2.0, 4.0]
+        assert waits[-1] == 60.0
+
+    def test_a_full_disk_is_said_and_got_over(self, pair: Pair):
+        pair.put(ONE, TWO)
+
+        def is_full(_step: Callable[[], object]) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        run, pair.folder._run = pair.folder._run, is_full
+        assert "The disk of the package folder is full." in pair.follow().fault
+        pair.folder._run = run
+        pair.clock.advance(2)
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+
+    def test_nothing_is_written_through_a_link(self, pair: Pair, tmp_path: Path):
+        (tmp_path / "outside").mkdir()
+        (pair.here / "demo").symlink_to(tmp_path / "outside")
+        pair.put(ONE)
+        assert "Its folder is a link" in pair.follow().fault
+        assert not list((tmp_path / "outside").iterdir())
+
+    def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(self, pair: Pair, tmp_path: Path):
+        pair.put(ONE)
+        pair.follow()
+        (tmp_path / "outside").write_text("mine")
+        (pair.here / "demo" / ONE.filename).unlink()
+        (pair.here / "demo" / ONE.filename).symlink_to(tmp_path / "outside")
+        pair.start()
+        pair.follow()
+        assert (tmp_path / "outside").read_text() == "mine"
+        assert pair.is_equal()
+
+    def test_what_is_changed_by_hand_is_found_at_the_next_start(self, pair: Pair):
+        pair.put(ONE, TWO)
+        pair.put(OTHER, folder="other")
+        pair.follow()
+        (pair.here / "demo" / ONE.filename).write_bytes(b"changed")
+        (pair.here / "demo" / TWO.filename).unlink()
+        THREE.write_to(pair.here / "demo")
+        make_wheel("mine", "1.0").write_to(pair.here / "mine")
+        assert pair.follow().applied == 0
+        pair.start()
+        pair.primary.asked.clear()
+        assert pair.follow().fault == ""
+        assert sorted(pair.primary.asked) == ["demo", "mine"]
+        assert pair.is_equal()
+        assert pair.removed() == [THREE.filename, "mine-1.0-py3-none-any.whl"]
+        assert pair.numbers()[0] == pair.numbers()[1]
+
+    def test_what_was_being_received_when_the_process_died_is_swept_away(self, pair: Pair):
+        folder = pair.here / os.fsdecode(UPLOADS) / "upload_1"
+        folder.mkdir(parents=True)
+        ONE.write_to(folder)
+        pair.follow()
+        assert not list(pair.here.iterdir())
+
+    def test_a_primary_that_cannot_be_reached_changes_nothing(self, pair: Pair):
+        pair.put(ONE)
+        feed = answer(pair.primary.changes)
+        pair.primary.is_down = True
+        result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
+        assert result.fault == "demo is not as at the primary: The primary cannot be reached."
+        pair.primary.is_down = False
+        pair.clock.advance(2)
+        assert answer(pair.rounds.work).fault == ""
+        assert pair.is_equal()
+
+
+class TestWaiting:
+    def test_a_large_file_holds_up_no_other_project(self, pair: Pair):
+        held: Deferred[None] = Deferred()
+        read = pair.primary.read
+
+        async def read_slowly(project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
+            if project == "demo":
+                await held
+            await read(project, entry, write)
+
+        pair.primary.read = read_slowly  # type: ignore[method-assign]
+        pair.primary.inlines = False
+        pair.put(ONE)
+        answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
+        first = Deferred.fromCoroutine(pair.rounds.work())
+        pair.put(OTHER, folder="other")
+        assert pair.follow().applied == 1
+        assert pair.files("other") == [OTHER.filename]
+        assert pair.rounds.progress.bytes == len(ONE.content)
+        assert pair.serials.serial_of("other") is None
+        held.callback(None)
+        assert first.called
+        assert pair.is_equal()
+        assert pair.numbers()[0] == pair.numbers()[1]
+        assert (pair.rounds.progress.files_done, pair.rounds.progress.bytes) == (2, 0)
+
+    def test_work_that_is_cancelled_leaves_nothing(self, pair: Pair):
+        async def never(_project: str, _entry: Entry, write: Callable[[bytes], object]) -> None:
+            write(b"PK")
+            await Deferred()
+
+        read, pair.primary.read = pair.primary.read, never  # type: ignore[method-assign]
+        pair.primary.inlines = False
+        pair.put(ONE)
+        answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
+        descriptors = len(os.listdir("/proc/self/fd"))
+        work = Deferred.fromCoroutine(pair.rounds.work())
+        assert len(os.listdir("/proc/self/fd")) > descriptors
+        work.addErrback(lambda _cancelled: None)
+        work.cancel()
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        pair.primary.read = read  # type: ignore[method-assign]
+        pair.clock.advance(61)
+        assert answer(pair.rounds.work).fault == ""
+        assert pair.is_equal()
+
+    def test_a_thread_that_still_writes_meets_no_other_file(self, pair: Pair):
+        receipt = pair.folder.receive(Entry("demo/x", "0" * 64, 10, 1))
+        receipt.close()
+        with pytest.raises(OSError, match="descriptor"):
+            receipt.write(b"late")
+
+    def test_a_file_of_the_near_future_waits_and_others_do_not(self, pair: Pair):
+        pair.put(ONE)
+        pair.put(OTHER, folder="other")
+        os.utime(pair.there / "other" / OTHER.filename, ns=(10**18, 10**18))
+        pair.ahead = -20 * 10**9
+        result = pair.follow()
+        assert result.retry_in == pytest.approx(20, abs=5)
+        assert (pair.files("other"), pair.files()) == ([OTHER.filename], [])
+        pair.ahead = 0
+        pair.clock.advance(21)
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+
+    def test_where_clocks_are_wrong_nothing_waits_and_times_are_set_later(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ):
+        pair.put(ONE)
+        pair.ahead = -365 * 86400 * 10**9
+        pair.primary.skew = 365 * 86400.0
+        assert "clocks" in pair.follow().fault
+        assert pair.files() == [ONE.filename]
+        # As the clock of that time would have stamped it.
+        os.utime(pair.here / "demo" / ONE.filename, ns=(10**18, 10**18))
+        pair.ahead, pair.primary.skew = 0, 0.0
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+
+
+class TestWhichPrimary:
+    def lose_state(self, pair: Pair) -> None:
+        answer(pair.primary.source.stop)
+        pair.primary.serials = Serials()
+        pair.primary.start()
+
+    def test_one_that_counts_anew_is_followed_if_all_is_equal(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        self.lose_state(pair)
+        assert pair.follow().fault == "Its serials have begun anew."
+        assert pair.follow().fault == ""
+        assert pair.numbers()[0] == pair.numbers()[1]
+        assert pair.serials.instance == pair.primary.serials.instance
+
+    def test_it_is_followed_if_it_only_has_more(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        self.lose_state(pair)
+        pair.put(TWO)
+        pair.put(OTHER, folder="other")
+        pair.settle()
+        assert pair.is_equal()
+
+    @pytest.mark.parametrize("what", ["removed", "replaced", "unyanked"])
+    def test_it_is_not_if_anything_here_would_be_lost(self, pair: Pair, what: str):
+        pair.put(ONE, TWO)
+        pair.mark(f"{ONE.filename}.yanked")
+        pair.follow()
+        before, known = files_of(pair.here), pair.serials.read()
+        self.lose_state(pair)
+        path = pair.there / "demo" / ONE.filename
+        if what == "removed":
+            path.unlink()
+        elif what == "replaced":
+            path.write_bytes(THREE.content)
+        else:
+            path.with_name(f"{path.name}.yanked").unlink()
+        pair.follow()
+        fault = pair.follow().fault
+        assert "counts its changes anew" in fault
+        assert "twisted-index join" in fault
+        assert (files_of(pair.here), pair.serials.read()) == (before, known)
+
+    def test_it_is_not_compared_again_and_again(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        self.lose_state(pair)
+        (pair.there / "demo" / ONE.filename).write_bytes(THREE.content)
+        pair.follow()
+        first = pair.follow().fault
+        pair.primary.asked.clear()
+        assert pair.follow().fault == first
+        assert pair.primary.asked == []
+        pair.put(OTHER, folder="other")
+        pair.follow()
+        assert pair.primary.asked
+
+    def test_one_with_a_state_of_before_is_compared_too(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        pair.serials.adopt("demo", Change(pair.serials.read().highest + 10_000, "1" * 32))
+        pair.start()
+        pair.settle()
+        assert pair.numbers()[0] == pair.numbers()[1]
+
+    def test_an_earlier_epoch_is_never_followed(self, pair: Pair):
+        pair.put(ONE)
+        pair.kept.update(lambda kept: replace(kept, epoch=Epoch(3, "c" * 32)))
+        pair.primary.epoch = Epoch(2, "d" * 32)
+        assert "out of date" in pair.follow().fault
+        assert files_of(pair.here) == {}
+        pair.primary.epoch = Epoch(4, "e" * 32)
+        assert pair.follow().fault == ""
+        assert pair.kept.read().epoch == Epoch(4, "e" * 32)
+
+    def test_whether_it_restricts_who_may_read_is_kept_before_anything_comes(self, pair: Pair):
+        pair.put(ONE)
+        pair.primary.restricted = True
+        kept = []
+        pair.folder._run = Mortal(None, lambda: kept.append(pair.kept.read().restricted))
+        pair.follow()
+        assert set(kept) == {True}
+        pair.primary.restricted = False
+        pair.follow()
+        assert pair.kept.read().restricted is False
+
+    @pytest.mark.parametrize("name", ["Demo", "a b", "../x", ""])
+    def test_a_change_of_what_is_no_project_is_refused(self, pair: Pair, name: str):
+        feed = replace(answer(pair.primary.changes), changes={name: Change(5, "1" * 32)}, highest=5)
+        result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
+        assert "no change of a project" in result.fault
+
+    def test_all_is_asked_for_again_after_an_hour(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        assert pair.rounds.since == pair.primary.serials.read().highest
+        pair.clock.advance(3601)
+        assert pair.rounds.since is None
+
+
+def test_what_has_stopped_adopts_nothing(pair: Pair):
+    pair.put(ONE)
+    feed = answer(pair.primary.changes)
+    answer(pair.rounds.take, feed, is_all=True)
+    pair.rounds.stop()
+    answer(pair.rounds.work)
+    assert pair.serials.read().changes == {}
+    assert files_of(pair.here) == {}
+
+
+def test_those_who_listen_learn_how_far_it_is(pair: Pair):
+    heard: list[int] = []
+    pair.rounds.listeners.add(lambda: heard.append(pair.rounds.reached))
+    pair.put(ONE)
+    pair.follow()
+    assert heard[-1] == pair.primary.serials.read().highest

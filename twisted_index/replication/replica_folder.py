@@ -38,6 +38,7 @@ from twisted_index.files.anonymous_file import (
     make_folder,
     open_anonymous,
     remove,
+    sweep,
     sync_folder,
     write_atomically,
 )
@@ -200,6 +201,9 @@ class ReplicaFolder:
         """
         with self._reading:
             before = None if self._places is None else self._places.scan
+            if before is None:
+                # What was made when the process died.
+                sweep(self.root)
             if before is None or not before.is_current(self._validator):
                 self._places = _Places(scan=read_root(self.root, self._validator, before), changed={})
             assert self._places is not None
@@ -404,6 +408,8 @@ class ReplicaFolder:
         if os.path.lexists(path):
             self._step(remove, path)
             self._step(sync_folder, os.path.dirname(path))
+            with suppress(OSError):
+                self._step(os.rmdir, os.path.dirname(path))
         for mark in plan.show:
             self._step(remove, self._path(mark))
 

@@ -476,24 +476,41 @@ class Rounds:
         return plan, self._folder.imprint(project)
 
     async def _apply_large(self, plan: ReplicaPlan, contents: Mapping[str, bytes]) -> None:
+        if self._folder.comes_as_one(plan):
+            await self._apply_batch(plan, plan.wanted, contents, self._folder.make)
+            return
         marks, error = await self._receive_all(plan.project, plan.hide, contents)
         try:
             if error is not None:
                 raise error
             await self._runner.run(self._folder.begin, plan, () if plan.is_new else marks)
             for batch in _batches(plan.place):
-                receipts, error = await self._receive_all(plan.project, batch, contents)
-                try:
-                    if error is None or plan.together:
-                        # What is not seen yet need not come again.
-                        await self._runner.run(self._folder.place, plan, receipts)
-                    if error is not None:
-                        raise error
-                finally:
-                    _close(receipts)
+                # What is not seen yet need not come again.
+                await self._apply_batch(
+                    plan, batch, contents, self._folder.place, keeps_some=bool(plan.together)
+                )
             await self._runner.run(self._folder.finish, plan, marks if plan.is_new else ())
         finally:
             _close(marks)
+
+    async def _apply_batch(
+        self,
+        plan: ReplicaPlan,
+        batch: Sequence[Entry],
+        contents: Mapping[str, bytes],
+        place: Callable[[ReplicaPlan, Sequence[Receipt]], None],
+        *,
+        keeps_some: bool = False,
+    ) -> None:
+        """Receive entries and place them: all, or those that can be had."""
+        receipts, error = await self._receive_all(plan.project, batch, contents)
+        try:
+            if error is None or keeps_some:
+                await self._runner.run(place, plan, receipts)
+            if error is not None:
+                raise error
+        finally:
+            _close(receipts)
 
     async def _receive_all(
         self, project: str, entries: Sequence[Entry], contents: Mapping[str, bytes]
