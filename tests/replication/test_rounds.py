@@ -250,7 +250,7 @@ class TestWhatGoes:
         reached = pair.serials.read().highest
         for path in (pair.there / "demo").iterdir():
             path.unlink()
-        assert "101 files are gone at the primary" in pair.follow().fault
+        assert "Gone at the primary: 101 files" in pair.follow().fault
         assert files_of(pair.here) == before
         assert (pair.kept.read().awaiting, pair.rounds.removals) == (101, 101)
         assert pair.serials.read().highest == reached
@@ -265,7 +265,7 @@ class TestWhatGoes:
         pair.put(ONE)
         pair.follow()
         shutil.rmtree(pair.there / "demo")
-        assert "1 files are gone" in pair.follow().fault
+        assert "Gone at the primary: 1 files" in pair.follow().fault
         assert pair.files() == [ONE.filename]
         pair.put(ONE)
         assert pair.follow().fault == ""
@@ -454,6 +454,19 @@ class TestWaiting:
         pair.ahead, pair.primary.skew = 0, 0.0
         assert pair.follow().fault == ""
         assert pair.is_equal()
+
+    def test_a_time_that_is_set_later_loses_no_serial_that_waits(self, pair: Pair):
+        pair.mark(".claimed", "", folder="demo")
+        pair.put(ONE, folder="demo")
+        answer(pair.primary.changes)
+        pair.mark(".claimed", "", folder="other")
+        pair.primary.spoil = lie_about("demo")
+        pair.ahead, pair.primary.skew = -365 * 86400 * 10**9, 365 * 86400.0
+        pair.follow()
+        pair.primary.spoil = honest
+        pair.ahead, pair.primary.skew = 0, 0.0
+        pair.settle()
+        assert pair.numbers()[0] == pair.numbers()[1]
 
 
 class TestWhichPrimary:

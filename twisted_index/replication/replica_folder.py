@@ -358,6 +358,9 @@ class ReplicaFolder:
                 self._step(receipt.put, os.path.join(path, os.fsencode(name)))
 
         def place(temporary: bytes, path: bytes) -> None:
+            with suppress(OSError):
+                # Windows replaces no folder, not even an empty one.
+                os.rmdir(path)
             self._locked(plan.project, (folder,), self._step, os.rename, temporary, path)
 
         fill_folder(self.root, self._path(folder), fill, place)

@@ -15,7 +15,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from twisted_index.concurrency.parallel import at_once
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Projects that are worked on at once, and files that are received at once by requests of their own.
+#: Projects that a round works on at once, and files of one that are received at once by their own requests.
 _PROJECTS, _FILES = 8, 4
 #: Bytes of a file up to which it should come with its listing.
 INLINE = 64 << 10
@@ -144,7 +144,6 @@ class Rounds:
         self._now = now
         self._adopted = adopted
         self._brake = Brake(clock.seconds)
-        self._reading = DeferredSemaphore(_FILES)
         self._taking, self._removing, self._committing = DeferredLock(), DeferredLock(), DeferredLock()
         self._all_at: float | None = None
         self._stopped = self._skewed = False
@@ -289,9 +288,8 @@ class Rounds:
         now = self._now()
         for project in [project for project, moment in self._later.items() if moment <= now]:
             del self._later[project]
-            self._tell(
-                project, Change(self._serials.serial_of(project) or 0, ""), is_here=True, is_unlike=True
-            )
+            self._order.add(project, self._order.serial_of(project) or self._serials.serial_of(project) or 0)
+            self._look_at(project)
         await self._commit()
         return ""
 
@@ -306,9 +304,12 @@ class Rounds:
         if change.imprint == REMOVED and not is_here and project not in self._work:
             self._ready[project] = change
             return
+        self._look_at(project)
+
+    def _look_at(self, project: str) -> None:
+        """Let a project be compared as soon as may be."""
         self._ready.pop(project, None)
-        work = self._work.setdefault(project, _Work())
-        work.due = 0.0
+        self._work.setdefault(project, _Work()).due = 0.0
 
     def _unlike(self, changes: Mapping[str, Change]) -> frozenset[str]:
         """Return the projects that are not as they were when their serials were adopted; in a thread."""
@@ -353,8 +354,8 @@ class Rounds:
             return "", equal
         reason = (
             "The primary counts its changes anew: it is another server, or has lost its state, or was"
-            f" restored. {removed} files here would be removed and {replaced} replaced, so nothing is"
-            f" changed: run `twisted-index join {state.primary or 'URL'}` on this server, or on that one."
+            f" restored. Of the files here {removed} would be removed and {replaced} replaced, so nothing"
+            f" is changed: run `twisted-index join {state.primary or 'URL'}` on this server, or on that one."
         )
         _log.error("{reason}", reason=reason)
         self._refused = _Refused(feed.changes, self._clock.seconds() + _COMPARE_AGAIN, reason)
@@ -534,16 +535,13 @@ class Rounds:
         else:
             receipt = await self._runner.run(self._folder.receive, entry)
             try:
-                await self._reading.run(self._read, project, entry, receipt)
+                await self._primary.read(project, entry, receipt.write)
                 await self._runner.run(receipt.check)
             except BaseException:
                 receipt.close()
                 raise
         self._count([entry])
         return receipt
-
-    def _read(self, project: str, entry: Entry, receipt: Receipt) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._primary.read(project, entry, receipt.write))
 
     def _seconds_until(self, plan: ReplicaPlan) -> float:
         """Return the time to wait until no file of a plan is of the future; 0 if that is not worth it."""
@@ -627,7 +625,7 @@ class Rounds:
     def _fault(self) -> str:
         if self.removals:
             return (
-                f"{self.removals} files are gone at the primary, which is more than goes without a question:"
+                f"Gone at the primary: {self.removals} files, which is more than goes without a question, so"
                 " nothing is removed. If that is right, run `twisted-index follow --accept --state DIR`."
             )
         if self.failures:
