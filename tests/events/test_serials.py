@@ -248,6 +248,8 @@ def test_what_takes_over_gives_greater_serials_to_what_changes_only(path: Path, 
     assert serials.note("other", TWO) == NOW + 71
     assert opened(path, now).read() == serials.read()
     assert serials.instance == OURS
+    serials.adopt("demo", Change(NOW + 99, TWO))
+    assert serials.serial_of("demo") == NOW + 70
     serials.lead()
     assert serials.instance != OURS
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.primary import Feed
 from twisted_index.replication.replica_folder import ReplicaFolder
 from twisted_index.replication.rounds import RoundResult, Rounds
-from twisted_index.replication.state_file import StateFile
+from twisted_index.replication.state_file import Role, StateFile
 from twisted_index.simple.entry_listing import Entry, EntryListing, parse_listing
 
 
@@ -150,6 +151,7 @@ class ReplicaPair:
             os.fsencode(self.here), str(self.state / "removed"), now=self.now, step=self.step
         )
         self.kept = StateFile(str(self.state))
+        self.kept.update(lambda kept: replace(kept, role=Role.REPLICA))
         self.rounds = Rounds(
             self.primary,
             self.folder,

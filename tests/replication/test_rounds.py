@@ -21,6 +21,7 @@ from twisted_index.events.serials import REMOVED, Change, Serials
 from twisted_index.files.anonymous_file import UPLOADS
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.rounds import RoundResult
+from twisted_index.replication.state_file import Role
 from twisted_index.simple.entry_listing import Entry
 from twisted_index.testing import make_sdist, make_wheel
 
@@ -124,6 +125,18 @@ class TestWhatComes:
             os.utime(path, ns=(10**18, 10**18))
             pair.follow()
             assert pair.is_equal()
+
+    def test_so_are_they_where_the_serials_of_the_replica_were_lost(self, pair: Pair):
+        files = [make_wheel("demo", "1.0", requires_python=f">=3.{n}", compress=False) for n in (1, 2)]
+        path = pair.there / "demo" / files[0].filename
+        for file in files:
+            path.unlink(missing_ok=True)
+            pair.put(file)
+            os.utime(path, ns=(10**18, 10**18))
+            shutil.rmtree(pair.state / "keep")
+            pair.start()
+            fault = pair.settle().fault
+        assert "1 replaced" in fault
 
     def test_a_serial_that_has_come_meanwhile_is_adopted_when_it_is_told(self, pair: Pair):
         """Others with lower ones may not be told of yet."""
@@ -357,6 +370,32 @@ class TestFailures:
         assert pair.removed() == [THREE.filename, "mine-1.0-py3-none-any.whl"]
         assert pair.numbers()[0] == pair.numbers()[1]
 
+    def test_folders_of_which_only_others_make_use_are_no_projects_and_in_nobodys_way(self, pair: Pair):
+        for name in ("demo", "strange"):
+            (pair.here / name).mkdir()
+            (pair.here / name / ".DS_Store").touch()
+        pair.put(ONE)
+        pair.settle()
+        pair.put(TWO, SDIST)
+        pair.put(OTHER, folder="other")
+        assert pair.settle().fault == ""
+        assert pair.files() == [ONE.filename, TWO.filename, SDIST.filename]
+        assert pair.numbers()[0] == pair.numbers()[1]
+
+    def test_a_defect_in_one_project_keeps_no_other_from_the_next_round(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ):
+        names = [f"demo{number}" for number in range(20)]
+        for name in names:
+            pair.put(make_wheel(name, "1.0"), folder=name)
+        with monkeypatch.context() as patch:
+            patch.setattr(pair.folder, "survey", lambda *_args, **_more: {}["defect"])
+            with pytest.raises(KeyError):
+                pair.follow()
+        pair.clock.advance(61)
+        assert answer(pair.rounds.work).applied == 20
+        assert pair.is_equal()
+
     def test_what_was_being_received_when_the_process_died_is_swept_away(self, pair: Pair):
         folder = pair.here / os.fsdecode(UPLOADS) / "upload_1"
         folder.mkdir(parents=True)
@@ -555,6 +594,14 @@ class TestWhichPrimary:
         pair.primary.restricted = False
         pair.follow()
         assert pair.kept.read().restricted is False
+
+    def test_what_a_take_over_has_kept_is_not_overwritten(self, pair: Pair):
+        mine = replace(pair.kept.read(), role=Role.PRIMARY, epoch=Epoch(5, "c" * 32))
+        pair.kept.write(mine)
+        pair.put(ONE)
+        pair.primary.epoch, pair.primary.restricted = Epoch(6, "d" * 32), True
+        pair.follow()
+        assert pair.kept.read() == mine
 
     @pytest.mark.parametrize("name", ["Demo", "a b", "../x", ""])
     def test_a_change_of_what_is_no_project_is_refused(self, pair: Pair, name: str):

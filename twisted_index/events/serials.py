@@ -193,6 +193,8 @@ class Serials:
         """
         Take the serial that the server which is followed gave a project, as it now is here.
 
+        Nothing happens once serials are given here again.
+
         Args:
             project: A normalized name.
             change: That serial, and the imprint that was taken here. A serial that is less than the known
@@ -201,6 +203,8 @@ class Serials:
         """
         with self._lock:
             self._load()
+            if not self._follows:
+                return
             known = self._changes.get(project, change)
             self._keep(project, Change(max(known.serial, change.serial), change.imprint))
             if flush:

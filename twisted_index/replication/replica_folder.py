@@ -343,6 +343,8 @@ class ReplicaFolder:
             plan.is_new
             and len({entry.path.partition("/")[0] for entry in wanted}) == 1
             and all("/" in entry.path for entry in wanted)
+            # There may be something in it that is no entry.
+            and not os.path.lexists(self._path(wanted[0].path.partition("/")[0]))
             and len(wanted) <= _MAX_FILES
             and sum(entry.size for entry in wanted) <= _MAX_BYTES
         )
@@ -358,9 +360,6 @@ class ReplicaFolder:
                 self._step(receipt.put, os.path.join(path, os.fsencode(name)))
 
         def place(temporary: bytes, path: bytes) -> None:
-            with suppress(OSError):
-                # Windows replaces no folder, not even an empty one.
-                os.rmdir(path)
             self._locked(plan.project, (folder,), self._step, os.rename, temporary, path)
 
         fill_folder(self.root, self._path(folder), fill, place)

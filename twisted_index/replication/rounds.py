@@ -24,6 +24,7 @@ from twisted_index.events.serials import REMOVED, Change
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
 from twisted_index.replication.brake import Brake
 from twisted_index.replication.compare import is_beside, is_mark
+from twisted_index.replication.state_file import Role
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import is_valid_name, normalize
 
@@ -229,14 +230,20 @@ class Rounds:
 
         It may be called again before it has returned: a large file then holds up nothing else.
         """
-        applied = 0
+        applied, mine = 0, self._begin()
         try:
-            applied = sum(await at_once(_PROJECTS, self._apply, self._begin()))
+            applied = sum(await at_once(_PROJECTS, self._apply, mine))
             await self._remove()
             await self._commit()
         except (OSError, SimpleIndexError) as error:
             retry_in = self._retry_in() or _FIRST_RETRY
             return RoundResult(applied=applied, fault=_sentence(error), retry_in=retry_in)
+        except BaseException:
+            # After a defect, what was not begun is for the next round.
+            for project in mine:
+                if project in self._work and not self._work[project].has_begun:
+                    self._work[project].is_busy = False
+            raise
         return RoundResult(applied=applied, fault=self._fault(), retry_in=self._retry_in())
 
     # -- What has changed
@@ -340,10 +347,12 @@ class Rounds:
             nonlocal removed, replaced
             answer = await self._primary.entries(project)
             listing = None if answer is None else answer[0]
-            plan = await self._runner.run(self._folder.survey, project, listing)
+            # What was never compared since this server keeps serials, may have other bytes.
+            deep = self._serials.serial_of(project) is None
+            plan = await self._runner.run(partial(self._folder.survey, project, listing, deep=deep))
             removed += len(plan.gone) + len(plan.show)
             replaced += plan.replaced
-            if plan.is_empty:
+            if plan.is_empty and project in feed.changes:
                 serial = feed.changes[project].serial if listing is None else listing.serial
                 equal[project] = Change(serial, await self._runner.run(self._imprint, project))
 
@@ -367,7 +376,10 @@ class Rounds:
             _log.error("{fault}", fault=_SKEW)
 
     async def _keep(self, change: Callable[[ReplicationState], ReplicationState]) -> None:
-        await self._runner.run(self._state.update, change)
+        """Change what is kept, unless this server has taken over since."""
+        await self._runner.run(
+            self._state.update, lambda kept: change(kept) if kept.role is Role.REPLICA else kept
+        )
 
     # -- Projects
 
@@ -381,7 +393,10 @@ class Rounds:
 
     async def _apply(self, project: str) -> int:
         """Make a project as it is at the primary; return 1 if it is."""
-        work = self._work[project]
+        work = self._work.get(project)
+        if work is None or work.has_begun:
+            return 0
+        work.is_busy = work.has_begun = True
         try:
             for _attempt in range(_ATTEMPTS):
                 if self._stopped:
@@ -399,7 +414,7 @@ class Rounds:
             self._fail(project, error)
             return 0
         finally:
-            work.is_busy = False
+            work.is_busy = work.has_begun = False
             self._to_come.pop(project, None)
             self._note()
         del self._work[project]
@@ -415,7 +430,7 @@ class Rounds:
         told = self._order.serial_of(project)
         serial = told if listing is None else listing.serial
         known = self._serials.serial_of(project)
-        is_newer = known is not None and serial > known
+        is_newer = known is None or serial > known
         plan, imprint = await self._runner.run(self._apply_small, project, listing, contents, is_newer)
         if imprint is None:
             if seconds := self._seconds_until(plan):
@@ -589,7 +604,7 @@ class Rounds:
 
     async def _remove_from(self, project: str, gone: _Gone) -> None:
         # Nothing else is done about the project meanwhile.
-        work = self._work[project] = _Work(is_busy=True)
+        work = self._work[project] = _Work(is_busy=True, has_begun=True)
         try:
             moved = await self._runner.run(self._folder.remove, project, gone.paths)
             imprint = await self._runner.run(self._folder.imprint, project)
@@ -597,7 +612,7 @@ class Rounds:
             self._fail(project, error)
             return
         finally:
-            work.is_busy = False
+            work.is_busy = work.has_begun = False
         del self._work[project], self._gone[project]
         for path in moved:
             _log.info(
@@ -697,11 +712,20 @@ class _NotYet(Exception):
 
 @dataclass(slots=True)
 class _Work:
-    """A project that is not as at the primary; when it is due, in monotonic seconds."""
+    """
+    A project that is not as at the primary.
+
+    Attributes:
+        due: When it is tried, in monotonic seconds.
+        failures: How often that has failed.
+        is_busy: Whether a round is to see to it.
+        has_begun: Whether it does so now.
+    """
 
     due: float = 0.0
     failures: int = 0
     is_busy: bool = False
+    has_begun: bool = False
 
 
 class _Gone(NamedTuple):
