@@ -32,6 +32,7 @@ INSTEAD = {
         " URL": " {upstream}",
     },
     "docs/publishing.md": {"@FILE": "@dist/acme-1.0.tar.gz"},
+    "docs/replication.md": {"-p 8081": "--listen tcp:{tls}:interface=127.0.0.1", "8081": "{tls}"},
     "docs/export.md": {" github:acme/": " {forge}:acme/"},
     "docs/github.md": {
         " github:acme/": " {forge}:acme/",
@@ -138,6 +139,9 @@ BEFORE: dict[str, dict[str, str | tuple[str, ...]]] = {
         ),
         "twisted-index prune --path packages --keep 5 torch": "cp {made}/torch-* packages/",
     },
+    "docs/replication.md": {
+        "twine upload": "mkdir dist && cp {made}/acme-* dist/",
+    },
     "docs/upstream.md": {
         "twistd -n simpleindex": "mkdir packages",
         "twisted-index prefetch --index-url": "printf 'mujoco\\ndemo\\n' >requirements.txt",
@@ -192,6 +196,9 @@ AFTER = {
         "twistd -n simpleindex packages": _LISTED,
     },
 }
+
+#: Servers that are started in another terminal, and run beside the one before.
+BESIDE: dict[str, tuple[str, ...]] = {"docs/replication.md": ("twisted-index serve copy",)}
 
 #: Programs that not every machine has: without them the command is skipped.
 WHERE_INSTALLED = ("mkcert", "pypi-server", "rsync", "wget")

@@ -45,7 +45,8 @@ class Terminal:
     """
     Types commands in a folder, with a home of its own.
 
-    There is one server at a time: the next one that is started ends the last one, as Ctrl-C would.
+    There is one server at a time: the next one that is started ends the last one, as Ctrl-C would, unless it
+    runs beside it, at another port.
     """
 
     def __init__(self, folder: Path, env: Mapping[str, str], ports: tuple[int, ...] = ()) -> None:
@@ -58,16 +59,16 @@ class Terminal:
             kept | {"HOME": str(home), "KEPT": str(home / f"kept-{id(self)}"), "LANG": "C.UTF-8"} | env
         )
         self._log = home / f"server-{id(self)}.log"
-        self._server: subprocess.Popen[bytes] | None = None
+        self._servers: list[subprocess.Popen[bytes]] = []
 
     def has(self, program: str) -> bool:
         """Tell whether a program is installed."""
         return shutil.which(program, path=self._env["PATH"]) is not None
 
-    def type(self, command: str) -> str:
+    def type(self, command: str, *, beside: bool = False) -> str:
         """Type a command; give what it printed, which is nothing for a server."""
         if SERVERS.search(command):
-            self.serve(command)
+            self.serve(command, beside=beside)
             return ""
         done = subprocess.run(
             ["bash", "-c", _TYPE, "bash", command],
@@ -83,49 +84,54 @@ class Terminal:
         assert done.returncode == 0, f"$ {command}\n{output}\nThe server said:\n{self.log}"
         return output
 
-    def start(self, command: str) -> None:
-        """Start a server, in place of the last one, without waiting for it."""
-        self.stop()
-        with self._log.open("wb") as log:
-            self._server = subprocess.Popen(
-                # What came between its start and its end stays.
-                ["bash", "-c", _SERVE, "bash", command],
-                cwd=self.folder,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+    def start(self, command: str, *, beside: bool = False) -> None:
+        """Start a server, in place of the last one or beside it, without waiting for it."""
+        if not beside:
+            self.stop()
+        with self._log.open("ab" if self._servers else "wb") as log:
+            self._servers.append(
+                subprocess.Popen(
+                    # What came between its start and its end stays.
+                    ["bash", "-c", _SERVE, "bash", command],
+                    cwd=self.folder,
+                    env=self._env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             )
 
-    def serve(self, command: str) -> None:
+    def serve(self, command: str, *, beside: bool = False) -> None:
         """Start a server, and wait until it listens."""
-        self.start(command)
+        if not beside:
+            self.stop()
+        before = sum(map(listens, self.ports))
+        self.start(command, beside=True)
         deadline = time.monotonic() + SECONDS
-        while not any(listens(port) for port in self.ports):
-            assert self._server is None or self._server.poll() is None, f"$ {command}\n{self.log}"
+        while sum(map(listens, self.ports)) <= before:
+            assert self._servers[-1].poll() is None, f"$ {command}\n{self.log}"
             assert time.monotonic() < deadline, f"$ {command}\n{self.log}"
             time.sleep(0.05)
 
     @property
     def log(self) -> str:
-        """What the last server said."""
+        """What the last servers said."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def stop(self) -> None:
-        """End the server, if there is one; it may not have failed."""
-        if self._server is None:
-            return
-        process, self._server = self._server, None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)  # of the shell and of the server in it
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+        """End the servers, if there are any; none may have failed."""
+        servers, self._servers = self._servers, []
+        for process in reversed(servers):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)  # of the shell and of the server in it
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         deadline = time.monotonic() + STOP_SECONDS
-        while any(listens(port) for port in self.ports):
+        while servers and any(listens(port) for port in self.ports):
             assert time.monotonic() < deadline, f"The server does not end:\n{self.log}"
             time.sleep(0.05)
         assert "Traceback (most recent call last)" not in self.log, self.log

@@ -73,7 +73,7 @@ def check_toml(block: Block, folder: Path) -> None:
         rights_from_bytes(block.text.encode(), "rights.toml")
     else:
         # An excerpt stands in a file with uploads and an upstream: some settings have no effect without.
-        around = "" if "upstream" in tables else 'upstream = "pip"\n'
+        around = "" if tables.keys() & {"upstream", "replica-of"} else 'upstream = "pip"\n'
         if "create-indexes" in tables:
             (folder / "indexes").mkdir()
             around += "" if "indexes" in tables else 'indexes = "indexes"\n'

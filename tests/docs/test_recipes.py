@@ -67,15 +67,15 @@ class Reader:
         if any(text.startswith(name) and not self._terminal.has(name) for name in table.WHERE_INSTALLED):
             self.left_out.append(text)
             return
-        output = self._type(text)
+        output = self._type(text, beside=text.startswith(table.BESIDE.get(self._document, ())))
         for line in command.output:
             assert re.search(pattern_of(line), output, re.MULTILINE), f"$ {text}\n{output}\nlacks: {line}"
         after = first(table.AFTER.get(self._document, {}), text)
         if after is not None:
             self._type(after)
 
-    def _type(self, text: str) -> str:
-        output = self._terminal.type(self._as_typed(text))
+    def _type(self, text: str, *, beside: bool = False) -> str:
+        output = self._terminal.type(self._as_typed(text), beside=beside)
         for token in re.findall(r"\btix-[\w-]+", output):
             self._known["tix-…"] = token
         return output
@@ -149,7 +149,8 @@ def test_what_a_reader_types_works(document: Path, reader: Callable[[str], Reade
 
 
 def test_what_is_not_typed_is_still_in_the_documents():
-    for name, beginnings in (*table.NOT_TYPED.items(), *table.BEFORE.items(), *table.AFTER.items()):
+    named = (table.NOT_TYPED, table.BEFORE, table.AFTER, table.BESIDE)
+    for name, beginnings in (entry for one in named for entry in one.items()):
         commands = [command.text for command in typed_in(ROOT / name)]
         unknown = [start for start in beginnings if not any(text.startswith(start) for text in commands)]
         assert unknown == [], name
