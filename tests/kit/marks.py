@@ -64,6 +64,7 @@ _PLACES = {
     "resolution/test_resolver.py": "clients",
     "mirror/test_needs.py": "clients",
     "resolution/test_uv.py": "clients",
+    "replication/test_accidents.py": "slow",
     "server/test_reload_status.py": "wire",
     "server/test_replica.py": "wire",
     "testing/test_kit_fixture.py": "wire",
