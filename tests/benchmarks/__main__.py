@@ -19,6 +19,7 @@ from tests.benchmarks import (
     login_rows,
     peer_rows,
     pile_rows,
+    replication_rows,
     rows,
     scale_rows,
     search_rows,
@@ -42,6 +43,7 @@ ROWS: tuple[Row, ...] = (
     *history_rows.ROWS,
     *search_rows.ROWS,
     *pile_rows.ROWS,
+    *replication_rows.ROWS,
     *bucket_rows.ROWS,
     *peer_rows.ROWS,
 )

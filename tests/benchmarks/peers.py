@@ -169,11 +169,12 @@ class DevpiServer(Peer):
 
     def ready(self) -> None:
         url = f"http://127.0.0.1:{self.port}/{self.owner}/bench"
-        token = self._ask("PUT", url, {"type": "stage", "bases": []}, self._token())
+        token = self._ask("PUT", url, {"type": "stage", "bases": []}, self.log_in())
         assert token
-        self.upload_all(f"{url}/", self.owner, self._token())
+        self.upload_all(f"{url}/", self.owner, self.log_in())
 
-    def _token(self) -> str:
+    def log_in(self) -> str:
+        """Get what its owner uploads with, for some hours."""
         answer = self._ask(
             "POST", f"http://127.0.0.1:{self.port}/+login", {"user": "root", "password": _PASSWORD}
         )
