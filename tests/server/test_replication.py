@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from twisted.internet.task import Clock
 from twisted_index.config.settings import AccessSettings, ReplicationSettings, Settings
 from twisted_index.errors import ConfigurationError
 from twisted_index.events.serials import Change, Serials
+from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.follower import FollowProgress
 from twisted_index.replication.primary import Feed
 from twisted_index.replication.state_file import RESTRICTED, ReplicationState, Role, StateFile
+from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
 from twisted_index.server.replication import Replication
 from twisted_index.server.replication_report import (
     FollowedIndex,
@@ -25,6 +29,7 @@ from twisted_index.server.replication_report import (
     list_problems,
     write_health,
 )
+from twisted_index.server.upstreams import asks_primary, with_primary
 
 ONE, TWO = "1" * 32, "2" * 32
 URL = "https://__token__:secret@a.example.org/packages"
@@ -39,7 +44,13 @@ class Server:
         self.indexes: str | None = None
         self.file = StateFile(str(self.state))
 
-    def start(self, url: str | None = URL, **more: Any) -> Replication:
+    def start(
+        self,
+        url: str | None = URL,
+        *,
+        before: Callable[[Replication], object] = lambda _made: None,
+        **more: Any,
+    ) -> Replication:
         self.serials = Serials(str(self.state / "keep" / "serials"))
         given = Settings(
             paths=(str(self.folder),),
@@ -49,6 +60,7 @@ class Server:
             **more,
         )
         replication = Replication(given, self.serials, Clock())
+        before(replication)
         replication.prepare()
         return replication
 
@@ -182,6 +194,45 @@ def test_a_take_over_lets_the_running_server_lead(server: Server):
     assert not server.serials.follows
     assert server.serials.serial_of("acme") == 7
     assert server.file.read().leads
+
+
+def test_a_take_over_lets_indexes_lead_that_nobody_has_asked_for(server: Server, tmp_path: Path):
+    server.start()
+    (tmp_path / "indexes" / "dev").mkdir(parents=True)
+    dev = Serials(str(tmp_path / "dev"))
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    replication = server.start(
+        before=lambda made: setattr(
+            made,
+            "named",
+            ReplicatedIndexes(IndexCatalog(str(tmp_path / "indexes")), lambda _name: dev, lambda *_: None),
+        )
+    )
+
+    assert not replication.follows
+    assert dev.instance == TWO
+
+
+def test_a_server_that_has_taken_over_has_no_primary_to_be_behind_of(server: Server, tmp_path: Path):
+    replication = server.start()
+    serials = server.serials
+    replication.start(ReplicatedIndex("", os.fsencode(server.folder), serials, lambda _project: None))
+    assert "lag-seconds" in (replication.health(False)[0] or {})
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+
+    assert replication.health(False) == ({"role": "primary", "epoch": 2}, [])
+    Deferred.fromCoroutine(replication.stop())
+
+
+def test_the_primary_is_the_upstream_until_a_take_over(server: Server):
+    server.start()
+    settings = Settings(state=str(server.state), replication=ReplicationSettings(replica_of=URL))
+    assert with_primary(settings).upstreams.urls == (f"{URL}/simple/",)
+    assert asks_primary(with_primary(settings))
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+
+    assert with_primary(settings) == settings
+    assert not asks_primary(settings)
 
 
 def test_what_one_index_of_the_primary_restricts_is_restricted_for_all(server: Server):

@@ -94,6 +94,14 @@ class StateFile:
         """Whether the server was ever part of a replication."""
         return self._path is not None and os.path.exists(self._path)
 
+    def has_taken_over(self) -> bool:
+        """Whether the server was a replica, and is the primary now; False if it cannot be read."""
+        try:
+            state = self.read()
+        except Unavailable:
+            return False
+        return self.exists and state.role is Role.PRIMARY
+
     def read(self) -> ReplicationState:
         """
         Return what is kept: read again if the file has changed.

@@ -37,7 +37,7 @@ from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.indexes.upstream_line import LineUpstream, UnknownUpstream, UpstreamLine
 from twisted_index.interfaces import Problem
-from twisted_index.server.upstreams import primary_index_urls, upstream_names
+from twisted_index.server.upstreams import asks_primary, primary_index_urls, upstream_names
 from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.formatting import printable
 
@@ -267,7 +267,7 @@ class NamedIndexes:
 
     def _source(self, members: Sequence[IndexMember], folder: ISource) -> ISource:
         """Put the folders before the upstreams of the line; before the primary's index, in a replica."""
-        if self._settings.replication.replica_of is not None:
+        if asks_primary(self._settings):
             return self._before_primary(members[0].name, folder)
         named: dict[str, LineUpstream] = {}
         known: list[PolicySource] = []
@@ -320,7 +320,7 @@ class NamedIndexes:
 
     def _upstream_names(self, members: Sequence[IndexMember]) -> tuple[str, ...]:
         """Return what people are told of the upstreams of a line."""
-        if self._settings.replication.replica_of is not None:
+        if asks_primary(self._settings):
             return upstream_names(primary_index_urls(self._settings, members[0].name))
         urls = {one.name: one.urls for one in self._settings.upstreams.named}
         names = (name for member in members for name in member.settings.upstreams)

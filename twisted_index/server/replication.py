@@ -68,7 +68,10 @@ class Replication:
         state_file: What this server is.
         gate: Lets changes begin where it is the primary.
         is_restricted: Whether some of what the primary has is not for everyone.
+        named: The indexes with a name; None without any. To be set before `prepare`.
     """
+
+    named: ReplicatedIndexes | None = None
 
     def __init__(self, settings: Settings, serials: Serials, reactor: Any) -> None:
         self._settings = settings
@@ -167,7 +170,7 @@ class Replication:
 
     def _lead(self, state: ReplicationState) -> None:
         assert state.epoch is not None
-        for serials in tuple(self._serials):
+        for serials in (*self._serials, *self._serials_of_named()):
             serials.lead(state.epoch.instance)
             serials.announce()
         try:
@@ -176,6 +179,17 @@ class Replication:
             # They begin once more at the next start, which costs those who follow a comparison.
             _log.warn("keep/replication cannot be written: {error}", error=error.strerror)
         _log.info("This server is the primary since epoch {epoch}.", epoch=state.epoch.number)
+
+    def _serials_of_named(self) -> list[Serials]:
+        """Return the serials of all indexes with a name, also of those that nobody has asked for yet."""
+        if self.named is None:
+            return []
+        try:
+            known = [self.named.index(name).serials for name in self.named.make(())]
+        except SimpleIndexError as error:
+            _log.warn("The serials of indexes with a name go on as they were: {error}", error=error.message)
+            return []
+        return [serials for serials in known if serials not in self._serials]
 
     def weigh(self, name: str, feed: Feed) -> Feed:
         """
@@ -204,19 +218,18 @@ class Replication:
         if self.follows:
             serials.follow()
 
-    def start(self, plain: ReplicatedIndex, named: ReplicatedIndexes | None = None) -> None:
+    def start(self, plain: ReplicatedIndex) -> None:
         """
         Begin to follow the primary, if this server is a replica.
 
         Args:
             plain: The index without a name.
-            named: Those with one; None without any.
         """
         if self.primary is None or not self.follows:
             return
         self._follow(self.primary, plain)
-        if named is not None:
-            self._looking = Deferred.fromCoroutine(self._follow_named(self.primary, named))
+        if self.named is not None:
+            self._looking = Deferred.fromCoroutine(self._follow_named(self.primary, self.named))
             self._looking.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def _follow_named(self, primary: PrimaryServer, named: ReplicatedIndexes) -> None:
@@ -322,6 +335,9 @@ class Replication:
         return replication.replica_of is not None or bool(replication.peers) or self.state_file.exists
 
     def _followed(self) -> list[FollowedIndex]:
+        # It may have taken over, and its followers not know that yet.
+        if self._look().role is not Role.REPLICA:
+            return []
         return [
             FollowedIndex(name, follower.progress(), serials.read().highest)
             for name, (follower, serials) in sorted(self._followers.items())

@@ -93,7 +93,7 @@ def _described(index: FollowedIndex) -> Mapping[str, object]:
 
 
 def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 1)
+    return None if seconds is None else round(seconds, 1) + 0.0
 
 
 def list_problems(followed: Sequence[FollowedIndex]) -> list[Problem]:

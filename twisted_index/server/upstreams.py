@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.github.repository import PUBLIC_API, is_repository, parse_repository
+from twisted_index.replication.state_file import StateFile
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
@@ -33,14 +34,21 @@ def with_primary(settings: Settings) -> Settings:
     """
     Return the settings of a replica with its primary as the upstream, and all others as they are.
 
+    So are those of a server that has taken over: what was its primary may be gone, and no name is there.
+
     What comes from there is at most as old as what the folder has: it may be the same project, a moment
     before its files are here.
     """
-    if settings.replication.replica_of is None:
+    if settings.replication.replica_of is None or StateFile(settings.state).has_taken_over():
         return settings
     ttl = min(settings.upstreams.cache_ttl, settings.rescan)
     upstreams = replace(settings.upstreams, urls=primary_index_urls(settings), cache_ttl=ttl)
     return replace(settings, upstreams=upstreams)
+
+
+def asks_primary(settings: Settings) -> bool:
+    """Return whether names that folders lack are asked of a primary, by settings of `with_primary`."""
+    return settings.replication.replica_of is not None and bool(settings.upstreams.urls)
 
 
 def primary_index_urls(settings: Settings, name: str = "") -> tuple[str, ...]:

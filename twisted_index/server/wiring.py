@@ -214,6 +214,7 @@ class _Builder:
         readers = (*historian, self._renderer, self._searcher, self._worker)
         workers = readers if writing is None else (writing.worker, *readers)
         indexes = self._indexes(packages, writing)
+        self._replication.named = indexes.replicated
         return self._components(packages, access, make_access, writing, audit_log, indexes, workers)
 
     def _writes(self, access: IAccessControl) -> bool:
@@ -259,13 +260,13 @@ class _Builder:
             shared=self._shared,
             downloads=self._downloads,
             replication=self._replication,
-            follow=partial(self._follow, packages, indexes),
+            follow=partial(self._follow, packages),
         )
 
-    def _follow(self, packages: FolderSource | ObjectSource, indexes: _Indexes) -> None:
+    def _follow(self, packages: FolderSource | ObjectSource) -> None:
         if isinstance(packages, FolderSource):
             plain = ReplicatedIndex("", packages.paths[0], self._serials, packages.drop_outdated)
-            self._replication.start(plain, indexes.replicated)
+            self._replication.start(plain)
 
     def _indexes(self, packages: FolderSource | ObjectSource, writing: _WriteSide | None) -> _Indexes:
         settings = self._settings
