@@ -119,6 +119,16 @@ class ChangeFeed:
             raise Conflict("The projects of this index lie in several folders, and a replica has one.")
         return self._parts[0]
 
+    async def look(self) -> ChangeList:
+        """
+        Return the last change of every project, of a sweep that begins now.
+
+        Raises:
+            Unavailable: The folders cannot be read.
+        """
+        await self._sweeps.run(None)
+        return self._serials.read()
+
     async def known(self) -> ChangeList:
         """Return the last changes as far as they are known, without looking for more."""
         return self._serials.read() if self._worker is None else await self._worker.run(self._serials.read)

@@ -88,12 +88,12 @@ class TakeOver:
             )
         await self._check(before, planned)
         if not planned:
-            return self._begin_epoch(before)
+            return self._begin_epoch(before, before.epoch)
         await self._arrived(" Nothing was changed.")
         with self._going_back():
-            await self._let_hand_over(before)
+            handed_over = await self._let_hand_over(before)
             await self._arrived("")
-            return self._begin_epoch(before)
+            return self._begin_epoch(before, handed_over)
 
     async def _check(self, before: ReplicationState, planned: bool) -> None:
         """Refuse if another server is the primary, or has been since."""
@@ -110,7 +110,7 @@ class TakeOver:
             elif answer.role is Role.PRIMARY and answer.epoch >= own:
                 if not planned or url != self.primary:
                     _refuse_beside_primary(shown, may_plan=url == self.primary)
-            elif answer.epoch > own:
+            elif answer.epoch.ends(own):
                 raise Conflict(
                     f"{shown} knows of epoch {answer.epoch.number}, which is higher than that of this server"
                     f" ({own.number}): another server has taken over. Let this one follow it, or first"
@@ -147,7 +147,7 @@ class TakeOver:
             await self.pause(_LOOK)
             waited += _LOOK
 
-    async def _let_hand_over(self, before: ReplicationState) -> None:
+    async def _let_hand_over(self, before: ReplicationState) -> Epoch | None:
         try:
             answer = await self.hand_over(self.primary)
         except SimpleIndexError as error:
@@ -162,6 +162,7 @@ class TakeOver:
         if before.epoch is not None and answer.epoch != before.epoch:
             raise Conflict("The primary is not that of the epoch that this server follows.")
         self.say(f"{_clean(self.primary)} takes no changes any more.")
+        return answer.epoch
 
     @contextmanager
     def _going_back(self) -> Iterator[None]:
@@ -178,12 +179,12 @@ class TakeOver:
             )
             raise
 
-    def _begin_epoch(self, before: ReplicationState) -> Epoch:
-        known = 1 if before.epoch is None else before.epoch.number
-        epoch = Epoch(known + 1, self.instance())
+    def _begin_epoch(self, before: ReplicationState, last: Epoch | None) -> Epoch:
+        """Begin the epoch after the last one, of which this server may just have heard."""
+        epoch = Epoch((1 if last is None else last.number) + 1, self.instance())
 
         def change(current: ReplicationState) -> ReplicationState:
-            if (current.role, current.epoch) != (before.role, before.epoch):
+            if current.role is not before.role or current.epoch not in (before.epoch, last):
                 raise Conflict("Another command, or the server, has changed the state meanwhile: try again.")
             # A take-over opens nothing: that is for rights, which a person writes.
             return ReplicationState(role=Role.PRIMARY, epoch=epoch, restricted=current.restricted)

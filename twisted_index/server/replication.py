@@ -23,6 +23,7 @@ from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
 from twisted_index.interfaces import IReplication
 from twisted_index.replication.change_gate import ChangeGate
+from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.follower import Follower
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
 from twisted_index.server.replication_report import (
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Settings
     from twisted_index.events.serials import Serials
     from twisted_index.interfaces import Problem
+    from twisted_index.replication.peer_client import PeerServers
+    from twisted_index.replication.peers import Peers
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.primary_client import PrimaryServer
     from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
@@ -81,10 +84,11 @@ class Replication:
         self._restricted: dict[str, bool] = {}
         self._followers: dict[str, tuple[Follower, Serials]] = {}
         self._worker: ThreadPool | None = None
+        self._servers: PeerServers | None = None
         self._role: Role | None = None
         self._looking: Deferred[None] | None = None
         self.state_file = StateFile(settings.state)
-        self.gate = ChangeGate(self.state_file, lambda: serials.instance)
+        self.gate = ChangeGate(self.state_file, lambda: serials.instance, self._before_change)
         self.is_restricted = False
 
     @cached_property
@@ -205,6 +209,38 @@ class Replication:
         restricted = any(self._restricted.values()) or (self._look().restricted and not is_complete)
         return replace(feed, restricted=restricted)
 
+    # -- Changes
+
+    async def _before_change(self, again: bool) -> None:
+        """
+        Look whether another server has taken over, and whether this one just has.
+
+        Args:
+            again: Whether to ask peers that have answered already.
+
+        Raises:
+            Unavailable: It is not known, or cannot be kept.
+        """
+        # The change gets its serial from those of the epoch in which it is made.
+        self.check()
+        if self._settings.replication.peers:
+            await self._peers.check(again)
+
+    @cached_property
+    def _peers(self) -> Peers:
+        from twisted_index.replication.peer_client import PeerServers
+        from twisted_index.replication.peers import Peers
+
+        replication = self._settings.replication
+        self._servers = PeerServers(self._reactor, environ=os.environ)
+        return Peers(
+            replication.peers,
+            replication.peers_needed,
+            state=self.state_file,
+            own=lambda: Epoch(1, self._plain_serials.instance),
+            ask=self._servers.ask,
+        )
+
     # -- Following
 
     @property
@@ -292,6 +328,8 @@ class Replication:
             await self._worker.stop()
         if self.primary is not None:
             await self.primary.close()
+        if self._servers is not None:
+            await self._servers.close()
 
     async def wait_for(self, name: str, serial: int, seconds: float) -> bool:
         """

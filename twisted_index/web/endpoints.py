@@ -179,7 +179,11 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.ENTRIES: EndpointRule(
         ("/-/entries/NAME",), Subject.INDEX, _get(ChangesViews.entries, Action.FOLLOW)
     ),
-    Endpoint.REPLICATION: EndpointRule(("/-/replication",), Subject.CLIENT, _get(ChangesViews.state)),
+    Endpoint.REPLICATION: EndpointRule(
+        ("/-/replication",),
+        Subject.CLIENT,
+        {**_get(ChangesViews.state), **_post(ChangesViews.hand_over, Action.MANAGE)},
+    ),
     # Tokens that users make for themselves: no wider than their makers.
     Endpoint.TOKENS: EndpointRule(
         ("/-/tokens",),

@@ -7,6 +7,7 @@ They need the right to follow, and show only projects that the client may read.
 from __future__ import annotations
 
 import gzip
+import json
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +18,7 @@ from twisted_index.http_semantics.negotiation import accepts_gzip
 from twisted_index.interfaces import Action
 from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.replication.epoch import Epoch, parse_epoch
+from twisted_index.replication.hand_over import hand_over_role
 from twisted_index.replication.peers import PeerAnswer, format_answer, retire
 from twisted_index.replication.state_file import ReplicationState
 from twisted_index.simple.manifest import format_line
@@ -24,6 +26,7 @@ from twisted_index.web.requests.context import (
     JSON,
     TEXT,
     may_have_left,
+    read_small_body,
     when_it_may_have_left,
     while_connected,
 )
@@ -229,6 +232,22 @@ class ChangesViews:
         serial = await self._highest(context.identity, listed)
         return Response(headers=JSON, body=format_answer(PeerAnswer(state.role, self._epoch(listed), serial)))
 
+    async def hand_over(self, context: RequestContext) -> Response:
+        """Make no changes any more, and say which was the last; for the replica that takes over."""
+        # The right at the index without a name, in every scope.
+        identity = await self._authorizer.require(context.request, Action.MANAGE, index="")
+        feed, state_file, gate = self._checked_feed(), self._state_file, self._gate
+        if context.scope.index or state_file is None or gate is None:
+            raise NotFound("Only a server as a whole hands over, at the -/replication of its own URL.")
+        _require_hand_over(context.request)
+
+        async def last_serial() -> int:
+            return (await feed.look()).highest
+
+        answer = await hand_over_role(state_file, lambda: gate.epoch, gate.drained, last_serial)
+        _log.warn("This server makes no changes any more: {by} lets it hand over.", by=identity.name)
+        return Response(headers=JSON, body=format_answer(answer))
+
     def _checked_feed(self) -> ChangeFeed:
         if self._feed is None:
             raise NotFound("This index does not count its changes.")
@@ -252,6 +271,15 @@ class ChangesViews:
     async def _run(self, work: Callable[[], T], size: int) -> T:
         """Work, in a thread if there is much to do."""
         return await self._worker.run(work) if self._worker is not None and size > _MANY else work()
+
+
+def _require_hand_over(request: Request) -> None:
+    try:
+        document = json.loads(read_small_body(request))
+    except (ValueError, RecursionError):
+        document = None
+    if document != {"hand-over": True}:
+        raise BadRequest('Send the JSON {"hand-over": true}.')
 
 
 async def _wait(request: Request, feed: ChangeFeed, seconds: float) -> None:

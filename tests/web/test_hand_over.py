@@ -1,0 +1,99 @@
+"""A primary that hands over to a replica, as a client asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.at_once import answer
+from tests.kit.rights import as_user
+from tests.web.test_changes import NEWER, OPEN, Index
+from twisted_index.replication.change_gate import ChangeGate
+from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+
+RIGHTS = """
+[[rule]]
+allow = ["manage", "follow"]
+to = "alice"
+
+[[rule]]
+allow = ["follow"]
+to = "bob"
+
+[[rule]]
+allow = ["read", "upload", "yank"]
+projects = ["*"]
+to = ["alice", "bob"]
+"""
+YANK = f"project=open-lib&filename={OPEN.filename}".encode()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFile:
+    return StateFile(str(tmp_path / "state"))
+
+
+@pytest.fixture
+def index(tmp_path: Path, state: StateFile) -> Iterator[Index]:
+    gate = ChangeGate(state, lambda: index.folder.serials.instance)
+    index = Index(tmp_path, RIGHTS, replication_state=state, gate=gate)
+    yield index
+    index.disconnect_all()
+    answer(index.folder.stop)
+
+
+def post(index: Index, body: bytes = b'{"hand-over": true}', user: str = "alice") -> Any:
+    headers = {**as_user(user), "Content-Type": "application/json"}
+    return index.get("/-/replication", method="POST", headers=headers, body=body)
+
+
+def yank(index: Index) -> int:
+    headers = {**as_user("bob"), "Content-Type": "application/x-www-form-urlencoded"}
+    status: int = index.get("/-/yank", method="POST", headers=headers, body=YANK).status
+    return status
+
+
+def test_the_primary_makes_no_changes_any_more_and_says_which_was_the_last(index: Index, state: StateFile):
+    assert yank(index) != 503
+    NEWER.write_to(index.root / "open-lib")
+    response = post(index)
+    assert response.status == 200
+    assert state.read().role is Role.RETIRED
+    _instance, highest, serials = index.changes()
+    assert json.loads(response.body) == {
+        "role": "retired",
+        "epoch": [1, index.folder.serials.instance],
+        "serial": highest,
+    }
+    # A file that was put there by hand just before counts too.
+    assert serials["open-lib"] == highest
+    assert yank(index) == 503
+    assert json.loads(index.ask("/-/replication").body) == json.loads(response.body)
+    assert post(index).body == response.body
+
+
+def test_it_needs_the_right_to_manage_the_server(index: Index, state: StateFile):
+    assert post(index, user="bob").status == 403
+    assert state.read().role is Role.PRIMARY
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"hand-over": false}', b"[]", b"{" * 10_000])
+def test_anything_but_a_hand_over_is_refused(index: Index, state: StateFile, body: bytes):
+    assert post(index, body).status == 400
+    assert state.read().role is Role.PRIMARY
+
+
+def test_a_replica_has_nothing_to_hand_over(index: Index, state: StateFile):
+    state.write(ReplicationState(role=Role.REPLICA))
+    assert post(index).status == 409
+
+
+def test_another_site_cannot_let_it_hand_over(index: Index, state: StateFile):
+    headers = {**as_user("alice"), "Content-Type": "application/json", "Origin": "https://evil.example"}
+    response = index.get("/-/replication", method="POST", headers=headers, body=b'{"hand-over": true}')
+    assert response.status == 403
+    assert state.read().role is Role.PRIMARY
