@@ -427,6 +427,20 @@ def test_the_higher_epoch_counts_and_in_one_epoch_its_primary(role, epoch, their
     assert do_they_win(ours, None, theirs) is expected
 
 
+@pytest.mark.parametrize("theirs", ["0" * 32, "f" * 32])
+def test_no_first_epoch_is_above_that_of_a_primary(theirs):
+    answer = PeerAnswer(Role.REPLICA, Epoch(1, theirs), 7)
+    assert not do_they_win(ReplicationState(), Epoch(1, "8" * 32), answer)
+    retired = ReplicationState(role=Role.RETIRED, epoch=Epoch(1, "8" * 32))
+    assert do_they_win(retired, None, PeerAnswer(Role.PRIMARY, Epoch(1, theirs), 7))
+
+
+def test_of_two_servers_that_never_had_to_do_with_each_other_just_one_counts():
+    low, high = Epoch(1, "0" * 32), Epoch(1, "f" * 32)
+    assert do_they_win(ReplicationState(), low, PeerAnswer(Role.PRIMARY, high, 7))
+    assert not do_they_win(ReplicationState(), high, PeerAnswer(Role.PRIMARY, low, 7))
+
+
 def test_a_folder_without_serials_is_a_copy_and_counts_for_nothing():
     theirs = PeerAnswer(Role.PRIMARY, EPOCHS[0], 7)
     assert do_they_win(ReplicationState(), None, theirs)

@@ -99,10 +99,23 @@ def do_they_win(ours: ReplicationState, own: Epoch | None, theirs: PeerAnswer) -
                 " join the two on the primary, which this one follows."
             )
         return True
-    here, there = (epoch, ours.role is Role.PRIMARY), (told, theirs.role is Role.PRIMARY)
+    here, there = _rank(epoch, ours.role), _rank(told, theirs.role)
     if here == there:
         raise Conflict("Neither server is the primary: run twisted-index takeover on one of them first.")
     return there > here
+
+
+def _rank(epoch: Epoch, role: Role) -> tuple[int, str, str]:
+    """
+    Return what is greater for the server whose bytes count.
+
+    In one epoch its primary counts. Which first epoch is the higher one says nothing, as no take-over began
+    any: a server that has never heard of its primary's has one, too.
+    """
+    primary = "primary" if role is Role.PRIMARY else ""
+    if epoch.number > 1:
+        return epoch.number, epoch.instance, primary
+    return epoch.number, primary, epoch.instance if primary else ""
 
 
 def stand_back(state: StateFile, theirs: PeerAnswer, url: str) -> None:
