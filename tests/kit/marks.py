@@ -38,6 +38,7 @@ _PLACES = {
     "backends/object_store/test_absent_store.py": "wire",
     "backends/object_store/test_s3_requests.py": "wire",
     "backends/folder/test_promotion_crash.py": "slow",
+    "replication/test_cluster.py": "slow",
     "test_bad_start.py": "wire",
     "cli/test_check_names.py": "wire",
     "cli/test_promote_push.py": "wire",

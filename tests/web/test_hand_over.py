@@ -59,6 +59,7 @@ def yank(index: Index) -> int:
 
 def test_the_primary_makes_no_changes_any_more_and_says_which_was_the_last(index: Index, state: StateFile):
     assert yank(index) != 503
+    before = index.changes()[1]
     NEWER.write_to(index.root / "open-lib")
     response = post(index)
     assert response.status == 200
@@ -70,7 +71,7 @@ def test_the_primary_makes_no_changes_any_more_and_says_which_was_the_last(index
         "serial": highest,
     }
     # A file that was put there by hand just before counts too.
-    assert serials["open-lib"] == highest
+    assert before < serials["open-lib"] <= highest
     assert yank(index) == 503
     assert json.loads(index.ask("/-/replication").body) == json.loads(response.body)
     assert post(index).body == response.body

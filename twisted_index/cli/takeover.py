@@ -22,11 +22,14 @@ from twisted_index.replication.takeover import TakeOver
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from twisted_index.config.settings import Settings
-    from twisted_index.events.serials import ChangeList
+    from twisted_index.events.serials import Change
     from twisted_index.replication.takeover import Known
+
+#: The folder of what is kept of indexes with a name.
+_INDEXES = "indexes"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -82,6 +85,7 @@ def _check(option: str, url: str) -> None:
 
 async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settings) -> int:
     file, path = replication_state(settings)
+    keep = os.path.dirname(path)
     if not file.exists:
         raise ConfigurationError(
             f"{settings.state} is the state of no replica; give the --state of the server that takes over."
@@ -97,8 +101,8 @@ async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settin
             peers=[*settings.replication.peers, *options.peer],
             ask=peers.ask,
             hand_over=peers.hand_over,
-            there=partial(_there, server),
-            here=partial(_here, worker, path),
+            there=partial(_there, server, worker, keep),
+            here=partial(worker.run, _here, keep),
             pause=lambda seconds: deferLater(reactor, seconds, lambda: None),
             patience=options.wait,
             say=partial(print, file=sys.stderr, flush=True),
@@ -117,12 +121,30 @@ async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settin
     return 0
 
 
-async def _there(server: PrimaryServer | None) -> Known:
+async def _there(server: PrimaryServer | None, worker: ThreadPool, keep: str) -> Known:
+    """Return what the primary has, of the indexes that this server follows."""
     assert server is not None
-    feed = await server.index().changes()
-    return {"": (feed.instance, {project: change.serial for project, change in feed.changes.items()})}
+    names = await worker.run(_named_indexes, keep)
+    if names:
+        # One that the primary has no more is not waited for.
+        names = sorted({*names} & {*await server.indexes()})
+    feeds = {name: await server.index(name).changes() for name in ("", *names)}
+    return {name: (feed.instance, _serials_in(feed.changes)) for name, feed in feeds.items()}
 
 
-async def _here(worker: ThreadPool, path: str) -> Known:
-    serials: ChangeList = await worker.run(read_serials, path)
-    return {"": (serials.instance, {project: change.serial for project, change in serials.changes.items()})}
+def _here(keep: str) -> Known:
+    """Return what the running server has written; blocking."""
+    files = {"": keep} | {name: os.path.join(keep, _INDEXES, name) for name in _named_indexes(keep)}
+    lists = {name: read_serials(os.path.join(folder, "serials")) for name, folder in files.items()}
+    return {name: (listed.instance, _serials_in(listed.changes)) for name, listed in lists.items()}
+
+
+def _named_indexes(keep: str) -> list[str]:
+    try:
+        return sorted(os.listdir(os.path.join(keep, _INDEXES)))
+    except FileNotFoundError:
+        return []
+
+
+def _serials_in(changes: Mapping[str, Change]) -> dict[str, int]:
+    return {project: change.serial for project, change in changes.items()}

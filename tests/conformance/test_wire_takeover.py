@@ -1,0 +1,153 @@
+"""Servers that take each other's place, by the commands of an operator."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.live_server import LiveServer
+from twisted_index.testing import make_wheel
+
+RIGHTS = """
+[[rule]]
+allow = ["follow", "manage"]
+to = "alice"
+
+[[rule]]
+allow = ["read", "create", "upload"]
+projects = ["*"]
+to = "everyone"
+"""
+ONE, TWO, THREE, FOUR = (make_wheel("acme", f"{number}.0") for number in range(1, 5))
+_SECONDS = 60.0
+
+
+class Machines:
+    """Two machines, each with a folder and a state; their servers know the user alice."""
+
+    def __init__(self, top: Path, start: Callable[..., LiveServer]) -> None:
+        self.top = top
+        self._start = start
+        digest = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
+        (top / "htpasswd").write_text(f"alice:{{SHA}}{digest}\n")
+        (top / "rights.toml").write_text(RIGHTS)
+
+    def start(self, name: str, replica_of: LiveServer | None = None, config: str = "") -> LiveServer:
+        folder = self.top / name
+        folder.mkdir(exist_ok=True)
+        options = ["--upload", f"--auth=htpasswd:{self.top / 'htpasswd'}"]
+        options.append(f"--rights={self.top / 'rights.toml'}")
+        if replica_of is not None:
+            options.append(f"--replica-of={as_alice(replica_of)}")
+        (self.top / f"{name}.toml").write_text(config)
+        options.append(f"--config={self.top / name}.toml")
+        return self._start(folder, options=options, state=self.top / f"{name}-state")
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """Run a command; give its exit code, and what it says."""
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        done = subprocess.run(
+            [sys.executable, "-m", "twisted_index", *words],
+            capture_output=True,
+            text=True,
+            env=environ,
+            timeout=_SECONDS,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def files(self, name: str) -> set[str]:
+        return {path.name for path in (self.top / name).rglob("*.whl")}
+
+    def wait_for(self, name: str, *files: Any) -> None:
+        """Wait until files have arrived."""
+        deadline = time.monotonic() + _SECONDS
+        while not {file.filename for file in files} <= self.files(name):
+            assert time.monotonic() < deadline, self.files(name)
+            time.sleep(0.05)
+
+
+def as_alice(server: LiveServer) -> str:
+    return f"{server.origin}/".replace("//", "//alice:secret@", 1)
+
+
+def role_of(server: LiveServer) -> tuple[str, int]:
+    document = json.loads(server.get("/-/replication").body)
+    return document["role"], document["epoch"][0]
+
+
+@pytest.fixture
+def machines(tmp_path: Path, server_factory: Callable[..., LiveServer]) -> Machines:
+    return Machines(tmp_path, server_factory)
+
+
+def test_a_planned_switch_loses_nothing_and_the_old_primary_follows(machines: Machines):
+    a = machines.start("a")
+    assert a.upload(ONE).status == 200
+    b = machines.start("b", a)
+    machines.wait_for("b", ONE)
+    code, said = machines.run(
+        "takeover", "--planned", f"--state={machines.top / 'b-state'}", f"--replica-of={as_alice(a)}"
+    )
+    assert code == 0, said
+    assert (role_of(a), role_of(b)) == (("retired", 1), ("primary", 2))
+    assert a.upload(TWO).status == 503
+    assert b.upload(TWO).status == 200
+    a.stop()
+    a = machines.start("a", b)
+    machines.wait_for("a", ONE, TWO)
+    assert role_of(a) == ("replica", 2)
+
+
+def test_after_a_take_over_the_old_primary_is_joined_and_follows(machines: Machines):
+    a = machines.start("a")
+    assert a.upload(ONE).status == 200
+    b = machines.start("b", a)
+    machines.wait_for("b", ONE)
+    state_a, state_b = (f"--state={machines.top / name}" for name in ("a-state", "b-state"))
+    code, said = machines.run("takeover", state_b)
+    assert (code, "--planned" in said) == (1, True)
+    a.stop()
+    b.stop()
+    a = machines.start("a")
+    assert a.upload(TWO).status == 200
+    a.stop()
+    assert machines.run("takeover", state_b)[0] == 0
+    b = machines.start("b")
+    assert b.upload(THREE).status == 200
+    a = machines.start("a")
+    code, said = machines.run("join", as_alice(a), f"--path={machines.top / 'b'}", state_b)
+    assert code == 0, said
+    code, said = machines.run("join", as_alice(b), f"--path={machines.top / 'a'}", state_a)
+    assert code == 0, said
+    assert machines.files("a") == machines.files("b") == {one.filename for one in (ONE, TWO, THREE)}
+    assert a.upload(FOUR).status == 503
+    a.stop()
+    a = machines.start("a", b)
+    assert b.upload(FOUR).status == 200
+    machines.wait_for("a", FOUR)
+    assert machines.run("follow", state_a)[1].startswith("role: replica\n")
+
+
+def test_a_primary_that_was_away_asks_its_peers_before_its_first_change(machines: Machines):
+    a = machines.start("a")
+    assert a.upload(ONE).status == 200
+    b = machines.start("b", a)
+    machines.wait_for("b", ONE)
+    a.stop()
+    assert machines.run("takeover", f"--state={machines.top / 'b-state'}")[0] == 0
+    a = machines.start("a", config=f'peers = ["{b.origin}/"]\npeers-needed = 1\n')
+    refused = a.upload(TWO)
+    assert refused.status == 503
+    assert f"The primary is {b.origin}/ now" in refused.text
+    assert role_of(a) == ("retired", 2)
