@@ -6,6 +6,7 @@ from tests.kit.ports import free_port
 from twisted_index.events.serials import Serials
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+from twisted_index.testing import make_sdist
 
 pytestmark = pytest.mark.usefixtures("without_settings")
 
@@ -154,3 +155,17 @@ def test_a_join_that_cannot_begin_says_why(command, state, words, said):
     code, _out, err = command("join", *words, "--state", str(state))
     assert code == 64
     assert said in err
+
+
+@pytest.mark.parametrize("role", [Role.REPLICA, Role.RETIRED])
+def test_only_the_folder_of_a_primary_is_changed_by_commands(command, state, tmp_path, role):
+    file = make_sdist("acme", "1.0").write_to(tmp_path / "packages")
+    write(state, role=role, epoch=EPOCH, primary="https://a.example/")
+    words = ("acme==1.0", "--path", str(tmp_path / "packages"), "--state", str(state))
+    code, _out, err = command("yank", *words)
+    assert code == 1
+    assert f"is a {role}" in err
+    assert "https://a.example/" in err
+    assert not file.with_name(f"{file.name}.yanked").exists()
+    write(state, epoch=EPOCH)
+    assert command("yank", *words)[0] == 0

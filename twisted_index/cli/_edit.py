@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted_index.backends.folder.blocking_store import BlockingStore, retry_while_locked
 from twisted_index.backends.folder.promotion_plan import IndexFolders
 from twisted_index.cli._options import SubcommandOptions, require_folders
-from twisted_index.cli._server_state import console_user, settings_of_server
+from twisted_index.cli._server_state import console_user, require_primary, settings_of_server
 from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import ConfigurationError, NotFound
 from twisted_index.events.audit_log import AuditFile
@@ -123,7 +123,11 @@ class OfflineEdit:
 
         Returns:
             The names of the affected files.
+
+        Raises:
+            Conflict: The server is no primary, so that the change would be undone.
         """
+        require_primary(self.settings)
         result = retry_while_locked(change)
         for event in result.events:
             self._history.append(event)

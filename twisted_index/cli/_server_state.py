@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from twisted_index.config.layers import ConfigSources
-from twisted_index.errors import ConfigurationError
-from twisted_index.replication.state_file import StateFile
+from twisted_index.errors import ConfigurationError, Conflict
+from twisted_index.replication.state_file import Role, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,20 @@ def replication_state(settings: Settings) -> tuple[StateFile, str]:
     if settings.state is None:
         raise ConfigurationError("This needs the state folder of a server; give it with --state DIR.")
     return StateFile(settings.state), os.path.join(settings.state, "keep", "serials")
+
+
+def require_primary(settings: Settings) -> None:
+    """
+    Let only the primary among replicas be changed.
+
+    Raises:
+        Conflict: The server is none.
+        Unavailable: It is not known what it is.
+    """
+    kept = StateFile(settings.state).read()
+    if kept.role is not Role.PRIMARY:
+        where = f"at {kept.primary}" if kept.primary else "on the primary"
+        raise Conflict(f"This server is a {kept.role}, whose folder is to be that of another: do it {where}")
 
 
 def console_user() -> str:
