@@ -439,8 +439,8 @@ class Cluster:
             node.server.replication.check()
             answer(node.server.peers.check, True)
         primary = self._primary()
-        for _ in range(3):
-            complete = True
+        for turn in range(4):
+            complete = turn > 0  # what one has deleted goes from all others in the second turn
             for node in self.nodes:
                 if node is not primary:
                     reports = [self.join(primary, node), self.join(node, primary)]
