@@ -158,13 +158,13 @@ class Promises:
     Attributes:
         uploads: Names and contents that were accepted.
         deleted: Those that were deleted later.
-        yanked: Names.
+        yanked: Those that were yanked.
         writers: The node that has accepted something in an epoch.
     """
 
     uploads: set[tuple[str, bytes]] = field(default_factory=set)
     deleted: set[tuple[str, bytes]] = field(default_factory=set)
-    yanked: set[str] = field(default_factory=set)
+    yanked: set[tuple[str, bytes]] = field(default_factory=set)
     writers: dict[Epoch, str] = field(default_factory=dict)
 
 
@@ -302,7 +302,7 @@ class Cluster:
             self.promises.deleted.add((filename, content))
         else:
             store.yank(project, filename=filename, reason="bad", by="ann")
-            self.promises.yanked.add(filename)
+            self.promises.yanked.add((filename, content))
         self._accepted(node, server.epoch)
         end()
 
@@ -512,8 +512,8 @@ class Cluster:
             assert digest in told, f"{filename} with {content!r} is set aside, and in no list of conflicts"
         for filename, content in self.promises.deleted:
             assert primary.served(filename) != content, f"{filename} was deleted, and is here"
-        for filename in self.promises.yanked:
-            if primary.served(filename) is not None:
+        for filename, content in self.promises.yanked:
+            if primary.served(filename) == content:
                 mark = primary.root / filename.partition("-")[0] / f"{filename}.yanked"
                 assert mark.exists(), f"{filename} was yanked, and is not"
 
