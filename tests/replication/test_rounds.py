@@ -274,11 +274,30 @@ class TestWhatGoes:
         assert len(pair.removed()) == 101
         assert (pair.kept.read().awaiting, pair.kept.read().accepted) == (0, 0)
 
+    def test_what_another_index_waits_for_stays_accepted(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        pair.kept.update(lambda kept: replace(kept, awaiting=500, accepted=500))
+        pair.put(TWO)
+        pair.follow()
+        assert (pair.kept.read().awaiting, pair.kept.read().accepted) == (500, 500)
+
+    def test_what_waited_before_a_start_waits_no_more_where_it_is_there_again(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        (pair.there / "demo" / ONE.filename).unlink()
+        pair.follow()
+        assert pair.kept.read().awaiting == 1
+        pair.start()
+        pair.put(ONE)
+        pair.settle()
+        assert pair.kept.read().awaiting == 0
+
     def test_an_emptied_primary_empties_no_replica(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         shutil.rmtree(pair.there / "demo")
-        assert "Gone at the primary: 1 files" in pair.follow().fault
+        assert "Gone at the primary: 1 file, which" in pair.follow().fault
         assert pair.files() == [ONE.filename]
         pair.put(ONE)
         assert pair.follow().fault == ""

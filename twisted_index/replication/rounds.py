@@ -147,7 +147,7 @@ class Rounds:
         self._brake = Brake(clock.seconds)
         self._taking, self._removing, self._committing = DeferredLock(), DeferredLock(), DeferredLock()
         self._all_at: float | None = None
-        self._stopped = self._skewed = False
+        self._stopped = self._skewed = self._has_removed = False
         self._refused: _Refused | None = None
         self._files_done = self._bytes_done = 0
         self._to_come: dict[str, tuple[int, int]] = {}
@@ -363,8 +363,9 @@ class Rounds:
             return "", equal
         reason = (
             "The primary counts its changes anew: it is another server, or has lost its state, or was"
-            f" restored. Of the files here {removed} would be removed and {replaced} replaced, so nothing"
-            f" is changed: run `twisted-index join {state.primary or 'URL'}` on this server, or on that one."
+            f" restored. Of what is here {_files(removed)} would be removed and {replaced} replaced, so"
+            " nothing is changed: run"
+            f" `twisted-index join {state.primary or 'URL'}` on this server, or on that one."
         )
         _log.error("{reason}", reason=reason)
         self._refused = _Refused(feed.changes, self._clock.seconds() + _COMPARE_AGAIN, reason)
@@ -593,13 +594,19 @@ class Rounds:
                 _log.error("{fault}", fault=self._fault())
             await self._keep(lambda kept: replace(kept, awaiting=files))
             return
+        # An index beside this one may wait too, in the same file.
+        was_accepted = self.removals > 0 or self._brake.forbids(files, emptied, total)
         for project, each in gone.items():
             await self._remove_from(project, each)
         self.removals = 0
         if files:
             self._brake.note(files, emptied)
-        if state.awaiting or state.accepted:
+        if was_accepted:
             await self._keep(lambda kept: replace(kept, awaiting=0, accepted=0))
+        elif state.awaiting and not self._has_removed:
+            # That was before the start.
+            await self._keep(lambda kept: replace(kept, awaiting=0))
+        self._has_removed = True
         await self._commit()
 
     async def _remove_from(self, project: str, gone: _Gone) -> None:
@@ -640,8 +647,8 @@ class Rounds:
     def _fault(self) -> str:
         if self.removals:
             return (
-                f"Gone at the primary: {self.removals} files, which is more than goes without a question, so"
-                " nothing is removed. If that is right, run `twisted-index follow --accept --state DIR`."
+                f"Gone at the primary: {_files(self.removals)}, which is more than goes without a question,"
+                " so nothing is removed. If that is right, run `twisted-index follow --accept --state DIR`."
             )
         if self.failures:
             project, reason = next(iter(self.failures.items()))
@@ -807,6 +814,10 @@ def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         batch.append(entry)
     if batch:
         yield batch
+
+
+def _files(number: int) -> str:
+    return f"{number} file{'' if number == 1 else 's'}"
 
 
 def _close(receipts: Iterable[Receipt]) -> None:
