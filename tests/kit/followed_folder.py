@@ -177,6 +177,7 @@ class ReplicaPair:
             self.rounds.ask_for_all()
             return RoundResult(fault="Its serials have begun anew.")
         except SimpleIndexError as error:
+            self.rounds.ask_for_all()
             return RoundResult(fault=error.message)
         result: RoundResult = answer(self.rounds.run, feed, is_all=since is None)
         return result

@@ -628,6 +628,26 @@ class TestWhichPrimary:
         result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
         assert "no change of a project" in result.fault
 
+    def test_what_a_restored_one_never_heard_of_goes(self, pair: Pair, tmp_path: Path):
+        """Its serials are those of before, and go on above ours."""
+        keep = tmp_path / "keep"
+        pair.primary.serials = Serials(str(keep / "serials"))
+        pair.primary.start()
+        pair.put(ONE)
+        pair.follow()
+        shutil.copytree(keep, tmp_path / "backup")
+        pair.put(OTHER, folder="other")
+        pair.follow()
+        shutil.rmtree(pair.there / "other")
+        pair.primary.serials = Serials(str(tmp_path / "backup" / "serials"))
+        pair.primary.is_down = True
+        pair.follow()
+        pair.primary.is_down = False
+        pair.primary.start()
+        pair.put(TWO)
+        assert pair.settle().fault == ""
+        assert pair.is_equal()
+
     def test_all_is_asked_for_again_after_an_hour(self, pair: Pair):
         pair.put(ONE)
         pair.follow()

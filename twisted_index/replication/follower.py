@@ -202,6 +202,8 @@ class Follower:
                 self._rounds.ask_for_all()
                 self._fail("Its serials have begun anew, so that all is compared.")
             except SimpleIndexError as error:
+                # It may have been restored with its state: what it never heard of, no change tells.
+                self._rounds.ask_for_all()
                 self._fail(error.message)
             except Exception:
                 # A defect must not end the following for good.

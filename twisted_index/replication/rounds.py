@@ -9,6 +9,7 @@ and would miss a lower one that came later.
 from __future__ import annotations
 
 import errno
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,7 +50,8 @@ _PROJECTS, _FILES = 8, 4
 INLINE = 64 << 10
 #: Files, and bytes, of a project that get their names together.
 _BATCH, _BATCH_BYTES = 32, 64 << 20
-#: Seconds after which all changes are asked for again: of a primary whose state was restored, too.
+#: Seconds after which all changes are asked for again, of a primary that was restored unnoticed, and the
+#: folder here is looked at for what was changed by hand.
 _ALL_AGAIN = 3600.0
 #: Seconds until a project that failed is tried again: the first time, and at most.
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
@@ -147,6 +149,7 @@ class Rounds:
         self._brake = Brake(clock.seconds)
         self._taking, self._removing, self._committing = DeferredLock(), DeferredLock(), DeferredLock()
         self._all_at: float | None = None
+        self._checked_at = -math.inf
         self._stopped = self._skewed = self._has_removed = False
         self._refused: _Refused | None = None
         self._files_done = self._bytes_done = 0
@@ -190,7 +193,11 @@ class Rounds:
         )
 
     def ask_for_all(self) -> None:
-        """Ask for all changes next: the primary has not given the serial after which they were asked for."""
+        """
+        Ask for all changes next.
+
+        The primary has not given the serial after which they were asked for; or it may have been restored.
+        """
         self._all_at = None
 
     def stop(self) -> None:
@@ -282,7 +289,10 @@ class Rounds:
         if feed.epoch is not None and feed.epoch != state.epoch:
             await self._keep(lambda kept: replace(kept, epoch=feed.epoch))
         self._ready |= equal
-        unlike = await self._runner.run(self._unlike, known.changes) if is_all else frozenset[str]()
+        unlike: frozenset[str] = frozenset()
+        if is_all and self._clock.seconds() - self._checked_at >= _ALL_AGAIN:
+            unlike = await self._runner.run(self._unlike, known.changes)
+            self._checked_at = self._clock.seconds()
         for project, change in sorted(feed.changes.items(), key=lambda item: item[1].serial):
             self._tell(project, change, is_here=project in present, is_unlike=project in unlike)
         if is_all:
