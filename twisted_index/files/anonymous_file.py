@@ -312,6 +312,8 @@ def fill_folder(
     """
     Make a folder of a root with all that is in it, at once, open to everyone's eyes.
 
+    It is on disk whole, or not at all; surely once the root is synced.
+
     Args:
         root: The root.
         path: Where; nothing is there but an empty folder.
@@ -335,7 +337,6 @@ def fill_folder(
             os.close(descriptor)
         with contextlib.suppress(OSError):
             os.rmdir(os.path.join(root, UPLOADS))
-    sync_folder(root)
 
 
 def _make_held(path: bytes, mode: int) -> int | None:

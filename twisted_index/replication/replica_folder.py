@@ -186,6 +186,7 @@ class ReplicaFolder:
         self._reading = threading.Lock()
         self._naming = threading.Lock()
         self._places: _Places | None = None
+        self._is_unsynced = False
 
     # -- Reading
 
@@ -363,7 +364,14 @@ class ReplicaFolder:
             self._locked(plan.project, (folder,), self._step, os.rename, temporary, path)
 
         fill_folder(self.root, self._path(folder), fill, place)
+        self._is_unsynced = True
         self._learn(plan.project, (receipts[0].entry.path,))
+
+    def sync(self) -> None:
+        """Wait until all projects that were made are on disk: once for many, as it waits for the disk."""
+        if self._is_unsynced:
+            self._is_unsynced = False
+            sync_folder(self.root)
 
     def begin(self, plan: ReplicaPlan, marks: Sequence[Receipt]) -> None:
         """Hide what is hidden, set times, and prepare for files that are to be seen together."""

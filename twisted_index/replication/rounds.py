@@ -240,6 +240,8 @@ class Rounds:
         applied, mine = 0, self._begin()
         try:
             applied = sum(await at_once(_PROJECTS, self._apply, mine))
+            # Until then, what is lost with the power is found missing at the next start.
+            await self._runner.run(self._folder.sync)
             await self._remove()
             await self._commit()
         except (OSError, SimpleIndexError) as error:
