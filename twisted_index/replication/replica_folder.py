@@ -517,8 +517,12 @@ class ReplicaFolder:
             return frozenset(map(os.fsdecode, file.read().split(b"\n"))) - {""}
 
     def _write_list(self, project: str, names: bytes) -> None:
-        make_folder(self.root, os.path.join(self.root, STAGED))
-        write_atomically(self.root, self._list_path(project), names)
+        while True:
+            make_folder(self.root, os.path.join(self.root, STAGED))
+            # Whoever removes the last list, removes the folder.
+            with suppress(FileNotFoundError):
+                write_atomically(self.root, self._list_path(project), names)
+                return
 
     def _locked(
         self,
