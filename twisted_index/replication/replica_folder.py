@@ -68,6 +68,8 @@ T = TypeVar("T")
 #: Files and bytes of a new project that comes as one folder: what may be open, and what is lost if that is
 #: cut off.
 _MAX_FILES, _MAX_BYTES = 64, 64 << 20
+#: Digests to remember, so that not each change of a project has all of it read.
+_MAX_DIGESTS = 10_000
 #: Bytes of a file that the disk begins to write while it comes.
 _LARGE = 1 << 20
 
@@ -149,6 +151,45 @@ class Receipt:
             yield self._file
 
 
+class _Digests:
+    """Digests of files that were placed or read lately, while they look the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[tuple[int, ...], str]] = {}
+        self._lock = threading.Lock()
+
+    def find(self, path: bytes) -> str | None:
+        """Return the digest of a file, if it is known."""
+        key, sha256 = self._known.get(path, ((), ""))
+        return sha256 if key and key == _key(path) else None
+
+    def read(self, path: bytes) -> str:
+        """Read a file, and return its digest; that of nothing if it cannot be read."""
+        key, sha256 = _key(path), sha256_of(path) or "-"
+        if key == _key(path):
+            self._keep(path, key, sha256)
+        return sha256
+
+    def learn(self, path: bytes, place: bytes, receipt: Receipt) -> None:
+        """Keep the digest of a file that has just come, under the path that it will have."""
+        self._keep(path, _key(place), receipt.entry.sha256)
+
+    def _keep(self, path: bytes, key: tuple[int, ...], sha256: str) -> None:
+        with self._lock:
+            self._known.pop(path, None)
+            self._known[path] = key, sha256
+            if len(self._known) > _MAX_DIGESTS:
+                del self._known[next(iter(self._known))]
+
+
+def _key(path: bytes) -> tuple[int, ...]:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
     """What is known of the root: its last reading, and what was changed here since."""
@@ -186,6 +227,7 @@ class ReplicaFolder:
         self._reading = threading.Lock()
         self._naming = threading.Lock()
         self._places: _Places | None = None
+        self._digests = _Digests()
         self._is_unsynced = False
 
     # -- Reading
@@ -237,8 +279,13 @@ class ReplicaFolder:
         check_paths(project, entries)
         self._learn(project, (entry.path for entry in entries))
         held = dict(self._held(project, {entry.path for entry in entries}))
-        for path in doubtful(entries, held, deep=deep):
-            held[path] = held[path]._replace(sha256=sha256_of(self._path(path)) or "-")
+        read = frozenset(doubtful(entries, held, deep=deep))
+        for path in doubtful(entries, held, deep=True):
+            sha256 = self._digests.find(self._path(path))
+            if sha256 is None and path in read:
+                sha256 = self._digests.read(self._path(path))
+            if sha256 is not None:
+                held[path] = held[path]._replace(sha256=sha256)
         return compare(project, listing, held)
 
     def _learn(self, project: str, paths: Iterable[str]) -> None:
@@ -359,6 +406,9 @@ class ReplicaFolder:
             for receipt in receipts:
                 name = receipt.entry.path.rpartition("/")[2]
                 self._step(receipt.put, os.path.join(path, os.fsencode(name)))
+                self._digests.learn(
+                    self._path(receipt.entry.path), os.path.join(path, os.fsencode(name)), receipt
+                )
 
         def place(temporary: bytes, path: bytes) -> None:
             self._locked(plan.project, (folder,), self._step, os.rename, temporary, path)
@@ -494,7 +544,9 @@ class ReplicaFolder:
             if not os.path.isdir(self._path(folder)):
                 self._step(make_folder, self.root, self._path(folder))
         for receipt in receipts:
-            self._step(receipt.put, self._path(receipt.entry.path))
+            path = self._path(receipt.entry.path)
+            self._step(receipt.put, path)
+            self._digests.learn(path, path, receipt)
         for folder in sorted(folders):
             self._step(sync_folder, self._path(folder))
 
