@@ -1,5 +1,7 @@
 """A replica that takes the place of its primary."""
 
+from dataclasses import replace
+
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
@@ -170,6 +172,38 @@ def test_nothing_is_handed_over_before_this_server_has_what_there_was():
         world.run(planned=True)
     assert not world.handed_over
     assert world.paused >= 10
+
+
+def test_an_epoch_that_the_replica_hears_of_while_changes_arrive_is_that_of_its_primary():
+    """A primary that has lost its state is in the same epoch by another instance."""
+    world = World()
+    again = Epoch(OWN.number, "ee" * 16)
+    world.answers[PRIMARY] = PeerAnswer(Role.PRIMARY, again, 7)
+    world.handed = PeerAnswer(Role.RETIRED, again, 7)
+    world.there = {"": ("two", {"acme": 7})}
+
+    def arrive():
+        world.here = world.there
+        world.state.update(lambda state: replace(state, epoch=again))
+
+    world.arrive = arrive
+    assert world.run(planned=True) == Epoch(OWN.number + 1, INSTANCE)
+    assert world.state.read().role is Role.PRIMARY
+
+
+def test_a_server_that_stops_being_a_replica_while_changes_arrive_does_not_take_over():
+    world = World()
+    world.answers[PRIMARY] = PeerAnswer(Role.PRIMARY, OWN, 7)
+    world.there = {"": ("one", {"acme": 8})}
+
+    def arrive():
+        world.here = world.there
+        world.state.update(lambda state: replace(state, role=Role.RETIRED))
+
+    world.arrive = arrive
+    with pytest.raises(Conflict, match="meanwhile"):
+        world.run(planned=True)
+    assert not world.handed_over
 
 
 def test_what_goes_on_being_changed_does_not_keep_the_primary_from_handing_over():

@@ -28,6 +28,7 @@ Known: TypeAlias = "Mapping[str, tuple[str, Mapping[str, int]]]"
 
 #: Seconds between two looks at what has arrived.
 _LOOK = 0.25
+_MEANWHILE = "Another command, or the server, has changed the state meanwhile: try again."
 #: Projects that a sentence names.
 _NAMED = 5
 
@@ -90,6 +91,10 @@ class TakeOver:
         if not planned:
             return self._begin_epoch(before, before.epoch)
         await self._arrived(" Nothing was changed.")
+        # Meanwhile the replica may have heard of another epoch: that of a primary that has lost its state.
+        before, role = self.state.read(), before.role
+        if before.role is not role:
+            raise Conflict(_MEANWHILE)
         with self._going_back():
             handed_over = await self._let_hand_over(before)
             await self._arrived("")
@@ -185,7 +190,7 @@ class TakeOver:
 
         def change(current: ReplicationState) -> ReplicationState:
             if current.role is not before.role or current.epoch not in (before.epoch, last):
-                raise Conflict("Another command, or the server, has changed the state meanwhile: try again.")
+                raise Conflict(_MEANWHILE)
             # A take-over opens nothing: that is for rights, which a person writes.
             return ReplicationState(role=Role.PRIMARY, epoch=epoch, restricted=current.restricted)
 
