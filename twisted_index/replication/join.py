@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,8 +17,8 @@ from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import BadGateway, Conflict, SimpleIndexError, Unavailable
 from twisted_index.events.serials import REMOVED
-from twisted_index.files.anonymous_file import open_anonymous
 from twisted_index.files.os_errors import error_text
+from twisted_index.replication.compare import check_paths
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.join_plan import (
     COPY_LINES,
@@ -31,7 +30,6 @@ from twisted_index.replication.join_plan import (
     Replace,
     SetAside,
     Take,
-    is_acceptable,
     name_of,
 )
 from twisted_index.replication.state_file import ReplicationState, Role
@@ -41,11 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.replication.join_folder import JoinFolder
     from twisted_index.replication.join_plan import JoinStep
     from twisted_index.replication.peers import PeerAnswer
     from twisted_index.replication.primary import IPrimary
+    from twisted_index.replication.replica_folder import Receipt
     from twisted_index.replication.state_file import StateFile
     from twisted_index.simple.entry_listing import Entry
 
@@ -209,9 +207,7 @@ class Join:
         if asked is None:
             return
         listing, contents = asked
-        for entry in listing.entries:
-            if not is_acceptable(project, entry.path):
-                raise BadGateway(f"The other server lists {entry.path!r} for it, which is none of its files.")
+        check_paths(project, listing.entries)
         theirs = await self._holdings(project, listing.entries, contents)
         before: Sequence[JoinStep] = ()
         for _ in range(_MOST_PLANS):
@@ -273,9 +269,9 @@ class Join:
 
     async def _receive(
         self, project: str, actions: Iterable[JoinStep], contents: Mapping[str, bytes], stack: ExitStack
-    ) -> dict[Entry, AnonymousFile]:
+    ) -> dict[Entry, Receipt]:
         """Receive some of the files of a plan, the first ones, and close them in the end."""
-        arrivals: dict[Entry, AnonymousFile] = {}
+        arrivals: dict[Entry, Receipt] = {}
         for action in actions:
             wanted: tuple[Entry, ...] = ()
             if isinstance(action, FetchAside):
@@ -291,29 +287,19 @@ class Join:
 
     async def _receive_one(
         self, project: str, entry: Entry, contents: Mapping[str, bytes], stack: ExitStack
-    ) -> AnonymousFile:
-        file = await self._worker.run(open_anonymous, self._folder.root)
+    ) -> Receipt:
+        file = await self._worker.run(self._folder.receive, entry)
         stack.callback(file.close)
-        digest = hashlib.sha256()
-
-        def write(data: bytes) -> None:
-            digest.update(data)
-            file.write(data)
-
         if entry.path in contents:
-            await self._worker.run(write, contents[entry.path])
+            await self._worker.run(file.write, contents[entry.path])
         else:
-            await self._other.read(project, entry, write)
-        if digest.hexdigest() != entry.sha256:
-            raise _other_bytes(entry)
-        await self._worker.run(_finish, file, entry.time)
+            await self._other.read(project, entry, file.write)
+        await self._worker.run(_finish, file)
         return file
 
 
-def _finish(file: AnonymousFile, time: int) -> None:
-    """Let a file have its time, and be on disk."""
-    file.allow_reading()
-    os.utime(file.descriptor if os.utime in os.supports_fd else file.readable_path, ns=(time, time))
+def _finish(file: Receipt) -> None:
+    file.check()
     file.sync()
 
 

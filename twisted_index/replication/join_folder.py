@@ -47,6 +47,7 @@ from twisted_index.replication.join_plan import (
     only_here,
     plan_join,
 )
+from twisted_index.replication.replica_folder import Receipt
 from twisted_index.simple.names import normalize
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.entry_files import FoundEntry
     from twisted_index.backends.folder.inventory import FolderInventory
-    from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.replication.join_plan import JoinStep
     from twisted_index.simple.entry_listing import Entry
     from twisted_index.simple.manifest import ManifestLine
@@ -176,16 +176,18 @@ class JoinFolder:
 
     # -- Changing it
 
-    def carry_out(
-        self, project: str, actions: Iterable[JoinStep], arrivals: Mapping[Entry, AnonymousFile]
-    ) -> None:
+    def receive(self, entry: Entry) -> Receipt:
+        """Begin to receive the bytes of an entry."""
+        return Receipt(open_anonymous(self.root), entry)
+
+    def carry_out(self, project: str, actions: Iterable[JoinStep], arrivals: Mapping[Entry, Receipt]) -> None:
         """
         Carry out a plan, as far as the files for it have arrived, and as nothing has changed meanwhile.
 
         Args:
             project: A normalized name.
             actions: The plan.
-            arrivals: Verified files with their times, on disk, by what they are.
+            arrivals: Verified files, on disk, by what they are.
 
         Raises:
             Unavailable, OSError: Something cannot be read or written.
@@ -203,7 +205,7 @@ class JoinFolder:
 
         retry_while_locked(run)
 
-    def _do(self, action: JoinStep, folder: bytes, arrivals: Mapping[Entry, AnonymousFile]) -> None:
+    def _do(self, action: JoinStep, folder: bytes, arrivals: Mapping[Entry, Receipt]) -> None:
         if isinstance(action, Take):
             self._take(action, folder, arrivals)
         elif isinstance(action, SetAside):
@@ -219,7 +221,7 @@ class JoinFolder:
         else:
             self._exhume(action, folder)
 
-    def _take(self, action: Take, folder: bytes, arrivals: Mapping[Entry, AnonymousFile]) -> None:
+    def _take(self, action: Take, folder: bytes, arrivals: Mapping[Entry, Receipt]) -> None:
         file = arrivals.get(action.entry)
         if file is None:
             return
@@ -237,16 +239,16 @@ class JoinFolder:
             self._keep(self._place(each), self._aside(conflict, each))
         self._record(entry.path, action.kept, entry.sha256, is_ours=True)
 
-    def _replace(self, action: Replace, arrivals: Mapping[Entry, AnonymousFile]) -> None:
+    def _replace(self, action: Replace, arrivals: Mapping[Entry, Receipt]) -> None:
         file, place = arrivals.get(action.entry), self._place(action.old)
         if file is None or not self._is_still(action.old):
             return
         for each in action.beside:
             self._step(remove, self._place(each))
-        self._step(file.replace, place)
+        self._step(file.put, place)
         self._step(sync_folder, os.path.dirname(place))
 
-    def _fetch_aside(self, action: FetchAside, arrivals: Mapping[Entry, AnonymousFile]) -> None:
+    def _fetch_aside(self, action: FetchAside, arrivals: Mapping[Entry, Receipt]) -> None:
         conflict = self._conflict(action.path, action.kept, action.entry.sha256, is_ours=False)
         for each in (*action.beside, action.entry):
             file, target = arrivals.get(each), self._aside(conflict, each)

@@ -7,19 +7,12 @@ tombstones of both count, and where a name has two contents, that of the server 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from twisted_index.backends.layout.project_scan import CLAIMING, DELETED
+from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.simple.model import Sidecar
-from twisted_index.simple.names import (
-    InvalidFilename,
-    claimed_project,
-    is_valid_name,
-    normalize,
-    parse_filename,
-)
+from twisted_index.simple.names import InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
@@ -33,8 +26,6 @@ _CLAIM = ".claimed"
 #: What belongs to just the bytes that it lies beside.
 _OF_BYTES = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value)
 _SIDECARS = (*_OF_BYTES, ".yanked", DELETED)
-_MARKS = frozenset({*CLAIMING, COPY_LINES})
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,17 +149,6 @@ JoinStep: TypeAlias = Take | SetAside | Replace | FetchAside | Bury | Keep | Exh
 
 #: Whether a conflict has been recorded: of a path, what is kept, and what was set aside.
 IsRecorded: TypeAlias = "Callable[[str, str, str], bool]"
-
-
-def is_acceptable(project: str, path: str) -> bool:
-    """Return whether a path that another server names is one of a project, and stays in the root."""
-    folder, slash, name = path.rpartition("/")
-    if not name or _FORBIDDEN.search(path) or "/" in folder:
-        return False
-    if slash:
-        is_folder = is_valid_name(folder) and normalize(folder) == project
-        return is_folder and (not name.startswith(".") or name in _MARKS)
-    return not name.startswith(".") and claimed_project(name) == project
 
 
 def name_of(entry: Entry) -> str:

@@ -76,7 +76,7 @@ _LARGE = 1 << 20
 
 class Receipt:
     """
-    A file that is being received; made by `ReplicaFolder.receive`.
+    A file that is being received; made by `ReplicaFolder.receive` and `JoinFolder.receive`.
 
     Safe in any thread: who receives it may be stopped, and close it, while a thread still writes.
 
@@ -134,6 +134,16 @@ class Receipt:
         """Give it a name, in place of what may have it."""
         with self._opened() as file:
             file.replace(path)
+
+    def link(self, path: bytes) -> None:
+        """
+        Give it a name that nothing has.
+
+        Raises:
+            FileExistsError: Something has it.
+        """
+        with self._opened() as file:
+            file.link(path)
 
     def close(self) -> None:
         """Close it: without a name it is gone. Harmless when repeated."""
