@@ -395,6 +395,7 @@ class IReplication(Interface):
     """The part that a server has in a replication."""
 
     is_restricted: bool = Attribute("Whether some of what the primary has is not for everyone: a bool.")
+    refusal: str = Attribute("What clients are told where everyone may read that all the same: a str.")
 
     def health(is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
         """

@@ -19,7 +19,7 @@ from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.follower import FollowProgress
 from twisted_index.replication.primary import Feed
-from twisted_index.replication.state_file import RESTRICTED, ReplicationState, Role, StateFile
+from twisted_index.replication.state_file import RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
 from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
 from twisted_index.server.replication import Replication
 from twisted_index.server.replication_report import (
@@ -83,7 +83,7 @@ def test_a_server_with_an_empty_folder_becomes_a_replica(server: Server, entries
         server.put(name)
     replication = server.start()
 
-    assert server.file.read() == ReplicationState(role=Role.REPLICA, primary=CLEAN)
+    assert server.file.read() == ReplicationState(role=Role.REPLICA, primary=CLEAN, restricted=True)
     assert replication.follows
     assert server.serials.follows
 
@@ -243,6 +243,17 @@ def test_what_one_index_of_the_primary_restricts_is_restricted_for_all(server: S
     assert not replication.weigh("dev", feed()).restricted
 
 
+def test_a_replica_is_closed_until_its_primary_says_who_may_read(server: Server):
+    replication = server.start()
+    assert (replication.is_restricted, replication.refusal) == (True, UNHEARD)
+    server.file.update(lambda state: replace(state, epoch=Epoch(1, TWO)))
+    assert replication.refusal == RESTRICTED
+    server.file.update(lambda state: replace(state, restricted=False))
+    replication.check()
+
+    assert not replication.is_restricted
+
+
 def test_what_was_restricted_stays_so_over_a_restart(server: Server):
     replication = server.start()
     server.file.update(lambda state: replace(state, restricted=True))
@@ -293,8 +304,8 @@ GOOD = FollowProgress(
 REPLICA = ReplicationState(role=Role.REPLICA, primary=CLEAN)
 
 
-def health(*followed: FollowedIndex, state: ReplicationState = REPLICA, is_closed: bool = False):
-    return write_health(state, Epoch(2, ONE), followed, is_closed=is_closed)
+def health(*followed: FollowedIndex, state: ReplicationState = REPLICA, closed: str = ""):
+    return write_health(state, Epoch(2, ONE), followed, closed=closed)
 
 
 def test_health_says_how_far_each_index_is():
@@ -323,7 +334,7 @@ def test_a_clock_that_is_wrong_is_a_fault(skew: float, says: str):
 
 
 def test_a_replica_that_answers_nobody_says_why():
-    assert health(FollowedIndex("", GOOD, 7), is_closed=True)[1] == [RESTRICTED]
+    assert health(FollowedIndex("", GOOD, 7), closed=RESTRICTED)[1] == [RESTRICTED]
 
 
 def test_a_retired_server_says_what_it_waits_for():

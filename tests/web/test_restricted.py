@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from tests.kit.uploads import ALICE, MemoryAccess
 from twisted_index.interfaces import IReplication, Problem
+from twisted_index.replication.state_file import RESTRICTED
 from twisted_index.testing import MemorySource, SiteInMemory, make_sdist
 from twisted_index.web.resource import IndexResource
 from twisted_index.web.server.site import IndexSite
@@ -19,6 +20,7 @@ from twisted_index.web.server.site import IndexSite
 @implementer(IReplication)
 class Replication:
     is_restricted = False
+    refusal = RESTRICTED
 
     def health(self, is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
         return {"role": "replica"}, ["Closed."] if is_closed else []

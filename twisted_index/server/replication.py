@@ -25,7 +25,7 @@ from twisted_index.interfaces import IReplication
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.follower import Follower
-from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+from twisted_index.replication.state_file import RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
 from twisted_index.server.replication_report import (
     FollowedIndex,
     collect_metrics,
@@ -154,7 +154,8 @@ class Replication:
                 f" or take together what both have: twisted-index join {url} --path"
                 f" {printable(settings.paths[0])} --state {printable(settings.state or '')}"
             )
-        self.state_file.write(ReplicationState(role=Role.REPLICA, primary=url))
+        # Until the primary says otherwise: its token may read what is not for everyone.
+        self.state_file.write(ReplicationState(role=Role.REPLICA, primary=url, restricted=True))
 
     def check(self) -> bool:
         """Return whether this server is a replica; see `IStanding`."""
@@ -345,6 +346,11 @@ class Replication:
 
     # -- What is said of it
 
+    @property
+    def refusal(self) -> str:
+        """See `IReplication`."""
+        return RESTRICTED if self._look().epoch is not None else UNHEARD
+
     def describe(self) -> list[str]:
         """Return the lines about this for the start."""
         return [] if self.primary is None else [describe_start(self._look(), self.primary.url)]
@@ -354,7 +360,9 @@ class Replication:
         if not self._takes_part:
             return None, ()
         try:
-            return write_health(self._look(), self.gate.epoch, self._followed(), is_closed=is_closed)
+            return write_health(
+                self._look(), self.gate.epoch, self._followed(), closed=self.refusal if is_closed else ""
+            )
         except Unavailable as error:
             return None, (error.message,)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.interfaces import Problem
 from twisted_index.replication.follower import MAX_SKEW
-from twisted_index.replication.state_file import RESTRICTED, Role
+from twisted_index.replication.state_file import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class FollowedIndex(NamedTuple):
 
 
 def write_health(
-    state: ReplicationState, epoch: Epoch, followed: Sequence[FollowedIndex], *, is_closed: bool
+    state: ReplicationState, epoch: Epoch, followed: Sequence[FollowedIndex], *, closed: str
 ) -> tuple[dict[str, object], list[str]]:
     """
     Return the report of `/-/health`, and its warnings.
@@ -55,7 +55,7 @@ def write_health(
         state: What the server is.
         epoch: That it is in.
         followed: The indexes.
-        is_closed: Whether it answers nobody, as the primary restricts who may read, and it does not.
+        closed: Why it answers nobody; empty if it does.
     """
     report: dict[str, object] = {"role": state.role.value, "epoch": epoch.number}
     if state.primary:
@@ -67,8 +67,8 @@ def write_health(
         )
     if state.role is Role.REPLICA and not followed:
         warnings.append("This server is a replica that follows nobody: start it with --replica-of.")
-    if is_closed:
-        warnings.append(RESTRICTED)
+    if closed:
+        warnings.append(closed)
     for index in followed:
         report |= {} if index.name else _described(index)
         if index.fault:

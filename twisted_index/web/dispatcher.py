@@ -31,7 +31,6 @@ from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
 from twisted_index.interfaces import ANONYMOUS, NO_DRAFT, Action, IReloadsFiles
 from twisted_index.replication.change_gate import EPOCH_FIELD
-from twisted_index.replication.state_file import RESTRICTED
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
 from twisted_index.web.pages.layout import DEFAULT_TITLE, Frame
 from twisted_index.web.requests import cors as cross_origin
@@ -399,8 +398,9 @@ class Dispatcher:
     async def _dispatch(self, request: Request) -> Response:
         self._refuse_loop(header(request, b"Via") or b"")
         segments = request.postpath or []
-        if self._is_closed() and not is_open_path(segments):
-            raise Unavailable(RESTRICTED)
+        replication = self._environment.replication
+        if replication is not None and self._is_closed() and not is_open_path(segments):
+            raise Unavailable(replication.refusal)
         method = b"GET" if request.method == b"HEAD" else request.method
         if method == b"GET" and not segments:
             # The last segment may be the token of a draft.
