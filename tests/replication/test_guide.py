@@ -33,7 +33,7 @@ FOLLOWED = [
 
 
 def test_every_field_of_health_is_described_and_every_described_one_is_told():
-    told, _warnings = write_health(STATE, EPOCH, FOLLOWED, is_closed=False)
+    told, _warnings = write_health(STATE, EPOCH, FOLLOWED, closed="")
     cells = re.findall(r"^\| (`[^|]+) \|", GUIDE.partition("## Monitoring")[2], re.MULTILINE)
     assert sorted(re.findall(r"`([\w-]+)`", " ".join(cells))) == sorted(told)
 
