@@ -243,8 +243,11 @@ class Run:
 
     def older_copy(self, *, state: bool) -> str:
         with self.no_uploads():
-            saved = self.a.save("older")
-        self.wait()
+            saved, before = self.a.save("older"), len(self.clients.seen.acknowledged)
+        # The copy has to lack something.
+        for _ in attempts(_PATIENCE):
+            if len(self.clients.seen.acknowledged) > before:
+                break
         with self.no_uploads():
             self.a.stop()
             self.a.restore(saved, state=state)
