@@ -19,7 +19,7 @@ from tests.kit.pull_bench import Killed, Mortal
 from tests.kit.replica_pages import PageWatch
 from twisted_index.events.serials import REMOVED, Change, Serials
 from twisted_index.files.anonymous_file import UPLOADS
-from twisted_index.replication import replica_folder
+from twisted_index.replication import known_digests
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.rounds import RoundResult
 from twisted_index.replication.state_file import Role
@@ -130,7 +130,7 @@ class TestWhatComes:
     def test_what_has_come_is_not_read_to_be_compared(self, pair: Pair, monkeypatch: pytest.MonkeyPatch):
         pair.put(ONE)
         pair.follow()
-        monkeypatch.setattr(replica_folder, "sha256_of", lambda _path: pytest.fail("it was read"))
+        monkeypatch.setattr(known_digests, "sha256_of", lambda _path: pytest.fail("it was read"))
         pair.primary.serials.note_unseen("demo")
         assert pair.follow().applied == 1
         assert pair.numbers()[0] == pair.numbers()[1]

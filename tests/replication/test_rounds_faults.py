@@ -14,8 +14,9 @@ from tests.kit.followed_folder import ReplicaPair, files_of
 from tests.kit.replica_pages import PageWatch
 from twisted_index.events.serials import Change, Serials
 from twisted_index.files.anonymous_file import AnonymousFile
-from twisted_index.replication import compare, rounds
-from twisted_index.replication.replica_folder import Receipt, ReplicaFolder
+from twisted_index.replication import adoption_order, compare
+from twisted_index.replication.receipt import Receipt
+from twisted_index.replication.replica_folder import ReplicaFolder
 from twisted_index.testing import make_sdist, make_wheel
 
 ONE, TWO, SDIST = make_wheel("demo", "1.0"), make_wheel("demo", "2.0"), make_sdist("demo", "2.0")
@@ -160,7 +161,9 @@ def test_changes_are_adopted_in_their_order(
     answer(pair.primary.changes)
     OTHER.write_to(pair.there / "other")
     if is_planted:
-        monkeypatch.setattr(rounds._Order, "first", lambda self, is_ready: _first_ready(self, is_ready))
+        monkeypatch.setattr(
+            adoption_order.AdoptionOrder, "first", lambda self, is_ready: _first_ready(self, is_ready)
+        )
     pair.follow()
     known = _known_to_others(pair, since)
     since = max(known.values(), default=since)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from twisted_index.replication.join_plan import JoinStep
     from twisted_index.replication.peers import PeerAnswer
     from twisted_index.replication.primary import IPrimary
-    from twisted_index.replication.replica_folder import Receipt
+    from twisted_index.replication.receipt import Receipt
     from twisted_index.replication.state_file import StateFile
     from twisted_index.simple.entry_listing import Entry
 

@@ -47,7 +47,7 @@ from twisted_index.replication.join_plan import (
     only_here,
     plan_join,
 )
-from twisted_index.replication.replica_folder import Receipt
+from twisted_index.replication.receipt import Receipt
 from twisted_index.simple.names import normalize
 
 if TYPE_CHECKING:

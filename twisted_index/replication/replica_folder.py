@@ -9,13 +9,12 @@ followed when something is written.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import stat as stat_module
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,7 +30,6 @@ from twisted_index.backends.layout.entries import ProjectEntries
 from twisted_index.backends.layout.inventory import choose_folder
 from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.backends.layout.tombstones import TOMBSTONES
-from twisted_index.errors import BadGateway
 from twisted_index.events.serials import REMOVED
 from twisted_index.files.anonymous_file import (
     fill_folder,
@@ -44,7 +42,7 @@ from twisted_index.files.anonymous_file import (
 )
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.locks import project_lock
-from twisted_index.files.safe_open import open_regular_file, sha256_of
+from twisted_index.files.safe_open import open_regular_file
 from twisted_index.files.stamps import StatValidator
 from twisted_index.replication.compare import (
     Held,
@@ -53,12 +51,12 @@ from twisted_index.replication.compare import (
     doubtful,
     is_mark,
 )
-from twisted_index.simple.formatting import printable
+from twisted_index.replication.known_digests import KnownDigests
+from twisted_index.replication.receipt import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.replication.compare import ReplicaPlan
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
@@ -68,136 +66,6 @@ T = TypeVar("T")
 #: Files and bytes of a new project that comes as one folder: what may be open, and what is lost if that is
 #: cut off.
 _MAX_FILES, _MAX_BYTES = 64, 64 << 20
-#: Digests to remember, so that not each change of a project has all of it read.
-_MAX_DIGESTS = 10_000
-#: Bytes of a file that the disk begins to write while it comes.
-_LARGE = 1 << 20
-
-
-class Receipt:
-    """
-    A file that is being received; made by `ReplicaFolder.receive` and `JoinFolder.receive`.
-
-    Safe in any thread: who receives it may be stopped, and close it, while a thread still writes.
-
-    Attributes:
-        entry: What it has to be.
-    """
-
-    def __init__(self, file: AnonymousFile, entry: Entry) -> None:
-        self.entry = entry
-        self._file: AnonymousFile | None = file
-        self._lock = threading.Lock()
-        self._size = 0
-        self._digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> None:
-        """
-        Append bytes.
-
-        Raises:
-            BadGateway: They are more than the entry has.
-            OSError: They cannot be written.
-        """
-        with self._opened() as file:
-            if self._size + len(data) > self.entry.size:
-                raise self._error()
-            file.write(data)
-            self._digest.update(data)
-            if self.entry.size > _LARGE:
-                file.start_writeback(self._size, len(data))
-            self._size += len(data)
-
-    def check(self) -> None:
-        """
-        Check that all of it is there, and give it its time.
-
-        Raises:
-            BadGateway: It is not what the entry says.
-        """
-        with self._opened() as file:
-            if self._size != self.entry.size or self._digest.hexdigest() != self.entry.sha256:
-                raise self._error()
-            file.allow_reading()
-            file.set_time(self.entry.time)
-
-    def _error(self) -> BadGateway:
-        shown = printable(self.entry.path)
-        return BadGateway(f"The bytes of {shown} that came are not those that the primary lists.")
-
-    def sync(self) -> None:
-        """Wait until it is on disk."""
-        with self._opened() as file:
-            file.sync()
-
-    def put(self, path: bytes) -> None:
-        """Give it a name, in place of what may have it."""
-        with self._opened() as file:
-            file.replace(path)
-
-    def link(self, path: bytes) -> None:
-        """
-        Give it a name that nothing has.
-
-        Raises:
-            FileExistsError: Something has it.
-        """
-        with self._opened() as file:
-            file.link(path)
-
-    def close(self) -> None:
-        """Close it: without a name it is gone. Harmless when repeated."""
-        with self._lock:
-            file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-    @contextmanager
-    def _opened(self) -> Iterator[AnonymousFile]:
-        with self._lock:
-            if self._file is None:
-                # Its descriptor may be that of another file by now.
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            yield self._file
-
-
-class _Digests:
-    """Digests of files that were placed or read lately, while they look the same."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, tuple[tuple[int, ...], str]] = {}
-        self._lock = threading.Lock()
-
-    def find(self, path: bytes) -> str | None:
-        """Return the digest of a file, if it is known."""
-        key, sha256 = self._known.get(path, ((), ""))
-        return sha256 if key and key == _key(path) else None
-
-    def read(self, path: bytes) -> str:
-        """Read a file, and return its digest; that of nothing if it cannot be read."""
-        key, sha256 = _key(path), sha256_of(path) or "-"
-        if key == _key(path):
-            self._keep(path, key, sha256)
-        return sha256
-
-    def learn(self, path: bytes, place: bytes, receipt: Receipt) -> None:
-        """Keep the digest of a file that has just come, under the path that it will have."""
-        self._keep(path, _key(place), receipt.entry.sha256)
-
-    def _keep(self, path: bytes, key: tuple[int, ...], sha256: str) -> None:
-        with self._lock:
-            self._known.pop(path, None)
-            self._known[path] = key, sha256
-            if len(self._known) > _MAX_DIGESTS:
-                del self._known[next(iter(self._known))]
-
-
-def _key(path: bytes) -> tuple[int, ...]:
-    try:
-        status = os.lstat(path)
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +105,7 @@ class ReplicaFolder:
         self._reading = threading.Lock()
         self._naming = threading.Lock()
         self._places: _Places | None = None
-        self._digests = _Digests()
+        self._digests = KnownDigests()
         self._is_unsynced = False
 
     # -- Reading

@@ -13,7 +13,6 @@ import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import DeferredLock
@@ -23,6 +22,7 @@ from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.events.serials import REMOVED, Change
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
+from twisted_index.replication.adoption_order import AdoptionOrder
 from twisted_index.replication.brake import Brake
 from twisted_index.replication.compare import is_beside, is_mark
 from twisted_index.replication.state_file import Role
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from twisted_index.events.serials import Serials
     from twisted_index.replication.compare import ReplicaPlan
     from twisted_index.replication.primary import Feed, IPrimary
-    from twisted_index.replication.replica_folder import Receipt, ReplicaFolder
+    from twisted_index.replication.receipt import Receipt
+    from twisted_index.replication.replica_folder import ReplicaFolder
     from twisted_index.replication.state_file import ReplicationState, StateFile
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
@@ -162,7 +163,7 @@ class Rounds:
 
     def _forget(self) -> None:
         """Begin with what the serials here say."""
-        self._order = _Order()
+        self._order = AdoptionOrder()
         self._work: dict[str, _Work] = {}
         self._ready: dict[str, Change] = {}
         self._gone: dict[str, _Gone] = {}
@@ -762,48 +763,6 @@ class _Refused(NamedTuple):
     changes: Mapping[str, Change]
     until: float
     reason: str
-
-
-class _Order:
-    """The serials of changes that are not adopted yet, by project and in order."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, int] = {}
-        self._to_adopt: list[tuple[int, str]] = []
-        self._to_reach: list[tuple[int, str]] = []
-
-    def add(self, project: str, serial: int) -> None:
-        """Note the last change of a project."""
-        if self._told.get(project) != serial:
-            self._told[project] = serial
-            heappush(self._to_adopt, (serial, project))
-            heappush(self._to_reach, (serial, project))
-
-    def serial_of(self, project: str) -> int:
-        """Return the serial of a project; 0 if it has none to be adopted."""
-        return self._told.get(project, 0)
-
-    def first(self, is_ready: Callable[[str], bool]) -> tuple[str, int] | None:
-        """Take the project with the lowest serial away, if it is ready."""
-        while self._to_adopt:
-            serial, project = self._to_adopt[0]
-            is_current = self._told.get(project) == serial
-            if is_current and not is_ready(project):
-                return None
-            heappop(self._to_adopt)
-            if is_current:
-                del self._told[project]
-                return project, serial
-        return None
-
-    def lowest(self, is_open: Callable[[str], bool]) -> int | None:
-        """Return the lowest serial of a project that is open; one that was not is not looked at again."""
-        while self._to_reach:
-            serial, project = self._to_reach[0]
-            if self._told.get(project) == serial and is_open(project):
-                return serial
-            heappop(self._to_reach)
-        return None
 
 
 def _check(feed: Feed) -> None:
