@@ -267,3 +267,30 @@ def test_listeners_learn_of_what_is_adopted_and_of_another_instance(now: ClockOn
         serials.announce()
         serials.announce()
     assert heard == [0, 7, 0, 0]
+
+
+def test_a_serial_between_an_older_file_and_what_follows_was_not_given_by_it(
+    path: Path, now: ClockOnTheWall, tmp_path: Path
+):
+    serials = opened(path, now)
+    first = serials.note("demo", ONE)
+    older = path.read_bytes()
+    now.milliseconds += 5
+    lost = serials.note("demo", TWO)
+    assert all(map(serials.may_have_given, (first, lost)))
+    path.write_bytes(older)
+    now.milliseconds += 5
+    restored = opened(path, now)
+    assert [restored.may_have_given(serial) for serial in (first, lost)] == [True, False]
+    after = restored.note("demo", "3" * 32)
+    now.milliseconds += 5
+    last = restored.note("demo", ONE)
+    told = [restored.may_have_given(serial) for serial in (first, lost, after, last)]
+    assert told == [True, False, True, True]
+
+
+def test_of_the_serials_of_another_server_none_is_doubted(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.follow(ONE)
+    serials.adopt("demo", Change(NOW + 10, TWO))
+    assert serials.may_have_given(NOW + 5)

@@ -78,7 +78,8 @@ class FollowedFolder:
         self._require_up()
         self.clock.advance(5)
         listed = (await self._feed.changes()).value
-        if instance not in (None, listed.instance) or (since or 0) > listed.highest:
+        is_ours = (since or 0) <= listed.highest and self.serials.may_have_given(since or 0)
+        if instance not in (None, listed.instance) or not is_ours:
             raise Gone("The serials have begun anew here.")
         changes = {name: change for name, change in listed.changes.items() if change.serial > (since or 0)}
         return Feed(
@@ -172,6 +173,8 @@ class ReplicaPair:
         since = self.rounds.since
         instance = None if since is None else self.rounds.instance
         try:
+            if since is None:
+                answer(self.rounds.confirm)
             feed = answer(self.primary.changes, since=since, instance=instance)
         except Gone:
             self.rounds.ask_for_all()

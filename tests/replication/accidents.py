@@ -251,8 +251,6 @@ class Run:
         with self.no_uploads():
             self.a.stop()
             self.a.restore(saved, state=state)
-            # With it, what the copy lacks would be taken for removed by hand.
-            (self.a.state / "keep" / "serials").unlink(missing_ok=True)
             self.a.start()
             told = self.await_fault("twisted-index join")
             self.join(self.a, self.b)
@@ -263,10 +261,6 @@ class Run:
             *("join", other.url_to_follow, "--path", str(node.folder), "--state", str(node.state))
         )
         assert done.returncode == 0, f"join: {done.returncode} {done.stdout} {done.stderr}"
-
-    def changes(self) -> str:
-        """Yank one file and delete another, at a replica."""
-        return ""
 
     def planned(self) -> str:
         """B takes over while A runs, and A follows it."""
@@ -312,7 +306,7 @@ class Run:
             "emptied": ("the folder of the primary is emptied", self.folder_is_emptied),
             "unmounted": ("the disk of the primary is unmounted", self.disk_is_unmounted),
             "state": ("the state of the primary is deleted", self.state_is_deleted),
-            "older": ("the primary gets an older copy, without serials", lambda: self.older_copy(state=True)),
+            "older": ("the primary gets an older copy, with its state", lambda: self.older_copy(state=True)),
             "stateless": (
                 "the primary gets an older copy, without state",
                 lambda: self.older_copy(state=False),

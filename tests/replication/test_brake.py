@@ -41,3 +41,9 @@ def test_a_person_may_agree_to_a_number_and_no_more():
     brake = Brake(Clock().seconds)
     assert not brake.forbids(500, 50, 50, accepted=500)
     assert brake.forbids(501, 50, 50, accepted=500)
+
+
+def test_the_only_project_may_go_if_its_files_were_deleted_by_name():
+    brake = Brake(Clock().seconds)
+    assert not brake.forbids(1, 1, 1, untold=0)
+    assert brake.forbids(2, 2, 2, untold=0)

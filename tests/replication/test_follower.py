@@ -41,7 +41,7 @@ class World:
         self.taken: list[tuple[tuple[str, ...], bool]] = []
         self.refusal = ""
         self.results: list[RoundResult | Exception | Deferred[RoundResult]] = []
-        self.worked = 0
+        self.worked = self.confirmed = 0
         self.is_stopped = False
         # The standing
         self.is_replica = True
@@ -79,6 +79,9 @@ class World:
         for listener in tuple(self.listeners):
             listener()
         return result
+
+    async def confirm(self) -> None:
+        self.confirmed += 1
 
     def ask_for_all(self) -> None:
         self.since = None
@@ -124,6 +127,15 @@ def test_serials_that_have_begun_anew_are_compared_from_the_start(world: World):
     assert world.asked[-2] == (None, None, 0)
     assert world.taken[-1] == (("acme",), True)
     assert world.asked[-1] == (2, TWO, 30)
+
+
+def test_a_primary_is_asked_whether_it_knows_what_is_here_before_all_is_taken_from_it(world: World):
+    world.answer(feed(5))
+    world.answer(feed(6, "acme"))
+    assert world.confirmed == 1
+    world.answer(Gone("Begun anew."))
+    world.clock.advance(1)
+    assert world.confirmed == 2
 
 
 def test_a_primary_that_is_away_is_asked_less_and_less_often_and_at_last_each_minute(world: World):

@@ -264,6 +264,14 @@ class TestWhatGoes:
         assert pair.is_equal()
         assert pair.removed() == []
 
+    def test_the_only_file_that_there_is_goes_if_it_was_deleted_by_name(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        (pair.there / "demo" / ONE.filename).unlink()
+        pair.mark(".deleted", f"{ONE.sha256}  {len(ONE.content)}  2026-01-01T00:00:00Z  {ONE.filename}\n")
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+
     def test_too_much_stays_until_a_person_agrees(self, pair: Pair):
         pair.put(OTHER, folder="other")
         pair.put(*(make_wheel("demo", f"1.{number}") for number in range(101)))
@@ -637,7 +645,10 @@ class TestWhichPrimary:
         result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
         assert "no change of a project" in result.fault
 
-    def test_what_a_restored_one_never_heard_of_goes(self, pair: Pair, tmp_path: Path):
+    @pytest.mark.parametrize("is_down", [False, True], ids=["between two requests", "for a while"])
+    def test_one_with_an_older_folder_and_state_takes_nothing_away(
+        self, pair: Pair, tmp_path: Path, is_down: bool
+    ):
         """Its serials are those of before, and go on above ours."""
         keep = tmp_path / "keep"
         pair.primary.serials = Serials(str(keep / "serials"))
@@ -646,16 +657,25 @@ class TestWhichPrimary:
         pair.follow()
         shutil.copytree(keep, tmp_path / "backup")
         pair.put(OTHER, folder="other")
-        pair.follow()
+        pair.settle()
+        before = files_of(pair.here)
         shutil.rmtree(pair.there / "other")
         pair.primary.serials = Serials(str(tmp_path / "backup" / "serials"))
-        pair.primary.is_down = True
-        pair.follow()
-        pair.primary.is_down = False
+        if is_down:
+            pair.primary.is_down = True
+            pair.follow()
+            pair.primary.is_down = False
         pair.primary.start()
         pair.put(TWO)
+        fault = pair.settle().fault
+        assert "twisted-index join" in fault
+        assert files_of(pair.here) == before
+        # As join would.
+        shutil.copytree(pair.here / "other", pair.there / "other")
+        pair.clock.advance(601)
         assert pair.settle().fault == ""
         assert pair.is_equal()
+        assert pair.numbers()[0] == pair.numbers()[1]
 
     def test_all_is_asked_for_again_after_an_hour(self, pair: Pair):
         pair.put(ONE)

@@ -120,6 +120,19 @@ class TestTheList:
         assert index.ask(f"/-/changes?since={highest + 1}").status == 410
         assert index.ask(f"/-/changes?since={highest + 1}&wait=30").status == 410
 
+    def test_a_serial_of_a_state_that_an_older_one_has_replaced_is_410(self, index: Index):
+        _instance, highest, _serials = index.changes()
+        index.clock.advance(3)
+        serials = index.folder.serials
+        serials._kept, serials._first, serials._now = highest, 1 << 52, lambda: highest + 100
+        NEWER.write_to(index.root / "open-lib")
+        _instance, later, _serials = index.changes()
+        assert index.changes(f"?since={highest}")[1] == later
+        assert index.changes(f"?since={later}")[1] == later
+        assert index.ask(f"/-/changes?since={later - 1}").status == 410
+        # Bob, who may not read all, learns nothing of when that was.
+        assert index.ask(f"/-/changes?since={later - 1}", "bob").status == 200
+
     def test_another_instance_is_410(self, index: Index):
         instance, highest, _serials = index.changes()
         assert index.ask(f"/-/changes?since={highest}&instance={instance}").status == 200

@@ -108,6 +108,8 @@ class Serials:
         self._is_loaded = self._follows = False
         self._instance = secrets.token_hex(16)
         self._last = 0
+        # The last one that was known when giving began, and the first one that was given then.
+        self._kept, self._first = 0, _MAX_SERIAL + 1
         self._changes: dict[str, Change] = {}
         self._listed: ChangeList | None = None
         self._pending: list[bytes] = []
@@ -220,7 +222,20 @@ class Serials:
         with self._lock:
             self._load()
             self._follows = False
+            self._kept, self._first = self._last, _MAX_SERIAL + 1
             self._begin(instance or secrets.token_hex(16))
+
+    def may_have_given(self, serial: int) -> bool:
+        """
+        Return whether a serial was given here, as far as can be known.
+
+        One that is greater than all in the file when that was read, and less than the first that was given
+        after that, was given by a server whose file has been replaced by an older one. Of the serials of
+        another server nothing is known.
+        """
+        with self._lock:
+            self._load()
+            return self._follows or serial <= self._kept or serial >= self._first
 
     def read(self) -> ChangeList:
         """Return the last change of every project: the same object until there is another change."""
@@ -251,7 +266,9 @@ class Serials:
     # -- With the lock held
 
     def _give(self, project: str, imprint: str) -> Change:
-        return self._keep(project, Change(max(self._last + 1, self._now()), imprint))
+        serial = max(self._last + 1, self._now())
+        self._first = min(self._first, serial)
+        return self._keep(project, Change(serial, imprint))
 
     def _keep(self, project: str, change: Change) -> Change:
         self._last = max(self._last, change.serial)
@@ -285,7 +302,9 @@ class Serials:
         except OSError as error:
             self._fail(error)
             return
-        if not self._take(lines):
+        is_in_order = self._take(lines)
+        self._kept = self._last
+        if not is_in_order:
             self._rewrite()
 
     def _take(self, lines: list[bytes]) -> bool:

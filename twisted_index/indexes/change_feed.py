@@ -129,6 +129,11 @@ class ChangeFeed:
         await self._sweeps.run(None)
         return self._serials.read()
 
+    async def may_have_told(self, serial: int) -> bool:
+        """Return whether a serial was told from here, as far as can be known: see `Serials`."""
+        told = self._serials.may_have_given
+        return told(serial) if self._worker is None else await self._worker.run(told, serial)
+
     async def known(self) -> ChangeList:
         """Return the last changes as far as they are known, without looking for more."""
         return self._serials.read() if self._worker is None else await self._worker.run(self._serials.read)

@@ -38,7 +38,9 @@ class Brake:
         self._seconds = seconds
         self._done: list[_Done] = []
 
-    def forbids(self, files: int, emptied: int, total: int, *, accepted: int = 0) -> bool:
+    def forbids(
+        self, files: int, emptied: int, total: int, *, untold: int | None = None, accepted: int = 0
+    ) -> bool:
         """
         Return whether nothing may be removed.
 
@@ -46,17 +48,20 @@ class Brake:
             files: Files to be removed now.
             emptied: Projects that lose their last file by that.
             total: Projects that have files now.
+            untold: Those of the emptied ones of which nothing says that their files were deleted: an index of
+                one project may lose it by a deletion, and not by a disk that is not mounted. All by default.
             accepted: Files that a person agreed to.
         """
         if files <= accepted:
             return False
         self._done = [done for done in self._done if self._seconds() - done.time < WINDOW]
         before = sum(done.emptied for done in self._done)
+        untold = (emptied if untold is None else untold) + before
         emptied, total = emptied + before, total + before
         return (
             files + sum(done.files for done in self._done) > _MAX_FILES
             or emptied > max(1, total * _PERCENT // 100)
-            or emptied >= total > 0
+            or untold >= total > 0
         )
 
     def note(self, files: int, emptied: int) -> None:

@@ -64,6 +64,7 @@ class ReplicaPlan:
         gone: Paths that are gone, files before what lies beside them, and marks last.
         replaced: How many files that are here get other bytes.
         stays: Whether any file is left without those that are gone.
+        is_told: Whether the primary says of deleted files that they were deleted.
         is_new: Whether nothing is here.
     """
 
@@ -77,6 +78,7 @@ class ReplicaPlan:
     gone: tuple[str, ...] = ()
     replaced: int = 0
     stays: bool = False
+    is_told: bool = False
     is_new: bool = False
 
     @property
@@ -181,6 +183,7 @@ def compare(project: str, listing: EntryListing | None, held: Mapping[str, Held]
         gone=tuple(path for path in gone if path not in show),
         replaced=sum(entry.path in held for entry in changed),
         stays=any(not is_beside(path) for path in wanted),
+        is_told=any(path.endswith(DELETED) for path in wanted),
         is_new=not held,
     )
 

@@ -221,6 +221,8 @@ class Follower:
         """Ask once, and begin a round for what is told."""
         since = self._rounds.since
         is_all = since is None
+        if is_all:
+            await self._rounds.confirm()
         instance = None if is_all else self._rounds.instance
         feed = await self._primary.changes(since=since, instance=instance, wait=0 if is_all else WAIT)
         self._contact_at, self._skew = self._clock.seconds(), feed.skew

@@ -19,7 +19,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from twisted_index.concurrency.parallel import at_once
-from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
+from twisted_index.errors import BadGateway, Gone, SimpleIndexError, Unavailable
 from twisted_index.events.serials import REMOVED, Change
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
 from twisted_index.replication.adoption_order import AdoptionOrder
@@ -151,7 +151,7 @@ class Rounds:
         self._taking, self._removing, self._committing = DeferredLock(), DeferredLock(), DeferredLock()
         self._all_at: float | None = None
         self._checked_at = -math.inf
-        self._stopped = self._skewed = self._has_removed = False
+        self._stopped = self._skewed = self._has_removed = self._is_doubted = False
         self._refused: _Refused | None = None
         self._files_done = self._bytes_done = 0
         self._to_come: dict[str, tuple[int, int]] = {}
@@ -200,6 +200,23 @@ class Rounds:
         The primary has not given the serial after which they were asked for; or it may have been restored.
         """
         self._all_at = None
+
+    async def confirm(self) -> None:
+        """
+        Ask the primary whether it gave the serials of what is here, before all changes are asked for.
+
+        One to which an older state came back did not, and goes on above them. Then all is compared as with
+        another server, and nothing is removed.
+
+        Raises:
+            SimpleIndexError: See `IPrimary`.
+        """
+        known = await self._runner.run(self._serials.read)
+        if known.highest:
+            try:
+                await self._primary.changes(since=known.highest, instance=known.instance)
+            except Gone:
+                self._is_doubted = True
 
     def stop(self) -> None:
         """Begin with nothing more, and adopt nothing."""
@@ -276,7 +293,7 @@ class Rounds:
         present = await self._runner.run(self._folder.refresh)
         equal: Mapping[str, Change] = {}
         has_fallen = is_all and feed.highest < known.highest
-        if feed.instance != known.instance or has_fallen:
+        if feed.instance != known.instance or has_fallen or self._is_doubted:
             if not is_all:
                 self.ask_for_all()
                 return ""
@@ -286,6 +303,7 @@ class Rounds:
                     return refusal
                 _log.warn("The primary counts its changes anew; all that is here is as it is there.")
             await self._runner.run(partial(self._serials.follow, feed.instance, anew=True))
+            self._is_doubted = False
             self._forget()
             self._position = 0
             known = await self._runner.run(self._serials.read)
@@ -463,7 +481,11 @@ class Rounds:
         if plan.gone:
             files = sum(not is_beside(path) for path in plan.gone)
             self._gone[project] = _Gone(
-                plan.gone, files, is_last=bool(files) and not plan.stays, serial=serial
+                plan.gone,
+                files,
+                is_last=bool(files) and not plan.stays,
+                is_told=plan.is_told,
+                serial=serial,
             )
         return change
 
@@ -597,11 +619,12 @@ class Rounds:
         gone = {project: gone for project, gone in self._gone.items() if project not in self._work}
         files = sum(each.files for each in gone.values())
         emptied = sum(each.is_last for each in gone.values())
+        untold = sum(each.is_last and not each.is_told for each in gone.values())
         state = await self._runner.run(self._state.read)
         total = len(await self._runner.run(self._folder.refresh))
         if self._stopped:
             return
-        if self._brake.forbids(files, emptied, total, accepted=state.accepted):
+        if self._brake.forbids(files, emptied, total, untold=untold, accepted=state.accepted):
             if files != self.removals:
                 self.removals = files
                 _log.error("{fault}", fault=self._fault())
@@ -749,11 +772,19 @@ class _Work:
 
 
 class _Gone(NamedTuple):
-    """What is gone of a project, how many of it are files, are these its last, and the serial of that."""
+    """
+    What is gone of a project, and the serial of that.
+
+    Attributes:
+        files: How many of it are files.
+        is_last: Whether these are its last.
+        is_told: Whether the primary says that files were deleted.
+    """
 
     paths: tuple[str, ...]
     files: int
     is_last: bool
+    is_told: bool
     serial: int
 
 

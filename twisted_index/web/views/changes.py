@@ -106,8 +106,7 @@ class ChangesViews:
         while True:
             listed = (await feed.changes()).value
             found = await self._visible(context, listed, since or 0)
-            is_known = is_known or bool(found)
-            is_known = is_known or (since or 0) <= await self._highest(context.identity, listed)
+            is_known = is_known or await self._may_have_told(context, listed, since or 0, found)
             if not is_known or instance not in (None, listed.instance):
                 raise Gone("The serials have begun anew here; compare all projects with the whole list.")
             seconds = until - feed.seconds()
@@ -119,6 +118,17 @@ class ChangesViews:
             if feed.waiting >= MAX_WAITING:
                 raise Unavailable("Too many clients wait for changes; ask without waiting.", retry_after=30)
             await while_connected(request, _wait(request, feed, seconds))
+
+    async def _may_have_told(
+        self, context: RequestContext, listed: ChangeList, since: int, found: Sequence[object]
+    ) -> bool:
+        """Return whether a client may have a serial from here; not if an older state has come back since."""
+        if not found and since > await self._highest(context.identity, listed):
+            return False
+        if await self._checked_feed().may_have_told(since):
+            return True
+        # Others would learn when closed projects changed.
+        return len(await self._visible(context, listed, 0)) < len(listed.changes)
 
     def _about(self, listed: ChangeList) -> Headers:
         """

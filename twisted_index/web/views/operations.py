@@ -99,24 +99,30 @@ class OperationsViews:
         self._listing = SingleFlight[None, tuple[str, ...]](seconds)
 
     async def health(self, _context: RequestContext) -> Response:
-        """Respond with 200 while every package folder can be read, else with 503."""
+        """Respond with 200 while every package folder can be read and clients are answered, else with 503."""
         # An unreadable root is an outage; an unreadable project folder is a problem of one project.
         if not (await result_of(self._source.project_list)).value.complete:
             raise Unavailable(
                 "One of the package folders cannot be read right now; see the list of problems."
             )
         health: dict[str, object] = {"status": "ok"}
+        is_closed = False
         statuses = await self._read_files() if self._of_server else []
         warnings = [status.warning for status in statuses if status.warning is not None]
         if self._downloads is not None and self._downloads.fault is not None:
             warnings.append("Downloads are counted but cannot be kept; see the list of problems.")
         if self._replication is not None:
-            report, doubts = self._replication.health(self._is_closed())
+            is_closed = self._is_closed()
+            report, doubts = self._replication.health(is_closed)
             health |= {} if report is None else {"replication": report}
             warnings.extend(doubts)
         if warnings:
             health["warnings"] = warnings
-        return Response(headers=JSON, body=json.dumps(health).encode() + b"\n")
+        if is_closed:
+            # A balancer is to ask another server.
+            health["status"] = "closed"
+        body = json.dumps(health).encode() + b"\n"
+        return Response(status=503 if is_closed else 200, headers=JSON, body=body)
 
     async def problems(self, context: RequestContext) -> Response:
         """Respond with the files that are not listed, after those of the server that cannot be used."""
