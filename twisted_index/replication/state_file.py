@@ -80,7 +80,7 @@ class ReplicationState:
 
 class StateFile:
     """
-    The file.
+    The file. Safe in any thread.
 
     Args:
         state: The state folder of the server; None keeps everything in memory.
@@ -88,8 +88,9 @@ class StateFile:
 
     def __init__(self, state: str | None) -> None:
         self._path = None if state is None else os.path.join(state, "keep", "replication")
-        self._stamp: tuple[int, ...] | None = None
-        self._current = ReplicationState()
+        # One value: were they two, threads that read at once could leave the state of one with the stamp of
+        # the other, and an old state would hold until the next change.
+        self._known: tuple[tuple[int, ...] | None, ReplicationState] = None, ReplicationState()
 
     @property
     def exists(self) -> bool:
@@ -111,18 +112,22 @@ class StateFile:
         Raises:
             Unavailable: It cannot be read: so it is not known whether this server may change anything.
         """
+        return self._look()
+
+    def _look(self, *, again: bool = False) -> ReplicationState:
+        """See `read`; `again` also if the file looks as it did."""
+        known, state = self._known
         if self._path is None:
-            return self._current
+            return state
         try:
             stamp = _stamp(self._path)
-            if stamp != self._stamp:
-                self._current = ReplicationState() if stamp is None else _parse(_read(self._path))
-                self._stamp = stamp
+            if again or stamp != known:
+                state = ReplicationState() if stamp is None else _parse(_read(self._path))
+                self._known = stamp, state
         except (OSError, ValueError) as error:
-            self._stamp = None
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise Unavailable(f"keep/replication in the state folder cannot be used: {reason}.") from None
-        return self._current
+        return state
 
     def write(self, state: ReplicationState) -> None:
         """
@@ -149,9 +154,9 @@ class StateFile:
             OSError: It cannot be written.
         """
         with self._locked():
-            self._stamp = None
-            state = change(self.read())
-            if state != self._current or not self.exists:
+            before = self._look(again=True)
+            state = change(before)
+            if state != before or not self.exists:
                 self._replace(state)
         return state
 
@@ -168,8 +173,7 @@ class StateFile:
     def _replace(self, state: ReplicationState) -> None:
         if self._path is not None:
             replace_private(self._path, _format(state))
-            self._stamp = _stamp(self._path)
-        self._current = state
+        self._known = None if self._path is None else _stamp(self._path), state
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:
