@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,50 @@ class TestWhatGoes:
         pair.mark(".deleted", f"{ONE.sha256}  {len(ONE.content)}  2026-01-01T00:00:00Z  {ONE.filename}\n")
         assert pair.follow().fault == ""
         assert pair.is_equal()
+
+    def lose_two(self, pair: Pair, happen: Callable[[Path], object]) -> None:
+        """
+        Two projects lose a file each.
+
+        Args:
+            pair: The servers.
+            happen: What happens once the first is about to go here: called with the place of the second at
+                the primary.
+        """
+        pair.put(ONE, TWO)
+        pair.put(OTHER, make_wheel("other", "2.0"), folder="other")
+        pair.follow()
+        lost = {"demo": pair.there / "demo" / TWO.filename, "other": pair.there / "other" / OTHER.filename}
+        for path in lost.values():
+            path.unlink()
+        remove = pair.folder.remove
+
+        def remove_first(project: str, paths: Sequence[str]) -> list[str]:
+            pair.folder.remove = remove  # type: ignore[method-assign]
+            happen(next(path for name, path in lost.items() if name != project))
+            return remove(project, paths)
+
+        pair.folder.remove = remove_first  # type: ignore[method-assign]
+
+    def test_what_came_back_while_others_went_stays(self, pair: Pair):
+        rounds: list[Deferred[RoundResult]] = []
+
+        def come_back(path: Path) -> None:
+            (TWO if path.name == TWO.filename else OTHER).write_to(path.parent)
+            answer(pair.rounds.take, answer(pair.primary.changes, since=pair.rounds.since))
+            rounds.append(Deferred.fromCoroutine(pair.rounds.work()))
+
+        self.lose_two(pair, come_back)
+        assert pair.follow().fault == ""
+        assert rounds[0].called
+        assert pair.is_equal()
+        assert len(pair.removed()) == 1
+        assert pair.numbers()[0] == pair.numbers()[1]
+
+    def test_nothing_more_goes_once_it_has_stopped(self, pair: Pair):
+        self.lose_two(pair, lambda _path: pair.rounds.stop())
+        pair.follow()
+        assert len(pair.removed()) == 1
 
     def test_too_much_stays_until_a_person_agrees(self, pair: Pair):
         pair.put(OTHER, folder="other")

@@ -633,7 +633,9 @@ class Rounds:
         # An index beside this one may wait too, in the same file.
         was_accepted = self.removals > 0 or self._brake.forbids(files, emptied, total)
         for project, each in gone.items():
-            await self._remove_from(project, each)
+            # While others went, another round may have found that it is there again, or be looking.
+            if not self._stopped and self._gone.get(project) is each and project not in self._work:
+                await self._remove_from(project, each)
         self.removals = 0
         if files:
             self._brake.note(files, emptied)
@@ -656,7 +658,8 @@ class Rounds:
             return
         finally:
             work.is_busy = work.has_begun = False
-        del self._work[project], self._gone[project]
+        del self._work[project]
+        self._gone.pop(project, None)
         for path in moved:
             _log.info(
                 "{path} is gone at the primary, and was moved to the state folder.", path=printable(path)
