@@ -51,6 +51,23 @@ class Pair(ReplicaPair):
             for serials in (self.serials, self.primary.serials)
         ]
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let no bytes of files come from the primary meanwhile."""
+        waiting: list[Deferred[None]] = []
+        read = self.primary.read
+
+        async def read_later(project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
+            waiting.append(Deferred())
+            await waiting[-1]
+            await read(project, entry, write)
+
+        self.primary.read = read_later  # type: ignore[method-assign]
+        yield
+        self.primary.read = read  # type: ignore[method-assign]
+        for each in waiting:
+            each.callback(None)
+
     def removed(self) -> list[str]:
         return sorted(path.name for path in (self.state / "removed").rglob("*") if path.is_file())
 
@@ -603,6 +620,24 @@ class TestWhichPrimary:
         assert pair.follow().fault == ""
         assert pair.numbers()[0] == pair.numbers()[1]
         assert pair.serials.instance == pair.primary.serials.instance
+
+    def test_a_project_that_is_received_when_the_count_begins_anew_is_compared_again(self, pair: Pair):
+        pair.primary.inlines = False
+        pair.put(ONE)
+        with pair.held():
+            answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
+            first = Deferred.fromCoroutine(pair.rounds.work())
+            self.lose_state(pair)
+            pair.put(TWO)
+            pair.rounds.ask_for_all()
+            answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
+            answer(pair.rounds.work)
+            # By one round at a time.
+            assert pair.primary.asked == ["demo"]
+        assert answer(lambda: first).fault == ""
+        assert pair.primary.asked == ["demo", "demo"]
+        assert pair.is_equal()
+        assert pair.numbers()[0] == pair.numbers()[1]
 
     def test_it_is_followed_if_it_only_has_more(self, pair: Pair):
         pair.put(ONE)

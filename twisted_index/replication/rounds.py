@@ -157,6 +157,7 @@ class Rounds:
         self._to_come: dict[str, tuple[int, int]] = {}
         #: Times that files here get when the clock has passed them.
         self._later: dict[str, int] = {}
+        self._work: dict[str, _Work] = {}
         self._forget()
         self.removals = 0
         self.listeners: set[Callable[[], None]] = set()
@@ -164,7 +165,10 @@ class Rounds:
     def _forget(self) -> None:
         """Begin with what the serials here say."""
         self._order = AdoptionOrder()
-        self._work: dict[str, _Work] = {}
+        # What is being worked on stays, or another round would begin with it too.
+        self._work = {project: work for project, work in self._work.items() if work.has_begun}
+        for work in self._work.values():
+            work.is_outdated = True
         self._ready: dict[str, Change] = {}
         self._gone: dict[str, _Gone] = {}
         self.failures: dict[str, str] = {}
@@ -434,8 +438,9 @@ class Rounds:
                 if self._stopped:
                     return 0
                 self._gone.pop(project, None)
+                work.is_outdated = False
                 change = await self._bring(project)
-                if change.serial >= self._order.serial_of(project):
+                if change.serial >= self._order.serial_of(project) and not work.is_outdated:
                     break
             else:
                 raise Unavailable(f"The primary lists an older state of {project} than it tells of.")
@@ -664,7 +669,7 @@ class Rounds:
             _log.info(
                 "{path} is gone at the primary, and was moved to the state folder.", path=printable(path)
             )
-        if gone.serial >= self._order.serial_of(project):
+        if gone.serial >= self._order.serial_of(project) and not work.is_outdated:
             self._succeed(project, Change(gone.serial, imprint))
         else:
             self._work[project] = _Work()
@@ -766,12 +771,14 @@ class _Work:
         failures: How often that has failed.
         is_busy: Whether a round is to see to it.
         has_begun: Whether it does so now.
+        is_outdated: Whether the serials have begun anew since.
     """
 
     due: float = 0.0
     failures: int = 0
     is_busy: bool = False
     has_begun: bool = False
+    is_outdated: bool = False
 
 
 class _Gone(NamedTuple):
