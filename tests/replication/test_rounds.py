@@ -775,6 +775,23 @@ def test_what_has_stopped_adopts_nothing(pair: Pair):
     assert files_of(pair.here) == {}
 
 
+def test_after_a_take_over_nothing_that_was_on_its_way_gets_its_name(pair: Pair):
+    """A client may have uploaded it here by then, with other bytes."""
+    pair.put(THREE)
+    pair.follow()
+    pair.primary.inlines = False
+    pair.put(ONE)
+    with pair.held():
+        feed = answer(pair.primary.changes, since=pair.rounds.since)
+        answer(pair.rounds.take, feed)
+        work = Deferred.fromCoroutine(pair.rounds.work())
+        pair.kept.update(lambda kept: replace(kept, role=Role.PRIMARY))
+        (pair.here / "demo" / ONE.filename).write_bytes(b"uploaded here")
+        before = files_of(pair.here)
+    answer(lambda: work)
+    assert files_of(pair.here) == before
+
+
 def test_those_who_listen_learn_how_far_it_is(pair: Pair):
     heard: list[int] = []
     pair.rounds.listeners.add(lambda: heard.append(pair.rounds.reached))

@@ -13,7 +13,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from twisted_index.replication.state_file import ReplicationState, StateFile
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
+T = TypeVar("T")
 _log = Logger()
 
 #: Projects that a round works on at once, and files of one that are received at once by their own requests.
@@ -521,16 +522,31 @@ class Rounds:
             for entry in wanted:
                 receipts.append(self._folder.receive_whole(entry, contents[entry.path]))
             if self._folder.comes_as_one(plan):
-                self._folder.make(plan, receipts)
+                self._change(self._folder.make, plan, receipts)
             elif not plan.is_empty:
                 marks = [receipt for receipt in receipts if is_mark(receipt.entry.path)]
                 files = [receipt for receipt in receipts if not is_mark(receipt.entry.path)]
-                self._folder.begin(plan, () if plan.is_new else marks)
-                self._folder.place(plan, files)
-                self._folder.finish(plan, marks if plan.is_new else ())
+                self._change(self._folder.begin, plan, () if plan.is_new else marks)
+                self._change(self._folder.place, plan, files)
+                self._change(self._folder.finish, plan, marks if plan.is_new else ())
         finally:
             _close(receipts)
         return plan, self._folder.imprint(project)
+
+    def _change(self, change: Callable[..., T], *args: object) -> T:
+        """
+        Change the folder, unless this server has taken over; in a thread.
+
+        The loop learns of that a long poll later. Until then a client may have uploaded here, under a name
+        that this project's file was to get.
+
+        Raises:
+            Unavailable: It has, or it is not known.
+        """
+        if self._state.read().role is not Role.REPLICA:
+            self.stop()
+            raise Unavailable("This server is a replica no more.")
+        return change(*args)
 
     async def _apply_large(self, plan: ReplicaPlan, contents: Mapping[str, bytes]) -> None:
         if self._folder.comes_as_one(plan):
@@ -540,13 +556,13 @@ class Rounds:
         try:
             if error is not None:
                 raise error
-            await self._runner.run(self._folder.begin, plan, () if plan.is_new else marks)
+            await self._runner.run(self._change, self._folder.begin, plan, () if plan.is_new else marks)
             for batch in _batches(plan.place):
                 # What is not seen yet need not come again.
                 await self._apply_batch(
                     plan, batch, contents, self._folder.place, keeps_some=bool(plan.together)
                 )
-            await self._runner.run(self._folder.finish, plan, marks if plan.is_new else ())
+            await self._runner.run(self._change, self._folder.finish, plan, marks if plan.is_new else ())
         finally:
             _close(marks)
 
@@ -563,7 +579,7 @@ class Rounds:
         receipts, error = await self._receive_all(plan.project, batch, contents)
         try:
             if error is None or keeps_some:
-                await self._runner.run(place, plan, receipts)
+                await self._runner.run(self._change, place, plan, receipts)
             if error is not None:
                 raise error
         finally:
@@ -656,7 +672,7 @@ class Rounds:
         # Nothing else is done about the project meanwhile.
         work = self._work[project] = _Work(is_busy=True, has_begun=True)
         try:
-            moved = await self._runner.run(self._folder.remove, project, gone.paths)
+            moved = await self._runner.run(self._change, self._folder.remove, project, gone.paths)
             imprint = await self._runner.run(self._folder.imprint, project)
         except (OSError, SimpleIndexError) as error:
             self._fail(project, error)
@@ -681,6 +697,8 @@ class Rounds:
         self.failures.pop(project, None)
 
     def _fail(self, project: str, error: OSError | SimpleIndexError) -> None:
+        if self._stopped:
+            return
         work, reason = self._work[project], _sentence(error)
         work.due = self._clock.seconds() + min(_LAST_RETRY, _FIRST_RETRY * 2**work.failures)
         work.failures = min(work.failures + 1, 10)
