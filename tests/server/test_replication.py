@@ -196,6 +196,27 @@ def test_a_take_over_lets_the_running_server_lead(server: Server):
     assert server.file.read().leads
 
 
+@pytest.mark.parametrize("index", ["", "dev"])
+def test_a_take_over_hides_no_names_of_files_that_do_not_come_any_more(
+    server: Server, tmp_path: Path, index: str
+):
+    server.indexes = str(tmp_path / "indexes")
+    server.start()
+    folder = tmp_path / "indexes" / index if index else server.folder
+    (folder / "acme").mkdir(parents=True)
+    for name in ("acme-1.0.tar.gz", "acme-0.9.tar.gz"):
+        (folder / "acme" / name).write_bytes(b"content")
+    waiting = folder / ".staged" / "replica.acme.list"
+    waiting.parent.mkdir()
+    waiting.write_text("acme-1.0.tar.gz\nacme-2.0.tar.gz\n")
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    server.start()
+
+    assert not waiting.exists()
+    assert [path.name for path in folder.rglob("*.gz")] == ["acme-0.9.tar.gz"]
+    assert [path.name for path in (server.state / "removed").rglob("*.gz")] == ["acme-1.0.tar.gz"]
+
+
 def test_a_take_over_lets_indexes_lead_that_nobody_has_asked_for(server: Server, tmp_path: Path):
     server.start()
     (tmp_path / "indexes" / "dev").mkdir(parents=True)

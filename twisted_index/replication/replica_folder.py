@@ -46,6 +46,7 @@ from twisted_index.files.safe_open import open_regular_file
 from twisted_index.files.stamps import StatValidator
 from twisted_index.replication.compare import (
     Held,
+    ReplicaPlan,
     check_paths,
     compare,
     doubtful,
@@ -57,7 +58,6 @@ from twisted_index.replication.receipt import Receipt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from twisted_index.replication.compare import ReplicaPlan
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
 P = ParamSpec("P")
@@ -66,6 +66,8 @@ T = TypeVar("T")
 #: Files and bytes of a new project that comes as one folder: what may be open, and what is lost if that is
 #: cut off.
 _MAX_FILES, _MAX_BYTES = 64, 64 << 20
+#: Of the list of a project, before its name.
+_PREFIX = b"replica."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,6 +387,28 @@ class ReplicaFolder:
         self._learn(project, ())
         return moved
 
+    def give_up(self) -> None:
+        """
+        Move away what waits for files that do not come any more, as this server has taken over.
+
+        Else the lists would go on hiding these names, also what clients upload under them from now on. What
+        has come of a new project is not shown: the marks that it has may not be here.
+
+        Raises:
+            OSError: It is not all away.
+        """
+        names: list[bytes] = []
+        with suppress(FileNotFoundError):
+            names = os.listdir(os.path.join(self.root, STAGED))
+        for name in names:
+            if name.startswith(_PREFIX) and name.endswith(LIST):
+                self._give_up(os.fsdecode(name[len(_PREFIX) : -len(LIST)]))
+
+    def _give_up(self, project: str) -> None:
+        self.refresh()
+        self.remove(project, [path for path, held in self._held(project, set()) if held.is_staged])
+        self.finish(ReplicaPlan(project=project))
+
     def _deleted(self, project: str, paths: Sequence[str]) -> dict[str, int | None]:
         """Return the names that are recorded as deleted, with the sizes of what had them."""
         deleted: dict[str, int | None] = {}
@@ -433,7 +457,7 @@ class ReplicaFolder:
             self._step(receipt.sync)
 
     def _list_path(self, project: str) -> bytes:
-        return os.path.join(self.root, STAGED, b"replica.%b%b" % (project.encode(), LIST))
+        return os.path.join(self.root, STAGED, b"%b%b%b" % (_PREFIX, project.encode(), LIST))
 
     def _waiting(self, project: str) -> frozenset[str]:
         """Return the names that the list of this replica hides of a project."""

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from twisted_index.replication.peers import Peers
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.primary_client import PrimaryServer
+    from twisted_index.replication.replica_folder import ReplicaFolder
     from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
 
 _log = Logger()
@@ -175,6 +176,7 @@ class Replication:
 
     def _lead(self, state: ReplicationState) -> None:
         assert state.epoch is not None
+        self._give_up()
         for serials in (*self._serials, *self._serials_of_named()):
             serials.lead(state.epoch.instance)
             serials.announce()
@@ -184,6 +186,21 @@ class Replication:
             # They begin once more at the next start, which costs those who follow a comparison.
             _log.warn("keep/replication cannot be written: {error}", error=error.strerror)
         _log.info("This server is the primary since epoch {epoch}.", epoch=state.epoch.number)
+
+    def _give_up(self) -> None:
+        """Let no folder wait for files of the primary that was."""
+        settings = self._settings
+        named = {os.path.basename(path): path for path in _folders_of(settings.indexes)}
+        for name, path in (*(("", path) for path in settings.paths), *named.items()):
+            try:
+                self._folder(name, os.path.abspath(os.fsencode(path))).give_up()
+            except OSError as error:
+                _log.warn(
+                    "What has come of files that do not come any more stays hidden, by the lists in"
+                    " {path}/.staged: {error}",
+                    path=printable(path),
+                    error=error.strerror,
+                )
 
     def _serials_of_named(self) -> list[Serials]:
         """Return the serials of all indexes with a name, also of those that nobody has asked for yet."""
@@ -300,13 +317,11 @@ class Replication:
         follower.start()
 
     def _make_follower(self, primary: IPrimary, index: ReplicatedIndex) -> Follower:
-        from twisted_index.replication.replica_folder import ReplicaFolder
         from twisted_index.replication.rounds import Rounds
 
-        below = ("indexes", index.name) if index.name else ()
         rounds = Rounds(
             primary,
-            ReplicaFolder(index.path, os.path.join(self._settings.state or "", "removed", *below)),
+            self._folder(index.name, index.path),
             index.serials,
             self.state_file,
             runner=self._threads,
@@ -315,6 +330,12 @@ class Replication:
         )
         standing = _Standing(self, index.name)
         return Follower(primary, rounds, standing, self._reactor, name=index.name)
+
+    def _folder(self, name: str, path: bytes) -> ReplicaFolder:
+        from twisted_index.replication.replica_folder import ReplicaFolder
+
+        below = ("indexes", name) if name else ()
+        return ReplicaFolder(path, os.path.join(self._settings.state or "", "removed", *below))
 
     async def stop(self) -> None:
         """Follow no more, and wait for what is being written."""
