@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from tests.kit.at_once import answer
+from tests.kit.folder_source import AtOnce
 from twisted_index.config.settings import AccessSettings, ReplicationSettings, Settings
 from twisted_index.errors import ConfigurationError
 from twisted_index.events.serials import Change, Serials
@@ -302,6 +304,51 @@ def test_rights_that_a_person_has_written_decide_instead(server: Server):
     assert not replication.is_restricted
     assert replication.check()
     assert not replication.is_restricted
+
+
+class SilentPrimary:
+    """A primary with two indexes, which answers nothing else."""
+
+    def __init__(self) -> None:
+        self.followed: list[str] = []
+
+    async def indexes(self) -> tuple[str, ...]:
+        return "dev", "prod"
+
+    def index(self, name: str) -> SilentPrimary:
+        self.followed.append(name)
+        return self
+
+    async def changes(self, **_asked: object) -> Feed:
+        never: Deferred[Feed] = Deferred()
+        return await never
+
+    async def close(self) -> None:
+        pass
+
+
+def test_an_index_that_has_just_gone_keeps_no_other_from_being_followed(server: Server, tmp_path: Path):
+    server.indexes = str(tmp_path / "indexes")
+    (tmp_path / "indexes").mkdir()
+    replication = server.start()
+    primary = replication.primary = SilentPrimary()  # type: ignore[assignment]
+    replication._threads = AtOnce()  # type: ignore[assignment]
+    named = ReplicatedIndexes(IndexCatalog(server.indexes), lambda _name: Serials(), print)
+    make = named.make
+
+    def make_and_lose(names: Iterable[str]) -> tuple[str, ...]:
+        found = make(names)
+        (tmp_path / "indexes" / "dev").rmdir()
+        named.make = make  # type: ignore[method-assign]
+        return found
+
+    named.make = make_and_lose  # type: ignore[method-assign]
+    replication.named = named
+    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, print))
+    replication._reactor.pump([31, 31])
+    answer(replication.stop)
+
+    assert sorted(primary.followed) == ["", "dev", "prod"]
 
 
 def test_nobody_waits_for_what_is_not_followed(server: Server):

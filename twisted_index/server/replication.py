@@ -8,6 +8,7 @@ each round and each change. Out of scope: how a folder is made equal, and what c
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -296,7 +297,9 @@ class Replication:
                 # Those that are here are followed all the same.
                 names = await self._names_here(named, error)
             for name in frozenset(names) - self._followers.keys():
-                self._follow(primary, await self._threads.run(named.index, name))
+                # Or it has just gone: then the next look does not find it.
+                with suppress(SimpleIndexError):
+                    self._follow(primary, await self._threads.run(named.index, name))
             for name in self._followers.keys() - {"", *names}:
                 follower, _serials = self._followers.pop(name)
                 self._restricted.pop(name, None)
