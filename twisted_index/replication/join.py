@@ -176,8 +176,6 @@ class Join:
             SimpleIndexError: The other server cannot be asked, or the folder cannot be read.
         """
         feed = await self._other.changes()
-        if feed is None:
-            raise BadGateway("The other server says nothing of its projects.")
         there = {project for project, change in feed.changes.items() if change.imprint != REMOVED}
         await at_once(_PROJECTS, self._try, sorted(there))
         for project in await self._worker.run(self._folder.projects):
