@@ -266,6 +266,68 @@ def test_what_one_index_of_the_primary_restricts_is_restricted_for_all(server: S
     assert not replication.weigh("dev", feed()).restricted
 
 
+class NamedPrimary:
+    """A primary with an index dev, which is not for everyone; its indexes are told when that is wanted."""
+
+    url = CLEAN
+
+    def __init__(self) -> None:
+        self.listing: Deferred[list[str]] = Deferred()
+        self.heard: list[bool] = []
+        self.folder: Path | None = None
+
+    async def indexes(self) -> list[str]:
+        return await self.listing
+
+    def index(self, name: str) -> Any:
+        return self if name else Silent()
+
+    async def changes(self, **_more: object) -> Feed:
+        assert self.folder is not None
+        self.heard.append(self.folder.exists())
+        return feed(restricted=True) if len(self.heard) == 1 else await Deferred()
+
+
+class Silent:
+    """An index of a primary that does not answer."""
+
+    async def changes(self, **_more: object) -> Feed:
+        return await Deferred()
+
+
+def start_with_indexes(server: Server, path: Path, primary: NamedPrimary) -> Replication:
+    """Start a new replica that follows indexes with a name, too."""
+    primary.folder = path / "dev"
+    path.mkdir()
+    dev = Serials(None)
+    named = ReplicatedIndexes(IndexCatalog(str(path)), lambda _name: dev, lambda *_: None)
+    replication = server.start(before=lambda made: setattr(made, "named", named))
+    vars(replication).update(primary=primary, _threads=AtOnce())
+    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, lambda _project: None))
+    return replication
+
+
+def test_an_index_opens_nothing_before_those_with_a_name_are_heard(server: Server, tmp_path: Path):
+    primary = NamedPrimary()
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
+
+    assert replication.weigh("", feed()).restricted
+    primary.listing.callback([])
+    assert not replication.weigh("", feed()).restricted
+
+
+def test_who_may_read_an_index_is_heard_before_there_is_one(server: Server, tmp_path: Path):
+    primary = NamedPrimary()
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
+    server.file.update(lambda state: replace(state, restricted=False))
+    primary.listing.callback(["dev"])
+
+    assert primary.heard[0] is False
+    assert (tmp_path / "indexes" / "dev").exists()
+    assert replication.is_restricted
+    assert replication.weigh("", feed()).restricted
+
+
 def test_a_replica_is_closed_until_its_primary_says_who_may_read(server: Server):
     replication = server.start()
     assert (replication.is_restricted, replication.refusal) == (True, UNHEARD)

@@ -84,6 +84,7 @@ class Replication:
         self._serials: WeakSet[Serials] = WeakSet([serials])
         self._plain_serials = serials
         self._restricted: dict[str, bool] = {}
+        self._follows_all = True
         self._followers: dict[str, tuple[Follower, Serials]] = {}
         self._worker: ThreadPool | None = None
         self._servers: PeerServers | None = None
@@ -224,7 +225,7 @@ class Replication:
         """
         self._restricted[name] = feed.restricted
         # Until all have been heard, what was known holds.
-        is_complete = self._followers.keys() <= self._restricted.keys()
+        is_complete = self._follows_all and self._followers.keys() <= self._restricted.keys()
         restricted = any(self._restricted.values()) or (self._look().restricted and not is_complete)
         return replace(feed, restricted=restricted)
 
@@ -282,6 +283,7 @@ class Replication:
         """
         if self.primary is None or not self.follows:
             return
+        self._follows_all = self.named is None
         self._follow(self.primary, plain)
         if self.named is not None:
             self._looking = Deferred.fromCoroutine(self._follow_named(self.primary, self.named))
@@ -292,7 +294,7 @@ class Replication:
         while self.follows:
             names: Collection[str]
             try:
-                names = await self._threads.run(named.make, await primary.indexes())
+                names = await self._threads.run(named.make, await self._heard(primary, named))
             except (SimpleIndexError, OSError) as error:
                 # Those that are here are followed all the same.
                 names = await self._names_here(named, error)
@@ -300,11 +302,33 @@ class Replication:
                 # Or it has just gone: then the next look does not find it.
                 with suppress(SimpleIndexError):
                     self._follow(primary, await self._threads.run(named.index, name))
+            self._follows_all = True
             for name in self._followers.keys() - {"", *names}:
                 follower, _serials = self._followers.pop(name)
-                self._restricted.pop(name, None)
                 await follower.stop()
+            for name in self._restricted.keys() - {"", *names}:
+                del self._restricted[name]
             await deferLater(self._reactor, _LOOK)
+
+    async def _heard(self, primary: PrimaryServer, named: ReplicatedIndexes) -> Collection[str]:
+        """
+        Return the names of the indexes of the primary that may be here, too.
+
+        Once there is an index, clients read what its primary has: so first, that says who may read it there.
+        """
+        names = frozenset(await primary.indexes())
+        for name in names - frozenset(await self._threads.run(named.make, ())):
+            try:
+                feed = await primary.index(name).changes()
+            except SimpleIndexError as error:
+                names -= {name}
+                _log.warn("The index {name} is not followed: {error}", name=name, error=error.message)
+                continue
+            self._restricted[name] = feed.restricted
+            if feed.restricted:
+                await self._threads.run(self.state_file.update, _close)
+                self._look()
+        return names
 
     async def _names_here(self, named: ReplicatedIndexes, error: Exception) -> Collection[str]:
         if isinstance(error, OSError):
@@ -426,6 +450,11 @@ class _Standing:
 
     def weigh(self, feed: Feed) -> Feed:
         return self._replication.weigh(self._name, feed)
+
+
+def _close(state: ReplicationState) -> ReplicationState:
+    """Let nobody read what is not for everyone, unless this server has taken over since."""
+    return replace(state, restricted=True) if state.role is Role.REPLICA else state
 
 
 def _folders_of(indexes: str | None) -> list[str]:
