@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.kit.at_once import answer
+from tests.kit.memory_indexes import MemoryIndexes
 from tests.kit.rights import as_user
 from tests.web.test_changes import NEWER, OPEN, RIGHTS, Index
 from twisted_index.replication.change_gate import ChangeGate
@@ -27,11 +28,11 @@ to = "alice"
 """
 
 
-def make(tmp_path: Path, rights: str = RIGHTS) -> Index:
+def make(tmp_path: Path, rights: str = RIGHTS, **more: Any) -> Index:
     """An index of a server that may have been through take-overs."""
     state = StateFile(str(tmp_path / "state"))
     gate = ChangeGate(state, lambda: index.folder.serials.instance)
-    index = Index(tmp_path, rights, replication_state=state, gate=gate)
+    index = Index(tmp_path, rights, replication_state=state, gate=gate, **more)
     return index
 
 
@@ -185,6 +186,13 @@ class TestHigherEpochs:
     def test_only_those_who_may_follow_are_heard(self, index: Index, tmp_path: Path, user: str):
         fields = {"X-Index-Epoch": f"9 {'c' * 32}"} | (as_user(user) if user else {})
         assert index.get("/-/changes", headers=fields).status in (401, 403)
+        assert self.role(tmp_path) is Role.PRIMARY
+
+    def test_whoever_may_follow_one_index_only_retires_no_server(self, tmp_path: Path):
+        indexes = MemoryIndexes()
+        index = make(tmp_path, PUBLIC + 'indexes = "dev"\n', indexes=indexes)
+        indexes.set(index.folder, "dev")
+        assert index.ask("/+dev/-/changes", **{"X-Index-Epoch": f"9 {'c' * 32}"}).status == 200
         assert self.role(tmp_path) is Role.PRIMARY
 
 

@@ -98,7 +98,9 @@ class ChangesViews:
     async def changes(self, context: RequestContext) -> Response:
         """Respond with the last changes of projects, those after a serial if one is given."""
         request, feed = context.request, self._checked_feed()
-        await self._hear(header(request, EPOCH_FIELD))
+        if self._authorizer.permits(context.identity, Action.FOLLOW, index=""):
+            # An epoch is one of the whole server: not for those who follow one of its indexes only.
+            await self._hear(header(request, EPOCH_FIELD))
         since, wait = _number(request, b"since"), min(_number(request, b"wait") or 0, _MAX_WAIT)
         instance = _argument(request, b"instance")
         until = feed.seconds() + wait
