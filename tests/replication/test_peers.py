@@ -202,6 +202,8 @@ def test_an_answer_is_read_as_it_was_written(epoch):
         b'{"role": "primary", "epoch": [1, 2], "serial": 1}',
         b'{"role": "primary", "epoch": ["1", "' + b"0" * 32 + b'"], "serial": 1}',
         b'{"role": "primary", "epoch": null, "serial": "many"}',
+        b'{"role": "primary", "epoch": null, "serial": Infinity}',
+        b'{"role": "primary", "epoch": null, "serial": 1e999}',
         b'{"role": "primary"}',
     ],
 )

@@ -221,6 +221,18 @@ def test_small_files_come_with_the_listing(client: Client, hostile: HostileUpstr
     assert hostile.targets() == ["/-/entries/acme?inline=65536"]
 
 
+@pytest.mark.parametrize("limit", ["many", "\xb2", "9" * 5000])
+def test_contents_are_nothing_without_a_limit_that_is_a_number(
+    client: Client, hostile: HostileUpstream, limit: str
+):
+    body = format_listing(LISTING) + b"\naaaa"
+    hostile.on("/-/entries/acme", answer(200, body, **TEXT, X_Index_Inline=limit))
+
+    listing, inline = client.ask(hostile.origin, lambda index: index.entries("acme", inline=65536))
+
+    assert (listing, set(inline) - {"acme/c.whl"}) == (LISTING, set())
+
+
 def test_contents_that_are_cut_off_are_not_taken(client: Client, hostile: HostileUpstream):
     body = format_listing(LISTING) + b"\naaaa" + BYTES[:-1]
     hostile.on("/-/entries/acme", answer(200, body, **TEXT, X_Index_Inline=str(len(BYTES))))

@@ -78,7 +78,7 @@ def parse_answer(text: bytes) -> PeerAnswer:
             epoch = parse_epoch(f"{number:d} {instance}")
             if epoch is None:
                 raise ValueError("an epoch")
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise BadGateway("It says nothing of a replication; is it a twisted-index server?") from None
     return PeerAnswer(role, epoch, serial)
 

@@ -66,6 +66,7 @@ _FOREIGN = "Is replica-of the URL of a twisted-index server, without a proxy or 
 #: Times that the bytes of one file may break off without a byte in between.
 _TRIES = 3
 
+_NUMBER = re.compile("[0-9]{1,16}")
 _CHANGES_HEAD = re.compile(rb"([0-9a-f]{32}) ([0-9]{1,16})")
 _CHANGE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9a-f]{32}|-) ([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)")
 
@@ -287,9 +288,8 @@ class PrimaryClient:
         response = await self._server.get(url)
         limit = response.header(b"X-Index-Inline")
         body = await _read_text(response, _MAX_LISTING + _MAX_INLINE, "listing of entries")
-        return await self._server.run(
-            len(body), lambda: _parse_entries(body, int(limit) if limit.isdigit() else 0)
-        )
+        bound = int(limit) if _NUMBER.fullmatch(limit) else 0
+        return await self._server.run(len(body), lambda: _parse_entries(body, bound))
 
     async def read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
         """Pass on the bytes of an entry; see `IPrimary`."""
