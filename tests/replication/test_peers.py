@@ -67,6 +67,16 @@ def test_a_primary_retires_if_any_peer_knows_of_a_higher_epoch(role, primary):
     assert asked.state.read() == ReplicationState(role=Role.RETIRED, epoch=HIGHER, primary=primary)
 
 
+def test_an_epoch_too_high_to_be_true_retires_nobody_and_hides_no_other_one():
+    asked = Asked(B, C)
+    asked.check()
+    asked.answer(b=(Role.PRIMARY, Epoch(999_999_999, "f" * 32)), c=(Role.REPLICA, OWN))
+    assert asked.state.read() == PRIMARY
+    asked.check(again=True)
+    asked.answer(b=(Role.PRIMARY, Epoch(999_999_999, "f" * 32)), c=(Role.PRIMARY, HIGHER))
+    assert asked.state.read() == ReplicationState(role=Role.RETIRED, epoch=HIGHER, primary=C)
+
+
 def test_the_primary_of_the_highest_epoch_is_kept_without_credentials():
     asked = Asked("https://user:secret@b.example/", "https://user:secret@c.example/x")
     asked.check()

@@ -690,6 +690,17 @@ class TestWhichPrimary:
         pair.settle()
         assert pair.numbers()[0] == pair.numbers()[1]
 
+    @pytest.mark.parametrize("known", [None, Epoch(3, "c" * 32)])
+    def test_an_epoch_too_high_to_be_true_is_not_followed(self, pair: Pair, known: Epoch | None):
+        """The true primary would be out of date for ever, and retire when it hears of it."""
+        pair.put(ONE)
+        pair.kept.update(lambda kept: replace(kept, epoch=known))
+        pair.primary.epoch = Epoch(999_999_999, "d" * 32)
+        assert "no take-overs" in pair.follow().fault
+        assert pair.kept.read().epoch == known
+        pair.primary.epoch = Epoch(4, "e" * 32)
+        assert pair.follow().fault == ""
+
     def test_an_earlier_epoch_is_never_followed(self, pair: Pair):
         pair.put(ONE)
         pair.kept.update(lambda kept: replace(kept, epoch=Epoch(3, "c" * 32)))

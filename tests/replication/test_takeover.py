@@ -91,6 +91,14 @@ def test_a_replica_whose_primary_is_gone_begins_the_next_epoch():
     assert not world.handed_over
 
 
+def test_no_epoch_is_begun_that_could_not_be_read_again():
+    last = ReplicationState(role=Role.RETIRED, epoch=Epoch(999_999_999, "0f" * 16))
+    world = World(last)
+    with pytest.raises(Conflict, match="no higher epoch"):
+        world.run(primary="")
+    assert world.state.read() == last
+
+
 def test_a_retired_primary_can_take_over_again():
     world = World(ReplicationState(role=Role.RETIRED, epoch=OWN))
     world.answers[PEER] = PeerAnswer(Role.REPLICA, OWN, 7)

@@ -178,7 +178,14 @@ class TestHigherEpochs:
         assert index.ask("/-/changes", **{"X-Index-Epoch": f"1 {'f' * 32}"}).status == 200
         assert self.role(tmp_path) is Role.PRIMARY
         write(tmp_path, epoch=Epoch(3, "c" * 32))
-        for told in (f"3 {'c' * 32}", f"3 {'b' * 32}", f"2 {'f' * 32}", "4", "nonsense"):
+        for told in (
+            f"3 {'c' * 32}",
+            f"3 {'b' * 32}",
+            f"2 {'f' * 32}",
+            "4",
+            "nonsense",
+            f"999999999 {'f' * 32}",
+        ):
             assert index.ask("/-/changes", **{"X-Index-Epoch": told}).status == 200
         assert self.role(tmp_path) is Role.PRIMARY
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+#: Take-overs that a server may have missed. A higher epoch than that is none that people have begun: whoever
+#: tells of it, by mistake or not, would end all others for good.
+_MOST_MISSED = 100_000
 _TEXT = re.compile(r"([1-9][0-9]{0,8}) ([0-9a-f]{32})")
 
 
@@ -29,9 +32,14 @@ class Epoch(NamedTuple):
         """
         Return whether a server that is the primary in another epoch is none any more.
 
-        The first epoch ends no other one: no take-over began it, but perhaps the loss of a state.
+        The first epoch ends no other one: no take-over began it, but perhaps the loss of a state. Nor does
+        one that is too high to be true.
         """
-        return self.number > 1 and self > other
+        return self.number > 1 and self > other and not self.is_beyond(other)
+
+    def is_beyond(self, other: Epoch | None) -> bool:
+        """Return whether more take-overs would be between the two than there ever are; None is before all."""
+        return self.number - (0 if other is None else other.number) > _MOST_MISSED
 
     def __str__(self) -> str:
         """Return `number instance`."""

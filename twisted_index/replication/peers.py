@@ -189,7 +189,8 @@ class Peers:
             # There is one primary in each epoch: this is the server itself.
             if isinstance(answer, PeerAnswer) and (answer.role, answer.epoch) != (Role.PRIMARY, own)
         }
-        self._heard = max((self._heard, *map(_heard_from, known.items())))
+        heard = map(_heard_from, known.items())
+        self._heard = max((self._heard, *(each for each in heard if each[0].ends(own))))
         epoch, is_primary, url = self._heard
         if epoch.ends(own):
             self._retire(epoch, url if is_primary else "", url)

@@ -289,6 +289,8 @@ class Rounds:
                 f"The primary is that of epoch {feed.epoch.number}, and this replica knows of epoch"
                 f" {state.epoch.number}: it is out of date, and nothing is taken from it."
             )
+        if feed.epoch is not None and feed.epoch.is_beyond(state.epoch):
+            return f"The primary tells of epoch {feed.epoch.number}, which no take-overs have led to."
         self._note_skew(feed.skew)
         if feed.restricted != state.restricted:
             await self._keep(lambda kept: replace(kept, restricted=feed.restricted))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from twisted_index.errors import Conflict, SimpleIndexError, Unavailable
 from twisted_index.http_client.credentials import split_userinfo
-from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.epoch import Epoch, parse_epoch
 from twisted_index.replication.peers import PeerAnswer, ask_all
 from twisted_index.replication.state_file import ReplicationState, Role
 
@@ -187,6 +187,11 @@ class TakeOver:
     def _begin_epoch(self, before: ReplicationState, last: Epoch | None) -> Epoch:
         """Begin the epoch after the last one, of which this server may just have heard."""
         epoch = Epoch((1 if last is None else last.number) + 1, self.instance())
+        if parse_epoch(str(epoch)) is None:
+            raise Conflict(
+                "There is no higher epoch. Stop all servers, and write one lower number into the line epoch"
+                " of keep/replication in the state of each."
+            )
 
         def change(current: ReplicationState) -> ReplicationState:
             if current.role is not before.role or current.epoch not in (before.epoch, last):
