@@ -397,13 +397,14 @@ class IReplication(Interface):
     is_restricted: bool = Attribute("Whether some of what the primary has is not for everyone: a bool.")
     refusal: str = Attribute("What clients are told where everyone may read that all the same: a str.")
 
-    def health(is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
+    def health(is_closed: bool, is_public: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
         """
         Report how it goes.
 
         Args:
             is_closed: Whether nobody is answered, as the primary restricts who may read and this server does
                 not.
+            is_public: Whether the report may name indexes and projects.
 
         Returns:
             What it has to say, None without a replication; and warnings, in sentences.

@@ -41,7 +41,7 @@ class World:
         self.taken: list[tuple[tuple[str, ...], bool]] = []
         self.refusal = ""
         self.results: list[RoundResult | Exception | Deferred[RoundResult]] = []
-        self.worked = self.confirmed = 0
+        self.worked = self.confirmed = self.removals = 0
         self.is_stopped = False
         # The standing
         self.is_replica = True
@@ -148,6 +148,7 @@ def test_a_primary_that_is_away_is_asked_less_and_less_often_and_at_last_each_mi
 
     assert rests == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert world.follower.progress().fault == "Away."
+    assert not world.follower.progress().names_projects
     world.answer(feed(5))
     assert world.follower.progress().fault == ""
 
@@ -156,6 +157,7 @@ def test_a_round_that_waits_for_something_is_made_again_though_nothing_changes(w
     world.results = [RoundResult(fault="acme: its bytes are others.", retry_in=4.0)]
     world.answer(feed(5, "acme"))
     assert world.follower.progress().fault == "acme: its bytes are others."
+    assert world.follower.progress().names_projects
     world.clock.advance(4)
 
     assert world.worked == 2

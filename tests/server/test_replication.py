@@ -151,7 +151,7 @@ def test_a_replica_that_is_started_without_its_primary_gives_no_serials(server: 
     replication = server.start(None)
 
     assert server.serials.follows
-    report, warnings = replication.health(False)
+    report, warnings = replication.health(False, True)
     assert report is not None
     assert report["role"] == "replica"
     assert "start it with --replica-of" in warnings[0]
@@ -160,7 +160,7 @@ def test_a_replica_that_is_started_without_its_primary_gives_no_serials(server: 
 def test_a_server_without_a_replication_says_and_keeps_nothing_of_one(server: Server):
     replication = server.start(None)
 
-    assert replication.health(False) == (None, ())
+    assert replication.health(False, True) == (None, ())
     assert list(replication.collect()) == []
     assert not server.file.exists
     assert not server.serials.follows
@@ -240,10 +240,10 @@ def test_a_server_that_has_taken_over_has_no_primary_to_be_behind_of(server: Ser
     replication = server.start()
     serials = server.serials
     replication.start(ReplicatedIndex("", os.fsencode(server.folder), serials, lambda _project: None))
-    assert "lag-seconds" in (replication.health(False)[0] or {})
+    assert "lag-seconds" in (replication.health(False, True)[0] or {})
     server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
 
-    assert replication.health(False) == ({"role": "primary", "epoch": 2}, [])
+    assert replication.health(False, True) == ({"role": "primary", "epoch": 2}, [])
     Deferred.fromCoroutine(replication.stop())
 
 
@@ -461,6 +461,19 @@ def test_a_clock_that_is_wrong_is_a_fault(skew: float, says: str):
 
     assert says in health(index)[1][0]
     assert says in list_problems([index])[0].reason
+
+
+def test_health_names_no_index_and_no_project_to_those_who_may_not_read_them():
+    faulty = replace(GOOD, fault="secret is not as at the primary: It is away.", names_projects=True)
+    away = replace(GOOD, fault="The primary is away.")
+    followed = [FollowedIndex("", faulty, 7), FollowedIndex("hidden", faulty, 5), FollowedIndex("", away, 7)]
+    report, warnings = write_health(REPLICA, Epoch(2, ONE), followed[:2], closed="", is_public=False)
+
+    assert not any(name in str((report, warnings)) for name in ("secret", "hidden", "indexes"))
+    assert report["fault"] == warnings[0]
+    assert len(warnings) == 2
+    report, _warnings = write_health(REPLICA, Epoch(2, ONE), followed[2:], closed="", is_public=False)
+    assert report["fault"] == "The primary is away."
 
 
 def test_a_replica_that_answers_nobody_says_why():

@@ -22,8 +22,9 @@ class Replication:
     is_restricted = False
     refusal = RESTRICTED
 
-    def health(self, is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
-        return {"role": "replica"}, ["Closed."] if is_closed else []
+    def health(self, is_closed: bool, is_public: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
+        named = {"indexes": {"dev": {}}} if is_public else {}
+        return {"role": "replica"} | named, ["Closed."] if is_closed else []
 
     def problems(self) -> Sequence[Problem]:
         return [Problem(path="replica-of", reason="It is away.", advice="Wait.")]
@@ -80,7 +81,13 @@ def test_rights_of_its_own_open_a_replica_to_those_who_have_them():
     index.replication.is_restricted = True
 
     assert index.get("/simple/acme/", headers={"Authorization": ALICE}).status == 200
-    assert "warnings" not in index.get("/-/health").json()
+    health = index.get("/-/health").json()
+    assert "warnings" not in health
+    assert health["replication"] == {"role": "replica"}
+
+
+def test_health_names_indexes_and_projects_where_everyone_may_read_all(index: Index):
+    assert index.get("/-/health").json()["replication"]["indexes"] == {"dev": {}}
 
 
 def test_reading_begins_again_when_the_primary_is_open(index: Index):

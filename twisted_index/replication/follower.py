@@ -65,6 +65,7 @@ class FollowProgress:
         pending: Projects that are not as the primary has them.
         fault: Why not, or why the primary cannot be followed; empty without any.
         skew: Seconds that the primary's clock is ahead.
+        names_projects: Whether the fault names some of them.
     """
 
     primary_serial: int
@@ -75,6 +76,7 @@ class FollowProgress:
     pending: int
     fault: str
     skew: float
+    names_projects: bool = False
 
 
 class Follower:
@@ -143,6 +145,7 @@ class Follower:
             pending=rounds.projects,
             fault=self._fault or self._round_fault,
             skew=self._skew,
+            names_projects=not self._fault and bool(self._round_fault) and not self._rounds.removals,
         )
 
     @property

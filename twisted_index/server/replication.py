@@ -403,13 +403,17 @@ class Replication:
         """Return the lines about this for the start."""
         return [] if self.primary is None else [describe_start(self._look(), self.primary.url)]
 
-    def health(self, is_closed: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
+    def health(self, is_closed: bool, is_public: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
         """See `IReplication`."""
         if not self._takes_part:
             return None, ()
         try:
             return write_health(
-                self._look(), self.gate.epoch, self._followed(), closed=self.refusal if is_closed else ""
+                self._look(),
+                self.gate.epoch,
+                self._followed(),
+                closed=self.refusal if is_closed else "",
+                is_public=is_public,
             )
         except Unavailable as error:
             return None, (error.message,)

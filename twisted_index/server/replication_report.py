@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.interfaces import Problem
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from twisted_index.replication.epoch import Epoch
     from twisted_index.replication.follower import FollowProgress
     from twisted_index.replication.state_file import ReplicationState
+
+
+#: Stands for the name of an index, and for a fault of projects, in what everyone may read.
+_ANY_INDEX = "with a name"
+_LACKING = "Not all projects are as at the primary; see the list of problems."
 
 
 class FollowedIndex(NamedTuple):
@@ -46,7 +52,12 @@ class FollowedIndex(NamedTuple):
 
 
 def write_health(
-    state: ReplicationState, epoch: Epoch, followed: Sequence[FollowedIndex], *, closed: str
+    state: ReplicationState,
+    epoch: Epoch,
+    followed: Sequence[FollowedIndex],
+    *,
+    closed: str,
+    is_public: bool = True,
 ) -> tuple[dict[str, object], list[str]]:
     """
     Return the report of `/-/health`, and its warnings.
@@ -56,7 +67,10 @@ def write_health(
         epoch: That it is in.
         followed: The indexes.
         closed: Why it answers nobody; empty if it does.
+        is_public: Whether indexes and projects may be named.
     """
+    if not is_public:
+        followed = [_nameless(index) for index in followed]
     report: dict[str, object] = {"role": state.role.value, "epoch": epoch.number}
     if state.primary:
         report["primary"] = state.primary
@@ -74,7 +88,15 @@ def write_health(
         if index.fault:
             warnings.append(f"In the index {index.name}: {index.fault}" if index.name else index.fault)
     named = {index.name: _described(index) for index in followed if index.name}
-    return (report | {"indexes": named} if named else report), warnings
+    return (report | {"indexes": named} if named and is_public else report), list(dict.fromkeys(warnings))
+
+
+def _nameless(index: FollowedIndex) -> FollowedIndex:
+    """Return what may be told of an index to those who may not know of it, and of what is in it."""
+    name = _ANY_INDEX if index.name else ""
+    if not index.progress.names_projects:
+        return index._replace(name=name)
+    return index._replace(name=name, progress=replace(index.progress, fault=_LACKING))
 
 
 def _described(index: FollowedIndex) -> Mapping[str, object]:

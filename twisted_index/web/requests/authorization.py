@@ -102,9 +102,14 @@ class Authorizer:
         return self._known is not None and self.reader("", None, None) is not None
 
     @property
+    def is_public(self) -> bool:
+        """Whether everyone may read everything in all indexes of the server."""
+        return self._access is None or self._access.public_read
+
+    @property
     def is_open(self) -> bool:
         """Whether the pages about the server as a whole, with all its indexes, are for everyone."""
-        return (self._access is None or self._access.public_read) and not self.has_users
+        return self.is_public and not self.has_users
 
     def permits(
         self, identity: Identity, action: Action, project: str = "", *, index: str | None = None

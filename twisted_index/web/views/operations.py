@@ -113,7 +113,9 @@ class OperationsViews:
             warnings.append("Downloads are counted but cannot be kept; see the list of problems.")
         if self._replication is not None:
             is_closed = self._is_closed()
-            report, doubts = self._replication.health(is_closed)
+            # The names of indexes and projects are for those who may read them.
+            is_public = self._authorizer.is_public and not is_closed
+            report, doubts = self._replication.health(is_closed, is_public)
             health |= {} if report is None else {"replication": report}
             warnings.extend(doubts)
         if warnings:
