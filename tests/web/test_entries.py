@@ -217,12 +217,26 @@ class TestReplication:
         write(tmp_path, role=Role.RETIRED, epoch=Epoch(2, "b" * 32))
         assert self.state(index) == {"role": "retired", "epoch": [2, "b" * 32], "serial": highest}
 
+    def test_a_stranger_lets_no_project_be_looked_at(self, index: Index, monkeypatch: pytest.MonkeyPatch):
+        """Of a hundred thousand closed ones, that would keep all others waiting for a second."""
+        asked = list[str]()
+        index.changes()
+
+        def permits(_identity: object, _action: object, project: str = "", index: str = "") -> bool:
+            asked.append(project)
+            return False
+
+        monkeypatch.setattr(index.access, "permits", permits)
+        assert self.state(index)["serial"] == 0
+        assert not any(asked)
+
     def test_it_does_not_tell_when_a_closed_project_changed(self, index: Index):
         """Each client gets the highest serial that it may know of."""
         _instance, highest, serials = index.changes()
-        assert self.state(index)["serial"] == serials["open-lib"]
+        bob = as_user("bob")
+        assert self.state(index, **bob)["serial"] == serials["open-lib"]
         index.clock.advance(3)
         NEWER.write_to(index.root / "secret-lib")
         index.changes()
-        assert self.state(index)["serial"] == serials["open-lib"]
+        assert self.state(index, **bob)["serial"] == serials["open-lib"]
         assert index.changes()[1] > highest

@@ -241,7 +241,10 @@ class ChangesViews:
         """Respond with what this server is among its replicas."""
         listed = await self._checked_feed().known()
         state = ReplicationState() if self._state_file is None else self._state_file.read()
-        serial = await self._highest(context.identity, listed)
+        serial, guard = 0, self._authorizer
+        # To find one that a stranger may know of, all projects may have to be looked at.
+        if guard.public_read or guard.permits(context.identity, Action.FOLLOW):
+            serial = await self._highest(context.identity, listed)
         return Response(headers=JSON, body=format_answer(PeerAnswer(state.role, self._epoch(listed), serial)))
 
     async def hand_over(self, context: RequestContext) -> Response:
