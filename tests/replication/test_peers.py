@@ -23,7 +23,15 @@ class Asked:
         self.state = StateFile(None)
         self.state.write(state)
         self.waiting = []
-        self.peers = Peers(urls, needed, state=self.state, own=lambda: Epoch(1, "0" * 32), ask=self.ask)
+        self.now = 1000.0
+        self.peers = Peers(
+            urls,
+            needed,
+            state=self.state,
+            own=lambda: Epoch(1, "0" * 32),
+            ask=self.ask,
+            seconds=lambda: self.now,
+        )
 
     def ask(self, url):
         self.waiting.append((url, Deferred()))
@@ -114,6 +122,29 @@ def test_peers_are_asked_once_and_changes_that_come_meanwhile_wait_for_the_same_
     assert (first, second) == ([], [])
     asked.answer(b=(Role.REPLICA, OWN))
     assert (first, second) == ([None], [None])
+    assert asked.check() == [None]
+    assert not asked.waiting
+
+
+def test_a_primary_that_was_cut_off_retires_without_a_new_start():
+    asked = Asked(B, needed=1)
+    asked.check()
+    asked.answer(b=(Role.REPLICA, OWN))
+    asked.now += 60
+    asked.check()
+    asked.answer(b=(Role.PRIMARY, HIGHER))
+    assert asked.role is Role.RETIRED
+
+
+def test_a_primary_whose_peers_have_answered_goes_on_while_they_are_away():
+    asked = Asked(B, needed=1)
+    asked.check()
+    asked.answer(b=(Role.REPLICA, OWN))
+    asked.now += 60
+    outcome = asked.check()
+    asked.answer()
+    assert outcome == [None]
+    # Not each change waits for those that do not answer.
     assert asked.check() == [None]
     assert not asked.waiting
 

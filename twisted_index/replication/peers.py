@@ -1,13 +1,14 @@
 """
-What other servers know of who is the primary: asked before the first change after a start.
+What other servers know of who is the primary: asked before the first change after a start, and now and then.
 
 A primary that was away may have been replaced meanwhile. Then it takes no change, of which the one that took
-its place would know nothing.
+its place would know nothing. It may have been away without a new start: cut off, or suspended.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -34,6 +35,8 @@ _log = Logger()
 _NONE = Epoch(0, "")
 #: Peers that are asked at once.
 _AT_ONCE = 16
+#: Seconds for which answers count. One that does not come holds up a change that often.
+_COUNTS = 30.0
 
 
 class PeerAnswer(NamedTuple):
@@ -136,6 +139,7 @@ class Peers:
         state: What this server is; written if a peer knows of a higher epoch.
         own: Returns the first epoch of its own serials, which counts if `state` has none.
         ask: Asks one of them.
+        seconds: Returns monotonic seconds.
     """
 
     def __init__(
@@ -146,22 +150,26 @@ class Peers:
         state: StateFile,
         own: Callable[[], Epoch],
         ask: AskPeer,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._urls = urls
         self._needed = needed
         self._state = state
         self._own = own
         self._ask = ask
+        self._seconds = seconds
         self._checks: SingleFlight[None, None] = SingleFlight(lambda: 0.0)
         self._checked: Epoch | None = None
+        self._checked_at = 0.0
         self._heard = (_NONE, False, "")
 
     def check(self, again: bool = False) -> Deferred[None]:
         """
         Make this server a retired one if a peer knows of a higher epoch.
 
-        They are asked until enough have answered once, after the start or after a take-over; changes that
-        come meanwhile wait for the same answers.
+        They are asked until enough have answered once, after the start or after a take-over; later again, if
+        that was a while ago, and then none of them has to answer. Changes that come meanwhile wait for the
+        same answers.
 
         Args:
             again: Whether to ask although enough have answered, as there may be something new.
@@ -170,7 +178,10 @@ class Peers:
             Unavailable: Too few answer, so that another server may be the primary by now; or the state cannot
                 be read or written.
         """
-        if not self._urls or (not again and self._is_checked(self._state.read().epoch or self._own())):
+        if not self._urls:
+            return succeed(None)
+        is_recent = self._seconds() - self._checked_at < _COUNTS
+        if is_recent and not again and self._is_checked(self._state.read().epoch or self._own()):
             return succeed(None)
         return self._checks.run(None, self._check)
 
@@ -200,7 +211,7 @@ class Peers:
                 " of its peers has answered."
             )
         else:
-            self._checked = own
+            self._checked, self._checked_at = own, self._seconds()
 
     def _retire(self, epoch: Epoch, primary: str, peer: str) -> None:
         try:
