@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from twisted_index.errors import BadGateway
-from twisted_index.replication.compare import Held, ReplicaPlan, check_paths, compare, doubtful
+from twisted_index.replication.compare import (
+    Held,
+    ReplicaPlan,
+    check_paths,
+    compare,
+    doubtful,
+    find_alike,
+)
 from twisted_index.simple.entry_listing import Entry, EntryListing
 
 WHEEL, SDIST, OLD = "demo/demo-2.0-py3-none-any.whl", "demo/demo-2.0.tar.gz", "demo/demo-1.0.tar.gz"
@@ -117,3 +124,16 @@ def test_a_path_that_is_no_entry_of_the_project_is_refused(path: str):
 )
 def test_what_lies_there_for_the_project_is_an_entry(path: str):
     check_paths("demo", [entry(path)])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("demo/demo-1.0.tar.gz", "demo/Demo-1.0.tar.gz"),
+        ("demo/demo-1.0.tar.gz", "Demo/demo-2.0.tar.gz"),
+        ("demo/caf\u00e9.txt", "demo/cafe\u0301.txt"),
+    ],
+)
+def test_names_that_only_some_file_systems_tell_apart_are_found(names: tuple[str, str]):
+    assert find_alike(names) is not None
+    assert find_alike([names[0], "demo/other.txt"]) is None

@@ -440,6 +440,28 @@ class TestFailures:
         assert "Its folder is a link" in pair.follow().fault
         assert not list((tmp_path / "outside").iterdir())
 
+    def test_what_differs_in_case_only_is_not_lost_where_that_is_one_name(self, pair: Pair):
+        # As such a file system shows it.
+        (pair.here / ".STAGED").mkdir()
+        pair.put(ONE)
+        pair.put(OTHER, folder="other")
+        pair.follow()
+        (pair.there / "demo").rename(pair.there / "Demo")
+        fault = pair.follow().fault
+        assert "Demo and demo are one name to the file system here" in fault
+        assert pair.files() == [ONE.filename]
+        assert pair.removed() == []
+        pair.put(make_sdist("other", "2.0"), folder="other")
+        pair.follow()
+        assert pair.files("other") == [OTHER.filename, "other-2.0.tar.gz"]
+
+    def test_what_differs_in_case_only_comes_where_that_is_two_names(self, pair: Pair):
+        pair.put(ONE)
+        pair.put(TWO, folder="Demo")
+        assert pair.settle().fault == ""
+        assert pair.is_equal()
+        assert not (pair.here / ".staged").exists()
+
     def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(self, pair: Pair, tmp_path: Path):
         pair.put(ONE)
         pair.follow()

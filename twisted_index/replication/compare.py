@@ -8,6 +8,7 @@ yanked until its end.
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,6 +119,21 @@ def _is_sound(project: str, path: str) -> bool:
     if slash:
         return "/" not in folder and entry_project(os.fsencode(folder), True) == project
     return entry_project(os.fsencode(name), False) == project
+
+
+def find_alike(paths: Collection[str]) -> tuple[str, str] | None:
+    """
+    Return two names that some file systems take for one, as those of macOS and Windows do; None without any.
+
+    Args:
+        paths: Those of entries; their folders count too.
+    """
+    seen: dict[str, str] = {}
+    for name in sorted({*paths, *(path.partition("/")[0] for path in paths)}):
+        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            return other, name
+    return None
 
 
 def is_mark(path: str) -> bool:

@@ -30,6 +30,7 @@ from twisted_index.backends.layout.entries import ProjectEntries
 from twisted_index.backends.layout.inventory import choose_folder
 from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.backends.layout.tombstones import TOMBSTONES
+from twisted_index.errors import Conflict
 from twisted_index.events.serials import REMOVED
 from twisted_index.files.anonymous_file import (
     fill_folder,
@@ -50,13 +51,15 @@ from twisted_index.replication.compare import (
     check_paths,
     compare,
     doubtful,
+    find_alike,
     is_mark,
 )
 from twisted_index.replication.known_digests import KnownDigests
 from twisted_index.replication.receipt import Receipt
+from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
@@ -153,12 +156,14 @@ class ReplicaFolder:
 
         Raises:
             BadGateway: The listing names what is no entry of the project.
+            Conflict: It names two files that would be one here.
             OSError: It cannot be read.
         """
         entries = () if listing is None else listing.entries
         check_paths(project, entries)
         self._learn(project, (entry.path for entry in entries))
         held = dict(self._held(project, {entry.path for entry in entries}))
+        self._check_names({*held, *(entry.path for entry in entries)})
         read = frozenset(doubtful(entries, held, deep=deep))
         for path in doubtful(entries, held, deep=True):
             sha256 = self._digests.find(self._path(path))
@@ -220,6 +225,29 @@ class ReplicaFolder:
                 is_staged=name in waiting,
             ),
         )
+
+    def _check_names(self, paths: Collection[str]) -> None:
+        """Let nothing be done where one file would be taken for two, and go with the name that is gone."""
+        alike = find_alike(paths)
+        if alike is not None and self._is_case_blind():
+            one, other = map(printable, alike)
+            raise Conflict(
+                f"{one} and {other} are one name to the file system here: rename one of them at the primary,"
+                " or what has the former name here."
+            )
+
+    def _is_case_blind(self) -> bool:
+        """Return whether names that differ in case only are one here."""
+        staged, other = (os.path.join(self.root, name) for name in (STAGED, STAGED.upper()))
+        while True:
+            make_folder(self.root, staged)
+            is_blind = os.path.lexists(other)
+            # Whoever removes the last list, removes the folder.
+            if os.path.lexists(staged):
+                break
+        with suppress(OSError):
+            os.rmdir(staged)
+        return is_blind
 
     def _check_folder(self, folder: bytes) -> None:
         if os.path.islink(os.path.join(self.root, folder)):
