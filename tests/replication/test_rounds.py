@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -272,6 +273,34 @@ class TestWhatGoes:
         assert pair.removed() == [ONE.filename, f"{ONE.filename}.asc"]
         assert pair.serials.read().changes["demo"].imprint == REMOVED
         assert pair.numbers()[0] == pair.numbers()[1]
+
+    def test_it_is_moved_whole_to_another_file_system_or_stays(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ):
+        resource = pytest.importorskip("resource")
+
+        def rename(source: Any, target: Any) -> None:
+            if b"removed" in os.fsencode(target):
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            os.replace(source, target)
+
+        monkeypatch.setattr(os, "rename", rename)
+        pair.put(ONE, make_sdist("demo", "3.0", files={"random": random.Random(1).randbytes(100_000)}))
+        pair.follow()
+        held = files_of(pair.here)
+        (pair.there / "demo" / "demo-3.0.tar.gz").unlink()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+            assert "File too large" in pair.follow().fault
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert files_of(pair.here) == held
+        assert pair.removed() == []
+        assert pair.settle().fault == ""
+        assert pair.is_equal()
+        moved = {Path(path).name: file for path, file in files_of(pair.state / "removed").items()}
+        assert moved == {"demo-3.0.tar.gz": held["demo/demo-3.0.tar.gz"]}
 
     def test_what_was_deleted_by_name_is_gone(self, pair: Pair):
         pair.put(ONE, TWO)

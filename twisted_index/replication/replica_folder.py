@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat as stat_module
 import threading
 import time
@@ -71,6 +70,8 @@ T = TypeVar("T")
 _MAX_FILES, _MAX_BYTES = 64, 64 << 20
 #: Of the list of a project, before its name.
 _PREFIX = b"replica."
+#: Bytes that are copied at once.
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -462,7 +463,8 @@ class ReplicaFolder:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            shutil.copy2(place, free, follow_symlinks=False)
+            _copy(place, free)
+            sync_folder(os.path.dirname(free))
             os.unlink(place)
 
     # -- With the lock held
@@ -545,6 +547,24 @@ class ReplicaFolder:
 
     def _step(self, function: Callable[..., object], *args: object, **kwargs: object) -> None:
         self._run(partial(function, *args, **kwargs))
+
+
+def _copy(place: bytes, target: bytes) -> None:
+    """Copy a file to another file system, or a link: whole, and on disk, or not at all."""
+    if os.path.islink(place):
+        os.symlink(os.readlink(place), target)
+        return
+    copy = open_anonymous(os.path.dirname(target))
+    try:
+        with open(place, "rb") as source:
+            while chunk := source.read(_CHUNK):
+                copy.write(chunk)
+            copy.allow_reading()
+            copy.set_time(os.fstat(source.fileno()).st_mtime_ns)
+        copy.sync()
+        copy.link(target)
+    finally:
+        copy.close()
 
 
 def _carry_out(step: Callable[[], object]) -> object:
