@@ -154,6 +154,24 @@ class TestWhatComes:
         assert pair.follow().applied == 1
         assert pair.numbers()[0] == pair.numbers()[1]
 
+    def test_nor_is_it_where_times_are_coarse(self, pair: Pair, monkeypatch: pytest.MonkeyPatch):
+        set_time = os.utime
+
+        def set_coarsely(path: Any, *, ns: tuple[int, int], **options: Any) -> None:
+            whole = ns[1] // 10**9 * 10**9
+            set_time(path, ns=(whole, whole), **options)
+
+        pair.put(ONE)
+        os.utime(pair.there / "demo" / ONE.filename, ns=(10**18 + 1, 10**18 + 1))
+        monkeypatch.setattr(os, "utime", set_coarsely)
+        pair.follow()
+        pair.put(TWO)
+        pair.follow()
+        monkeypatch.setattr(known_digests, "sha256_of", lambda _path: pytest.fail("it was read"))
+        pair.put(THREE)
+        assert pair.follow().applied == 1
+        assert pair.files() == [ONE.filename, TWO.filename, THREE.filename]
+
     def test_so_are_they_where_the_serials_of_the_replica_were_lost(self, pair: Pair):
         files = [make_wheel("demo", "1.0", requires_python=f">=3.{n}", compress=False) for n in (1, 2)]
         path = pair.there / "demo" / files[0].filename

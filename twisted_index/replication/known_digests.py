@@ -42,6 +42,10 @@ class KnownDigests:
         """Keep the digest of a file that has just come, under the path that it will have."""
         self._keep(path, _key(place), receipt.entry.sha256)
 
+    def renew(self, path: bytes, sha256: str) -> None:
+        """Keep the digest of a file that has just got another time."""
+        self._keep(path, _key(path), sha256)
+
     def _keep(self, path: bytes, key: tuple[int, ...], sha256: str) -> None:
         with self._lock:
             self._known.pop(path, None)

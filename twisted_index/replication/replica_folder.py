@@ -351,6 +351,8 @@ class ReplicaFolder:
         for entry in plan.retime:
             if entry.time <= now:
                 self._step(os.utime, self._path(entry.path), ns=(entry.time,) * 2, follow_symlinks=False)
+                # Where times are coarse, this one is set at each change of the project.
+                self._digests.renew(self._path(entry.path), entry.sha256)
 
     def place(self, plan: ReplicaPlan, receipts: Sequence[Receipt]) -> None:
         """Give files their names; behind a list, they are not seen yet."""
