@@ -108,6 +108,16 @@ def test_so_has_an_index_with_a_name(server: Server, tmp_path: Path):
         server.start()
 
 
+def test_the_state_of_a_server_with_packages_is_not_taken_for_a_replica(server: Server):
+    server.start(url=None)
+    server.serials.note("acme", ONE)
+    with pytest.raises(ConfigurationError, match="is the state of a server with other packages") as caught:
+        server.start()
+
+    assert "--state" in caught.value.message
+    assert not server.file.exists
+
+
 def test_a_folder_that_has_followed_goes_on(server: Server):
     server.start()
     server.put()

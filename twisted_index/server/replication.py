@@ -157,6 +157,13 @@ class Replication:
                 f" or take together what both have: twisted-index join {url} --path"
                 f" {printable(settings.paths[0])} --state {printable(settings.state or '')}"
             )
+        if self._plain_serials.read().changes:
+            # It may be that of the primary itself, as servers of one user have the same by default.
+            raise ConfigurationError(
+                f"{printable(settings.state or '')} is the state of a server with other packages: give this"
+                " one a state folder of its own (--state); or, if it is its own and these packages are gone,"
+                " delete keep/serials there."
+            )
         # Until the primary says otherwise: its token may read what is not for everyone.
         self.state_file.write(ReplicationState(role=Role.REPLICA, primary=url, restricted=True))
 
