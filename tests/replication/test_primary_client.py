@@ -165,7 +165,7 @@ def test_a_primary_that_is_away_is_told(client: Client):
     assert "primary" in refusal(client, url, lambda index: index.changes())
 
 
-@pytest.mark.parametrize(("status", "says"), [(401, "does not accept the token"), (403, "lacks the rights")])
+@pytest.mark.parametrize(("status", "says"), [(401, "does not accept the token"), (403, "lacks the right")])
 def test_a_token_that_does_not_do_is_named_and_not_shown(
     client: Client, hostile: HostileUpstream, status: int, says: str
 ):

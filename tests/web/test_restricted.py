@@ -54,7 +54,7 @@ def test_nothing_is_read_while_the_primary_restricts_that(index: Index, path: st
     reply = index.get(path)
 
     assert reply.status == 503
-    assert "give this replica rights of its own" in reply.text
+    assert "give this server rights of its own" in reply.text
 
 
 def test_whoever_watches_the_server_is_answered(index: Index):

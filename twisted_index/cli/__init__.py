@@ -43,7 +43,7 @@ SUBCOMMANDS = {
     "mirror": "Make a folder equal to an index, or to what rules choose of it.",
     "follow": "Say what a server is among its replicas, and accept removals.",
     "takeover": "Make a replica the primary.",
-    "join": "Take together what two servers have that both took changes.",
+    "join": "Merge what two servers have that both took changes.",
     "refresh": "Forget the cached pages and digests of an upstream's project.",
     "release": "Make a release at GitHub or Forgejo of wheels and sdists.",
     "export": "Write a static copy of an index, which any web server serves.",

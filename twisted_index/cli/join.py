@@ -1,4 +1,4 @@
-"""`twisted-index join`: take together what two servers have that both took changes."""
+"""`twisted-index join`: merge what two servers have that both took changes."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _complaints(report: JoinReport, they_win: bool, url: str) -> Iterator[str]:
 
 def _what_next(theirs: PeerAnswer, url: str) -> str:
     if theirs.role is Role.PRIMARY:
-        return f"This server takes no changes any more. Started with --replica-of, it follows {url}"
+        return f"This server takes no more changes. (Re)start it with --replica-of, and it follows {url}"
     return (
         "This server takes no changes any more, and neither does the other one: run twisted-index takeover on"
         " one of them."

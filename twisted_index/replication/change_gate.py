@@ -90,7 +90,10 @@ class ChangeGate:
         # What the peers say may have changed it. From here to the beginning of the change nothing waits.
         _require_primary(self._state.read())
         if expected is not None and expected != self.epoch:
-            raise Unavailable("This server is a primary, but not in the epoch that the client follows.")
+            raise Unavailable(
+                "The replica that sent this has not heard yet of the epoch of this primary: try again later,"
+                " or send it to the primary itself."
+            )
 
     async def begin(self, told: bytes | None = None) -> Callable[[], None]:
         """

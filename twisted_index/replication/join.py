@@ -168,7 +168,7 @@ class Join:
 
     async def run(self) -> None:
         """
-        Take together what both have.
+        Merge what both have.
 
         A project that cannot be joined stops no other one.
 

@@ -226,7 +226,7 @@ class PrimaryServer:
         where = "the token (or the user and the password) in replica-of or netrc"
         if status == 401:
             return f"The primary does not accept {where} (401)."
-        return f"The primary knows {where}, which lacks the rights to follow and to read (403)."
+        return f"At the primary, {where} lacks the right to follow or to read (403)."
 
 
 class PrimaryClient:

@@ -119,7 +119,7 @@ class TakeOver:
                 raise Conflict(
                     f"{shown} knows of epoch {answer.epoch.number}, which is higher than that of this server"
                     f" ({own.number}): another server has taken over. Let this one follow it, or first"
-                    f" take together what both have: twisted-index join {shown}"
+                    f" merge what both have: twisted-index join {shown}"
                 )
             elif url == self.primary and answer.role is Role.RETIRED and not planned:
                 raise Conflict(

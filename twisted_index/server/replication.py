@@ -154,7 +154,7 @@ class Replication:
         for path in filter(_has_files, folders):
             raise ConfigurationError(
                 f"{printable(path)} has files, and has not followed {url} so far: begin with an empty folder,"
-                f" or take together what both have: twisted-index join {url} --path"
+                f" or merge what both have: twisted-index join {url} --path"
                 f" {printable(settings.paths[0])} --state {printable(settings.state or '')}"
             )
         if self._plain_serials.read().changes:
