@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from twisted_index.errors import Conflict, SimpleIndexError, Unavailable
+from twisted_index.http_client.retry import Denied
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.peers import PeerAnswer
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
@@ -60,6 +61,8 @@ class World:
         self.asked.append(url)
         if url not in self.answers:
             raise Unavailable("It is down.")
+        if isinstance(self.answers[url], Exception):
+            raise self.answers[url]
         return self.answers[url]
 
     async def _hand_over(self, url):
@@ -150,6 +153,15 @@ def test_a_primary_has_nothing_to_take_over():
     world = World(ReplicationState(epoch=OWN))
     with pytest.raises(Conflict, match="primary already"):
         world.run()
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_primary_that_refuses_the_token_is_not_taken_for_gone(planned):
+    world = World()
+    world.answers[PRIMARY] = Denied("It does not accept our token for that (401).")
+    with pytest.raises(Conflict, match="answers, and may still be the primary"):
+        world.run(planned=planned)
+    assert world.state.read() == REPLICA
 
 
 def test_a_planned_take_over_waits_for_the_last_change():

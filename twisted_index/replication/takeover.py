@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from twisted_index.errors import Conflict, SimpleIndexError, Unavailable
 from twisted_index.http_client.credentials import split_userinfo
+from twisted_index.http_client.retry import Denied
 from twisted_index.replication.epoch import Epoch, parse_epoch
 from twisted_index.replication.peers import PeerAnswer, ask_all
 from twisted_index.replication.state_file import ReplicationState, Role
@@ -108,6 +109,12 @@ class TakeOver:
         answers = await ask_all(self.ask, [*filter(None, [self.primary]), *others])
         for url, answer in answers.items():
             shown = _clean(url)
+            if isinstance(answer, Denied) and url == self.primary:
+                # What refuses a token is alive, and makes changes for those who have a valid one.
+                raise Conflict(
+                    f"{shown} answers, and may still be the primary: stop it, or correct the token."
+                    f" Nothing was changed. {answer.message}"
+                )
             if isinstance(answer, SimpleIndexError):
                 self.say(f"{shown} does not answer: {answer.message}")
             elif answer.epoch is None:
