@@ -589,8 +589,14 @@ def test_no_request_is_smuggled_to_the_primary(
     inner = head_of("Content-Length: 0", path="/-/yank")
     before = len(changes_at(scripts))
     reply = scripted.send(head_of(*lines, "Connection: close"), b"0\r\n\r\n" + inner)
-    assert reply.startswith(b"HTTP/1.1 400 ") or reply == b""
-    assert len(changes_at(scripts)) == before
+    if reply.startswith(b"HTTP/1.1 200 "):
+        # Twisted 26.4 takes a bare CR for a part of a value, which is not sent on.
+        assert "\r" in lines[0]
+        (sent,) = changes_at(scripts)[before:]
+        assert sent.path == "/below/legacy/"
+    else:
+        assert reply.startswith(b"HTTP/1.1 400 ") or reply == b""
+        assert len(changes_at(scripts)) == before
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])

@@ -15,8 +15,16 @@ from twisted_index.web.requests.routes import Endpoint, match_route
 
 #: The URL of an index is the front page in its scope: `test_indexes.py` has its other methods.
 ROUTED = {endpoint: rule for endpoint, rule in ENDPOINTS.items() if endpoint is not Endpoint.INDEX}
+#: What a server is, is for everyone; to let it hand over needs the right at the server as a whole.
+HAND_OVER = ("/-/replication", b"POST")
 ROWS = [
-    pytest.param(rule.subject, url, method, action, id=f"{method.decode()} {url}")
+    pytest.param(
+        Subject.SERVER if (url, method) == HAND_OVER else rule.subject,
+        url,
+        method,
+        action,
+        id=f"{method.decode()} {url}",
+    )
     for rule in ROUTED.values()
     for url in rule.urls
     for method, (action, _view) in rule.methods.items()

@@ -94,6 +94,9 @@ def test_a_method_needs_its_right_in_the_indexes_that_its_url_is_about(
         text = rights(place, of, action, url, missing)
         if url == "/-/promote":
             text += rule(Action.PROMOTE, "bob", EVERYWHERE)
+        if url == "/-/replication":
+            # Whether there is an index is for those who may read something in it.
+            text += rule(Action.READ, "bob", EVERYWHERE)
         store = MemoryStore() if of is Subject.UPLOAD else NotingStore()
         indexes = serving(place, store)
         index = GuardedIndex(folder, text, store=store, indexes=indexes, default_index=place.default)
