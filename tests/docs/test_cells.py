@@ -53,7 +53,9 @@ NO_COMMANDS = {
     "twisted-index download --path packages -r requirements.txt --python-version 3.13 --platform win_amd64": (
         "docs/download.md has the same with an index that is there"
     ),
-    "twisted-index serve copy --replica-of https://HOST": "docs/replication.md has it with a primary",
+    "twisted-index serve copy --state copy-state --replica-of https://HOST": (
+        "docs/replication.md has it with a primary"
+    ),
     "twisted-index takeover --state DIR": "docs/replication.md has it, too",
     "--planned": "belongs to the command before it",
     'micropip.install("acme", index_urls="https://HOST/simple/")': "tests/clients/test_client_browser.py",
