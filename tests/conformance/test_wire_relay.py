@@ -593,7 +593,7 @@ def test_no_request_is_smuggled_to_the_primary(
         # Twisted 26.4 takes a bare CR for a part of a value, which is not sent on.
         assert "\r" in lines[0]
         (sent,) = changes_at(scripts)[before:]
-        assert sent.path == "/below/legacy/"
+        assert sent.target == "/below/legacy/"
     else:
         assert reply.startswith(b"HTTP/1.1 400 ") or reply == b""
         assert len(changes_at(scripts)) == before
