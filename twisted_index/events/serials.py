@@ -279,7 +279,7 @@ class Serials:
         return change
 
     def _begin(self, instance: str) -> None:
-        """Name these serials anew, in the file first of all; whoever waits for the next one learns of it."""
+        """Name these serials anew, in the file first; the next `announce` tells clients that wait."""
         self._instance, self._listed, self._announced = instance, None, -1
         if self._path is not None:
             self._rewrite()

@@ -432,31 +432,21 @@ def _sweep(folder: bytes) -> int:
 
 def _remove_unheld(name: str, folder: int) -> bool:
     with contextlib.suppress(OSError):
-        if stat_module.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            return _remove_folder(name, folder)
+        is_folder = stat_module.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
         # For writing: on NFS only a file that is open for writing can be locked.
-        flags = open_flags(os.O_RDWR, "O_NOFOLLOW", "O_NONBLOCK")
-        descriptor = os.open(name, flags, dir_fd=folder)
+        how = (os.O_RDONLY, "O_DIRECTORY") if is_folder else (os.O_RDWR, "O_NONBLOCK")
+        descriptor = os.open(name, open_flags(*how, "O_NOFOLLOW"), dir_fd=folder)
         try:
             if not try_lock(descriptor):
                 return False
-            os.unlink(name, dir_fd=folder)
+            if is_folder:
+                shutil.rmtree(name, dir_fd=folder)
+            else:
+                os.unlink(name, dir_fd=folder)
         finally:
             os.close(descriptor)
         return True
     return False
-
-
-def _remove_folder(name: str, folder: int) -> bool:
-    flags = open_flags(os.O_RDONLY, "O_DIRECTORY", "O_NOFOLLOW")
-    descriptor = os.open(name, flags, dir_fd=folder)
-    try:
-        if not try_lock(descriptor):
-            return False
-        shutil.rmtree(name, dir_fd=folder)
-    finally:
-        os.close(descriptor)
-    return True
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 The brake: how much a replica removes because its primary has it no more, before a person has to agree. Pure.
 
 It is for `rm -r`, for a disk that was not mounted and for a primary that was emptied. What was deleted there
-by name counts too: whoever has got into the primary can do that to everything.
+by name counts too: an attacker who controls the primary can do that to everything.
 """
 
 from __future__ import annotations

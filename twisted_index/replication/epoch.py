@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-#: Take-overs that a server may have missed. A higher epoch than that is none that people have begun: whoever
-#: tells of it, by mistake or not, would end all others for good.
+#: Take-overs that a server may have missed. A higher epoch than that is none that people have begun: it
+#: would end all others for good.
 _MOST_MISSED = 100_000
 _TEXT = re.compile(r"([1-9][0-9]{0,8}) ([0-9a-f]{32})")
 

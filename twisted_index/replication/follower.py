@@ -30,8 +30,6 @@ _log = Logger()
 WAIT = 30
 #: Seconds after the first failure, doubled for each further one, and the longest.
 _FIRST_REST, _LONGEST_REST = 0.5, 60.0
-#: Seconds between two clocks beyond which a person has to look.
-MAX_SKEW = 60.0
 #: Rounds at once. Each works on projects of its own.
 _ROUNDS = 4
 

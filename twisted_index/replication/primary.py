@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from twisted_index.replication.epoch import Epoch
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
+#: Seconds between the clocks of a replica and its primary beyond which one of them is wrong.
+MAX_SKEW = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:

@@ -335,7 +335,7 @@ class _Reader:
         response = await self._server.get(url, gzip=False, fields=fields)
         body = response.body
         body.limit = self._size
-        # Whoever sends all of it again has no ranges, or another file: its digest will tell.
+        # A primary that sends all of it again has no ranges, or another file: its digest will tell.
         skip = self.received if response.status == 200 else 0
         if response.status == 304 or response.header(b"Content-Type").startswith("text/html"):
             body.abort()

@@ -243,7 +243,7 @@ class ReplicaFolder:
         while True:
             make_folder(self.root, staged)
             is_blind = os.path.lexists(other)
-            # Whoever removes the last list, removes the folder.
+            # The removal of the last list removes the folder.
             if os.path.lexists(staged):
                 break
         with suppress(OSError):
@@ -505,7 +505,7 @@ class ReplicaFolder:
     def _write_list(self, project: str, names: bytes) -> None:
         while True:
             make_folder(self.root, os.path.join(self.root, STAGED))
-            # Whoever removes the last list, removes the folder.
+            # The removal of the last list removes the folder.
             with suppress(FileNotFoundError):
                 write_atomically(self.root, self._list_path(project), names)
                 return

@@ -25,6 +25,7 @@ from twisted_index.files.os_errors import FULL_ERRNOS, error_text
 from twisted_index.replication.adoption_order import AdoptionOrder
 from twisted_index.replication.brake import Brake
 from twisted_index.replication.compare import is_beside, is_mark
+from twisted_index.replication.primary import MAX_SKEW
 from twisted_index.replication.state_file import Role
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import is_valid_name, normalize
@@ -57,8 +58,6 @@ _BATCH, _BATCH_BYTES = 32, 64 << 20
 _ALL_AGAIN = 3600.0
 #: Seconds until a project that failed is tried again: the first time, and at most.
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
-#: Seconds that a file waits for the clock here to pass its time; clocks that differ by more are wrong.
-_MAX_SKEW = 60.0
 #: Seconds until a primary whose serials are not followed is compared again, if it has not changed.
 _COMPARE_AGAIN = 600.0
 #: How often a project is compared that changes meanwhile.
@@ -410,7 +409,7 @@ class Rounds:
         return reason, {}
 
     def _note_skew(self, skew: float) -> None:
-        was, self._skewed = self._skewed, abs(skew) > _MAX_SKEW
+        was, self._skewed = self._skewed, abs(skew) > MAX_SKEW
         if self._skewed and not was:
             _log.error("{fault}", fault=_SKEW)
 
@@ -621,7 +620,7 @@ class Rounds:
         """Return the time to wait until no file of a plan is of the future; 0 if that is not worth it."""
         latest = max((entry.time for entry in plan.wanted), default=0)
         seconds = (latest - self._now()) / 1e9
-        return seconds if 0 < seconds <= _MAX_SKEW and not self._skewed else 0.0
+        return seconds if 0 < seconds <= MAX_SKEW and not self._skewed else 0.0
 
     def _count(self, entries: Sequence[Entry]) -> None:
         self._files_done += len(entries)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.interfaces import Problem
-from twisted_index.replication.follower import MAX_SKEW
+from twisted_index.replication.primary import MAX_SKEW
 from twisted_index.replication.state_file import Role
 
 if TYPE_CHECKING:
