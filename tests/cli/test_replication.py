@@ -1,10 +1,16 @@
 """What the console says of a replication, and changes of it."""
 
+import os
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.kit.ports import free_port
+from twisted_index.backends.folder.drafts import DraftFolder
 from twisted_index.events.serials import Serials
+from twisted_index.interfaces import Draft
 from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.folder_mark import mark_folder
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
 from twisted_index.testing import make_sdist
 
@@ -169,3 +175,100 @@ def test_only_the_folder_of_a_primary_is_changed_by_commands(command, state, tmp
     assert not file.with_name(f"{file.name}.yanked").exists()
     write(state, epoch=EPOCH)
     assert command("yank", *words)[0] == 0
+
+
+@pytest.fixture
+def marked(state, tmp_path):
+    """The folder of a server with another state than the default one, which it has marked; with an index."""
+    for path in (tmp_path / "packages", tmp_path / "indexes" / "dev", tmp_path / "indexes" / "prod"):
+        make_sdist("acme", "1.0").write_to(path)
+        mark_folder(os.fsencode(path), str(state), is_primary=False)
+    mark_folder(os.fsencode(tmp_path / "indexes" / "dev"), str(state), is_primary=True)
+    return tmp_path / "packages"
+
+
+def tree(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+CHANGES = [
+    ("yank", "--path", "packages", "acme==1.0"),
+    ("unyank", "--path", "packages", "acme==1.0"),
+    ("delete", "--path", "packages", "acme==1.0"),
+    ("prune", "--path", "packages", "--keep", "1", "--finals", "--yes", "acme"),
+    ("status", "--path", "packages", "acme", "archived"),
+    ("yank", "--indexes", "indexes", "--index", "prod", "acme==1.0"),
+    ("draft", "create", "--path", "packages", "v1"),
+    ("draft", "cancel", "--path", "packages", "v1"),
+    ("draft", "publish", "--path", "packages", "v1"),
+    ("snapshot", "create", "--path", "packages", "now"),
+    ("promote", "--indexes", "indexes", "--from", "dev", "--to", "prod", "acme==2.0"),
+    ("mirror", "mirror.toml"),
+    ("download", "--path", "packages", "--index-url", "http://127.0.0.1:9/simple/", "acme"),
+]
+
+
+@pytest.mark.parametrize("words", CHANGES, ids=" ".join)
+@pytest.mark.parametrize(
+    ("role", "primary", "where"),
+    [
+        (Role.REPLICA, "https://a.example/", "do it at the primary, https://a.example/, over HTTP"),
+        (Role.RETIRED, "", "do it at the server that is the primary now, over HTTP"),
+    ],
+)
+def test_the_folder_says_that_it_is_not_that_of_the_primary(
+    command, state, marked, tmp_path, words, role, primary, where
+):
+    make_sdist("acme", "2.0").write_to(tmp_path / "indexes" / "dev")
+    make_sdist("acme", "2.0").write_to(marked)
+    DraftFolder(os.fsencode(marked)).create(
+        Draft(name="v1", digest="0" * 64, by="alice", expires=datetime(2099, 1, 1, tzinfo=UTC))
+    )
+    (tmp_path / "mirror.toml").write_text('from = "http://127.0.0.1:9/simple/"\ninto = "packages"\n')
+    write(state, role=role, epoch=EPOCH, primary=primary)
+    before = tree(tmp_path)
+    code, _out, err = command(*words)
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"packages is a {role}" in err or f"prod is a {role}" in err
+    assert where in err
+    assert tree(tmp_path) == before
+
+
+def test_what_changes_nothing_is_not_refused(command, state, marked):
+    write(state, role=Role.REPLICA, epoch=EPOCH, primary="https://a.example/")
+    for words in (
+        ("status", "acme"),
+        ("delete", "--dry-run", "acme==1.0"),
+        ("prune", "--keep", "1", "--finals", "acme"),
+        ("draft", "list"),
+        ("snapshot", "list"),
+    ):
+        code, _out, err = command(*words, "--path", str(marked))
+        assert (code, err) == (0, "")
+
+
+def test_a_mark_that_was_left_behind_forbids_nothing(command, state, marked):
+    # Of a server that has taken over while it was stopped.
+    write(state, epoch=EPOCH)
+    assert command("yank", "acme==1.0", "--path", str(marked))[0] == 0
+    # On another machine.
+    state.rename(state.with_name("moved"))
+    assert command("unyank", "acme==1.0", "--path", str(marked))[0] == 0
+
+
+def test_the_state_of_a_user_that_follows_forbids_changes_of_no_other_folder(
+    command, state, tmp_path, monkeypatch
+):
+    make_sdist("acme", "1.0").write_to(tmp_path / "packages")
+    monkeypatch.setenv("STATE_DIRECTORY", str(state))
+    write(state, role=Role.REPLICA, epoch=EPOCH, primary="https://a.example/")
+    assert command("yank", "acme==1.0", "--path", "packages")[0] == 0
+
+
+def test_a_mark_whose_state_is_not_to_be_read_forbids_changes(command, state, marked):
+    write(state, role=Role.REPLICA)
+    (state / "keep" / "replication").write_bytes(b"role queen\n")
+    code, _out, err = command("yank", "acme==1.0", "--path", str(marked))
+    assert code == 1
+    assert f"{marked}/.replica" in err
+    assert "Run this as the user of that server" in err

@@ -19,7 +19,9 @@ from twisted_index.errors import ConfigurationError
 from twisted_index.events.serials import Change, Serials
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.folder_mark import mark_folder, marked_state
 from twisted_index.replication.follower import FollowProgress
+from twisted_index.replication.peers import retire
 from twisted_index.replication.primary import Feed
 from twisted_index.replication.state_file import RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
 from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
@@ -106,6 +108,37 @@ def test_so_has_an_index_with_a_name(server: Server, tmp_path: Path):
 
     with pytest.raises(ConfigurationError, match="indexes/dev has files"):
         server.start()
+
+
+def test_its_folders_say_that_they_follow_until_it_takes_over(server: Server, tmp_path: Path):
+    server.indexes = str(tmp_path / "indexes")
+    folders = [server.folder, tmp_path / "indexes" / "dev"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    replication = server.start()
+    assert [marked_state(os.fsencode(folder)) for folder in folders] == [str(server.state)] * 2
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    replication.check()
+
+    assert [marked_state(os.fsencode(folder)) for folder in folders] == [None] * 2
+
+
+def test_the_folder_of_a_primary_that_retires_says_so_at_once(server: Server):
+    server.put()
+    replication = server.start(url=None)
+    assert marked_state(os.fsencode(server.folder)) is None
+    retire(replication.state_file, lambda: Epoch(1, ONE), Epoch(2, TWO))
+
+    assert marked_state(os.fsencode(server.folder)) == str(server.state)
+
+
+def test_a_folder_with_a_server_of_its_own_follows_nobody(server: Server, tmp_path: Path):
+    # A copy of one that did.
+    server.put()
+    mark_folder(os.fsencode(server.folder), str(tmp_path / "elsewhere"), is_primary=False)
+    server.start(url=None)
+
+    assert marked_state(os.fsencode(server.folder)) is None
 
 
 def test_the_state_of_a_server_with_packages_is_not_taken_for_a_replica(server: Server):

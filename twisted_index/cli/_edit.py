@@ -114,6 +114,7 @@ class OfflineEdit:
     def __init__(self, options: IndexOptions) -> None:
         settings = self.settings = options.settings()
         self.editor = options.editor(settings)
+        self._folders = self.editor.own_roots if isinstance(self.editor, BlockingStore) else ()
         self.by = console_user()
         self._history = shared_history(settings) or AuditFile(settings.state)
 
@@ -127,7 +128,7 @@ class OfflineEdit:
         Raises:
             Conflict: The server is no primary, so that the change would be undone.
         """
-        require_primary(self.settings)
+        require_primary(self.settings, self._folders)
         result = retry_while_locked(change)
         for event in result.events:
             self._history.append(event)

@@ -6,14 +6,17 @@ import getpass
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.config.layers import ConfigSources
-from twisted_index.errors import ConfigurationError, Conflict
+from twisted_index.config.layers import ConfigSources, default_state
+from twisted_index.errors import ConfigurationError, Conflict, Unavailable
+from twisted_index.replication.folder_mark import MARK, marked_state
 from twisted_index.replication.state_file import Role, StateFile
+from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from twisted_index.config.settings import Settings
+    from twisted_index.replication.state_file import ReplicationState
 
 
 def settings_of_server(given: Mapping[str, object]) -> Settings:
@@ -64,18 +67,48 @@ def replication_state(settings: Settings) -> tuple[StateFile, str]:
     return StateFile(settings.state), os.path.join(settings.state, "keep", "serials")
 
 
-def require_primary(settings: Settings) -> None:
+def require_primary(settings: Settings | None, folders: Iterable[bytes | str] = ()) -> None:
     """
-    Let only the primary among replicas be changed.
+    Let only the folders of a primary be changed.
+
+    Args:
+        settings: Of the server, if the subcommand works for one.
+        folders: What is to be changed. A server that is no primary has marked its own.
 
     Raises:
-        Conflict: The server is none.
+        Conflict: The server of one is no primary, so that the change would be undone, or lost.
         Unavailable: It is not known what it is.
     """
-    kept = StateFile(settings.state).read()
-    if kept.role is not Role.PRIMARY:
-        where = f"at {kept.primary}" if kept.primary else "on the primary"
-        raise Conflict(f"This server is a {kept.role}, whose folder is to be that of another: do it {where}")
+    # The default state may be that of a server with other folders, which it has marked.
+    if settings is not None and settings.state not in (None, default_state(os.environ)):
+        _require_primary("This server", StateFile(settings.state).read())
+    for folder in folders:
+        path = os.path.abspath(os.fsencode(folder))
+        state = marked_state(path)
+        if state is None:
+            continue
+        try:
+            kept = StateFile(state).read()
+        except Unavailable as error:
+            mark = printable(os.fsdecode(os.path.join(path, MARK)))
+            raise Unavailable(
+                f"By {mark}, the server with the state {printable(state)} may follow another one:"
+                f" {error.message} Run this as the user of that server."
+            ) from None
+        _require_primary(f"The server of {printable(os.fsdecode(path))}", kept)
+
+
+def _require_primary(server: str, kept: ReplicationState) -> None:
+    there = f"the primary, {kept.primary}," if kept.primary else "the server that is the primary now,"
+    if kept.role is Role.REPLICA:
+        raise Conflict(
+            f"{server} is a replica, which would undo this: do it at {there} over HTTP or by this command."
+        )
+    if kept.role is Role.RETIRED:
+        raise Conflict(
+            f"{server} is a retired primary, so that this would be lost: do it at {there} over HTTP or by"
+            " this command."
+        )
 
 
 def console_user() -> str:

@@ -17,6 +17,7 @@ from twisted_index.cli._options import local_path, state_folder
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
 from twisted_index.cli._resolution import Resolution
+from twisted_index.cli._server_state import require_primary
 from twisted_index.errors import SimpleIndexError
 from twisted_index.mirror.pinned_pull import PinnedPull, PulledPins
 from twisted_index.mirror.pull_run import PullRun
@@ -36,6 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     check_jobs(options.jobs)
     options.path = local_path("--path", options.path)
+    if not options.dry_run:
+        require_primary(None, [options.path])
     resolution = Resolution(options, "download")
     source = "pip" if options.index_url is None else index_url(options.index_url)
     return run_in_reactor(lambda reactor: _download(source, options, resolution, reactor))

@@ -16,7 +16,7 @@ from twisted_index.backends.folder.promotion_plan import Examination, PromotionR
 from twisted_index.cli._edit import IndexOptions
 from twisted_index.cli._progress import number
 from twisted_index.cli._promotions import ConsolePromotions
-from twisted_index.cli._server_state import console_user
+from twisted_index.cli._server_state import console_user, require_primary
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, PromotionRefused
 from twisted_index.events.audit_log import AuditFile
@@ -81,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     if words is None:
         return 0
     drafts = _Drafts(options)
+    if not of_list:
+        drafts.require_primary()
     match command:
         case "create":
             drafts.create(words[0], options["expires"], options["url"])
@@ -107,6 +109,10 @@ class _Drafts:
         self._folder = DraftFolder(self._index.root)
         self._store = BlockingStore(self._index.roots, index=self._index.name)
         self._audit_file = AuditFile(self._settings.state)
+
+    def require_primary(self) -> None:
+        """Refuse a folder that follows another server's."""
+        require_primary(self._settings, [self._index.root])
 
     def create(self, name: str, expires: str, url: str | None) -> None:
         """Make a draft, and print its URLs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted_index.cli._options import CommandParser, require_folders
@@ -18,6 +19,7 @@ from twisted_index.events.serials import read_serials
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.http_client.credentials import split_userinfo
 from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.folder_mark import mark_folder
 from twisted_index.replication.join import Join, do_they_win, stand_back
 from twisted_index.replication.join_folder import JoinFolder
 from twisted_index.replication.peer_client import PeerServers
@@ -84,6 +86,7 @@ async def _join(reactor: Any, url: str, settings: Settings) -> int:
         if they_win:
             # First, so that no change comes that would be lost when this server follows.
             stand_back(file, theirs, clean)
+            await worker.run(partial(mark_folder, root, settings.state or "", is_primary=False))
         await worker.run(sweep, root)
         folder = JoinFolder(root, they_win=they_win, server=clean, now=lambda: datetime.now(UTC))
         joining = Join(folder, server.index(), worker, _say)

@@ -15,6 +15,7 @@ from twisted_index.cli._edit import parse_project
 from twisted_index.cli._options import CommandParser, deletion_limit, state_folder
 from twisted_index.cli._progress import Progress, format_size, number
 from twisted_index.cli._reactor import run_in_reactor
+from twisted_index.cli._server_state import require_primary
 from twisted_index.errors import SimpleIndexError
 from twisted_index.mirror.mirror_run import MirrorRun
 from twisted_index.mirror.needs import NeedsReader
@@ -39,6 +40,8 @@ def run(arguments: Sequence[str]) -> int:
     state = state_folder(options.state or settings.state)
     if options.why is not None:
         options.why = parse_project(options.why)
+    else:
+        require_primary(None, () if options.dry_run else [settings.into])
     return run_in_reactor(lambda reactor: _mirror(reactor, options, settings, state))
 
 

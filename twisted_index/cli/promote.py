@@ -26,7 +26,7 @@ from twisted_index.cli._promotion_report import PromotionReport
 from twisted_index.cli._promotions import ConsolePromotions
 from twisted_index.cli._push import UploadClient, files_of, push
 from twisted_index.cli._reactor import run_in_reactor
-from twisted_index.cli._server_state import console_user, settings_of_server
+from twisted_index.cli._server_state import console_user, require_primary, settings_of_server
 from twisted_index.cli._unfinished import Unfinished, find_unfinished, unfinished_in
 from twisted_index.errors import (
     BadRequest,
@@ -41,7 +41,7 @@ from twisted_index.simple.formatting import without_users
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted_index.backends.layout.promotion_record import PromotionRecord
     from twisted_index.config.settings import Settings
@@ -167,6 +167,7 @@ class _FolderPromotions:
         self._options = options
         self._progress = progress
         self._promotions = ConsolePromotions(settings.state)
+        self._require_primary: Callable[[bytes], None] = lambda root: require_primary(settings, [root])
         self._min_free = settings.uploads.min_free
 
     def close(self) -> None:
@@ -196,6 +197,7 @@ class _FolderPromotions:
             files = [(each.project, each.name, each.entry.key.size) for each in promotion.new]
             report.planned(files, promotion.result.present)
             return
+        self._require_primary(request.target.root)
         self._progress.expect(len(promotion.new), sum(each.entry.key.size for each in promotion.new))
         report.promoted(self._promotions.carry_out(promotion).outcome, options.source, options.target)
 
@@ -227,6 +229,7 @@ class _FolderPromotions:
     def resume(self, promotion: str, report: PromotionReport) -> None:
         """Complete a promotion that was cut off."""
         unfinished = find_unfinished(self._lines, promotion)
+        self._require_primary(unfinished.root)
         if unfinished.record is None:
             unfinished.show()
             report.shown(unfinished.id, unfinished.index, unfinished.hidden)
@@ -238,6 +241,7 @@ class _FolderPromotions:
     def cancel(self, promotion: str, report: PromotionReport) -> None:
         """Undo a promotion that was cut off."""
         unfinished = find_unfinished(self._lines, promotion)
+        self._require_primary(unfinished.root)
         if unfinished.record is None:
             unfinished.remove()
         else:

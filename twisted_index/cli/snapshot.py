@@ -19,6 +19,7 @@ from twisted_index.backends.folder.snapshots import (
 )
 from twisted_index.cli._edit import IndexOptions
 from twisted_index.cli._progress import number
+from twisted_index.cli._server_state import require_primary
 from twisted_index.config.option_order import parse_positionals
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
 from twisted_index.export.project_reader import PackageFolders, ProjectReader
@@ -89,6 +90,8 @@ def _create(options: IndexOptions, name: str) -> int:
         )
     settings = options.settings()
     folders = options.folders(settings)
+    # It keeps files from being deleted, which a replica does as its primary says.
+    require_primary(settings, [folders.root])
     snapshot = IndexSnapshot(name, datetime.now(UTC).replace(microsecond=0))
     with translate_os_errors():
         with contextlib.closing(InspectionCache(inspection_cache_path(settings.state))) as cache:

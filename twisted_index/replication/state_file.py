@@ -84,9 +84,13 @@ class StateFile:
 
     Args:
         state: The state folder of the server; None keeps everything in memory.
+        on_written: Called with what is kept each time that this process has written it.
     """
 
-    def __init__(self, state: str | None) -> None:
+    def __init__(
+        self, state: str | None, on_written: Callable[[ReplicationState], object] = lambda state: None
+    ) -> None:
+        self._on_written = on_written
         self._path = None if state is None else os.path.join(state, "keep", "replication")
         # One value: were they two, threads that read at once could leave the state of one with the stamp of
         # the other, and an old state would hold until the next change.
@@ -174,6 +178,7 @@ class StateFile:
         if self._path is not None:
             replace_private(self._path, _format(state))
         self._known = None if self._path is None else _stamp(self._path), state
+        self._on_written(state)
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:

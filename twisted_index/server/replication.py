@@ -25,6 +25,7 @@ from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailab
 from twisted_index.interfaces import IReplication
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.folder_mark import mark_folder
 from twisted_index.replication.follower import Follower
 from twisted_index.replication.state_file import RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
 from twisted_index.server.replication_report import (
@@ -90,7 +91,7 @@ class Replication:
         self._servers: PeerServers | None = None
         self._role: Role | None = None
         self._looking: Deferred[None] | None = None
-        self.state_file = StateFile(settings.state)
+        self.state_file = StateFile(settings.state, self._mark)
         self.gate = ChangeGate(self.state_file, lambda: serials.instance, self._before_change)
         self.is_restricted = False
 
@@ -136,6 +137,7 @@ class Replication:
         except OSError as error:
             raise ConfigurationError(f"The state cannot be kept: {error.strerror}.") from error
         self._role = state.role
+        self._mark(state)
         if state.role is Role.REPLICA:
             self._plain_serials.follow()
         elif self._must_lead(state):
@@ -178,6 +180,23 @@ class Replication:
         if self._must_lead(state):
             self._lead(state)
         return False
+
+    def _mark(self, state: ReplicationState) -> None:
+        """Let the folders say whether they follow another server's, to commands that know only of them."""
+        settings = self._settings
+        if settings.state is None or settings.bucket is not None:
+            return
+        try:
+            for path in (*settings.paths, *_folders_of(settings.indexes)):
+                root = os.path.abspath(os.fsencode(path))
+                mark_folder(root, settings.state, is_primary=state.role is Role.PRIMARY)
+        except OSError as error:
+            _log.warn(
+                "Commands that are not given --state do not know what this server is, as {path} cannot be"
+                " changed: {error}",
+                path=printable(os.fsdecode(error.filename or "")),
+                error=error.strerror,
+            )
 
     def _must_lead(self, state: ReplicationState) -> bool:
         """Return whether the serials have yet to begin anew, as after a take-over."""
@@ -346,6 +365,8 @@ class Replication:
             return self._followers.keys()
 
     def _follow(self, primary: PrimaryServer, index: ReplicatedIndex) -> None:
+        # It may have been made after the start.
+        self._mark(self._look())
         follower = self._make_follower(primary.index(index.name), index)
         self._followers[index.name] = follower, index.serials
         follower.start()

@@ -111,6 +111,11 @@ class BlockingStore:
         """The first root."""
         return self._reader.roots[0]
 
+    @property
+    def own_roots(self) -> Sequence[bytes]:
+        """The roots that it changes."""
+        return self._own_reader.roots
+
     def projects(self) -> list[str]:
         """Return the names of all projects of this index itself."""
         return self._own_reader.projects()
