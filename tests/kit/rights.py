@@ -154,6 +154,7 @@ class GuardedIndex(SiteInMemory):
         title: str = "",
         replication_state: StateFile | None = None,
         gate: ChangeGate | None = None,
+        has_store: bool = True,
     ) -> None:
         if clock is None:
             clock = Clock()
@@ -185,7 +186,7 @@ class GuardedIndex(SiteInMemory):
         self.resource = IndexResource(
             self.source,
             access=self.access,
-            store=self.store,
+            store=self.store if has_store else None,
             audit_log=audit_log,
             refusals=None if audit_log is None else Refusals(audit_log, clock),
             upload_settings=UploadSettings(upload=True),

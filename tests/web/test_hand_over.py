@@ -14,6 +14,7 @@ from tests.kit.rights import as_user
 from tests.web.test_changes import NEWER, OPEN, Index
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+from twisted_index.web.endpoints import ENDPOINTS, Subject
 
 RIGHTS = """
 [[rule]]
@@ -97,4 +98,36 @@ def test_another_site_cannot_let_it_hand_over(index: Index, state: StateFile):
     headers = {**as_user("alice"), "Content-Type": "application/json", "Origin": "https://evil.example"}
     response = index.get("/-/replication", method="POST", headers=headers, body=b'{"hand-over": true}')
     assert response.status == 403
+    assert state.read().role is Role.PRIMARY
+
+
+def test_an_index_that_clients_only_read_hands_over_and_takes_nothing_else(tmp_path: Path, state: StateFile):
+    gate = ChangeGate(state, lambda: index.folder.serials.instance)
+    index = Index(tmp_path, RIGHTS, replication_state=state, gate=gate, has_store=False)
+    changing = [
+        (rule.urls[0], method.decode())
+        for rule in ENDPOINTS.values()
+        for method in rule.methods
+        if method != b"GET" and "/-/replication" not in rule.urls and rule.subject is not Subject.INDEX
+    ]
+    answers = {
+        (url, method): index.get(url, method=method, headers=as_user("alice")).status
+        for url, method in changing
+    }
+    refused = post(index, user="bob").status
+    handed = post(index)
+    answer(index.folder.stop)
+
+    assert set(answers.values()) <= {403, 404, 405}, answers
+    assert (refused, handed.status, state.read().role) == (403, 200, Role.RETIRED)
+
+
+@pytest.mark.parametrize("scope", ["/+at/2026-01-01", "/+dev", "/+draft/none"])
+def test_only_the_server_as_a_whole_hands_over(index: Index, state: StateFile, scope: str):
+    headers = {**as_user("alice"), "Content-Type": "application/json"}
+    response = index.get(
+        f"{scope}/-/replication", method="POST", headers=headers, body=b'{"hand-over": true}'
+    )
+
+    assert response.status in (404, 405)
     assert state.read().role is Role.PRIMARY

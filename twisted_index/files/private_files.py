@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from twisted_index.files.ownership import is_root
@@ -20,8 +21,10 @@ from twisted_index.files.portability import IS_WINDOWS, open_flags, optional_mod
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Without it, as on Windows, two commands at the same moment may lose a change.
+#: Without it, as on Windows, two commands at the same moment may lose a change; threads do not.
 _fcntl = optional_module("fcntl")
+#: By the paths of the files.
+_locks_of_threads: dict[str, Lock] = {}
 _NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -61,7 +64,10 @@ def open_private(path: str, flags: int, *, may_be_link: bool = False) -> Iterato
 @contextlib.contextmanager
 def private_lock(path: str) -> Iterator[None]:
     """Hold a lock; waits for it. It is a file of its own, since `replace_private` makes another file."""
-    with open_private(path, os.O_RDWR | os.O_CREAT) as descriptor:
+    with (
+        _locks_of_threads.setdefault(path, Lock()) if _fcntl is None else contextlib.nullcontext(),
+        open_private(path, os.O_RDWR | os.O_CREAT) as descriptor,
+    ):
         if _fcntl is not None:
             _fcntl.flock(descriptor, _fcntl.LOCK_EX)
         yield

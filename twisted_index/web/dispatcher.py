@@ -29,6 +29,7 @@ from twisted_index.events.origin import remember_origin
 from twisted_index.http_semantics.via import remember_via
 from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
+from twisted_index.indexes.scope import PLAIN
 from twisted_index.interfaces import ANONYMOUS, NO_DRAFT, Action, IReloadsFiles
 from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.web.endpoints import ENDPOINTS, EndpointRule, Subject, bind_views
@@ -460,7 +461,8 @@ class Dispatcher:
 
     def _allowed(self, segments: Sequence[bytes]) -> tuple[bytes, ...]:
         managed = tuple(ENDPOINTS[Endpoint.INDEX].methods) if self._is_index(segments) else ()
-        if self._read_only:
+        # Its part in a replication is the server's own, whether clients may change the index or not.
+        if self._read_only and not (self._scope == PLAIN and is_replication_path(segments)):
             return (*ENDPOINTS[Endpoint.NO_ROUTE].allowed, *managed)
         allowed = (*ENDPOINTS[match_route(segments).endpoint].allowed, *managed)
         return (*allowed, b"POST") if is_upload_path(segments) and b"POST" not in allowed else allowed

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
 from twisted_index.http_semantics.negotiation import accepts_gzip
+from twisted_index.indexes.scope import PLAIN
 from twisted_index.interfaces import Action
 from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.replication.epoch import Epoch, parse_epoch
@@ -252,7 +253,7 @@ class ChangesViews:
         # The right at the index without a name, in every scope.
         identity = await self._authorizer.require(context.request, Action.MANAGE, index="")
         feed, state_file, gate = self._checked_feed(), self._state_file, self._gate
-        if context.scope.index or state_file is None or gate is None:
+        if context.scope != PLAIN or state_file is None or gate is None:
             raise NotFound("Only a server as a whole hands over, at the -/replication of its own URL.")
         _require_hand_over(context.request)
 
