@@ -633,15 +633,12 @@ def test_the_certificate_of_the_primary_is_verified(
     )
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     (tmp_path / "packages").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    pem = tmp_path / "server.pem"
-    listen = ["--listen", f"https:{port}:interface=127.0.0.1:certificate={pem}"]
+    listen = ["--listen", f"https:0:interface=127.0.0.1:certificate={tmp_path / 'server.pem'}"]
     state = tmp_path / "state"
     StateFile(str(state)).write(ReplicationState(epoch=EPOCH))
-    live_server(tmp_path / "packages", options=["--upload", *users, *listen], state=state)
+    server = live_server(tmp_path / "packages", options=["--upload", *users, *listen], state=state)
     env = {"PIP_CERT": str(tmp_path / "ca.pem")} if trusted else None
-    replica = start_replica(f"https://alice:secret@127.0.0.1:{port}/", env=env)
+    replica = start_replica(f"https://alice:secret@127.0.0.1:{server.other_port}/", env=env)
     reply = upload(replica)
     assert reply.status == (200 if trusted else 502), reply.text
     assert trusted or "certificate is not trusted" in reply.text
@@ -656,11 +653,7 @@ def test_uploads_come_over_http_2(primary: Any, tmp_path: Path, start_replica: C
     pem = tmp_path / "server.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    replica = start_replica(
-        followed(primary), "--listen", f"https:{port}:interface=127.0.0.1:certificate={pem}"
-    )
+    replica = start_replica(followed(primary), "--listen", f"https:0:interface=127.0.0.1:certificate={pem}")
     context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
     ballast = b"".join(hashlib.sha256(b"%d" % number).digest() for number in range(100_000))
     large = make_wheel("demo", "2.0", files={"demo/ballast.bin": ballast})
@@ -668,7 +661,7 @@ def test_uploads_come_over_http_2(primary: Any, tmp_path: Path, start_replica: C
 
         def send(fields: dict[str, str]) -> Any:
             return client.post(
-                f"https://127.0.0.1:{port}/legacy/",
+                f"https://127.0.0.1:{replica.other_port}/legacy/",
                 content=form_of(large),
                 headers={"Content-Type": FORM, **fields},
             )

@@ -345,15 +345,13 @@ def secure(folder: Path, users: Path, tmp_path: Path, live_server: Callable[...,
     pem.write_bytes(
         certificate.private_key_pem.bytes() + b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
     )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     options = ["--upload", "--auth", f"htpasswd:{users}", "--max-upload", "80MB"]
-    listen = ["--listen", f"ssl:{port}:interface=127.0.0.1:privateKey={pem}:certKey={pem}"]
+    listen = ["--listen", f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"]
     server = live_server(folder, options=[*options, *listen])
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
     with httpx.Client(http2=True, http1=False, verify=context, timeout=60) as client:
-        yield client, f"https://127.0.0.1:{port}", server
+        yield client, f"https://127.0.0.1:{server.other_port}", server
 
 
 def test_uploads_come_over_http_2(secure: Any, folder: Path):

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -69,6 +70,13 @@ class LiveServer:
         self.host = "127.0.0.1"
         self.port = port
         self.log_file = log
+
+    @property
+    def other_port(self) -> int:
+        """The port that it was given by the system, where it was also told to listen at port 0."""
+        ports = {int(found) for found in re.findall(r"Listening on port (\d+)", self.log)} - {self.port}
+        (port,) = ports
+        return port
 
     @property
     def origin(self) -> str:
