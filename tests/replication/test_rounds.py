@@ -16,7 +16,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
-from tests.kit.followed_folder import ReplicaPair, files_of, make_round
+from tests.kit.followed_folder import ReplicaPair, files_of
 from tests.kit.pull_bench import Killed, Mortal
 from tests.kit.replica_pages import PageWatch
 from twisted_index.events.serials import REMOVED, Change, Serials
@@ -95,7 +95,7 @@ class TestWhatComes:
         pair.put(make_sdist("flat", "1.0"), folder=".")
         pair.mark(f"{ONE.filename}.yanked", "broken")
         result = pair.follow()
-        assert (result.fault, result.retry_in) == ("", None)
+        assert (result.applied, result.fault, result.retry_in) == (3, "", None)
         assert pair.is_equal()
         assert pair.serials.instance == pair.primary.serials.instance
         assert pair.numbers()[0] == pair.numbers()[1]
@@ -106,10 +106,9 @@ class TestWhatComes:
         pair.put(OTHER, folder="other")
         pair.follow()
         pair.primary.asked.clear()
-        pair.follow()
-        assert pair.primary.asked == []
+        assert pair.follow().applied == 0
         pair.put(TWO)
-        pair.follow()
+        assert pair.follow().applied == 1
         assert pair.primary.asked == ["demo"]
         assert pair.is_equal()
 
@@ -152,9 +151,7 @@ class TestWhatComes:
         pair.follow()
         monkeypatch.setattr(known_digests, "sha256_of", lambda _path: pytest.fail("it was read"))
         pair.primary.serials.note_unseen("demo")
-        pair.primary.asked.clear()
-        pair.follow()
-        assert pair.primary.asked == ["demo"]
+        assert pair.follow().applied == 1
         assert pair.numbers()[0] == pair.numbers()[1]
 
     def test_nor_is_it_where_times_are_coarse(self, pair: Pair, monkeypatch: pytest.MonkeyPatch):
@@ -172,7 +169,7 @@ class TestWhatComes:
         pair.follow()
         monkeypatch.setattr(known_digests, "sha256_of", lambda _path: pytest.fail("it was read"))
         pair.put(THREE)
-        pair.follow()
+        assert pair.follow().applied == 1
         assert pair.files() == [ONE.filename, TWO.filename, THREE.filename]
 
     def test_so_are_they_where_the_serials_of_the_replica_were_lost(self, pair: Pair):
@@ -193,7 +190,7 @@ class TestWhatComes:
         feed = answer(pair.primary.changes)
         pair.put(OTHER, folder="other")
         pair.put(TWO)
-        make_round(pair.rounds, feed, is_all=True)
+        answer(pair.rounds.run, feed, is_all=True)
         assert pair.is_equal() is False
         assert set(pair.files()) == {ONE.filename, TWO.filename}
         assert pair.serials.serial_of("demo") == feed.highest
@@ -201,25 +198,6 @@ class TestWhatComes:
         pair.follow()
         assert pair.primary.asked == ["other"]
         assert pair.numbers()[0] == pair.numbers()[1]
-
-    def test_an_absence_is_of_the_serial_that_was_known_when_the_primary_was_asked(self, pair: Pair):
-        """A change that the feed tells of while the answer is on its way may have come after it."""
-        entries = pair.primary.entries
-        pair.mark(".claimed", "")
-        feed = answer(pair.primary.changes)
-        shutil.rmtree(pair.there / "demo")
-
-        async def answer_late(project: str, *, inline: int = 0) -> Any:
-            pair.primary.entries = entries  # type: ignore[method-assign]
-            listed = await entries(project, inline=inline)
-            pair.put(ONE)
-            await pair.rounds.take(await pair.primary.changes(since=feed.highest))
-            return listed
-
-        pair.primary.entries = answer_late  # type: ignore[method-assign]
-        make_round(pair.rounds, feed, is_all=True)
-        pair.settle()
-        assert pair.is_equal()
 
 
 class TestWhatIsSeen:
@@ -413,7 +391,7 @@ class TestWhatGoes:
             path.unlink()
         assert "Gone at the primary: 101 files" in pair.follow().fault
         assert files_of(pair.here) == before
-        assert (pair.kept.read().awaiting, pair.rounds.awaiting) == (101, 101)
+        assert (pair.kept.read().awaiting, pair.rounds.removals) == (101, 101)
         assert pair.serials.read().highest == reached
         assert "--accept" in pair.follow().fault
         pair.kept.update(lambda kept: replace(kept, accepted=kept.awaiting))
@@ -467,12 +445,12 @@ class TestFailures:
         pair.put(OTHER, folder="other")
         pair.primary.spoil = lie_about("demo")
         result = pair.follow()
-        assert result.fault.startswith("demo is not as at the primary: ")
-        assert result.retry_in == 1.0
+        assert (result.applied, result.retry_in) == (1, 1.0)
         assert pair.files("other") == [OTHER.filename]
+        assert pair.rounds.failures.keys() == {"demo"}
         assert pair.rounds.reached == pair.primary.serials.read().highest
         pair.primary.asked.clear()
-        answer(pair.rounds.work)
+        assert answer(pair.rounds.work).applied == 0
         assert pair.primary.asked == []
         pair.primary.spoil = honest
         pair.clock.advance(2)
@@ -550,10 +528,9 @@ class TestFailures:
         (pair.here / "demo" / TWO.filename).unlink()
         THREE.write_to(pair.here / "demo")
         make_wheel("mine", "1.0").write_to(pair.here / "mine")
-        pair.primary.asked.clear()
-        pair.follow()
-        assert pair.primary.asked == []
+        assert pair.follow().applied == 0
         pair.start()
+        pair.primary.asked.clear()
         assert pair.follow().fault == ""
         assert sorted(pair.primary.asked) == ["demo", "mine"]
         assert pair.is_equal()
@@ -583,7 +560,7 @@ class TestFailures:
             with pytest.raises(KeyError):
                 pair.follow()
         pair.clock.advance(61)
-        answer(pair.rounds.work)
+        assert answer(pair.rounds.work).applied == 20
         assert pair.is_equal()
 
     def test_what_was_being_received_when_the_process_died_is_swept_away(self, pair: Pair):
@@ -597,7 +574,7 @@ class TestFailures:
         pair.put(ONE)
         feed = answer(pair.primary.changes)
         pair.primary.is_down = True
-        result = make_round(pair.rounds, feed, is_all=True)
+        result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
         assert result.fault == "demo is not as at the primary: The primary cannot be reached."
         pair.primary.is_down = False
         pair.clock.advance(2)
@@ -621,15 +598,15 @@ class TestWaiting:
         answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
         first = Deferred.fromCoroutine(pair.rounds.work())
         pair.put(OTHER, folder="other")
-        pair.follow()
+        assert pair.follow().applied == 1
         assert pair.files("other") == [OTHER.filename]
-        assert pair.rounds.bytes_to_come == len(ONE.content)
+        assert pair.rounds.progress.bytes == len(ONE.content)
         assert pair.serials.serial_of("other") is None
         held.callback(None)
         assert first.called
         assert pair.is_equal()
         assert pair.numbers()[0] == pair.numbers()[1]
-        assert pair.rounds.bytes_to_come == 0
+        assert (pair.rounds.progress.files_done, pair.rounds.progress.bytes) == (2, 0)
 
     def test_work_that_is_cancelled_leaves_nothing(self, pair: Pair):
         async def never(_project: str, _entry: Entry, write: Callable[[bytes], object]) -> None:
@@ -825,7 +802,7 @@ class TestWhichPrimary:
     @pytest.mark.parametrize("name", ["Demo", "a b", "../x", ""])
     def test_a_change_of_what_is_no_project_is_refused(self, pair: Pair, name: str):
         feed = replace(answer(pair.primary.changes), changes={name: Change(5, "1" * 32)}, highest=5)
-        result = make_round(pair.rounds, feed, is_all=True)
+        result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
         assert "no change of a project" in result.fault
 
     @pytest.mark.parametrize("is_down", [False, True], ids=["between two requests", "for a while"])

@@ -38,7 +38,7 @@ from twisted_index.server.replication_report import (
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -75,9 +75,11 @@ class Replication:
         gate: Lets changes begin where it is the primary.
         is_restricted: Whether some of what the primary has is not for everyone.
         named: The indexes with a name; None without any. To be set before `prepare`.
+        look_at_folder: Raises Unavailable if the folder has lost what it had; None if nothing can tell.
     """
 
     named: ReplicatedIndexes | None = None
+    look_at_folder: Callable[[], Awaitable[None]] | None = None
 
     def __init__(self, settings: Settings, serials: Serials, reactor: Any) -> None:
         self._settings = settings
@@ -265,12 +267,15 @@ class Replication:
             again: Whether to ask peers that have answered already.
 
         Raises:
-            Unavailable: It is not known, or cannot be kept.
+            Unavailable: It is not known, or cannot be kept; or the folder has lost what it had.
         """
         # The change gets its serial from those of the epoch in which it is made.
         self.check()
         if self._settings.replication.peers:
             await self._peers.check(again)
+        if self.look_at_folder is not None:
+            # What is written where a disk is not mounted is gone once it is.
+            await self.look_at_folder()
 
     @cached_property
     def _peers(self) -> Peers:

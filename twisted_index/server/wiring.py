@@ -202,6 +202,9 @@ class _Builder:
         if settings.bucket is None:
             packages = self._folder(*settings.paths)
             self._collectors.append(packages)
+            if settings.replication.peers and len(settings.paths) == 1:
+                packages.watch_for_loss()
+                self._replication.look_at_folder = packages.look
         else:
             packages = build_bucket_source(settings, self._reactor, self._observers())
         bucket = self._shared_bucket(packages)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import DeferredList
 from twisted.python.failure import Failure
 
+from twisted_index.backends.folder.emptied_root import EmptiedRoot
 from twisted_index.backends.folder.root_scan import entries_of
 from twisted_index.backends.folder.staged import LIST, MAX_STAGED_LIST, STAGED
 from twisted_index.backends.layout.project_scan import printable_path
@@ -19,6 +20,7 @@ from twisted_index.interfaces import Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
+    from twisted_index.backends.folder.emptied_root import RootWatch
     from twisted_index.backends.folder.root_scan import RootScan
     from twisted_index.backends.folder.shared_roots import SharedRoot, SharedRoots
     from twisted_index.backends.layout.entries import ProjectEntries
@@ -47,6 +49,11 @@ class RootSet:
         self._readings: tuple[RootScan, ...] = ()
         self._generation = 0
         self._new_projects: set[str] = set()
+
+    def watch(self, watch: RootWatch) -> None:
+        """Let the only root be told by that to be unreadable."""
+        (root,) = self._roots
+        root.watch = watch
 
     @property
     def readings(self) -> tuple[RootScan, ...]:
@@ -209,6 +216,9 @@ def root_fault(error: OSError, path: bytes, *, alone: bool) -> UnreadableFolder 
         alone: Whether it is the only one.
     """
     description = "The package folder" if alone else "One of the package folders"
+    if isinstance(error, EmptiedRoot):
+        place = printable_path(os.path.basename(path) + b"/")
+        return UnreadableFolder(description, display_path=place, reason=error.reason, advice=error.advice)
     shown, staged = os.path.basename(path), os.path.join(path, STAGED)
     if isinstance(error.filename, bytes) and error.filename.startswith(staged):
         shown += error.filename.removeprefix(path)

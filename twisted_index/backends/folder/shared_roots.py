@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted_index.backends.folder.root_scan import read_root
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.files.filesystems import has_coarse_folders, is_remote
-from twisted_index.files.os_errors import RESOURCE_ERRNOS, error_text, out_of_resources_error
+from twisted_index.files.os_errors import RESOURCE_ERRNOS, out_of_resources_error
 from twisted_index.files.stamps import StatValidator
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from twisted.internet.defer import Deferred
 
+    from twisted_index.backends.folder.emptied_root import RootWatch
     from twisted_index.backends.folder.root_scan import RootScan
     from twisted_index.concurrency.thread_pool import IThreadRunner
 
@@ -35,9 +36,10 @@ class SharedRoot:
         is_remote: Whether it is on another machine.
         reading: The last reading; None before the first.
         error: Why it cannot be read now; None if it can, as far as is known.
+        watch: Tells whether it has lost all that it had; None if nothing does.
     """
 
-    __slots__ = ("__weakref__", "error", "is_remote", "path", "reading", "validator")
+    __slots__ = ("__weakref__", "error", "is_remote", "path", "reading", "validator", "watch")
 
     def __init__(self, path: bytes, validator: StatValidator, *, is_remote: bool) -> None:
         self.path = path
@@ -45,6 +47,7 @@ class SharedRoot:
         self.is_remote = is_remote
         self.reading: RootScan | None = None
         self.error: OSError | None = None
+        self.watch: RootWatch | None = None
 
     def is_current(self) -> bool:
         """Return whether it is readable and unchanged: one `stat`, if nothing in it is staged."""
@@ -105,9 +108,7 @@ class SharedRoots:
             # Read since this reading was requested, and unchanged now.
             return
         try:
-            reading = await self._reader.run(
-                read_root, root.path, root.validator, root.reading, is_unchanged=root.is_listed()
-            )
+            reading = await self._reader.run(_read_watched, root, root.is_listed())
         except OSError as error:
             self._fail(root, error)
             return
@@ -125,5 +126,12 @@ class SharedRoots:
             _log.error(
                 "The folder {path} cannot be read: {error}",
                 path=os.fsdecode(root.path),
-                error=error_text(error),
+                error=error.strerror,
             )
+
+
+def _read_watched(root: SharedRoot, is_unchanged: bool) -> RootScan:
+    reading = read_root(root.path, root.validator, root.reading, is_unchanged=is_unchanged)
+    if root.watch is not None:
+        root.watch.check(reading)
+    return reading

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from twisted_index.backends.folder.emptied_root import RootWatch
 from twisted_index.backends.folder.entry_reader import EntryReader
 from twisted_index.backends.folder.explanation import explain_folders, folder_names
 from twisted_index.backends.folder.imprints import Sweep, imprint, stable_imprint, unlike_any
@@ -186,6 +187,19 @@ class FolderSource:
                 " expires.",
                 path=os.fsdecode(path),
             )
+
+    def watch_for_loss(self) -> None:
+        """Let its root, the only one, count as unreadable once all that it had is gone; see `RootWatch`."""
+        self._roots.watch(RootWatch(self.serials))
+
+    async def look(self) -> None:
+        """
+        Read the roots that have changed.
+
+        Raises:
+            UnreadableFolder: One of them cannot be read.
+        """
+        await self._roots.refresh()
 
     async def stop(self) -> None:
         """Stop its scans, and unless that is shared, finish running inspections and close the cache."""
