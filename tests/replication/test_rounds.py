@@ -199,6 +199,25 @@ class TestWhatComes:
         assert pair.primary.asked == ["other"]
         assert pair.numbers()[0] == pair.numbers()[1]
 
+    def test_an_absence_is_of_the_serial_that_was_known_when_the_primary_was_asked(self, pair: Pair):
+        """A change that the feed tells of while the answer is on its way may have come after it."""
+        entries = pair.primary.entries
+        pair.mark(".claimed", "")
+        feed = answer(pair.primary.changes)
+        shutil.rmtree(pair.there / "demo")
+
+        async def answer_late(project: str, *, inline: int = 0) -> Any:
+            pair.primary.entries = entries  # type: ignore[method-assign]
+            listed = await entries(project, inline=inline)
+            pair.put(ONE)
+            await pair.rounds.take(await pair.primary.changes(since=feed.highest))
+            return listed
+
+        pair.primary.entries = answer_late  # type: ignore[method-assign]
+        answer(pair.rounds.run, feed, is_all=True)
+        pair.settle()
+        assert pair.is_equal()
+
 
 class TestWhatIsSeen:
     def happen(self, pair: Pair) -> None:

@@ -464,9 +464,10 @@ class Rounds:
 
     async def _bring(self, project: str) -> Change:
         """Apply all but what is gone; return what the primary's serial of it is, and the imprint here."""
+        # A change that the feed reports while this waits may be later than what the answer says.
+        told = self._order.serial_of(project)
         answer = await self._primary.entries(project, inline=INLINE)
         listing, contents = answer or (None, {})
-        told = self._order.serial_of(project)
         serial = told if listing is None else listing.serial
         known = self._serials.serial_of(project)
         is_newer = known is None or serial > known
