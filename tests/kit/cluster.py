@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce
-from tests.kit.followed_folder import FollowedFolder
+from tests.kit.followed_folder import FollowedFolder, make_round
 from twisted_index.backends.folder.blocking_store import BlockingStore
 from twisted_index.backends.folder.conflicts import read_conflicts
 from twisted_index.config.settings import ReplicationSettings, Settings
@@ -334,7 +334,7 @@ class Cluster:
         try:
             feed = answer(primary.changes)
             self.clock.advance(120)
-            return answer(rounds.run, feed, is_all=True).fault
+            return make_round(rounds, feed, is_all=True).fault
         except SimpleIndexError as error:
             return error.message
         except Killed:

@@ -182,8 +182,7 @@ class ReplicaPair:
         except SimpleIndexError as error:
             self.rounds.ask_for_all()
             return RoundResult(fault=error.message)
-        result: RoundResult = answer(self.rounds.run, feed, is_all=since is None)
-        return result
+        return make_round(self.rounds, feed, is_all=since is None)
 
     def settle(self, rounds: int = 10) -> RoundResult:
         """Follow until there is nothing to do."""
@@ -198,6 +197,13 @@ class ReplicaPair:
         """The files on the page of the replica."""
         page = answer(self.source.project_page, project).value
         return [] if page is None else [file.filename for file in page.files]
+
+
+def make_round(rounds: Rounds, feed: Feed, *, is_all: bool = False) -> RoundResult:
+    """Apply what a primary tells, as the loop does."""
+    fault: str = answer(rounds.take, feed, is_all=is_all)
+    result: RoundResult = RoundResult(fault=fault) if fault else answer(rounds.work)
+    return result
 
 
 def files_of(root: Path) -> dict[str, tuple[bytes, int]]:

@@ -13,7 +13,7 @@ from twisted_index.errors import BadGateway, Gone
 from twisted_index.events.serials import Change
 from twisted_index.replication.follower import Follower
 from twisted_index.replication.primary import Feed
-from twisted_index.replication.rounds import RoundProgress, RoundResult
+from twisted_index.replication.rounds import RoundResult
 
 ONE, TWO = "1" * 32, "2" * 32
 
@@ -37,11 +37,11 @@ class World:
         self.instance = ONE
         self.reached = 0
         self.listeners: set[Callable[[], None]] = set()
-        self.progress = RoundProgress()
+        self.pending = self.bytes_to_come = 0
         self.taken: list[tuple[tuple[str, ...], bool]] = []
         self.refusal = ""
         self.results: list[RoundResult | Exception | Deferred[RoundResult]] = []
-        self.worked = self.confirmed = self.removals = 0
+        self.worked = self.confirmed = self.awaiting = 0
         self.is_stopped = False
         # The standing
         self.is_replica = True

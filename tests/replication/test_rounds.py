@@ -16,7 +16,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
-from tests.kit.followed_folder import ReplicaPair, files_of
+from tests.kit.followed_folder import ReplicaPair, files_of, make_round
 from tests.kit.pull_bench import Killed, Mortal
 from tests.kit.replica_pages import PageWatch
 from twisted_index.events.serials import REMOVED, Change, Serials
@@ -95,7 +95,7 @@ class TestWhatComes:
         pair.put(make_sdist("flat", "1.0"), folder=".")
         pair.mark(f"{ONE.filename}.yanked", "broken")
         result = pair.follow()
-        assert (result.applied, result.fault, result.retry_in) == (3, "", None)
+        assert (result.fault, result.retry_in) == ("", None)
         assert pair.is_equal()
         assert pair.serials.instance == pair.primary.serials.instance
         assert pair.numbers()[0] == pair.numbers()[1]
@@ -106,9 +106,10 @@ class TestWhatComes:
         pair.put(OTHER, folder="other")
         pair.follow()
         pair.primary.asked.clear()
-        assert pair.follow().applied == 0
+        pair.follow()
+        assert pair.primary.asked == []
         pair.put(TWO)
-        assert pair.follow().applied == 1
+        pair.follow()
         assert pair.primary.asked == ["demo"]
         assert pair.is_equal()
 
@@ -151,7 +152,9 @@ class TestWhatComes:
         pair.follow()
         monkeypatch.setattr(known_digests, "sha256_of", lambda _path: pytest.fail("it was read"))
         pair.primary.serials.note_unseen("demo")
-        assert pair.follow().applied == 1
+        pair.primary.asked.clear()
+        pair.follow()
+        assert pair.primary.asked == ["demo"]
         assert pair.numbers()[0] == pair.numbers()[1]
 
     def test_nor_is_it_where_times_are_coarse(self, pair: Pair, monkeypatch: pytest.MonkeyPatch):
@@ -169,7 +172,7 @@ class TestWhatComes:
         pair.follow()
         monkeypatch.setattr(known_digests, "sha256_of", lambda _path: pytest.fail("it was read"))
         pair.put(THREE)
-        assert pair.follow().applied == 1
+        pair.follow()
         assert pair.files() == [ONE.filename, TWO.filename, THREE.filename]
 
     def test_so_are_they_where_the_serials_of_the_replica_were_lost(self, pair: Pair):
@@ -190,7 +193,7 @@ class TestWhatComes:
         feed = answer(pair.primary.changes)
         pair.put(OTHER, folder="other")
         pair.put(TWO)
-        answer(pair.rounds.run, feed, is_all=True)
+        make_round(pair.rounds, feed, is_all=True)
         assert pair.is_equal() is False
         assert set(pair.files()) == {ONE.filename, TWO.filename}
         assert pair.serials.serial_of("demo") == feed.highest
@@ -214,7 +217,7 @@ class TestWhatComes:
             return listed
 
         pair.primary.entries = answer_late  # type: ignore[method-assign]
-        answer(pair.rounds.run, feed, is_all=True)
+        make_round(pair.rounds, feed, is_all=True)
         pair.settle()
         assert pair.is_equal()
 
@@ -410,7 +413,7 @@ class TestWhatGoes:
             path.unlink()
         assert "Gone at the primary: 101 files" in pair.follow().fault
         assert files_of(pair.here) == before
-        assert (pair.kept.read().awaiting, pair.rounds.removals) == (101, 101)
+        assert (pair.kept.read().awaiting, pair.rounds.awaiting) == (101, 101)
         assert pair.serials.read().highest == reached
         assert "--accept" in pair.follow().fault
         pair.kept.update(lambda kept: replace(kept, accepted=kept.awaiting))
@@ -464,12 +467,12 @@ class TestFailures:
         pair.put(OTHER, folder="other")
         pair.primary.spoil = lie_about("demo")
         result = pair.follow()
-        assert (result.applied, result.retry_in) == (1, 1.0)
+        assert result.fault.startswith("demo is not as at the primary: ")
+        assert result.retry_in == 1.0
         assert pair.files("other") == [OTHER.filename]
-        assert pair.rounds.failures.keys() == {"demo"}
         assert pair.rounds.reached == pair.primary.serials.read().highest
         pair.primary.asked.clear()
-        assert answer(pair.rounds.work).applied == 0
+        answer(pair.rounds.work)
         assert pair.primary.asked == []
         pair.primary.spoil = honest
         pair.clock.advance(2)
@@ -547,9 +550,10 @@ class TestFailures:
         (pair.here / "demo" / TWO.filename).unlink()
         THREE.write_to(pair.here / "demo")
         make_wheel("mine", "1.0").write_to(pair.here / "mine")
-        assert pair.follow().applied == 0
-        pair.start()
         pair.primary.asked.clear()
+        pair.follow()
+        assert pair.primary.asked == []
+        pair.start()
         assert pair.follow().fault == ""
         assert sorted(pair.primary.asked) == ["demo", "mine"]
         assert pair.is_equal()
@@ -579,7 +583,7 @@ class TestFailures:
             with pytest.raises(KeyError):
                 pair.follow()
         pair.clock.advance(61)
-        assert answer(pair.rounds.work).applied == 20
+        answer(pair.rounds.work)
         assert pair.is_equal()
 
     def test_what_was_being_received_when_the_process_died_is_swept_away(self, pair: Pair):
@@ -593,7 +597,7 @@ class TestFailures:
         pair.put(ONE)
         feed = answer(pair.primary.changes)
         pair.primary.is_down = True
-        result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
+        result = make_round(pair.rounds, feed, is_all=True)
         assert result.fault == "demo is not as at the primary: The primary cannot be reached."
         pair.primary.is_down = False
         pair.clock.advance(2)
@@ -617,15 +621,15 @@ class TestWaiting:
         answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
         first = Deferred.fromCoroutine(pair.rounds.work())
         pair.put(OTHER, folder="other")
-        assert pair.follow().applied == 1
+        pair.follow()
         assert pair.files("other") == [OTHER.filename]
-        assert pair.rounds.progress.bytes == len(ONE.content)
+        assert pair.rounds.bytes_to_come == len(ONE.content)
         assert pair.serials.serial_of("other") is None
         held.callback(None)
         assert first.called
         assert pair.is_equal()
         assert pair.numbers()[0] == pair.numbers()[1]
-        assert (pair.rounds.progress.files_done, pair.rounds.progress.bytes) == (2, 0)
+        assert pair.rounds.bytes_to_come == 0
 
     def test_work_that_is_cancelled_leaves_nothing(self, pair: Pair):
         async def never(_project: str, _entry: Entry, write: Callable[[bytes], object]) -> None:
@@ -821,7 +825,7 @@ class TestWhichPrimary:
     @pytest.mark.parametrize("name", ["Demo", "a b", "../x", ""])
     def test_a_change_of_what_is_no_project_is_refused(self, pair: Pair, name: str):
         feed = replace(answer(pair.primary.changes), changes={name: Change(5, "1" * 32)}, highest=5)
-        result: RoundResult = answer(pair.rounds.run, feed, is_all=True)
+        result = make_round(pair.rounds, feed, is_all=True)
         assert "no change of a project" in result.fault
 
     @pytest.mark.parametrize("is_down", [False, True], ids=["between two requests", "for a while"])

@@ -396,7 +396,7 @@ class Replica(RuleBasedStateMachine):
                 break
         assert not fault
         assert files_of(self.pair.here) == files_of(self.there)
-        assert self.pair.rounds.progress.projects == 0
+        assert self.pair.rounds.pending == 0
         self.look_at_the_list()
         theirs = self.primary.serials.read()
         assert self.pair.serials.instance == theirs.instance

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from twisted_index.simple.formatting import (
     core_metadata,
+    counted,
     format_upload_time,
     one_line,
     provenance_base_url,
@@ -155,3 +156,9 @@ def test_an_upstreams_provenance_url_is_passed_on_if_it_is_https(given_url: str,
     file = File(filename="demo-1.0.tar.gz", version="1.0", provenance_url=given_url)
 
     assert provenance_url(file, None) == told
+
+
+def test_numbers_have_their_nouns() -> None:
+    assert counted(1, "file") == "1 file"
+    assert counted(2000, "file") == "2,000 files"
+    assert counted(0, "entry", "entries") == "0 entries"

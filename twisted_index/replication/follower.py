@@ -133,23 +133,23 @@ class Follower:
 
     def progress(self) -> FollowProgress:
         """Return how far it is."""
-        now, rounds = self._clock.seconds(), self._rounds.progress
+        now, rounds = self._clock.seconds(), self._rounds
         return FollowProgress(
             primary_serial=self._told,
             is_current=self._current_at is not None and self._has_all and not self._fault,
             contact=None if self._contact_at is None else now - self._contact_at,
             lag=self._lag(now),
-            bytes_to_go=rounds.bytes,
-            pending=rounds.projects,
+            bytes_to_go=rounds.bytes_to_come,
+            pending=rounds.pending,
             fault=self._fault or self._round_fault,
             skew=self._skew,
-            names_projects=not self._fault and bool(self._round_fault) and not self._rounds.removals,
+            names_projects=not self._fault and bool(self._round_fault) and not rounds.awaiting,
         )
 
     @property
     def _has_all(self) -> bool:
         """Whether nothing of what the primary has told is still to come."""
-        return not self._working and self._again is None and not self._rounds.progress.projects
+        return not self._working and self._again is None and not self._rounds.pending
 
     def _lag(self, now: float) -> float | None:
         if self._current_at is None:

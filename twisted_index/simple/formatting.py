@@ -1,4 +1,4 @@
-"""Formatting of values that both writers, HTML and JSON, share."""
+"""Formatting of values that HTML, JSON and messages share."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ def quote_filename(filename: str) -> str:
 def relative_url(file: File) -> str:
     """Return the URL of a file relative to the page of its project."""
     return quote_filename(file.filename)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 file`, `2,000 files`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 # Line breaks and tabs, and the two separators of Unicode.

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.web.template import tags
 
-from twisted_index.web.pages.elements import command, counted, table
+from twisted_index.web.pages.elements import command, table
 from twisted_index.web.pages.layout import PAGE_POLICY, Frame, html_page
 
 FRAME = Frame(root="../")
@@ -64,9 +64,3 @@ def test_each_cell_has_its_head_with_it_for_narrow_screens():
 def test_a_table_without_rows_has_its_heads():
     page = html_page("x", table(["File", "Size"], []))
     assert [head.text for head in parse(page).findall(".//th")] == ["File", "Size"]
-
-
-def test_numbers_have_their_nouns():
-    assert counted(1, "file") == "1 file"
-    assert counted(2000, "file") == "2,000 files"
-    assert counted(0, "entry", "entries") == "0 entries"

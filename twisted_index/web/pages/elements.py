@@ -87,8 +87,3 @@ def typed(text: str) -> Tag:
     """
     parts = re.split(r"(\s+)", text)
     return tags.code([part if part.isspace() else tags.span(part) for part in parts if part])
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun: `1 file`, `2,000 files`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from twisted.web.template import tags
 
+from twisted_index.simple.formatting import counted
 from twisted_index.simple.html_writer import INCOMPLETE
-from twisted_index.web.pages.elements import command, counted, moment
+from twisted_index.web.pages.elements import command, moment
 from twisted_index.web.pages.install_commands import (
     default_commands,
     dockerfile_lines,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from twisted.web.template import tags
 
+from twisted_index.simple.formatting import counted
 from twisted_index.simple.names import InvalidFilename, parse_filename
-from twisted_index.web.pages.elements import counted, table
+from twisted_index.web.pages.elements import table
 from twisted_index.web.pages.layout import html_page
 
 if TYPE_CHECKING:

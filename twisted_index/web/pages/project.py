@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from twisted.web.template import Tag, tags
 
-from twisted_index.simple.formatting import offered_files, offered_versions, one_line, yank_reason
+from twisted_index.simple.formatting import counted, offered_files, offered_versions, one_line, yank_reason
 from twisted_index.simple.model import Status
 from twisted_index.simple.names import canonical_version, is_prerelease
 from twisted_index.web.pages.clean_html import LINK_RELATION, safe_link, unturned
 from twisted_index.web.pages.description import description_markup
-from twisted_index.web.pages.elements import command, counted, moment, table
+from twisted_index.web.pages.elements import command, moment, table
 from twisted_index.web.pages.install_commands import install_commands
 from twisted_index.web.pages.layout import GAP, PageAround, html_page
 from twisted_index.web.pages.project_files import files_table, grid_table

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from twisted.web.template import Tag, tags
 
-from twisted_index.web.pages.elements import counted, moment
+from twisted_index.simple.formatting import counted
+from twisted_index.web.pages.elements import moment
 from twisted_index.web.pages.layout import html_page
 
 if TYPE_CHECKING:

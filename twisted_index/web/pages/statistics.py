@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from twisted.web.template import tags
 
+from twisted_index.simple.formatting import counted
 from twisted_index.simple.names import InvalidFilename, parse_filename, version_sort_key
-from twisted_index.web.pages.elements import counted, table
+from twisted_index.web.pages.elements import table
 from twisted_index.web.pages.layout import html_page
 from twisted_index.web.pages.plot import plot_days
 from twisted_index.web.pages.server_numbers import write_server_numbers

@@ -11,7 +11,7 @@ from twisted_index.http_semantics.content_coding import gzip_smaller
 from twisted_index.http_semantics.negotiation import Format, accepts_gzip, simple_format
 from twisted_index.interfaces import ANONYMOUS, Action, IProblemSource
 from twisted_index.search.walk import SMALL_INDEX
-from twisted_index.web.pages.elements import counted
+from twisted_index.simple.formatting import counted
 from twisted_index.web.pages.front import FrontContent, front_commands, write_front_page
 from twisted_index.web.pages.install_commands import pip_conf, uv_toml
 from twisted_index.web.requests.context import HTML, TEXT

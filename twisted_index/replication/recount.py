@@ -1,0 +1,130 @@
+"""
+Recount: compares a whole index with a primary that counts its changes anew, before any of it is followed.
+
+Such a primary is another server, has lost its state, or was restored from a backup. Its serials say nothing
+then, so all projects are compared. A recount changes nothing: where following would remove or replace
+anything, a person decides.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted.logger import Logger
+
+from twisted_index.concurrency.parallel import at_once
+from twisted_index.events.serials import REMOVED, Change
+from twisted_index.simple.formatting import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.events.serials import Serials
+    from twisted_index.replication.primary import Feed, IPrimary
+    from twisted_index.replication.replica_folder import ReplicaFolder
+
+_log = Logger()
+
+#: Projects that are compared at once.
+_PROJECTS = 8
+#: Seconds until a primary that was refused is compared again, if it has not changed.
+_COMPARE_AGAIN = 600.0
+
+
+class Compared(NamedTuple):
+    """
+    The outcome of a comparison.
+
+    Attributes:
+        refusal: Why the primary is not followed, in a sentence; empty if it is.
+        equal: The projects that are equal, with the serials there and the imprints here.
+    """
+
+    refusal: str
+    equal: Mapping[str, Change]
+
+
+class _Refused(NamedTuple):
+    """The changes of a primary that was refused, until when that holds, and why it was."""
+
+    changes: Mapping[str, Change]
+    until: float
+    reason: str
+
+
+class Recount:
+    """
+    Compares with primaries that count anew.
+
+    Args:
+        primary: The server that may be followed.
+        folder: The folder here.
+        serials: Those of the folder.
+        runner: Threads.
+        seconds: Returns monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        primary: IPrimary,
+        folder: ReplicaFolder,
+        serials: Serials,
+        *,
+        runner: IThreadRunner,
+        seconds: Callable[[], float],
+    ) -> None:
+        self._primary = primary
+        self._folder = folder
+        self._serials = serials
+        self._runner = runner
+        self._seconds = seconds
+        self._refused: _Refused | None = None
+
+    async def compare(self, feed: Feed, present: frozenset[str], url: str) -> Compared:
+        """
+        Compare all projects, here and there.
+
+        Args:
+            feed: All changes of the primary.
+            present: The projects that are here.
+            url: The URL of the primary, for the sentence; empty if it is not known.
+
+        Raises:
+            OSError: The folder cannot be read.
+            SimpleIndexError: See `IPrimary` and `ReplicaFolder.survey`.
+        """
+        last = self._refused
+        if last is not None and last.changes == feed.changes and self._seconds() < last.until:
+            return Compared(last.reason, {})
+        removed = replaced = 0
+        equal: dict[str, Change] = {}
+
+        async def look(project: str) -> None:
+            nonlocal removed, replaced
+            answer = await self._primary.entries(project)
+            listing = None if answer is None else answer[0]
+            # A project without a serial was not compared since this server keeps serials: its files may have
+            # other bytes of the same size and time.
+            deep = self._serials.serial_of(project) is None
+            plan = await self._runner.run(partial(self._folder.survey, project, listing, deep=deep))
+            removed += len(plan.gone) + len(plan.show)
+            replaced += plan.replaced
+            if plan.is_empty and project in feed.changes:
+                serial = feed.changes[project].serial if listing is None else listing.serial
+                equal[project] = Change(serial, await self._runner.run(self._folder.imprint, project))
+
+        there = {project for project, change in feed.changes.items() if change.imprint != REMOVED}
+        await at_once(_PROJECTS, look, sorted(there | present))
+        if not removed and not replaced:
+            self._refused = None
+            return Compared("", equal)
+        reason = (
+            "The primary counts its changes anew: it is another server, or has lost its state, or was"
+            f" restored. Of what is here {counted(removed, 'file')} would be removed and {replaced} replaced,"
+            f" so nothing is changed: run `twisted-index join {url or 'URL'}` on this server, or on that one."
+        )
+        _log.error("{reason}", reason=reason)
+        self._refused = _Refused(feed.changes, self._seconds() + _COMPARE_AGAIN, reason)
+        return Compared(reason, {})

@@ -1,0 +1,67 @@
+"""
+What a round may change, only while this server is a replica.
+
+The loop that makes the rounds learns of a take-over at the end of a long poll. Until then a client may have
+uploaded a file here whose name a running round was about to use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from twisted_index.errors import Unavailable
+from twisted_index.replication.state_file import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.replication.state_file import ReplicationState, StateFile
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ReplicaGuard:
+    """
+    Refuses changes by rounds once they are stopped, or this server is no replica any more.
+
+    Args:
+        state: The state file; its role decides.
+        runner: Threads.
+
+    Attributes:
+        is_stopped: Whether the rounds are to begin nothing more, and adopt nothing.
+    """
+
+    def __init__(self, state: StateFile, runner: IThreadRunner) -> None:
+        self._state = state
+        self._runner = runner
+        self.is_stopped = False
+
+    async def state(self) -> ReplicationState:
+        """
+        Read the state file.
+
+        Raises:
+            OSError, SimpleIndexError: See `StateFile.read`.
+        """
+        return await self._runner.run(self._state.read)
+
+    async def keep(self, change: Callable[[ReplicationState], ReplicationState]) -> None:
+        """Change the state file, unless this server is no replica any more."""
+        await self._runner.run(
+            self._state.update, lambda kept: change(kept) if kept.role is Role.REPLICA else kept
+        )
+
+    def change(self, change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """
+        Change the folder; in a thread.
+
+        Raises:
+            Unavailable: This server is no replica any more, or its role cannot be read.
+        """
+        if self._state.read().role is not Role.REPLICA:
+            self.is_stopped = True
+            raise Unavailable("This server is no replica any more.")
+        return change(*args, **kwargs)
