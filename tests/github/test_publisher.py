@@ -201,7 +201,7 @@ def test_a_file_that_changes_meanwhile_is_not_published(publish, now: bytes):
 
 
 def test_an_upload_that_stalls_is_given_up_and_repeated(publish, monkeypatch):
-    monkeypatch.setattr(framed_body, "_STALLED", 0.2)
+    monkeypatch.setattr(framed_body, "STALL", 0.2)
     server, repo = serving(False)
     with server:
         server.rule("POST .*/assets", seconds=2.0)

@@ -13,7 +13,6 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 
 from twisted_index.errors import ConfigurationError, Conflict, PromotionRefused, RefusedPart, SimpleIndexError
@@ -23,6 +22,7 @@ from twisted_index.http_client.client import HTTPClient
 from twisted_index.http_client.credentials import BasicCredentials, NetrcCredentials, credentials_in
 from twisted_index.http_client.framed_body import FramedBody
 from twisted_index.http_client.limits import ClientLimits
+from twisted_index.http_client.stall_guard import Stalled
 from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
 from twisted_index.simple.archives.errors import BadArchive
 from twisted_index.simple.archives.limits import MAX_DOCUMENT, MAX_UNPACKED
@@ -197,16 +197,11 @@ class UploadClient:
         size = file.entry.key.size
         body = FramedBody(opened, size, before, after, reactor=self._reactor, advance=self._advance)
         headers = Headers({b"Content-Type": [f"multipart/form-data; boundary={boundary}".encode()]})
-        sending = Deferred.fromCoroutine(
-            self._client.request("POST", self._url, headers, body.producer, head=_HEAD)
-        )
-        body.on_stalled = sending.cancel
+        sending = self._client.request("POST", self._url, headers, body.producer, head=_HEAD)
         try:
-            response = await sending
-        except CancelledError:
-            if body.is_stalled:
-                raise Conflict("The upload stalled.") from None
-            raise
+            response = await body.guard.wait(sending)
+        except Stalled as error:
+            raise Conflict(error.message) from None
         finally:
             body.finish()
         await self._check(response)

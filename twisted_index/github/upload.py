@@ -10,13 +10,12 @@ import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 
 from twisted_index.errors import Conflict
 from twisted_index.github.repository import Forge
 from twisted_index.http_client.framed_body import FramedBody
-from twisted_index.http_client.retry import TemporaryFailure
+from twisted_index.http_client.stall_guard import Stalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,20 +71,15 @@ async def upload(
     if api.repository.forge is Forge.FORGEJO:
         kind, before, after = _form(file.name)
     body = FramedBody(file.open(), file.size, before, after, reactor=reactor, advance=advance)
-    sending = Deferred.fromCoroutine(
-        api.send(
-            "POST",
-            f"{url}?{urlencode(query)}",
-            body=body.producer,
-            headers=Headers({b"Content-Type": [kind]}),
-        )
+    sending = api.send(
+        "POST",
+        f"{url}?{urlencode(query)}",
+        body=body.producer,
+        headers=Headers({b"Content-Type": [kind]}),
     )
-    body.on_stalled = sending.cancel
     try:
-        return await sending
-    except CancelledError:
-        if body.is_stalled:
-            raise TemporaryFailure("The upload stalled.") from None
+        return await body.guard.wait(sending)
+    except Stalled:
         raise
     except Exception:
         if body.is_changed:

@@ -6,13 +6,10 @@ import io
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from twisted_index.http_client.file_body import FileRequestBody
+from twisted_index.http_client.stall_guard import STALL, StallGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-#: Seconds in which not one piece of a body could be sent, or after its end no response has come: servers
-#: compute the digest of a file before they respond.
-_STALLED = 180.0
 
 
 class FramedBody:
@@ -29,8 +26,7 @@ class FramedBody:
 
     Attributes:
         producer: What sends it.
-        on_stalled: Called when nothing could be sent for a while.
-        is_stalled: Whether it was called.
+        guard: Ends the request if nothing can be sent for a while.
         is_changed: Whether the file has another size than expected.
     """
 
@@ -44,19 +40,18 @@ class FramedBody:
         reactor: Any,
         advance: Callable[[int], None],
     ) -> None:
-        self.on_stalled: Callable[[], object] = lambda: None
-        self.is_stalled = self.is_changed = False
+        self.guard = StallGuard(reactor, STALL)
+        self.guard.restart()
+        self.is_changed = False
         self._file = file
         self._left = size
         self._before, self._after = io.BytesIO(before), io.BytesIO(after)
         self._advance = advance
-        self._timer = reactor.callLater(_STALLED, self._stall)
         self.producer = FileRequestBody(self, len(before) + size + len(after), reactor)
 
     def read(self, size: int) -> bytes:
         """Return the next piece, for the producer."""
-        if self._timer.active():
-            self._timer.reset(_STALLED)
+        self.guard.restart()
         return self._before.read(size) or self._read_file(size) or self._after.read(size)
 
     def _read_file(self, size: int) -> bytes:
@@ -68,10 +63,6 @@ class FramedBody:
         self._advance(len(piece))
         return piece
 
-    def _stall(self) -> None:
-        self.is_stalled = True
-        self.on_stalled()
-
     def close(self) -> None:
         """Close the file; the producer calls it at the end of the body."""
         self._file.close()
@@ -80,5 +71,4 @@ class FramedBody:
         """Send no more, also if the response came before the end of the body, and wait no longer."""
         self.producer.stop()
         self.close()
-        if self._timer.active():
-            self._timer.cancel()
+        self.guard.stop()

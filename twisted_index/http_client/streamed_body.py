@@ -15,8 +15,10 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IConsumer
     from twisted.python.failure import Failure
+
+    from twisted_index.http_client.stall_guard import StallGuard
 
 
 @implementer(IBodyProducer)
@@ -27,14 +29,12 @@ class StreamedBody:
     Args:
         next_piece: Returns the next piece; empty at the end. Waits for where it comes from, however long.
         length: In bytes; None if it is not known.
-        reactor: Provides the time.
-        stall: Seconds in which the server may read nothing, or send no response after the end of the body.
+        guard: Ends the request if the server reads nothing, or sends no response after the end of the body.
         on_started: Called when the connection has been made.
 
     Attributes:
+        guard: As given.
         is_sent: Whether all of it has been given to the connection.
-        is_stalled: Whether `on_stalled` was called.
-        on_stalled: Called when the server has stalled.
     """
 
     def __init__(
@@ -42,20 +42,16 @@ class StreamedBody:
         next_piece: Callable[[], Deferred[bytes]],
         length: int | None,
         *,
-        reactor: IReactorTime,
-        stall: float,
+        guard: StallGuard,
         on_started: Callable[[], object] = lambda: None,
     ) -> None:
         self.length: int | object = UNKNOWN_LENGTH if length is None else length
-        self.is_sent = self.is_stalled = False
-        self.on_stalled: Callable[[], object] = lambda: None
+        self.is_sent = False
         self._next_piece = next_piece
-        self._reactor = reactor
-        self._stall = stall
+        self.guard = guard
         self._on_started = on_started
         self._resumed: Deferred[None] | None = None
         self._stopped = False
-        self._timer: IDelayedCall | None = None
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Write piece after piece; fails as `next_piece` does."""
@@ -76,7 +72,7 @@ class StreamedBody:
     def _end(self, _result: None, produced: Deferred[None]) -> None:
         if not self._stopped:
             self.is_sent = True
-            self._start_timer()
+            self.guard.restart()
             produced.callback(None)
 
     def _fail(self, failure: Failure, produced: Deferred[None]) -> None:
@@ -91,13 +87,13 @@ class StreamedBody:
         """Write nothing until `resumeProducing`: the server does not read."""
         if self._resumed is None and not self._stopped:
             self._resumed = Deferred()
-            self._start_timer()
+            self.guard.restart()
 
     def resumeProducing(self) -> None:
         """Go on."""
         resumed, self._resumed = self._resumed, None
         if resumed is not None:
-            self._stop_timer()
+            self.guard.stop()
             resumed.callback(None)
 
     def stopProducing(self) -> None:
@@ -108,19 +104,4 @@ class StreamedBody:
     def finish(self) -> None:
         """Write no more, and wait no longer."""
         self.stopProducing()
-        self._stop_timer()
-
-    # -- Time
-
-    def _start_timer(self) -> None:
-        self._stop_timer()
-        self._timer = self._reactor.callLater(self._stall, self._have_stalled)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-    def _have_stalled(self) -> None:
-        self.is_stalled = True
-        self.on_stalled()
+        self.guard.stop()

@@ -23,6 +23,7 @@ from twisted_index.http_client.client import HTTPClient
 from twisted_index.http_client.credentials import split_userinfo
 from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import TemporaryFailure
+from twisted_index.http_client.stall_guard import STALL, Stalled, StallGuard
 from twisted_index.http_client.streamed_body import StreamedBody
 from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
 from twisted_index.http_semantics.via import remember_via
@@ -88,9 +89,6 @@ _SERIAL_SECONDS = 10.0
 #: Seconds for the head of a response. An upload that moves may take any time: `StreamedBody` ends one that
 #: does not.
 _NO_LIMIT = 30 * 86400.0
-#: Seconds in which the primary may read nothing of a body, or not answer after its end: it reads the whole
-#: file before it does.
-_STALL = 180.0
 #: Bytes of an answer; that to a promotion names all files.
 _MAX_ANSWER = 4 << 20
 
@@ -137,7 +135,7 @@ class ChangeRelay:
         instance: str,
         common_headers: Headers = (),
         wait_for: Callable[[str, int, float], Awaitable[bool]] = _never,
-        stall: float = _STALL,
+        stall: float = STALL,
         slots: UploadSlots | None = None,
     ) -> None:
         self._url, _account = split_userinfo(url)
@@ -232,14 +230,10 @@ class ChangeRelay:
             raise LoopDetected("This server is its own primary: the request looped back to it.")
         remember_via(via)
         url, fields = self._target(request), self._fields(request)
-        sending = Deferred.fromCoroutine(self._client.request(method.decode("ascii"), url, fields, body))
-        body.on_stalled = sending.cancel
         try:
-            return await sending
-        except CancelledError:
-            if body.is_stalled:
-                raise TemporaryFailure(f"The {self.peer} stalled.{_unknown(body)}") from None
-            raise
+            return await body.guard.wait(self._client.request(method.decode("ascii"), url, fields, body))
+        except Stalled:
+            raise TemporaryFailure(f"The {self.peer} stalled.{_unknown(body)}") from None
         except TemporaryFailure as error:
             raise TemporaryFailure(error.message + _unknown(body), error.retry_after) from None
 
@@ -307,7 +301,7 @@ class ChangeRelay:
     ) -> StreamedBody:
         """Make the body of a request that is sent on."""
         return StreamedBody(
-            change.next, length, reactor=self._reactor, stall=self._stall, on_started=on_started
+            change.next, length, guard=StallGuard(self._reactor, self._stall), on_started=on_started
         )
 
 
