@@ -20,6 +20,7 @@ from twisted_index.errors import Gone, SimpleIndexError, Unavailable
 from twisted_index.events.serials import Serials
 from twisted_index.files.filesystems import file_clock
 from twisted_index.files.stamps import StatValidator
+from twisted_index.files.steps import RunStep, run_step
 from twisted_index.indexes.change_feed import ChangeFeed
 from twisted_index.indexes.composite import change_parts
 from twisted_index.replication.epoch import Epoch
@@ -27,7 +28,7 @@ from twisted_index.replication.primary import Feed
 from twisted_index.replication.replica_folder import ReplicaFolder
 from twisted_index.replication.rounds import RoundResult, Rounds
 from twisted_index.replication.state_file import Role, StateFile
-from twisted_index.simple.entry_listing import Entry, EntryListing, parse_listing
+from twisted_index.simple.entry_listing import Entry, EntryListing, parse_contents
 
 
 def source_of(root: Path, serials: Serials, clock: Clock) -> FolderSource:
@@ -100,13 +101,9 @@ class FollowedFolder:
         text: bytes | None = await result_of(self.source.entries, project, limit)
         if text is None:
             return None
-        head, _empty, rest = text.partition(b"\n\n")
-        listing, contents = parse_listing(head.removesuffix(b"\n") + b"\n"), {}
-        for entry in listing.entries if limit else ():
-            if entry.size <= limit and len(rest) >= entry.size:
-                contents[entry.path] = self.spoil(entry, rest[: entry.size])
-                rest = rest[entry.size :]
-        return listing, contents
+        listing, contents = parse_contents(text, limit)
+        entries = {entry.path: entry for entry in listing.entries}
+        return listing, {path: self.spoil(entries[path], content) for path, content in contents.items()}
 
     async def read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
         self._require_up()
@@ -126,7 +123,7 @@ class FollowedFolder:
 class ReplicaPair:
     """A primary, and a replica beside it; nothing happens on its own."""
 
-    def __init__(self, top: Path, step: Callable[[Callable[[], object]], object] | None = None) -> None:
+    def __init__(self, top: Path, step: RunStep = run_step) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.there, self.here, self.state = top / "primary", top / "replica", top / "state"

@@ -14,6 +14,7 @@ from twisted_index.backends.folder.entry_files import KnownDigest, digest_found,
 from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.events.serials import Change
 from twisted_index.files.stamps import StatValidator
+from twisted_index.files.steps import RunStep, run_step
 from twisted_index.replication.join import Join
 from twisted_index.replication.join_folder import JoinFolder
 from twisted_index.replication.primary import Feed
@@ -65,7 +66,7 @@ def done(work: Any) -> Any:
     return outcome[0]
 
 
-def join(here: Path, other: Any, *, they_win: bool, step: Any = None) -> tuple[Any, list[str]]:
+def join(here: Path, other: Any, *, they_win: bool, step: RunStep = run_step) -> tuple[Any, list[str]]:
     """Join a folder with another, or with what a server says; give the report, and what was said."""
     said: list[str] = []
     folder = JoinFolder(

@@ -250,7 +250,7 @@ class TestWhatIsSeen:
             watch = PageWatch(["demo", "new"])
             watch.start(pair)
             watch.begin()
-            mortal = pair.folder._run = Mortal(lives, watch.look)
+            mortal = pair.folder._step.run = Mortal(lives, watch.look)
             try:
                 pair.follow()
             except Killed:
@@ -270,7 +270,7 @@ class TestWhatIsSeen:
         pair.put(ONE, TWO, SDIST)
         pair.mark(f"{TWO.filename}.yanked")
         seen = []
-        pair.folder._run = Mortal(None, lambda: seen.append(len(files_of(pair.here / "demo"))))
+        pair.folder._step.run = Mortal(None, lambda: seen.append(len(files_of(pair.here / "demo"))))
         pair.follow()
         assert set(seen) == {0, 4}
 
@@ -495,9 +495,9 @@ class TestFailures:
         def is_full(_step: Callable[[], object]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        run, pair.folder._run = pair.folder._run, is_full
+        run, pair.folder._step.run = pair.folder._step.run, is_full
         assert "The disk of the package folder is full." in pair.follow().fault
-        pair.folder._run = run
+        pair.folder._step.run = run
         pair.clock.advance(2)
         assert pair.follow().fault == ""
         assert pair.is_equal()
@@ -807,7 +807,7 @@ class TestWhichPrimary:
         pair.put(ONE)
         pair.primary.restricted = True
         kept = []
-        pair.folder._run = Mortal(None, lambda: kept.append(pair.kept.read().restricted))
+        pair.folder._step.run = Mortal(None, lambda: kept.append(pair.kept.read().restricted))
         pair.follow()
         assert set(kept) == {True}
         pair.primary.restricted = False

@@ -17,19 +17,21 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted_index.backends.folder import copies, kept_files
 from twisted_index.backends.folder.blocking_store import retry_while_locked
 from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.snapshots import held_names
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.inventory import STATUS_MARKS
+from twisted_index.backends.layout.project_scan import CLAIMED, DOCUMENTS
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
 from twisted_index.files.locks import project_lock
 from twisted_index.files.safe_open import open_regular_file
+from twisted_index.files.steps import Steps, run_step
 from twisted_index.mirror.plan import TICK, Failure, HeldFile, HeldProject, by_identity
 from twisted_index.simple.manifest import ManifestLine
-from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import is_valid_name, normalize, parse_filename
 
 if TYPE_CHECKING:
@@ -38,14 +40,13 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.inventory import Inventory
     from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.files.anonymous_file import AnonymousFile
+    from twisted_index.files.steps import RunStep
     from twisted_index.mirror.plan import ProjectPlan, Selection
     from twisted_index.simple.names import Distribution
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
-_CLAIM = b".claimed"
-_SUFFIXES = (".yanked", Sidecar.PROVENANCE.value, Sidecar.SIGNATURE.value)
+_SUFFIXES = (YANKED, *DOCUMENTS)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -80,11 +81,11 @@ class TargetFolder:
         root: bytes,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        step: Callable[[Callable[[], object]], None] | None = None,
+        step: RunStep = run_step,
     ) -> None:
         self.root = root
         self._now = now
-        self._run = step or _carry_out
+        self._step = Steps(step)
         self._reader = InventoryReader((root,))
         self._reading = threading.Lock()
 
@@ -113,7 +114,7 @@ class TargetFolder:
             deleted=frozenset(
                 name for name in names if inventory.was_deleted(parse_filename(name, selection.project))
             ),
-            is_claimed=_CLAIM in claims or (inventory.exists and not lines and not files),
+            is_claimed=os.fsencode(CLAIMED) in claims or (inventory.exists and not lines and not files),
             is_empty=os.path.isdir(folder) and not os.listdir(folder),
         )
 
@@ -349,9 +350,6 @@ class TargetFolder:
     def _record(self, folder: bytes, lines: Iterable[ManifestLine]) -> None:
         self._step(copies.record, self.root, folder, tuple(lines))
 
-    def _step(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        self._run(lambda: function(*args, **kwargs))
-
     def _line_of(self, file: HeldFile, note: str) -> ManifestLine:
         time = _EPOCH.fromtimestamp(file.time, UTC)
         return ManifestLine(name=file.name, sha256=file.sha256, size=file.size, time=time, note=note)
@@ -417,7 +415,3 @@ def _digest(path: bytes, *, follow_links: bool = True) -> str:
         return ""
     with file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _carry_out(step: Callable[[], object]) -> None:
-    step()

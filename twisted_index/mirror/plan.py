@@ -12,7 +12,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from twisted_index.backends.layout.inventory import STATUS_MARKS, YANKED
+from twisted_index.backends.layout.entries import YANKED
+from twisted_index.backends.layout.inventory import STATUS_MARKS
 from twisted_index.backends.layout.reasons import format_reason
 from twisted_index.simple.model import Sidecar, Status
 from twisted_index.simple.names import parse_filename

@@ -15,6 +15,7 @@ from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import SimpleIndexError
 from twisted_index.replication.compare import is_mark
 from twisted_index.replication.primary import MAX_SKEW
+from twisted_index.simple.entry_listing import MAX_INLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Files of a project that are received at once by requests of their own.
 _FILES = 4
-#: Bytes of a file up to which it should come with its listing.
-INLINE = 64 << 10
 #: Files, and bytes, of a project that get their names together.
 _BATCH, _BATCH_BYTES = 32, 64 << 20
 
@@ -114,7 +113,7 @@ class Arrivals:
             OSError: The folder cannot be read or written.
             SimpleIndexError: See `IPrimary`, `ReplicaFolder.survey` and `ReplicaGuard.change`.
         """
-        answer = await self._primary.entries(project, inline=INLINE)
+        answer = await self._primary.entries(project, inline=MAX_INLINE)
         listing, contents = answer or (None, {})
         serial = told if listing is None else listing.serial
         is_newer = known is None or serial > known

@@ -12,9 +12,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.folder.entry_files import MARKS, is_distribution, is_entry_name
-from twisted_index.backends.layout.entries import BESIDE, entry_project
-from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.folder.entry_files import MARKS, is_entry_name
+from twisted_index.backends.layout.entries import BESIDE, YANKED, entry_project, may_belong
 from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.errors import BadGateway
 from twisted_index.simple.formatting import printable
@@ -212,7 +211,7 @@ def _is_equal(entry: Entry, found: Held | None) -> bool:
 
 def _together(project: str, wanted: Mapping[str, Entry], held: Mapping[str, Held]) -> tuple[str, ...]:
     """Return the files that are new, if they are several, or all that is here, or some wait already."""
-    new = [path for path in wanted if path not in held and is_distribution(project, os.fsencode(_name(path)))]
+    new = [path for path in wanted if path not in held and may_belong(_name(path), project)]
     waiting = [path for path in wanted if path in held and held[path].is_staged]
     files = [*waiting, *new] if waiting or len(new) > 1 or not held else []
     return tuple(sorted(set(map(_name, files))))

@@ -46,6 +46,10 @@ class Epoch(NamedTuple):
         return f"{self.number} {self.instance}"
 
 
+#: Lower than every epoch.
+NO_EPOCH = Epoch(0, "")
+
+
 def parse_epoch(text: str) -> Epoch | None:
     """Parse what `str` returns of an epoch; None if it is something else."""
     match = _TEXT.fullmatch(text)

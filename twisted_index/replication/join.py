@@ -19,7 +19,7 @@ from twisted_index.errors import BadGateway, Conflict, SimpleIndexError, Unavail
 from twisted_index.events.serials import REMOVED
 from twisted_index.files.os_errors import error_text
 from twisted_index.replication.compare import check_paths
-from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.epoch import NO_EPOCH
 from twisted_index.replication.join_plan import (
     COPY_LINES,
     TOMBSTONE_LINES,
@@ -30,15 +30,16 @@ from twisted_index.replication.join_plan import (
     Replace,
     SetAside,
     Take,
-    name_of,
 )
 from twisted_index.replication.state_file import ReplicationState, Role
+from twisted_index.simple.entry_listing import MAX_INLINE
 from twisted_index.simple.manifest import InvalidLine, ManifestLine, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.replication.epoch import Epoch
     from twisted_index.replication.join_folder import JoinFolder
     from twisted_index.replication.join_plan import JoinStep
     from twisted_index.replication.peers import PeerAnswer
@@ -49,12 +50,9 @@ if TYPE_CHECKING:
 
 #: Projects that are joined at once, and files of one that are received before they get their names.
 _PROJECTS, _FILES = 8, 32
-#: Bytes of files whose contents may come with the listing.
-_INLINE = 64 << 10
 #: Plans of one project after which it is given up: the other server, or this one, changes it all the time.
 _MOST_PLANS = 10_000
 _MANIFEST_BYTES = {TOMBSTONE_LINES: MAX_TOMBSTONES, COPY_LINES: MAX_COPIES}
-_NONE = Epoch(0, "")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,7 +87,7 @@ def do_they_win(ours: ReplicationState, own: Epoch | None, theirs: PeerAnswer) -
     Raises:
         Conflict: Neither of them has the higher epoch, or it is not this server that has to be joined.
     """
-    epoch, told = ours.epoch or own or _NONE, theirs.epoch or _NONE
+    epoch, told = ours.epoch or own or NO_EPOCH, theirs.epoch or NO_EPOCH
     if ours.role is Role.REPLICA:
         if told.number < epoch.number:
             raise Conflict(
@@ -201,7 +199,7 @@ class Join:
             self.report.failures[project] = f"It cannot be read here: {error}"
 
     async def _join(self, project: str) -> None:
-        asked = await self._other.entries(project, inline=_INLINE)
+        asked = await self._other.entries(project, inline=MAX_INLINE)
         if asked is None:
             return
         listing, contents = asked
@@ -244,7 +242,7 @@ class Join:
         lines: dict[str, dict[str, ManifestLine]] = {name: {} for name in _MANIFEST_BYTES}
         rest = []
         for entry in entries:
-            name = name_of(entry)
+            name = entry.name
             if name not in _MANIFEST_BYTES:
                 rest.append(entry)
                 continue
@@ -253,7 +251,7 @@ class Join:
         return Holdings(entries=tuple(rest), deleted=lines[TOMBSTONE_LINES], copies=lines[COPY_LINES])
 
     async def _read_manifest(self, project: str, entry: Entry, contents: Mapping[str, bytes]) -> bytes:
-        if entry.size > _MANIFEST_BYTES[name_of(entry)]:
+        if entry.size > _MANIFEST_BYTES[entry.name]:
             raise BadGateway(f"The other server's {entry.path} has too many bytes.")
         pieces: list[bytes] = []
         if entry.path in contents:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder import copies, tombstones
 from twisted_index.backends.folder.blocking_store import retry_while_locked
@@ -30,6 +30,7 @@ from twisted_index.files.anonymous_file import make_folder, open_anonymous, remo
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.locks import project_lock
 from twisted_index.files.stamps import StatValidator
+from twisted_index.files.steps import Steps, run_step
 from twisted_index.files.verified_copy import copy_bytes
 from twisted_index.replication.join_plan import (
     COPY_LINES,
@@ -43,7 +44,6 @@ from twisted_index.replication.join_plan import (
     SetAside,
     Take,
     key_of,
-    name_of,
     only_here,
     plan_join,
 )
@@ -56,11 +56,10 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.entry_files import FoundEntry
     from twisted_index.backends.folder.inventory import FolderInventory
+    from twisted_index.files.steps import RunStep
     from twisted_index.replication.join_plan import JoinStep
     from twisted_index.simple.entry_listing import Entry
     from twisted_index.simple.manifest import ManifestLine
-
-P = ParamSpec("P")
 
 #: What link(2) says of other file systems, and of those without hard links.
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -86,13 +85,13 @@ class JoinFolder:
         they_win: bool,
         server: str,
         now: Callable[[], datetime],
-        step: Callable[[Callable[[], object]], None] | None = None,
+        step: RunStep = run_step,
     ) -> None:
         self.root = root
         self._they_win = they_win
         self._server = server
         self._now = now
-        self._run = step or _carry_out
+        self._step = Steps(step)
         self._validator = StatValidator(trusts_times=not has_coarse_folders(root))
         self._digests: dict[bytes, tuple[FoundEntry, str]] = {}
 
@@ -148,7 +147,7 @@ class JoinFolder:
         part = inventory.parts.get(self.root)
         if part is None:
             return Holdings()
-        wanted = {key_of(project, name_of(entry)) for entry in theirs.entries}
+        wanted = {key_of(project, entry.name) for entry in theirs.entries}
         wanted |= {key_of(project, name) for name in theirs.deleted}
 
         def digest(found: FoundEntry) -> KnownDigest:
@@ -163,7 +162,7 @@ class JoinFolder:
 
         reading = read_entries(project, self.root, part, digest, self._validator)
         return Holdings(
-            entries=tuple(entry for entry in reading.entries if name_of(entry) not in _MANIFESTS),
+            entries=tuple(entry for entry in reading.entries if entry.name not in _MANIFESTS),
             deleted={
                 line.name: line
                 for path in inventory.scan.tombstones
@@ -229,7 +228,7 @@ class JoinFolder:
             # First, or the file would claim the name for a moment.
             self._step(copies.record, self.root, folder, [action.line])
         with contextlib.suppress(FileExistsError):
-            self._step(file.link, os.path.join(folder, os.fsencode(name_of(action.entry))))
+            self._step(file.link, os.path.join(folder, os.fsencode(action.entry.name)))
         self._step(sync_folder, folder)
 
     def _set_aside(self, action: SetAside) -> None:
@@ -292,7 +291,7 @@ class JoinFolder:
         """Return the folder in which something is put: where its file lies, or where such files lie."""
         if not isinstance(action, Take):
             return inventory.folder_path
-        name = name_of(action.entry)
+        name = action.entry.name
         if name.startswith(".") or action.line is not None:
             return inventory.folder_path
         for entry in inventory.scan.entries:
@@ -309,7 +308,7 @@ class JoinFolder:
         return os.path.join(self.root, os.fsencode(entry.path))
 
     def _aside(self, conflict: NameConflict, entry: Entry) -> bytes:
-        return os.path.join(self.root, os.path.dirname(conflict.place), os.fsencode(name_of(entry)))
+        return os.path.join(self.root, os.path.dirname(conflict.place), os.fsencode(entry.name))
 
     def _is_still(self, entry: Entry) -> bool:
         """Return whether a file is the one that was found when the plan was made."""
@@ -356,15 +355,6 @@ class JoinFolder:
 
     def _record(self, path: str, kept: str, aside: str, *, is_ours: bool) -> None:
         self._step(record_conflict, self.root, self._conflict(path, kept, aside, is_ours=is_ours))
-
-    # -- Steps
-
-    def _step(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        self._run(lambda: function(*args, **kwargs))
-
-
-def _carry_out(step: Callable[[], object]) -> None:
-    step()
 
 
 def _tombstones(path: bytes) -> Iterator[ManifestLine]:

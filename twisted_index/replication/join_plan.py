@@ -7,11 +7,14 @@ tombstones of both count, and where a name has two contents, that of the server 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from twisted_index.backends.layout.project_scan import DELETED
-from twisted_index.simple.model import Sidecar
+from twisted_index.backends.layout.copies import COPIES
+from twisted_index.backends.layout.entries import YANKED
+from twisted_index.backends.layout.project_scan import CLAIMED, DELETED, DOCUMENTS
+from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.simple.names import InvalidFilename, parse_filename
 
 if TYPE_CHECKING:
@@ -21,11 +24,10 @@ if TYPE_CHECKING:
     from twisted_index.simple.manifest import ManifestLine
 
 #: The manifests of a project's folder, which are joined line by line.
-TOMBSTONE_LINES, COPY_LINES = ".deleted", ".copies"
-_CLAIM = ".claimed"
-#: What belongs to just the bytes that it lies beside.
-_OF_BYTES = (Sidecar.SIGNATURE.value, Sidecar.PROVENANCE.value)
-_SIDECARS = (*_OF_BYTES, ".yanked", DELETED)
+TOMBSTONE_LINES, COPY_LINES = os.fsdecode(TOMBSTONES), os.fsdecode(COPIES)
+#: Suffixes of documents that belong to the bytes of the file that they lie beside.
+_OF_BYTES = tuple(DOCUMENTS)
+_SIDECARS = (*_OF_BYTES, YANKED, DELETED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,11 +153,6 @@ JoinStep: TypeAlias = Take | SetAside | Replace | FetchAside | Bury | Keep | Exh
 IsRecorded: TypeAlias = "Callable[[str, str, str], bool]"
 
 
-def name_of(entry: Entry) -> str:
-    """Return the name of an entry in its folder."""
-    return entry.path.rpartition("/")[2]
-
-
 def key_of(project: str, name: str) -> Hashable:
     """Return what names have in common that mean the same thing, in any spelling."""
     for suffix in _SIDECARS:
@@ -175,7 +172,7 @@ def _by_key(project: str, entries: Collection[Entry]) -> dict[Hashable, Entry]:
     """Index entries; of several that mean the same thing, those after the first stay by their names."""
     found: dict[Hashable, Entry] = {}
     for entry in entries:
-        key = key_of(project, name_of(entry))
+        key = key_of(project, entry.name)
         found[key if key not in found else entry.path] = entry
     return found
 
@@ -258,7 +255,7 @@ class _Plan:
 
     def marks(self) -> Iterator[JoinStep]:
         for key, entry in self._theirs.items():
-            owner, name = _owner(key), name_of(entry)
+            owner, name = _owner(key), entry.name
             is_sidecar = owner is not key
             if not is_sidecar and not name.startswith("."):
                 continue
@@ -269,14 +266,14 @@ class _Plan:
                 continue  # with the bytes that it belongs to
             if ours is None:
                 yield Take(entry, self._line(entry))
-            elif name != _CLAIM and ours.sha256 != entry.sha256:
+            elif name != CLAIMED and ours.sha256 != entry.sha256:
                 yield from self._differing(entry, ours)
 
     # -- Files
 
     def files(self) -> Iterator[JoinStep]:
         for key, entry in self._theirs.items():
-            if _owner(key) is not key or name_of(entry).startswith(".") or key in self._their_deleted:
+            if _owner(key) is not key or entry.name.startswith(".") or key in self._their_deleted:
                 continue
             ours, buried = self._ours.get(key), self._our_deleted.get(key)
             if ours is None and buried is not None:
@@ -319,7 +316,7 @@ class _Plan:
         return not (self._they_win and is_taken)
 
     def _line(self, entry: Entry) -> ManifestLine | None:
-        line = self._copies.get(name_of(entry))
+        line = self._copies.get(entry.name)
         return line if line is not None and line.sha256 == entry.sha256 else None
 
 

@@ -11,11 +11,11 @@ from twisted.web.http_headers import Headers
 from twisted_index.errors import BadGateway, SimpleIndexError
 from twisted_index.http_client.client import HTTPClient
 from twisted_index.http_client.credentials import NetrcCredentials, split_userinfo
+from twisted_index.http_client.error_message import read_error_message
 from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import Denied
 from twisted_index.http_client.urls import origin_of
 from twisted_index.replication.peers import parse_answer
-from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _SECONDS = 2.0
 #: Seconds for a hand-over: the primary waits for the uploads that are under way, and looks at all projects.
 _HAND_OVER = 600.0
-#: Bytes of an answer, and characters of what is shown of it.
-_MAX_BODY, _MAX_SHOWN = 64 << 10, 300
+#: Bytes of an answer.
+_MAX_BODY = 64 << 10
 
 
 class PeerServers:
@@ -112,7 +112,8 @@ class PeerServers:
         raise await self._refusal(response)
 
     async def _refusal(self, response: HTTPResponse) -> SimpleIndexError:
-        said = await _sentence_of(response)
+        message = await read_error_message(response)
+        said = f" It says: {message}" if message else ""
         if response.status in (401, 403):
             return Denied(
                 f"It does not accept our token for that ({response.status}); write"
@@ -120,12 +121,3 @@ class PeerServers:
                 + said
             )
         return BadGateway(f"It responds with {response.status}.{said}")
-
-
-async def _sentence_of(response: HTTPResponse) -> str:
-    """Return what an error of a server of ours says, after a space; empty if it is none."""
-    try:
-        message = json.loads(await response.body.read())["message"]
-    except (SimpleIndexError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return f" It says: {printable(message)[:_MAX_SHOWN]}" if isinstance(message, str) else ""

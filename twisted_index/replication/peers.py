@@ -19,7 +19,7 @@ from twisted_index.concurrency.parallel import at_once
 from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.errors import BadGateway, SimpleIndexError, Unavailable
 from twisted_index.http_client.credentials import split_userinfo
-from twisted_index.replication.epoch import Epoch, parse_epoch
+from twisted_index.replication.epoch import NO_EPOCH, Epoch, parse_epoch
 from twisted_index.replication.state_file import ReplicationState, Role
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Less than every epoch.
-_NONE = Epoch(0, "")
 #: Peers that are asked at once.
 _AT_ONCE = 16
 #: Seconds for which answers count. One that does not come holds up a change that often.
@@ -161,7 +159,7 @@ class Peers:
         self._checks: SingleFlight[None, None] = SingleFlight(lambda: 0.0)
         self._checked: Epoch | None = None
         self._checked_at = 0.0
-        self._heard = (_NONE, False, "")
+        self._heard = (NO_EPOCH, False, "")
 
     def check(self, again: bool = False) -> Deferred[None]:
         """
@@ -233,4 +231,4 @@ class Peers:
 def _heard_from(item: tuple[str, PeerAnswer]) -> tuple[Epoch, bool, str]:
     """Return the epoch that a peer knows of, whether it is the primary in it, and its URL."""
     url, answer = item
-    return answer.epoch or _NONE, answer.role is Role.PRIMARY, split_userinfo(url)[0]
+    return answer.epoch or NO_EPOCH, answer.role is Role.PRIMARY, split_userinfo(url)[0]

@@ -24,12 +24,14 @@ from twisted_index.events.serials import Change
 from twisted_index.http_client.body import TruncatedBody
 from twisted_index.http_client.client import HTTPClient
 from twisted_index.http_client.credentials import NetrcCredentials, split_userinfo
+from twisted_index.http_client.error_message import read_error_message
 from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import BUSY_STATUSES, Denied, TemporaryFailure, retry_after
 from twisted_index.http_client.urls import origin_of
 from twisted_index.replication.epoch import parse_epoch
 from twisted_index.replication.primary import Feed
-from twisted_index.simple.entry_listing import InvalidListing, parse_listing
+from twisted_index.simple.entry_listing import MAX_CONTENTS, InvalidListing, parse_contents
+from twisted_index.simple.formatting import printable
 from twisted_index.simple.name_patterns import is_index_name
 
 if TYPE_CHECKING:
@@ -53,10 +55,8 @@ _TOTAL = 300.0
 _MAX_CHANGES = 256 << 20
 #: Bytes of the lines of a listing: of more files than any project has.
 _MAX_LISTING = 32 << 20
-#: Bytes of all contents that come with a listing.
-_MAX_INLINE = 8 << 20
-#: Bytes of an error's body, and characters of the sentence that is taken from it.
-_MAX_ERROR, _MAX_SENTENCE = 64 << 10, 300
+#: Characters that are shown of what the primary sent.
+_MAX_SHOWN = 300
 #: Bytes from which a body is parsed in a thread.
 _LARGE = 64 << 10
 #: Bytes of a file that are held until a thread has written them.
@@ -200,11 +200,11 @@ class PrimaryServer:
         status = response.status
         if 300 <= status < 400:
             response.body.drain()
-            target = _printable(response.header(b"Location"))
+            target = printable(response.header(b"Location")[:_MAX_SHOWN])
             return Denied(
                 f"The primary redirects to {target}: write the URL of the server itself in replica-of."
             )
-        said = await _sentence_of(response)
+        said = await read_error_message(response)
         if status in BUSY_STATUSES:
             date = response.header(b"Date") or formatdate(self.wall(), usegmt=True)
             delay = retry_after(response.header(b"Retry-After"), date)
@@ -287,7 +287,7 @@ class PrimaryClient:
     async def _entries(self, url: str) -> tuple[EntryListing, Mapping[str, bytes]]:
         response = await self._server.get(url)
         limit = response.header(b"X-Index-Inline")
-        body = await _read_text(response, _MAX_LISTING + _MAX_INLINE, "listing of entries")
+        body = await _read_text(response, _MAX_LISTING + 2 * MAX_CONTENTS, "listing of entries")
         bound = int(limit) if _NUMBER.fullmatch(limit) else 0
         return await self._server.run(len(body), lambda: _parse_entries(body, bound))
 
@@ -302,7 +302,7 @@ class PrimaryClient:
             try:
                 await reader.read_on(url)
             except NotFound:
-                raise BadGateway(f"The primary has no {_printable(entry.path)} any more.") from None
+                raise BadGateway(f"The primary has no {printable(entry.path)} any more.") from None
             except TemporaryFailure:
                 failures = 0 if reader.received > before else failures + 1
                 if failures >= _TRIES:
@@ -404,21 +404,10 @@ def _parse_lines(lines: Iterable[bytes], highest: int) -> Iterable[tuple[str, Ch
 
 
 def _parse_entries(body: bytes, limit: int) -> tuple[EntryListing, Mapping[str, bytes]]:
-    text, mark, contents = body.partition(b"\n\n")
     try:
-        listing = parse_listing(text + b"\n" if mark else text)
+        return parse_contents(body, limit)
     except InvalidListing as error:
         raise BadGateway(f"The primary sent what is no listing: {error}") from None
-    inline: dict[str, bytes] = {}
-    at = 0
-    for entry in listing.entries:
-        if not mark or entry.size > limit:
-            continue
-        if at + entry.size > len(contents):
-            break
-        inline[entry.path] = contents[at : at + entry.size]
-        at += entry.size
-    return listing, inline
 
 
 async def _read_text(response: HTTPResponse, limit: int, what: str) -> bytes:
@@ -430,7 +419,7 @@ async def _read_body(response: HTTPResponse, limit: int, what: str, expected: st
     media_type = response.header(b"Content-Type").partition(";")[0].strip().lower()
     if response.status != 200 or media_type != expected or body.coding:
         body.abort()
-        sent = _printable(media_type) or "nothing"
+        sent = printable(media_type[:_MAX_SHOWN]) or "nothing"
         raise BadGateway(f"{sent} came in place of the primary's {what}. {_FOREIGN}")
     body.limit = limit
     content = await body.read()
@@ -439,25 +428,8 @@ async def _read_body(response: HTTPResponse, limit: int, what: str, expected: st
     return content
 
 
-async def _sentence_of(response: HTTPResponse) -> str:
-    """Return what an error of a server of ours says; empty if it is none."""
-    if response.header(b"Content-Type").partition(";")[0] != "application/json":
-        response.body.drain()
-        return ""
-    response.body.limit = _MAX_ERROR
-    try:
-        message = json.loads(await response.body.read())["message"]
-    except (SimpleIndexError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return _printable(message) if isinstance(message, str) else ""
-
-
 def _and(sentence: str) -> str:
     return f" It says: {sentence}" if sentence else ""
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "�" for letter in text)[:_MAX_SENTENCE]
 
 
 def _skew(date: str, began: float, ended: float) -> float:

@@ -16,16 +16,15 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted_index.backends.folder.blocking_store import retry_while_locked
-from twisted_index.backends.folder.entry_files import is_distribution, is_entry_name
+from twisted_index.backends.folder.entry_files import is_entry_name
 from twisted_index.backends.folder.imprints import imprint
 from twisted_index.backends.folder.root_scan import RootScan, read_root
 from twisted_index.backends.folder.staged import LIST, STAGED, read_staged
 from twisted_index.backends.folder.tombstones import tombstones_in
-from twisted_index.backends.layout.entries import ProjectEntries
+from twisted_index.backends.layout.entries import ProjectEntries, may_belong
 from twisted_index.backends.layout.inventory import choose_folder
 from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.backends.layout.tombstones import TOMBSTONES
@@ -44,6 +43,7 @@ from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.locks import project_lock
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.files.stamps import StatValidator
+from twisted_index.files.steps import Steps, run_step
 from twisted_index.replication.compare import (
     Held,
     ReplicaPlan,
@@ -60,6 +60,7 @@ from twisted_index.simple.formatting import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    from twisted_index.files.steps import RunStep
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
 P = ParamSpec("P")
@@ -101,12 +102,12 @@ class ReplicaFolder:
         removed: str,
         *,
         now: Callable[[], int] = time.time_ns,
-        step: Callable[[Callable[[], object]], object] | None = None,
+        step: RunStep = run_step,
     ) -> None:
         self.root = root
         self._removed = os.fsencode(removed)
         self._now = now
-        self._run = step or _carry_out
+        self._step = Steps(step)
         self._validator = StatValidator(trusts_times=not has_coarse_folders(root))
         self._reading = threading.Lock()
         self._naming = threading.Lock()
@@ -215,7 +216,7 @@ class ReplicaFolder:
         name = path.rpartition("/")[2]
         is_regular = stat_module.S_ISREG(status.st_mode)
         is_link = stat_module.S_ISLNK(status.st_mode)
-        if not is_regular and not is_listed and not (is_link and is_distribution(project, os.fsencode(name))):
+        if not is_regular and not is_listed and not (is_link and may_belong(name, project)):
             return
         yield (
             path,
@@ -313,7 +314,7 @@ class ReplicaFolder:
 
         def fill(path: bytes) -> None:
             for receipt in receipts:
-                name = receipt.entry.path.rpartition("/")[2]
+                name = receipt.entry.name
                 self._step(receipt.put, os.path.join(path, os.fsencode(name)))
                 self._digests.learn(
                     self._path(receipt.entry.path), os.path.join(path, os.fsencode(name)), receipt
@@ -547,9 +548,6 @@ class ReplicaFolder:
     def _path(self, path: str) -> bytes:
         return os.path.join(self.root, os.fsencode(path))
 
-    def _step(self, function: Callable[..., object], *args: object, **kwargs: object) -> None:
-        self._run(partial(function, *args, **kwargs))
-
 
 def _copy(place: bytes, target: bytes) -> None:
     """Copy a file to another file system, or a link: whole, and on disk, or not at all."""
@@ -567,7 +565,3 @@ def _copy(place: bytes, target: bytes) -> None:
         copy.link(target)
     finally:
         copy.close()
-
-
-def _carry_out(step: Callable[[], object]) -> object:
-    return step()

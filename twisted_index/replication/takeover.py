@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from twisted_index.errors import Conflict, SimpleIndexError, Unavailable
 from twisted_index.http_client.credentials import split_userinfo
 from twisted_index.http_client.retry import Denied
-from twisted_index.replication.epoch import Epoch, parse_epoch
+from twisted_index.replication.epoch import NO_EPOCH, Epoch, parse_epoch
 from twisted_index.replication.peers import PeerAnswer, ask_all
 from twisted_index.replication.state_file import ReplicationState, Role
 
@@ -103,7 +103,7 @@ class TakeOver:
 
     async def _check(self, before: ReplicationState, planned: bool) -> None:
         """Refuse if another server is the primary, or has been since."""
-        own = before.epoch or Epoch(0, "")
+        own = before.epoch or NO_EPOCH
         clean = _clean(self.primary)
         others = [peer for peer in self.peers if _clean(peer) != clean]
         answers = await ask_all(self.ask, [*filter(None, [self.primary]), *others])

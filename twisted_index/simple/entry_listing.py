@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _HEAD = re.compile(rb"([0-9]{1,16}) ([0-9a-f]{32})")
 _LINE = re.compile(rb"([0-9a-f]{64}) ([0-9]{1,19}) (-?[0-9]{1,19}) ([!-~]+)")
+#: Bytes of a file up to which its contents may come with a listing, and are worth asking for: more would take
+#: longer than a request of its own.
+MAX_INLINE = 64 << 10
+#: Bytes of all contents that come with a listing.
+MAX_CONTENTS = 4 << 20
 #: Characters of a path that are written as they are.
 _SAFE = "/!+,@=~"
 
@@ -41,6 +46,11 @@ class Entry(NamedTuple):
     sha256: str
     size: int
     time: int
+
+    @property
+    def name(self) -> str:
+        """Its name in its folder."""
+        return self.path.rpartition("/")[2]
 
 
 class EntryListing(NamedTuple):
@@ -83,6 +93,33 @@ def parse_listing(text: bytes) -> EntryListing:
     if len({entry.path for entry in entries}) < len(entries):
         raise InvalidListing("A listing of entries names a path twice.")
     return EntryListing(int(match[1]), match[2].decode("ascii"), _sorted(entries))
+
+
+def parse_contents(text: bytes, limit: int) -> tuple[EntryListing, dict[str, bytes]]:
+    """
+    Parse a listing with the contents that came with it.
+
+    Args:
+        text: The listing; perhaps an empty line, and contents.
+        limit: Bytes of a file up to which its contents are there, for as many files as there are bytes.
+
+    Returns:
+        The listing, and contents by path. Whether they are those of the entries is for the caller to check.
+
+    Raises:
+        InvalidListing: See `parse_listing`.
+    """
+    head, mark, rest = text.partition(b"\n\n")
+    listing = parse_listing(head + b"\n" if mark else head)
+    contents: dict[str, bytes] = {}
+    at = 0
+    for entry in listing.entries if mark else ():
+        if entry.size <= limit:
+            if at + entry.size > len(rest):
+                break
+            contents[entry.path] = rest[at : at + entry.size]
+            at += entry.size
+    return listing, contents
 
 
 def _parse_line(line: bytes) -> Entry:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.local_tree import list_names
 from twisted_index.backends.layout.copies import COPIES
+from twisted_index.backends.layout.entries import may_belong
 from twisted_index.backends.layout.facts import StatKey
 from twisted_index.backends.layout.project_scan import CLAIMING, printable_path, unreadable_error
 from twisted_index.errors import ReplacedMeanwhile
 from twisted_index.files.os_errors import public_read_error
 from twisted_index.files.safe_open import open_regular_file
-from twisted_index.simple.entry_listing import Entry
-from twisted_index.simple.names import InvalidFilename, is_temporary, parse_filename
+from twisted_index.simple.entry_listing import MAX_CONTENTS, MAX_INLINE, Entry
+from twisted_index.simple.names import is_temporary
 
 if TYPE_CHECKING:
     import io
@@ -32,10 +33,8 @@ if TYPE_CHECKING:
     from twisted_index.files.stamps import StatValidator
 
 #: Bytes of a file that is read at once, and hashed without asking whether it was inspected: that takes less
-#: time than an inspection. Also of a file whose contents may come with its listing.
+#: time than an inspection.
 MAX_READ = 64 << 10
-#: Bytes of all contents that come with a listing.
-MAX_CONTENTS = 4 << 20
 #: Names that begin with a dot and are entries, in a project's folder only.
 MARKS = frozenset({*map(os.fsencode, CLAIMING), COPIES})
 #: A file that was there has gone, or is something else now.
@@ -112,7 +111,7 @@ def read_entries(
         ReplacedMeanwhile: A file is not as it was found any more.
     """
     entries, contents, unknown, young = [], list[bytes](), [], set()
-    limit, room = min(inline, MAX_READ), MAX_CONTENTS
+    limit, room = min(inline, MAX_INLINE), MAX_CONTENTS
     for found in sorted(_find_all(project, root, part)):
         is_wanted = found.key.size <= limit
         if is_wanted and found.key.size > room:
@@ -195,14 +194,6 @@ def is_entry_name(name: bytes, *, in_folder: bool) -> bool:
     return (in_folder and name in MARKS) or not is_temporary(os.fsdecode(name))
 
 
-def is_distribution(project: str, name: bytes) -> bool:
-    """Return whether a file could be listed by its name."""
-    try:
-        return parse_filename(os.fsdecode(name), project).project == project
-    except InvalidFilename:
-        return False
-
-
 def _find_all(project: str, root: bytes, part: ProjectEntries) -> Iterator[FoundEntry]:
     for folder in part.folders:
         for name in _names_in(root, folder):
@@ -231,7 +222,7 @@ def _find(project: str, root: bytes, folder: bytes, name: bytes) -> FoundEntry |
         is_link = stat_module.S_ISLNK(status.st_mode)
         if is_link:
             # As for a page: a link could lead to any file of the host, and a mark is no reason to read that.
-            if not is_distribution(project, name):
+            if not may_belong(os.fsdecode(name), project):
                 return None
             status = os.stat(place)
     except OSError as error:

@@ -20,12 +20,12 @@ from twisted_index.backends.folder.entry_files import (
     KnownDigest,
     digest_found,
     find_entry,
-    is_distribution,
     open_found,
     read_entries,
 )
 from twisted_index.backends.folder.imprints import stable_imprint
 from twisted_index.backends.folder.root_scan import entries_of, hides_the_same
+from twisted_index.backends.layout.entries import may_belong
 from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.lru import LRU
@@ -254,7 +254,7 @@ class EntryReader:
             NotReady: That takes longer than a client waits; it goes on.
         """
         large = [found for found in unknown if found.key.size > MAX_READ]
-        if any(is_distribution(project, os.path.basename(found.place)) for found in large):
+        if any(may_belong(os.fsdecode(os.path.basename(found.place)), project) for found in large):
             await self._inspect(project)
         known = self._knowledge(project, fresh)
         for found in unknown:

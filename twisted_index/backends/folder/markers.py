@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder import kept_files
 from twisted_index.backends.folder.tombstones import Tombstone
-from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.backends.layout.reasons import format_reason
 from twisted_index.backends.layout.selection import find_equivalents, not_found, select_shown

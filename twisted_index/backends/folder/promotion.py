@@ -14,7 +14,7 @@ import contextlib
 import os
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
 
@@ -46,6 +46,7 @@ from twisted_index.files.os_errors import error_text, translate_os_errors
 from twisted_index.files.ownership import group_write, hand_over
 from twisted_index.files.portability import open_flags, set_mode
 from twisted_index.files.safe_open import open_regular_file
+from twisted_index.files.steps import Steps, run_step
 from twisted_index.files.verified_copy import copy_bytes
 from twisted_index.simple.archives.limits import MAX_DOCUMENT
 
@@ -56,11 +57,11 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.promotion_plan import PromotionRequest
     from twisted_index.backends.layout.promotion_rules import PlannedFile
+    from twisted_index.files.steps import RunStep
 
     #: What is known of files under their new names, to be remembered before they are shown.
     Seeds: TypeAlias = Sequence[tuple[bytes, StatKey, FileFacts]]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 _log = Logger()
 _CREATE = open_flags(os.O_RDWR | os.O_CREAT | os.O_EXCL, "O_NOFOLLOW")
@@ -101,14 +102,14 @@ class Promotion:
         record: PromotionRecord | None = None,
         min_free: int = 0,
         now: Callable[[], int] = _moment,
-        run: Callable[[Callable[[], object]], object] = lambda step: step(),
+        run: RunStep = run_step,
         advance: Callable[[int], object] = lambda _size: None,
     ) -> None:
         self.request = request
         self._examination = examination or Examination(request)
         self._min_free = min_free
         self._now = now
-        self._run = run
+        self._step = Steps(run)
         self._advance = advance
         self._root = request.target.root
         self._promotions = Promotions(self._root)
@@ -319,10 +320,7 @@ class Promotion:
         self._step(write_atomically, self._root, path, record.to_bytes())
         self._record = record
         source = self.request.source.root
-        self.placement = Placement(self.request.target.own_roots, source, record, self._run)
-
-    def _step(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        self._run(partial(function, *args, **kwargs))
+        self.placement = Placement(self.request.target.own_roots, source, record, self._step.run)
 
 
 class _NotAsExpected(Exception):

@@ -10,8 +10,7 @@ import contextlib
 import os
 from datetime import UTC, datetime
 from enum import Enum
-from functools import partial
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder import copies
 from twisted_index.backends.folder.inventory import InventoryReader
@@ -21,17 +20,18 @@ from twisted_index.backends.layout.facts import StatKey
 from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.errors import Conflict
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically
+from twisted_index.files.steps import Steps, run_step
 from twisted_index.files.verified_copy import move_file
 from twisted_index.simple.manifest import InvalidLine, ManifestLine, parse_line
 from twisted_index.simple.names import parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from twisted_index.backends.layout.facts import FileFacts
     from twisted_index.backends.layout.promotion_record import PromotionRecord, StagedFile
+    from twisted_index.files.steps import RunStep
 
-P = ParamSpec("P")
 
 #: Nanoseconds by which file systems may change a time that they are given; FAT has the coarsest.
 _TICK = 2 * 10**9
@@ -66,13 +66,13 @@ class Placement:
         roots: Sequence[bytes],
         source: bytes,
         record: PromotionRecord,
-        run: Callable[[Callable[[], object]], object] = lambda step: step(),
+        run: RunStep = run_step,
     ) -> None:
         self.record = record
         self.placed: list[tuple[bytes, StatKey, FileFacts]] = []
         self._root = roots[0]
         self._source = source
-        self._run = run
+        self._step = Steps(run)
         self._reader = InventoryReader(roots)
         self._promotions = Promotions(roots[0])
         self._list = self._promotions.list_path(record.id)
@@ -206,9 +206,6 @@ class Placement:
                 folder = inventory.folder_path
                 make_folder(self._root, folder)
                 Tombstone(self._root, os.path.join(folder, TOMBSTONES), _line(text, file)).write()
-
-    def _step(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        self._run(partial(function, *args, **kwargs))
 
     # -- Where things are
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.inspection import inspect
 from twisted_index.backends.folder.tombstones import Tombstone
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.facts import FileFacts, Rejection, StatKey
-from twisted_index.backends.layout.inventory import YANKED
 from twisted_index.backends.layout.publishing_rules import BYTE_DEPENDENT, already_exists_error
 from twisted_index.errors import BadRequest, Unavailable
 from twisted_index.files.anonymous_file import make_folder, remove, sync_folder, write_atomically

@@ -13,8 +13,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from twisted_index.backends.folder.tombstones import tombstones_in
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.facts import FileFacts
-from twisted_index.backends.layout.inventory import STATUS_MARKS, YANKED
+from twisted_index.backends.layout.inventory import STATUS_MARKS
 from twisted_index.backends.layout.project_scan import DELETED
 from twisted_index.files.safe_open import open_regular_file
 from twisted_index.simple.archives.limits import MAX_DOCUMENT

@@ -14,8 +14,10 @@ from twisted_index.simple.names import (
     parse_filename,
 )
 
+#: The suffix of the mark of a yanked file.
+YANKED = ".yanked"
 #: Suffixes of what lies beside a file and is hidden with it. A tombstone is not: it hides by itself.
-BESIDE = (*(sidecar.value for sidecar in Sidecar), ".yanked")
+BESIDE = (*(sidecar.value for sidecar in Sidecar), YANKED)
 
 #: Recycle bins of Windows before Vista, on NTFS and on FAT. Only their case distinguishes them from projects.
 _RECYCLE_BINS = frozenset({b"RECYCLER", b"RECYCLED"})

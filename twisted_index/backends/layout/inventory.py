@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from twisted_index.backends.layout.tree import PackageTree
     from twisted_index.simple.names import Distribution
 
-YANKED = ".yanked"
 #: The files in a project's folder that set its status.
 STATUS_MARKS = frozenset(f".{status.value}" for status in Status if status is not Status.ACTIVE)
 

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.layout.copies import COPIES, MAX_COPIES, copies_in
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.manifest_blocks import blocks_of
 from twisted_index.backends.layout.tombstones import MAX_TOMBSTONES, TOMBSTONES, find_exact
 from twisted_index.errors import OutOfResources
@@ -43,16 +44,17 @@ if TYPE_CHECKING:
     from twisted_index.files.stamps import StampedStat
     from twisted_index.simple.manifest import ManifestLine
 
-#: Suffixes of sidecars.
-_YANKED, DELETED = ".yanked", ".deleted"
+#: The suffix of the mark that keeps the name of a deleted file taken.
+DELETED = ".deleted"
 DOCUMENTS = {sidecar.value: sidecar for sidecar in (Sidecar.SIGNATURE, Sidecar.PROVENANCE)}
-_SIDECARS = frozenset({_YANKED, DELETED, *DOCUMENTS})
+_SIDECARS = frozenset({YANKED, DELETED, *DOCUMENTS})
 #: Strictest first: across roots and spellings the strictest status wins.
 _STRICTNESS = (Status.QUARANTINED, Status.ARCHIVED, Status.DEPRECATED, Status.ACTIVE)
 _STATUSES = {f".{status.value}": status for status in _STRICTNESS if status is not Status.ACTIVE}
-_CLAIM = ".claimed"
+#: The file in a project's folder that claims its name and says nothing else.
+CLAIMED = ".claimed"
 #: Files in a project's folder that claim the project without distributions.
-CLAIMING = frozenset({*_STATUSES, _CLAIM, os.fsdecode(TOMBSTONES)})
+CLAIMING = frozenset({*_STATUSES, CLAIMED, os.fsdecode(TOMBSTONES)})
 QUARANTINE = f".{Status.QUARANTINED.value}"
 _SPECIAL = frozenset({*CLAIMING, os.fsdecode(COPIES)})
 _NOTHING: Mapping[str, ManifestLine] = {}
@@ -492,7 +494,7 @@ def _add_sidecar(scan: ProjectScan, project: str, place: _Place) -> bool:
     elif suffix in DOCUMENTS and not _may_be_served(place.tree, place.path, key):
         reason = f"It is not served: it is unreadable, or has more than {MAX_DOCUMENT:,} bytes."
         scan.problems.append(place.problem(reason, "Grant the server permission to read it, or remove it."))
-    elif suffix == _YANKED:
+    elif suffix == YANKED:
         add_mark(scan, Mark(place.path, base, None, _read_reason(place.tree, place.path)))
     elif suffix == DELETED:
         scan.deleted.add(base)
@@ -589,12 +591,12 @@ def _may_be_served(tree: PackageTree, path: bytes, key: StatKey | None) -> bool:
 def _add_status(scan: ProjectScan, place: _Place) -> None:
     key = scan.watched[place.path] = _own_key(place.tree, place.path)
     scan.sidecars.add(place.path)
-    _claim(scan, place, copied=place.text != _CLAIM and _is_copied_document(scan, place, key))
+    _claim(scan, place, copied=place.text != CLAIMED and _is_copied_document(scan, place, key))
     if key is None and not _counts(scan, place):
         reason = "It has no effect: it is a link, a folder or a device."
         scan.problems.append(place.problem(reason, "Replace it with a regular file."))
         return
-    if place.text == _CLAIM:
+    if place.text == CLAIMED:
         return
     add_mark(scan, Mark(place.path, "", _STATUSES[place.text], _read_reason(place.tree, place.path)))
 

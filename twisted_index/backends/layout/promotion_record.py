@@ -13,8 +13,8 @@ import time
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.facts import FileFacts
-from twisted_index.backends.layout.inventory import YANKED
 from twisted_index.interfaces import AuditAction, AuditEvent, PromotedFile, PromotionOutcome
 from twisted_index.simple.model import Sidecar
 from twisted_index.simple.names import (

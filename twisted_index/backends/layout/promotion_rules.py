@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.facts import FileFacts
-from twisted_index.backends.layout.inventory import YANKED
 from twisted_index.backends.layout.publishing_rules import CLOSED, check_deleted, check_inherited_tombstones
 from twisted_index.errors import BadRequest, Conflict, PromotionRefused, RefusedPart, SimpleIndexError
 from twisted_index.simple.model import Sidecar, Status

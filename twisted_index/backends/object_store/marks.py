@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.reasons import format_reason
 from twisted_index.backends.layout.selection import find_equivalents, not_found, select_shown
 from twisted_index.backends.layout.tombstones import TOMBSTONES

@@ -13,7 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.layout.archive_facts import read_facts
-from twisted_index.backends.layout.inventory import YANKED
+from twisted_index.backends.layout.entries import YANKED
 from twisted_index.backends.layout.publishing_rules import (
     BYTE_DEPENDENT,
     already_exists_error,

@@ -22,6 +22,7 @@ from twisted_index.replication.epoch import Epoch, parse_epoch
 from twisted_index.replication.hand_over import hand_over_role
 from twisted_index.replication.peers import PeerAnswer, format_answer, retire
 from twisted_index.replication.state_file import ReplicationState
+from twisted_index.simple.entry_listing import MAX_INLINE
 from twisted_index.simple.manifest import format_line
 from twisted_index.web.requests.context import (
     JSON,
@@ -63,8 +64,6 @@ _log = Logger()
 MAX_WAITING = 100
 #: Seconds that a client may wait; proxies give up after 60.
 _MAX_WAIT = 60
-#: Bytes up to which a file may come with the listing of its project.
-MAX_INLINE = 64 << 10
 #: Texts of more bytes are compressed, and of more lines are written in a thread.
 _SMALL, _MANY = 1000, 500
 _LEVEL = 6
