@@ -1,8 +1,5 @@
 """Asking peers who is the primary."""
 
-import errno
-import os
-
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -266,4 +263,4 @@ def test_what_was_heard_counts_although_it_could_not_be_written_down(monkeypatch
 
 
 def _disk_full(_change):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    raise Unavailable("keep/replication in the state folder cannot be written: No space left on device.")

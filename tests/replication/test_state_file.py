@@ -82,6 +82,12 @@ def test_a_damaged_file_can_be_replaced(tmp_path):
     assert file.read() == STATE
 
 
+def test_a_state_that_cannot_be_written_says_so(tmp_path):
+    (tmp_path / "keep").write_text("no folder")
+    with pytest.raises(Unavailable, match=r"keep/replication in the state folder cannot be written: .*\."):
+        StateFile(str(tmp_path)).update(lambda _state: STATE)
+
+
 @pytest.mark.parametrize("text", [b"", b"role queen\n", b"role replica\nepoch 0 x\n", b"\xff\n"])
 def test_a_damaged_file_is_no_permission_to_change_anything(tmp_path, text):
     os.makedirs(tmp_path / "keep")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted_index.cli._options import CommandParser
 from twisted_index.cli._progress import number
 from twisted_index.cli._server_state import replication_state, settings_of_server
-from twisted_index.errors import Conflict, Unavailable
+from twisted_index.errors import Conflict
 from twisted_index.events.serials import read_serials
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.state_file import Role
@@ -69,8 +69,5 @@ def _accept(file: StateFile, state: ReplicationState) -> str:
         raise Conflict(f"This server is a {state.role}, and removes nothing for the sake of another.")
     if not state.awaiting:
         raise Conflict("No removal waits to be accepted: see what /-/health of the replica says.")
-    try:
-        file.update(lambda current: replace(current, accepted=state.awaiting))
-    except OSError as error:
-        raise Unavailable(f"This cannot be written down: {error.strerror}.") from None
+    file.update(lambda current: replace(current, accepted=state.awaiting))
     return f"The replica may remove {number(state.awaiting, 'file')} at its next look."

@@ -107,8 +107,6 @@ async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settin
             patience=options.wait,
             say=partial(print, file=sys.stderr, flush=True),
         ).run(planned=options.planned)
-    except OSError as error:
-        raise Unavailable(f"The take-over cannot be written down: {error.strerror}.") from None
     finally:
         await peers.close()
         if server is not None:
@@ -144,6 +142,8 @@ def _named_indexes(keep: str) -> list[str]:
         return sorted(os.listdir(os.path.join(keep, _INDEXES)))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise Unavailable(f"keep/{_INDEXES} in the state folder cannot be read: {error.strerror}.") from None
 
 
 def _serials_in(changes: Mapping[str, Change]) -> dict[str, int]:

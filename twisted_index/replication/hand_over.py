@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from twisted_index.errors import Conflict, Unavailable
+from twisted_index.errors import Conflict
 from twisted_index.replication.peers import PeerAnswer
 from twisted_index.replication.state_file import ReplicationState, Role
 
@@ -46,9 +46,6 @@ async def hand_over_role(
             raise Conflict("This server is a replica, and has nothing to hand over: ask its primary.")
         return replace(current, role=Role.RETIRED, epoch=current.epoch or own())
 
-    try:
-        kept = state.update(change)
-    except OSError as error:
-        raise Unavailable(f"The hand-over cannot be written down: {error.strerror}.") from None
+    kept = state.update(change)
     await drained()
     return PeerAnswer(kept.role, kept.epoch, await last_serial())

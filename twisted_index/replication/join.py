@@ -135,10 +135,7 @@ def stand_back(state: StateFile, theirs: PeerAnswer, url: str) -> None:
             primary=url if theirs.role is Role.PRIMARY else "",
         )
 
-    try:
-        state.update(change)
-    except OSError as error:
-        raise Unavailable(f"keep/replication in the state cannot be written: {error.strerror}.") from None
+    state.update(change)
 
 
 class Join:

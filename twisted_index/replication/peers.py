@@ -111,8 +111,7 @@ def retire(state: StateFile, own: Callable[[], Epoch], epoch: Epoch, primary: st
         Whether it was the primary until now.
 
     Raises:
-        Unavailable: The state cannot be read.
-        OSError: It cannot be written.
+        Unavailable: The state cannot be read or written.
     """
     was_primary = False
 
@@ -202,6 +201,7 @@ class Peers:
         self._heard = max((self._heard, *(each for each in heard if each[0].ends(own))))
         epoch, is_primary, url = self._heard
         if epoch.ends(own):
+            # If that cannot be written, what was heard stays known, so no later change is taken either.
             self._retire(epoch, url if is_primary else "", url)
         elif len(known) < self._needed and not self._is_checked(own):
             raise Unavailable(
@@ -212,14 +212,7 @@ class Peers:
             self._checked, self._checked_at = own, self._seconds()
 
     def _retire(self, epoch: Epoch, primary: str, peer: str) -> None:
-        try:
-            was_primary = retire(self._state, self._own, epoch, primary)
-        except OSError as error:
-            # What was heard stays known, so that no later change is taken either.
-            raise Unavailable(
-                f"Another server is the primary, which cannot be written down: {error.strerror}."
-            ) from None
-        if was_primary:
+        if retire(self._state, self._own, epoch, primary):
             _log.error(
                 "This server takes no changes any more: {peer} knows of epoch {epoch}, which is higher than"
                 " its own. If it has changes that the other lacks, twisted-index join takes them together.",

@@ -128,8 +128,8 @@ class Removals:
             remove: Removes what is gone of a project.
 
         Raises:
-            OSError: The root or the state file cannot be read or written.
-            Unavailable: The state file is damaged.
+            OSError: The root cannot be read.
+            Unavailable: The state file cannot be read or written.
         """
         await self._lock.acquire()
         try:

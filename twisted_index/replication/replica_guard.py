@@ -44,12 +44,17 @@ class ReplicaGuard:
         Read the state file.
 
         Raises:
-            OSError, SimpleIndexError: See `StateFile.read`.
+            Unavailable: It cannot be read.
         """
         return await self._runner.run(self._state.read)
 
     async def keep(self, change: Callable[[ReplicationState], ReplicationState]) -> None:
-        """Change the state file, unless this server is no replica any more."""
+        """
+        Change the state file, unless this server is no replica any more.
+
+        Raises:
+            Unavailable: It cannot be read or written.
+        """
         await self._runner.run(
             self._state.update, lambda kept: change(kept) if kept.role is Role.REPLICA else kept
         )

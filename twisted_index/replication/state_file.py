@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import Unavailable
+from twisted_index.files.os_errors import error_text
 from twisted_index.files.private_files import (
     make_private_folder,
     open_private,
@@ -138,7 +139,7 @@ class StateFile:
         Keep a state, durably, whatever was there.
 
         Raises:
-            OSError: It cannot be written.
+            Unavailable: It cannot be written.
         """
         with self._locked():
             self._replace(state)
@@ -154,8 +155,7 @@ class StateFile:
             What is kept then.
 
         Raises:
-            Unavailable: It cannot be read.
-            OSError: It cannot be written.
+            Unavailable: It cannot be read or written.
         """
         with self._locked():
             before = self._look(again=True)
@@ -170,9 +170,14 @@ class StateFile:
         if self._path is None:
             yield
             return
-        make_private_folder(os.path.dirname(self._path))
-        with private_lock(f"{self._path}.lock"):
-            yield
+        try:
+            make_private_folder(os.path.dirname(self._path))
+            with private_lock(f"{self._path}.lock"):
+                yield
+        except OSError as error:
+            raise Unavailable(
+                f"keep/replication in the state folder cannot be written: {error_text(error)}."
+            ) from None
 
     def _replace(self, state: ReplicationState) -> None:
         if self._path is not None:

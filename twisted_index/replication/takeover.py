@@ -77,8 +77,8 @@ class TakeOver:
 
         Raises:
             Conflict: Another server is the primary, or has been since.
-            Unavailable: The primary does not hand over, or its changes do not arrive here.
-            OSError: The state cannot be written.
+            Unavailable: The primary does not hand over, or its changes do not arrive here; or the state
+                cannot be read or written.
         """
         before = self.state.read()
         if before.role is Role.PRIMARY:

@@ -212,9 +212,9 @@ class Replication:
             serials.announce()
         try:
             self.state_file.update(lambda now: replace(now, leads=True) if now == state else now)
-        except OSError as error:
-            # They begin once more at the next start, which costs those who follow a comparison.
-            _log.warn("keep/replication cannot be written: {error}", error=error.strerror)
+        except Unavailable as error:
+            # The serials begin anew once more at the next start, which costs each replica a comparison.
+            _log.warn("{error}", error=error.message)
         _log.info("This server is the primary since epoch {epoch}.", epoch=state.epoch.number)
 
     def _give_up(self) -> None:

@@ -156,11 +156,7 @@ class ChangesViews:
         own = self._gate.epoch
         if not epoch.ends(own):
             return
-        try:
-            is_news = await self._run(partial(retire, self._state_file, lambda: own, epoch), _MANY + 1)
-        except OSError as error:
-            raise Unavailable(f"The state cannot be kept: {error.strerror}.") from None
-        if is_news:
+        if await self._run(partial(retire, self._state_file, lambda: own, epoch), _MANY + 1):
             _log.error(
                 "This server takes no changes any more: a replica follows the primary of epoch {epoch}, which"
                 " is higher than its own.",
