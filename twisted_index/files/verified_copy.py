@@ -123,7 +123,7 @@ def move_file(source: bytes, target: bytes, sha256: str) -> None:
     Args:
         source: Its path.
         target: Its new path.
-        sha256: Its digest, in case it is copied.
+        sha256: Its digest, in case it is copied; empty if it is not known.
 
     Raises:
         FileExistsError: Something else has the name.
@@ -136,12 +136,33 @@ def move_file(source: bytes, target: bytes, sha256: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-    with contextlib.closing(open_anonymous(os.path.dirname(target))) as copy, open(source, "rb") as original:
-        status = os.fstat(original.fileno())
-        if copy_bytes(original.fileno(), copy.descriptor) != sha256:
+    copy_file(os.path.dirname(target), source, target, sha256=sha256)
+    os.unlink(source)
+
+
+def copy_file(root: bytes, source: bytes, target: bytes, *, sha256: str = "", replaces: bool = False) -> None:
+    """
+    Copy a file, with the time that it has: whole, and on disk, before the copy has its name.
+
+    Args:
+        root: A folder on the file system of the target.
+        source: The path of the file; a link is followed.
+        target: The path of the copy.
+        sha256: The digest of the file; empty if it is not known.
+        replaces: Whether the copy replaces what may have its name.
+
+    Raises:
+        FileExistsError: Something has the name.
+        OSError: It was not copied; EIO if the copy has another digest.
+    """
+    with contextlib.closing(open_anonymous(root)) as copy, open(source, "rb") as original:
+        copied = copy_bytes(original.fileno(), copy.descriptor)
+        if sha256 and copied != sha256:
             raise OSError(errno.EIO, os.strerror(errno.EIO), target)
         copy.allow_reading()
-        os.utime(copy.readable_path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+        copy.set_time(os.fstat(original.fileno()).st_mtime_ns)
         copy.sync()
-        copy.link(target)
-    os.unlink(source)
+        if replaces:
+            copy.replace(target)
+        else:
+            copy.link(target)

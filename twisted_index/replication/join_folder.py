@@ -31,7 +31,7 @@ from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.locks import project_lock
 from twisted_index.files.stamps import StatValidator
 from twisted_index.files.steps import Steps, run_step
-from twisted_index.files.verified_copy import copy_bytes
+from twisted_index.files.verified_copy import copy_file
 from twisted_index.replication.join_plan import (
     COPY_LINES,
     TOMBSTONE_LINES,
@@ -333,7 +333,7 @@ class JoinFolder:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            self._step(_copy, self.root, place, target)
+            self._step(copy_file, self.root, place, target)
         self._step(sync_folder, os.path.dirname(target))
 
     def _make_aside(self, target: bytes) -> None:
@@ -360,14 +360,3 @@ class JoinFolder:
 def _tombstones(path: bytes) -> Iterator[ManifestLine]:
     with contextlib.suppress(FileNotFoundError):
         yield from tombstones.tombstones_in(path)
-
-
-def _copy(root: bytes, place: bytes, target: bytes) -> None:
-    """Copy a file with its time."""
-    with contextlib.closing(open_anonymous(root)) as copy, open(place, "rb") as original:
-        status = os.fstat(original.fileno())
-        copy_bytes(original.fileno(), copy.descriptor)
-        copy.allow_reading()
-        os.utime(copy.readable_path, ns=(status.st_mtime_ns, status.st_mtime_ns))
-        copy.sync()
-        copy.link(target)

@@ -15,14 +15,13 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from twisted_index.backends.folder.blocking_store import retry_while_locked
 from twisted_index.backends.folder.entry_files import is_entry_name
 from twisted_index.backends.folder.imprints import imprint
 from twisted_index.backends.folder.root_scan import RootScan, read_root
-from twisted_index.backends.folder.staged import LIST, STAGED, read_staged
+from twisted_index.backends.folder.staged import STAGED, read_staged
 from twisted_index.backends.folder.tombstones import tombstones_in
 from twisted_index.backends.layout.entries import ProjectEntries, may_belong
 from twisted_index.backends.layout.inventory import choose_folder
@@ -37,11 +36,9 @@ from twisted_index.files.anonymous_file import (
     remove,
     sweep,
     sync_folder,
-    write_atomically,
 )
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.locks import project_lock
-from twisted_index.files.safe_open import open_regular_file
 from twisted_index.files.stamps import StatValidator
 from twisted_index.files.steps import Steps, run_step
 from twisted_index.replication.compare import (
@@ -55,6 +52,8 @@ from twisted_index.replication.compare import (
 )
 from twisted_index.replication.known_digests import KnownDigests
 from twisted_index.replication.receipt import Receipt
+from twisted_index.replication.removed_files import RemovedFiles
+from twisted_index.replication.waiting_files import WaitingFiles
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
@@ -69,10 +68,6 @@ T = TypeVar("T")
 #: Files and bytes of a new project that comes as one folder: what may be open, and what is lost if that is
 #: cut off.
 _MAX_FILES, _MAX_BYTES = 64, 64 << 20
-#: Of the list of a project, before its name.
-_PREFIX = b"replica."
-#: Bytes that are copied at once.
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +100,14 @@ class ReplicaFolder:
         step: RunStep = run_step,
     ) -> None:
         self.root = root
-        self._removed = os.fsencode(removed)
+        self._removed = RemovedFiles(removed, now)
         self._now = now
         self._step = Steps(step)
         self._validator = StatValidator(trusts_times=not has_coarse_folders(root))
         self._reading = threading.Lock()
         self._naming = threading.Lock()
         self._places: _Places | None = None
+        self._waiting = WaitingFiles(root)
         self._digests = KnownDigests()
         self._is_unsynced = False
 
@@ -194,7 +190,7 @@ class ReplicaFolder:
     def _held(self, project: str, listed: set[str]) -> Iterator[tuple[str, Held]]:
         """Yield what lies here for a project, by path."""
         part = self._part(project)
-        waiting = self._waiting(project)
+        waiting = self._waiting.names(project)
         for folder in part.folders:
             self._check_folder(folder)
             for name in os.listdir(os.path.join(self.root, folder)):
@@ -346,8 +342,7 @@ class ReplicaFolder:
         for path in plan.dropped:
             self._step(remove, self._path(path))
         if plan.together:
-            names = "".join(f"{name}\n" for name in plan.together)
-            self._step(self._write_list, plan.project, os.fsencode(names))
+            self._step(self._waiting.hide, plan.project, plan.together)
         now = self._now()
         for entry in plan.retime:
             if entry.time <= now:
@@ -376,12 +371,7 @@ class ReplicaFolder:
 
     def _finish(self, plan: ReplicaPlan, marks: Sequence[Receipt]) -> None:
         self._put(marks)
-        path = self._list_path(plan.project)
-        if os.path.lexists(path):
-            self._step(remove, path)
-            self._step(sync_folder, os.path.dirname(path))
-            with suppress(OSError):
-                self._step(os.rmdir, os.path.dirname(path))
+        self._waiting.show(plan.project, self._step)
         for mark in plan.show:
             self._step(remove, self._path(mark))
 
@@ -408,7 +398,7 @@ class ReplicaFolder:
                 if is_mark(path) or (name in deleted and deleted[name] in (None, size)):
                     self._step(remove, place)
                 else:
-                    self._step(self._move_away, path)
+                    self._step(self._removed.take, place, path)
                     moved.append(path)
         for folder in self._part(project).folders:
             with suppress(OSError):
@@ -429,17 +419,10 @@ class ReplicaFolder:
         Raises:
             OSError: It is not all away.
         """
-        names: list[bytes] = []
-        with suppress(FileNotFoundError):
-            names = os.listdir(os.path.join(self.root, STAGED))
-        for name in names:
-            if name.startswith(_PREFIX) and name.endswith(LIST):
-                self._give_up(os.fsdecode(name[len(_PREFIX) : -len(LIST)]))
-
-    def _give_up(self, project: str) -> None:
-        self.refresh()
-        self.remove(project, [path for path, held in self._held(project, set()) if held.is_staged])
-        self.finish(ReplicaPlan(project=project))
+        for project in self._waiting.projects():
+            self.refresh()
+            self.remove(project, [path for path, held in self._held(project, set()) if held.is_staged])
+            self.finish(ReplicaPlan(project=project))
 
     def _deleted(self, project: str, paths: Sequence[str]) -> dict[str, int | None]:
         """Return the names that are recorded as deleted, with the sizes of what had them."""
@@ -452,23 +435,6 @@ class ReplicaFolder:
             if os.path.lexists(self._path(each + DELETED)):
                 deleted.setdefault(each.rpartition("/")[2], None)
         return deleted
-
-    def _move_away(self, path: str) -> None:
-        day = datetime.fromtimestamp(self._now() / 1e9, UTC).strftime("%Y-%m-%d")
-        target = os.path.join(self._removed, day.encode(), os.fsencode(path))
-        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        number = 0
-        while os.path.lexists(free := target + (b".%d" % number if number else b"")):
-            number += 1
-        place = self._path(path)
-        try:
-            os.rename(place, free)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            _copy(place, free)
-            sync_folder(os.path.dirname(free))
-            os.unlink(place)
 
     # -- With the lock held
 
@@ -488,28 +454,6 @@ class ReplicaFolder:
     def _sync(self, receipts: Sequence[Receipt]) -> None:
         for receipt in receipts:
             self._step(receipt.sync)
-
-    def _list_path(self, project: str) -> bytes:
-        return os.path.join(self.root, STAGED, b"%b%b%b" % (_PREFIX, project.encode(), LIST))
-
-    def _waiting(self, project: str) -> frozenset[str]:
-        """Return the names that the list of this replica hides of a project."""
-        try:
-            file = open_regular_file(self._list_path(project), follow_links=False)
-        except FileNotFoundError:
-            return frozenset()
-        if file is None:
-            return frozenset()
-        with file:
-            return frozenset(map(os.fsdecode, file.read().split(b"\n"))) - {""}
-
-    def _write_list(self, project: str, names: bytes) -> None:
-        while True:
-            make_folder(self.root, os.path.join(self.root, STAGED))
-            # The removal of the last list removes the folder.
-            with suppress(FileNotFoundError):
-                write_atomically(self.root, self._list_path(project), names)
-                return
 
     def _locked(
         self,
@@ -547,21 +491,3 @@ class ReplicaFolder:
 
     def _path(self, path: str) -> bytes:
         return os.path.join(self.root, os.fsencode(path))
-
-
-def _copy(place: bytes, target: bytes) -> None:
-    """Copy a file to another file system, or a link: whole, and on disk, or not at all."""
-    if os.path.islink(place):
-        os.symlink(os.readlink(place), target)
-        return
-    copy = open_anonymous(os.path.dirname(target))
-    try:
-        with open(place, "rb") as source:
-            while chunk := source.read(_CHUNK):
-                copy.write(chunk)
-            copy.allow_reading()
-            copy.set_time(os.fstat(source.fileno()).st_mtime_ns)
-        copy.sync()
-        copy.link(target)
-    finally:
-        copy.close()

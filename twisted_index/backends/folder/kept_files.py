@@ -17,12 +17,12 @@ from twisted_index.backends.folder.manifest_file import Appending, read_blocks
 from twisted_index.backends.layout.page_builder import file_upload_time
 from twisted_index.files.anonymous_file import (
     make_folder,
-    open_anonymous,
     remove,
     sync_folder,
     write_atomically,
 )
 from twisted_index.files.locks import project_lock
+from twisted_index.files.verified_copy import copy_file
 from twisted_index.simple.formatting import format_upload_time
 from twisted_index.simple.manifest import InvalidLine, ManifestLine, parse_line
 from twisted_index.simple.parsed import parse_timestamp
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 KEPT, _LINES = b".deleted", b".kept"
 _MAX_LINES = 256 << 20
 _UPLOADED = "uploaded "
-_CHUNK = 1 << 20
 
 
 class Life(NamedTuple):
@@ -215,21 +214,5 @@ def _move_file(root: bytes, path: bytes, target: bytes) -> None:
     except OSError:
         if os.stat(path).st_dev == os.stat(os.path.dirname(target)).st_dev:
             raise
-        _copy(root, path, target)
+        copy_file(root, path, target, replaces=True)
         os.unlink(path)
-
-
-def _copy(root: bytes, path: bytes, target: bytes) -> None:
-    """Copy a file from another file system."""
-    file = open_anonymous(root)
-    try:
-        with open(path, "rb") as original:
-            while chunk := original.read(_CHUNK):
-                file.write(chunk)
-            status = os.fstat(original.fileno())
-        file.allow_reading()
-        file.sync()
-        file.replace(target)
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-    finally:
-        file.close()
