@@ -893,6 +893,14 @@ class AuditAction(enum.StrEnum):
     DRAFT_REMOVE = "draft-remove"
     #: A file of settings, rights, users or tokens that was read again.
     RELOAD = "reload"
+    #: What a server becomes in its replication, and what is agreed to there.
+    TAKE_OVER = "take-over"
+    HAND_OVER = "hand-over"
+    #: A primary that has heard of another one in a higher epoch.
+    RETIRE = "retire"
+    JOIN = "join"
+    #: Removals that a replica did not make without a person.
+    ACCEPT = "accept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.kit.ports import free_port
 from twisted_index.backends.folder.drafts import DraftFolder
+from twisted_index.cli._server_state import console_user
+from twisted_index.events.audit_log import AuditFile
 from twisted_index.events.serials import Serials
 from twisted_index.interfaces import Draft
 from twisted_index.replication.epoch import Epoch
@@ -33,6 +35,12 @@ def write(state, **fields):
 
 def read(state):
     return StateFile(str(state)).read()
+
+
+def history(state):
+    events = AuditFile(str(state)).latest(10)
+    assert {event.by for event in events} == {console_user()}
+    return [(event.action, event.detail) for event in events]
 
 
 def test_a_server_that_was_never_part_of_a_replication_is_a_primary(command, state):
@@ -85,6 +93,7 @@ def test_removals_that_wait_are_accepted_once(command, state):
     code, out, _err = command("follow", "--accept", "--state", str(state))
     assert (code, out) == (0, "The replica may remove 120 files at its next look.\n")
     assert read(state).accepted == 120
+    assert history(state) == [("accept", "120 files, epoch 2")]
     # What the replica does once it has removed them.
     write(state, role=Role.REPLICA, epoch=EPOCH)
     code, _out, err = command("follow", "--accept", "--state", str(state))
@@ -116,6 +125,7 @@ def test_a_replica_whose_primary_does_not_answer_takes_over(command, state):
     assert err.count("does not answer") == 2
     assert "secret" not in out + err
     assert (read(state).role, read(state).epoch.number) == (Role.PRIMARY, 3)
+    assert history(state) == [("take-over", "epoch 2 to 3, serial 0")]
 
 
 def test_a_planned_take_over_needs_the_primary(command, state):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.kit.live_server import LiveServer
+from twisted_index.events.audit_log import AuditFile
 from twisted_index.testing import make_wheel
 
 RIGHTS = """
@@ -69,6 +70,15 @@ class Machines:
     def files(self, name: str) -> set[str]:
         return {path.name for path in (self.top / name).rglob("*.whl")}
 
+    def history(self, name: str) -> dict[str, str]:
+        """Give what the server became, without serials, by what was done for that."""
+        events = AuditFile(str(self.top / f"{name}-state")).latest(100)
+        return {
+            event.action: event.detail.partition(", serial")[0].removesuffix(", planned")
+            for event in events
+            if event.action in ("take-over", "hand-over", "retire", "join")
+        }
+
     def wait_for(self, name: str, *files: Any) -> None:
         """Wait until files have arrived."""
         deadline = time.monotonic() + _SECONDS
@@ -107,6 +117,8 @@ def test_a_planned_switch_loses_nothing_and_the_old_primary_follows(machines: Ma
     a = machines.start("a", b)
     machines.wait_for("a", ONE, TWO)
     assert role_of(a) == ("replica", 2)
+    assert machines.history("a") == {"hand-over": "epoch 1"}
+    assert machines.history("b") == {"take-over": "epoch 1 to 2"}
 
 
 def test_after_a_take_over_the_old_primary_is_joined_and_follows(machines: Machines):
@@ -126,6 +138,7 @@ def test_after_a_take_over_the_old_primary_is_joined_and_follows(machines: Machi
     b = machines.start("b")
     assert b.upload(THREE).status == 200
     a = machines.start("a")
+    before = a.origin
     code, said = machines.run("join", as_alice(a), f"--path={machines.top / 'b'}", state_b)
     assert code == 0, said
     code, said = machines.run("join", as_alice(b), f"--path={machines.top / 'a'}", state_a)
@@ -137,6 +150,9 @@ def test_after_a_take_over_the_old_primary_is_joined_and_follows(machines: Machi
     assert b.upload(FOUR).status == 200
     machines.wait_for("a", FOUR)
     assert machines.run("follow", state_a)[1].startswith("role: replica\n")
+    one = "1 file taken, 0 removed, 0 conflicts, 0 projects not joined"
+    assert machines.history("b") == {"take-over": "epoch 1 to 2", "join": f"{before}/, epoch 2: {one}"}
+    assert machines.history("a") == {"join": f"{b.origin}/, epoch 1 to 2: {one}"}
 
 
 def test_a_primary_that_was_away_asks_its_peers_before_its_first_change(machines: Machines):

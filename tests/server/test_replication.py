@@ -16,8 +16,10 @@ from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce
 from twisted_index.config.settings import AccessSettings, ReplicationSettings, Settings
 from twisted_index.errors import ConfigurationError
+from twisted_index.events.audit_log import AuditFile
 from twisted_index.events.serials import Change, Serials
 from twisted_index.indexes.catalog import IndexCatalog
+from twisted_index.interfaces import AuditAction
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.folder_mark import mark_folder, marked_state
 from twisted_index.replication.follower import FollowProgress
@@ -130,6 +132,16 @@ def test_the_folder_of_a_primary_that_retires_says_so_at_once(server: Server):
     retire(replication.state_file, lambda: Epoch(1, ONE), Epoch(2, TWO))
 
     assert marked_state(os.fsencode(server.folder)) == str(server.state)
+
+
+def test_the_audit_log_says_that_another_server_has_taken_over(server: Server):
+    replication = server.start(url=None)
+    for _ in range(2):
+        retire(replication.state_file, lambda: Epoch(1, ONE), Epoch(3, TWO), "https://b.example/")
+
+    (event,) = AuditFile(str(server.state)).latest(10)
+    assert (event.by, event.action) == ("", AuditAction.RETIRE)
+    assert event.detail == "epoch 1 to 3, of https://b.example/"
 
 
 def test_a_folder_with_a_server_of_its_own_follows_nobody(server: Server, tmp_path: Path):

@@ -12,8 +12,11 @@ import pytest
 from tests.kit.at_once import answer
 from tests.kit.rights import as_user
 from tests.web.test_changes import NEWER, OPEN, Index
+from twisted_index.events.audit_log import AuditFile, AuditLog
+from twisted_index.interfaces import AuditQuery
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
+from twisted_index.testing import SynchronousRunner
 from twisted_index.web.endpoints import ENDPOINTS, Subject
 
 RIGHTS = """
@@ -41,7 +44,8 @@ def state(tmp_path: Path) -> StateFile:
 @pytest.fixture
 def index(tmp_path: Path, state: StateFile) -> Iterator[Index]:
     gate = ChangeGate(state, lambda: index.folder.serials.instance)
-    index = Index(tmp_path, RIGHTS, replication_state=state, gate=gate)
+    log = AuditLog(str(tmp_path / "state"), SynchronousRunner())
+    index = Index(tmp_path, RIGHTS, replication_state=state, gate=gate, audit_log=log)
     yield index
     index.disconnect_all()
     answer(index.folder.stop)
@@ -81,6 +85,14 @@ def test_the_primary_makes_no_changes_any_more_and_says_which_was_the_last(index
 def test_it_needs_the_right_to_manage_the_server(index: Index, state: StateFile):
     assert post(index, user="bob").status == 403
     assert state.read().role is Role.PRIMARY
+
+
+def test_the_audit_log_says_once_who_let_it_hand_over(index: Index, tmp_path: Path):
+    serial = json.loads(post(index).body)["serial"]
+    post(index)
+    (event,) = AuditFile(str(tmp_path / "state")).search(AuditQuery(actions=frozenset({"hand-over"}))).events
+    assert (event.by, event.detail) == ("alice", f"epoch 1, serial {serial}")
+    assert event.address
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"hand-over": false}', b"[]", b"{" * 10_000])

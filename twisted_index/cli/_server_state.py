@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from twisted_index.config.layers import ConfigSources, default_state
 from twisted_index.errors import ConfigurationError, Conflict, Unavailable
+from twisted_index.events.audit_log import AuditFile
+from twisted_index.interfaces import AuditEvent
 from twisted_index.replication.folder_mark import MARK, marked_state
 from twisted_index.replication.state_file import Role, StateFile
 from twisted_index.simple.formatting import printable
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from twisted_index.config.settings import Settings
+    from twisted_index.interfaces import AuditAction
     from twisted_index.replication.state_file import ReplicationState
 
 
@@ -109,6 +113,17 @@ def _require_primary(server: str, kept: ReplicationState) -> None:
             f"{server} is a retired primary, so that this would be lost: do it at {there} over HTTP or by"
             " this command."
         )
+
+
+def note_in_history(settings: Settings, action: AuditAction, detail: str) -> None:
+    """
+    Record what the user of the console did for a server, in its audit log.
+
+    Raises:
+        InsufficientStorage, Unavailable: It cannot be kept.
+    """
+    event = AuditEvent(time=datetime.now(UTC), by=console_user(), action=action, detail=detail)
+    AuditFile(settings.state).append(event)
 
 
 def console_user() -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from twisted_index.cli._options import CommandParser
 from twisted_index.cli._progress import number
-from twisted_index.cli._server_state import replication_state, settings_of_server
+from twisted_index.cli._server_state import note_in_history, replication_state, settings_of_server
 from twisted_index.errors import Conflict
 from twisted_index.events.serials import read_serials
+from twisted_index.interfaces import AuditAction
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.state_file import Role
 
@@ -28,6 +29,8 @@ def run(arguments: Sequence[str]) -> int:
     state = file.read()
     if options.accept:
         print(_accept(file, state))
+        epoch = "" if state.epoch is None else f", epoch {state.epoch.number}"
+        note_in_history(settings, AuditAction.ACCEPT, f"{number(state.awaiting, 'file')}{epoch}")
         return 0
     for line in _lines(state, read_serials(serials)):
         print(line)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from twisted_index.cli._options import CommandParser, require_folders
 from twisted_index.cli._progress import number
 from twisted_index.cli._reactor import run_in_reactor
-from twisted_index.cli._server_state import replication_state, settings_of_server
+from twisted_index.cli._server_state import note_in_history, replication_state, settings_of_server
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config.parsers import server_url
 from twisted_index.errors import ConfigurationError
 from twisted_index.events.serials import read_serials
 from twisted_index.files.anonymous_file import sweep
 from twisted_index.http_client.credentials import split_userinfo
+from twisted_index.interfaces import AuditAction
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.folder_mark import mark_folder
 from twisted_index.replication.join import Join, do_they_win, stand_back
@@ -95,7 +96,20 @@ async def _join(reactor: Any, url: str, settings: Settings) -> int:
         await server.close()
         await peers.close()
         await worker.stop()
-    return _print_report(joining.report, they_win, theirs, clean)
+    code = _print_report(joining.report, they_win, theirs, clean)
+    done = _summary(joining.report, clean, ours.epoch, file.read().epoch)
+    note_in_history(settings, AuditAction.JOIN, done)
+    return code
+
+
+def _summary(report: JoinReport, url: str, before: Epoch | None, after: Epoch | None) -> str:
+    """Say for the audit log what a join did."""
+    first, last = (1 if epoch is None else epoch.number for epoch in (before, after))
+    epochs = f"epoch {first}" if first == last else f"epoch {first} to {last}"
+    return (
+        f"{url}, {epochs}: {number(len(report.taken), 'file')} taken, {len(report.removed)} removed,"
+        f" {number(report.conflicts, 'conflict')}, {number(len(report.failures), 'project')} not joined"
+    )
 
 
 def _say(line: str) -> None:

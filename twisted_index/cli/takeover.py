@@ -11,11 +11,12 @@ from twisted.internet.task import deferLater
 
 from twisted_index.cli._options import CommandParser
 from twisted_index.cli._reactor import run_in_reactor
-from twisted_index.cli._server_state import replication_state, settings_of_server
+from twisted_index.cli._server_state import note_in_history, replication_state, settings_of_server
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config.parsers import server_url
 from twisted_index.errors import ConfigurationError, Unavailable
 from twisted_index.events.serials import read_serials
+from twisted_index.interfaces import AuditAction
 from twisted_index.replication.peer_client import PeerServers
 from twisted_index.replication.primary_client import PrimaryServer
 from twisted_index.replication.takeover import TakeOver
@@ -115,6 +116,13 @@ async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settin
     print(
         f"This server is the primary now, of epoch {epoch.number}. The others follow it once they are started"
         " with --replica-of and its URL; one that has been the primary meanwhile has to be joined first."
+    )
+    how = ", planned" if options.planned else ""
+    serial = read_serials(path).highest
+    note_in_history(
+        settings,
+        AuditAction.TAKE_OVER,
+        f"epoch {epoch.number - 1} to {epoch.number}{how}, serial {serial}",
     )
     return 0
 

@@ -85,11 +85,13 @@ class StateFile:
 
     Args:
         state: The state folder of the server; None keeps everything in memory.
-        on_written: Called with what is kept each time that this process has written it.
+        on_written: Called with what was kept and what is, each time that this process has written it.
     """
 
     def __init__(
-        self, state: str | None, on_written: Callable[[ReplicationState], object] = lambda state: None
+        self,
+        state: str | None,
+        on_written: Callable[[ReplicationState, ReplicationState], object] = lambda before, state: None,
     ) -> None:
         self._on_written = on_written
         self._path = None if state is None else os.path.join(state, "keep", "replication")
@@ -182,8 +184,9 @@ class StateFile:
     def _replace(self, state: ReplicationState) -> None:
         if self._path is not None:
             replace_private(self._path, _format(state))
+        before = self._known[1]
         self._known = None if self._path is None else _stamp(self._path), state
-        self._on_written(state)
+        self._on_written(before, state)
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:

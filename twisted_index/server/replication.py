@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -22,7 +23,8 @@ from zope.interface import implementer
 from twisted_index.backends.folder.misplaced import is_of_system
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
-from twisted_index.interfaces import IReplication
+from twisted_index.events.audit_log import AuditFile
+from twisted_index.interfaces import AuditAction, AuditEvent, IReplication
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.folder_mark import mark_folder
@@ -93,7 +95,7 @@ class Replication:
         self._servers: PeerServers | None = None
         self._role: Role | None = None
         self._looking: Deferred[None] | None = None
-        self.state_file = StateFile(settings.state, self._mark)
+        self.state_file = StateFile(settings.state, self._note_written)
         self.gate = ChangeGate(self.state_file, lambda: serials.instance, self._before_change)
         self.is_restricted = False
 
@@ -182,6 +184,22 @@ class Replication:
         if self._must_lead(state):
             self._lead(state)
         return False
+
+    def _note_written(self, before: ReplicationState, state: ReplicationState) -> None:
+        self._mark(state)
+        own = before.epoch or Epoch(1, "")
+        # With its own epoch it has handed over, to somebody whom the history has.
+        if state.role is Role.RETIRED and state.epoch is not None and state.epoch.number > own.number:
+            event = AuditEvent(
+                time=datetime.now(UTC),
+                by="",
+                action=AuditAction.RETIRE,
+                detail=f"epoch {own.number} to {state.epoch.number}"
+                + (f", of {state.primary}" if state.primary else ""),
+            )
+            # The log says why it cannot be written; and nobody waits for what others have decided.
+            with suppress(SimpleIndexError):
+                AuditFile(self._settings.state).append(event)
 
     def _mark(self, state: ReplicationState) -> None:
         """Let the folders say whether they follow another server's, to commands that know only of them."""

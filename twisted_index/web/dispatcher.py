@@ -292,7 +292,7 @@ class Dispatcher:
         promote = PromoteView(env.indexes, served, guard)
         manage = () if store is None else (ManageViews(store, guard), promote)
         tokens = TokenViews(own_tokens, env.audit_log, guard)
-        changes = ChangesViews(feed, guard, env.worker, env.replication_state, env.gate)
+        changes = ChangesViews(feed, guard, env.worker, env.replication_state, env.gate, env.audit_log)
         why = WhyView(
             source,
             authorizer=guard,

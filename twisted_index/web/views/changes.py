@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
 
+from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
+from twisted_index.events.origin import stamp_origin
 from twisted_index.http_semantics.negotiation import accepts_gzip
 from twisted_index.indexes.scope import PLAIN
-from twisted_index.interfaces import Action
+from twisted_index.interfaces import Action, AuditAction, AuditEvent
 from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.replication.epoch import Epoch, parse_epoch
 from twisted_index.replication.hand_over import hand_over_role
 from twisted_index.replication.peers import PeerAnswer, format_answer, retire
-from twisted_index.replication.state_file import ReplicationState
+from twisted_index.replication.state_file import ReplicationState, Role
 from twisted_index.simple.entry_listing import MAX_INLINE
 from twisted_index.simple.manifest import format_line
 from twisted_index.web.requests.context import (
@@ -50,7 +53,7 @@ if TYPE_CHECKING:
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import Change, ChangeList
     from twisted_index.indexes.change_feed import ChangeFeed
-    from twisted_index.interfaces import Identity
+    from twisted_index.interfaces import IAuditLog, Identity
     from twisted_index.replication.change_gate import ChangeGate
     from twisted_index.replication.state_file import StateFile
     from twisted_index.web.requests.authorization import Authorizer
@@ -79,6 +82,7 @@ class ChangesViews:
         worker: Threads that write large texts; without it the reactor thread writes them.
         state_file: What this server is among its replicas; without it, a primary.
         gate: Knows the epoch of this server; without it, it is the first one of the serials.
+        audit_log: Records that this server has handed over; None if none is kept.
     """
 
     def __init__(
@@ -88,12 +92,14 @@ class ChangesViews:
         worker: IThreadRunner | None,
         state_file: StateFile | None = None,
         gate: ChangeGate | None = None,
+        audit_log: IAuditLog | None = None,
     ) -> None:
         self._feed = feed
         self._authorizer = authorizer
         self._worker = worker
         self._state_file = state_file
         self._gate = gate
+        self._audit_log = audit_log
 
     async def changes(self, context: RequestContext) -> Response:
         """Respond with the last changes of projects, those after a serial if one is given."""
@@ -255,8 +261,15 @@ class ChangesViews:
         async def last_serial() -> int:
             return (await feed.look()).highest
 
+        was_primary = state_file.read().role is Role.PRIMARY
         answer = await hand_over_role(state_file, lambda: gate.epoch, gate.drained, last_serial)
         _log.warn("This server makes no changes any more: {by} lets it hand over.", by=identity.name)
+        if was_primary and self._audit_log is not None:
+            detail = f"epoch {answer.epoch.number if answer.epoch else 1}, serial {answer.serial}"
+            event = AuditEvent(
+                time=datetime.now(UTC), by=identity.name, action=AuditAction.HAND_OVER, detail=detail
+            )
+            await result_of(self._audit_log.record, stamp_origin(event))
         return Response(headers=JSON, body=format_answer(answer))
 
     def _checked_feed(self) -> ChangeFeed:
