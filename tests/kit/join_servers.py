@@ -66,11 +66,13 @@ def done(work: Any) -> Any:
     return outcome[0]
 
 
-def join(here: Path, other: Any, *, they_win: bool, step: RunStep = run_step) -> tuple[Any, list[str]]:
+def join(
+    here: Path, other: Any, *, they_win: bool, step: RunStep = run_step, **more: Any
+) -> tuple[Any, list[str]]:
     """Join a folder with another, or with what a server says; give the report, and what was said."""
     said: list[str] = []
     folder = JoinFolder(
-        os.fsencode(here), they_win=they_win, server="https://other/", now=lambda: NOW, step=step
+        os.fsencode(here), they_win=they_win, server="https://other/", now=lambda: NOW, step=step, **more
     )
     primary = FolderPrimary(other) if isinstance(other, Path) else other
     joining = Join(folder, primary, SynchronousRunner(), said.append)

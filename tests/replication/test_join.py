@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from tests.kit.join_servers import FolderPrimary, join, tree
+from tests.kit.join_servers import NOW, FolderPrimary, join, tree
 from twisted_index.backends.folder.conflicts import read_conflicts
+from twisted_index.backends.folder.kept_files import lives_in
 from twisted_index.backends.folder.misplaced import find_misplaced
 from twisted_index.backends.folder.root_scan import read_root
 from twisted_index.errors import Conflict
@@ -59,6 +60,11 @@ def conflicts(root):
         (one.path, one.kept, one.aside, one.kept_from, one.aside_from)
         for one in read_conflicts(os.fsencode(root))
     ]
+
+
+def once(root):
+    """Give all files but what was set aside; a deletion that was gone on with may be noted twice."""
+    return {path: set(content.splitlines()) for path, content in tree(root).items()}
 
 
 def aside(root):
@@ -200,6 +206,28 @@ def test_a_file_that_was_deleted_there_goes_here_with_what_is_beside_it(here, th
     assert said == [f"- acme/{SDIST}: it was deleted there"]
 
 
+def test_what_was_deleted_there_is_kept_here_as_by_every_deletion(here, there):
+    put(here, f"acme/{SDIST}", b"bad")
+    put(here, f"acme/{SDIST}.yanked")
+    put(there, "acme/.deleted", buried(SDIST, b"bad"))
+    report, _said = join(here, there, they_win=True, keep_deleted=86400.0)
+    assert report.removed == [f"acme/{SDIST}"]
+    kept = tree(here)
+    assert (kept.pop(f".deleted/acme/{SDIST}"), kept.pop(f".deleted/acme/{SDIST}.yanked")) == (b"bad", b"x")
+    (life,) = lives_in(os.fsencode(here / ".deleted" / "acme"))[SDIST]
+    assert (life.deleted, life.sha256) == (NOW, sha256(b"bad"))
+    assert life.uploaded.timestamp() == pytest.approx(OLD / 1e9, abs=1e-5)
+    assert set(kept) == {"acme/.deleted", ".deleted/acme/.kept"}
+
+
+def test_what_a_snapshot_names_is_kept_too(here, there):
+    put(here, f"acme/{SDIST}", b"bad")
+    put(here, ".snapshots/now", f"{sha256(b'bad')}  acme/{SDIST}\n".encode())
+    put(there, "acme/.deleted", buried(SDIST, b"bad"))
+    join(here, there, they_win=True)
+    assert tree(here)[f".deleted/acme/{SDIST}"] == b"bad"
+
+
 @pytest.mark.parametrize("they_win", [True, False])
 def test_a_file_that_was_deleted_here_does_not_come_back(here, there, they_win):
     put(here, "acme/.deleted", buried(SDIST, b"bad"))
@@ -298,8 +326,9 @@ def test_two_servers_that_were_joined_with_each_other_are_equal(here, there, the
     }
 
 
+@pytest.mark.parametrize("keep_deleted", [0.0, 86400.0])
 @pytest.mark.parametrize("they_win", [True, False])
-def test_a_join_that_dies_after_any_step_is_gone_on_with(tmp_path, they_win):
+def test_a_join_that_dies_after_any_step_is_gone_on_with(tmp_path, they_win, keep_deleted):
     def make(name):
         here, there = tmp_path / name / "here", tmp_path / name / "there"
         here.mkdir(parents=True)
@@ -319,8 +348,8 @@ def test_a_join_that_dies_after_any_step_is_gone_on_with(tmp_path, they_win):
 
     here, there = make("whole")
     steps = []
-    join(here, there, they_win=they_win, step=lambda work: steps.append(work()))
-    expected = tree(here), aside(here), sorted(conflicts(here))
+    join(here, there, they_win=they_win, step=lambda work: steps.append(work()), keep_deleted=keep_deleted)
+    expected = once(here), aside(here), sorted(conflicts(here))
     assert len(steps) > 20
 
     for last in range(len(steps)):
@@ -334,11 +363,11 @@ def test_a_join_that_dies_after_any_step_is_gone_on_with(tmp_path, they_win):
             work()
 
         with pytest.raises(KeyboardInterrupt):
-            join(here, there, they_win=they_win, step=step)
+            join(here, there, they_win=they_win, step=step, keep_deleted=keep_deleted)
         found = {*tree(here).values(), *aside(here).values()}
         assert b"ours" in found
-        join(here, there, they_win=they_win)
-        assert (tree(here), aside(here), sorted(conflicts(here))) == expected
+        join(here, there, they_win=they_win, keep_deleted=keep_deleted)
+        assert (once(here), aside(here), sorted(conflicts(here))) == expected
 
 
 class Lying(FolderPrimary):

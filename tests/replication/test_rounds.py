@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from twisted_index.events.serials import REMOVED, Change, Serials
 from twisted_index.files.anonymous_file import UPLOADS
 from twisted_index.replication import known_digests
 from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.removed_files import RemovedFiles
 from twisted_index.replication.rounds import RoundResult
 from twisted_index.replication.state_file import Role
 from twisted_index.simple.entry_listing import Entry
@@ -341,6 +343,26 @@ class TestWhatGoes:
         assert pair.is_equal()
         moved = {Path(path).name: file for path, file in files_of(pair.state / "removed").items()}
         assert moved == {"demo-3.0.tar.gz": held["demo/demo-3.0.tar.gz"]}
+
+    def test_after_a_month_it_goes_for_good(self, pair: Pair):
+        days = pair.state / "removed"
+        for day in ("2026-01-31", "2026-02-01"):
+            (days / day / "demo").mkdir(parents=True)
+        (days / "notes").mkdir()
+        now = datetime(2026, 3, 3, 12, tzinfo=UTC).timestamp()
+        RemovedFiles(str(days), lambda: int(now * 10**9)).forget(0.0)
+        assert sorted(os.listdir(days)) == ["2026-02-01", "notes"]
+        # Each hour, with the look at the folder.
+        pair.put(ONE)
+        pair.follow()
+        assert os.listdir(days) == ["notes"]
+
+    def test_it_stays_for_as_long_as_deleted_files_do(self, tmp_path: Path):
+        (tmp_path / "indexes" / "dev" / "2026-01-31").mkdir(parents=True)
+        now = datetime(2026, 4, 1, 12, tzinfo=UTC).timestamp()
+        for days, left in ((90, ["2026-01-31"]), (0, [])):
+            RemovedFiles(str(tmp_path), lambda: int(now * 10**9)).forget(days * 86400.0)
+            assert os.listdir(tmp_path / "indexes" / "dev") == left
 
     def test_what_was_deleted_by_name_is_gone(self, pair: Pair):
         pair.put(ONE, TWO)

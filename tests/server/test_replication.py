@@ -144,6 +144,15 @@ def test_the_audit_log_says_that_another_server_has_taken_over(server: Server):
     assert event.detail == "epoch 1 to 3, of https://b.example/"
 
 
+def test_what_a_replica_moved_away_goes_also_after_a_take_over(server: Server):
+    server.start()
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    (server.state / "removed" / "2020-01-01").mkdir(parents=True)
+    server.start()
+
+    assert not list((server.state / "removed").iterdir())
+
+
 def test_a_folder_with_a_server_of_its_own_follows_nobody(server: Server, tmp_path: Path):
     # A copy of one that did.
     server.put()

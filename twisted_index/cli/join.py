@@ -89,7 +89,13 @@ async def _join(reactor: Any, url: str, settings: Settings) -> int:
             stand_back(file, theirs, clean)
             await worker.run(partial(mark_folder, root, settings.state or "", is_primary=False))
         await worker.run(sweep, root)
-        folder = JoinFolder(root, they_win=they_win, server=clean, now=lambda: datetime.now(UTC))
+        folder = JoinFolder(
+            root,
+            they_win=they_win,
+            server=clean,
+            now=lambda: datetime.now(UTC),
+            keep_deleted=settings.uploads.keep_deleted,
+        )
         joining = Join(folder, server.index(), worker, _say)
         await joining.run()
     finally:

@@ -13,7 +13,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from twisted_index.backends.folder import copies, tombstones
+from twisted_index.backends.folder import copies, kept_files, tombstones
 from twisted_index.backends.folder.blocking_store import retry_while_locked
 from twisted_index.backends.folder.conflicts import (
     CONFLICTS,
@@ -24,6 +24,7 @@ from twisted_index.backends.folder.conflicts import (
 )
 from twisted_index.backends.folder.entry_files import KnownDigest, digest_found, read_entries
 from twisted_index.backends.folder.inventory import InventoryReader
+from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.backends.layout.facts import StatKey
 from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.files.anonymous_file import make_folder, open_anonymous, remove, sync_folder
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from twisted_index.backends.folder.entry_files import FoundEntry
     from twisted_index.backends.folder.inventory import FolderInventory
+    from twisted_index.backends.layout.project_scan import ScannedFile
     from twisted_index.files.steps import RunStep
     from twisted_index.replication.join_plan import JoinStep
     from twisted_index.simple.entry_listing import Entry
@@ -75,6 +77,7 @@ class JoinFolder:
         they_win: Whether the other server has the higher epoch.
         server: The URL of that, without credentials.
         now: Returns the current time, aware.
+        keep_deleted: Seconds for which deleted files are kept out of sight.
         step: Carries out one step; the tests die after any of them.
     """
 
@@ -85,12 +88,14 @@ class JoinFolder:
         they_win: bool,
         server: str,
         now: Callable[[], datetime],
+        keep_deleted: float = 0.0,
         step: RunStep = run_step,
     ) -> None:
         self.root = root
         self._they_win = they_win
         self._server = server
         self._now = now
+        self._keep_deleted = keep_deleted
         self._step = Steps(step)
         self._validator = StatValidator(trusts_times=not has_coarse_folders(root))
         self._digests: dict[bytes, tuple[FoundEntry, str]] = {}
@@ -200,11 +205,17 @@ class JoinFolder:
                 if is_needed and not os.path.isdir(folder):
                     self._step(make_folder, self.root, folder)
                 with project_lock(self.root, lambda: self._reader().folder_of(project)):
-                    self._do(action, folder, arrivals)
+                    self._do(action, folder, arrivals, inventory)
 
         retry_while_locked(run)
 
-    def _do(self, action: JoinStep, folder: bytes, arrivals: Mapping[Entry, Receipt]) -> None:
+    def _do(
+        self,
+        action: JoinStep,
+        folder: bytes,
+        arrivals: Mapping[Entry, Receipt],
+        inventory: FolderInventory,
+    ) -> None:
         if isinstance(action, Take):
             self._take(action, folder, arrivals)
         elif isinstance(action, SetAside):
@@ -214,7 +225,7 @@ class JoinFolder:
         elif isinstance(action, FetchAside):
             self._fetch_aside(action, arrivals)
         elif isinstance(action, Bury):
-            self._bury(action, folder)
+            self._bury(action, folder, inventory)
         elif isinstance(action, Keep):
             self._record(action.entry.path, action.entry.sha256, action.aside, is_ours=False)
         else:
@@ -260,7 +271,7 @@ class JoinFolder:
                 self._step(sync_folder, os.path.dirname(target))
         self._record(action.path, action.kept, action.entry.sha256, is_ours=False)
 
-    def _bury(self, action: Bury, folder: bytes) -> None:
+    def _bury(self, action: Bury, folder: bytes, inventory: FolderInventory) -> None:
         entry = action.entry
         if entry is not None and not self._is_still(entry):
             return
@@ -270,10 +281,23 @@ class JoinFolder:
             self._step(tombstones.Tombstone(self.root, path, action.line).write)
             # Adding a line changes no stamp of the folder, and pages are to change at once.
             self._step(os.utime, folder)
-        for each in (*filter(None, [entry]), *action.beside):
-            place = self._place(each)
+        beside = [self._place(each) for each in action.beside]
+        if entry is not None:
+            file = next((each for each in inventory.scan.entries if each.path == self._place(entry)), None)
+            if file is not None and self._keeps(file):
+                # As every other deletion does it.
+                sidecars = [(self.root, path) for path in beside]
+                digest = [(file, entry.sha256)]
+                for step in kept_files.keep(inventory.project, digest, sidecars, self._now()):
+                    self._step(step)
+                return
+            beside.insert(0, self._place(entry))
+        for place in beside:
             self._step(remove, place)
             self._step(sync_folder, os.path.dirname(place))
+
+    def _keeps(self, file: ScannedFile) -> bool:
+        return self._keep_deleted > 0 or bool(held_names((self.root,), self.root, {file.name}))
 
     def _exhume(self, action: Exhume, folder: bytes) -> None:
         aside = f"deleted/{action.line.sha256 or '-'}"

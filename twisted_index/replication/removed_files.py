@@ -1,17 +1,34 @@
-"""Files that a replica has removed since its primary lacks them: in its state, until a person empties it."""
+"""
+Files that a replica has removed since its primary lacks them, in its state.
+
+Nobody has deleted them by name, so a person may want them back; after a month nobody has missed them.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from twisted.logger import Logger
+
 from twisted_index.files.anonymous_file import sync_folder
 from twisted_index.files.verified_copy import copy_file
+from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_log = Logger()
+
+#: Seconds for which they stay; longer, if deleted files are kept for longer.
+_KEPT = 30 * 86400.0
+_DAY = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+#: The folder of those of indexes with a name.
+_INDEXES = b"indexes"
 
 
 class RemovedFiles:
@@ -38,8 +55,7 @@ class RemovedFiles:
         Raises:
             OSError: It is where it was.
         """
-        day = datetime.fromtimestamp(self._now() / 1e9, UTC).strftime("%Y-%m-%d")
-        target = os.path.join(self._folder, day.encode(), os.fsencode(path))
+        target = os.path.join(self._folder, self._day(), os.fsencode(path))
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         number = 0
         while os.path.lexists(free := target + (b".%d" % number if number else b"")):
@@ -55,3 +71,44 @@ class RemovedFiles:
                 copy_file(os.path.dirname(free), place, free)
             sync_folder(os.path.dirname(free))
             os.unlink(place)
+
+    def forget(self, keep_deleted: float) -> None:
+        """
+        Remove for good what was removed on days that are long over, also of indexes in it.
+
+        What cannot be removed stays, and the log says so: nothing else depends on it.
+
+        Args:
+            keep_deleted: Seconds for which deleted files are kept.
+        """
+        first = self._day(-max(_KEPT, keep_deleted))
+        indexes = os.path.join(self._folder, _INDEXES)
+        for folder in (self._folder, *(os.path.join(indexes, name) for name in _names_in(indexes))):
+            for name in _names_in(folder):
+                if _DAY.fullmatch(name) and name < first:
+                    _remove(os.path.join(folder, name))
+
+    def _day(self, seconds: float = 0.0) -> bytes:
+        """Return the name of the folder of a day: that so many seconds after now, of UTC."""
+        return datetime.fromtimestamp(self._now() / 1e9 + seconds, UTC).strftime("%Y-%m-%d").encode()
+
+
+def _names_in(folder: bytes) -> list[bytes]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _remove(folder: bytes) -> None:
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        # The replica of an index with a name removes it too.
+        pass
+    except OSError as error:
+        _log.warn(
+            "{path} is not removed, although it is old: {error}",
+            path=printable(os.fsdecode(folder)),
+            error=error.strerror,
+        )

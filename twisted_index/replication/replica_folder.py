@@ -87,6 +87,7 @@ class ReplicaFolder:
     Args:
         root: Its absolute path.
         removed: The folder that removed files are moved to.
+        keep_deleted: Seconds for which deleted files are kept; see `RemovedFiles`.
         now: Returns nanoseconds since the epoch.
         step: Carries out one step; the tests die after any of them.
     """
@@ -96,11 +97,13 @@ class ReplicaFolder:
         root: bytes,
         removed: str,
         *,
+        keep_deleted: float = 0.0,
         now: Callable[[], int] = time.time_ns,
         step: RunStep = run_step,
     ) -> None:
         self.root = root
         self._removed = RemovedFiles(removed, now)
+        self._keep_deleted = keep_deleted
         self._now = now
         self._step = Steps(step)
         self._validator = StatValidator(trusts_times=not has_coarse_folders(root))
@@ -435,6 +438,10 @@ class ReplicaFolder:
             if os.path.lexists(self._path(each + DELETED)):
                 deleted.setdefault(each.rpartition("/")[2], None)
         return deleted
+
+    def forget_removed(self) -> None:
+        """Remove for good what was moved out of sight long ago."""
+        self._removed.forget(self._keep_deleted)
 
     # -- With the lock held
 

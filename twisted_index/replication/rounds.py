@@ -270,6 +270,7 @@ class Rounds:
         self._ready |= equal
         unlike: frozenset[str] = frozenset()
         if is_all and self._clock.seconds() - self._checked_at >= _ALL_AGAIN:
+            await self._runner.run(self._folder.forget_removed)
             unlike = await self._runner.run(self._unlike, known.changes)
             self._checked_at = self._clock.seconds()
         for project, change in sorted(feed.changes.items(), key=lambda item: item[1].serial):

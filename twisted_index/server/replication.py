@@ -8,6 +8,7 @@ each round and each change. Out of scope: how a folder is made equal, and what c
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.folder_mark import mark_folder
 from twisted_index.replication.follower import Follower
+from twisted_index.replication.removed_files import RemovedFiles
 from twisted_index.replication.state_file import RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
 from twisted_index.server.replication_report import (
     FollowedIndex,
@@ -142,6 +144,7 @@ class Replication:
             raise ConfigurationError(f"The state cannot be kept: {error.strerror}.") from error
         self._role = state.role
         self._mark(state)
+        self._forget_removed()
         if state.role is Role.REPLICA:
             self._plain_serials.follow()
         elif self._must_lead(state):
@@ -217,6 +220,12 @@ class Replication:
                 path=printable(os.fsdecode(error.filename or "")),
                 error=error.strerror,
             )
+
+    def _forget_removed(self) -> None:
+        """Remove what was moved away long ago, also if this server is no replica any more."""
+        if self._settings.state is not None:
+            removed = RemovedFiles(os.path.join(self._settings.state, "removed"), time.time_ns)
+            removed.forget(self._settings.uploads.keep_deleted)
 
     def _must_lead(self, state: ReplicationState) -> bool:
         """Return whether the serials have yet to begin anew, as after a take-over."""
@@ -413,7 +422,11 @@ class Replication:
         from twisted_index.replication.replica_folder import ReplicaFolder
 
         below = ("indexes", name) if name else ()
-        return ReplicaFolder(path, os.path.join(self._settings.state or "", "removed", *below))
+        return ReplicaFolder(
+            path,
+            os.path.join(self._settings.state or "", "removed", *below),
+            keep_deleted=self._settings.uploads.keep_deleted,
+        )
 
     async def stop(self) -> None:
         """Follow no more, and wait for what is being written."""
