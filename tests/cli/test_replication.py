@@ -69,6 +69,13 @@ def test_a_replica_says_whom_it_follows_and_what_waits(command, state):
     ]
 
 
+def test_a_replica_that_has_not_heard_its_primary_knows_no_restriction(command, state):
+    write(state, role=Role.REPLICA, primary="https://a.example/", restricted=True)
+    _code, out, _err = command("follow", "--state", str(state))
+    assert "epoch: none yet" in out
+    assert "restricted: not known yet" in out
+
+
 def test_a_retired_server_may_not_know_who_is_the_primary(command, state):
     write(state, role=Role.RETIRED, epoch=EPOCH)
     _code, out, _err = command("follow", "--state", str(state))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.hostile_upstream import HostileUpstream
+from tests.kit.log_lines import log
 from twisted_index.testing.reactor_thread import BackgroundReactor
 
 

@@ -281,7 +281,8 @@ class Node:
         for folder, folders, names in os.walk(self.disk):
             # What is being written.
             folders[:] = [name for name in folders if name not in (".uploads", ".staged")]
-            for path in (Path(folder, name) for name in names if not name.endswith((".part", ".tmp"))):
+            names = [name for name in names if not name.endswith((".part", ".tmp", ".replica"))]
+            for path in (Path(folder, name) for name in names):
                 with suppress(FileNotFoundError):
                     status = path.stat()
                     key = (str(path), status.st_ino, status.st_size, status.st_mtime_ns)

@@ -166,6 +166,18 @@ def test_a_round_that_waits_for_something_is_made_again_though_nothing_changes(w
     assert world.clock.getDelayedCalls() == []
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_fault_is_logged_once(world: World, log: list[str], is_told: bool):
+    fault = "acme is not as at the primary: its bytes are others."
+    world.results = [RoundResult(fault=fault, retry_in=4.0, is_told=is_told)] * 2
+    world.answer(feed(5))
+    world.clock.advance(4.0)
+
+    assert [line for line in log if fault in line] == [f"Not all is as at the primary: {fault}"] * (
+        not is_told
+    )
+
+
 def test_a_defect_in_a_round_does_not_end_the_following(world: World):
     world.results = [ZeroDivisionError()]
     world.answer(feed(5, "acme"))

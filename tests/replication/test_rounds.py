@@ -425,7 +425,7 @@ class TestWhatGoes:
         pair.follow()
         assert len(pair.removed()) == 1
 
-    def test_too_much_stays_until_a_person_agrees(self, pair: Pair):
+    def test_too_much_stays_until_a_person_agrees(self, pair: Pair, log: list[str]):
         pair.put(OTHER, folder="other")
         pair.put(*(make_wheel("demo", f"1.{number}") for number in range(101)))
         pair.follow()
@@ -434,6 +434,8 @@ class TestWhatGoes:
         for path in (pair.there / "demo").iterdir():
             path.unlink()
         assert "Gone at the primary: 101 files" in pair.follow().fault
+        # The follower says it.
+        assert not [line for line in log if "Gone" in line]
         assert files_of(pair.here) == before
         assert (pair.kept.read().awaiting, pair.rounds.awaiting) == (101, 101)
         assert pair.serials.read().highest == reached
@@ -693,12 +695,13 @@ class TestWaiting:
         assert pair.is_equal()
 
     def test_where_clocks_are_wrong_nothing_waits_and_times_are_set_later(
-        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ):
         pair.put(ONE)
         pair.ahead = -365 * 86400 * 10**9
         pair.primary.skew = 365 * 86400.0
-        assert "clocks" in pair.follow().fault
+        assert (pair.follow().fault, pair.follow().fault) == ("", "")
+        assert len([line for line in log if "clocks" in line]) == 1
         assert pair.files() == [ONE.filename]
         # As the clock of that time would have stamped it.
         os.utime(pair.here / "demo" / ONE.filename, ns=(10**18, 10**18))

@@ -91,7 +91,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
         for each in folder.iterdir()
         if not each.name.startswith(".")
         for path in each.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.name != ".replica"
     }
 
 

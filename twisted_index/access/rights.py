@@ -36,7 +36,8 @@ The rights file is TOML with groups and rules::
   it (which needs `upload` too); `yank`: yank, unyank, set the project's status; `delete`; `promote`: take
   its releases from another index; `operate`: see the history, the problems, the wanted names and the
   metrics of the whole index; `follow`: see the changes and the contents of all projects that the client may
-  read, as mirrors need them; `manage`: make and remove the index.
+  read, as mirrors need them; `manage`: make and remove the index; in
+  that without a name, let the server hand over to a replica.
 - `to`: names of users, `@group`, `users` for all authenticated users, `everyone`.
 - `indexes`: the indexes in which the rule grants: exact names, with `*` and `?`; `""` is the index without a
   name, for which `*` stands too. Without the key, the index without a name only.

@@ -29,6 +29,8 @@ _WHOLE = {
     Action.FOLLOW: "see changes",
     Action.MANAGE: "make and remove indexes",
 }
+#: What it may besides in the index without a name, which is the server as a whole.
+_HAND_OVER = "let this server hand over to a replica"
 #: What the calendar of Python ends with.
 _LAST = datetime.max.replace(microsecond=0, tzinfo=UTC)
 
@@ -119,6 +121,8 @@ def format_permissions(permissions: TokenPermissions, indexes: tuple[str, ...] =
         _WHOLE.get(action) or f"{action.value} {' '.join(patterns)}"
         for action, patterns in permissions.items()
     ]
+    if Action.MANAGE in permissions and not {NO_NAME, "*"}.isdisjoint(indexes):
+        parts.append(_HAND_OVER)
     words = " ".join(index or "without a name" for index in indexes)
     where = "" if indexes == (NO_NAME,) else f" (indexes: {words})"
     return f"{', '.join(parts)}{where}"

@@ -60,7 +60,9 @@ def _lines(state: ReplicationState, serials: ChangeList) -> Iterator[str]:
     yield f"primary: {state.primary or ('this server' if state.role is Role.PRIMARY else 'not known')}"
     yield f"serial: {serials.highest}"
     if state.restricted:
-        yield "restricted: yes"
+        # A new replica is closed until it has heard who may read, as it has with its first epoch.
+        heard = state.epoch is not None or state.role is not Role.REPLICA
+        yield f"restricted: {'yes' if heard else 'not known yet'}"
     if state.awaiting:
         yield f"awaiting: {number(state.awaiting, 'file')} to be removed, by twisted-index follow --accept"
     if state.accepted:

@@ -91,7 +91,7 @@ class _Create(_StateOptions):
     optFlags = [  # noqa: RUF012
         ["operate", None, "See the history, the problems, what is wanted, the metrics."],
         ["follow", None, "See the changes of the projects that it may read, as mirrors need them."],
-        ["manage", None, "Make and remove the indexes that --index names."],
+        ["manage", None, "Make and remove the indexes that --index names; let the server hand over."],
     ]
     optParameters = [  # noqa: RUF012
         ["expires", None, None, "When it ends: 90d, 12w, 2027-01-31, a time, or never. [default: never]"],

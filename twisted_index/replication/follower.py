@@ -276,7 +276,7 @@ class Follower:
             self._round_fault = "A round failed; the log says why."
             self._plan_again(_LONGEST_REST)
             return
-        if result.fault and result.fault != self._round_fault:
+        if result.fault and result.fault != self._round_fault and not result.is_told:
             _log.warn("Not all is as at the primary{index}: {fault}", index=self._shown, fault=result.fault)
         self._round_fault = result.fault
         self._plan_again(result.retry_in)

@@ -109,15 +109,16 @@ class PeerServers:
         response = await client.request(method, target, headers, body, head=seconds)
         if response.status == 200:
             return parse_answer(await response.body.read())
-        raise await self._refusal(response)
+        raise await self._refusal(response, hands_over=method == "POST")
 
-    async def _refusal(self, response: HTTPResponse) -> SimpleIndexError:
+    async def _refusal(self, response: HTTPResponse, *, hands_over: bool) -> SimpleIndexError:
         message = await read_error_message(response)
         said = f" It says: {message}" if message else ""
         if response.status in (401, 403):
+            # What a server is, it tells everyone, but for those whose token it does not know.
+            needed = ", with a token that has the right manage" if hands_over else ""
             return Denied(
-                f"It does not accept our token for that ({response.status}); write"
-                " https://__token__:TOKEN@HOST, or an entry of netrc, with a token that has the right manage."
-                + said
+                f"It does not accept the token in the URL or netrc ({response.status}); write"
+                f" https://__token__:TOKEN@HOST, or an entry of netrc{needed}.{said}"
             )
         return BadGateway(f"It responds with {response.status}.{said}")

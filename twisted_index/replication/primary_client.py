@@ -200,9 +200,7 @@ class PrimaryServer:
         if 300 <= status < 400:
             response.body.drain()
             target = printable(response.header(b"Location")[:MAX_SHOWN])
-            return Denied(
-                f"The primary redirects to {target}: write the URL of the server itself in replica-of."
-            )
+            return Denied(f"The primary redirects to {target}: write the URL of the server itself instead.")
         said = await read_error_message(response)
         if status in BUSY_STATUSES:
             date = response.header(b"Date") or formatdate(self.wall(), usegmt=True)
@@ -219,13 +217,17 @@ class PrimaryServer:
     def _denial(self, status: int) -> str:
         if self._credentials.current() is None:
             return (
-                f"The primary requires a token ({status}), and there is none: write"
-                " https://__token__:TOKEN@HOST in replica-of, or an entry of netrc."
+                f"The primary requires a token ({status}), and there is none: make one there by"
+                " `twisted-index token create NAME --follow`, and write https://__token__:TOKEN@HOST, or an"
+                " entry of netrc."
             )
-        where = "the token (or the user and the password) in replica-of or netrc"
+        where = "the token (or the user and the password) in its URL or netrc"
         if status == 401:
-            return f"The primary does not accept {where} (401)."
-        return f"At the primary, {where} lacks the right to follow or to read (403)."
+            return f"The primary does not accept {where} (401): correct it, or make a new one there."
+        return (
+            f"At the primary, {where} lacks the right to follow or to read (403): make one there by"
+            " `twisted-index token create NAME --follow`, with --read '*' if not everyone may read."
+        )
 
 
 class PrimaryClient:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from twisted_index.simple.entry_listing import EntryListing
 
 #: What it means if a response is from no server of this project.
-FOREIGN = "Is replica-of the URL of a twisted-index server, without a proxy or a login page in between?"
+FOREIGN = "Is that the URL of a twisted-index server, without a proxy or a login page in between?"
 #: Characters that are shown of what the primary sent.
 MAX_SHOWN = 300
 _CHANGES_HEAD = re.compile(rb"([0-9a-f]{32}) ([0-9]{1,16})")

@@ -11,8 +11,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from twisted.logger import Logger
-
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.events.serials import REMOVED, Change
 from twisted_index.simple.formatting import counted
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from twisted_index.events.serials import Serials
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.replica_folder import ReplicaFolder
-
-_log = Logger()
 
 #: Projects that are compared at once.
 _PROJECTS = 8
@@ -123,8 +119,10 @@ class Recount:
         reason = (
             "The primary counts its changes anew: it is another server, or has lost its state, or was"
             f" restored. Of what is here {counted(removed, 'file')} would be removed and {replaced} replaced,"
-            f" so nothing is changed: run `twisted-index join {url or 'URL'}` on this server, or on that one."
+            " so nothing is changed. To keep all that both have, run `twisted-index join` first on the"
+            f" primary, with the URL of this server, then here, with {url or 'that of the primary'}. If only"
+            " what the primary has is to stay, stop this server, and begin anew with an empty folder and an"
+            " empty state."
         )
-        _log.error("{reason}", reason=reason)
         self._refused = _Refused(feed.changes, self._seconds() + _COMPARE_AGAIN, reason)
         return Compared(reason, {})

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.defer import DeferredLock
-from twisted.logger import Logger
 
 from twisted_index.replication.brake import Brake
 from twisted_index.replication.compare import is_beside
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from twisted_index.replication.compare import ReplicaPlan
     from twisted_index.replication.replica_folder import ReplicaFolder
     from twisted_index.replication.replica_guard import ReplicaGuard
-
-_log = Logger()
 
 
 class Removal(NamedTuple):
@@ -149,9 +146,7 @@ class Removals:
         if self._guard.is_stopped:
             return
         if self._brake.forbids(files, emptied, total, untold=untold, accepted=state.accepted):
-            if files != self.awaiting:
-                self.awaiting = files
-                _log.error("{fault}", fault=self.fault)
+            self.awaiting = files
             await self._guard.keep(lambda kept: replace(kept, awaiting=files))
             return
         # The state file is of all indexes: another one may be waiting for the same acceptance.

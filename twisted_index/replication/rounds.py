@@ -71,10 +71,12 @@ class RoundResult:
     Attributes:
         fault: Why this replica is not as its primary, in a sentence; empty if it is.
         retry_in: Seconds after which the next round has something to do without a change; None if it has not.
+        is_told: Whether the fault is of projects, of each of which the log has said it.
     """
 
     fault: str = ""
     retry_in: float | None = None
+    is_told: bool = False
 
 
 class Rounds:
@@ -232,7 +234,8 @@ class Rounds:
             # A defect; what was not begun is left to the next round.
             self._backlog.release(mine)
             raise
-        return RoundResult(fault=self._fault(), retry_in=self._retry_in())
+        is_told = bool(self._backlog.failures) and not self._removals.awaiting
+        return RoundResult(fault=self._fault(), is_told=is_told, retry_in=self._retry_in())
 
     # -- What has changed
 
@@ -409,9 +412,10 @@ class Rounds:
             return self._removals.fault
         if failures := self._backlog.failures:
             project, reason = next(iter(failures.items()))
-            others = f" So are {len(failures) - 1} others." if len(failures) > 1 else ""
+            rest = len(failures) - 1
+            others = f" Nor {'is another one' if rest == 1 else f'are {rest} others'}." if rest else ""
             return f"{project} is not as at the primary: {reason}{others}"
-        return _SKEW if self._is_skewed else ""
+        return ""
 
     def _retry_in(self) -> float | None:
         times = [self._backlog.next_due(), LAST_RETRY if self._removals.names() else None]
@@ -481,7 +485,9 @@ def _refuse_epoch(feed: Feed, state: ReplicationState) -> str:
     if state.epoch is not None and feed.epoch.number < state.epoch.number:
         return (
             f"The primary is that of epoch {feed.epoch.number}, and this replica knows of epoch"
-            f" {state.epoch.number}: it is out of date, and nothing is taken from it."
+            f" {state.epoch.number}: it is out of date, and nothing is taken from it. Let replica-of name"
+            " the server that has taken over; if that is this one, to which an older copy came back, run"
+            " `twisted-index join` there, with the URL of this replica."
         )
     if feed.epoch.is_beyond(state.epoch):
         return f"The primary tells of epoch {feed.epoch.number}, which no take-overs have led to."

@@ -36,7 +36,7 @@ _MAX_SIZE = 1 << 16
 #: What clients are told where the primary restricts who may read, and the replica does not.
 RESTRICTED = "The primary restricts who may read; give this server rights of its own (--rights, --auth)."
 #: The same before the primary has said so for the first time.
-UNHEARD = "This replica has not heard yet whether its primary restricts who may read."
+UNHEARD = "This replica answers nobody before it has heard whether its primary restricts who may read."
 
 
 class Role(enum.StrEnum):

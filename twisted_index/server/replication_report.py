@@ -77,7 +77,8 @@ def write_health(
     warnings = []
     if state.role is Role.RETIRED:
         warnings.append(
-            "This server is retired: it takes no changes before it follows another, or takes over."
+            "This server is retired, and takes no changes: start it with --replica-of and the URL of the"
+            " primary, or make it the primary again by twisted-index takeover."
         )
     if state.role is Role.REPLICA and not followed:
         warnings.append("This server is a replica that follows nobody: start it with --replica-of.")
