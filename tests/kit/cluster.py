@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -176,12 +177,14 @@ class Cluster:
         top: An empty folder.
         names: Of the nodes.
         peers_needed: As the setting.
+        may_manage: Whether the tokens of replicas may let a primary hand over.
     """
 
-    def __init__(self, top: Path, names: str = "abc", peers_needed: int = 0) -> None:
+    def __init__(self, top: Path, names: str = "abc", peers_needed: int = 0, may_manage: bool = True) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.peers_needed = peers_needed
+        self.may_manage = may_manage
         self.cut: set[frozenset[str]] = set()
         self.promises = Promises()
         self.nodes = [self._node(top, name) for name in names]
@@ -205,6 +208,14 @@ class Cluster:
             return server.peers.check(again)
 
         return ChangeGate(server.state_file, lambda: server.serials.instance, ask)
+
+    async def hear(self, server: Server, told: Epoch) -> None:
+        """Let a server hear of the epoch that a replica follows, as `/-/changes` does by its field."""
+        if self.may_manage:
+            retire(server.state_file, lambda: server.epoch, told)
+        elif told.ends(server.epoch) and server.state_file.read().role is Role.PRIMARY:
+            with suppress(Unavailable):
+                await server.gate.ask_peers()
 
     # -- The network
 
@@ -542,8 +553,7 @@ class Asked:
     async def changes(self, **query: Any) -> Any:
         server, told = self._server(), self._asking.kept.epoch
         if told is not None:
-            # As `/-/changes` does with the field of a replica.
-            retire(server.state_file, lambda: server.epoch, told)
+            await self._cluster.hear(server, told)
         server.followed.epoch = server.epoch
         return await server.followed.changes(**query)
 

@@ -30,9 +30,9 @@ class Schedules(RuleBasedStateMachine):
         super().__init__()
         self.top = Path(tempfile.mkdtemp(prefix="ti-cluster-"))
 
-    @initialize(peers_needed=st.integers(0, 1))
-    def begin(self, peers_needed):
-        self.cluster = Cluster(self.top, peers_needed=peers_needed)
+    @initialize(peers_needed=st.integers(0, 1), may_manage=st.booleans())
+    def begin(self, peers_needed, may_manage):
+        self.cluster = Cluster(self.top, peers_needed=peers_needed, may_manage=may_manage)
 
     def node(self, number):
         return self.cluster.nodes[number]

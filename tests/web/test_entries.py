@@ -15,12 +15,18 @@ from tests.kit.at_once import answer
 from tests.kit.memory_indexes import MemoryIndexes
 from tests.kit.rights import as_user
 from tests.web.test_changes import NEWER, OPEN, RIGHTS, Index
+from twisted_index.errors import Unavailable
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
 from twisted_index.simple.entry_listing import parse_listing
 from twisted_index.testing import IndexInMemory, MemorySource
 
+MANAGED = """
+[[rule]]
+allow = ["follow", "manage"]
+to = "alice"
+"""
 PUBLIC = """
 [[rule]]
 allow = ["follow"]
@@ -31,8 +37,8 @@ to = "alice"
 def make(tmp_path: Path, rights: str = RIGHTS, **more: Any) -> Index:
     """An index of a server that may have been through take-overs."""
     state = StateFile(str(tmp_path / "state"))
-    gate = ChangeGate(state, lambda: index.folder.serials.instance)
-    index = Index(tmp_path, rights, replication_state=state, gate=gate, **more)
+    more.setdefault("gate", ChangeGate(state, lambda: index.folder.serials.instance))
+    index = Index(tmp_path, rights, replication_state=state, **more)
     return index
 
 
@@ -167,14 +173,40 @@ class TestHigherEpochs:
     def role(self, tmp_path: Path) -> Role:
         return StateFile(str(tmp_path / "state")).read().role
 
-    def test_a_replica_that_follows_one_retires_this_server(self, index: Index, tmp_path: Path):
+    def test_a_replica_that_follows_one_retires_this_server_if_it_may_let_it_hand_over(self, tmp_path: Path):
         """Two servers that both make changes would part."""
         epoch = f"2 {'c' * 32}"
-        response = index.ask("/-/changes", **{"X-Index-Epoch": epoch})
+        response = make(tmp_path, MANAGED).ask("/-/changes", **{"X-Index-Epoch": epoch})
         assert (response.status, response.headers["X-Index-Epoch"]) == (200, epoch)
         assert self.role(tmp_path) is Role.RETIRED
 
-    def test_an_equal_or_a_lower_one_and_what_is_none_do_not(self, index: Index, tmp_path: Path):
+    @pytest.mark.parametrize("known", [True, False])
+    def test_the_word_of_another_replica_counts_if_a_peer_confirms_it(self, tmp_path: Path, known: bool):
+        """Whoever may only read would end all changes for good, by an epoch that it made up."""
+        state, heard = StateFile(str(tmp_path / "state")), Epoch(2, "c" * 32)
+        asked = []
+
+        async def ask(again: bool) -> None:
+            asked.append(again)
+            if known:
+                write(tmp_path, role=Role.RETIRED, epoch=heard)
+
+        index = make(tmp_path, gate=ChangeGate(state, lambda: "0" * 32, ask))
+        assert index.ask("/-/changes", **{"X-Index-Epoch": str(heard)}).status == 200
+        assert self.role(tmp_path) is (Role.RETIRED if known else Role.PRIMARY)
+        assert asked == [True]
+
+    def test_peers_that_do_not_answer_keep_no_replica_from_following(self, tmp_path: Path):
+        async def ask(_again: bool) -> None:
+            raise Unavailable("None of them answers.")
+
+        gate = ChangeGate(StateFile(str(tmp_path / "state")), lambda: "0" * 32, ask)
+        index = make(tmp_path, gate=gate)
+        assert index.ask("/-/changes", **{"X-Index-Epoch": f"2 {'c' * 32}"}).status == 200
+        assert self.role(tmp_path) is Role.PRIMARY
+
+    def test_an_equal_or_a_lower_one_and_what_is_none_do_not(self, tmp_path: Path):
+        index = make(tmp_path, MANAGED)
         assert index.ask("/-/changes", **{"X-Index-Epoch": f"1 {'f' * 32}"}).status == 200
         assert self.role(tmp_path) is Role.PRIMARY
         write(tmp_path, epoch=Epoch(3, "c" * 32))
@@ -197,7 +229,7 @@ class TestHigherEpochs:
 
     def test_whoever_may_follow_one_index_only_retires_no_server(self, tmp_path: Path):
         indexes = MemoryIndexes()
-        index = make(tmp_path, PUBLIC + 'indexes = "dev"\n', indexes=indexes)
+        index = make(tmp_path, MANAGED + 'indexes = "dev"\n', indexes=indexes)
         indexes.set(index.folder, "dev")
         assert index.ask("/+dev/-/changes", **{"X-Index-Epoch": f"9 {'c' * 32}"}).status == 200
         assert self.role(tmp_path) is Role.PRIMARY

@@ -95,6 +95,15 @@ class ChangeGate:
                 " or send it to the primary itself."
             )
 
+    async def ask_peers(self) -> None:
+        """
+        Ask the peers now, as there may be something new: see `Peers.check`.
+
+        Raises:
+            Unavailable: Too few of them answer, or what they say cannot be kept.
+        """
+        await self._ask_peers(True)
+
     async def begin(self, told: bytes | None = None) -> Callable[[], None]:
         """
         Begin a change, if it may begin here; see `check`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -100,13 +101,14 @@ class ChangesViews:
         self._state_file = state_file
         self._gate = gate
         self._audit_log = audit_log
+        self._has_doubted = False
 
     async def changes(self, context: RequestContext) -> Response:
         """Respond with the last changes of projects, those after a serial if one is given."""
         request, feed = context.request, self._checked_feed()
         if self._authorizer.permits(context.identity, Action.FOLLOW, index=""):
             # An epoch is one of the whole server: not for those who follow one of its indexes only.
-            await self._hear(header(request, EPOCH_FIELD))
+            await self._hear(context.identity, header(request, EPOCH_FIELD))
         since, wait = _number(request, b"since"), min(_number(request, b"wait") or 0, _MAX_WAIT)
         instance = _argument(request, b"instance")
         until = feed.seconds() + wait
@@ -149,9 +151,12 @@ class ChangesViews:
         restricted = () if self._authorizer.public_read else ((READING_FIELD, b"restricted"),)
         return ((EPOCH_FIELD, str(epoch).encode("ascii")), *restricted)
 
-    async def _hear(self, told: bytes | None) -> None:
+    async def _hear(self, identity: Identity, told: bytes | None) -> None:
         """
         Stop making changes if a replica has heard of a higher epoch: another server is the primary in that.
+
+        A client could have made it up. So its word is enough only if it might let this server hand over as
+        well; for that of others, the peers are asked, and theirs counts.
 
         Raises:
             Unavailable: That cannot be kept.
@@ -162,12 +167,31 @@ class ChangesViews:
         own = self._gate.epoch
         if not epoch.ends(own):
             return
+        if not self._authorizer.permits(identity, Action.MANAGE, index=""):
+            if self._state_file.read().role is Role.PRIMARY:
+                # Whoever does not answer keeps nobody from reading.
+                with suppress(Unavailable):
+                    await self._gate.ask_peers()
+                self._doubt(identity, epoch)
+            return
         if await self._run(partial(retire, self._state_file, lambda: own, epoch), _MANY + 1):
             _log.error(
                 "This server takes no changes any more: a replica follows the primary of epoch {epoch}, which"
                 " is higher than its own.",
                 epoch=epoch.number,
             )
+
+    def _doubt(self, identity: Identity, epoch: Epoch) -> None:
+        """Say once what nobody else confirms: without peers, only a person can tell whether it is true."""
+        if self._gate is None or not epoch.ends(self._gate.epoch) or self._has_doubted:
+            return
+        self._has_doubted = True
+        _log.warn(
+            "{by} has heard of a primary of epoch {epoch}, which is higher than that of this server. No peer"
+            " says so; if it is true, start this server with --replica-of that primary.",
+            by=identity.name,
+            epoch=epoch.number,
+        )
 
     def _epoch(self, listed: ChangeList) -> Epoch:
         """Return the epoch of the server, which is one for all of its indexes."""
