@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 
 from tests.kit.at_once import answer
 from tests.kit.rights import GuardedIndex, as_user, basic
 from twisted_index.access.rights import default_rights
 from twisted_index.backends.folder.source import FolderSource
+from twisted_index.concurrency import in_turns
 from twisted_index.events.serials import Change
 from twisted_index.files.filesystems import file_clock
 from twisted_index.files.stamps import StatValidator
@@ -281,6 +284,32 @@ class TestRights:
         again = index.ask("/simple/", "bob", **accept)
         assert (again.body, again.headers["ETag"]) == (first.body, first.headers["ETag"])
         assert again.headers["X-PyPI-Last-Serial"] == first.headers["X-PyPI-Last-Serial"]
+
+    def test_rights_to_very_many_projects_are_looked_up_in_turns(
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Those to ten thousand closed ones would keep all other clients waiting for half a second."""
+        for number in range(1000):
+            (index.root / f"secret-{number}").mkdir()
+            (index.root / f"secret-{number}" / ".claimed").touch()
+        index.changes()
+        index.set_rights(RIGHTS)
+        asked, turns = list[str](), [0]
+        permits, clock = index.access.permits, index.clock
+
+        def slowly(identity: Identity, action: Action, project: str = "", *, index: str = "") -> bool:
+            asked.append(project)
+            clock.rightNow += 9e-6
+            return permits(identity, action, project, index=index)
+
+        def turn(clock: Clock, seconds: float) -> Deferred[None]:
+            turns.append(len(asked))
+            return deferLater(clock, seconds)
+
+        monkeypatch.setattr(index.access, "permits", slowly)
+        monkeypatch.setattr(in_turns, "deferLater", turn)
+        assert list(index.changes(user="bob")[2]) == ["open-lib"]
+        assert max(later - earlier for earlier, later in pairwise([*turns, len(asked)])) < 300
 
     def test_no_serial_tells_when_a_closed_project_changed(self, index: Index):
         """Above what the client may know of, every number is one that never was."""

@@ -45,6 +45,7 @@ class ChangeFeed:
         worker: Threads for serials; without it they are read in the reactor's.
 
     Attributes:
+        clock: That of the sources.
         stopped: Whether no client should wait any more.
     """
 
@@ -52,7 +53,7 @@ class ChangeFeed:
         self._serials: Serials = parts[0].source.serials
         # Another count says nothing about these.
         self._parts = tuple(part for part in parts if part.source.serials is self._serials)
-        self._clock: IReactorTime = parts[0].source.clock
+        self.clock: IReactorTime = parts[0].source.clock
         self._worker = worker
         self._rescan = max(part.source.rescan for part in parts)
         self._swept_at = -math.inf
@@ -85,7 +86,7 @@ class ChangeFeed:
 
     def seconds(self) -> float:
         """Return the time by which clients wait."""
-        return self._clock.seconds()
+        return self.clock.seconds()
 
     async def tree(self, project: str) -> tuple[ManifestLine, ...] | None:
         """
@@ -139,10 +140,10 @@ class ChangeFeed:
         return self._serials.read() if self._worker is None else await self._worker.run(self._serials.read)
 
     def _is_recent(self) -> bool:
-        return self._clock.seconds() - self._swept_at < self._rescan
+        return self.clock.seconds() - self._swept_at < self._rescan
 
     async def _sweep(self, _key: None) -> None:
-        began = self._clock.seconds()
+        began = self.clock.seconds()
         if self._serials.follows:
             # They are those of another server: no look finds any.
             self._swept_at = began
@@ -171,7 +172,7 @@ class ChangeFeed:
     def wait(self, seconds: float) -> Deferred[None]:
         """Wait until there may be a change, or for so many seconds; may be cancelled."""
         waiter: Deferred[None] = Deferred(self._forget)
-        self._waiters[waiter] = self._clock.callLater(seconds, self.release, waiter)
+        self._waiters[waiter] = self.clock.callLater(seconds, self.release, waiter)
         self._serials.listeners.add(self._release_all)
         if self._next_sweep is None:
             self._plan_sweep()
@@ -188,7 +189,7 @@ class ChangeFeed:
         self._release_all()
 
     def _plan_sweep(self) -> None:
-        self._next_sweep = self._clock.callLater(max(self._rescan, _LEAST_INTERVAL), self._sweep_for_waiters)
+        self._next_sweep = self.clock.callLater(max(self._rescan, _LEAST_INTERVAL), self._sweep_for_waiters)
 
     def _sweep_for_waiters(self) -> None:
         self._next_sweep = None

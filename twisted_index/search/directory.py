@@ -10,8 +10,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeAlias
 
-from twisted.internet.task import deferLater
-
+from twisted_index.concurrency.in_turns import choose_in_turns
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import SimpleIndexError
 from twisted_index.search.known_rows import KnownRows
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     Reads: TypeAlias = Callable[[], May]
 
 
-#: Names whose rights are looked up without a look at the clock, and the seconds of a turn of the reactor.
-_NAMES, _TURN = 100, 0.001
 #: Projects of an index that is not walked which one answer reads: each takes an archive.
 _MOST_READ = 10
 
@@ -168,16 +165,7 @@ class ProjectDirectory:
         there = [name for name in found if name in names.present]
         if may is None:
             return there[:limit]
-        allowed: list[str] = []
-        began = self._clock.seconds()
-        for start in range(0, len(there), _NAMES):
-            if start and self._clock.seconds() - began > _TURN:
-                await deferLater(self._clock, 0)
-                began = self._clock.seconds()
-            allowed += filter(may, there[start : start + _NAMES])
-            if limit is not None and len(allowed) >= limit:
-                break
-        return allowed[:limit]
+        return await choose_in_turns(self._clock, may, there, limit)
 
     async def _shown(self, names: Sequence[str]) -> list[ProjectRow]:
         """Return the rows of projects, with nothing but the name for those that are not known."""

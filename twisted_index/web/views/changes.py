@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
 
+from twisted_index.concurrency.in_turns import choose_in_turns
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
 from twisted_index.events.origin import stamp_origin
@@ -47,7 +48,7 @@ from twisted_index.web.responses.response_cache import strong_etag
 from twisted_index.web.responses.send import header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from twisted.web.server import Request
 
@@ -138,7 +139,11 @@ class ChangesViews:
         if await self._checked_feed().may_have_told(since):
             return True
         # Others would learn when closed projects changed.
-        return len(await self._visible(context, listed, 0)) < len(listed.changes)
+        may = self._authorizer.reads(context.identity)
+        if may is None:
+            return False
+        rows = listed.changes.items()
+        return bool(await self._choose(lambda project: not may(project), rows, 1))
 
     def _about(self, listed: ChangeList) -> Headers:
         """
@@ -201,14 +206,12 @@ class ChangesViews:
         self, context: RequestContext, listed: ChangeList, since: int
     ) -> Sequence[tuple[str, Change]]:
         """Return the changes after a serial of the projects that the client may read, by name."""
-        may, identity = self._authorizer.permits, context.identity
         changed = await self._run(
             lambda: sorted(row for row in listed.changes.items() if row[1].serial > since),
             len(listed.changes),
         )
-        if self._authorizer.public_read:
-            return changed
-        return [row for row in changed if may(identity, Action.READ, row[0])]
+        may = self._authorizer.reads(context.identity)
+        return changed if may is None else await self._choose(may, changed)
 
     async def _highest(self, identity: Identity, listed: ChangeList) -> int:
         """
@@ -218,13 +221,19 @@ class ChangesViews:
         """
         if self._authorizer.public_read:
             return listed.highest
-        may = self._authorizer.permits
         newest = await self._run(
             lambda: sorted(listed.changes.items(), key=lambda row: row[1].serial, reverse=True),
             len(listed.changes),
         )
-        readable = (row for row in newest if may(identity, Action.READ, row[0]))
-        return next((change.serial for _project, change in readable), 0)
+        may = self._authorizer.reads(identity)
+        readable = newest[:1] if may is None else await self._choose(may, newest, 1)
+        return readable[0][1].serial if readable else 0
+
+    async def _choose(
+        self, may: Callable[[str], bool], rows: Iterable[tuple[str, Change]], limit: int | None = None
+    ) -> Sequence[tuple[str, Change]]:
+        """Return the rows of the projects that the client may read."""
+        return await choose_in_turns(self._checked_feed().clock, lambda row: may(row[0]), rows, limit)
 
     async def tree(self, context: RequestContext) -> Response:
         """Respond with the files, sidecars, statuses and tombstones of a project."""
