@@ -254,6 +254,17 @@ def test_what_takes_over_gives_greater_serials_to_what_changes_only(path: Path, 
     assert serials.instance != OURS
 
 
+def test_what_takes_over_counts_anew_if_what_it_has_followed_is_too_high(path: Path, now: ClockOnTheWall):
+    """Whatever a server gave that it followed: what changes from then on is kept, and is a change."""
+    serials = opened(path, now)
+    serials.follow("d" * 32)
+    serials.adopt("demo", Change(1 << 52, ONE))
+    serials.lead(OURS)
+    assert serials.note("demo", TWO) == NOW
+    assert serials.note("other", TWO) == NOW + 1
+    assert opened(path, now).read() == serials.read()
+
+
 def test_listeners_learn_of_what_is_adopted_and_of_another_instance(now: ClockOnTheWall):
     serials, heard = Serials(now=now), []
     serials.listeners.add(lambda: heard.append(serials.read().highest))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import json
 import socket
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
@@ -18,6 +19,7 @@ from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import Gone, SimpleIndexError
 from twisted_index.events.serials import REMOVED, Change
 from twisted_index.http_client.limits import ClientLimits
+from twisted_index.replication import primary_client
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.primary_client import PrimaryServer
 from twisted_index.simple.entry_listing import Entry, EntryListing, format_listing
@@ -141,6 +143,7 @@ def test_serials_that_have_begun_anew_are_told_apart(client: Client, hostile: Ho
         (answer(200, FEED[:-5], **TEXT), "only a part"),
         (answer(200, f"{ONE} 6\n7 {TWO} acme\n".encode(), **TEXT), "damaged"),
         (answer(200, f"{ONE} 7\n7 {TWO} ../acme\n".encode(), **TEXT), "damaged"),
+        (answer(200, f"{ONE} 7\n7 {TWO} {'a' * 256}\n".encode(), **TEXT), "damaged"),
         (answer(200, FEED, length=500, **TEXT), "before the end"),
         (answer(200, b"no gzip", **TEXT, Content_Encoding="gzip"), "not gzip"),
         (answer(200, gzip.compress(FEED)[:-9], **TEXT, Content_Encoding="gzip"), "truncated"),
@@ -273,6 +276,14 @@ def test_the_indexes_of_a_primary_are_those_that_it_lists(client: Client, hostil
     assert client.ask_server(hostile.origin, lambda server: server.indexes()) == ("dev", "prod")
 
 
+def test_a_server_with_more_indexes_than_any_has_none_made_here(client: Client, hostile: HostileUpstream):
+    listed = {"indexes": [{"name": f"index{number}"} for number in range(1001)]}
+    hostile.on("/+/", answer(200, json.dumps(listed).encode(), **JSON))
+
+    with pytest.raises(SimpleIndexError, match="1,001 indexes"):
+        client.ask_server(hostile.origin, lambda server: server.indexes())
+
+
 def test_a_primary_without_indexes_has_none(client: Client, hostile: HostileUpstream):
     hostile.on("/+/", answer(404, b'{"message": "This server has one index only."}', **JSON))
 
@@ -342,6 +353,23 @@ def test_other_bytes_than_those_of_the_listing_are_an_error(
     hostile.on("/-/entries/acme", response)
 
     with pytest.raises(SimpleIndexError):
+        read(client, hostile)
+
+
+def test_bytes_that_come_one_by_one_do_not_hold_their_place_for_ever(
+    client: Client, hostile: HostileUpstream, monkeypatch: pytest.MonkeyPatch
+):
+    def drip(connection: socket.socket, _asked: Asked) -> None:
+        connection.sendall(answer(200, length=len(BYTES)))
+        for byte in hostile.endless(b"x"):
+            connection.sendall(byte)
+            hostile.stopping.wait(0.05)
+
+    hostile.on("/-/entries/acme", drip)
+    monkeypatch.setattr(primary_client, "_TOTAL", 0.2)
+    monkeypatch.setattr(primary_client, "_SLOWEST", len(BYTES))
+
+    with pytest.raises(SimpleIndexError, match="within"):
         read(client, hostile)
 
 

@@ -22,7 +22,7 @@ from tests.kit.pull_bench import Killed, Mortal
 from tests.kit.replica_pages import PageWatch
 from twisted_index.events.serials import REMOVED, Change, Serials
 from twisted_index.files.anonymous_file import UPLOADS
-from twisted_index.replication import known_digests
+from twisted_index.replication import known_digests, receipt, replica_folder
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.removed_files import RemovedFiles
 from twisted_index.replication.rounds import RoundResult
@@ -203,6 +203,17 @@ class TestWhatComes:
         pair.follow()
         assert pair.primary.asked == ["other"]
         assert pair.numbers()[0] == pair.numbers()[1]
+
+    @pytest.mark.parametrize("serial", [(1 << 52) + 1, 1 << 53])
+    def test_a_serial_that_no_server_gives_is_not_adopted(self, pair: Pair, serial: int):
+        pair.put(ONE)
+        feed = answer(pair.primary.changes)
+        for told in (
+            replace(feed, highest=serial),
+            replace(feed, changes={"demo": Change(serial, "0" * 32)}),
+        ):
+            assert "greater than any can be" in make_round(pair.rounds, told, is_all=True).fault
+        assert pair.files() == []
 
     def test_an_absence_is_of_the_serial_that_was_known_when_the_primary_was_asked(self, pair: Pair):
         """A change that the feed tells of while the answer is on its way may have come after it."""
@@ -554,6 +565,26 @@ class TestFailures:
         assert pair.settle().fault == ""
         assert pair.is_equal()
         assert not (pair.here / ".staged").exists()
+
+    def test_a_name_that_leads_elsewhere_on_windows_is_not_written_there(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(replica_folder, "IS_WINDOWS", True)
+        pair.put(ONE)
+        (pair.there / "demo" / "c:x").write_text("text")
+        pair.put(OTHER, folder="other")
+        assert "demo/c:x is no name that this system takes" in pair.follow().fault
+        assert (pair.files(), pair.files("other")) == ([], [OTHER.filename])
+
+    def test_a_file_that_the_disk_has_no_room_for_is_not_begun(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Until the disk is full, everything else that is written there fails too."""
+        monkeypatch.setattr(receipt, "free_bytes", lambda _path: 1 << 20)
+        pair.put(ONE)
+        (pair.there / "demo" / "large.bin").write_bytes(bytes(2 << 20))
+        monkeypatch.setattr(pair.primary, "read", None)
+        assert "no room for demo/large.bin, which has 2,097,152 bytes" in pair.follow().fault
 
     def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(self, pair: Pair, tmp_path: Path):
         pair.put(ONE)

@@ -216,12 +216,17 @@ class Serials:
         """
         Give serials again, above all that were adopted: what has been followed goes on here.
 
+        If those are too great for that, all is counted anew.
+
         Args:
             instance: What they are named from now on; by default something new.
         """
         with self._lock:
             self._load()
             self._follows = False
+            if self._last > _MAX_SERIAL // 2:
+                # No clock gave that, and what is counted on from there would soon be too great to be kept.
+                self._changes, self._last = {}, 0
             self._kept, self._first = self._last, _MAX_SERIAL + 1
             self._begin(instance or secrets.token_hex(16))
 

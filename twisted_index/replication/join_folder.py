@@ -27,7 +27,7 @@ from twisted_index.backends.folder.inventory import InventoryReader
 from twisted_index.backends.folder.snapshots import held_names
 from twisted_index.backends.layout.facts import StatKey
 from twisted_index.backends.layout.tombstones import TOMBSTONES
-from twisted_index.files.anonymous_file import make_folder, open_anonymous, remove, sync_folder
+from twisted_index.files.anonymous_file import make_folder, remove, sync_folder
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.locks import project_lock
 from twisted_index.files.stamps import StatValidator
@@ -48,7 +48,7 @@ from twisted_index.replication.join_plan import (
     only_here,
     plan_join,
 )
-from twisted_index.replication.receipt import Receipt
+from twisted_index.replication.receipt import Receipt, receive
 from twisted_index.simple.names import normalize
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class JoinFolder:
 
     def receive(self, entry: Entry) -> Receipt:
         """Begin to receive the bytes of an entry."""
-        return Receipt(open_anonymous(self.root), entry)
+        return receive(self.root, entry)
 
     def carry_out(self, project: str, actions: Iterable[JoinStep], arrivals: Mapping[Entry, Receipt]) -> None:
         """

@@ -60,10 +60,14 @@ _IDLE = 30.0
 _TOTAL = 300.0
 #: Bytes of the list of all changes: of some million projects.
 _MAX_CHANGES = 256 << 20
+#: Indexes of a server: more than any has. Each takes a folder here, and a request that waits.
+_MOST_INDEXES = 1000
 #: Bytes of the lines of a listing: of more files than any project has.
 _MAX_LISTING = 32 << 20
 #: Bytes from which a body is parsed in a thread.
 _LARGE = 64 << 10
+#: Bytes a second of a file that never stalls, and yet would hold its place among what is received for ever.
+_SLOWEST = 1 << 10
 #: Times that the bytes of one file may break off without a byte in between.
 _TRIES = 3
 
@@ -139,6 +143,10 @@ class PrimaryServer:
             names = [str(each["name"]) for each in json.loads(body)["indexes"]]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise BadGateway("The primary sent no list of its indexes.") from None
+        if len(names) > _MOST_INDEXES:
+            raise BadGateway(
+                f"The primary lists {len(names):,} indexes, and no more than 1,000 are followed."
+            )
         return tuple(filter(is_index_name, names))
 
     def close(self) -> Deferred[None]:
@@ -294,6 +302,9 @@ class PrimaryClient:
 
     async def read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
         """Pass on the bytes of an entry; see `IPrimary`."""
+        await self._server.within(_TOTAL + entry.size / _SLOWEST, self._read(project, entry, write))
+
+    async def _read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
         path = quote_from_bytes(os.fsencode(entry.path), safe="")
         url = f"{self._url}-/entries/{quote(project)}?path={path}"
 

@@ -27,7 +27,9 @@ FOREIGN = "Is that the URL of a twisted-index server, without a proxy or a login
 #: Characters that are shown of what the primary sent.
 MAX_SHOWN = 300
 _CHANGES_HEAD = re.compile(rb"([0-9a-f]{32}) ([0-9]{1,16})")
-_CHANGE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9a-f]{32}|-) ([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)")
+_CHANGE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9a-f]{32}|-) ([a-z0-9](?:[a-z0-9-]{0,253}[a-z0-9])?)")
+#: More than any index has.
+_MOST_PROJECTS = 2_000_000
 
 
 def parse_changes(body: bytes) -> tuple[str, int, Mapping[str, Change]]:
@@ -40,6 +42,8 @@ def parse_changes(body: bytes) -> tuple[str, int, Mapping[str, Change]]:
     Raises:
         BadGateway: It is no such list, or not whole.
     """
+    if body.count(b"\n") > _MOST_PROJECTS:
+        raise BadGateway("The primary tells of more projects than any index has.")
     head, *lines = body.split(b"\n")
     match = _CHANGES_HEAD.fullmatch(head)
     if match is None or not lines or lines.pop() != b"":

@@ -9,7 +9,9 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from twisted_index.errors import BadGateway
+from twisted_index.errors import BadGateway, InsufficientStorage
+from twisted_index.files.anonymous_file import open_anonymous
+from twisted_index.files.free_space import free_bytes
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
@@ -22,9 +24,25 @@ if TYPE_CHECKING:
 _LARGE = 1 << 20
 
 
+def receive(root: bytes, entry: Entry) -> Receipt:
+    """
+    Begin to receive the bytes of an entry.
+
+    Raises:
+        InsufficientStorage: The disk has no room for it: what else is written there needs what it has.
+        OSError: Nothing can be written there.
+    """
+    if entry.size > _LARGE and (free := free_bytes(root)) is not None and free < entry.size:
+        raise InsufficientStorage(
+            f"The disk of the package folder has no room for {printable(entry.path)}, which has"
+            f" {entry.size:,} bytes."
+        )
+    return Receipt(open_anonymous(root), entry)
+
+
 class Receipt:
     """
-    A file that is being received; made by `ReplicaFolder.receive` and `JoinFolder.receive`.
+    A file that is being received; made by `receive`.
 
     Safe in any thread: who receives it may be stopped, and close it, while a thread still writes.
 

@@ -32,13 +32,13 @@ from twisted_index.events.serials import REMOVED
 from twisted_index.files.anonymous_file import (
     fill_folder,
     make_folder,
-    open_anonymous,
     remove,
     sweep,
     sync_folder,
 )
 from twisted_index.files.filesystems import has_coarse_folders
 from twisted_index.files.locks import project_lock
+from twisted_index.files.portability import IS_WINDOWS
 from twisted_index.files.stamps import StatValidator
 from twisted_index.files.steps import Steps, run_step
 from twisted_index.replication.compare import (
@@ -51,7 +51,7 @@ from twisted_index.replication.compare import (
     is_mark,
 )
 from twisted_index.replication.known_digests import KnownDigests
-from twisted_index.replication.receipt import Receipt
+from twisted_index.replication.receipt import Receipt, receive
 from twisted_index.replication.removed_files import RemovedFiles
 from twisted_index.replication.waiting_files import WaitingFiles
 from twisted_index.simple.formatting import printable
@@ -68,6 +68,8 @@ T = TypeVar("T")
 #: Files and bytes of a new project that comes as one folder: what may be open, and what is lost if that is
 #: cut off.
 _MAX_FILES, _MAX_BYTES = 64, 64 << 20
+#: Characters that no name has on Windows.
+_FOREIGN = frozenset('<>:"|?*')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,15 @@ class ReplicaFolder:
         )
 
     def _check_names(self, paths: Collection[str]) -> None:
-        """Let nothing be done where one file would be taken for two, and go with the name that is gone."""
+        """
+        Let nothing be done where one file would be taken for two, and go with the name that is gone.
+
+        Nor where a name would be that of something else: on Windows, `a:b` is a part of the file `a`.
+        """
+        if IS_WINDOWS and (foreign := [path for path in paths if not _FOREIGN.isdisjoint(path)]):
+            raise Conflict(
+                f"{printable(min(foreign))} is no name that this system takes: rename it at the primary."
+            )
         alike = find_alike(paths)
         if alike is not None and self._is_case_blind():
             one, other = map(printable, alike)
@@ -273,7 +283,7 @@ class ReplicaFolder:
 
     def receive(self, entry: Entry) -> Receipt:
         """Begin to receive the bytes of an entry."""
-        return Receipt(open_anonymous(self.root), entry)
+        return receive(self.root, entry)
 
     def receive_whole(self, entry: Entry, content: bytes) -> Receipt:
         """

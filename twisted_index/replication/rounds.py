@@ -469,12 +469,11 @@ class Rounds:
 
 
 def _check(feed: Feed) -> None:
+    highest = max((feed.highest, *(change.serial for change in feed.changes.values())))
+    if highest > _MAX_SERIAL:
+        raise BadGateway(f"The primary tells of the serial {highest}, which is greater than any can be.")
     for project, change in feed.changes.items():
-        if (
-            not is_valid_name(project)
-            or normalize(project) != project
-            or not 0 < change.serial <= _MAX_SERIAL
-        ):
+        if not is_valid_name(project) or normalize(project) != project or change.serial <= 0:
             raise BadGateway(f"The primary tells of {printable(project)}, which is no change of a project.")
 
 
