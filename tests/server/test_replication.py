@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce
 from twisted_index.config.settings import AccessSettings, ReplicationSettings, Settings
-from twisted_index.errors import ConfigurationError
+from twisted_index.errors import BadGateway, ConfigurationError
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.events.serials import Change, Serials
 from twisted_index.indexes.catalog import IndexCatalog
@@ -343,6 +343,9 @@ class NamedPrimary:
     async def indexes(self) -> list[str]:
         return await self.listing
 
+    async def close(self) -> None:
+        pass
+
     def index(self, name: str) -> Any:
         return self if name else Silent()
 
@@ -481,6 +484,33 @@ def test_an_index_that_has_just_gone_keeps_no_other_from_being_followed(server: 
     answer(replication.stop)
 
     assert followed == {"", "dev", "prod"}
+
+
+def test_an_index_that_is_here_is_followed_before_the_primary_says_which_it_has(
+    server: Server, tmp_path: Path, log: list[str]
+):
+    """One of which it says nothing, or never comes to an end, holds up no other."""
+    (tmp_path / "indexes" / "dev").mkdir(parents=True)
+    replication = server.start()
+    primary = NamedPrimary()
+    replication.primary = primary  # type: ignore[assignment]
+    replication._threads = AtOnce()  # type: ignore[assignment]
+    replication.named = ReplicatedIndexes(
+        IndexCatalog(str(tmp_path / "indexes")), lambda _name: Serials(), print
+    )
+    primary.index = lambda _name: Silent()  # type: ignore[method-assign]
+    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, print))
+    followed = set(replication._followers)
+    for _look in range(2):
+        listing, primary.listing = primary.listing, Deferred()
+        listing.errback(BadGateway("It lists too many."))
+        replication._reactor.advance(31)
+    answer(replication.stop)
+
+    assert followed == {"", "dev"}
+    assert [line for line in log if "too many" in line] == [
+        "Indexes that are not here yet are not followed: It lists too many."
+    ]
 
 
 def test_nobody_waits_for_what_is_not_followed(server: Server):

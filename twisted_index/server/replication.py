@@ -349,17 +349,18 @@ class Replication:
 
     async def _follow_named(self, primary: PrimaryServer, named: ReplicatedIndexes) -> None:
         """Follow all indexes that there are, here and there, until this server is a replica no more."""
+        fault = ""
         while self.follows:
-            names: Collection[str]
+            # Those that are here are followed whatever the primary says of others, and before.
+            names = await self._follow_all(primary, named, await self._names_here(named))
             try:
-                names = await self._threads.run(named.make, await self._heard(primary, named))
+                heard = await self._threads.run(named.make, await self._heard(primary, named))
             except (SimpleIndexError, OSError) as error:
-                # Those that are here are followed all the same.
-                names = await self._names_here(named, error)
-            for name in frozenset(names) - self._followers.keys():
-                # Or it has just gone: then the next look does not find it.
-                with suppress(SimpleIndexError):
-                    self._follow(primary, await self._threads.run(named.index, name))
+                last, fault = fault, _reason(error)
+                if fault != last:
+                    _log.warn("Indexes that are not here yet are not followed: {fault}", fault=fault)
+            else:
+                names, fault = await self._follow_all(primary, named, heard), ""
             self._follows_all = True
             for name in self._followers.keys() - {"", *names}:
                 follower, _serials = self._followers.pop(name)
@@ -367,6 +368,16 @@ class Replication:
             for name in self._restricted.keys() - {"", *names}:
                 del self._restricted[name]
             await deferLater(self._reactor, _LOOK)
+
+    async def _follow_all(
+        self, primary: PrimaryServer, named: ReplicatedIndexes, names: Collection[str]
+    ) -> Collection[str]:
+        """Follow the indexes with these names, and return them."""
+        for name in frozenset(names) - self._followers.keys():
+            # Or it has just gone: then the next look does not find it.
+            with suppress(SimpleIndexError):
+                self._follow(primary, await self._threads.run(named.index, name))
+        return names
 
     async def _heard(self, primary: PrimaryServer, named: ReplicatedIndexes) -> Collection[str]:
         """
@@ -388,9 +399,7 @@ class Replication:
                 self._look()
         return names
 
-    async def _names_here(self, named: ReplicatedIndexes, error: Exception) -> Collection[str]:
-        if isinstance(error, OSError):
-            _log.warn("The folder of an index cannot be made: {error}", error=error.strerror)
+    async def _names_here(self, named: ReplicatedIndexes) -> Collection[str]:
         try:
             return await self._threads.run(named.make, ())
         except SimpleIndexError:
@@ -518,6 +527,12 @@ class _Standing:
 
     def weigh(self, feed: Feed) -> Feed:
         return self._replication.weigh(self._name, feed)
+
+
+def _reason(error: SimpleIndexError | OSError) -> str:
+    if isinstance(error, SimpleIndexError):
+        return error.message
+    return f"The folder of one cannot be made: {error.strerror}."
 
 
 def _close(state: ReplicationState) -> ReplicationState:
