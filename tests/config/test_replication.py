@@ -51,6 +51,15 @@ def test_routes_belong_to_the_primary(tmp_path):
     assert "route cannot be combined with replica-of" in refusal(replica_of=PRIMARY, config=str(file))
 
 
+def test_a_replica_is_told_where_it_keeps_the_index_without_a_name(tmp_path):
+    file = tmp_path / "index.toml"
+    file.write_text('default-index = "prod"\n')
+    message = refusal(replica_of=PRIMARY, indexes=str(tmp_path), config=str(file))
+
+    assert message.startswith("default-index cannot be combined with replica-of")
+    assert "give a path of its own" in message
+
+
 @pytest.mark.parametrize(
     "url", ["https://a.example.org/simple/", "https://a.example.org/?q", "a.example.org"]
 )

@@ -56,8 +56,14 @@ def _check_replication(settings: Settings) -> None:
         )
     if len(settings.paths) > 1:
         raise ConfigurationError("replica-of needs a single path: the folder that is kept equal.")
+    if settings.default_index:
+        raise ConfigurationError(
+            "default-index cannot be combined with replica-of: each index of the primary is followed by"
+            " itself, and two of them would be one folder here. Leave it out, and give a path of its own:"
+            " what the primary serves without a name is kept there."
+        )
     names = _changed(settings.upstreams, UpstreamSettings(), ("urls", "routes"))
-    names += _changed(settings, Settings(), ("as_of", "default_index"))
+    names += _changed(settings, Settings(), ("as_of",))
     if names:
         raise ConfigurationError(
             f"{names[0]} cannot be combined with replica-of: the folder is the primary's, and what it lacks"
