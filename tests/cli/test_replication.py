@@ -98,7 +98,7 @@ def test_the_file_of_serials_is_read_and_not_changed_while_the_server_writes_it(
 def test_removals_that_wait_are_accepted_once(command, state):
     write(state, role=Role.REPLICA, epoch=EPOCH, awaiting=120)
     code, out, _err = command("follow", "--accept", "--state", str(state))
-    assert (code, out) == (0, "The replica may remove 120 files at its next look.\n")
+    assert (code, out) == (0, "The replica may remove 120 files, which it does within seconds if it runs.\n")
     assert read(state).accepted == 120
     assert history(state) == [("accept", "120 files, epoch 2")]
     # What the replica does once it has removed them.

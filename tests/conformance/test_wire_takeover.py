@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -28,9 +29,21 @@ to = "alice"
 allow = ["read", "create", "upload"]
 projects = ["*"]
 to = "everyone"
+
+[[rule]]
+indexes = ["*"]
+allow = ["follow"]
+to = "alice"
+
+[[rule]]
+indexes = ["*"]
+projects = ["*"]
+allow = ["read"]
+to = "alice"
 """
 ONE, TWO, THREE, FOUR = (make_wheel("acme", f"{number}.0") for number in range(1, 5))
-_SECONDS = 60.0
+ALICE = {"Authorization": "Basic " + base64.b64encode(b"alice:secret").decode()}
+_SECONDS = 90.0
 
 
 class Machines:
@@ -43,9 +56,14 @@ class Machines:
         (top / "htpasswd").write_text(f"alice:{{SHA}}{digest}\n")
         (top / "rights.toml").write_text(RIGHTS)
 
-    def start(self, name: str, replica_of: LiveServer | None = None, config: str = "") -> LiveServer:
+    def start(
+        self, name: str, replica_of: LiveServer | None = None, config: str = "", indexes: bool = False
+    ) -> LiveServer:
         folder = self.top / name
         folder.mkdir(exist_ok=True)
+        if indexes:
+            (self.top / f"{name}-indexes").mkdir()
+            config += f'indexes = "{self.top / name}-indexes"\n'
         options = ["--upload", f"--auth=htpasswd:{self.top / 'htpasswd'}"]
         options.append(f"--rights={self.top / 'rights.toml'}")
         if replica_of is not None:
@@ -167,3 +185,64 @@ def test_a_primary_that_was_away_asks_its_peers_before_its_first_change(machines
     assert refused.status == 503
     assert f"The primary is {b.origin}/ now" in refused.text
     assert role_of(a) == ("retired", 2)
+
+
+def test_a_server_that_everyone_only_reads_hands_over_to_its_first_token(
+    machines: Machines, server_factory: Callable[..., LiveServer]
+):
+    folder, state = machines.top / "a", machines.top / "a-state"
+    ONE.write_to(folder / "acme")
+    a = server_factory(folder, options=[], state=state)
+    code, secret = machines.run("token", "create", "b", "--follow", "--manage", f"--state={state}")
+    assert code == 0, secret
+    token = re.search(r"tix-\S+", secret)
+    assert token is not None
+    url = a.origin.replace("//", f"//__token__:{token[0]}@", 1)
+    (machines.top / "b").mkdir()
+    b = server_factory(machines.top / "b", options=[f"--replica-of={url}"], state=machines.top / "b-state")
+    machines.wait_for("b", ONE)
+    assert a.get("/-/yank", method="POST").status == 405
+    code, said = machines.run(
+        "takeover", "--planned", f"--state={machines.top / 'b-state'}", f"--replica-of={url}"
+    )
+
+    assert code == 0, said
+    assert (role_of(a), role_of(b)) == (("retired", 1), ("primary", 2))
+
+
+def test_a_server_that_has_taken_over_asks_its_former_primary_for_nothing(machines: Machines):
+    a = machines.start("a")
+    assert a.upload(ONE).status == 200
+    b = machines.start("b", a)
+    machines.wait_for("b", ONE)
+    code, said = machines.run(
+        "takeover", "--planned", f"--state={machines.top / 'b-state'}", f"--replica-of={as_alice(a)}"
+    )
+    assert code == 0, said
+    make_wheel("elsewhere", "1.0").write_to(machines.top / "a" / "elsewhere")
+    assert a.get("/simple/elsewhere/").status == 200
+    # The running server sees what it is before it takes a change.
+    assert b.upload(TWO).status == 200
+
+    assert b.get("/simple/elsewhere/").status == 404
+    assert "asks for nothing any more" in b.log
+
+
+@pytest.mark.parametrize("projects", [0, 1])
+def test_a_planned_switch_waits_for_an_index_that_was_just_made(machines: Machines, projects: int):
+    a = machines.start("a", indexes=True)
+    assert a.upload(ONE).status == 200
+    b = machines.start("b", a, indexes=True)
+    machines.wait_for("b", ONE)
+    (machines.top / "a-indexes" / "dev").mkdir()
+    if projects:
+        TWO.write_to(machines.top / "a-indexes" / "dev" / "acme")
+    code, said = machines.run(
+        "takeover", "--planned", f"--state={machines.top / 'b-state'}", f"--replica-of={as_alice(a)}"
+    )
+
+    assert code == 0, said
+    assert "+dev/" in said
+    assert b.get("/+dev/simple/", headers=ALICE).status == 200
+    if projects:
+        assert TWO.filename in b.get("/+dev/simple/acme/", headers=ALICE).text

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 
 from twisted_index.events.serials import REMOVED, Change, ChangeList, Serials
+from twisted_index.files.private_files import replace_private
 
 NOW = 1_800_000_000_000
 ONE, TWO = "1" * 32, "2" * 32
@@ -305,3 +308,27 @@ def test_of_the_serials_of_another_server_none_is_doubted(path: Path, now: Clock
     serials.follow(ONE)
     serials.adopt("demo", Change(NOW + 10, TWO))
     assert serials.may_have_given(NOW + 5)
+
+
+def test_what_is_known_is_told_while_the_file_is_written_anew(
+    path: Path, now: ClockOnTheWall, monkeypatch: pytest.MonkeyPatch
+):
+    """The reactor's thread asks, and waits for no disk."""
+    serials = opened(path, now)
+    serials.note("demo", ONE)
+    before = serials.read()
+    told: list[object] = []
+
+    def replace_and_look(*arguments: Any) -> None:
+        asking = Thread(target=lambda: told.extend((serials.instance, serials.highest, serials.read())))
+        asking.start()
+        asking.join(20)
+        replace_private(*arguments)
+
+    monkeypatch.setattr("twisted_index.events.serials.replace_private", replace_and_look)
+    serials.lead(TWO)
+
+    # The new name counts once it is in the file.
+    assert told == [before.instance, before.highest, before]
+    assert (serials.instance, serials.highest) == (TWO, before.highest)
+    assert opened(path, now).instance == TWO

@@ -79,6 +79,7 @@ class Server:
         )
         self.replication = Replication(settings, self.serials, cluster.clock)
         self.state_file = self.replication.state_file
+        self.replication.__dict__["_threads"] = AtOnce()
         if replica_of is not None:
             self.replication.__dict__["primary"] = Followed(url=replica_of)
         self.replication.prepare()
@@ -88,6 +89,7 @@ class Server:
             state=self.state_file,
             own=lambda: Epoch(1, self.serials.instance),
             ask=lambda url: cluster.ask(node, url),
+            runner=AtOnce(),
         )
         self.gate = cluster.make_gate(self)
         self.followed = FollowedFolder(node.root, cluster.clock, self.serials)
@@ -203,9 +205,9 @@ class Cluster:
         """Return the gate of a server, which asks its peers."""
         from twisted_index.replication.change_gate import ChangeGate
 
-        def ask(again: bool) -> Deferred[None]:
-            server.replication.check()
-            return server.peers.check(again)
+        async def ask(again: bool) -> None:
+            await server.replication.check()
+            await server.peers.check(again)
 
         return ChangeGate(server.state_file, lambda: server.serials.instance, ask)
 
@@ -243,6 +245,7 @@ class Cluster:
                 lambda: Epoch(1, server.serials.instance),
                 server.gate.drained,
                 last_serial,
+                AtOnce(),
             )
         )
         if not handing.called:
@@ -332,7 +335,7 @@ class Cluster:
     def round(self, node: Node, last: int | None = None) -> str:
         """Let a replica ask its primary once; return its fault. It dies before a step."""
         server = node.server
-        if server is None or not server.replication.check() or node.replica_of is None:
+        if server is None or not answer(server.replication.check) or node.replica_of is None:
             return ""
         steps, primary = Steps(last), Asked(self, node, node.replica_of.url)
         rounds = server.rounds
@@ -447,7 +450,7 @@ class Cluster:
                 node.start()
         for node in self.nodes:
             assert node.server is not None
-            node.server.replication.check()
+            answer(node.server.replication.check)
             answer(node.server.peers.check, True)
         primary = self._primary()
         for turn in range(4):
@@ -480,7 +483,7 @@ class Cluster:
         refused = self.take_over(node)
         assert not refused, refused
         assert node.server is not None
-        node.server.replication.check()
+        answer(node.server.replication.check)
         for other in self.nodes:
             assert other.server is not None
             answer(other.server.peers.check, True)

@@ -109,3 +109,26 @@ def test_a_hand_over_waits_for_all_changes_that_have_begun(gate: ChangeGate, sta
         end()
     assert waiting.called
     assert Deferred.fromCoroutine(gate.drained()).called
+
+
+def test_a_retired_server_asks_its_peers_who_the_primary_is(gate: ChangeGate, state: StateFile, peers: Peers):
+    state.write(ReplicationState(role=Role.RETIRED))
+    peers.then = lambda: state.write(ReplicationState(role=Role.RETIRED, primary=PRIMARY))
+    with pytest.raises(Unavailable, match=f"The primary is {PRIMARY} now"):
+        answer(gate.check)
+    with pytest.raises(Unavailable, match=f"The primary is {PRIMARY} now"):
+        answer(gate.check)
+
+    assert peers.asked == [False]
+
+
+def test_a_retired_server_whose_peers_are_away_says_what_it_knows(
+    gate: ChangeGate, state: StateFile, peers: Peers
+):
+    def fail() -> None:
+        raise Unavailable("None of them answers.")
+
+    state.write(ReplicationState(role=Role.RETIRED))
+    peers.then = fail
+    with pytest.raises(Unavailable, match="another one takes its place"):
+        answer(gate.check)

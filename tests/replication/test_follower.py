@@ -45,6 +45,7 @@ class World:
         self.is_stopped = False
         # The standing
         self.is_replica = True
+        self.called = self.retried = 0
         self.follower = Follower(self, self, self, self.clock, jitter=lambda: 0.0)  # type: ignore[arg-type]
         self.follower.start()
 
@@ -89,8 +90,14 @@ class World:
     def stop(self) -> None:
         self.is_stopped = True
 
-    def check(self) -> bool:
+    async def check(self) -> bool:
         return self.is_replica
+
+    def calls(self) -> int:
+        return self.called
+
+    def retry_now(self) -> None:
+        self.retried += 1
 
     def weigh(self, said: Feed) -> Feed:
         return said
@@ -142,9 +149,10 @@ def test_a_primary_that_is_away_is_asked_less_and_less_often_and_at_last_each_mi
     rests = []
     for _ in range(10):
         world.answer(BadGateway("Away."))
-        (call,) = world.clock.getDelayedCalls()
-        rests.append(call.getTime() - world.clock.seconds())
-        world.clock.advance(rests[-1])
+        asked, before = len(world.asked), world.clock.seconds()
+        while len(world.asked) == asked:
+            world.clock.advance(0.5)
+        rests.append(world.clock.seconds() - before)
 
     assert rests == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert world.follower.progress().fault == "Away."
@@ -298,3 +306,111 @@ def test_a_client_does_not_wait_for_what_is_here(world: World):
     world.answer(feed(5))
 
     assert Deferred.fromCoroutine(world.follower.wait_for(5, 10.0)).result is True
+
+
+# What lets a replica wait no longer
+
+
+def be_away(world: World, failures: int = 12) -> None:
+    """Let the primary be away for some minutes, until it is asked each minute."""
+    world.answer(feed(5))
+    for _ in range(failures):
+        world.answer(BadGateway("Away."))
+        world.clock.advance(60.0)
+    world.answer(BadGateway("Away."))
+
+
+def wait_for(world: World, serial: int) -> Deferred[bool]:
+    return Deferred.fromCoroutine(world.follower.wait_for(serial, 10.0))
+
+
+def test_a_change_that_the_primary_has_made_is_asked_for_at_once_after_an_outage(world: World):
+    be_away(world)
+    asked = len(world.asked)
+    here = wait_for(world, 7)
+
+    assert len(world.asked) == asked + 1
+    world.answer(feed(7, "acme"))
+    assert here.result is True
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_a_sign_of_the_primary_that_deceives_costs_one_request_and_a_short_rest(world: World):
+    be_away(world)
+    asked = len(world.asked)
+    wait_for(world, 7)
+    world.answer(BadGateway("Away."))
+    assert len(world.asked) == asked + 1
+    world.clock.advance(0.5)
+
+    assert len(world.asked) == asked + 2
+
+
+def test_a_request_that_ends_nowhere_is_not_waited_for_when_there_is_a_change(world: World):
+    world.answer(feed(5))
+    here = wait_for(world, 7)
+    world.clock.advance(1)
+
+    assert world.cancelled == 1
+    assert world.follower.progress().fault == ""
+    world.answer(feed(7, "acme"))
+    assert here.result is True
+
+
+def test_many_changes_let_a_primary_answer_that_takes_long(world: World):
+    world.answer(feed(5))
+    for serial in range(6, 66):
+        wait_for(world, serial)
+        world.clock.advance(1)
+
+    # After 1, 2, 4, 8 and 16 seconds.
+    assert world.cancelled == 5
+
+
+def test_a_change_is_waited_for_without_another_request_while_the_primary_tells_of_each(world: World):
+    world.answer(feed(5))
+    wait_for(world, 7)
+    world.answer(feed(7, "acme"))
+    world.clock.advance(1)
+
+    assert world.cancelled == 0
+
+
+def test_a_command_ends_a_rest(world: World):
+    be_away(world)
+    asked = len(world.asked)
+    world.clock.advance(1)
+    assert len(world.asked) == asked
+    world.called += 1
+    world.clock.advance(1)
+
+    assert (len(world.asked), world.retried) == (asked + 1, 1)
+    world.clock.advance(1)
+    assert world.retried == 1
+
+
+def test_a_command_begins_the_round_that_waits(world: World):
+    world.results = [RoundResult(fault="Too many files are gone.", retry_in=60.0)]
+    world.answer(feed(5, "acme"))
+    world.clock.advance(1)
+    assert world.worked == 1
+    world.called += 1
+    world.clock.advance(1)
+
+    assert (world.worked, world.retried) == (2, 1)
+    assert world.follower.progress().fault == ""
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_a_server_that_has_taken_over_makes_no_rounds_any_more(world: World):
+    world.results = [RoundResult(fault="acme: its bytes are others.", retry_in=4.0), Deferred()]
+    world.answer(feed(5, "acme"))
+    world.answer(feed(6, "bell"))
+    late = world.results
+    world.is_replica = False
+    world.answer(feed(7))
+
+    assert world.is_stopped
+    assert world.clock.getDelayedCalls() == []
+    assert late == []
+    assert world.worked == 2

@@ -2,6 +2,7 @@
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
+from tests.kit.folder_source import AtOnce
 from twisted_index.errors import Conflict, Unavailable
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.hand_over import hand_over_role
@@ -11,10 +12,10 @@ from twisted_index.replication.state_file import ReplicationState, Role, StateFi
 OWN = Epoch(1, "0f" * 16)
 
 
-def begin(state, *, drained=lambda: succeed(None), last_serial=lambda: succeed(7)):
+def begin(state, *, drained=lambda: succeed(None), last_serial=lambda: succeed(7), runner=None):
     """Begin a hand-over; return the list of its outcome, empty while it waits."""
     outcome = []
-    working = ensureDeferred(hand_over_role(state, lambda: OWN, drained, last_serial))
+    working = ensureDeferred(hand_over_role(state, lambda: OWN, drained, last_serial, runner or AtOnce()))
     working.addCallbacks(outcome.append, lambda failure: outcome.append(failure.value))
     return outcome
 

@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.defer import Deferred
 
+from tests.kit.folder_source import AtOnce
 from twisted_index.errors import BadGateway, Unavailable
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.peers import PeerAnswer, Peers, format_answer, parse_answer, retire
@@ -16,7 +17,7 @@ PRIMARY = ReplicationState(role=Role.PRIMARY, epoch=OWN)
 class Asked:
     """Peers of a primary, whose answers the test gives."""
 
-    def __init__(self, *urls, needed=0, state=PRIMARY):
+    def __init__(self, *urls, needed=0, state=PRIMARY, runner=None, process=""):
         self.state = StateFile(None)
         self.state.write(state)
         self.waiting = []
@@ -27,6 +28,8 @@ class Asked:
             state=self.state,
             own=lambda: Epoch(1, "0" * 32),
             ask=self.ask,
+            runner=runner or AtOnce(),
+            process=process,
             seconds=lambda: self.now,
         )
 
@@ -264,3 +267,82 @@ def test_what_was_heard_counts_although_it_could_not_be_written_down(monkeypatch
 
 def _disk_full(_change):
     raise Unavailable("keep/replication in the state folder cannot be written: No space left on device.")
+
+
+class Later:
+    """A thread that works when the test says so."""
+
+    def __init__(self):
+        self.work = []
+
+    def run(self, function, *args):
+        done = Deferred()
+        self.work.append(lambda: done.callback(function(*args)))
+        return done
+
+
+def test_no_change_begins_while_it_is_written_down_that_another_server_is_the_primary():
+    thread = Later()
+    asked = Asked(B, runner=thread)
+    assert asked.check() == []
+    asked.answer(b=(Role.REPLICA, OWN))
+    first = asked.check(again=True)
+    asked.answer(b=(Role.PRIMARY, HIGHER))
+    second = asked.check()
+    assert (first, second, asked.role) == ([], [], Role.PRIMARY)
+    (write,) = thread.work
+    write()
+
+    assert (first, second, asked.role) == ([None], [None], Role.RETIRED)
+
+
+@pytest.mark.parametrize("epoch", [OWN, HIGHER])
+def test_a_retired_server_learns_which_peer_is_the_primary(epoch):
+    asked = Asked(B, C, state=ReplicationState(role=Role.RETIRED, epoch=OWN))
+    outcome = asked.check()
+    asked.answer(b=(Role.REPLICA, epoch), c=(Role.PRIMARY, epoch))
+
+    assert outcome == [None]
+    assert asked.state.read() == ReplicationState(role=Role.RETIRED, epoch=epoch, primary=C)
+
+
+def test_a_retired_server_asks_again_later_while_no_peer_is_the_primary():
+    asked = Asked(B, state=ReplicationState(role=Role.RETIRED, epoch=OWN))
+    asked.check()
+    asked.answer(b=(Role.REPLICA, OWN))
+    asked.check()
+    assert asked.waiting == []
+    asked.now += 31
+    asked.check()
+    asked.answer(b=(Role.PRIMARY, HIGHER))
+
+    assert asked.state.read().primary == B
+
+
+def test_a_primary_takes_no_change_beside_another_process_of_its_very_epoch():
+    asked = Asked(B, process="one")
+    outcome = asked.check()
+    asked.waiting.pop()[1].callback(PeerAnswer(Role.PRIMARY, OWN, 7, "two"))
+    assert B in str(outcome[0])
+    assert asked.state.read() == PRIMARY
+    # Once the copy has stopped, the next change is made.
+    outcome = asked.check()
+    asked.answer()
+
+    assert outcome == [None]
+
+
+@pytest.mark.parametrize(("own", "told"), [("one", "one"), ("one", ""), ("", "two")])
+def test_a_primary_among_its_own_peers_is_no_other_one(own, told):
+    asked = Asked(B, process=own)
+    outcome = asked.check()
+    asked.waiting.pop()[1].callback(PeerAnswer(Role.PRIMARY, OWN, 7, told))
+
+    assert outcome == [None]
+
+
+def test_the_name_of_a_process_is_told_and_read():
+    said = PeerAnswer(Role.PRIMARY, OWN, 7, "twisted-index-1")
+    assert parse_answer(format_answer(said)) == said
+    with pytest.raises(BadGateway):
+        parse_answer(b'{"role": "primary", "epoch": null, "serial": 1, "process": 5}')

@@ -17,6 +17,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from tests.kit.at_once import answer
+from tests.kit.folder_source import AtOnce
 from tests.kit.followed_folder import ReplicaPair, files_of, make_round
 from tests.kit.pull_bench import Killed, Mortal
 from tests.kit.replica_pages import PageWatch
@@ -24,8 +25,9 @@ from twisted_index.events.serials import REMOVED, Change, Serials
 from twisted_index.files.anonymous_file import UPLOADS
 from twisted_index.replication import known_digests, receipt, replica_folder
 from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.receipt import Receipt
 from twisted_index.replication.removed_files import RemovedFiles
-from twisted_index.replication.rounds import RoundResult
+from twisted_index.replication.rounds import RoundResult, Rounds
 from twisted_index.replication.state_file import Role
 from twisted_index.simple.entry_listing import Entry
 from twisted_index.testing import make_sdist, make_wheel
@@ -787,6 +789,43 @@ class TestWhichPrimary:
         assert pair.is_equal()
         assert pair.numbers()[0] == pair.numbers()[1]
 
+    def test_a_server_that_takes_over_while_it_compares_goes_on_giving_serials(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        self.lose_state(pair)
+        pair.follow()
+        entries = pair.primary.entries
+
+        async def take_over(project: str, **more: Any) -> Any:
+            pair.kept.update(lambda kept: replace(kept, role=Role.PRIMARY))
+            pair.serials.lead("ab" * 16)
+            return await entries(project, **more)
+
+        pair.primary.entries = take_over  # type: ignore[method-assign]
+        assert "no replica any more" in pair.follow().fault
+        assert not pair.serials.follows
+        assert pair.serials.instance == "ab" * 16
+
+    def test_one_that_was_refused_is_compared_again_as_soon_as_a_person_wants_that(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        self.lose_state(pair)
+        path = pair.there / "demo" / ONE.filename
+        content = path.read_bytes()
+        path.write_bytes(THREE.content)
+        pair.follow()
+        assert pair.follow().fault
+        feed, entries = answer(pair.primary.changes), pair.primary.entries
+
+        async def as_after_a_join(project: str, **more: Any) -> Any:
+            path.write_bytes(content)
+            return await entries(project, **more)
+
+        pair.primary.entries = as_after_a_join  # type: ignore[method-assign]
+        assert make_round(pair.rounds, feed, is_all=True).fault
+        pair.rounds.retry_now()
+        assert make_round(pair.rounds, feed, is_all=True).fault == ""
+
     def test_it_is_followed_if_it_only_has_more(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
@@ -949,6 +988,39 @@ def test_after_a_take_over_nothing_that_was_on_its_way_gets_its_name(pair: Pair)
         before = files_of(pair.here)
     answer(lambda: work)
     assert files_of(pair.here) == before
+
+
+class Watched(AtOnce):
+    """A thread that says whether it works."""
+
+    works = False
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        before, self.works = self.works, True
+        try:
+            return super().run(function, *args, **kwargs)
+        finally:
+            self.works = before
+
+
+@pytest.mark.parametrize("spoils", [False, True])
+def test_files_that_came_are_closed_in_a_thread(pair: Pair, monkeypatch: pytest.MonkeyPatch, spoils: bool):
+    """Another thread may be writing them, and what is dropped takes the disk time."""
+    thread, closed = Watched(), list[bool]()
+    close = Receipt.close
+    monkeypatch.setattr(Receipt, "close", lambda self: (closed.append(thread.works), close(self))[1])
+    rounds = Rounds(
+        pair.primary, pair.folder, pair.serials, pair.kept, runner=thread, clock=pair.clock, now=pair.now
+    )
+    pair.primary.inlines = False
+    pair.put(ONE, TWO)
+    pair.mark(f"{ONE.filename}.yanked")
+    if spoils:
+        pair.primary.spoil = lie_about("2.0")
+    fault = make_round(rounds, answer(pair.primary.changes), is_all=True).fault
+    assert bool(fault) is spoils
+    assert closed
+    assert all(closed)
 
 
 def test_those_who_listen_learn_how_far_it_is(pair: Pair):

@@ -88,7 +88,7 @@ def test_a_replica_whose_primary_is_gone_begins_the_next_epoch():
     world = World()
     assert world.run() == Epoch(3, INSTANCE)
     assert world.state.read() == ReplicationState(
-        role=Role.PRIMARY, epoch=Epoch(3, INSTANCE), restricted=True
+        role=Role.PRIMARY, epoch=Epoch(3, INSTANCE), restricted=True, calls=1
     )
     assert world.asked == [PRIMARY, PEER]
     assert not world.handed_over

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 
 from tests.kit.at_once import answer
 from tests.kit.folder_source import AtOnce
+from twisted_index.backends.folder import blocking_store
 from twisted_index.config.settings import AccessSettings, ReplicationSettings, Settings
-from twisted_index.errors import BadGateway, ConfigurationError
+from twisted_index.errors import BadGateway, ConfigurationError, Unavailable
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.events.serials import Change, Serials
+from twisted_index.files.locks import project_lock
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.interfaces import AuditAction
 from twisted_index.replication.epoch import Epoch
@@ -25,7 +29,7 @@ from twisted_index.replication.folder_mark import mark_folder, marked_state
 from twisted_index.replication.follower import FollowProgress
 from twisted_index.replication.peers import retire
 from twisted_index.replication.primary import Feed
-from twisted_index.replication.state_file import RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
+from twisted_index.replication.state_file import NAMED, RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
 from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
 from twisted_index.server.replication import Replication
 from twisted_index.server.replication_report import (
@@ -66,6 +70,7 @@ class Server:
             **more,
         )
         replication = Replication(given, self.serials, Clock())
+        vars(replication).update(_threads=AtOnce())
         before(replication)
         replication.prepare()
         return replication
@@ -120,7 +125,7 @@ def test_its_folders_say_that_they_follow_until_it_takes_over(server: Server, tm
     replication = server.start()
     assert [marked_state(os.fsencode(folder)) for folder in folders] == [str(server.state)] * 2
     server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
-    replication.check()
+    answer(replication.check)
 
     assert [marked_state(os.fsencode(folder)) for folder in folders] == [None] * 2
 
@@ -251,15 +256,166 @@ def test_a_take_over_lets_the_running_server_lead(server: Server):
     server.serials.adopt("acme", Change(7, TWO))
     dev = Serials(None)
     replication.manage(dev)
-    assert replication.check()
+    assert answer(replication.check)
     assert dev.follows
     server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
 
-    assert not replication.check()
+    assert not answer(replication.check)
     assert (server.serials.instance, dev.instance) == (TWO, TWO)
     assert not server.serials.follows
     assert server.serials.serial_of("acme") == 7
     assert server.file.read().leads
+
+
+class Later:
+    """A thread that works when the test says so."""
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], None]] = []
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.work.append(lambda: execute(function, *args).chainDeferred(done))
+        return done
+
+    def go_on(self) -> None:
+        work, self.work = self.work, []
+        for each in work:
+            each()
+
+
+def test_no_change_is_taken_before_a_take_over_has_taken_effect(server: Server):
+    replication = server.start()
+    server.serials.follow(ONE)
+    thread = Later()
+    vars(replication).update(_threads=thread)
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    first, second = (Deferred.fromCoroutine(replication.gate.begin()) for _ in range(2))
+    assert (first.called, second.called, replication.gate.running) == (False, False, 0)
+    assert server.serials.instance == ONE
+    assert len(thread.work) == 1
+    thread.go_on()
+
+    assert replication.gate.running == 2
+    assert server.serials.instance == TWO
+    assert server.file.read().leads
+
+
+def test_a_round_ends_before_a_take_over_takes_effect(server: Server):
+    replication = server.start()
+    begun, go_on, steps = Event(), Event(), list[str]()
+
+    def change() -> None:
+        begun.set()
+        assert go_on.wait(20)
+        steps.append(f"changed with {server.serials.instance}")
+
+    server.serials.follow(ONE)
+    round_of = Thread(target=replication._changes.make, args=[change])
+    round_of.start()
+    assert begun.wait(20)
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    taking_over = Thread(target=answer, args=[replication.check])
+    taking_over.start()
+    with pytest.raises(Unavailable):
+        replication._changes.make(steps.append, "changed later")
+    go_on.set()
+    for thread in (round_of, taking_over):
+        thread.join(20)
+
+    assert steps == [f"changed with {ONE}"]
+    assert server.serials.instance == TWO
+
+
+def hold(server: Server, monkeypatch: pytest.MonkeyPatch) -> ExitStack:
+    """Leave a project that a round was placing, and let another process change it."""
+    monkeypatch.setattr(blocking_store, "LOCK_TIMEOUT", 0.0)
+    server.put("acme/acme-1.0.tar.gz")
+    waiting = server.folder / ".staged" / "replica.acme.list"
+    waiting.parent.mkdir()
+    waiting.write_text("acme-1.0.tar.gz\n")
+    held = ExitStack()
+    held.enter_context(project_lock(os.fsencode(server.folder)))
+    return held
+
+
+def test_a_lock_of_another_process_holds_up_a_take_over_and_not_for_good(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    replication = server.start()
+    server.serials.follow(ONE)
+    held = hold(server, monkeypatch)
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    with held:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="has taken over, and takes no changes yet: Another change"):
+                answer(replication.gate.begin)
+        (said,) = replication.health(False, True)[1]
+        assert "takes no changes yet" in said
+    answer(replication.gate.begin)
+
+    assert server.serials.instance == TWO
+    assert replication.health(False, True)[1] == []
+    assert not (server.folder / ".staged").exists()
+
+
+def test_so_does_one_at_the_start_which_reads_do_not_wait_for(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    server.start()
+    server.serials.follow(ONE)
+    held = hold(server, monkeypatch)
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    with held:
+        replication = server.start()
+        dev = Serials(None)
+        replication.manage(dev)
+        # No number of the former primary's is given meanwhile.
+        assert server.serials.note("bell", TWO) is dev.note("bell", TWO) is None
+        replication._reactor.advance(5)
+        assert server.serials.instance == ONE
+    replication._reactor.advance(5)
+
+    assert (server.serials.instance, dev.instance) == (TWO, TWO)
+    assert server.serials.note("bell", TWO) is not None
+    assert server.file.read().leads
+    assert replication._reactor.getDelayedCalls() == []
+
+
+def test_a_server_that_stops_tries_no_more_to_take_over(server: Server, monkeypatch: pytest.MonkeyPatch):
+    server.start()
+    held = hold(server, monkeypatch)
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    with held:
+        replication = server.start()
+        answer(replication.stop)
+
+    assert replication._reactor.getDelayedCalls() == []
+
+
+def test_a_take_over_that_cannot_be_noted_takes_effect_once(server: Server, monkeypatch: pytest.MonkeyPatch):
+    replication = server.start()
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO)))
+    told: list[str] = []
+    replication.on_lead = lambda: told.append(server.serials.instance)
+
+    def fail(_change: object) -> None:
+        raise Unavailable("keep/replication cannot be written: the disk is full.")
+
+    monkeypatch.setattr(replication.state_file, "update", fail)
+    for _ in range(2):
+        answer(replication.gate.begin)
+
+    assert told == [TWO]
+
+
+def test_a_replica_says_in_its_state_that_it_follows_indexes_with_a_name(server: Server, tmp_path: Path):
+    server.start()
+    assert not (server.state / "keep" / NAMED).exists()
+    named = ReplicatedIndexes(IndexCatalog(str(tmp_path)), lambda _name: Serials(), lambda *_: None)
+    server.start(before=lambda made: setattr(made, "named", named))
+
+    assert (server.state / "keep" / NAMED).is_dir()
 
 
 @pytest.mark.parametrize("index", ["", "dev"])
@@ -401,7 +557,7 @@ def test_a_replica_is_closed_until_its_primary_says_who_may_read(server: Server)
     server.file.update(lambda state: replace(state, epoch=Epoch(1, TWO)))
     assert replication.refusal == RESTRICTED
     server.file.update(lambda state: replace(state, restricted=False))
-    replication.check()
+    answer(replication.check)
 
     assert not replication.is_restricted
 
@@ -409,7 +565,7 @@ def test_a_replica_is_closed_until_its_primary_says_who_may_read(server: Server)
 def test_what_was_restricted_stays_so_over_a_restart(server: Server):
     replication = server.start()
     server.file.update(lambda state: replace(state, restricted=True))
-    assert replication.check()
+    assert answer(replication.check)
 
     assert replication.is_restricted
     assert server.start().is_restricted
@@ -421,7 +577,7 @@ def test_a_take_over_opens_nothing_that_the_primary_restricted(server: Server):
     replication = server.start()
 
     assert replication.is_restricted
-    assert not replication.check()
+    assert not answer(replication.check)
     assert replication.is_restricted
 
 
@@ -431,7 +587,7 @@ def test_rights_that_a_person_has_written_decide_instead(server: Server):
     replication = server.start(access=AccessSettings(rights="/rights.toml"))
 
     assert not replication.is_restricted
-    assert replication.check()
+    assert answer(replication.check)
     assert not replication.is_restricted
 
 

@@ -74,5 +74,7 @@ def _accept(file: StateFile, state: ReplicationState) -> str:
         raise Conflict(f"This server is a {state.role}, and removes nothing for the sake of another.")
     if not state.awaiting:
         raise Conflict("No removal waits to be accepted: see what /-/health of the replica says.")
-    file.update(lambda current: replace(current, accepted=state.awaiting))
-    return f"The replica may remove {number(state.awaiting, 'file')} at its next look."
+    file.update(lambda now: replace(now, accepted=state.awaiting, calls=now.calls + 1))
+    return (
+        f"The replica may remove {number(state.awaiting, 'file')}, which it does within seconds if it runs."
+    )

@@ -21,7 +21,7 @@ from twisted_index.http_client.credentials import split_userinfo
 from twisted_index.interfaces import AuditAction
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.folder_mark import mark_folder
-from twisted_index.replication.join import Join, do_they_win, stand_back
+from twisted_index.replication.join import Join, call_replica, do_they_win, stand_back
 from twisted_index.replication.join_folder import JoinFolder
 from twisted_index.replication.peer_client import PeerServers
 from twisted_index.replication.primary_client import PrimaryServer
@@ -98,6 +98,7 @@ async def _join(reactor: Any, url: str, settings: Settings) -> int:
         )
         joining = Join(folder, server.index(), worker, _say)
         await joining.run()
+        call_replica(file)
     finally:
         await server.close()
         await peers.close()

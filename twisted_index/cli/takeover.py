@@ -19,6 +19,7 @@ from twisted_index.events.serials import read_serials
 from twisted_index.interfaces import AuditAction
 from twisted_index.replication.peer_client import PeerServers
 from twisted_index.replication.primary_client import PrimaryServer
+from twisted_index.replication.state_file import NAMED
 from twisted_index.replication.takeover import TakeOver
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from twisted_index.config.settings import Settings
     from twisted_index.events.serials import Change
     from twisted_index.replication.takeover import Known
-
-#: The folder of what is kept of indexes with a name.
-_INDEXES = "indexes"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -128,30 +126,29 @@ async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settin
 
 
 async def _there(server: PrimaryServer | None, worker: ThreadPool, keep: str) -> Known:
-    """Return what the primary has, of the indexes that this server follows."""
+    """Return what the primary has, of the indexes that this server follows: all, if it follows any."""
     assert server is not None
-    names = await worker.run(_named_indexes, keep)
-    if names:
-        # One that the primary has no more is not waited for.
-        names = sorted({*names} & {*await server.indexes()})
+    follows_named = await worker.run(os.path.isdir, os.path.join(keep, NAMED))
+    # One that was made there just now may not be here yet; one that is gone there is not waited for.
+    names = sorted(await server.indexes()) if follows_named else ()
     feeds = {name: await server.index(name).changes() for name in ("", *names)}
     return {name: (feed.instance, _serials_in(feed.changes)) for name, feed in feeds.items()}
 
 
 def _here(keep: str) -> Known:
     """Return what the running server has written; blocking."""
-    files = {"": keep} | {name: os.path.join(keep, _INDEXES, name) for name in _named_indexes(keep)}
+    files = {"": keep} | {name: os.path.join(keep, NAMED, name) for name in _named_indexes(keep)}
     lists = {name: read_serials(os.path.join(folder, "serials")) for name, folder in files.items()}
     return {name: (listed.instance, _serials_in(listed.changes)) for name, listed in lists.items()}
 
 
 def _named_indexes(keep: str) -> list[str]:
     try:
-        return sorted(os.listdir(os.path.join(keep, _INDEXES)))
+        return sorted(os.listdir(os.path.join(keep, NAMED)))
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise Unavailable(f"keep/{_INDEXES} in the state folder cannot be read: {error.strerror}.") from None
+        raise Unavailable(f"keep/{NAMED} in the state folder cannot be read: {error.strerror}.") from None
 
 
 def _serials_in(changes: Mapping[str, Change]) -> dict[str, int]:

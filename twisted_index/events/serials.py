@@ -118,10 +118,19 @@ class Serials:
 
     @property
     def instance(self) -> str:
-        """What these serials are named."""
-        with self._lock:
-            self._load()
-            return self._instance
+        """What these serials are named. Not kept waiting while they are written."""
+        if not self._is_loaded:
+            with self._lock:
+                self._load()
+        return self._instance
+
+    @property
+    def highest(self) -> int:
+        """The highest serial; 0 if there is none. Not kept waiting either."""
+        if not self._is_loaded:
+            with self._lock:
+                self._load()
+        return self._last
 
     @property
     def follows(self) -> bool:
@@ -185,8 +194,10 @@ class Serials:
             anew: Whether nothing counts of the same one either.
         """
         with self._lock:
-            self._load()
             self._follows = True
+            if instance is None and not anew:
+                return
+            self._load()
             if anew or instance not in (None, self._instance):
                 self._changes, self._last = {}, 0
                 self._begin(instance or self._instance)
@@ -244,6 +255,9 @@ class Serials:
 
     def read(self) -> ChangeList:
         """Return the last change of every project: the same object until there is another change."""
+        listed = self._listed
+        if listed is not None:
+            return listed
         with self._lock:
             self._load()
             if self._listed is None:
@@ -285,14 +299,16 @@ class Serials:
 
     def _begin(self, instance: str) -> None:
         """Name these serials anew, in the file first; the next `announce` tells clients that wait."""
-        self._instance, self._listed, self._announced = instance, None, -1
         if self._path is not None:
-            self._rewrite()
+            self._rewrite(instance)
+        self._instance, self._listed, self._announced = instance, None, -1
 
     def _load(self) -> None:
-        if self._is_loaded:
-            return
-        self._is_loaded = True
+        if not self._is_loaded:
+            self._read_file()
+            self._is_loaded = True
+
+    def _read_file(self) -> None:
         if self._path is None:
             return
         try:
@@ -310,7 +326,7 @@ class Serials:
         is_in_order = self._take(lines)
         self._kept = self._last
         if not is_in_order:
-            self._rewrite()
+            self._rewrite(self._instance)
 
     def _take(self, lines: list[bytes]) -> bool:
         """Take what a file says, and return whether it needs no rewriting."""
@@ -329,12 +345,13 @@ class Serials:
         self._instance = head[1].decode("ascii")
         return head[2] is not None and len(matches) == len(self._changes)
 
-    def _rewrite(self) -> None:
+    def _rewrite(self, instance: str) -> None:
         assert self._path is not None
         rows = b"".join(_line(project, change) for project, change in self._changes.items())
         self._pending = []
         try:
-            replace_private(self._path, self._head(len(self._head(0)) + len(rows)) + rows)
+            size = len(_head(instance, 0)) + len(rows)
+            replace_private(self._path, _head(instance, size) + rows)
         except OSError as error:
             self._fail(error)
 
@@ -354,20 +371,21 @@ class Serials:
                 open_private(self._path, os.O_WRONLY) as descriptor,
                 open(descriptor, "wb", closefd=False) as file,
             ):
-                file.write(self._head(size))
+                file.write(_head(self._instance, size))
         except OSError as error:
             # What is missing in it could give too low serials later; without it the instance is new.
             remove_private(self._path)
             self._fail(error)
 
-    def _head(self, size: int) -> bytes:
-        """Write the first line, which is as long for any size."""
-        return b"instance %s %016d\n" % (self._instance.encode("ascii"), size)
-
     def _fail(self, error: OSError) -> None:
         """Go on in memory: after a restart the same imprints get higher serials."""
         self._path, self._pending = None, []
         _log.warn("Serials are not kept: {path}: {error}", path=error.filename, error=error.strerror)
+
+
+def _head(instance: str, size: int) -> bytes:
+    """Write the first line, which is as long for any size."""
+    return b"instance %s %016d\n" % (instance.encode("ascii"), size)
 
 
 def _line(project: str, change: Change) -> bytes:

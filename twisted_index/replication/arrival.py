@@ -195,7 +195,7 @@ class Arrivals:
                 self._guard.change, self._folder.finish, plan, marks if plan.is_new else ()
             )
         finally:
-            _close(marks)
+            await self._runner.run(_close, marks)
 
     async def _place_batch(
         self,
@@ -214,7 +214,7 @@ class Arrivals:
             if error is not None:
                 raise error
         finally:
-            _close(receipts)
+            await self._runner.run(_close, receipts)
 
     async def _receive_all(
         self, project: str, entries: Sequence[Entry], contents: Mapping[str, bytes]
@@ -240,7 +240,8 @@ class Arrivals:
             await self._primary.read(project, entry, receipt.write)
             await self._runner.run(receipt.check)
         except BaseException:
-            receipt.close()
+            # Another thread may be writing it still.
+            await self._runner.run(receipt.close)
             raise
         return receipt
 

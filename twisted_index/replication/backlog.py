@@ -134,6 +134,11 @@ class Backlog:
         self.failures[project] = reason
         return is_news
 
+    def retry_now(self) -> None:
+        """Let all be due."""
+        for work in self._work.values():
+            work.due = 0.0
+
     def next_due(self) -> float | None:
         """Return the seconds until an unclaimed project is due; None without any."""
         now = self._seconds()

@@ -8,6 +8,7 @@ asked.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -85,7 +86,13 @@ class ChangeGate:
         expected = None if told is None else parse_epoch(told.decode("latin-1"))
         if told is not None and expected is None:
             raise BadRequest(f"The field {EPOCH_FIELD.decode()} names no epoch.")
-        _require_primary(self._state.read())
+        state = self._state.read()
+        if state.role is Role.RETIRED and not state.primary:
+            # By now one of them may be the primary that clients should use.
+            with suppress(Unavailable):
+                await self._ask_peers(False)
+            state = self._state.read()
+        _require_primary(state)
         await self._ask_peers(expected is not None and expected > self.epoch)
         # What the peers say may have changed it. From here to the beginning of the change nothing waits.
         _require_primary(self._state.read())

@@ -2,17 +2,20 @@
 Following one index of a primary: a long poll, then a round for what it tells, while this is a replica.
 
 While nothing changes there is one request in half a minute and nothing else: no timer of ours runs beside it,
-and no file is read. Out of scope: what a round does (see `rounds`), and when a server follows at all.
+and no file is read. What waits since something failed is tried at once when there is a sign that it is worth
+it: a change that the primary has made for a client of this replica, or a command. Out of scope: what a round
+does (see `rounds`), and when a server follows at all.
 """
 
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_index.concurrency.single_flight import fire
@@ -30,6 +33,11 @@ _log = Logger()
 WAIT = 30
 #: Seconds after the first failure, doubled for each further one, and the longest.
 _FIRST_REST, _LONGEST_REST = 0.5, 60.0
+#: Seconds after which a change that the primary has made should have been told, and for which a request is at
+#: least waited for before another one takes its place: doubled each time, or one that takes long never ended.
+_PATIENCE = 1.0
+#: Seconds between looks for a command, while something waits.
+_LOOK = 1.0
 #: Rounds at once. Each works on projects of its own.
 _ROUNDS = 4
 
@@ -37,7 +45,7 @@ _ROUNDS = 4
 class IStanding(Protocol):
     """What this server is, and what it has heard of its primary."""
 
-    def check(self) -> bool:
+    async def check(self) -> bool:
         """
         Return whether this server is a replica; if it has become something else, let that take effect.
 
@@ -47,6 +55,14 @@ class IStanding(Protocol):
 
     def weigh(self, feed: Feed) -> Feed:
         """Return a feed that is restricted if that of any index of the primary is."""
+
+    def calls(self) -> int:
+        """
+        Return how often a command has wanted that nothing waits any longer.
+
+        Raises:
+            Unavailable: It is not known.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +125,12 @@ class Follower:
         self._running: Deferred[None] | None = None
         self._working: set[Deferred[None]] = set()
         self._again: Any = None
+        self._asking: Deferred[Feed] | None = None
+        self._resting: Deferred[None] | None = None
+        self._watching: Any = None
+        self._is_over = self._is_woken = self._is_away = False
+        self._asked_at, self._patience = 0.0, _PATIENCE
+        self._calls = 0
         self._told = 0
         self._skew = 0.0
         #: Why the primary cannot be asked; and why not all that it told is here.
@@ -119,16 +141,23 @@ class Follower:
 
     def start(self) -> None:
         """Begin to follow, for good: what has stopped is not started again."""
+        with suppress(Unavailable):
+            self._calls = self._standing.calls()
         self._running = Deferred.fromCoroutine(self._follow())
         self._running.addErrback(_ignore_cancelling)
 
     async def stop(self) -> None:
         """End at once, also within a round, which the next start takes up."""
-        self._rounds.stop()
+        self._finish()
         running, self._running = self._running, None
         for work in (*self._working, *([running] if running is not None else ())):
             work.cancel()
             await work
+
+    def _finish(self) -> None:
+        """Begin with nothing more."""
+        self._is_over = True
+        self._rounds.stop()
         self._plan_again(None)
 
     def progress(self) -> FollowProgress:
@@ -177,13 +206,19 @@ class Follower:
                 if rounds.reached >= serial:
                     fire(waiter, None)
 
-            timer = self._clock.callLater(seconds, fire, waiter, None)
+            timers = [
+                self._clock.callLater(seconds, fire, waiter, None),
+                # By then it has been told, unless the connection is one that ends nowhere any more.
+                self._clock.callLater(_PATIENCE, self._wake),
+            ]
             rounds.listeners.add(look)
+            if self._is_away:
+                self._wake()
             try:
                 await waiter
             finally:
                 rounds.listeners.discard(look)
-                if timer.active():
+                for timer in filter(DelayedCall.active, timers):
                     timer.cancel()
         return rounds.reached >= serial
 
@@ -192,12 +227,14 @@ class Follower:
     async def _follow(self) -> None:
         while True:
             try:
-                if not self._standing.check():
-                    self._rounds.stop()
+                if not await self._standing.check():
+                    self._finish()
                     return
                 await self._turn()
             except CancelledError:
                 raise
+            except _Woken:
+                continue
             except Gone:
                 # The serials there have begun anew, or were set back.
                 self._rounds.ask_for_all()
@@ -216,22 +253,19 @@ class Follower:
                     self._fault = ""
                     _log.info("The primary{index} is followed again.", index=self._shown)
                 continue
-            await deferLater(self._clock, self._rest())
+            await self._pause(self._rest())
 
     async def _turn(self) -> None:
         """Ask once, and begin a round for what is told."""
         since = self._rounds.since
         is_all = since is None
-        if is_all:
-            await self._rounds.confirm()
-        instance = None if is_all else self._rounds.instance
-        feed = await self._primary.changes(since=since, instance=instance, wait=0 if is_all else WAIT)
+        feed = await self._ask(since)
         self._contact_at, self._skew = self._clock.seconds(), feed.skew
         # It may have taken over while it waited.
-        if not self._standing.check():
+        if not await self._standing.check():
             return
         fault = await self._rounds.take(self._standing.weigh(feed), is_all=is_all)
-        self._standing.check()
+        await self._standing.check()
         if fault:
             raise Unavailable(fault)
         self._told = max(feed.highest, 0 if is_all else self._told)
@@ -241,6 +275,68 @@ class Follower:
         # A large file holds up no other project, but what is worked on stays bounded.
         while len(self._working) >= _ROUNDS:
             await DeferredList(list(self._working), fireOnOneCallback=True)
+
+    async def _ask(self, since: int | None) -> Feed:
+        async def ask() -> Feed:
+            if since is None:
+                await self._rounds.confirm()
+                return await self._primary.changes(since=None, instance=None, wait=0)
+            return await self._primary.changes(since=since, instance=self._rounds.instance, wait=WAIT)
+
+        self._asking, self._asked_at = Deferred.fromCoroutine(ask()), self._clock.seconds()
+        try:
+            feed = await self._asking
+        except Exception:
+            if self._is_woken:
+                raise _Woken from None
+            self._is_away = True
+            raise
+        finally:
+            self._asking, self._is_woken = None, False
+        self._is_away, self._patience = False, _PATIENCE
+        return feed
+
+    def _wake(self) -> None:
+        """Ask at once, as there is a sign that the primary is there."""
+        if self._resting is not None:
+            self._failures = 0
+            fire(self._resting, None)
+        elif self._asking is not None and self._clock.seconds() - self._asked_at >= self._patience:
+            self._is_woken = True
+            self._patience *= 2
+            self._asking.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        self._resting = Deferred()
+        timer = self._clock.callLater(seconds, fire, self._resting, None)
+        self._watch()
+        try:
+            await self._resting
+        finally:
+            self._resting = None
+            self._watch()
+            if timer.active():
+                timer.cancel()
+
+    def _watch(self) -> None:
+        """Look now and then whether a command wants that nothing waits any longer, while something does."""
+        waits = self._resting is not None or self._again is not None
+        if waits and self._watching is None:
+            self._watching = self._clock.callLater(_LOOK, self._look)
+        elif not waits and self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+
+    def _look(self) -> None:
+        self._watching = None
+        self._watch()
+        with suppress(Unavailable):
+            before, self._calls = self._calls, self._standing.calls()
+            if self._calls != before:
+                self._rounds.retry_now()
+                if self._again is not None:
+                    self._work()
+                self._wake()
 
     def _rest(self) -> float:
         growing = _FIRST_REST * 2.0 ** min(max(self._failures - 1, 0), 10)
@@ -289,11 +385,17 @@ class Follower:
         """Begin another round later, for what failed or waits; nothing is planned while nothing does."""
         if self._again is not None and self._again.active():
             self._again.cancel()
-        self._again = None if seconds is None else self._clock.callLater(max(seconds, 0.1), self._work)
+        plans = seconds is not None and not self._is_over
+        self._again = self._clock.callLater(max(seconds or 0.0, 0.1), self._work) if plans else None
+        self._watch()
 
     def _note_current(self) -> None:
         if self._has_all:
             self._current_at, self._round_fault = self._clock.seconds(), ""
+
+
+class _Woken(Exception):
+    """The primary is to be asked at once, and not to be waited for any longer."""
 
 
 def _ignore_cancelling(failure: Any) -> None:

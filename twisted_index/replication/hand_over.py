@@ -17,6 +17,7 @@ from twisted_index.replication.state_file import ReplicationState, Role
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.replication.epoch import Epoch
     from twisted_index.replication.state_file import StateFile
 
@@ -26,6 +27,7 @@ async def hand_over_role(
     own: Callable[[], Epoch],
     drained: Callable[[], Awaitable[None]],
     last_serial: Callable[[], Awaitable[int]],
+    runner: IThreadRunner,
 ) -> PeerAnswer:
     """
     Take no changes any more.
@@ -35,6 +37,7 @@ async def hand_over_role(
         own: Returns the first epoch of its own serials, which counts if `state` has none.
         drained: Waits for the changes that run, of which none begins once `state` says that it is retired.
         last_serial: Looks at all projects, and returns the highest serial.
+        runner: Threads, in which `own` is called, too.
 
     Raises:
         Conflict: This server is a replica.
@@ -46,6 +49,6 @@ async def hand_over_role(
             raise Conflict("This server is a replica, and has nothing to hand over: ask its primary.")
         return replace(current, role=Role.RETIRED, epoch=current.epoch or own())
 
-    kept = state.update(change)
+    kept = await runner.run(state.update, change)
     await drained()
     return PeerAnswer(kept.role, kept.epoch, await last_serial())

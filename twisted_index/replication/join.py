@@ -114,6 +114,17 @@ def _rank(epoch: Epoch, role: Role) -> tuple[int, str, str]:
     return epoch.number, primary, epoch.instance if primary else ""
 
 
+def call_replica(state: StateFile) -> None:
+    """
+    Let a replica that runs compare at once what it waited with.
+
+    Raises:
+        Unavailable: The state cannot be read or written.
+    """
+    if state.read().role is Role.REPLICA:
+        state.update(lambda now: replace(now, calls=now.calls + 1))
+
+
 def stand_back(state: StateFile, theirs: PeerAnswer, url: str) -> None:
     """
     Let this server take no changes any more, as the other one has the higher epoch; it may follow then.

@@ -23,10 +23,11 @@ from twisted_index.replication.epoch import NO_EPOCH, Epoch, parse_epoch
 from twisted_index.replication.state_file import ReplicationState, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
+    from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.replication.state_file import StateFile
 
 _log = Logger()
@@ -45,11 +46,13 @@ class PeerAnswer(NamedTuple):
         role: What it is.
         epoch: The highest that it has heard of; None if it has heard of none.
         serial: Its highest.
+        process: Names its process; empty if it does not say.
     """
 
     role: Role
     epoch: Epoch | None
     serial: int
+    process: str = ""
 
 
 #: Asks the server at a URL; raises SimpleIndexError if it does not answer.
@@ -60,6 +63,8 @@ def format_answer(answer: PeerAnswer) -> bytes:
     """Write the document of `/-/replication`."""
     epoch = None if answer.epoch is None else list(answer.epoch)
     document = {"role": answer.role.value, "epoch": epoch, "serial": answer.serial}
+    if answer.process:
+        document["process"] = answer.process
     return json.dumps(document).encode("ascii") + b"\n"
 
 
@@ -79,9 +84,12 @@ def parse_answer(text: bytes) -> PeerAnswer:
             epoch = parse_epoch(f"{number:d} {instance}")
             if epoch is None:
                 raise ValueError("an epoch")
+        process = document.get("process", "")
+        if not isinstance(process, str):
+            raise TypeError("a process")
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise BadGateway("It says nothing of a replication; is it a twisted-index server?") from None
-    return PeerAnswer(role, epoch, serial)
+    return PeerAnswer(role, epoch, serial, process)
 
 
 async def ask_all(ask: AskPeer, urls: Iterable[str]) -> dict[str, PeerAnswer | SimpleIndexError]:
@@ -99,7 +107,7 @@ async def ask_all(ask: AskPeer, urls: Iterable[str]) -> dict[str, PeerAnswer | S
 
 def retire(state: StateFile, own: Callable[[], Epoch], epoch: Epoch, primary: str = "") -> bool:
     """
-    Make this server a retired one if an epoch ends its own.
+    Make this server a retired one if an epoch ends its own; if it is one, note who is the primary.
 
     Args:
         state: What it is.
@@ -117,6 +125,8 @@ def retire(state: StateFile, own: Callable[[], Epoch], epoch: Epoch, primary: st
 
     def change(current: ReplicationState) -> ReplicationState:
         nonlocal was_primary
+        if (current.role, current.epoch) == (Role.RETIRED, epoch):
+            return replace(current, primary=current.primary or primary)
         if current.role is Role.REPLICA or not epoch.ends(current.epoch or own()):
             return current
         was_primary = current.role is Role.PRIMARY
@@ -136,6 +146,8 @@ class Peers:
         state: What this server is; written if a peer knows of a higher epoch.
         own: Returns the first epoch of its own serials, which counts if `state` has none.
         ask: Asks one of them.
+        runner: Threads, in which `own` is called, too.
+        process: Names this process, as its answers do; empty if they do not.
         seconds: Returns monotonic seconds.
     """
 
@@ -147,6 +159,8 @@ class Peers:
         state: StateFile,
         own: Callable[[], Epoch],
         ask: AskPeer,
+        runner: IThreadRunner,
+        process: str = "",
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._urls = urls
@@ -154,11 +168,14 @@ class Peers:
         self._state = state
         self._own = own
         self._ask = ask
+        self._runner = runner
+        self._process = process
         self._seconds = seconds
         self._checks: SingleFlight[None, None] = SingleFlight(lambda: 0.0)
         self._checked: Epoch | None = None
         self._checked_at = 0.0
         self._heard = (NO_EPOCH, False, "")
+        self._twin = ""
 
     def check(self, again: bool = False) -> Deferred[None]:
         """
@@ -172,8 +189,8 @@ class Peers:
             again: Whether to ask although enough have answered, as there may be something new.
 
         Raises:
-            Unavailable: Too few answer, so that another server may be the primary by now; or the state cannot
-                be read or written.
+            Unavailable: Too few answer, so that another server may be the primary by now; or another one is
+                that in this very epoch; or the state cannot be read or written.
         """
         if not self._urls:
             return succeed(None)
@@ -191,28 +208,52 @@ class Peers:
         # What this server is may have changed while they were asked.
         mine = self._state.read()
         own = mine.epoch or self._own()
-        known = {
+        told = {url: answer for url, answer in answers.items() if isinstance(answer, PeerAnswer)}
+        is_retired = mine.role is Role.RETIRED
+        # There is one primary in each epoch: unless this server has retired, it is that itself.
+        alike = {
             url: answer
-            for url, answer in answers.items()
-            # There is one primary in each epoch: this is the server itself.
-            if isinstance(answer, PeerAnswer) and (answer.role, answer.epoch) != (Role.PRIMARY, own)
+            for url, answer in told.items()
+            if not is_retired and (answer.role, answer.epoch) == (Role.PRIMARY, own)
         }
-        heard = map(_heard_from, known.items())
-        self._heard = max((self._heard, *(each for each in heard if each[0].ends(own))))
+        known = {url: answer for url, answer in told.items() if url not in alike}
+        heard = [
+            each
+            for each in map(_heard_from, known.items())
+            if each[0].ends(own) or (is_retired and each[:2] == (own, True))
+        ]
+        self._heard = max((self._heard, *heard))
         epoch, is_primary, url = self._heard
-        if epoch.ends(own):
-            # If that cannot be written, what was heard stays known, so no later change is taken either.
-            self._retire(epoch, url if is_primary else "", url)
-        elif len(known) < self._needed and not self._is_checked(own):
+        if epoch.ends(own) or (heard and epoch == own):
+            # Until that is written down, no change goes on by what was known before; nor if it cannot be.
+            self._checked = None
+            await self._retire(epoch, url if is_primary else "", url)
+            return
+        self._look_for_twin(alike)
+        if len(known) < self._needed and not self._is_checked(own):
             raise Unavailable(
                 "This server does not know yet whether it still is the primary: it takes no changes until one"
                 " of its peers has answered."
             )
-        else:
-            self._checked, self._checked_at = own, self._seconds()
+        self._checked, self._checked_at = own, self._seconds()
 
-    def _retire(self, epoch: Epoch, primary: str, peer: str) -> None:
-        if retire(self._state, self._own, epoch, primary):
+    def _look_for_twin(self, alike: Mapping[str, PeerAnswer]) -> None:
+        """Take no change while another process is the primary in this epoch, as with a copy of the state."""
+        twins = [url for url, answer in alike.items() if answer.process not in ("", self._process)]
+        before, self._twin = self._twin, split_userinfo(twins[0])[0] if self._process and twins else ""
+        if not self._twin:
+            return
+        self._checked = None
+        reason = (
+            f"{self._twin} is the primary of this epoch, too: it runs with a copy of this server's state."
+            " Stop the one of them that is the copy."
+        )
+        if not before:
+            _log.error("This server takes no changes: {reason}", reason=reason)
+        raise Unavailable(reason)
+
+    async def _retire(self, epoch: Epoch, primary: str, peer: str) -> None:
+        if await self._runner.run(retire, self._state, self._own, epoch, primary):
             _log.error(
                 "This server takes no changes any more: {peer} knows of epoch {epoch}, which is higher than"
                 " its own. If it has changes that the other lacks, twisted-index join takes them together.",

@@ -78,6 +78,10 @@ class Recount:
         self._seconds = seconds
         self._refused: _Refused | None = None
 
+    def retry_now(self) -> None:
+        """Compare again with a primary that was refused, though it has not changed."""
+        self._refused = None
+
     async def compare(self, feed: Feed, present: frozenset[str], url: str) -> Compared:
         """
         Compare all projects, here and there.

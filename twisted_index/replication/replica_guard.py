@@ -1,21 +1,17 @@
-"""
-What a round may change, only while this server is a replica.
-
-The loop that makes the rounds learns of a take-over at the end of a long poll. Until then a client may have
-uploaded a file here whose name a running round was about to use.
-"""
+"""What a round may change, only while this server is a replica."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from twisted_index.errors import Unavailable
+from twisted_index.replication.folder_changes import NoReplica
 from twisted_index.replication.state_file import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.replication.folder_changes import FolderChanges
     from twisted_index.replication.state_file import ReplicationState, StateFile
 
 P = ParamSpec("P")
@@ -29,14 +25,16 @@ class ReplicaGuard:
     Args:
         state: The state file; its role decides.
         runner: Threads.
+        changes: Lets changes begin.
 
     Attributes:
         is_stopped: Whether the rounds are to begin nothing more, and adopt nothing.
     """
 
-    def __init__(self, state: StateFile, runner: IThreadRunner) -> None:
+    def __init__(self, state: StateFile, runner: IThreadRunner, changes: FolderChanges) -> None:
         self._state = state
         self._runner = runner
+        self._changes = changes
         self.is_stopped = False
 
     async def state(self) -> ReplicationState:
@@ -66,7 +64,8 @@ class ReplicaGuard:
         Raises:
             Unavailable: This server is no replica any more, or its role cannot be read.
         """
-        if self._state.read().role is not Role.REPLICA:
+        try:
+            return self._changes.make(change, *args, **kwargs)
+        except NoReplica:
             self.is_stopped = True
-            raise Unavailable("This server is no replica any more.")
-        return change(*args, **kwargs)
+            raise

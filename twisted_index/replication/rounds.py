@@ -14,7 +14,6 @@ import errno
 import math
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import DeferredLock
@@ -27,6 +26,7 @@ from twisted_index.files.os_errors import FULL_ERRNOS, error_text
 from twisted_index.replication.adoption_order import AdoptionOrder
 from twisted_index.replication.arrival import Arrivals, TooEarly
 from twisted_index.replication.backlog import FIRST_RETRY, LAST_RETRY, Backlog
+from twisted_index.replication.folder_changes import FolderChanges
 from twisted_index.replication.primary import MAX_SKEW
 from twisted_index.replication.recount import Recount
 from twisted_index.replication.removals import Removals
@@ -92,6 +92,7 @@ class Rounds:
         clock: Tells monotonic seconds.
         now: Returns nanoseconds since the epoch.
         adopted: Called when a project has another serial, which its page needs.
+        changes: Lets changes begin in the folders of this server; by default in this one alone.
 
     Attributes:
         reached: Every change of the primary up to this serial is applied, except to projects that failed.
@@ -109,6 +110,7 @@ class Rounds:
         clock: IReactorTime,
         now: Callable[[], int] = time.time_ns,
         adopted: Callable[[str], object] = lambda _project: None,
+        changes: FolderChanges | None = None,
     ) -> None:
         self._primary = primary
         self._folder = folder
@@ -117,7 +119,7 @@ class Rounds:
         self._clock = clock
         self._now = now
         self._adopted = adopted
-        self._guard = ReplicaGuard(state, runner)
+        self._guard = ReplicaGuard(state, runner, changes or FolderChanges(state))
         self._backlog = Backlog(clock.seconds)
         self._arrivals = Arrivals(primary, folder, self._guard, runner=runner, now=now)
         self._removals = Removals(folder, self._guard, runner=runner, seconds=clock.seconds)
@@ -174,6 +176,11 @@ class Rounds:
         The primary has not given the serial after which they were asked for; or it may have been restored.
         """
         self._all_at = None
+
+    def retry_now(self) -> None:
+        """Let what failed be tried with the next round, and a primary that was refused be compared again."""
+        self._backlog.retry_now()
+        self._recount.retry_now()
 
     async def confirm(self) -> None:
         """
@@ -263,7 +270,7 @@ class Rounds:
                 if refusal:
                     return refusal
                 _log.warn("The primary counts its changes anew; all that is here is as it is there.")
-            await self._runner.run(partial(self._serials.follow, feed.instance, anew=True))
+            await self._runner.run(self._guard.change, self._serials.follow, feed.instance, anew=True)
             self._is_doubted = False
             self._restart()
             self._position = 0

@@ -12,6 +12,7 @@ import contextlib
 import enum
 import os
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import Unavailable
@@ -33,6 +34,8 @@ _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_SIZE = 1 << 16
 
 
+#: The folder, in that of the file, of what is kept of indexes with a name. It is there if they are followed.
+NAMED = "indexes"
 #: What clients are told where the primary restricts who may read, and the replica does not.
 RESTRICTED = "The primary restricts who may read; give this server rights of its own (--rights, --auth)."
 #: The same before the primary has said so for the first time.
@@ -68,6 +71,7 @@ class ReplicationState:
         awaiting: Files that a replica does not remove before a person has accepted that; 0 without any.
         accepted: Files that the next round may remove, as a person has accepted; 0 without that.
         leads: Whether the serials have begun anew with the epoch, as a primary lets them after a take-over.
+        calls: How often a command has wanted that a running replica waits no longer with what failed.
     """
 
     role: Role = Role.PRIMARY
@@ -77,6 +81,7 @@ class ReplicationState:
     awaiting: int = 0
     accepted: int = 0
     leads: bool = False
+    calls: int = 0
 
 
 class StateFile:
@@ -95,6 +100,7 @@ class StateFile:
     ) -> None:
         self._on_written = on_written
         self._path = None if state is None else os.path.join(state, "keep", "replication")
+        self._in_memory = Lock()
         # One value: were they two, threads that read at once could leave the state of one with the stamp of
         # the other, and an old state would hold until the next change.
         self._known: tuple[tuple[int, ...] | None, ReplicationState] = None, ReplicationState()
@@ -168,9 +174,10 @@ class StateFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes from changing it."""
+        """Keep other threads and processes from changing it."""
         if self._path is None:
-            yield
+            with self._in_memory:
+                yield
             return
         try:
             make_private_folder(os.path.dirname(self._path))
@@ -214,6 +221,7 @@ def _format(state: ReplicationState) -> bytes:
         "awaiting": state.awaiting or "",
         "accepted": state.accepted or "",
         "leads": "yes" if state.leads else "",
+        "calls": state.calls or "",
     }
     return "".join(f"{name} {value}\n" for name, value in fields.items() if value != "").encode()
 
@@ -231,4 +239,5 @@ def _parse(text: bytes) -> ReplicationState:
         awaiting=int(fields.get("awaiting", 0)),
         accepted=int(fields.get("accepted", 0)),
         leads=fields.get("leads") == "yes",
+        calls=int(fields.get("calls", 0)),
     )

@@ -204,7 +204,9 @@ class TakeOver:
             if current.role is not before.role or current.epoch not in (before.epoch, last):
                 raise Conflict(_MEANWHILE)
             # A take-over opens nothing: that is for rights, which a person writes.
-            return ReplicationState(role=Role.PRIMARY, epoch=epoch, restricted=current.restricted)
+            return ReplicationState(
+                role=Role.PRIMARY, epoch=epoch, restricted=current.restricted, calls=current.calls + 1
+            )
 
         self.state.update(change)
         return epoch
@@ -220,11 +222,17 @@ def _clean(url: str) -> str:
 
 
 def lacking(there: Known, here: Known) -> list[str]:
-    """Return the projects of which a change has not arrived, those of an index as `+index/project`."""
+    """
+    Return the projects of which a change has not arrived, those of an index as `+index/project`.
+
+    Of an index with a name that has not come at all and has no projects, `+index/`.
+    """
     missing = []
     for name, (instance, serials) in sorted(there.items()):
         told, arrived = here.get(name, ("", {}))
         prefix = f"+{name}/" if name else ""
+        if name and name not in here and not serials:
+            missing.append(prefix)
         missing += [
             prefix + project
             for project, serial in sorted(serials.items())

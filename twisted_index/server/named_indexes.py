@@ -10,6 +10,7 @@ import os
 from concurrent.futures import CancelledError
 from dataclasses import replace
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -37,6 +38,7 @@ from twisted_index.indexes.scope import Scope
 from twisted_index.indexes.served_index import ServedIndex
 from twisted_index.indexes.upstream_line import LineUpstream, UnknownUpstream, UpstreamLine
 from twisted_index.interfaces import Problem
+from twisted_index.replication.state_file import NAMED
 from twisted_index.server.upstreams import asks_primary, primary_index_urls, upstream_names
 from twisted_index.simple.explanation import Obstacle
 from twisted_index.simple.formatting import printable
@@ -113,6 +115,7 @@ class NamedIndexes:
         self._reserved = ReservedNames(lines, self._claiming, reader, reactor, settings.rescan)
         self._swept: set[bytes] = set()
         self._serials: WeakValueDictionary[str, Serials] = WeakValueDictionary()
+        self._naming = Lock()
         self._started: list[Any] | None = None
         self._upstreams: dict[str, PolicySource] = {}
         self._settings = settings
@@ -206,14 +209,15 @@ class NamedIndexes:
         return self._make_folder(paths, owners, self.serials_of(own.name))
 
     def serials_of(self, name: str) -> Serials:
-        """Return the serials of an index: the same ones as long as anything has them."""
-        serials = self._serials.get(name)
-        if serials is None:
-            state = self._settings.state
-            path = None if state is None else os.path.join(state, "keep", "indexes", name, "serials")
-            serials = self._serials[name] = Serials(path)
-            self._manage(serials)
-        return serials
+        """Return the serials of an index: the same ones as long as anything has them. Safe in any thread."""
+        with self._naming:
+            serials = self._serials.get(name)
+            if serials is None:
+                state = self._settings.state
+                path = None if state is None else os.path.join(state, "keep", NAMED, name, "serials")
+                serials = self._serials[name] = Serials(path)
+                self._manage(serials)
+            return serials
 
     def _uploads(self, member: IndexMember) -> UploadSettings:
         uploads, own = self._settings.uploads, member.settings

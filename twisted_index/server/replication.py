@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import CancelledError as NotBegun
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -22,16 +24,26 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_index.backends.folder.misplaced import is_of_system
+from twisted_index.concurrency.single_flight import SingleFlight
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import ConfigurationError, SimpleIndexError, Unavailable
 from twisted_index.events.audit_log import AuditFile
+from twisted_index.files.private_files import make_private_folder
 from twisted_index.interfaces import AuditAction, AuditEvent, IReplication
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
+from twisted_index.replication.folder_changes import FolderChanges
 from twisted_index.replication.folder_mark import mark_folder
 from twisted_index.replication.follower import Follower
 from twisted_index.replication.removed_files import RemovedFiles
-from twisted_index.replication.state_file import RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
+from twisted_index.replication.state_file import (
+    NAMED,
+    RESTRICTED,
+    UNHEARD,
+    ReplicationState,
+    Role,
+    StateFile,
+)
 from twisted_index.server.replication_report import (
     FollowedIndex,
     collect_metrics,
@@ -62,6 +74,8 @@ _log = Logger()
 _LOOK = 30.0
 #: Threads that write what comes from the primary.
 _THREADS = 4
+#: Seconds after which a take-over that something holds up is tried again, if no change is wanted before.
+_LEAD_AGAIN = 5.0
 
 
 @implementer(IReplication)
@@ -73,6 +87,7 @@ class Replication:
         settings: All settings.
         serials: Of the index without a name.
         reactor: Twisted's reactor.
+        process: Names this process to the other servers.
 
     Attributes:
         state_file: What this server is.
@@ -80,15 +95,21 @@ class Replication:
         is_restricted: Whether some of what the primary has is not for everyone.
         named: The indexes with a name; None without any. To be set before `prepare`.
         look_at_folder: Raises Unavailable if the folder has lost what it had; None if nothing can tell.
+        on_lead: Called when a server that runs has taken over.
     """
 
     named: ReplicatedIndexes | None = None
     look_at_folder: Callable[[], Awaitable[None]] | None = None
+    on_lead: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, settings: Settings, serials: Serials, reactor: Any) -> None:
+    def __init__(self, settings: Settings, serials: Serials, reactor: Any, process: str = "") -> None:
         self._settings = settings
         self._reactor = reactor
+        self._process = process
         self._serials: WeakSet[Serials] = WeakSet([serials])
+        # Of these, and of whether they give numbers, which threads change too.
+        self._managing = Lock()
+        self._may_count = True
         self._plain_serials = serials
         self._restricted: dict[str, bool] = {}
         self._follows_all = True
@@ -97,7 +118,12 @@ class Replication:
         self._servers: PeerServers | None = None
         self._role: Role | None = None
         self._looking: Deferred[None] | None = None
+        self._leads: Epoch | None = None
+        self._leading: SingleFlight[None, None] = SingleFlight(reactor.seconds)
+        self._again: Any = None
+        self._hindrance = ""
         self.state_file = StateFile(settings.state, self._note_written)
+        self._changes = FolderChanges(self.state_file)
         self.gate = ChangeGate(self.state_file, lambda: serials.instance, self._before_change)
         self.is_restricted = False
 
@@ -146,9 +172,15 @@ class Replication:
         self._mark(state)
         self._forget_removed()
         if state.role is Role.REPLICA:
-            self._plain_serials.follow()
+            self._count_nothing()
+            self._note_followed()
         elif self._must_lead(state):
-            self._lead(state)
+            self._count_nothing()
+            try:
+                self._lead_now(state)
+            except SimpleIndexError as error:
+                # What is there is served meanwhile.
+                self._note_hindrance(error)
 
     def _become_replica(self, url: str) -> None:
         settings = self._settings
@@ -176,17 +208,19 @@ class Replication:
         # Until the primary says otherwise: its token may read what is not for everyone.
         self.state_file.write(ReplicationState(role=Role.REPLICA, primary=url, restricted=True))
 
-    def check(self) -> bool:
+    async def check(self) -> bool:
         """Return whether this server is a replica; see `IStanding`."""
-        state = self._look()
-        if state.role is Role.REPLICA:
-            return True
-        if self._role is not state.role:
-            self._role = state.role
-            _log.warn("This server follows no more: its role is {role} now.", role=state.role.value)
-        if self._must_lead(state):
-            self._lead(state)
-        return False
+        while True:
+            state = self._look()
+            if state.role is Role.REPLICA:
+                return True
+            if self._role is not state.role:
+                if self.follows:
+                    _log.warn("This server follows no more: its role is {role} now.", role=state.role.value)
+                self._role = state.role
+            if not self._must_lead(state):
+                return False
+            await self._leading.run(None, partial(self._lead, state))
 
     def _note_written(self, before: ReplicationState, state: ReplicationState) -> None:
         self._mark(state)
@@ -227,25 +261,88 @@ class Replication:
             removed = RemovedFiles(os.path.join(self._settings.state, "removed"), time.time_ns)
             removed.forget(self._settings.uploads.keep_deleted)
 
+    # -- After a take-over
+
     def _must_lead(self, state: ReplicationState) -> bool:
         """Return whether the serials have yet to begin anew, as after a take-over."""
-        return state.role is Role.PRIMARY and state.epoch is not None and not state.leads
+        is_new = state.epoch is not None and not state.leads and state.epoch != self._leads
+        return state.role is Role.PRIMARY and is_new
 
-    def _lead(self, state: ReplicationState) -> None:
-        assert state.epoch is not None
-        self._give_up()
-        for serials in (*self._serials, *self._serials_of_named()):
-            serials.lead(state.epoch.instance)
+    async def _lead(self, state: ReplicationState) -> None:
+        """
+        Let that take effect before this server takes a change.
+
+        Raises:
+            Unavailable: Something holds it up; it is tried again.
+        """
+        try:
+            led = await self._threads.run(self._lead_now, state)
+        except SimpleIndexError as error:
+            self._note_hindrance(error)
+            raise Unavailable(self._hindrance) from None
+        self._hindrance = ""
+        for serials in led:
             serials.announce()
+        self.on_lead()
+        if self.primary is not None:
+            _log.warn(
+                "replica-of still names {url}, which this server asks for nothing any more: remove it.",
+                url=self.primary.url,
+            )
+
+    def _lead_now(self, state: ReplicationState) -> Sequence[Serials]:
+        """Let all serials begin anew, and return them; blocking."""
+        assert state.epoch is not None
+        # No round puts anything behind a list any more.
+        self._changes.wait()
+        self._give_up()
+        named = self._serials_of_named()
+        with self._managing:
+            known = list({*self._serials, *named})
+            self._may_count = True
+        for serials in known:
+            serials.lead(state.epoch.instance)
+        self._leads = state.epoch
         try:
             self.state_file.update(lambda now: replace(now, leads=True) if now == state else now)
         except Unavailable as error:
             # The serials begin anew once more at the next start, which costs each replica a comparison.
             _log.warn("{error}", error=error.message)
         _log.info("This server is the primary since epoch {epoch}.", epoch=state.epoch.number)
+        return known
+
+    def _note_hindrance(self, error: SimpleIndexError) -> None:
+        hindrance = f"This server has taken over, and takes no changes yet: {error.message}"
+        if hindrance != self._hindrance:
+            self._hindrance = hindrance
+            _log.error("{hindrance} It is tried again.", hindrance=hindrance)
+        if self._again is None or not self._again.active():
+            self._again = self._reactor.callLater(_LEAD_AGAIN, self._try_again)
+
+    def _try_again(self) -> None:
+        trying = Deferred.fromCoroutine(self.check())
+        trying.addErrback(lambda failure: failure.trap(SimpleIndexError, NotBegun) and None)
+
+    def _count_nothing(self) -> None:
+        """Let all serials be those of another server, or wait until they begin anew."""
+        with self._managing:
+            self._may_count = False
+        self._plain_serials.follow()
+
+    def _note_followed(self) -> None:
+        """Let a take-over know whether indexes with a name are followed, also before there is one."""
+        state = self._settings.state
+        if self.named is not None and state is not None:
+            with suppress(OSError):
+                make_private_folder(os.path.join(state, "keep", NAMED))
 
     def _give_up(self) -> None:
-        """Let no folder wait for files of the primary that was."""
+        """
+        Let no folder wait for files of the primary that was.
+
+        Raises:
+            Unavailable: Another process holds a lock.
+        """
         settings = self._settings
         named = {os.path.basename(path): path for path in _folders_of(settings.indexes)}
         for name, path in (*(("", path) for path in settings.paths), *named.items()):
@@ -268,7 +365,7 @@ class Replication:
         except SimpleIndexError as error:
             _log.warn("The serials of indexes with a name go on as they were: {error}", error=error.message)
             return []
-        return [serials for serials in known if serials not in self._serials]
+        return known
 
     def weigh(self, name: str, feed: Feed) -> Feed:
         """
@@ -297,7 +394,7 @@ class Replication:
             Unavailable: It is not known, or cannot be kept; or the folder has lost what it had.
         """
         # The change gets its serial from those of the epoch in which it is made.
-        self.check()
+        await self.check()
         if self._settings.replication.peers:
             await self._peers.check(again)
         if self.look_at_folder is not None:
@@ -317,6 +414,8 @@ class Replication:
             state=self.state_file,
             own=lambda: Epoch(1, self._plain_serials.instance),
             ask=self._servers.ask,
+            runner=self._threads,
+            process=self._process,
         )
 
     # -- Following
@@ -328,8 +427,10 @@ class Replication:
 
     def manage(self, serials: Serials) -> None:
         """Let the serials of another index follow or lead as those of this server do."""
-        self._serials.add(serials)
-        if self.follows:
+        with self._managing:
+            self._serials.add(serials)
+            may_count = self._may_count
+        if not may_count:
             serials.follow()
 
     def start(self, plain: ReplicatedIndex) -> None:
@@ -373,6 +474,8 @@ class Replication:
         self, primary: PrimaryServer, named: ReplicatedIndexes, names: Collection[str]
     ) -> Collection[str]:
         """Follow the indexes with these names, and return them."""
+        if not self._followers.keys() >= frozenset(names):
+            await self._threads.run(self._mark, self._look())
         for name in frozenset(names) - self._followers.keys():
             # Or it has just gone: then the next look does not find it.
             with suppress(SimpleIndexError):
@@ -406,8 +509,6 @@ class Replication:
             return self._followers.keys()
 
     def _follow(self, primary: PrimaryServer, index: ReplicatedIndex) -> None:
-        # It may have been made after the start.
-        self._mark(self._look())
         follower = self._make_follower(primary.index(index.name), index)
         self._followers[index.name] = follower, index.serials
         follower.start()
@@ -423,6 +524,7 @@ class Replication:
             runner=self._threads,
             clock=self._reactor,
             adopted=index.adopted,
+            changes=self._changes,
         )
         standing = _Standing(self, index.name)
         return Follower(primary, rounds, standing, self._reactor, name=index.name)
@@ -448,6 +550,8 @@ class Replication:
             await follower.stop()
         if self._worker is not None:
             await self._worker.stop()
+        if self._again is not None and self._again.active():
+            self._again.cancel()
         if self.primary is not None:
             await self.primary.close()
         if self._servers is not None:
@@ -481,13 +585,14 @@ class Replication:
         if not self._takes_part:
             return None, ()
         try:
-            return write_health(
+            report, warnings = write_health(
                 self._look(),
                 self.gate.epoch,
                 self._followed(),
                 closed=self.refusal if is_closed else "",
                 is_public=is_public,
             )
+            return report, [*filter(None, [self._hindrance]), *warnings]
         except Unavailable as error:
             return None, (error.message,)
 
@@ -510,7 +615,7 @@ class Replication:
         if self._look().role is not Role.REPLICA:
             return []
         return [
-            FollowedIndex(name, follower.progress(), serials.read().highest)
+            FollowedIndex(name, follower.progress(), serials.highest)
             for name, (follower, serials) in sorted(self._followers.items())
         ]
 
@@ -522,11 +627,14 @@ class _Standing:
         self._replication = replication
         self._name = name
 
-    def check(self) -> bool:
-        return self._replication.check()
+    async def check(self) -> bool:
+        return await self._replication.check()
 
     def weigh(self, feed: Feed) -> Feed:
         return self._replication.weigh(self._name, feed)
+
+    def calls(self) -> int:
+        return self._replication.state_file.read().calls
 
 
 def _reason(error: SimpleIndexError | OSError) -> str:

@@ -145,12 +145,14 @@ def build_components(
     Raises:
         ConfigurationError: A setting cannot be applied.
     """
-    settings = with_primary(settings)
+    given, settings = settings, with_primary(settings)
     worker = ThreadPool(reactor, threads=settings.limits.threads, name="index-reader")
     inspections = InspectionCache(inspection_cache_path(settings.state))
     if looks:
         settings = replace(settings, state=None)
-    builder = _Builder(settings, reactor, worker, observer, certificates, reloader, inspections, asks=asks)
+    builder = _Builder(
+        settings, given, reactor, worker, observer, certificates, reloader, inspections, asks=asks
+    )
     return builder.build_read_only(source) if source is not None else builder.build()
 
 
@@ -158,6 +160,7 @@ class _Builder:
     def __init__(
         self,
         settings: Settings,
+        given: Settings,
         reactor: Any,
         worker: ThreadPool,
         observer: IIndexObserver | None,
@@ -168,6 +171,7 @@ class _Builder:
         asks: bool,
     ) -> None:
         self._settings = settings
+        self._given = given
         self._asks = asks
         self._reactor = reactor
         self._worker = worker
@@ -184,7 +188,7 @@ class _Builder:
         # The same for what waits for descriptions, which may be slow.
         self._renderer = ThreadPool(reactor, threads=RENDERINGS, name="index-renderer")
         self._serials = Serials(_serials_path(settings.state))
-        self._replication = Replication(settings, self._serials, reactor)
+        self._replication = Replication(settings, self._serials, reactor, self._instance)
         self._collectors.append(self._replication)
         self._shared = SharedFolders(reactor=reactor, reader=worker, cache=inspections)
         downloads = Downloads(downloads_folder(settings.state), worker, reactor)
@@ -247,10 +251,12 @@ class _Builder:
             audit_log=audit_log,
             indexes=indexes.registry,
         )
+        live = _Reloadable(self._given, settings, access, indexes, make_access, resource, writing)
+        self._replication.on_lead = live.renew
         if reloader is not None and writing is not None:
             resource.poll = reloader.poll
             reloader.status.report = self._record_reload
-            reloader.apply = _Reloadable(settings, access, indexes, make_access, resource, writing).apply
+            reloader.apply = live.apply
         return Components(
             workers,
             resource,
@@ -613,40 +619,50 @@ class _Reloadable:
     A running server whose settings can be replaced.
 
     Attributes:
-        settings: The current settings.
+        given: The current settings, as a person has written them.
+        settings: The same with a primary as the upstream.
         access: Built from them.
         indexes: The same.
         make_access: Builds access control.
         resource: Serves all of that.
-        writing: The components that change files.
+        writing: The components that change files; None for a read-only index.
     """
 
+    given: Settings
     settings: Settings
     access: IAccessControl
     indexes: _Indexes
     make_access: Callable[[Settings], IAccessControl]
     resource: IndexResource
-    writing: _WriteSide
+    writing: _WriteSide | None
+
+    def renew(self) -> None:
+        """Ask a primary for nothing any more, once this server has taken over."""
+        self.apply(self.given)
 
     def apply(self, settings: Settings) -> None:
         """Replace the settings; see `ConfigReloader.apply`."""
-        access, settings = self.access, with_primary(settings)
+        access, given, settings = self.access, settings, with_primary(settings)
         # All that can fail comes first, so that settings apply as a whole or not at all.
         use_indexes = self.indexes.prepare(settings)
         # Clients that have logged in authenticate again only if any of this has changed.
         if _access_settings(settings) != _access_settings(self.settings):
             access = self.make_access(settings)
-        is_routed_away = routed_away(settings.upstreams, settings.paths)
-        self.writing.webhooks.set_urls(settings.uploads.on_upload)
-        store = self.writing.blocking_store
-        store.overwrite, store.routed_away = settings.uploads.overwrite, is_routed_away
+        if self.writing is not None:
+            self._write_by(self.writing, settings)
+        use_indexes()
+        self.resource.serve(self.indexes.plain.source, access, settings.uploads)
+        self.given, self.settings, self.access = given, settings, access
+
+    def _write_by(self, writing: _WriteSide, settings: Settings) -> None:
+        writing.webhooks.set_urls(settings.uploads.on_upload)
+        store = writing.blocking_store
+        store.overwrite = settings.uploads.overwrite
+        store.routed_away = routed_away(settings.upstreams, settings.paths)
         if isinstance(store, BlockingStore):
             store.keep_deleted = settings.uploads.keep_deleted
         store.keep_prereleases = settings.uploads.keep_prereleases
         store.min_free = settings.uploads.min_free
-        use_indexes()
-        self.resource.serve(self.indexes.plain.source, access, settings.uploads)
-        self.settings, self.access = settings, access
 
 
 def _access_settings(settings: Settings) -> tuple[object, ...]:

@@ -292,7 +292,10 @@ class Dispatcher:
         promote = PromoteView(env.indexes, served, guard)
         manage = () if store is None else (ManageViews(store, guard), promote)
         tokens = TokenViews(own_tokens, env.audit_log, guard)
-        changes = ChangesViews(feed, guard, env.worker, env.replication_state, env.gate, env.audit_log)
+        process = (env.instance or b"").decode("ascii")
+        changes = ChangesViews(
+            feed, guard, env.worker, env.replication_state, env.gate, env.audit_log, process=process
+        )
         why = WhyView(
             source,
             authorizer=guard,

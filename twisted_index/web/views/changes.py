@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from twisted_index.concurrency.in_turns import choose_in_turns
 from twisted_index.concurrency.maybe_awaitable import result_of
+from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import BadRequest, Gone, NotFound, Unavailable
 from twisted_index.events.origin import stamp_origin
 from twisted_index.http_semantics.negotiation import accepts_gzip
@@ -85,6 +86,7 @@ class ChangesViews:
         state_file: What this server is among its replicas; without it, a primary.
         gate: Knows the epoch of this server; without it, it is the first one of the serials.
         audit_log: Records that this server has handed over; None if none is kept.
+        process: Names this process to its peers; empty for no name.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class ChangesViews:
         state_file: StateFile | None = None,
         gate: ChangeGate | None = None,
         audit_log: IAuditLog | None = None,
+        process: str = "",
     ) -> None:
         self._feed = feed
         self._authorizer = authorizer
@@ -103,6 +106,7 @@ class ChangesViews:
         self._gate = gate
         self._audit_log = audit_log
         self._has_doubted = False
+        self._process = process
 
     async def changes(self, context: RequestContext) -> Response:
         """Respond with the last changes of projects, those after a serial if one is given."""
@@ -280,7 +284,8 @@ class ChangesViews:
         # To find one that a stranger may know of, all projects may have to be looked at.
         if guard.public_read or guard.permits(context.identity, Action.FOLLOW):
             serial = await self._highest(context.identity, listed)
-        return Response(headers=JSON, body=format_answer(PeerAnswer(state.role, self._epoch(listed), serial)))
+        said = PeerAnswer(state.role, self._epoch(listed), serial, self._process)
+        return Response(headers=JSON, body=format_answer(said))
 
     async def hand_over(self, context: RequestContext) -> Response:
         """Make no changes any more, and say which was the last; for the replica that takes over."""
@@ -295,7 +300,8 @@ class ChangesViews:
             return (await feed.look()).highest
 
         was_primary = state_file.read().role is Role.PRIMARY
-        answer = await hand_over_role(state_file, lambda: gate.epoch, gate.drained, last_serial)
+        runner = self._worker or SynchronousRunner()
+        answer = await hand_over_role(state_file, lambda: gate.epoch, gate.drained, last_serial, runner)
         _log.warn("This server makes no changes any more: {by} lets it hand over.", by=identity.name)
         if was_primary and self._audit_log is not None:
             detail = f"epoch {answer.epoch.number if answer.epoch else 1}, serial {answer.serial}"
@@ -303,7 +309,7 @@ class ChangesViews:
                 time=datetime.now(UTC), by=identity.name, action=AuditAction.HAND_OVER, detail=detail
             )
             await result_of(self._audit_log.record, stamp_origin(event))
-        return Response(headers=JSON, body=format_answer(answer))
+        return Response(headers=JSON, body=format_answer(answer._replace(process=self._process)))
 
     def _checked_feed(self) -> ChangeFeed:
         if self._feed is None:
