@@ -414,3 +414,17 @@ def test_a_server_that_has_taken_over_makes_no_rounds_any_more(world: World):
     assert world.clock.getDelayedCalls() == []
     assert late == []
     assert world.worked == 2
+
+
+@pytest.mark.parametrize("rests", [False, True])
+def test_it_leaves_its_primary_at_once_when_it_has_taken_over(world: World, rests: bool):
+    world.answer(feed(5))
+    if rests:
+        world.answer(BadGateway("Away."))
+    asked = len(world.asked)
+    world.is_replica = False
+    world.follower.leave()
+
+    assert world.clock.getDelayedCalls() == []
+    assert (len(world.asked), world.cancelled) == (asked, 0 if rests else 1)
+    assert world.is_stopped

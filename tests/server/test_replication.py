@@ -301,6 +301,27 @@ def test_no_change_is_taken_before_a_take_over_has_taken_effect(server: Server):
     assert server.file.read().leads
 
 
+@pytest.mark.parametrize("by_follower", [False, True])
+def test_a_take_over_takes_effect_once_and_leaves_the_primary(server: Server, by_follower: bool):
+    replication = server.start()
+    primary = NamedPrimary()
+    vars(replication).update(primary=primary)
+    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, lambda _project: None))
+    thread, told = Later(), list[str]()
+    vars(replication).update(_threads=thread)
+    replication.on_lead = lambda: told.append(server.serials.instance)
+    server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO), calls=1))
+    ((follower, _serials),) = replication._followers.values()
+    if by_follower:
+        follower.leave()
+    change = Deferred.fromCoroutine(replication.gate.begin())
+    assert (change.called, len(thread.work)) == (False, 1)
+    thread.go_on()
+
+    assert (change.called, told, thread.work) == (True, [TWO], [])
+    assert replication._reactor.getDelayedCalls() == []
+
+
 def test_a_round_ends_before_a_take_over_takes_effect(server: Server):
     replication = server.start()
     begun, go_on, steps = Event(), Event(), list[str]()

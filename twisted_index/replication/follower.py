@@ -9,6 +9,7 @@ does (see `rounds`), and when a server follows at all.
 
 from __future__ import annotations
 
+import math
 import random
 from contextlib import suppress
 from dataclasses import dataclass
@@ -153,6 +154,12 @@ class Follower:
         for work in (*self._working, *([running] if running is not None else ())):
             work.cancel()
             await work
+
+    def leave(self) -> None:
+        """Ask the primary for nothing any more, as this server is no replica; what has begun may end."""
+        self._finish()
+        self._asked_at = -math.inf
+        self._wake()
 
     def _finish(self) -> None:
         """Begin with nothing more."""
@@ -371,6 +378,8 @@ class Follower:
             _log.failure("A round failed")
             self._round_fault = "A round failed; the log says why."
             self._plan_again(_LONGEST_REST)
+            return
+        if self._is_over:
             return
         if result.fault and result.fault != self._round_fault and not result.is_told:
             _log.warn("Not all is as at the primary{index}: {fault}", index=self._shown, fault=result.fault)

@@ -220,6 +220,9 @@ class Replication:
                 self._role = state.role
             if not self._must_lead(state):
                 return False
+            for follower, _serials in self._followers.values():
+                # Before one begins for all: those that leave come here, too.
+                follower.leave()
             await self._leading.run(None, partial(self._lead, state))
 
     def _note_written(self, before: ReplicationState, state: ReplicationState) -> None:
