@@ -363,3 +363,9 @@ def test_changes_are_compared_by_project_and_by_the_count_that_they_are_of():
     assert lacking(there, {**there, "": ("one", {"a": 2, "b": 5, "z": 9})}) == []
     assert lacking(there, {**there, "": ("other", {"a": 1, "b": 5})}) == ["a", "b"]
     assert lacking(there, {"": there[""]}) == ["+dev/c"]
+
+
+def test_an_index_that_has_not_come_at_all_is_waited_for():
+    there = {"": ("one", {}), "dev": ("two", {}), "prod": ("three", {"acme": 5})}
+    assert lacking(there, {"": ("one", {})}) == ["+dev/", "+prod/acme"]
+    assert lacking(there, {"": ("one", {}), "dev": ("two", {}), "prod": ("three", {"acme": 5})}) == []
