@@ -1,7 +1,7 @@
 """
-The order in which the serials of a primary are adopted: theirs, whichever project is finished first. Pure.
+The order in which a replica adopts its primary's serials: ascending, whichever project finishes first. Pure.
 
-Those who follow the replica ask for what came after a serial, and would miss a lower one that came later.
+Servers that follow the replica ask for changes after a serial, and would miss a lower one that appears later.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AdoptionOrder:
-    """The serials of changes that are not adopted yet, by project and in order."""
+    """Serials that are not adopted yet, by project and in ascending order."""
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
@@ -29,11 +29,11 @@ class AdoptionOrder:
             heappush(self._to_reach, (serial, project))
 
     def serial_of(self, project: str) -> int:
-        """Return the serial of a project; 0 if it has none to be adopted."""
+        """Return the serial that a project is to adopt; 0 without one."""
         return self._told.get(project, 0)
 
     def first(self, is_ready: Callable[[str], bool]) -> tuple[str, int] | None:
-        """Take the project with the lowest serial away, if it is ready."""
+        """Remove and return the project with the lowest serial, if it is ready; None otherwise."""
         while self._to_adopt:
             serial, project = self._to_adopt[0]
             is_current = self._told.get(project) == serial
@@ -46,7 +46,7 @@ class AdoptionOrder:
         return None
 
     def lowest(self, is_open: Callable[[str], bool]) -> int | None:
-        """Return the lowest serial of a project that is open; one that was not is not looked at again."""
+        """Return the lowest serial of an open project; serials of projects that are not are dropped."""
         while self._to_reach:
             serial, project = self._to_reach[0]
             if self._told.get(project) == serial and is_open(project):

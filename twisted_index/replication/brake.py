@@ -1,8 +1,8 @@
 """
-The brake: how much a replica removes because its primary has it no more, before a person has to agree. Pure.
+The brake: limits what a replica removes because its primary lacks it, until a person accepts more. Pure.
 
-It is for `rm -r`, for a disk that was not mounted and for a primary that was emptied. What was deleted there
-by name counts too: an attacker who controls the primary can do that to everything.
+It protects against `rm -r`, a disk that is not mounted, and a primary that was emptied. Files that were
+deleted there by name count too: an attacker who controls the primary can delete everything by name.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Files that may go.
+#: Files that may be removed.
 _MAX_FILES = 100
-#: The part of the projects that may lose their last file.
+#: Percentage of the projects that may lose their last file.
 _PERCENT = 10
-#: Seconds that count together.
+#: Length of the window, in seconds, within which removals are added up.
 WINDOW = 600.0
 
 
@@ -28,7 +28,7 @@ class _Done(NamedTuple):
 
 class Brake:
     """
-    Counts what was removed lately.
+    Counts recent removals.
 
     Args:
         seconds: Returns monotonic seconds.
@@ -42,15 +42,15 @@ class Brake:
         self, files: int, emptied: int, total: int, *, untold: int | None = None, accepted: int = 0
     ) -> bool:
         """
-        Return whether nothing may be removed.
+        Return whether the removals are forbidden, all of them.
 
         Args:
             files: Files to be removed now.
             emptied: Projects that lose their last file by that.
             total: Projects that have files now.
-            untold: Those of the emptied ones of which nothing says that their files were deleted: an index of
-                one project may lose it by a deletion, and not by a disk that is not mounted. All by default.
-            accepted: Files that a person agreed to.
+            untold: Emptied projects without tombstones, all by default. An index of one project may lose it
+                by a deletion, but not to a disk that is not mounted.
+            accepted: Files whose removal a person has accepted.
         """
         if files <= accepted:
             return False
@@ -65,5 +65,5 @@ class Brake:
         )
 
     def note(self, files: int, emptied: int) -> None:
-        """Note what was removed."""
+        """Count removals."""
         self._done.append(_Done(self._seconds(), files, emptied))

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 EPOCH_FIELD = b"X-Index-Epoch"
 
 
-async def _ask_nobody(again: bool) -> None:
-    """There are no peers."""
+async def _no_peers(again: bool) -> None:
+    """Return: there are no peers to ask."""
 
 
 class ChangeGate:
@@ -35,11 +35,11 @@ class ChangeGate:
     Lets changes begin on a primary, and counts those that run.
 
     Args:
-        state: What this server is.
-        own_instance: Returns the instance of our serials, which names the first epoch; may block for a file.
-        ask_peers: Looks whether a peer knows of a higher epoch, and if so makes this server a retired one in
-            `state`. Its argument says whether to ask again although they were asked. Raises Unavailable if
-            too few of them answer.
+        state: The state file.
+        own_instance: Returns the instance of this server's serials, which names its first epoch; may read a
+            file.
+        ask_peers: Asks peers for a higher epoch, and retires this server in `state` if one knows of any. Its
+            argument says whether to ask peers again that have answered. Raises Unavailable if too few answer.
 
     Attributes:
         running: The number of changes that run.
@@ -49,7 +49,7 @@ class ChangeGate:
         self,
         state: StateFile,
         own_instance: Callable[[], str],
-        ask_peers: Callable[[bool], Awaitable[None]] = _ask_nobody,
+        ask_peers: Callable[[bool], Awaitable[None]] = _no_peers,
     ) -> None:
         self.running = 0
         self._state = state
@@ -60,7 +60,7 @@ class ChangeGate:
     @property
     def is_replica(self) -> bool:
         """
-        Whether changes are for the primary that this server follows.
+        Whether this server is a replica, whose primary makes the changes.
 
         Raises:
             Unavailable: The state cannot be read.
@@ -69,7 +69,7 @@ class ChangeGate:
 
     @property
     def epoch(self) -> Epoch:
-        """The highest epoch that this server has heard of."""
+        """The highest known epoch."""
         return self._state.read().epoch or Epoch(1, self._own_instance())
 
     async def check(self, told: bytes | None = None) -> None:
@@ -77,10 +77,10 @@ class ChangeGate:
         Return if a change may begin here.
 
         Args:
-            told: The epoch in which the client thinks this server is the primary; None if it does not say.
+            told: The epoch in which the client expects this server to be the primary; None for any.
 
         Raises:
-            Unavailable: It may not.
+            Unavailable: This server isn't the primary, or isn't sure to be, or not in that epoch.
             BadRequest: `told` is no epoch.
         """
         expected = None if told is None else parse_epoch(told.decode("latin-1"))
@@ -94,7 +94,7 @@ class ChangeGate:
             state = self._state.read()
         _require_primary(state)
         await self._ask_peers(expected is not None and expected > self.epoch)
-        # What the peers say may have changed it. From here to the beginning of the change nothing waits.
+        # The peers may have retired it. From here until the change begins, nothing is awaited.
         _require_primary(self._state.read())
         if expected is not None and expected != self.epoch:
             raise Unavailable(
@@ -115,8 +115,8 @@ class ChangeGate:
         """
         Begin a change, if it may begin here; see `check`.
 
-        None begins after a hand-over: the role that is written for it is looked at here. And it waits for
-        those that have begun, by `drained`.
+        None begins after a hand-over, which retires the server first, and then waits for the changes that
+        have begun, by `drained`.
 
         Returns:
             To be called once, when the change has ended.
@@ -133,7 +133,7 @@ class ChangeGate:
                 waiter.callback(None)
 
     async def drained(self) -> None:
-        """Wait until no change runs; call it when none can begin any more."""
+        """Wait until no change runs; to be called once none can begin."""
         if self.running:
             ended: Deferred[None] = Deferred()
             self._waiting.append(ended)

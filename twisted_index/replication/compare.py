@@ -1,8 +1,8 @@
 """
-What a replica has to do so that its folder equals that of its primary. Pure.
+The plan of a replica for one project: what makes its folder equal to that of the primary. Pure.
 
-What hides comes first, what shows last. Marks of files that go stay until these have gone: what is yanked, is
-yanked until its end.
+Steps that hide come first, steps that show come last. The marks of a file are removed after the file, so that
+a yanked file is yanked until it is gone.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
 _MARKS = frozenset(map(os.fsdecode, MARKS))
-#: Bytes of a name that file systems take.
+#: Longest name that file systems take, in bytes.
 _MAX_NAME = 255
 
 
 class Held(NamedTuple):
     """
-    What lies in the folder under a path.
+    What the folder of the replica has under a path.
 
     Attributes:
         size: Bytes.
         time: As that of an entry.
-        sha256: Its digest, if it was read; empty otherwise.
+        sha256: The digest, if it is known; empty otherwise.
         is_regular: Whether it is a regular file, and no link.
-        is_staged: Whether it is here only behind a list of its replica, and has not been seen.
+        is_staged: Whether a list of the replica hides it, so that it was never visible.
     """
 
     size: int
@@ -50,22 +50,22 @@ class Held(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaPlan:
     """
-    What is to be done about a project, in this order.
+    The changes of a project, in the order in which they are made.
 
     Attributes:
         project: A normalized name.
-        dropped: Paths of files that are not seen yet, and shall not be.
-        hide: Marks that are new, or say something else.
+        dropped: Paths of files that wait behind a list and that the primary lacks: never shown.
+        hide: Marks that are new, or have other contents.
         retime: Files with other times.
-        place: Files that are new, or have other bytes; what lies beside a file before it.
-        together: Names of the files that are to be seen at the same moment, with those that wait already; of
-            a new project, all of them: nothing of it is to be seen before.
-        show: Paths of marks that are gone, of what stays.
-        gone: Paths that are gone, files before what lies beside them, and marks last.
-        replaced: How many files that are here get other bytes.
-        stays: Whether any file is left without those that are gone.
-        is_told: Whether the primary says of deleted files that they were deleted.
-        is_new: Whether nothing is here.
+        place: Files that are new, or have other bytes; sidecars before their files.
+        together: Names of the files that become visible at the same moment, also of those that wait already.
+            Of a new project, all files: none is visible before.
+        show: Paths of marks that the primary lacks, of files that stay.
+        gone: Paths that the primary lacks: files, then their sidecars, and marks last.
+        replaced: Number of files that get other bytes.
+        stays: Whether any file is left once `gone` is removed.
+        is_told: Whether the primary has tombstones of the project.
+        is_new: Whether the replica has nothing of the project.
     """
 
     project: str
@@ -83,12 +83,12 @@ class ReplicaPlan:
 
     @property
     def wanted(self) -> tuple[Entry, ...]:
-        """The entries whose bytes are needed."""
+        """The entries whose bytes have to be fetched."""
         return (*self.hide, *self.place)
 
     @property
     def is_empty(self) -> bool:
-        """Whether all is equal."""
+        """Whether the project is equal already."""
         return not (
             self.dropped or self.hide or self.retime or self.place or self.together or self.show or self.gone
         )
@@ -96,10 +96,10 @@ class ReplicaPlan:
 
 def check_paths(project: str, entries: Iterable[Entry]) -> None:
     """
-    Check that a listing names only what belongs to a project.
+    Check that all paths of a listing belong to a project.
 
     Raises:
-        BadGateway: A path leads elsewhere, or is none of an entry.
+        BadGateway: A path leads elsewhere, or no entry can have it.
     """
     for entry in entries:
         if not _is_sound(project, entry.path):
@@ -122,10 +122,10 @@ def _is_sound(project: str, path: str) -> bool:
 
 def find_alike(paths: Collection[str]) -> tuple[str, str] | None:
     """
-    Return two names that some file systems take for one, as those of macOS and Windows do; None without any.
+    Return two names that are one to some file systems, such as those of macOS and Windows; None without any.
 
     Args:
-        paths: Those of entries; their folders count too.
+        paths: The paths of entries; names of folders are compared too.
     """
     seen: dict[str, str] = {}
     for name in sorted({*paths, *(path.partition("/")[0] for path in paths)}):
@@ -136,24 +136,24 @@ def find_alike(paths: Collection[str]) -> tuple[str, str] | None:
 
 
 def is_mark(path: str) -> bool:
-    """Return whether a path is that of a yank, a status, a claim or what keeps names taken."""
+    """Return whether a path is that of a mark: a yank, a status, a claim or a tombstone."""
     name = _name(path)
     return name in _MARKS or name.endswith((YANKED, DELETED))
 
 
 def is_beside(path: str) -> bool:
-    """Return whether a path is that of a document or a mark: nothing that counts as a file."""
+    """Return whether a path is that of a sidecar or a mark, and not of a file that counts."""
     return is_mark(path) or path.endswith(BESIDE)
 
 
 def doubtful(entries: Iterable[Entry], held: Mapping[str, Held], *, deep: bool = False) -> list[str]:
     """
-    Return the paths of files that have to be read to know whether they are equal.
+    Return the paths of files whose digests are needed to know whether they are equal.
 
     Args:
-        entries: Those of the primary.
-        held: What lies here, by path.
-        deep: Whether equal times say nothing.
+        entries: The entries of the primary.
+        held: What the replica has, by path.
+        deep: Whether files of equal size and time are compared by digest, too.
     """
     return [
         entry.path
@@ -167,12 +167,12 @@ def doubtful(entries: Iterable[Entry], held: Mapping[str, Held], *, deep: bool =
 
 def compare(project: str, listing: EntryListing | None, held: Mapping[str, Held]) -> ReplicaPlan:
     """
-    Compare what the primary lists of a project with what lies here.
+    Compare a project of the primary with that of the replica.
 
     Args:
         project: A normalized name.
-        listing: With sound paths; None if there is nothing of it.
-        held: What lies here, by path, with the digests of what is doubtful.
+        listing: The listing of the primary, with checked paths; None if it has nothing of the project.
+        held: What the replica has, by path, with the digests of what is `doubtful`.
     """
     wanted = {} if listing is None else {entry.path: entry for entry in listing.entries}
     changed = [entry for entry in wanted.values() if not _is_equal(entry, held.get(entry.path))]
@@ -210,7 +210,7 @@ def _is_equal(entry: Entry, found: Held | None) -> bool:
 
 
 def _together(project: str, wanted: Mapping[str, Entry], held: Mapping[str, Held]) -> tuple[str, ...]:
-    """Return the files that are new, if they are several, or all that is here, or some wait already."""
+    """Return the new files and those that wait, if a list has to hide them until all are there."""
     new = [path for path in wanted if path not in held and may_belong(_name(path), project)]
     waiting = [path for path in wanted if path in held and held[path].is_staged]
     files = [*waiting, *new] if waiting or len(new) > 1 or not held else []
@@ -218,10 +218,10 @@ def _together(project: str, wanted: Mapping[str, Entry], held: Mapping[str, Held
 
 
 def _shown_at_once(gone: Collection[str], wanted: Mapping[str, Entry]) -> tuple[str, ...]:
-    """Return the marks that are gone while all they say something of stays."""
+    """Return the marks that the primary lacks, of files that it has."""
     marks = [path for path in gone if is_mark(path)]
     if all(map(is_beside, gone)):
-        # No file goes; but where nothing stays, the marks are the last of the project.
+        # No file is removed. Where nothing stays, the marks are the last of the project.
         return tuple(marks) if wanted else ()
     return tuple(path for path in marks if path.endswith(YANKED) and path.removesuffix(YANKED) in wanted)
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-#: Take-overs that a server may have missed. A higher epoch than that is none that people have begun: it
-#: would end all others for good.
+#: Take-overs that a server may have missed. People never begin an epoch further ahead; accepting a forged one
+#: would end all true epochs for good.
 _MOST_MISSED = 100_000
 _TEXT = re.compile(r"([1-9][0-9]{0,8}) ([0-9a-f]{32})")
 
 
 class Epoch(NamedTuple):
     """
-    The time in which one server is the primary. Epochs are ordered: the higher one counts.
+    The period in which one server is the primary. Epochs are ordered; the highest is in force.
 
     Attributes:
-        number: From 1; that of the epoch before, and 1.
+        number: From 1; one more than that of the epoch before.
         instance: The count of serials that began with it (`events.serials`).
     """
 
@@ -30,15 +30,15 @@ class Epoch(NamedTuple):
 
     def ends(self, other: Epoch) -> bool:
         """
-        Return whether a server that is the primary in another epoch is none any more.
+        Return whether this epoch ends another one, whose primary has to retire.
 
-        The first epoch ends no other one: no take-over began it, but perhaps the loss of a state. Nor does
-        one that is too high to be true.
+        The first epoch ends none: it began without a take-over, perhaps because a server lost its state. An
+        epoch that is implausibly high ends none either.
         """
         return self.number > 1 and self > other and not self.is_beyond(other)
 
     def is_beyond(self, other: Epoch | None) -> bool:
-        """Return whether more take-overs would be between the two than there ever are; None is before all."""
+        """Return whether this epoch is implausibly far ahead of another; None is before all."""
         return self.number - (0 if other is None else other.number) > _MOST_MISSED
 
     def __str__(self) -> str:

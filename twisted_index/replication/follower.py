@@ -1,5 +1,5 @@
 """
-Following one index of a primary: a long poll, then a round for what it tells, while this is a replica.
+The loop that follows one index of a primary: a long poll, then a round for its changes.
 
 While nothing changes there is one request in half a minute and nothing else: no timer of ours runs beside it,
 and no file is read. What waits since something failed is tried at once when there is a sign that it is worth
@@ -30,32 +30,32 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Seconds that the primary is asked to wait for a change: proxies in between give up after 60.
+#: Requested wait for a change, in seconds: proxies in between give up after 60.
 WAIT = 30
-#: Seconds after the first failure, doubled for each further one, and the longest.
+#: Seconds of rest after the first failure, doubled after each further one, and at most.
 _FIRST_REST, _LONGEST_REST = 0.5, 60.0
 #: Seconds after which a change that the primary has made should have been told, and for which a request is at
 #: least waited for before another one takes its place: doubled each time, or one that takes long never ended.
 _PATIENCE = 1.0
 #: Seconds between looks for a command, while something waits.
 _LOOK = 1.0
-#: Rounds at once. Each works on projects of its own.
+#: Number of parallel rounds. Each works on its own projects.
 _ROUNDS = 4
 
 
 class IStanding(Protocol):
-    """What this server is, and what it has heard of its primary."""
+    """The standing of this server in its replication."""
 
     async def check(self) -> bool:
         """
-        Return whether this server is a replica; if it has become something else, let that take effect.
+        Return whether this server is a replica. If it has become the primary, its serials begin to lead.
 
         Raises:
-            Unavailable: It is not known.
+            Unavailable: The role cannot be read.
         """
 
     def weigh(self, feed: Feed) -> Feed:
-        """Return a feed that is restricted if that of any index of the primary is."""
+        """Return the feed, restricted if the feed of any index of the primary is."""
 
     def calls(self) -> int:
         """
@@ -69,18 +69,18 @@ class IStanding(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowProgress:
     """
-    How far a replica is.
+    The progress of a replica.
 
     Attributes:
-        primary_serial: The highest serial that the primary has told.
-        is_current: Whether all of that is here.
+        primary_serial: The highest known serial of the primary.
+        is_current: Whether the replica has all changes up to this serial.
         contact: Seconds since the primary responded last; None if it never did.
-        lag: Seconds since all that it had told was here; None if it never was. 0 while it is.
-        bytes_to_go: Of the files that are wanted and not there yet.
-        pending: Projects that are not as the primary has them.
-        fault: Why not, or why the primary cannot be followed; empty without any.
+        lag: Seconds since the replica was current; 0 while it is, None if it never was.
+        bytes_to_go: Bytes of the files that are being received.
+        pending: Projects that differ from the primary's.
+        fault: Why they differ, or why the primary cannot be followed; empty without a fault.
         skew: Seconds that the primary's clock is ahead.
-        names_projects: Whether the fault names some of them.
+        names_projects: Whether the fault names projects.
     """
 
     primary_serial: int
@@ -99,12 +99,12 @@ class Follower:
     Keeps one index equal to that of the primary, from `start` to `stop`.
 
     Args:
-        primary: The index there.
-        rounds: Make the index here equal.
-        standing: Looked at before each round.
+        primary: The index at the primary.
+        rounds: Make the index here equal to it.
+        standing: Checked before each request and after it.
         clock: Twisted's reactor.
-        name: Of the index, for the log; empty for that without one.
-        jitter: Returns a number from 0 to 1 to vary a delay.
+        name: The name of the index, for the log; empty for the index without one.
+        jitter: Returns a number from 0 to 1 that varies delays.
     """
 
     def __init__(
@@ -134,21 +134,21 @@ class Follower:
         self._calls = 0
         self._told = 0
         self._skew = 0.0
-        #: Why the primary cannot be asked; and why not all that it told is here.
+        #: Why the primary cannot be followed; and why projects differ from its.
         self._fault = self._round_fault = ""
         self._failures = 0
         self._contact_at: float | None = None
         self._current_at: float | None = None
 
     def start(self) -> None:
-        """Begin to follow, for good: what has stopped is not started again."""
+        """Start following. A follower that was stopped cannot be started again."""
         with suppress(Unavailable):
             self._calls = self._standing.calls()
         self._running = Deferred.fromCoroutine(self._follow())
         self._running.addErrback(_ignore_cancelling)
 
     async def stop(self) -> None:
-        """End at once, also within a round, which the next start takes up."""
+        """Stop at once, even within a round; the next start compares what it left."""
         self._finish()
         running, self._running = self._running, None
         for work in (*self._working, *([running] if running is not None else ())):
@@ -168,7 +168,7 @@ class Follower:
         self._plan_again(None)
 
     def progress(self) -> FollowProgress:
-        """Return how far it is."""
+        """Return the progress."""
         now, rounds = self._clock.seconds(), self._rounds
         return FollowProgress(
             primary_serial=self._told,
@@ -184,26 +184,26 @@ class Follower:
 
     @property
     def _has_all(self) -> bool:
-        """Whether nothing of what the primary has told is still to come."""
+        """Whether nothing is running, planned or pending."""
         return not self._working and self._again is None and not self._rounds.pending
 
     def _lag(self, now: float) -> float | None:
         if self._current_at is None:
             return None
         lag = now - self._current_at
-        # While the primary answers each wait in its time, nothing that it has is missing.
+        # While each long poll ends in time, the primary has no change that is not here.
         return 0.0 if self._has_all and not self._fault and lag < 2 * WAIT else lag
 
     async def wait_for(self, serial: int, seconds: float) -> bool:
         """
-        Wait until all that the primary told up to a serial is here, but for what failed.
+        Wait until all changes of the primary up to a serial are here, except to projects that failed.
 
         Args:
             serial: A serial of the primary.
-            seconds: How long to wait at most.
+            seconds: Maximum wait.
 
         Returns:
-            Whether it is.
+            Whether they are.
         """
         rounds = self._rounds
         if rounds.reached < serial:
@@ -243,15 +243,15 @@ class Follower:
             except _Woken:
                 continue
             except Gone:
-                # The serials there have begun anew, or were set back.
+                # The serials of the primary have begun anew, or were set back.
                 self._rounds.ask_for_all()
                 self._fail("Its serials have begun anew, so that all is compared.")
             except SimpleIndexError as error:
-                # It may have been restored with its state: what it never heard of, no change tells.
+                # It may have been restored with its state: changes that it lost are in no feed.
                 self._rounds.ask_for_all()
                 self._fail(error.message)
             except Exception:
-                # A defect must not end the following for good.
+                # A defect must not end the loop.
                 _log.failure("The primary could not be followed")
                 self._fail("Something failed that should not; the log has it.")
             else:
@@ -263,12 +263,12 @@ class Follower:
             await self._pause(self._rest())
 
     async def _turn(self) -> None:
-        """Ask once, and begin a round for what is told."""
+        """Request changes once, and start a round for them."""
         since = self._rounds.since
         is_all = since is None
         feed = await self._ask(since)
         self._contact_at, self._skew = self._clock.seconds(), feed.skew
-        # It may have taken over while it waited.
+        # This server may have taken over meanwhile.
         if not await self._standing.check():
             return
         fault = await self._rounds.take(self._standing.weigh(feed), is_all=is_all)
@@ -279,7 +279,7 @@ class Follower:
         if is_all or feed.changes:
             self._work()
         self._note_current()
-        # A large file holds up no other project, but what is worked on stays bounded.
+        # Rounds overlap, so that a large file delays no other project; but their number is bounded.
         while len(self._working) >= _ROUNDS:
             await DeferredList(list(self._working), fireOnOneCallback=True)
 
@@ -362,7 +362,7 @@ class Follower:
     # -- Rounds
 
     def _work(self) -> None:
-        """Begin a round, in place of the one that was planned."""
+        """Start a round, instead of the planned one."""
         self._plan_again(None)
         work = Deferred.fromCoroutine(self._round())
         self._working.add(work)
@@ -391,7 +391,7 @@ class Follower:
         self._note_current()
 
     def _plan_again(self, seconds: float | None) -> None:
-        """Begin another round later, for what failed or waits; nothing is planned while nothing does."""
+        """Plan a round for projects that failed or wait; None plans none."""
         if self._again is not None and self._again.active():
             self._again.cancel()
         plans = seconds is not None and not self._is_over

@@ -1,8 +1,8 @@
 """
-A hand-over: the primary takes no changes any more, and says which one was the last.
+A hand-over: the primary stops taking changes, and returns the serial of the last one.
 
-With that a replica can take over without losing any. It can be repeated at any moment: what was retired stays
-so, and the answer is the same.
+A replica that has reached this serial can take over without losing a change. A hand-over is idempotent: a
+retired server stays retired and gives the same answer.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ async def hand_over_role(
     runner: IThreadRunner,
 ) -> PeerAnswer:
     """
-    Take no changes any more.
+    Stop taking changes.
 
     Args:
-        state: What this server is: retired from then on.
-        own: Returns the first epoch of its own serials, which counts if `state` has none.
-        drained: Waits for the changes that run, of which none begins once `state` says that it is retired.
-        last_serial: Looks at all projects, and returns the highest serial.
+        state: The state file; the role becomes retired.
+        own: Returns the first epoch of this server's own serials, which counts if `state` has none.
+        drained: Waits for the changes that run; none begins once the role is retired.
+        last_serial: Scans all projects, and returns the highest serial.
         runner: Threads, in which `own` is called, too.
 
     Raises:

@@ -1,7 +1,8 @@
 """
-Joining: what two servers have that both took changes, put together in the folder of one of them.
+A join: merges the packages of another server into the folder of this one, after both have taken changes.
 
-It is run on both, one after the other; then the folders are equal, and one may follow the other.
+It is run on both servers, one after the other. Then the folders are equal, and one server may follow the
+other.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ if TYPE_CHECKING:
     from twisted_index.replication.state_file import StateFile
     from twisted_index.simple.entry_listing import Entry
 
-#: Projects that are joined at once, and files of one that are received before they get their names.
+#: Number of parallel projects, and of files of one that are received before they are placed.
 _PROJECTS, _FILES = 8, 32
-#: Plans of one project after which it is given up: the other server, or this one, changes it all the time.
+#: Number of plans for one project, after which the join gives up on it as it keeps changing.
 _MOST_PLANS = 10_000
 _MANIFEST_BYTES = {TOMBSTONE_LINES: MAX_TOMBSTONES, COPY_LINES: MAX_COPIES}
 
@@ -58,14 +59,14 @@ _MANIFEST_BYTES = {TOMBSTONE_LINES: MAX_TOMBSTONES, COPY_LINES: MAX_COPIES}
 @dataclass(slots=True, kw_only=True)
 class JoinReport:
     """
-    What was done.
+    The outcome of a join.
 
     Attributes:
-        taken: Paths of what was lacking, as the other server has them.
-        removed: Paths of files that the other server has deleted.
+        taken: Paths of what came from the other server.
+        removed: Paths of files that were removed since the other server has deleted them.
         failures: Why a project was not joined, by its name.
         only_here: Paths and deletions that the other server lacks.
-        conflicts: How many are not settled, the earlier ones too.
+        conflicts: Number of unsettled conflicts, including earlier ones.
     """
 
     taken: list[str] = field(default_factory=list)
@@ -77,15 +78,16 @@ class JoinReport:
 
 def do_they_win(ours: ReplicationState, own: Epoch | None, theirs: PeerAnswer) -> bool:
     """
-    Return whether the bytes of the other server count where a name has two.
+    Return whether the other server's file wins where a name has two contents.
 
     Args:
-        ours: What this server is.
+        ours: The state of this server.
         own: The first epoch of its own serials, which counts if `ours` has none; None if it has no serials.
-        theirs: What the other one is.
+        theirs: The state of the other server.
 
     Raises:
-        Conflict: Neither of them has the higher epoch, or it is not this server that has to be joined.
+        Conflict: Neither of them has the higher epoch, or the join has to be run on the primary of this
+            server.
     """
     epoch, told = ours.epoch or own or NO_EPOCH, theirs.epoch or NO_EPOCH
     if ours.role is Role.REPLICA:
@@ -103,10 +105,10 @@ def do_they_win(ours: ReplicationState, own: Epoch | None, theirs: PeerAnswer) -
 
 def _rank(epoch: Epoch, role: Role) -> tuple[int, str, str]:
     """
-    Return what is greater for the server whose bytes count.
+    Return a key that is greater for the server whose files win.
 
-    In one epoch its primary counts. Which first epoch is the higher one says nothing, as no take-over began
-    any: a server that has never heard of its primary's has one, too.
+    Within an epoch, its primary wins. The order of first epochs means nothing, as no take-over began them: a
+    server that has never heard of its primary has one, too.
     """
     primary = "primary" if role is Role.PRIMARY else ""
     if epoch.number > 1:
@@ -127,12 +129,12 @@ def call_replica(state: StateFile) -> None:
 
 def stand_back(state: StateFile, theirs: PeerAnswer, url: str) -> None:
     """
-    Let this server take no changes any more, as the other one has the higher epoch; it may follow then.
+    Stop this server from taking changes, as the other one has the higher epoch. It may follow that one then.
 
     Args:
-        state: What this server is.
-        theirs: What the other one is.
-        url: Of that, without credentials.
+        state: The state file of this server.
+        theirs: The state of the other server.
+        url: The URL of the other server, without credentials.
 
     Raises:
         Unavailable: The state cannot be read or written.
@@ -157,10 +159,10 @@ class Join:
         folder: The folder of this server.
         other: The other server.
         worker: Threads.
-        say: Is told each thing that is done.
+        say: Called with a line for each change.
 
     Attributes:
-        report: What was done so far.
+        report: The outcome so far.
     """
 
     def __init__(
@@ -174,9 +176,7 @@ class Join:
 
     async def run(self) -> None:
         """
-        Merge what both have.
-
-        A project that cannot be joined stops no other one.
+        Merge all projects. A project that fails stops no other.
 
         Raises:
             SimpleIndexError: The other server cannot be asked, or the folder cannot be read.
@@ -274,7 +274,7 @@ class Join:
     async def _receive(
         self, project: str, actions: Iterable[JoinStep], contents: Mapping[str, bytes], stack: ExitStack
     ) -> dict[Entry, Receipt]:
-        """Receive some of the files of a plan, the first ones, and close them in the end."""
+        """Receive the first files of a plan; `stack` closes them."""
         arrivals: dict[Entry, Receipt] = {}
         for action in actions:
             wanted: tuple[Entry, ...] = ()

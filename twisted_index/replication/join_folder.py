@@ -1,9 +1,9 @@
 """
-The folder that takes what another server has: what it holds, and the steps that change it. Blocking.
+The folder of a join: what it has, and the steps that change it. Blocking.
 
-After each step the folder is in a valid state, so the process may die after any of them: the plan is made
-anew from what is there then. What is set aside lies in `.conflicts` before it is recorded there, and is
-recorded before its name is anything else's.
+After each step the folder is in a valid state. So the process may die between any two steps, and the next
+plan is made from what is there then. A file that is set aside is in `.conflicts` before it is recorded
+there, and is recorded before another file gets its name.
 """
 
 from __future__ import annotations
@@ -63,22 +63,22 @@ if TYPE_CHECKING:
     from twisted_index.simple.entry_listing import Entry
     from twisted_index.simple.manifest import ManifestLine
 
-#: What link(2) says of other file systems, and of those without hard links.
+#: Errors of link(2) across file systems, and on those without hard links.
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _MANIFESTS = frozenset({TOMBSTONE_LINES, COPY_LINES})
 
 
 class JoinFolder:
     """
-    A root.
+    The folder of one index.
 
     Args:
-        root: Its absolute path.
+        root: The absolute path.
         they_win: Whether the other server has the higher epoch.
-        server: The URL of that, without credentials.
+        server: The URL of the other server, without credentials.
         now: Returns the current time, aware.
         keep_deleted: Seconds for which deleted files are kept out of sight.
-        step: Carries out one step; the tests die after any of them.
+        step: Carries out one step; tests let the process die there.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class JoinFolder:
         return self._reader().projects()
 
     def _reader(self) -> InventoryReader:
-        # Other threads read with others of their own.
+        # One for each call: a reader is not safe in several threads.
         return InventoryReader((self.root,), self._validator)
 
     def conflicts(self) -> int:
         """
-        Return how many conflicts are not settled.
+        Return the number of unsettled conflicts.
 
         Raises:
             OSError: Their list cannot be read.
@@ -126,10 +126,10 @@ class JoinFolder:
 
     def plan(self, project: str, theirs: Holdings) -> tuple[JoinStep, ...]:
         """
-        Plan what is to be done.
+        Plan the join of a project.
 
         Raises:
-            Unavailable, OSError: It cannot be read what is here.
+            Unavailable, OSError: The project cannot be read here.
         """
         known = read_conflicts(self.root)
 
@@ -144,7 +144,7 @@ class JoinFolder:
         return tuple(plan_join(project, ours, theirs, they_win=self._they_win, is_recorded=is_recorded))
 
     def only_here(self, project: str, theirs: Holdings) -> list[str]:
-        """Return what the other server lacks; see `plan` and `only_here`."""
+        """Return the paths and deletions of a project that the other server lacks; errors as for `plan`."""
         return only_here(project, self._holdings(project, theirs), theirs)
 
     def _holdings(self, project: str, theirs: Holdings) -> Holdings:
@@ -186,15 +186,15 @@ class JoinFolder:
 
     def carry_out(self, project: str, actions: Iterable[JoinStep], arrivals: Mapping[Entry, Receipt]) -> None:
         """
-        Carry out a plan, as far as the files for it have arrived, and as nothing has changed meanwhile.
+        Carry out a plan, except where a file has not arrived, or what is here has changed meanwhile.
 
         Args:
             project: A normalized name.
             actions: The plan.
-            arrivals: Verified files, on disk, by what they are.
+            arrivals: Verified files, on disk, by their entries.
 
         Raises:
-            Unavailable, OSError: Something cannot be read or written.
+            Unavailable, OSError: The folder cannot be read or written.
         """
 
         def run() -> None:
@@ -236,7 +236,7 @@ class JoinFolder:
         if file is None:
             return
         if action.line is not None and action.line.name not in copies.read(folder):
-            # First, or the file would claim the name for a moment.
+            # Before the file, which without its line would claim the name.
             self._step(copies.record, self.root, folder, [action.line])
         with contextlib.suppress(FileExistsError):
             self._step(file.link, os.path.join(folder, os.fsencode(action.entry.name)))
@@ -279,7 +279,7 @@ class JoinFolder:
         known = {line.name for line in _tombstones(path)}
         if action.line.name not in known:
             self._step(tombstones.Tombstone(self.root, path, action.line).write)
-            # Adding a line changes no stamp of the folder, and pages are to change at once.
+            # A new line changes no time of the folder, by which pages would be made again.
             self._step(os.utime, folder)
         beside = [self._place(each) for each in action.beside]
         if entry is not None:
@@ -312,7 +312,7 @@ class JoinFolder:
     # -- Places
 
     def _folder_for(self, action: JoinStep, inventory: FolderInventory) -> bytes:
-        """Return the folder in which something is put: where its file lies, or where such files lie."""
+        """Return the folder for a new file: that of the file it belongs to, or that of the project."""
         if not isinstance(action, Take):
             return inventory.folder_path
         name = action.entry.name
@@ -335,7 +335,7 @@ class JoinFolder:
         return os.path.join(self.root, os.path.dirname(conflict.place), os.fsencode(entry.name))
 
     def _is_still(self, entry: Entry) -> bool:
-        """Return whether a file is the one that was found when the plan was made."""
+        """Return whether a file is unchanged since the plan was made."""
         found, sha256 = self._digests.get(os.fsencode(entry.path), (None, ""))
         with contextlib.suppress(OSError):
             key = StatKey.from_stat(os.stat(self._place(entry)))
@@ -345,14 +345,14 @@ class JoinFolder:
     # -- Conflicts
 
     def _keep(self, place: bytes, target: bytes) -> None:
-        """Let what is here lie there too; no-op if it does."""
+        """Keep a file in `.conflicts`, too; no-op if it is there."""
         if os.path.lexists(target):
             return
         self._make_aside(target)
         try:
             if os.path.islink(place):
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), place)
-            # What is replaced here later gets another inode.
+            # A hard link is safe: the file is later replaced, and never written.
             self._step(os.link, place, target)
         except OSError as error:
             if error.errno not in _NO_LINKS:
@@ -367,7 +367,7 @@ class JoinFolder:
                 self._step(sync_folder, os.path.dirname(folder))
 
     def _conflict(self, path: str, kept: str, aside: str, *, is_ours: bool) -> NameConflict:
-        """Make a conflict of which one part is ours: what is set aside, or what is kept."""
+        """Make a conflict between a file of this server, set aside or kept, and one of the other."""
         return NameConflict(
             time=self._now(),
             path=path,

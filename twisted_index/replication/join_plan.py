@@ -1,8 +1,9 @@
 """
-What is to be done so that a project has all that two servers have of it. Pure.
+The plan of a join: gives a project of this server all that either server has of it. Pure.
 
-Both took changes while neither knew of the other's. Nothing is dropped: what is lacking is taken, marks and
-tombstones of both count, and where a name has two contents, that of the server with the higher epoch has it.
+Both servers took changes without knowing each other's. Nothing is lost: missing files are taken, the marks
+and tombstones of both apply, and where a name has two contents, the file of the server with the higher epoch
+keeps it, while the other is set aside.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from twisted_index.simple.entry_listing import Entry
     from twisted_index.simple.manifest import ManifestLine
 
-#: The manifests of a project's folder, which are joined line by line.
+#: The manifests of a project's folder, which are merged line by line.
 TOMBSTONE_LINES, COPY_LINES = os.fsdecode(TOMBSTONES), os.fsdecode(COPIES)
 #: Suffixes of documents that belong to the bytes of the file that they lie beside.
 _OF_BYTES = tuple(DOCUMENTS)
@@ -36,7 +37,7 @@ class Holdings:
     What a server has of a project.
 
     Attributes:
-        entries: All but the manifests. A digest is empty if it does not matter.
+        entries: All entries but the manifests. Digests that are not needed are empty.
         deleted: The lines of deleted files, by name.
         copies: The lines of copies, by name.
     """
@@ -48,11 +49,11 @@ class Holdings:
 
 class Take(NamedTuple):
     """
-    Give what they have, and is lacking here, its name.
+    Take an entry that is missing here.
 
     Attributes:
-        entry: What they have.
-        line: What is recorded of it if it is a copy.
+        entry: Their entry.
+        line: Their line of it, if it is a copy.
     """
 
     entry: Entry
@@ -61,12 +62,12 @@ class Take(NamedTuple):
 
 class SetAside(NamedTuple):
     """
-    Set aside what is here, as they have something else under its name.
+    Set our entry aside, as theirs with the same name wins.
 
     Attributes:
-        entry: What is here.
-        kept: What they have: a digest, with `deleted/` before it for a deleted file.
-        beside: What belongs to it here.
+        entry: Our entry.
+        kept: The digest of theirs; with `deleted/` before it if they have deleted it.
+        beside: Our documents of the entry.
     """
 
     entry: Entry
@@ -76,12 +77,12 @@ class SetAside(NamedTuple):
 
 class Replace(NamedTuple):
     """
-    Put what they have in the place of what was set aside.
+    Replace our entry, which was set aside, by theirs.
 
     Attributes:
-        entry: What they have.
-        old: What is here.
-        beside: What belongs to that.
+        entry: Their entry.
+        old: Our entry.
+        beside: Our documents of it.
     """
 
     entry: Entry
@@ -91,13 +92,13 @@ class Replace(NamedTuple):
 
 class FetchAside(NamedTuple):
     """
-    Set aside what they have, as something else has its name here.
+    Fetch their entry and set it aside, as ours with the same name wins.
 
     Attributes:
-        entry: What they have.
-        kept: What is here, as for `SetAside`.
-        path: Of that.
-        beside: What belongs to theirs.
+        entry: Their entry.
+        kept: The digest of ours, as for `SetAside`.
+        path: The path of ours.
+        beside: Their documents of the entry.
     """
 
     entry: Entry
@@ -108,12 +109,12 @@ class FetchAside(NamedTuple):
 
 class Bury(NamedTuple):
     """
-    Record that they have deleted a file, and remove it here if it is that one or was set aside.
+    Record their deletion, and remove our file if it is the deleted one, or was set aside.
 
     Attributes:
-        line: Theirs.
-        entry: The file; None if there is none.
-        beside: What belongs to it here.
+        line: Their line.
+        entry: Our file; None without one.
+        beside: What lies beside it here.
     """
 
     line: ManifestLine
@@ -123,11 +124,11 @@ class Bury(NamedTuple):
 
 class Keep(NamedTuple):
     """
-    Note that they have deleted another file of a name that is here.
+    Keep our file, and record that they have deleted another one with its name.
 
     Attributes:
-        entry: What is here.
-        aside: What they have deleted, as for `SetAside`.
+        entry: Our file.
+        aside: The file that they have deleted, as for `SetAside`.
     """
 
     entry: Entry
@@ -136,11 +137,11 @@ class Keep(NamedTuple):
 
 class Exhume(NamedTuple):
     """
-    Take back that a file was deleted here: they have another one of its name.
+    Withdraw our deletion of a file, as they have another one with its name.
 
     Attributes:
-        entry: Theirs.
-        line: Ours.
+        entry: Their file.
+        line: Our line.
     """
 
     entry: Entry
@@ -149,12 +150,12 @@ class Exhume(NamedTuple):
 
 JoinStep: TypeAlias = Take | SetAside | Replace | FetchAside | Bury | Keep | Exhume
 
-#: Whether a conflict has been recorded: of a path, what is kept, and what was set aside.
+#: Returns whether a conflict is recorded, by its path, and what was kept and set aside.
 IsRecorded: TypeAlias = "Callable[[str, str, str], bool]"
 
 
 def key_of(project: str, name: str) -> Hashable:
-    """Return what names have in common that mean the same thing, in any spelling."""
+    """Return a key that is equal for all spellings of a name."""
     for suffix in _SIDECARS:
         if name.endswith(suffix) and not name.startswith("."):
             return _identity(project, name.removesuffix(suffix)), suffix
@@ -169,7 +170,7 @@ def _identity(project: str, name: str) -> Hashable:
 
 
 def _by_key(project: str, entries: Collection[Entry]) -> dict[Hashable, Entry]:
-    """Index entries; of several that mean the same thing, those after the first stay by their names."""
+    """Index entries by key; further spellings of a name are indexed by their paths."""
     found: dict[Hashable, Entry] = {}
     for entry in entries:
         key = key_of(project, entry.name)
@@ -181,16 +182,16 @@ def plan_join(
     project: str, ours: Holdings, theirs: Holdings, *, they_win: bool, is_recorded: IsRecorded
 ) -> Iterator[JoinStep]:
     """
-    Yield what has to be done, what hides first.
+    Yield the steps of a join, steps that hide first.
 
-    Once it is done, nothing is left to do; so a plan that was cut off is made anew.
+    A plan is empty once all steps are done, so a join that was cut off makes a new plan.
 
     Args:
         project: A normalized name.
-        ours: What is here.
+        ours: What this server has.
         theirs: What the other server has.
-        they_win: Whether it has the higher epoch.
-        is_recorded: Tells what was done of a conflict.
+        they_win: Whether the other server has the higher epoch.
+        is_recorded: Returns whether a conflict is recorded.
     """
     plan = _Plan(project, ours, theirs, they_win, is_recorded)
     yield from plan.deletions()
@@ -199,7 +200,7 @@ def plan_join(
 
 
 def only_here(project: str, ours: Holdings, theirs: Holdings) -> list[str]:
-    """Return the paths and deletions that they lack: what a server that follows them would lose."""
+    """Return the paths and deletions that they lack, which this server would lose by following them."""
     there = _by_key(project, theirs.entries)
     buried = _keys(project, theirs.deleted)
     paths = [
@@ -242,7 +243,7 @@ class _Plan:
                 if beside or not is_known:
                     yield Bury(line, None, beside)
             elif entry.sha256 == line.sha256 or self._is_recorded(entry.path, _deleted(line), entry.sha256):
-                # Also if it is known: a join that was cut off goes on.
+                # Even with our own line of it: an earlier join may have been cut off.
                 yield Bury(line, entry, beside)
             elif is_known:
                 continue
@@ -293,7 +294,7 @@ class _Plan:
             yield FetchAside(entry, _deleted(buried), path, beside)
 
     def _differing(self, entry: Entry, ours: Entry, key: Hashable = None) -> Iterator[JoinStep]:
-        """Yield what becomes of two contents of one name."""
+        """Yield the steps for two contents of one name."""
         if self._they_win:
             beside = _beside(self._ours, key, _OF_BYTES)
             if self._is_recorded(ours.path, entry.sha256, ours.sha256):
@@ -308,7 +309,7 @@ class _Plan:
         return ours is not None and theirs is not None and ours.sha256 != theirs.sha256
 
     def _is_gone_here(self, key: Hashable) -> bool:
-        """Return whether a file was deleted here, and is not taken again."""
+        """Return whether a file was deleted here, and stays deleted."""
         buried, theirs = self._our_deleted.get(key), self._theirs.get(key)
         if buried is None or key in self._ours:
             return False

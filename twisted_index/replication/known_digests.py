@@ -1,5 +1,5 @@
 """
-Digests of files that were placed or read lately, so that not each change of a project has all of it read.
+Digests of recently placed or read files, so that a change of a project doesn't read all of its files again.
 
 Blocking, and safe in any thread.
 """
@@ -20,30 +20,30 @@ _MAX_DIGESTS = 10_000
 
 
 class KnownDigests:
-    """Digests of files that were placed or read lately, while they look the same."""
+    """Digests by path, valid while a file's inode, size and times are unchanged."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[tuple[int, ...], str]] = {}
         self._lock = threading.Lock()
 
     def find(self, path: bytes) -> str | None:
-        """Return the digest of a file, if it is known."""
+        """Return the digest of a file; None if it isn't known."""
         key, sha256 = self._known.get(path, ((), ""))
         return sha256 if key and key == _key(path) else None
 
     def read(self, path: bytes) -> str:
-        """Read a file, and return its digest; that of nothing if it cannot be read."""
+        """Read a file and return its digest; `-`, which equals none, if it can't be read."""
         key, sha256 = _key(path), sha256_of(path) or "-"
         if key == _key(path):
             self._keep(path, key, sha256)
         return sha256
 
     def learn(self, path: bytes, place: bytes, receipt: Receipt) -> None:
-        """Keep the digest of a file that has just come, under the path that it will have."""
+        """Keep the digest of a received file, now at `place`, under its final path."""
         self._keep(path, _key(place), receipt.entry.sha256)
 
     def renew(self, path: bytes, sha256: str) -> None:
-        """Keep the digest of a file that has just got another time."""
+        """Keep the digest of a file whose time was just set."""
         self._keep(path, _key(path), sha256)
 
     def _keep(self, path: bytes, key: tuple[int, ...], sha256: str) -> None:

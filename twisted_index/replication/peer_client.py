@@ -1,4 +1,4 @@
-"""Questions to the servers of a replication over HTTP: what they are, and whether they hand over."""
+"""HTTP client for other servers of a replication: asks for their roles, and for a hand-over."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from twisted_index.http_client.client import HTTPResponse
     from twisted_index.replication.peers import PeerAnswer
 
-#: Seconds for an answer: a change waits for that of each peer.
+#: Seconds for an answer: changes wait for those of all peers.
 _SECONDS = 2.0
-#: Seconds for a hand-over: the primary waits for the uploads that are under way, and looks at all projects.
+#: Seconds for a hand-over: the primary waits for running uploads, and scans all projects.
 _HAND_OVER = 600.0
 #: Bytes of an answer.
 _MAX_BODY = 64 << 10
@@ -49,28 +49,28 @@ class PeerServers:
 
     async def ask(self, url: str) -> PeerAnswer:
         """
-        Ask a server what it is.
+        Ask a server for its role.
 
         Args:
-            url: Of the server; it may hold a user and a password, which are sent to its origin only.
+            url: The URL of the server. Its user and password are sent to its origin only.
 
         Raises:
-            SimpleIndexError: It does not answer within seconds, or not as one of ours does.
+            SimpleIndexError: The server does not answer within seconds, or is none of this project.
         """
         return await self._within(url, _SECONDS, self._request("GET", url, None, _SECONDS))
 
     async def hand_over(self, url: str) -> PeerAnswer:
         """
-        Let a primary hand over.
+        Ask a primary to hand over.
 
         Args:
             url: As for `ask`.
 
         Returns:
-            What it is then: it takes no changes any more, and the serial is that of the last one.
+            Its state afterwards: it is retired, and the serial is that of its last change.
 
         Raises:
-            SimpleIndexError: It refuses, or it is not known whether it has handed over.
+            SimpleIndexError: It refuses, or it is unknown whether it has handed over.
         """
         body = json.dumps({"hand-over": True}).encode("ascii")
         return await self._within(url, _HAND_OVER, self._request("POST", url, body, _HAND_OVER))
@@ -92,7 +92,7 @@ class PeerServers:
                 self._reactor,
                 "server",
                 environ=self._environ,
-                # A person has named it, wherever it is, and redirects are not followed.
+                # The operator has named this server, so any address is allowed; redirects are not followed.
                 egress_policy=None,
                 credentials=account or NetrcCredentials(clean, self._environ),
                 limits=ClientLimits(connect=_SECONDS, head=_HAND_OVER, max_body=_MAX_BODY, tries=1),

@@ -1,8 +1,8 @@
 """
-What other servers know of who is the primary: asked before the first change after a start, and now and then.
+The peers of a primary, which it asks for a higher epoch before its first change, and from time to time.
 
-A primary that was away may have been replaced meanwhile. Then it takes no change, of which the one that took
-its place would know nothing. It may have been away without a new start: cut off, or suspended.
+A primary that was down, cut off or suspended may have been replaced meanwhile. It must not take changes then:
+the new primary would not have them.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Peers that are asked at once.
+#: Number of parallel requests to peers.
 _AT_ONCE = 16
-#: Seconds for which answers count. One that does not come holds up a change that often.
+#: Seconds for which answers are valid. A peer that does not answer delays a change this often.
 _COUNTS = 30.0
 
 
 class PeerAnswer(NamedTuple):
     """
-    What a server says of itself.
+    The answer of a server to `GET /-/replication`.
 
     Attributes:
         role: What it is.
@@ -55,7 +55,7 @@ class PeerAnswer(NamedTuple):
     process: str = ""
 
 
-#: Asks the server at a URL; raises SimpleIndexError if it does not answer.
+#: Asks the server at a URL for its role; raises SimpleIndexError if it does not answer.
 AskPeer: TypeAlias = "Callable[[str], Awaitable[PeerAnswer]]"
 
 
@@ -73,7 +73,7 @@ def parse_answer(text: bytes) -> PeerAnswer:
     Parse the document of `/-/replication`.
 
     Raises:
-        BadGateway: It is something else.
+        BadGateway: The text is no such document.
     """
     try:
         document = json.loads(text)
@@ -93,7 +93,7 @@ def parse_answer(text: bytes) -> PeerAnswer:
 
 
 async def ask_all(ask: AskPeer, urls: Iterable[str]) -> dict[str, PeerAnswer | SimpleIndexError]:
-    """Ask several servers at once; return what each says, or why it does not answer, by its URL."""
+    """Ask several servers at once; return each one's answer, or why it gave none, by URL."""
 
     async def of(url: str) -> PeerAnswer | SimpleIndexError:
         try:
@@ -110,13 +110,13 @@ def retire(state: StateFile, own: Callable[[], Epoch], epoch: Epoch, primary: st
     Make this server a retired one if an epoch ends its own; if it is one, note who is the primary.
 
     Args:
-        state: What it is.
-        own: Returns the first epoch of its own serials, which counts if `state` has none.
-        epoch: The one that it has heard of.
-        primary: The URL of the primary in that; empty if that is not known.
+        state: The state file.
+        own: Returns the first epoch of this server's own serials, which counts if `state` has none.
+        epoch: The epoch of another server.
+        primary: The URL of the primary of that epoch; empty if it is not known.
 
     Returns:
-        Whether it was the primary until now.
+        Whether this server was the primary until now.
 
     Raises:
         Unavailable: The state cannot be read or written.
@@ -141,10 +141,10 @@ class Peers:
     The other servers of a replication.
 
     Args:
-        urls: Theirs; they may hold credentials.
-        needed: How many of them have to answer before the first change; this server is none of them.
-        state: What this server is; written if a peer knows of a higher epoch.
-        own: Returns the first epoch of its own serials, which counts if `state` has none.
+        urls: Their URLs, perhaps with credentials.
+        needed: How many of them have to answer before the first change, not counting this server itself.
+        state: The state file; written if a peer knows of a higher epoch.
+        own: Returns the first epoch of this server's own serials, which counts if `state` has none.
         ask: Asks one of them.
         runner: Threads, in which `own` is called, too.
         process: Names this process, as its answers do; empty if they do not.
@@ -179,14 +179,14 @@ class Peers:
 
     def check(self, again: bool = False) -> Deferred[None]:
         """
-        Make this server a retired one if a peer knows of a higher epoch.
+        Retire this server if a peer knows of a higher epoch.
 
-        They are asked until enough have answered once, after the start or after a take-over; later again, if
-        that was a while ago, and then none of them has to answer. Changes that come meanwhile wait for the
-        same answers.
+        After a start or a take-over, every change asks the peers until enough of them have answered once.
+        Later changes ask again if the answers are old; then none of the peers has to answer. Changes that
+        come while the peers are asked wait for the same answers.
 
         Args:
-            again: Whether to ask although enough have answered, as there may be something new.
+            again: Whether to ask even if the answers are recent, as there may be a new epoch.
 
         Raises:
             Unavailable: Too few answer, so that another server may be the primary by now; or another one is
@@ -200,12 +200,12 @@ class Peers:
         return self._checks.run(None, self._check)
 
     def _is_checked(self, own: Epoch) -> bool:
-        """Return whether enough have answered in this epoch."""
+        """Return whether enough peers have answered in this epoch."""
         return own == self._checked
 
     async def _check(self) -> None:
         answers = await ask_all(self._ask, self._urls)
-        # What this server is may have changed while they were asked.
+        # The role may have changed meanwhile.
         mine = self._state.read()
         own = mine.epoch or self._own()
         told = {url: answer for url, answer in answers.items() if isinstance(answer, PeerAnswer)}
@@ -263,6 +263,6 @@ class Peers:
 
 
 def _heard_from(item: tuple[str, PeerAnswer]) -> tuple[Epoch, bool, str]:
-    """Return the epoch that a peer knows of, whether it is the primary in it, and its URL."""
+    """Return the epoch that a peer knows, whether it is the primary of it, and its URL."""
     url, answer = item
     return answer.epoch or NO_EPOCH, answer.role is Role.PRIMARY, split_userinfo(url)[0]

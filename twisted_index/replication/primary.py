@@ -1,4 +1,4 @@
-"""What a replica asks of its primary, however its requests get there."""
+"""The interface of a primary: what a replica requests from it, over any transport."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from twisted_index.replication.epoch import Epoch
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
-#: Seconds between the clocks of a replica and its primary beyond which one of them is wrong.
+#: Difference between the clocks of a replica and its primary, in seconds, above which one of them is wrong.
 MAX_SKEW = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """
-    The changes of an index, as its primary tells them.
+    The changes of an index, as its primary lists them.
 
     Attributes:
-        instance: Names the count of serials; another one says that they have begun anew.
-        highest: The highest serial of the changes, or the one after which they were asked for.
-        changes: By project: all, or those after a serial.
-        epoch: In which the primary is one; None if it does not say.
-        restricted: Whether some of what is there is not for everyone.
-        skew: Seconds that its clock is ahead of ours.
+        instance: Names the count of serials; another one means that the serials have begun anew.
+        highest: The highest serial of the changes, or the requested `since` without any.
+        changes: The last change of each project: of all projects, or of those changed after a serial.
+        epoch: The epoch of the primary; None if the response has none.
+        restricted: Whether the primary restricts reading.
+        skew: Seconds that the primary's clock is ahead.
     """
 
     instance: str
@@ -42,7 +42,7 @@ class IPrimary(Protocol):
     """
     The server that a replica follows.
 
-    All methods raise `SimpleIndexError` if it cannot be reached, refuses, or sends what makes no sense.
+    All methods raise `SimpleIndexError` if it cannot be reached, refuses, or responds with something else.
     """
 
     async def changes(
@@ -52,15 +52,15 @@ class IPrimary(Protocol):
         Return the last change of every project, or of those that have changed after a serial.
 
         Args:
-            since: That serial; None for all projects.
-            instance: Of it.
+            since: The serial; None for all projects.
+            instance: The instance that the serial is of.
             wait: Seconds to wait for a change.
 
         Returns:
-            Without changes, and with the serial that was asked for, if there was none in that time.
+            The feed. If nothing changed in that time, it has no changes, and `since` as its highest serial.
 
         Raises:
-            Gone: That serial was not given by the primary, as it is now.
+            Gone: The primary, as it is now, never gave this serial.
         """
 
     async def entries(
@@ -71,18 +71,18 @@ class IPrimary(Protocol):
 
         Args:
             project: A normalized name.
-            inline: Bytes up to which a file's contents should come with them; the primary may send fewer.
+            inline: Size in bytes up to which contents of files are wanted; the primary may send fewer.
 
         Returns:
-            None if it has nothing of the project.
+            The listing and the contents; None if the primary has nothing of the project.
         """
 
     async def read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
         """
-        Pass on the bytes of an entry in order: as many as it has, which may be others all the same.
+        Download an entry. As many bytes arrive as it has; the caller verifies their digest.
 
         Args:
             project: As for `entries`.
-            entry: One of these.
-            write: Called with one piece after the other, perhaps in a thread. Its errors end the reading.
+            entry: One of the listing.
+            write: Called with one piece after the other, perhaps in a thread. Its errors end the download.
         """

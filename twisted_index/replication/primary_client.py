@@ -52,23 +52,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds for the head of a response, beyond the time that the primary was asked to wait.
+#: Seconds for the head of a response, in addition to the requested wait.
 _HEAD = 20.0
 #: Seconds without a byte of a body.
 _IDLE = 30.0
-#: Seconds for a listing or a list with all its tries.
+#: Seconds for a listing or a list of changes, with all tries.
 _TOTAL = 300.0
-#: Bytes of the list of all changes: of some million projects.
+#: Bytes of the list of all changes, enough for millions of projects.
 _MAX_CHANGES = 256 << 20
 #: Indexes of a server: more than any has. Each takes a folder here, and a request that waits.
 _MOST_INDEXES = 1000
-#: Bytes of the lines of a listing: of more files than any project has.
+#: Bytes of the lines of a listing, enough for any project.
 _MAX_LISTING = 32 << 20
 #: Bytes from which a body is parsed in a thread.
 _LARGE = 64 << 10
 #: Bytes a second of a file that never stalls, and yet would hold its place among what is received for ever.
 _SLOWEST = 1 << 10
-#: Times that the bytes of one file may break off without a byte in between.
+#: Consecutive failures of a download without progress.
 _TRIES = 3
 
 _NUMBER = re.compile("[0-9]{1,16}")
@@ -76,20 +76,20 @@ _NUMBER = re.compile("[0-9]{1,16}")
 
 class PrimaryServer:
     """
-    The server of a primary: one client for all its indexes.
+    The server of a primary: one HTTP client for all its indexes.
 
     Args:
-        url: Of the server, as configured; its user and password are sent to its origin only. Without them
-            netrc has its say.
+        url: The configured URL. Its user and password are sent to its origin only; without them, netrc is
+            used.
         reactor: Twisted's reactor.
         worker: Threads that parse and write.
         environ: Environment variables that name proxies, certificates and the netrc file.
-        epoch: Returns the highest epoch that this replica knows of, which the primary is told.
+        epoch: Returns the highest epoch that this replica knows, which is sent with each request.
         wall: Returns seconds since the epoch.
-        limits: Bounds of the client; those on time and bytes of a response are set here.
+        limits: Limits of the client, by default with the time-outs of this module.
 
     Attributes:
-        url: Without user and password, with a slash at the end.
+        url: The URL without user and password, with a slash at the end.
 
     Raises:
         ConfigurationError: The URL or the environment cannot be used.
@@ -116,7 +116,7 @@ class PrimaryServer:
             reactor,
             "primary",
             environ=environ,
-            # A person has named it, wherever it is, and redirects are not followed.
+            # The operator has named this server, so any address is allowed; redirects are not followed.
             egress_policy=None,
             credentials=self._credentials,
             limits=limits or ClientLimits(head=_HEAD, idle=_IDLE, total=_TOTAL),
@@ -124,12 +124,12 @@ class PrimaryServer:
         )
 
     def index(self, name: str = "") -> PrimaryClient:
-        """Return the index with a name, or the one without."""
+        """Return an index by its name; empty for the index without one."""
         return PrimaryClient(self, f"{self.url}+{name}/" if name else self.url)
 
     async def indexes(self) -> tuple[str, ...]:
         """
-        Return the names of the indexes that the primary has and lets this replica read.
+        Return the names of the indexes that this replica may read at the primary.
 
         Raises:
             SimpleIndexError: As for the methods of `IPrimary`.
@@ -154,15 +154,15 @@ class PrimaryServer:
         return self._client.close()
 
     def within(self, seconds: float | None, work: Coroutine[Any, Any, T]) -> Deferred[T]:
-        """Cancel work after so many seconds; None for the usual time."""
+        """Run work with a time-out in seconds; None for the total of the limits."""
         return self._client.with_timeout(work, seconds)
 
     async def retrying(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Ask again after a failure that may pass."""
+        """Retry a request after temporary failures."""
         return await self._client.retrying(ask)
 
     async def run(self, size: int, work: Callable[[], T]) -> T:
-        """Work on so many bytes, in a thread if they are many."""
+        """Call a function that works on so many bytes, in a thread if they are many."""
         return await self.worker.run(work) if size > _LARGE else work()
 
     async def get(
@@ -177,20 +177,20 @@ class PrimaryServer:
         Request a URL of the primary.
 
         Args:
-            url: Below that of the server.
+            url: A URL below that of the server.
             gzip: Whether the body may be compressed.
             head: Seconds for the head of the response.
-            fields: Further header fields.
+            fields: Additional header fields.
 
         Returns:
             A response with status 200, 206 or 304.
 
         Raises:
-            NotFound: It says that there is nothing.
-            Gone: It says that the serials have begun anew.
-            SimpleIndexError: It cannot be reached, refuses, or fails.
+            NotFound: The primary responds with 404, and is a server of this project.
+            Gone: Likewise 410: the serials have begun anew.
+            SimpleIndexError: The primary cannot be reached, refuses, or fails.
         """
-        # JSON for errors, so that those of a proxy are known from those of the primary.
+        # Errors as JSON, to tell those of the primary from those of a proxy.
         headers = Headers({b"Accept": [b"application/json, text/plain;q=0.9, */*;q=0.5"]})
         headers.setRawHeaders(b"Accept-Encoding", [b"gzip" if gzip else b"identity"])
         epoch = self._epoch()
@@ -244,7 +244,7 @@ class PrimaryClient:
 
     Args:
         server: Sends the requests.
-        url: Of the index, with a slash at the end.
+        url: The URL of the index, with a slash at the end.
     """
 
     def __init__(self, server: PrimaryServer, url: str) -> None:

@@ -1,4 +1,4 @@
-"""A file that comes from the primary: checked, and on disk, before it has a name. Blocking."""
+"""A file received from another server: verified and on disk before it has a name. Blocking."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twisted_index.files.anonymous_file import AnonymousFile
     from twisted_index.simple.entry_listing import Entry
 
-#: Bytes of a file that the disk begins to write while it comes.
+#: Bytes from which a file is written back to disk while it arrives, so that the final sync has little to do.
 _LARGE = 1 << 20
 
 
@@ -44,10 +44,10 @@ class Receipt:
     """
     A file that is being received; made by `receive`.
 
-    Safe in any thread: who receives it may be stopped, and close it, while a thread still writes.
+    Safe in any thread: the receiver may be cancelled, and close it, while a thread still writes.
 
     Attributes:
-        entry: What it has to be.
+        entry: The entry whose bytes it receives.
     """
 
     def __init__(self, file: AnonymousFile, entry: Entry) -> None:
@@ -62,7 +62,7 @@ class Receipt:
         Append bytes.
 
         Raises:
-            BadGateway: They are more than the entry has.
+            BadGateway: The file has more bytes than its entry.
             OSError: They cannot be written.
         """
         with self._opened() as file:
@@ -76,10 +76,10 @@ class Receipt:
 
     def check(self) -> None:
         """
-        Check that all of it is there, and give it its time.
+        Verify size and digest, and set the time of the entry.
 
         Raises:
-            BadGateway: It is not what the entry says.
+            BadGateway: The bytes are not those of the entry.
         """
         with self._opened() as file:
             if self._size != self.entry.size or self._digest.hexdigest() != self.entry.sha256:
@@ -92,27 +92,27 @@ class Receipt:
         return BadGateway(f"The bytes of {shown} that came are not those that the primary lists.")
 
     def sync(self) -> None:
-        """Wait until it is on disk."""
+        """Wait until the file is on disk."""
         with self._opened() as file:
             file.sync()
 
     def put(self, path: bytes) -> None:
-        """Give it a name, in place of what may have it."""
+        """Give the file a name, replacing what may have it."""
         with self._opened() as file:
             file.replace(path)
 
     def link(self, path: bytes) -> None:
         """
-        Give it a name that nothing has.
+        Give the file a name.
 
         Raises:
-            FileExistsError: Something has it.
+            FileExistsError: The name is taken.
         """
         with self._opened() as file:
             file.link(path)
 
     def close(self) -> None:
-        """Close it: without a name it is gone. Harmless when repeated."""
+        """Close the file; without a name, that deletes it. Idempotent."""
         with self._lock:
             file, self._file = self._file, None
         if file is not None:
@@ -122,6 +122,6 @@ class Receipt:
     def _opened(self) -> Iterator[AnonymousFile]:
         with self._lock:
             if self._file is None:
-                # Its descriptor may be that of another file by now.
+                # The system may have given its descriptor to another file.
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             yield self._file

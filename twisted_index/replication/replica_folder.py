@@ -1,9 +1,9 @@
 """
-The folder of a replica: what it holds of a project, and the ordered steps that change it. Blocking.
+The folder of a replica: what it has of a project, and the ordered steps that change it. Blocking.
 
-After each step what the folder shows is right, if perhaps old, so the process may die after any of them: the
-next comparison goes on from there. Bytes are verified and on disk before they have a name. Links are not
-followed when something is written.
+After each step the folder shows a valid state, if perhaps an old one. So the process may die between any two
+steps, and the next comparison goes on from there. Files are verified and on disk before they have a name.
+Nothing is written through a link.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Files and bytes of a new project that comes as one folder: what may be open, and what is lost if that is
-#: cut off.
+#: Largest new project that is placed as one folder. Its files are open at once, and a failure loses all of
+#: them.
 _MAX_FILES, _MAX_BYTES = 64, 64 << 20
 #: Characters that no name has on Windows.
 _FOREIGN = frozenset('<>:"|?*')
@@ -74,7 +74,7 @@ _FOREIGN = frozenset('<>:"|?*')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """What is known of the root: its last reading, and what was changed here since."""
+    """The last scan of the root, and the projects that were changed here since."""
 
     scan: RootScan
     changed: dict[str, ProjectEntries]
@@ -82,16 +82,16 @@ class _Places:
 
 class ReplicaFolder:
     """
-    The folder.
+    The folder of one index.
 
     Safe in several threads, for one project in one thread at a time.
 
     Args:
-        root: Its absolute path.
+        root: The absolute path.
         removed: The folder that removed files are moved to.
         keep_deleted: Seconds for which deleted files are kept; see `RemovedFiles`.
         now: Returns nanoseconds since the epoch.
-        step: Carries out one step; the tests die after any of them.
+        step: Carries out one step; tests let the process die there.
     """
 
     def __init__(
@@ -120,18 +120,18 @@ class ReplicaFolder:
 
     def refresh(self) -> frozenset[str]:
         """
-        Read the root, unless it has not changed.
+        Scan the root, if it has changed.
 
         Returns:
-            The projects that there is anything of.
+            The projects that the folder has anything of.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The root cannot be read.
         """
         with self._reading:
             before = None if self._places is None else self._places.scan
             if before is None:
-                # What was made when the process died.
+                # Remove what an earlier process left without a name.
                 sweep(self.root)
             if before is None or not before.is_current(self._validator):
                 self._places = _Places(scan=read_root(self.root, self._validator, before), changed={})
@@ -140,7 +140,7 @@ class ReplicaFolder:
             return frozenset((self._places.scan.taken.keys() | self._places.changed.keys()) - gone)
 
     def _part(self, project: str) -> ProjectEntries:
-        """Return what is there for a project, also what is not seen yet."""
+        """Return what the root has for a project, also what is hidden yet."""
         with self._reading:
             places = self._places
         if places is None:
@@ -154,13 +154,13 @@ class ReplicaFolder:
 
         Args:
             project: A normalized name.
-            listing: What the primary lists; None for nothing.
-            deep: Whether to read files of equal size and time too.
+            listing: The listing of the primary; None if it has nothing of the project.
+            deep: Whether to compare files of equal size and time by digest, too.
 
         Raises:
-            BadGateway: The listing names what is no entry of the project.
-            Conflict: It names two files that would be one here.
-            OSError: It cannot be read.
+            BadGateway: The listing has a path that belongs to no entry of the project.
+            Conflict: The listing has two names that are one to the file system here.
+            OSError: The project cannot be read.
         """
         entries = () if listing is None else listing.entries
         check_paths(project, entries)
@@ -177,7 +177,7 @@ class ReplicaFolder:
         return compare(project, listing, held)
 
     def _learn(self, project: str, paths: Iterable[str]) -> None:
-        """Note what there is for a project, of what is known and of what may have come since."""
+        """Look again at the folders and files of a project that are known, and at those of these paths."""
         known = self._part(project)
         folders, files = set(known.folders), set(known.files)
         for path in paths:
@@ -193,7 +193,7 @@ class ReplicaFolder:
                 self._places.changed[project] = there
 
     def _held(self, project: str, listed: set[str]) -> Iterator[tuple[str, Held]]:
-        """Yield what lies here for a project, by path."""
+        """Yield what the folder has for a project, by path."""
         part = self._part(project)
         waiting = self._waiting.names(project)
         for folder in part.folders:
@@ -248,7 +248,7 @@ class ReplicaFolder:
             )
 
     def _is_case_blind(self) -> bool:
-        """Return whether names that differ in case only are one here."""
+        """Return whether the file system ignores case."""
         staged, other = (os.path.join(self.root, name) for name in (STAGED, STAGED.upper()))
         while True:
             make_folder(self.root, staged)
@@ -262,15 +262,15 @@ class ReplicaFolder:
 
     def _check_folder(self, folder: bytes) -> None:
         if os.path.islink(os.path.join(self.root, folder)):
-            # What is written through it could be anywhere.
+            # A link may lead anywhere.
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.path.join(self.root, folder))
 
     def imprint(self, project: str) -> str:
         """
-        Return the imprint of a project, as a source takes it of this folder.
+        Return the imprint of a project, the same that `FolderSource` computes.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The project cannot be read.
         """
         part = self._part(project)
         staged = read_staged(self.root, self._validator, None)
@@ -287,10 +287,10 @@ class ReplicaFolder:
 
     def receive_whole(self, entry: Entry, content: bytes) -> Receipt:
         """
-        Receive an entry whose bytes are here.
+        Receive an entry from memory.
 
         Raises:
-            BadGateway: They are not what it says.
+            BadGateway: The bytes are not those of the entry.
         """
         receipt = self.receive(entry)
         try:
@@ -304,20 +304,20 @@ class ReplicaFolder:
     # -- Changing
 
     def comes_as_one(self, plan: ReplicaPlan) -> bool:
-        """Return whether a project is new and small enough to come as one folder: see `make`."""
+        """Return whether a project is new, and small enough to be placed as one folder by `make`."""
         wanted = plan.wanted
         return (
             plan.is_new
             and len({entry.path.partition("/")[0] for entry in wanted}) == 1
             and all("/" in entry.path for entry in wanted)
-            # There may be something in it that is no entry.
+            # A folder may be there already, with files that are no entries.
             and not os.path.lexists(self._path(wanted[0].path.partition("/")[0]))
             and len(wanted) <= _MAX_FILES
             and sum(entry.size for entry in wanted) <= _MAX_BYTES
         )
 
     def make(self, plan: ReplicaPlan, receipts: Sequence[Receipt]) -> None:
-        """Make a project that is new, all at once."""
+        """Place a new project in one step: as a folder that is filled, and then renamed."""
         self._sync(receipts)
         folder = receipts[0].entry.path.partition("/")[0]
 
@@ -337,20 +337,20 @@ class ReplicaFolder:
         self._learn(plan.project, (receipts[0].entry.path,))
 
     def sync(self) -> None:
-        """Wait until all projects that were made are on disk: once for many, as it waits for the disk."""
+        """Wait until all folders placed by `make` are on disk: one sync, as each takes its time."""
         if self._is_unsynced:
             self._is_unsynced = False
             sync_folder(self.root)
 
     def begin(self, plan: ReplicaPlan, marks: Sequence[Receipt]) -> None:
-        """Hide what is hidden, set times, and prepare for files that are to be seen together."""
+        """Place marks that hide, set times, and write the list that hides files until all are there."""
         self._sync(marks)
         paths = [*(mark.entry.path for mark in marks), *plan.dropped]
         self._locked(plan.project, paths, self._begin, plan, marks)
 
     def _begin(self, plan: ReplicaPlan, marks: Sequence[Receipt]) -> None:
         if not plan.is_new:
-            # Nothing is here that they hide; without it, a project without files would be seen for a while.
+            # They hide nothing yet; and alone they would show a project without files for a while.
             self._put(marks)
         for path in plan.dropped:
             self._step(remove, self._path(path))
@@ -360,22 +360,22 @@ class ReplicaFolder:
         for entry in plan.retime:
             if entry.time <= now:
                 self._step(os.utime, self._path(entry.path), ns=(entry.time,) * 2, follow_symlinks=False)
-                # Where times are coarse, this one is set at each change of the project.
+                # On file systems with coarse times this happens at each change of the project.
                 self._digests.renew(self._path(entry.path), entry.sha256)
 
     def place(self, plan: ReplicaPlan, receipts: Sequence[Receipt]) -> None:
-        """Give files their names; behind a list, they are not seen yet."""
+        """Give files their names. If a list hides them, they become visible by `finish`."""
         self._sync(receipts)
         self._locked(plan.project, [receipt.entry.path for receipt in receipts], self._put, receipts)
         self._learn(plan.project, (receipt.entry.path for receipt in receipts))
 
     def finish(self, plan: ReplicaPlan, marks: Sequence[Receipt] = ()) -> None:
         """
-        Show what came, and what is hidden no more.
+        Show the files that a list hides, and remove marks that the primary lacks.
 
         Args:
             plan: The plan.
-            marks: Those of a new project.
+            marks: The marks of a new project.
         """
         self._sync(marks)
         paths = [*(mark.entry.path for mark in marks), *plan.show]
@@ -390,11 +390,11 @@ class ReplicaFolder:
 
     def remove(self, project: str, paths: Sequence[str]) -> list[str]:
         """
-        Remove what the primary has no more: move it out of sight, unless it was deleted there by name.
+        Remove files that the primary lacks: delete those with a tombstone, and move the others to the state.
 
         Args:
             project: A normalized name.
-            paths: In order.
+            paths: In the order in which they are removed.
 
         Returns:
             The paths that were moved.
@@ -424,13 +424,13 @@ class ReplicaFolder:
 
     def give_up(self) -> None:
         """
-        Move away what waits for files that do not come any more, as this server has taken over.
+        After a take-over, move files away that wait for others, which will not come any more.
 
-        Else the lists would go on hiding these names, also what clients upload under them from now on. What
-        has come of a new project is not shown: the marks that it has may not be here.
+        Otherwise the lists would go on hiding their names, even from files that clients upload later. The
+        waiting files of a new project are not shown either: its marks may not have come.
 
         Raises:
-            OSError: It is not all away.
+            OSError: Some of them are still there.
         """
         for project in self._waiting.projects():
             self.refresh()
@@ -438,7 +438,7 @@ class ReplicaFolder:
             self.finish(ReplicaPlan(project=project))
 
     def _deleted(self, project: str, paths: Sequence[str]) -> dict[str, int | None]:
-        """Return the names that are recorded as deleted, with the sizes of what had them."""
+        """Return the names with tombstones, and the sizes of the deleted files; None if not known."""
         deleted: dict[str, int | None] = {}
         for folder in self._part(project).folders:
             path = os.path.join(self.root, folder, TOMBSTONES)
@@ -481,18 +481,19 @@ class ReplicaFolder:
         **kwargs: P.kwargs,
     ) -> T:
         """
-        Run a change of a project, which no other change of it may meet.
+        Change a project under its lock.
 
         Args:
             project: A normalized name.
-            paths: What is changed: in the root, or in a folder that is made, it keeps all others away.
-            change: Is called with what follows.
-            args: For it.
-            kwargs: For it.
+            paths: What is changed. If any is in the root, or in a folder that isn't there yet, the lock is
+                that of the root, and excludes all other projects too.
+            change: The change, called with the rest of the arguments.
+            args: Arguments of the change.
+            kwargs: Keyword arguments of the change.
         """
         folders = {path.rpartition("/")[0] for path in paths}
         if "" in folders or not all(os.path.isdir(self._path(folder)) for folder in folders):
-            # One after the other, instead of asking for the lock again and again.
+            # Threads queue here, instead of polling for the lock of the root.
             with self._naming:
                 return retry_while_locked(lambda: self._change(lambda: None, change, *args, **kwargs))
         return retry_while_locked(lambda: self._change(lambda: self._main(project), change, *args, **kwargs))

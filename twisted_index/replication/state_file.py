@@ -1,9 +1,9 @@
 """
-What a server is among its replicas, in the file `keep/replication` of its state. Blocking.
+A server's role in its replication, in the file `keep/replication` of its state folder. Blocking.
 
-A take-over from the command line writes it, and so does the running server, which looks at it before each
-change that it makes. Each changes what is there then, under a lock, so that neither undoes what the other has
-just done. Without the file a server is a primary in its first epoch.
+Commands write it while the server runs, and so does the server, which reads it before each change that it
+makes. Every writer updates the current content under a lock, so that none undoes what another has just
+written. Without the file a server is a primary in its first epoch.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from twisted_index.replication.epoch import Epoch, parse_epoch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-#: Not for the other end of a FIFO.
+#: Opening a FIFO must not wait for its other end.
 _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
-#: Bytes that are read.
+#: Bytes of the file that are read.
 _MAX_SIZE = 1 << 16
 
 
 #: The folder, in that of the file, of what is kept of indexes with a name. It is there if they are followed.
 NAMED = "indexes"
-#: What clients are told where the primary restricts who may read, and the replica does not.
+#: The refusal of a replica whose primary restricts reading while its own rights do not.
 RESTRICTED = "The primary restricts who may read; give this server rights of its own (--rights, --auth)."
-#: The same before the primary has said so for the first time.
+#: The refusal of a new replica, until its primary has responded for the first time.
 UNHEARD = "This replica answers nobody before it has heard whether its primary restricts who may read."
 
 
 class Role(enum.StrEnum):
     """
-    What a server is.
+    The role of a server.
 
     Attributes:
         PRIMARY: It takes changes.
-        REPLICA: It follows a primary, and sends changes on to it.
-        RETIRED: It was the primary, and another one is or is about to be: it takes no changes until a person
-            lets it follow that one, or take over.
+        REPLICA: It follows a primary, and relays changes to it.
+        RETIRED: It was the primary, and another server is or is about to be. It takes no changes until a
+            person makes it a replica of that one, or the primary again.
     """
 
     PRIMARY = "primary"
@@ -61,11 +61,11 @@ class Role(enum.StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicationState:
     """
-    What is kept.
+    The content of the file.
 
     Attributes:
-        role: What this server is.
-        epoch: The highest that it has heard of; None if that is the first one of its own serials.
+        role: The role of this server.
+        epoch: The highest known epoch; None if that is the first one of this server's own serials.
         primary: The URL of the primary, without credentials; empty if it is this server, or is not known.
         restricted: Whether some of what the primary has, or had before a take-over, is not for everyone.
         awaiting: Files that a replica does not remove before a person has accepted that; 0 without any.
@@ -101,17 +101,17 @@ class StateFile:
         self._on_written = on_written
         self._path = None if state is None else os.path.join(state, "keep", "replication")
         self._in_memory = Lock()
-        # One value: were they two, threads that read at once could leave the state of one with the stamp of
-        # the other, and an old state would hold until the next change.
+        # One value, replaced at once: of two, threads could pair an old state with a new stamp, which would
+        # then hold until the next change.
         self._known: tuple[tuple[int, ...] | None, ReplicationState] = None, ReplicationState()
 
     @property
     def exists(self) -> bool:
-        """Whether the server was ever part of a replication."""
+        """Whether the file is there: whether the server was ever part of a replication."""
         return self._path is not None and os.path.exists(self._path)
 
     def has_taken_over(self) -> bool:
-        """Whether the server was a replica, and is the primary now; False if it cannot be read."""
+        """Return whether the server was a replica and has become the primary; False if that is unreadable."""
         try:
             state = self.read()
         except Unavailable:
@@ -120,15 +120,15 @@ class StateFile:
 
     def read(self) -> ReplicationState:
         """
-        Return what is kept: read again if the file has changed.
+        Return the content, read again if the file has changed.
 
         Raises:
-            Unavailable: It cannot be read: so it is not known whether this server may change anything.
+            Unavailable: It cannot be read, so it is not known whether this server may change anything.
         """
         return self._look()
 
     def _look(self, *, again: bool = False) -> ReplicationState:
-        """See `read`; `again` also if the file looks as it did."""
+        """Return the content; with `again`, read it even if the file looks unchanged."""
         known, state = self._known
         if self._path is None:
             return state
@@ -144,7 +144,7 @@ class StateFile:
 
     def write(self, state: ReplicationState) -> None:
         """
-        Keep a state, durably, whatever was there.
+        Replace the content, durably.
 
         Raises:
             Unavailable: It cannot be written.
@@ -154,13 +154,13 @@ class StateFile:
 
     def update(self, change: Callable[[ReplicationState], ReplicationState]) -> ReplicationState:
         """
-        Change what is kept as it is now, durably; nothing is written if the change leaves it as it is.
+        Update the current content, durably; an update that changes nothing writes nothing.
 
         Args:
-            change: Takes what is kept, and returns what is to be. What it raises is raised.
+            change: Takes the content, and returns the new one. Its errors are raised.
 
         Returns:
-            What is kept then.
+            The new content.
 
         Raises:
             Unavailable: It cannot be read or written.

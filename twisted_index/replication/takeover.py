@@ -1,7 +1,7 @@
 """
 A take-over: a replica, or a server that was the primary before, becomes the primary of the next epoch.
 
-Out of scope: what a running server does when it sees that in its state.
+Out of scope: what a running server does when it finds the new role in its state (see `server.replication`).
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     from twisted_index.replication.peers import AskPeer
     from twisted_index.replication.state_file import StateFile
 
-#: The instance of the serials of each index, and the serials of its projects, by the index's name.
+#: The instance and the serials of the projects of each index, by the name of the index.
 Known: TypeAlias = "Mapping[str, tuple[str, Mapping[str, int]]]"
 
-#: Seconds between two looks at what has arrived.
+#: Seconds between two checks of what has arrived.
 _LOOK = 0.25
 _MEANWHILE = "Another command, or the server, has changed the state meanwhile: try again."
-#: Projects that a sentence names.
+#: Number of projects that a message names.
 _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeOver:
     """
-    A take-over, and the world as it sees it.
+    A take-over.
 
     Args:
-        state: What this server is; written last.
-        primary: The URL of the primary that was followed, with credentials for it; empty if it is not known.
+        state: The state file; written last.
+        primary: The URL of the primary that was followed, with credentials; empty if it is not known.
         peers: URLs of other servers that may know of a higher epoch.
-        ask: Asks one of them what it is.
-        hand_over: Lets the primary at a URL take no changes any more.
-        there: Returns what the primary has.
-        here: Returns what the running server has taken of that; called again and again.
-        pause: Waits for so many seconds.
-        patience: Seconds for which changes of the primary are waited for.
-        say: Is told what is done, in sentences.
-        instance: Returns the name of a new count of serials.
+        ask: Asks one of them for its role.
+        hand_over: Asks the primary at a URL to hand over.
+        there: Returns the serials of the primary.
+        here: Returns the serials that the running server has adopted; polled.
+        pause: Waits for a number of seconds.
+        patience: Seconds to wait for changes of the primary to arrive.
+        say: Called with sentences about the progress.
+        instance: Returns a new instance for the serials.
     """
 
     state: StateFile
@@ -70,13 +70,13 @@ class TakeOver:
         Take over.
 
         Args:
-            planned: Whether the primary is to hand over first, so that none of its changes is lost.
+            planned: Whether the primary hands over first, so that no change is lost.
 
         Returns:
-            The new epoch; that of now if this server is the primary already.
+            The new epoch.
 
         Raises:
-            Conflict: Another server is the primary, or has been since.
+            Conflict: This server is the primary already; or another one is, or has been since.
             Unavailable: The primary does not hand over, or its changes do not arrive here; or the state
                 cannot be read or written.
         """
@@ -92,7 +92,7 @@ class TakeOver:
         if not planned:
             return self._begin_epoch(before, before.epoch)
         await self._arrived(" Nothing was changed.")
-        # Meanwhile the replica may have heard of another epoch: that of a primary that has lost its state.
+        # Meanwhile the replica may know another epoch, such as that of a primary that has lost its state.
         before, role = self.state.read(), before.role
         if before.role is not role:
             raise Conflict(_MEANWHILE)
@@ -102,7 +102,7 @@ class TakeOver:
             return self._begin_epoch(before, handed_over)
 
     async def _check(self, before: ReplicationState, planned: bool) -> None:
-        """Refuse if another server is the primary, or has been since."""
+        """Raise Conflict if another server is the primary, or has been since."""
         own = before.epoch or NO_EPOCH
         clean = _clean(self.primary)
         others = [peer for peer in self.peers if _clean(peer) != clean]
@@ -110,7 +110,7 @@ class TakeOver:
         for url, answer in answers.items():
             shown = _clean(url)
             if isinstance(answer, Denied) and url == self.primary:
-                # What refuses a token is alive, and makes changes for those who have a valid one.
+                # A server that refuses a token is running, and makes changes for clients with a valid one.
                 raise Conflict(
                     f"{shown} answers, and may still be the primary: stop it, or correct the token."
                     f" Nothing was changed. {answer.message}"
@@ -145,7 +145,7 @@ class TakeOver:
             )
 
     async def _arrived(self, suffix: str) -> None:
-        """Wait until the running server has what the primary has at this moment."""
+        """Wait until the running server has adopted what the primary has now."""
         there, waited, said = await self.there(), 0.0, False
         while missing := lacking(there, await self.here()):
             if waited >= self.patience:
@@ -178,7 +178,7 @@ class TakeOver:
 
     @contextmanager
     def _going_back(self) -> Iterator[None]:
-        """Say how to go back, whatever happens after the primary was asked to hand over."""
+        """If anything fails once the primary was asked to hand over, print how to go on or back."""
         try:
             yield
         except _Refused:
@@ -192,7 +192,7 @@ class TakeOver:
             raise
 
     def _begin_epoch(self, before: ReplicationState, last: Epoch | None) -> Epoch:
-        """Begin the epoch after the last one, of which this server may just have heard."""
+        """Begin the epoch after the last one, which this server may just have learned of."""
         epoch = Epoch((1 if last is None else last.number) + 1, self.instance())
         if parse_epoch(str(epoch)) is None:
             raise Conflict(
@@ -203,7 +203,7 @@ class TakeOver:
         def change(current: ReplicationState) -> ReplicationState:
             if current.role is not before.role or current.epoch not in (before.epoch, last):
                 raise Conflict(_MEANWHILE)
-            # A take-over opens nothing: that is for rights, which a person writes.
+            # A take-over lifts no restriction: for that a person writes rights.
             return ReplicationState(
                 role=Role.PRIMARY, epoch=epoch, restricted=current.restricted, calls=current.calls + 1
             )
@@ -213,11 +213,11 @@ class TakeOver:
 
 
 class _Refused(Unavailable):
-    """The primary has not handed over."""
+    """The primary has refused to hand over, so nothing was changed."""
 
 
 def _clean(url: str) -> str:
-    """Return a URL without user and password; empty as it is."""
+    """Return a URL without user and password; an empty one as it is."""
     return url and split_userinfo(url)[0]
 
 

@@ -1,8 +1,9 @@
 """
-What makes a server a replica, or a primary among replicas: its standing, and the followers of its indexes.
+A server's part in its replication: its role, and the followers of its indexes.
 
-The standing is in a file of the state, which commands change while the server runs: it is looked at before
-each round and each change. Out of scope: how a folder is made equal, and what clients change at a replica.
+The role is in the state file, which commands change while the server runs, so it is read before each round
+and each change. Out of scope: how a folder is made equal (see `replication.rounds`), and how a replica
+relays changes (see `web.relay`).
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Seconds after which it is looked which indexes with a name the primary has.
+#: Seconds between two requests for the names of the primary's indexes.
 _LOOK = 30.0
-#: Threads that write what comes from the primary.
+#: Threads that write files from the primary.
 _THREADS = 4
 #: Seconds after which a take-over that something holds up is tried again, if no change is wanted before.
 _LEAD_AGAIN = 5.0
@@ -85,14 +86,15 @@ class Replication:
 
     Args:
         settings: All settings.
-        serials: Of the index without a name.
+        serials: The serials of the index without a name.
         reactor: Twisted's reactor.
         process: Names this process to the other servers.
 
     Attributes:
-        state_file: What this server is.
-        gate: Lets changes begin where it is the primary.
-        is_restricted: Whether some of what the primary has is not for everyone.
+        state_file: The role of this server, and what goes with it.
+        gate: Lets changes begin if this server is the primary.
+        is_restricted: Whether reading is closed, since the primary restricts it and this server has no
+            rights.
         named: The indexes with a name; None without any. To be set before `prepare`.
         look_at_folder: Raises Unavailable if the folder has lost what it had; None if nothing can tell.
         on_lead: Called when a server that runs has taken over.
@@ -129,7 +131,7 @@ class Replication:
 
     @cached_property
     def primary(self) -> PrimaryServer | None:
-        """The primary that this server is to follow; None without one."""
+        """The primary in the settings; None without one."""
         url = self._settings.replication.replica_of
         if url is None:
             return None
@@ -145,9 +147,9 @@ class Replication:
         return self._worker
 
     def _look(self) -> ReplicationState:
-        """Return what this server is now; what is restricted follows it."""
+        """Return the current state, and update `is_restricted`."""
         state = self.state_file.read()
-        # Rights that a person has written for this server decide, also if they let everyone read.
+        # If this server has rights of its own, they decide, even if they let everyone read.
         self.is_restricted = state.restricted and self._settings.access.rights is None
         return state
 
@@ -155,10 +157,10 @@ class Replication:
 
     def prepare(self) -> None:
         """
-        Become what the settings and the state say, before anything is served. Blocking.
+        Take the role that the settings and the state give, before anything is served. Blocking.
 
         Raises:
-            ConfigurationError: That cannot be.
+            ConfigurationError: They contradict each other, or the state cannot be read or written.
         """
         try:
             if self.primary is not None:
@@ -199,13 +201,13 @@ class Replication:
                 f" {printable(settings.paths[0])} --state {printable(settings.state or '')}"
             )
         if self._plain_serials.read().changes:
-            # It may be that of the primary itself, as servers of one user have the same by default.
+            # It may be that of the primary itself: servers of one user share a state folder by default.
             raise ConfigurationError(
                 f"{printable(settings.state or '')} is the state of a server with other packages: give this"
                 " one a state folder of its own (--state); or, if it is its own and these packages are gone,"
                 " delete keep/serials there."
             )
-        # Until the primary says otherwise: its token may read what is not for everyone.
+        # Closed until the primary says otherwise: its token may read what others may not.
         self.state_file.write(ReplicationState(role=Role.REPLICA, primary=url, restricted=True))
 
     async def check(self) -> bool:
@@ -267,7 +269,7 @@ class Replication:
     # -- After a take-over
 
     def _must_lead(self, state: ReplicationState) -> bool:
-        """Return whether the serials have yet to begin anew, as after a take-over."""
+        """Return whether the serials still have to begin anew, as they do after a take-over."""
         is_new = state.epoch is not None and not state.leads and state.epoch != self._leads
         return state.role is Role.PRIMARY and is_new
 
@@ -360,7 +362,7 @@ class Replication:
                 )
 
     def _serials_of_named(self) -> list[Serials]:
-        """Return the serials of all indexes with a name, also of those that nobody has asked for yet."""
+        """Return the serials of all indexes with a name, including those that no request has opened yet."""
         if self.named is None:
             return []
         try:
@@ -372,14 +374,14 @@ class Replication:
 
     def weigh(self, name: str, feed: Feed) -> Feed:
         """
-        Return what a feed means for the whole server; see `IStanding`.
+        Return a feed, restricted if the feed of any index is; see `IStanding`.
 
         Args:
-            name: Of the index that it is of.
-            feed: What it says.
+            name: The name of its index.
+            feed: The feed.
         """
         self._restricted[name] = feed.restricted
-        # Until all have been heard, what was known holds.
+        # Until every index has a feed, the last known value applies.
         is_complete = self._follows_all and self._followers.keys() <= self._restricted.keys()
         restricted = any(self._restricted.values()) or (self._look().restricted and not is_complete)
         return replace(feed, restricted=restricted)
@@ -388,7 +390,7 @@ class Replication:
 
     async def _before_change(self, again: bool) -> None:
         """
-        Look whether another server has taken over, and whether this one just has.
+        Check whether this server has just taken over, and whether another one has.
 
         Args:
             again: Whether to ask peers that have answered already.
@@ -396,7 +398,7 @@ class Replication:
         Raises:
             Unavailable: It is not known, or cannot be kept; or the folder has lost what it had.
         """
-        # The change gets its serial from those of the epoch in which it is made.
+        # First, so that the change gets a serial of the epoch in which it is made.
         await self.check()
         if self._settings.replication.peers:
             await self._peers.check(again)
@@ -425,11 +427,11 @@ class Replication:
 
     @property
     def follows(self) -> bool:
-        """Whether its folders are kept equal to those of a primary, so that nothing else changes them."""
+        """Whether this server is a replica, so that only its followers change its folders."""
         return self._role is Role.REPLICA
 
     def manage(self, serials: Serials) -> None:
-        """Let the serials of another index follow or lead as those of this server do."""
+        """Let the serials of another index follow or lead with this server."""
         with self._managing:
             self._serials.add(serials)
             may_count = self._may_count
@@ -438,7 +440,7 @@ class Replication:
 
     def start(self, plain: ReplicatedIndex) -> None:
         """
-        Begin to follow the primary, if this server is a replica.
+        Start following the primary, if this server is a replica.
 
         Args:
             plain: The index without a name.
@@ -452,7 +454,7 @@ class Replication:
             self._looking.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     async def _follow_named(self, primary: PrimaryServer, named: ReplicatedIndexes) -> None:
-        """Follow all indexes that there are, here and there, until this server is a replica no more."""
+        """Follow all indexes with a name, of this server and of the primary, while this is a replica."""
         fault = ""
         while self.follows:
             # Those that are here are followed whatever the primary says of others, and before.
@@ -487,9 +489,10 @@ class Replication:
 
     async def _heard(self, primary: PrimaryServer, named: ReplicatedIndexes) -> Collection[str]:
         """
-        Return the names of the indexes of the primary that may be here, too.
+        Return the names of the primary's indexes, less new ones whose feeds cannot be read.
 
-        Once there is an index, clients read what its primary has: so first, that says who may read it there.
+        As soon as an index is here, clients may read it. So first its feed says whether the primary
+        restricts that.
         """
         names = frozenset(await primary.indexes())
         for name in names - frozenset(await self._threads.run(named.make, ())):
@@ -543,7 +546,7 @@ class Replication:
         )
 
     async def stop(self) -> None:
-        """Follow no more, and wait for what is being written."""
+        """Stop following, and wait for running writes."""
         looking, self._looking = self._looking, None
         if looking is not None:
             looking.cancel()
@@ -562,17 +565,17 @@ class Replication:
 
     async def wait_for(self, name: str, serial: int, seconds: float) -> bool:
         """
-        Wait until an index has all that the primary told up to a serial; see `Follower.wait_for`.
+        Wait until an index has all changes of the primary up to a serial; see `Follower.wait_for`.
 
         Args:
-            name: Of the index.
-            serial: Of the primary.
-            seconds: How long to wait at most.
+            name: The name of the index.
+            serial: A serial of the primary.
+            seconds: Maximum wait.
         """
         found = self._followers.get(name)
         return found is not None and await found[0].wait_for(serial, seconds)
 
-    # -- What is said of it
+    # -- Reports
 
     @property
     def refusal(self) -> str:
@@ -580,7 +583,7 @@ class Replication:
         return RESTRICTED if self._look().epoch is not None else UNHEARD
 
     def describe(self) -> list[str]:
-        """Return the lines about this for the start."""
+        """Return the lines for the start."""
         return [] if self.primary is None else [describe_start(self._look(), self.primary.url)]
 
     def health(self, is_closed: bool, is_public: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
@@ -614,7 +617,7 @@ class Replication:
         return replication.replica_of is not None or bool(replication.peers) or self.state_file.exists
 
     def _followed(self) -> list[FollowedIndex]:
-        # It may have taken over, and its followers not know that yet.
+        # This server may have taken over, which its followers learn later.
         if self._look().role is not Role.REPLICA:
             return []
         return [
@@ -647,7 +650,7 @@ def _reason(error: SimpleIndexError | OSError) -> str:
 
 
 def _close(state: ReplicationState) -> ReplicationState:
-    """Let nobody read what is not for everyone, unless this server has taken over since."""
+    """Close reading, unless this server has taken over since."""
     return replace(state, restricted=True) if state.role is Role.REPLICA else state
 
 
@@ -660,7 +663,7 @@ def _folders_of(indexes: str | None) -> list[str]:
 
 
 def _has_files(path: str) -> bool:
-    """Return whether a folder has anything that may be a package."""
+    """Return whether a folder has any file but those of the system."""
     try:
         names = os.listdir(path)
     except FileNotFoundError:

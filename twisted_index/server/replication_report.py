@@ -1,4 +1,4 @@
-"""What a server says of its part in a replication: for health, metrics, problems and the start. Pure."""
+"""Reports of a server on its replication: for health, metrics, problems and the start. Pure."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from twisted_index.replication.state_file import ReplicationState
 
 
-#: Stands for the name of an index, and for a fault of projects, in what everyone may read.
+#: What everyone may read in place of the name of an index, and of a fault that names projects.
 _ANY_INDEX = "with a name"
 _LACKING = "Not all projects are as at the primary; see the list of problems."
 
 
 class FollowedIndex(NamedTuple):
     """
-    An index that is kept equal to one of the primary.
+    An index that follows one of the primary.
 
     Attributes:
-        name: Empty for that without one.
-        progress: How far it is.
-        serial: Its highest serial here.
+        name: The name; empty for the index without one.
+        progress: The progress of its follower.
+        serial: The highest serial here.
     """
 
     name: str
@@ -40,7 +40,7 @@ class FollowedIndex(NamedTuple):
 
     @property
     def fault(self) -> str:
-        """What a person has to look at, in a sentence; empty for nothing."""
+        """What needs attention, in a sentence; empty if nothing does."""
         progress = self.progress
         if progress.fault or abs(progress.skew) <= MAX_SKEW:
             return progress.fault
@@ -63,10 +63,10 @@ def write_health(
     Return the report of `/-/health`, and its warnings.
 
     Args:
-        state: What the server is.
-        epoch: That it is in.
-        followed: The indexes.
-        closed: Why it answers nobody; empty if it does.
+        state: The state of the server.
+        epoch: The epoch that it is in.
+        followed: The indexes that follow.
+        closed: Why reading is closed; empty if it is not.
         is_public: Whether indexes and projects may be named.
     """
     if not is_public:
@@ -93,7 +93,7 @@ def write_health(
 
 
 def _nameless(index: FollowedIndex) -> FollowedIndex:
-    """Return what may be told of an index to those who may not know of it, and of what is in it."""
+    """Return a report that names neither the index nor any project of it."""
     name = _ANY_INDEX if index.name else ""
     if not index.progress.names_projects:
         return index._replace(name=name)
@@ -120,7 +120,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def list_problems(followed: Sequence[FollowedIndex]) -> list[Problem]:
-    """Return a row for each index that is not as the primary has it, and why."""
+    """Return a row for each index that differs from the primary's, with the reason."""
     return [
         Problem(
             path=f"+{index.name}/" if index.name else "replica-of",
@@ -132,7 +132,7 @@ def list_problems(followed: Sequence[FollowedIndex]) -> list[Problem]:
     ]
 
 
-#: The metrics of each index: the help, and the value, None for none.
+#: The metrics of each index: help text, and value; None without one.
 _GAUGES: Mapping[str, tuple[str, Callable[[FollowedIndex], float | None]]] = {
     "serial": ("The highest serial here.", lambda index: index.serial),
     "primary_serial": ("The highest that the primary has told.", lambda index: index.progress.primary_serial),
@@ -179,11 +179,11 @@ _PREFIX = "twisted_index_replication_"
 
 def describe_start(state: ReplicationState, url: str) -> str:
     """
-    Return the line of a server that was started with a primary.
+    Return the line for the start of a server whose settings name a primary.
 
     Args:
-        state: What it is.
-        url: Of the primary, without credentials.
+        state: The state of the server.
+        url: The URL of that primary, without credentials.
     """
     if state.role is Role.PRIMARY:
         number = 1 if state.epoch is None else state.epoch.number

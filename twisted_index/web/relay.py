@@ -1,9 +1,9 @@
 """
-Changes that clients want of a replica: sent on to its primary as they arrive, and answered as that answers.
+The relay of a replica: streams changes to the primary, and responses back to clients.
 
-The primary decides on the rights of a client, by the credentials that the client sent; the replica only
-refuses what web pages of other sites cause. Nothing of a request is sent on as it came: its path, its query
-and the few fields that matter are written anew. Out of scope: who is a replica (see `change_gate`).
+The primary authorizes each change by the client's own credentials; the replica only refuses cross-site
+requests. No part of a request head is copied as it came: path, query and the few relevant fields are parsed
+and written again. Out of scope: which server is a replica (see `replication.change_gate`).
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: What a client should know although its change was made.
+#: The field with a remark on a change that was made.
 _NOTICE_FIELD = b"X-Index-Notice"
 _BEHIND = b"The change is made. This replica does not show it yet."
 
-#: Methods of changes. An unknown one is for no index, and so it is refused here.
+#: Methods that change something. The replica refuses unknown methods itself.
 _CHANGING = (b"POST", b"PUT", b"PATCH", b"DELETE")
-#: Fields of requests and responses that are passed on as they are, besides those that are written anew.
+#: Fields of requests and responses that are relayed unchanged.
 _REQUEST_FIELDS = (
     b"Accept",
     b"Authorization",
@@ -81,40 +81,39 @@ _RESPONSE_FIELDS = (
     CHANGE_FIELD,
     _NOTICE_FIELD,
 )
-#: Characters of a path and a query that need no escape (RFC 3986 appendix A).
+#: Characters of a path and of a query that need no escape (RFC 3986 appendix A).
 _PLAIN_PATH, _PLAIN_QUERY = "!$&'()*+,;=:@", "%/?:@!$&'()*+,;=~-._"
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-#: Seconds that an answer waits for the change to be here.
+#: Seconds that a response waits for the replica to have the change.
 _SERIAL_SECONDS = 10.0
-#: Seconds for the head of a response. An upload that moves may take any time: `StreamedBody` ends one that
-#: does not.
+#: Seconds for the head of a response: no limit. `StallGuard` ends an upload that does not move.
 _NO_LIMIT = 30 * 86400.0
-#: Bytes of an answer; that to a promotion names all files.
+#: Bytes of a response; the response to a promotion names all files.
 _MAX_ANSWER = 4 << 20
 
 
 async def _never(index: str, serial: int, seconds: float) -> bool:
-    """Nothing comes from the primary."""
+    """Return False: this server does not follow the primary."""
     return False
 
 
 class ChangeRelay:
     """
-    Sends changes on to the primary.
+    Relays changes to the primary.
 
     Args:
-        url: Of the primary, as configured. A user and a password in it are the replica's own: no change is
-            made with them.
-        state: What this server is, and the epoch that it follows.
+        url: The configured URL of the primary. The user and the password in it are the replica's own, and
+            are not used for changes.
+        state: The role of this server, and the epoch that it follows.
         reactor: Twisted's reactor.
         environ: Environment variables that name proxies and certificates.
-        client_info: Reads the address of a client, and tells what other sites cause.
+        client_info: Reads the address of a client, and refuses cross-site requests.
         instance: The pseudonym of this server in the Via field.
         common_headers: Fields of every response, for responses sent before a resource is found.
-        wait_for: Waits until the index of a name has what the primary had at a serial, at most so many
-            seconds, and returns whether it has.
-        stall: Seconds in which the primary may do nothing.
-        slots: Bounds the number of changes that are sent on at the same time.
+        wait_for: Waits until an index, by its name, has all changes up to a serial, for at most so many
+            seconds. Returns whether it has them.
+        stall: Seconds without progress after which a change is given up.
+        slots: Bounds the number of parallel changes.
 
     Attributes:
         common_headers: As given.
@@ -155,22 +154,22 @@ class ChangeRelay:
             origin,
             reactor,
             self.peer,
-            # A proxy between two servers on one machine would only read along.
+            # A proxy has no use between two servers on one machine.
             environ={**environ, "no_proxy": "*"} if is_here else environ,
-            # A person has named it, wherever it is, and redirects are not followed.
+            # The operator has named this server, so any address is allowed; redirects are not followed.
             egress_policy=None,
             via=b"1.1 " + self._instance,
             limits=ClientLimits(head=_NO_LIMIT, max_body=_MAX_ANSWER),
-            # A change is sent once: one that is lost as the connection was closed meanwhile would fail.
+            # A change is sent only once, so it must not be lost on a connection that was just closed.
             persistent=False,
         )
 
     def takes(self, request: Request, method: bytes, segments: Sequence[bytes]) -> bool:
         """
-        Return whether a request is for the primary.
+        Return whether a request is relayed.
 
         Args:
-            request: Its body may be on its way already.
+            request: The request; its body may have begun to arrive.
             method: Its method.
             segments: Its path below the mount point of the index, percent-decoded.
         """
@@ -181,7 +180,7 @@ class ChangeRelay:
         try:
             return self._state.read().role is Role.REPLICA
         except Unavailable:
-            # The gate says so.
+            # The gate refuses the change, and says why.
             return False
 
     def start(
@@ -192,20 +191,20 @@ class ChangeRelay:
         misplaced: SimpleIndexError | None = None,
     ) -> RelayedChange:
         """
-        Prepare to send on a form that has begun to arrive.
+        Prepare to relay a form that has begun to arrive.
 
         Args:
-            request: With all of its header fields, `uri`, and `postpath` with the path below the index.
+            request: The request with its header fields, `uri`, and `postpath` below the index.
             body: Provides the bytes of the body.
-            on_early: Called with the answer if it comes before the end of the body.
-            misplaced: Not used: the primary says so.
+            on_early: Called with the response if it comes before the end of the body.
+            misplaced: Not used: the primary refuses misplaced forms.
         """
         change = RelayedChange(self, request, b"POST", body, request.body_length, on_early)  # type: ignore[attr-defined]
         request.relayed = change  # type: ignore[attr-defined]
         return change
 
     async def respond(self, request: Request) -> Response:
-        """Send on a request that has arrived, or has begun to by `start`."""
+        """Relay a request that has arrived, or that `start` has prepared."""
         change: RelayedChange | None = getattr(request, "relayed", None)
         if change is None:
             try:
@@ -220,10 +219,10 @@ class ChangeRelay:
 
     async def send(self, request: Request, method: bytes, body: StreamedBody) -> HTTPResponse:
         """
-        Send a request on, and wait for the head of the response.
+        Relay a request, and wait for the head of the response.
 
         Raises:
-            SimpleIndexError: It may not be sent, or there is no response.
+            SimpleIndexError: The request may not be relayed, or has no response.
         """
         via = header(request, b"Via") or b""
         if self._instance in via:
@@ -239,10 +238,10 @@ class ChangeRelay:
 
     async def answer(self, request: Request, response: HTTPResponse) -> Response:
         """
-        Make the response for a client of that of the primary.
+        Make the response for the client from that of the primary.
 
         Raises:
-            BadGateway: There is none that could be passed on.
+            BadGateway: The primary sent a response that is not for clients, such as a redirect.
         """
         status = response.status
         if 300 <= status < 400 or status == 407 or status > 599:
@@ -264,7 +263,7 @@ class ChangeRelay:
     def _target(self, request: Request) -> str:
         segments = request.postpath or []
         if any(segment in (b".", b"..") or b"/" in segment or b"\\" in segment for segment in segments):
-            # Some servers would take these for another path, perhaps above the index.
+            # Some servers resolve these to another path, perhaps above the index.
             raise BadRequest("This path is that of no index.")
         path = "/".join(quote(segment, safe=_PLAIN_PATH) for segment in segments)
         _path, mark, query = request.uri.partition(b"?")
@@ -292,14 +291,14 @@ class ChangeRelay:
         if epoch is not None:
             sent[EPOCH_FIELD] = [str(epoch).encode("ascii")]
         if address := self.client_info.read(request).address:
-            # Counts at a primary that trusts this server as a proxy.
+            # Used by a primary that trusts this server as a proxy.
             sent[b"X-Forwarded-For"] = [address.encode("ascii", "replace")]
         return ClientHeaders(sent)
 
     def body_of(
         self, change: ChunkSource, length: int | None, on_started: Callable[[], object]
     ) -> StreamedBody:
-        """Make the body of a request that is sent on."""
+        """Make the body of a relayed request."""
         return StreamedBody(
             change.next, length, guard=StallGuard(self._reactor, self._stall), on_started=on_started
         )
@@ -307,14 +306,14 @@ class ChangeRelay:
 
 class RelayedChange:
     """
-    One change on its way to the primary and back.
+    One relayed change.
 
     Args:
-        relay: Sends it.
-        request: Of the client.
+        relay: The relay.
+        request: The request of the client.
         method: Its method.
         body: Its body.
-        length: Bytes of that; None if they are not known.
+        length: The length of the body in bytes; None if it is not known.
         on_early: See `ChangeRelay.start`.
     """
 
@@ -332,7 +331,7 @@ class RelayedChange:
         self._method = method
         self._on_early = on_early
         admitted: Callable[[], None] = getattr(request, "on_admitted", lambda: None)
-        # A client that waits for 100 (Continue) gets it when the primary has been reached.
+        # A client that waits for 100 (Continue) gets it once the connection to the primary is made.
         self._body = relay.body_of(body, length, admitted)
         self._outcome: Response | Failure | None = None
         self._running: Deferred[Any] | None = None
@@ -344,7 +343,7 @@ class RelayedChange:
         self._running.addBoth(self._ended)
 
     def close(self) -> None:
-        """Give up, if there is no response yet; idempotent."""
+        """Cancel the change, if it has no response yet; idempotent."""
         if self._running is not None:
             self._running.cancel()
 
@@ -395,16 +394,16 @@ class RelayedChange:
 
 
 class _Whole:
-    """A body that has arrived as a whole."""
+    """A body that is in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._pieces = [content] if content else []
 
     def next(self) -> Deferred[bytes]:
-        """Return all of it, then nothing."""
+        """Return the whole body, then an empty piece."""
         return succeed(self._pieces.pop() if self._pieces else b"")
 
 
 def _unknown(body: StreamedBody) -> str:
-    """Say what is not known after all of a change has been sent and no response has come."""
+    """Return the remark on a change that was sent completely and got no response."""
     return " Whether the change was made is not known: look, or repeat it." if body.is_sent else ""
