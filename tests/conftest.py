@@ -21,8 +21,10 @@ pytest.register_assert_rewrite("tests.kit")  # before any of it is imported
 
 from tests.kit import marks, object_stores
 from tests.kit.bucket_folder import BucketFolder, environment_of, new_folder
+from tests.kit.hostile_upstream import HostileUpstream
 from tests.kit.live_server import START_SECONDS, LiveServer, running, start_server
 from tests.kit.turns import turn
+from twisted_index.testing.reactor_thread import BackgroundReactor
 
 # A contributor's machine tries a few new examples each time; CI tries more, and always the same ones.
 # Busy machines make neither a deadline nor a slow example a fault of the code.
@@ -94,6 +96,22 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
 
 
 ServerFactory = Callable[..., LiveServer]
+
+
+@pytest.fixture(scope="module")
+def background() -> Iterator[BackgroundReactor]:
+    """A reactor in a thread of its own, for all tests of a module."""
+    reactor = BackgroundReactor()
+    yield reactor
+    reactor.stop(10)
+
+
+@pytest.fixture
+def hostile() -> Iterator[HostileUpstream]:
+    """A server that sends what a test tells it to, and breaks off where it is to."""
+    made = HostileUpstream()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

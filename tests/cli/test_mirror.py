@@ -69,13 +69,6 @@ def source() -> Iterator[RunningIndex]:
         yield index
 
 
-@pytest.fixture
-def hostile() -> Iterator[HostileUpstream]:
-    made = HostileUpstream()
-    yield made
-    made.close()
-
-
 def offer(hostile: HostileUpstream, wheel: BuiltFile) -> None:
     """Let an upstream serve a project with one wheel."""
     hostile.on(f"/simple/{wheel.project}/", page(page_of(wheel.project, entry(wheel.project))))

@@ -12,13 +12,6 @@ from tests.kit.github_server import GitHubServer
 from twisted_index.testing.reactor_thread import BackgroundReactor
 
 
-@pytest.fixture(scope="module")
-def background() -> Iterator[BackgroundReactor]:
-    background = BackgroundReactor()
-    yield background
-    background.stop(10)
-
-
 @pytest.fixture
 def server() -> Iterator[GitHubServer]:
     with GitHubServer() as server:

@@ -23,7 +23,6 @@ from twisted_index.github.repository import parse_repository
 from twisted_index.github.token import token_source
 from twisted_index.github.upload import upload_url
 from twisted_index.http_client import framed_body
-from twisted_index.testing.reactor_thread import BackgroundReactor
 
 TERMS = ReleaseTerms(tag="v1.0")
 
@@ -52,13 +51,6 @@ def outgoing(name: str, content: bytes) -> OutgoingFile:
 #: GitHub changes the name of the second one.
 CONTENTS = {"demo-1.0.tar.gz": b"a" * 70_000, "demo-2!1.0.tar.gz": b"b" * 10, "demo-3.0.tar.gz": b"c" * 10}
 FILES = [outgoing(name, content) for name, content in CONTENTS.items()]
-
-
-@pytest.fixture(scope="module")
-def background():
-    running = BackgroundReactor()
-    yield running
-    running.stop(10)
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,4 @@ def source() -> Iterator[RunningIndex]:
         yield index
 
 
-@pytest.fixture
-def hostile() -> Iterator[HostileUpstream]:
-    made = HostileUpstream()
-    yield made
-    made.close()
-
-
 __all__ = ["mounted"]

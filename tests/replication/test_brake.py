@@ -27,7 +27,7 @@ def test_more_than_a_hundred_files_or_a_tenth_of_the_projects_or_all_is_too_much
     assert Brake(Clock().seconds).forbids(files, emptied, total) is forbidden
 
 
-def test_what_went_within_ten_minutes_counts_together():
+def test_removals_within_ten_minutes_are_added_up():
     clock = Clock()
     brake = Brake(clock.seconds)
     brake.note(60, 3)

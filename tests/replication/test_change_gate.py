@@ -95,7 +95,7 @@ def test_a_client_in_another_epoch_changes_nothing_and_a_higher_one_is_looked_in
 
 
 @pytest.mark.parametrize("told", [b"", b"2", b"1 \xff", b"1 " + OWN.encode() + b", 2 " + OWN.encode()])
-def test_what_is_no_epoch_is_refused(gate: ChangeGate, told: bytes):
+def test_a_field_that_is_no_epoch_is_refused(gate: ChangeGate, told: bytes):
     with pytest.raises(BadRequest):
         answer(gate.begin, told)
 

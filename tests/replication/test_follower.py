@@ -117,7 +117,7 @@ def test_all_is_compared_at_the_start_and_then_only_what_changes(world: World):
     assert world.asked == [(None, None, 0), (5, ONE, 30), (7, ONE, 30)]
 
 
-def test_nothing_but_the_wait_of_the_primary_is_under_way_while_nothing_changes(world: World):
+def test_while_nothing_changes_only_the_long_poll_runs(world: World):
     world.answer(feed(5))
     world.answer(feed(5))
 
@@ -145,7 +145,7 @@ def test_a_primary_is_asked_whether_it_knows_what_is_here_before_all_is_taken_fr
     assert world.confirmed == 2
 
 
-def test_a_primary_that_is_away_is_asked_less_and_less_often_and_at_last_each_minute(world: World):
+def test_a_primary_that_is_away_is_retried_with_back_off_up_to_a_minute(world: World):
     rests = []
     for _ in range(10):
         world.answer(BadGateway("Away."))
@@ -161,7 +161,7 @@ def test_a_primary_that_is_away_is_asked_less_and_less_often_and_at_last_each_mi
     assert world.follower.progress().fault == ""
 
 
-def test_a_round_that_waits_for_something_is_made_again_though_nothing_changes(world: World):
+def test_a_round_that_waits_is_repeated_although_nothing_changes(world: World):
     world.results = [RoundResult(fault="acme: its bytes are others.", retry_in=4.0)]
     world.answer(feed(5, "acme"))
     assert world.follower.progress().fault == "acme: its bytes are others."
@@ -186,7 +186,7 @@ def test_a_fault_is_logged_once(world: World, log: list[str], is_told: bool):
     )
 
 
-def test_a_defect_in_a_round_does_not_end_the_following(world: World):
+def test_a_defect_in_a_round_does_not_end_the_loop(world: World):
     world.results = [ZeroDivisionError()]
     world.answer(feed(5, "acme"))
     assert "log says why" in world.follower.progress().fault
@@ -208,7 +208,7 @@ def test_a_large_file_holds_up_no_other_project(world: World):
     assert world.follower.progress().is_current
 
 
-def test_the_rounds_at_once_are_bounded(world: World):
+def test_the_number_of_parallel_rounds_is_bounded(world: World):
     large: list[Deferred[RoundResult]] = [Deferred() for _ in range(4)]
     world.results = [*large]
     for highest in range(1, 5):
@@ -227,7 +227,7 @@ def test_a_primary_that_is_not_to_be_followed_gets_no_round(world: World):
     assert world.follower.progress().fault == "It is that of an earlier epoch."
 
 
-def test_a_server_that_is_a_replica_no_more_asks_no_more_and_takes_nothing(world: World):
+def test_a_server_that_is_no_replica_any_more_stops_requesting_changes(world: World):
     world.answer(feed(5))
     world.is_replica = False
     world.answer(feed(7, "acme"))
@@ -241,20 +241,20 @@ def stopped(world: World) -> bool:
     return Deferred.fromCoroutine(world.follower.stop()).called and world.clock.getDelayedCalls() == []
 
 
-def test_it_stops_at_once_within_a_wait(world: World):
+def test_a_follower_stops_at_once_during_a_long_poll(world: World):
     world.answer(feed(5))
 
     assert stopped(world)
     assert world.cancelled == 1
 
 
-def test_it_stops_at_once_within_a_rest(world: World):
+def test_a_follower_stops_at_once_during_a_rest(world: World):
     world.answer(BadGateway("Away."))
 
     assert stopped(world)
 
 
-def test_it_stops_at_once_within_a_round(world: World):
+def test_a_follower_stops_at_once_during_a_round(world: World):
     ended: list[int] = []
     world.results = [Deferred(lambda _: ended.append(1))]
     world.answer(feed(5, "acme"))

@@ -26,7 +26,7 @@ def test_a_primary_hands_over_and_says_which_change_was_the_last(tmp_path):
     assert StateFile(str(tmp_path)).read() == ReplicationState(role=Role.RETIRED, epoch=OWN)
 
 
-def test_a_second_time_the_answer_is_the_same():
+def test_a_repeated_hand_over_gives_the_same_answer():
     state = StateFile(None)
     assert begin(state) == begin(state) == [PeerAnswer(Role.RETIRED, OWN, 7)]
 

@@ -77,7 +77,7 @@ def problems(root):
     return find_misplaced([reading])
 
 
-def test_what_is_lacking_is_taken_with_its_time(here, there):
+def test_missing_files_are_taken_with_their_times(here, there):
     put(here, f"acme/{SDIST}")
     put(there, f"acme/{WHEEL}", b"wheel")
     put(there, "Zoo-1.0.zip", b"flat")
@@ -106,7 +106,7 @@ def test_a_flat_project_stays_flat_and_its_status_gets_a_folder(here, there):
 
 
 @pytest.mark.parametrize("they_win", [True, False])
-def test_marks_of_both_count(here, there, they_win):
+def test_marks_of_both_servers_apply(here, there, they_win):
     for root in (here, there):
         put(root, f"acme/{SDIST}")
     put(here, "acme/.archived")
@@ -172,7 +172,7 @@ def test_the_bytes_of_the_higher_epoch_come_when_they_are_there(here, there):
     assert report.conflicts == 1
 
 
-def test_two_reasons_of_one_yank_are_a_conflict_too(here, there):
+def test_two_reasons_of_one_yank_are_a_conflict(here, there):
     for root, reason in ((here, b"ours"), (there, b"theirs")):
         put(root, f"acme/{SDIST}")
         put(root, f"acme/{SDIST}.yanked", reason)
@@ -295,7 +295,7 @@ def test_a_copy_of_an_upstream_stays_one(here, there):
     assert tree(here) == {f"acme/{SDIST}": b"x", "acme/.copies": line}
 
 
-def test_what_the_other_lacks_is_told(here, there):
+def test_what_the_other_server_lacks_is_reported(here, there):
     put(here, f"acme/{SDIST}")
     put(here, f"acme/{SDIST}.yanked")
     put(here, "acme/.deleted", buried(WHEEL, b"w"))
@@ -328,7 +328,7 @@ def test_two_servers_that_were_joined_with_each_other_are_equal(here, there, the
 
 @pytest.mark.parametrize("keep_deleted", [0.0, 86400.0])
 @pytest.mark.parametrize("they_win", [True, False])
-def test_a_join_that_dies_after_any_step_is_gone_on_with(tmp_path, they_win, keep_deleted):
+def test_a_join_that_dies_after_any_step_is_completed_by_the_next(tmp_path, they_win, keep_deleted):
     def make(name):
         here, there = tmp_path / name / "here", tmp_path / name / "there"
         here.mkdir(parents=True)
@@ -480,7 +480,7 @@ def test_a_folder_without_serials_is_a_copy_and_counts_for_nothing():
     ("role", "epoch", "their_role", "their_epoch"),
     [(Role.RETIRED, 2, Role.RETIRED, 2), (Role.REPLICA, 3, Role.PRIMARY, 2)],
 )
-def test_where_no_epoch_counts_nothing_is_joined(role, epoch, their_role, their_epoch):
+def test_servers_without_a_primary_are_not_joined(role, epoch, their_role, their_epoch):
     ours = ReplicationState(role=role, epoch=EPOCHS[epoch - 1])
     with pytest.raises(Conflict):
         do_they_win(ours, None, PeerAnswer(their_role, EPOCHS[their_epoch - 1], 7))

@@ -201,7 +201,7 @@ def test_peers_are_asked_once_more_after_a_take_over():
     assert asked.role is Role.RETIRED
 
 
-def test_a_server_without_peers_asks_nobody():
+def test_a_server_without_peers_asks_no_other():
     asked = Asked()
     assert asked.check() == asked.check(again=True) == [None]
 
@@ -248,12 +248,12 @@ def test_an_answer_is_read_as_it_was_written(epoch):
         b'{"role": "primary"}',
     ],
 )
-def test_what_is_no_answer_is_an_error(text):
+def test_a_response_that_is_no_answer_of_a_peer_is_an_error(text):
     with pytest.raises(BadGateway, match="says nothing"):
         parse_answer(text)
 
 
-def test_what_was_heard_counts_although_it_could_not_be_written_down(monkeypatch):
+def test_a_higher_epoch_counts_even_if_it_could_not_be_written(monkeypatch):
     asked = Asked(B)
     outcome = asked.check()
     with monkeypatch.context() as patched:

@@ -154,7 +154,7 @@ def test_serials_that_have_begun_anew_are_told_apart(client: Client, hostile: Ho
         (b"", "closed the connection"),
     ],
 )
-def test_what_is_no_feed_is_told_in_a_sentence(
+def test_a_response_that_is_no_feed_is_an_error_with_a_sentence(
     client: Client, hostile: HostileUpstream, response: bytes, says: str
 ):
     hostile.on("/-/changes", response)
@@ -169,7 +169,7 @@ def test_a_primary_that_is_away_is_told(client: Client):
 
 
 @pytest.mark.parametrize(("status", "says"), [(401, "does not accept the token"), (403, "lacks the right")])
-def test_a_token_that_does_not_do_is_named_and_not_shown(
+def test_a_refused_token_is_mentioned_and_not_shown(
     client: Client, hostile: HostileUpstream, status: int, says: str
 ):
     hostile.on("/-/changes", answer(status, b'{"message": "No."}', **JSON))
@@ -225,9 +225,7 @@ def test_small_files_come_with_the_listing(client: Client, hostile: HostileUpstr
 
 
 @pytest.mark.parametrize("limit", ["many", "\xb2", "9" * 5000])
-def test_contents_are_nothing_without_a_limit_that_is_a_number(
-    client: Client, hostile: HostileUpstream, limit: str
-):
+def test_contents_without_a_numeric_limit_are_ignored(client: Client, hostile: HostileUpstream, limit: str):
     body = format_listing(LISTING) + b"\naaaa"
     hostile.on("/-/entries/acme", answer(200, body, **TEXT, X_Index_Inline=limit))
 
@@ -307,7 +305,7 @@ def test_the_bytes_of_an_entry_are_those_of_its_path(client: Client, hostile: Ho
     assert hostile.targets() == ["/-/entries/acme?path=Acme%2Fa%20b%23%C3%A9.whl"]
 
 
-def test_bytes_go_on_where_they_broke_off(client: Client, hostile: HostileUpstream):
+def test_a_download_resumes_where_it_broke_off(client: Client, hostile: HostileUpstream):
     def break_off(connection: socket.socket, _asked: Asked) -> None:
         connection.sendall(answer(200, BYTES[:100_000], length=len(BYTES)))
         connection.shutdown(socket.SHUT_WR)
@@ -323,14 +321,14 @@ def test_bytes_go_on_where_they_broke_off(client: Client, hostile: HostileUpstre
     assert hostile.asked[1].fields["range"] == "bytes=100000-"
 
 
-def test_bytes_that_begin_again_are_not_taken_twice(client: Client, hostile: HostileUpstream):
+def test_a_download_that_starts_over_takes_no_bytes_twice(client: Client, hostile: HostileUpstream):
     cut = answer(200, BYTES[:100_000], length=len(BYTES))
     hostile.on("/-/entries/acme", cut, answer(200, BYTES))
 
     assert read(client, hostile) == BYTES
 
 
-def test_a_connection_that_always_breaks_is_given_up(client: Client, hostile: HostileUpstream):
+def test_a_download_without_progress_is_given_up(client: Client, hostile: HostileUpstream):
     hostile.on("/-/entries/acme", lambda connection, _asked: reset(connection))
 
     with pytest.raises(SimpleIndexError):
@@ -373,7 +371,7 @@ def test_bytes_that_come_one_by_one_do_not_hold_their_place_for_ever(
         read(client, hostile)
 
 
-def test_a_disk_that_is_full_ends_the_reading(client: Client, hostile: HostileUpstream):
+def test_a_full_disk_ends_the_download(client: Client, hostile: HostileUpstream):
     hostile.on("/-/entries/acme", answer(200, BYTES))
 
     def fail(_piece: bytes) -> None:

@@ -105,7 +105,7 @@ class TestWhatComes:
         assert pair.numbers()[0] == pair.numbers()[1]
         assert pair.rounds.reached == pair.primary.serials.read().highest
 
-    def test_a_change_is_all_that_is_asked_for(self, pair: Pair):
+    def test_a_round_fetches_only_the_projects_that_have_changed(self, pair: Pair):
         pair.put(ONE)
         pair.put(OTHER, folder="other")
         pair.follow()
@@ -151,7 +151,9 @@ class TestWhatComes:
             pair.follow()
             assert pair.is_equal()
 
-    def test_what_has_come_is_not_read_to_be_compared(self, pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    def test_placed_files_are_not_read_again_to_be_compared(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ):
         pair.put(ONE)
         pair.follow()
         monkeypatch.setattr(known_digests, "sha256_of", lambda _path: pytest.fail("it was read"))
@@ -161,7 +163,9 @@ class TestWhatComes:
         assert pair.primary.asked == ["demo"]
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_nor_is_it_where_times_are_coarse(self, pair: Pair, monkeypatch: pytest.MonkeyPatch):
+    def test_placed_files_are_not_read_again_on_file_systems_with_coarse_times(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ):
         set_time = os.utime
 
         def set_coarsely(path: Any, *, ns: tuple[int, int], **options: Any) -> None:
@@ -179,7 +183,9 @@ class TestWhatComes:
         pair.follow()
         assert pair.files() == [ONE.filename, TWO.filename, THREE.filename]
 
-    def test_so_are_they_where_the_serials_of_the_replica_were_lost(self, pair: Pair):
+    def test_other_bytes_of_the_same_size_and_time_are_found_after_a_replica_has_lost_its_serials(
+        self, pair: Pair
+    ):
         files = [make_wheel("demo", "1.0", requires_python=f">=3.{n}", compress=False) for n in (1, 2)]
         path = pair.there / "demo" / files[0].filename
         for file in files:
@@ -191,7 +197,7 @@ class TestWhatComes:
             fault = pair.settle().fault
         assert "1 replaced" in fault
 
-    def test_a_serial_that_has_come_meanwhile_is_adopted_when_it_is_told(self, pair: Pair):
+    def test_a_serial_above_the_feed_is_adopted_once_the_feed_has_reached_it(self, pair: Pair):
         """Others with lower ones may not be told of yet."""
         pair.put(ONE)
         feed = answer(pair.primary.changes)
@@ -255,7 +261,7 @@ class TestWhatIsSeen:
         self.happen(pair)
 
     @pytest.mark.parametrize("inlines", [True, False])
-    def test_it_is_right_after_each_step_whenever_the_process_dies(self, tmp_path: Path, inlines: bool):
+    def test_pages_are_valid_after_each_step_at_which_the_process_dies(self, tmp_path: Path, inlines: bool):
         lives = 0
         while True:
             (tmp_path / str(lives)).mkdir()
@@ -289,7 +295,9 @@ class TestWhatIsSeen:
         pair.follow()
         assert set(seen) == {0, 4}
 
-    def test_what_lies_is_not_seen_and_neither_is_what_came_with_it(self, pair: Pair):
+    def test_a_file_with_wrong_bytes_is_never_visible_and_neither_are_files_that_came_with_it(
+        self, pair: Pair
+    ):
         pair.put(ONE)
         pair.follow()
         pair.put(TWO, SDIST)
@@ -304,7 +312,7 @@ class TestWhatIsSeen:
 
     @pytest.mark.parametrize("inlines", [True, False])
     @pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: content + b"x"])
-    def test_bytes_of_another_number_are_not_taken(
+    def test_a_file_of_another_length_is_refused(
         self, pair: Pair, inlines: bool, change: Callable[[bytes], bytes]
     ):
         pair.primary.inlines = inlines
@@ -316,7 +324,7 @@ class TestWhatIsSeen:
 
 
 class TestWhatGoes:
-    def test_it_is_moved_out_of_sight_with_the_folder(self, pair: Pair):
+    def test_files_of_a_removed_project_are_moved_to_the_state(self, pair: Pair):
         pair.put(OTHER, folder="other")
         pair.put(ONE)
         pair.mark(f"{ONE.filename}.asc", "signed")
@@ -329,7 +337,7 @@ class TestWhatGoes:
         assert pair.serials.read().changes["demo"].imprint == REMOVED
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_it_is_moved_whole_to_another_file_system_or_stays(
+    def test_a_file_is_moved_to_another_file_system_whole_or_not_at_all(
         self, pair: Pair, monkeypatch: pytest.MonkeyPatch
     ):
         resource = pytest.importorskip("resource")
@@ -377,7 +385,7 @@ class TestWhatGoes:
             RemovedFiles(str(tmp_path), lambda: int(now * 10**9)).forget(days * 86400.0)
             assert os.listdir(tmp_path / "indexes" / "dev") == left
 
-    def test_what_was_deleted_by_name_is_gone(self, pair: Pair):
+    def test_a_file_with_a_tombstone_is_deleted(self, pair: Pair):
         pair.put(ONE, TWO)
         pair.follow()
         (pair.there / "demo" / ONE.filename).unlink()
@@ -386,7 +394,7 @@ class TestWhatGoes:
         assert pair.is_equal()
         assert pair.removed() == []
 
-    def test_the_only_file_that_there_is_goes_if_it_was_deleted_by_name(self, pair: Pair):
+    def test_the_only_file_of_an_index_is_deleted_if_it_has_a_tombstone(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         (pair.there / "demo" / ONE.filename).unlink()
@@ -418,7 +426,7 @@ class TestWhatGoes:
 
         pair.folder.remove = remove_first  # type: ignore[method-assign]
 
-    def test_what_came_back_while_others_went_stays(self, pair: Pair):
+    def test_a_file_that_comes_back_during_the_removals_stays(self, pair: Pair):
         rounds: list[Deferred[RoundResult]] = []
 
         def come_back(path: Path) -> None:
@@ -433,12 +441,12 @@ class TestWhatGoes:
         assert len(pair.removed()) == 1
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_nothing_more_goes_once_it_has_stopped(self, pair: Pair):
+    def test_stopped_rounds_remove_nothing_more(self, pair: Pair):
         self.lose_two(pair, lambda _path: pair.rounds.stop())
         pair.follow()
         assert len(pair.removed()) == 1
 
-    def test_too_much_stays_until_a_person_agrees(self, pair: Pair, log: list[str]):
+    def test_too_many_files_stay_until_a_person_accepts_their_removal(self, pair: Pair, log: list[str]):
         pair.put(OTHER, folder="other")
         pair.put(*(make_wheel("demo", f"1.{number}") for number in range(101)))
         pair.follow()
@@ -459,7 +467,7 @@ class TestWhatGoes:
         assert len(pair.removed()) == 101
         assert (pair.kept.read().awaiting, pair.kept.read().accepted) == (0, 0)
 
-    def test_what_another_index_waits_for_stays_accepted(self, pair: Pair):
+    def test_a_round_leaves_the_acceptance_for_another_index_alone(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         pair.kept.update(lambda kept: replace(kept, awaiting=500, accepted=500))
@@ -467,7 +475,7 @@ class TestWhatGoes:
         pair.follow()
         assert (pair.kept.read().awaiting, pair.kept.read().accepted) == (500, 500)
 
-    def test_what_waited_before_a_start_waits_no_more_where_it_is_there_again(self, pair: Pair):
+    def test_removals_from_before_a_start_stop_waiting_once_the_files_are_back(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         (pair.there / "demo" / ONE.filename).unlink()
@@ -488,7 +496,7 @@ class TestWhatGoes:
         assert pair.follow().fault == ""
         assert pair.is_equal()
 
-    def test_what_waits_to_be_removed_stays_yanked(self, pair: Pair):
+    def test_files_whose_removal_waits_stay_yanked(self, pair: Pair):
         pair.put(ONE)
         pair.mark(f"{ONE.filename}.yanked")
         pair.follow()
@@ -516,7 +524,7 @@ class TestFailures:
         assert pair.follow().fault == ""
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_it_is_tried_ever_more_rarely(self, pair: Pair):
+    def test_a_project_that_fails_is_retried_with_back_off(self, pair: Pair):
         pair.put(ONE)
         pair.primary.spoil = lie_about("demo")
         waits = []
@@ -526,7 +534,7 @@ class TestFailures:
         assert waits[:3] == [1.0, 2.0, 4.0]
         assert waits[-1] == 60.0
 
-    def test_a_full_disk_is_said_and_got_over(self, pair: Pair):
+    def test_a_full_disk_is_a_fault_until_there_is_room_again(self, pair: Pair):
         pair.put(ONE, TWO)
 
         def is_full(_step: Callable[[], object]) -> None:
@@ -546,7 +554,7 @@ class TestFailures:
         assert "Its folder is a link" in pair.follow().fault
         assert not list((tmp_path / "outside").iterdir())
 
-    def test_what_differs_in_case_only_is_not_lost_where_that_is_one_name(self, pair: Pair):
+    def test_names_that_differ_in_case_only_lose_no_file_where_they_are_one(self, pair: Pair):
         # As such a file system shows it.
         (pair.here / ".STAGED").mkdir()
         pair.put(ONE)
@@ -561,7 +569,7 @@ class TestFailures:
         pair.follow()
         assert pair.files("other") == [OTHER.filename, "other-2.0.tar.gz"]
 
-    def test_what_differs_in_case_only_comes_where_that_is_two_names(self, pair: Pair):
+    def test_names_that_differ_in_case_only_come_where_they_are_two(self, pair: Pair):
         pair.put(ONE)
         pair.put(TWO, folder="Demo")
         assert pair.settle().fault == ""
@@ -599,7 +607,7 @@ class TestFailures:
         assert (tmp_path / "outside").read_text() == "mine"
         assert pair.is_equal()
 
-    def test_what_is_changed_by_hand_is_found_at_the_next_start(self, pair: Pair):
+    def test_changes_by_hand_are_found_at_the_next_start(self, pair: Pair):
         pair.put(ONE, TWO)
         pair.put(OTHER, folder="other")
         pair.follow()
@@ -617,7 +625,7 @@ class TestFailures:
         assert pair.removed() == [THREE.filename, "mine-1.0-py3-none-any.whl"]
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_folders_of_which_only_others_make_use_are_no_projects_and_in_nobodys_way(self, pair: Pair):
+    def test_folders_with_files_of_the_system_only_are_no_projects_and_do_no_harm(self, pair: Pair):
         for name in ("demo", "strange"):
             (pair.here / name).mkdir()
             (pair.here / name / ".DS_Store").touch()
@@ -629,7 +637,7 @@ class TestFailures:
         assert pair.files() == [ONE.filename, TWO.filename, SDIST.filename]
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_a_defect_in_one_project_keeps_no_other_from_the_next_round(
+    def test_after_a_defect_the_next_round_applies_all_projects(
         self, pair: Pair, monkeypatch: pytest.MonkeyPatch
     ):
         names = [f"demo{number}" for number in range(20)]
@@ -643,7 +651,7 @@ class TestFailures:
         answer(pair.rounds.work)
         assert pair.is_equal()
 
-    def test_what_was_being_received_when_the_process_died_is_swept_away(self, pair: Pair):
+    def test_files_that_an_earlier_process_was_receiving_are_removed(self, pair: Pair):
         folder = pair.here / os.fsdecode(UPLOADS) / "upload_1"
         folder.mkdir(parents=True)
         ONE.write_to(folder)
@@ -688,7 +696,7 @@ class TestWaiting:
         assert pair.numbers()[0] == pair.numbers()[1]
         assert pair.rounds.bytes_to_come == 0
 
-    def test_work_that_is_cancelled_leaves_nothing(self, pair: Pair):
+    def test_a_cancelled_round_leaves_no_open_file(self, pair: Pair):
         async def never(_project: str, _entry: Entry, write: Callable[[bytes], object]) -> None:
             write(b"PK")
             await Deferred()
@@ -708,7 +716,7 @@ class TestWaiting:
         assert answer(pair.rounds.work).fault == ""
         assert pair.is_equal()
 
-    def test_a_thread_that_still_writes_meets_no_other_file(self, pair: Pair):
+    def test_a_late_write_to_a_closed_file_is_an_error(self, pair: Pair):
         receipt = pair.folder.receive(Entry("demo/x", "0" * 64, 10, 1))
         receipt.close()
         with pytest.raises(OSError, match="descriptor"):
@@ -727,7 +735,7 @@ class TestWaiting:
         assert pair.follow().fault == ""
         assert pair.is_equal()
 
-    def test_where_clocks_are_wrong_nothing_waits_and_times_are_set_later(
+    def test_with_wrong_clocks_nothing_waits_and_times_are_set_later(
         self, pair: Pair, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ):
         pair.put(ONE)
@@ -742,7 +750,7 @@ class TestWaiting:
         assert pair.follow().fault == ""
         assert pair.is_equal()
 
-    def test_a_time_that_is_set_later_loses_no_serial_that_waits(self, pair: Pair):
+    def test_a_time_that_is_set_later_loses_no_serial(self, pair: Pair):
         pair.mark(".claimed", "", folder="demo")
         pair.put(ONE, folder="demo")
         answer(pair.primary.changes)
@@ -762,7 +770,7 @@ class TestWhichPrimary:
         pair.primary.serials = Serials()
         pair.primary.start()
 
-    def test_one_that_counts_anew_is_followed_if_all_is_equal(self, pair: Pair):
+    def test_a_primary_that_counts_anew_is_followed_if_all_is_equal(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         self.lose_state(pair)
@@ -826,7 +834,7 @@ class TestWhichPrimary:
         pair.rounds.retry_now()
         assert make_round(pair.rounds, feed, is_all=True).fault == ""
 
-    def test_it_is_followed_if_it_only_has_more(self, pair: Pair):
+    def test_a_primary_that_counts_anew_is_followed_if_it_only_has_more(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         self.lose_state(pair)
@@ -836,7 +844,9 @@ class TestWhichPrimary:
         assert pair.is_equal()
 
     @pytest.mark.parametrize("what", ["removed", "replaced", "unyanked"])
-    def test_it_is_not_if_anything_here_would_be_lost(self, pair: Pair, what: str):
+    def test_a_primary_that_counts_anew_is_not_followed_if_anything_here_would_be_lost(
+        self, pair: Pair, what: str
+    ):
         pair.put(ONE, TWO)
         pair.mark(f"{ONE.filename}.yanked")
         pair.follow()
@@ -855,7 +865,7 @@ class TestWhichPrimary:
         assert "twisted-index join" in fault
         assert (files_of(pair.here), pair.serials.read()) == (before, known)
 
-    def test_it_is_not_compared_again_and_again(self, pair: Pair):
+    def test_a_refused_primary_is_not_compared_again_until_it_changes(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         self.lose_state(pair)
@@ -869,7 +879,7 @@ class TestWhichPrimary:
         pair.follow()
         assert pair.primary.asked
 
-    def test_one_with_a_state_of_before_is_compared_too(self, pair: Pair):
+    def test_a_primary_whose_serials_were_set_back_is_compared(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         pair.serials.adopt("demo", Change(pair.serials.read().highest + 10_000, "1" * 32))
@@ -898,7 +908,7 @@ class TestWhichPrimary:
         assert pair.follow().fault == ""
         assert pair.kept.read().epoch == Epoch(4, "e" * 32)
 
-    def test_whether_it_restricts_who_may_read_is_kept_before_anything_comes(self, pair: Pair):
+    def test_a_restriction_of_the_primary_is_kept_before_any_file_comes(self, pair: Pair):
         pair.put(ONE)
         pair.primary.restricted = True
         kept = []
@@ -909,7 +919,7 @@ class TestWhichPrimary:
         pair.follow()
         assert pair.kept.read().restricted is False
 
-    def test_what_a_take_over_has_kept_is_not_overwritten(self, pair: Pair):
+    def test_a_round_does_not_overwrite_the_state_of_a_take_over(self, pair: Pair):
         mine = replace(pair.kept.read(), role=Role.PRIMARY, epoch=Epoch(5, "c" * 32))
         pair.kept.write(mine)
         pair.put(ONE)
@@ -924,7 +934,7 @@ class TestWhichPrimary:
         assert "no change of a project" in result.fault
 
     @pytest.mark.parametrize("is_down", [False, True], ids=["between two requests", "for a while"])
-    def test_one_with_an_older_folder_and_state_takes_nothing_away(
+    def test_a_primary_with_an_older_folder_and_state_removes_nothing(
         self, pair: Pair, tmp_path: Path, is_down: bool
     ):
         """Its serials are those of before, and go on above ours."""
@@ -955,7 +965,7 @@ class TestWhichPrimary:
         assert pair.is_equal()
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_all_is_asked_for_again_after_an_hour(self, pair: Pair):
+    def test_all_changes_are_requested_again_after_an_hour(self, pair: Pair):
         pair.put(ONE)
         pair.follow()
         assert pair.rounds.since == pair.primary.serials.read().highest
@@ -963,7 +973,7 @@ class TestWhichPrimary:
         assert pair.rounds.since is None
 
 
-def test_what_has_stopped_adopts_nothing(pair: Pair):
+def test_stopped_rounds_adopt_nothing(pair: Pair):
     pair.put(ONE)
     feed = answer(pair.primary.changes)
     answer(pair.rounds.take, feed, is_all=True)
@@ -973,7 +983,7 @@ def test_what_has_stopped_adopts_nothing(pair: Pair):
     assert files_of(pair.here) == {}
 
 
-def test_after_a_take_over_nothing_that_was_on_its_way_gets_its_name(pair: Pair):
+def test_after_a_take_over_no_file_that_was_being_received_is_placed(pair: Pair):
     """A client may have uploaded it here by then, with other bytes."""
     pair.put(THREE)
     pair.follow()
@@ -1023,7 +1033,7 @@ def test_files_that_came_are_closed_in_a_thread(pair: Pair, monkeypatch: pytest.
     assert all(closed)
 
 
-def test_those_who_listen_learn_how_far_it_is(pair: Pair):
+def test_listeners_are_called_when_a_serial_is_reached(pair: Pair):
     heard: list[int] = []
     pair.rounds.listeners.add(lambda: heard.append(pair.rounds.reached))
     pair.put(ONE)

@@ -109,7 +109,7 @@ def test_a_folder_that_has_never_followed_has_to_be_joined(server: Server):
     assert not server.file.exists
 
 
-def test_so_has_an_index_with_a_name(server: Server, tmp_path: Path):
+def test_a_named_index_that_has_never_followed_has_to_be_joined(server: Server, tmp_path: Path):
     server.indexes = str(tmp_path / "indexes")
     (tmp_path / "indexes" / "dev" / "acme").mkdir(parents=True)
 
@@ -690,7 +690,7 @@ def test_an_index_that_is_here_is_followed_before_the_primary_says_which_it_has(
     ]
 
 
-def test_nobody_waits_for_what_is_not_followed(server: Server):
+def test_a_wait_for_an_index_that_is_not_followed_ends_at_once(server: Server):
     replication = server.start()
 
     assert Deferred.fromCoroutine(replication.wait_for("dev", 5, 10.0)).result is False

@@ -24,13 +24,6 @@ from twisted_index.testing import SynchronousRunner, make_wheel
 from twisted_index.testing.reactor_thread import BackgroundReactor
 
 
-@pytest.fixture(scope="module")
-def background() -> Iterator[BackgroundReactor]:
-    background = BackgroundReactor()
-    yield background
-    background.stop(10)
-
-
 def measured(space: FreeSpace, background: BackgroundReactor) -> dict[str, float]:
     """Give the samples of a scrape by folder."""
     background.call(lambda: Deferred.fromCoroutine(space.measure()), 20)
