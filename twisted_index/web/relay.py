@@ -2,15 +2,13 @@
 The relay of a replica: streams changes to the primary, and responses back to clients.
 
 The primary authorizes each change by the client's own credentials; the replica only refuses cross-site
-requests. No part of a request head is copied as it came: path, query and the few relevant fields are parsed
-and written again. Out of scope: which server is a replica (see `replication.change_gate`).
+requests. Out of scope: what of a request and a response is relayed (see `responses.relayed_fields`), and
+which server is a replica (see `replication.change_gate`).
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
@@ -18,14 +16,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers as ClientHeaders
 
-from twisted_index.errors import BadGateway, BadRequest, LoopDetected, SimpleIndexError, Unavailable
+from twisted_index.errors import BadGateway, LoopDetected, SimpleIndexError, Unavailable
 from twisted_index.http_client.client import HTTPClient
 from twisted_index.http_client.credentials import split_userinfo
 from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import TemporaryFailure
 from twisted_index.http_client.stall_guard import STALL, Stalled, StallGuard
 from twisted_index.http_client.streamed_body import StreamedBody
-from twisted_index.http_client.urls import InvalidURL, normalize_url, origin_of
+from twisted_index.http_client.urls import origin_of
 from twisted_index.http_semantics.via import remember_via
 from twisted_index.indexes.scope import split_scope
 from twisted_index.replication.change_gate import EPOCH_FIELD
@@ -33,6 +31,12 @@ from twisted_index.replication.state_file import Role
 from twisted_index.web.pages.install_commands import is_loopback
 from twisted_index.web.requests.context import read_small_body, while_connected
 from twisted_index.web.requests.routes import is_replication_path
+from twisted_index.web.responses.relayed_fields import (
+    NOTICE_FIELD,
+    request_fields,
+    response_fields,
+    target_url,
+)
 from twisted_index.web.responses.response import CHANGE_FIELD, Response
 from twisted_index.web.responses.send import header
 from twisted_index.web.uploads.responses import message_as_reason, rejected
@@ -52,38 +56,11 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: The field with a remark on a change that was made.
-_NOTICE_FIELD = b"X-Index-Notice"
+#: The remark on a change that the replica does not have in time.
 _BEHIND = b"The change is made. This replica does not show it yet."
 
 #: Methods that change something. The replica refuses unknown methods itself.
 _CHANGING = (b"POST", b"PUT", b"PATCH", b"DELETE")
-#: Fields of requests and responses that are relayed unchanged.
-_REQUEST_FIELDS = (
-    b"Accept",
-    b"Authorization",
-    b"Content-Encoding",
-    b"Content-Language",
-    b"Content-Type",
-    b"User-Agent",
-)
-_RESPONSE_FIELDS = (
-    b"Allow",
-    b"Cache-Control",
-    b"Content-Language",
-    b"Content-Security-Policy",
-    b"Content-Type",
-    b"Referrer-Policy",
-    b"Retry-After",
-    b"Vary",
-    b"WWW-Authenticate",
-    b"X-Content-Type-Options",
-    CHANGE_FIELD,
-    _NOTICE_FIELD,
-)
-#: Characters of a path and of a query that need no escape (RFC 3986 appendix A).
-_PLAIN_PATH, _PLAIN_QUERY = "!$&'()*+,;=:@", "%/?:@!$&'()*+,;=~-._"
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 #: Seconds that a response waits for the replica to have the change.
 _SERIAL_SECONDS = 10.0
 #: Seconds for the head of a response: no limit. `StallGuard` ends an upload that does not move.
@@ -228,7 +205,7 @@ class ChangeRelay:
         if self._instance in via:
             raise LoopDetected("This server is its own primary: the request looped back to it.")
         remember_via(via)
-        url, fields = self._target(request), self._fields(request)
+        url, fields = target_url(self._url, request), self._fields(request)
         try:
             return await body.guard.wait(self._client.request(method.decode("ascii"), url, fields, body))
         except Stalled:
@@ -249,51 +226,31 @@ class ChangeRelay:
             advice = " Write the URL that it redirects to in replica-of." if status < 400 else ""
             raise BadGateway(f"The {self.peer} responded with {status}.{advice}")
         body = await response.body.read()
-        found = response.headers.getRawHeaders
-        fields = [(name, value) for name in _RESPONSE_FIELDS for value in found(name, [])]
+        fields = response_fields(response)
         serial = response.header(CHANGE_FIELD)
         if status < 300 and serial.isascii() and serial.isdigit() and len(serial) <= 16:
             index = split_scope(request.postpath or [])[0].index
             if not await self.wait_for(index, int(serial), _SERIAL_SECONDS):
-                fields.append((_NOTICE_FIELD, _BEHIND))
-        fields.append((b"Via", b", ".join([*found(b"Via", []), b"1.1 " + self._instance])))
+                fields.append((NOTICE_FIELD, _BEHIND))
+        via = [*response.headers.getRawHeaders(b"Via", []), b"1.1 " + self._instance]
+        fields.append((b"Via", b", ".join(via)))
         reason = message_as_reason(response.reason.decode("latin-1")) or None
         return Response(status=status, headers=tuple(fields), body=body, reason=reason)
 
-    def _target(self, request: Request) -> str:
-        segments = request.postpath or []
-        if any(segment in (b".", b"..") or b"/" in segment or b"\\" in segment for segment in segments):
-            # Some servers resolve these to another path, perhaps above the index.
-            raise BadRequest("This path is that of no index.")
-        path = "/".join(quote(segment, safe=_PLAIN_PATH) for segment in segments)
-        _path, mark, query = request.uri.partition(b"?")
-        try:
-            return normalize_url(f"{self._url}{path}{mark.decode()}{quote(query, safe=_PLAIN_QUERY)}")
-        except InvalidURL:
-            raise BadRequest("The URL is too long to be sent on to the primary.") from None
-
     def _fields(self, request: Request) -> ClientHeaders:
-        sent = {
-            name: lines
-            for name in _REQUEST_FIELDS
-            if (lines := request.requestHeaders.getRawHeaders(name)) is not None
-        }
-        if any(_CONTROL.search(line) for lines in sent.values() for line in lines):
-            raise BadRequest("A field of the header has a control character.")
-        if len(sent.get(b"Authorization", ())) > 1:
-            raise BadRequest("A request has one Authorization field.")
-        if b"Authorization" in sent and not self._takes_credentials:
+        fields = request_fields(request)
+        if b"Authorization" in fields and not self._takes_credentials:
             raise Unavailable(
                 f"The {self.peer} is reached without TLS, so no password or token is sent on to it; use the"
                 " primary itself, or let replica-of be an https URL."
             )
         epoch = self._state.read().epoch
         if epoch is not None:
-            sent[EPOCH_FIELD] = [str(epoch).encode("ascii")]
+            fields[EPOCH_FIELD] = [str(epoch).encode("ascii")]
         if address := self.client_info.read(request).address:
             # Used by a primary that trusts this server as a proxy.
-            sent[b"X-Forwarded-For"] = [address.encode("ascii", "replace")]
-        return ClientHeaders(sent)
+            fields[b"X-Forwarded-For"] = [address.encode("ascii", "replace")]
+        return ClientHeaders(fields)
 
     def body_of(
         self, change: ChunkSource, length: int | None, on_started: Callable[[], object]
