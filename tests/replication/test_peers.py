@@ -306,6 +306,17 @@ def test_a_retired_server_learns_which_peer_is_the_primary(epoch):
     assert asked.state.read() == ReplicationState(role=Role.RETIRED, epoch=epoch, primary=C)
 
 
+def test_a_server_that_has_just_retired_asks_though_its_peers_were_asked_just_before():
+    asked = Asked(B)
+    asked.check()
+    asked.answer(b=(Role.REPLICA, OWN))
+    asked.state.write(ReplicationState(role=Role.RETIRED, epoch=OWN))
+    asked.check()
+    asked.answer(b=(Role.PRIMARY, HIGHER))
+
+    assert asked.state.read() == ReplicationState(role=Role.RETIRED, epoch=HIGHER, primary=B)
+
+
 def test_a_retired_server_asks_again_later_while_no_peer_is_the_primary():
     asked = Asked(B, state=ReplicationState(role=Role.RETIRED, epoch=OWN))
     asked.check()

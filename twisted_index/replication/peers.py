@@ -172,7 +172,7 @@ class Peers:
         self._process = process
         self._seconds = seconds
         self._checks: SingleFlight[None, None] = SingleFlight(lambda: 0.0)
-        self._checked: Epoch | None = None
+        self._checked: tuple[Role, Epoch] | None = None
         self._checked_at = 0.0
         self._heard = (NO_EPOCH, False, "")
         self._twin = ""
@@ -195,13 +195,14 @@ class Peers:
         if not self._urls:
             return succeed(None)
         is_recent = self._seconds() - self._checked_at < _COUNTS
-        if is_recent and not again and self._is_checked(self._state.read().epoch or self._own()):
+        mine = self._state.read()
+        if is_recent and not again and self._is_checked(mine.role, mine.epoch or self._own()):
             return succeed(None)
         return self._checks.run(None, self._check)
 
-    def _is_checked(self, own: Epoch) -> bool:
-        """Return whether enough peers have answered in this epoch."""
-        return own == self._checked
+    def _is_checked(self, role: Role, own: Epoch) -> bool:
+        """Return whether enough peers have answered in this epoch, since this server has this role."""
+        return (role, own) == self._checked
 
     async def _check(self) -> None:
         answers = await ask_all(self._ask, self._urls)
@@ -230,12 +231,12 @@ class Peers:
             await self._retire(epoch, url if is_primary else "", url)
             return
         self._look_for_twin(alike)
-        if len(known) < self._needed and not self._is_checked(own):
+        if len(known) < self._needed and not self._is_checked(mine.role, own):
             raise Unavailable(
                 "This server does not know yet whether it still is the primary: it takes no changes until one"
                 " of its peers has answered."
             )
-        self._checked, self._checked_at = own, self._seconds()
+        self._checked, self._checked_at = (mine.role, own), self._seconds()
 
     def _look_for_twin(self, alike: Mapping[str, PeerAnswer]) -> None:
         """Take no change while another process is the primary in this epoch, as with a copy of the state."""
