@@ -106,6 +106,14 @@ class TestTheList:
         assert list(serials) == ["open-lib"]
         assert later == serials["open-lib"] > highest
 
+    def test_by_a_known_change_that_is_closed_to_a_client_it_misses_none_that_is_not(self, index: Index):
+        highest = index.changes(user="bob")[1]
+        index.clock.advance(3)
+        make_wheel("secret-lib", "2.0").write_to(index.root / "secret-lib")
+        answer(index.folder.note_change, "secret-lib")
+        NEWER.write_to(index.root / "open-lib")
+        assert list(index.changes(f"?since={highest}", user="bob")[2]) == ["open-lib"]
+
     def test_a_removed_project_is_a_change(self, index: Index):
         _instance, highest, _serials = index.changes()
         index.clock.advance(3)
@@ -238,6 +246,42 @@ class TestWaiting:
             index.wait(highest)
         index.advance(20)
         assert len(sweeps) <= 10
+
+    def test_sweeps_for_those_who_wait_take_a_tenth_of_the_time_at_most(
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
+    ):
+        began: list[float] = []
+        sweep = index.folder._sweep.run
+
+        def take_half_a_second(*args: Any) -> Any:
+            began.append(index.clock.seconds())
+            index.clock.rightNow += 0.5
+            return sweep(*args)
+
+        highest = index.changes()[1]
+        monkeypatch.setattr(index.folder._sweep, "run", take_half_a_second)
+        index.clock.advance(3)
+        index.wait(highest, seconds=60)
+        index.advance(40)
+        assert len(began) > 3
+        assert all(later - earlier >= 5 for earlier, later in pairwise(began[1:]))
+
+    def test_who_waits_hears_of_an_upload_without_a_sweep(
+        self, index: Index, monkeypatch: pytest.MonkeyPatch
+    ):
+        """A sweep of thousands of projects takes its time."""
+        highest = index.changes()[1]
+        connection = index.wait(highest)
+        index.clock.advance(0.9)
+        monkeypatch.setattr(index.folder._sweep, "run", lambda *_args: pytest.fail("There was a sweep."))
+        index.clock.rightNow += 3
+        NEWER.write_to(index.root / "open-lib")
+        answer(index.folder.note_change, "open-lib")
+        index.settle()
+        assert connection.responses()[0].body.decode().splitlines()[1:] == [
+            f"{index.folder.serials.serial_of('open-lib')}"
+            f" {index.folder.serials.read().changes['open-lib'].imprint} open-lib"
+        ]
 
     def test_so_many_may_wait_and_one_more_may_not(self, index: Index, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(changes, "MAX_WAITING", 3)

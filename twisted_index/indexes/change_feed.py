@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from twisted_index.simple.manifest import ManifestLine
     from twisted_index.simple.model import ProjectList
 
-#: Seconds between the sweeps for waiting clients, if files are to be looked at for each request.
-_LEAST_INTERVAL = 1.0
+#: Seconds between the sweeps for waiting clients, if files are to be looked at for each request; and the part
+#: of the time that sweeps for them may take, of which they rest half.
+_LEAST_INTERVAL, _SHARE = 1.0, 1 / 10
 
 
 class ChangeFeed:
@@ -57,6 +58,7 @@ class ChangeFeed:
         self._worker = worker
         self._rescan = max(part.source.rescan for part in parts)
         self._swept_at = -math.inf
+        self._sweep_took = 0.0
         self._sweeps: FreshSingleFlight[None, None] = FreshSingleFlight(self._sweep)
         self._waiters: dict[Deferred[None], IDelayedCall] = {}
         self._next_sweep: IDelayedCall | None = None
@@ -67,16 +69,23 @@ class ChangeFeed:
         """The number of clients that wait."""
         return len(self._waiters)
 
-    async def changes(self, names: Collection[str] = ()) -> Snapshot[ChangeList]:
+    async def changes(self, names: Collection[str] = (), *, after: int | None = None) -> Snapshot[ChangeList]:
         """
         Return the last change of every project, of a sweep that is at most `rescan` seconds old.
 
         Args:
             names: Projects that have to be among them, if they are there.
+            after: A serial. If a later one is known, no sweep is waited for, which takes long where there are
+                many projects: what it would find gets a serial that is higher still.
 
         Raises:
             Unavailable: The folders cannot be read.
         """
+        # Before the first sweep, the file of serials is not read yet.
+        if after is not None and self._swept_at > -math.inf:
+            known = self._serials.read()
+            if known.highest > after:
+                return Snapshot(value=known, is_current=lambda: False)
         if not self._is_recent() or any(self._serials.serial_of(name) is None for name in names):
             await self._sweeps.run(None)
         listed = self._serials.read()
@@ -152,7 +161,7 @@ class ChangeFeed:
         for part in self._parts:
             present |= await result_of(part.source.sweep, part.owns)
         await self._run(self._note_removed, present)
-        self._swept_at = began
+        self._swept_at, self._sweep_took = began, self.clock.seconds() - began
         self._serials.announce()
 
     def _note_removed(self, present: set[str]) -> None:
@@ -189,7 +198,8 @@ class ChangeFeed:
         self._release_all()
 
     def _plan_sweep(self) -> None:
-        self._next_sweep = self.clock.callLater(max(self._rescan, _LEAST_INTERVAL), self._sweep_for_waiters)
+        seconds = max(self._rescan, _LEAST_INTERVAL, self._sweep_took / _SHARE)
+        self._next_sweep = self.clock.callLater(seconds, self._sweep_for_waiters)
 
     def _sweep_for_waiters(self) -> None:
         self._next_sweep = None

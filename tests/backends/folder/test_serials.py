@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Set
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ import pytest
 from tests.kit.at_once import answer
 from tests.kit.folder_source import Folder
 from tests.kit.folder_store import Shop
+from twisted_index.backends.folder.imprints import Sweep
+from twisted_index.backends.folder.root_scan import RootScan
+from twisted_index.backends.layout.entries import ProjectEntries
+from twisted_index.events.serials import Serials
+from twisted_index.files.stamps import StatValidator
 from twisted_index.testing import make_sdist, make_wheel
 
 ONE = make_wheel("demo", "1.0")
@@ -175,3 +181,17 @@ def test_a_project_that_another_source_answers_for_is_left_alone(folder: Folder)
     ONE.write_to(folder.path / "demo")
     assert answer(folder.source.sweep, lambda name: name != "demo") == set()
     assert folder.source.serials.read().changes == {}
+
+
+def test_a_sweep_rests_as_long_as_it_works_so_that_it_keeps_no_page_waiting(tmp_path: Path):
+    """Each look at a project takes 0.15 ms here, so there is a rest after every second one."""
+    moments, rests = count(), list[float]()
+    validator = StatValidator(monotonic=lambda: next(moments) * 0.05e-3)
+    projects = {f"project-{number}": ProjectEntries() for number in range(6)}
+    reading = RootScan(os.fsencode(tmp_path), validator.stamp(os.fsencode(tmp_path)), projects)
+
+    swept = Sweep(Serials(), validator, rests.append).run([reading], lambda _name: True)
+
+    assert swept.present == projects.keys()
+    assert rests
+    assert all(rest == pytest.approx(0.2e-3, rel=0.3) for rest in rests)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import time
 from hashlib import blake2b
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 #: All files are looked at no more often than would take this part of the time.
 _SHARE = 1 / 20
+#: Seconds of work in a sweep, after which it rests for as long: the interpreter runs one thread at a time,
+#: and the system lets a thread run on for milliseconds, which that of the reactor would wait for.
+_PIECE = 0.0002
 
 
 def imprint(parts: Sequence[tuple[bytes, ProjectEntries]]) -> str:
@@ -148,11 +152,15 @@ class Sweep:
     Args:
         serials: Where imprints are noted.
         validator: Takes stamps, and tells the time.
+        rest: Lets other threads run for so many seconds.
     """
 
-    def __init__(self, serials: Serials, validator: StatValidator) -> None:
+    def __init__(
+        self, serials: Serials, validator: StatValidator, rest: Callable[[float], object] = time.sleep
+    ) -> None:
         self._serials = serials
         self._validator = validator
+        self._rest = rest
         self._seen: dict[str, _Seen] = {}
         self._next_full = -math.inf
 
@@ -167,7 +175,7 @@ class Sweep:
         Returns:
             What there is, and what of it has changed.
         """
-        began = self._validator.monotonic()
+        began = piece = self._validator.monotonic()
         is_full = began >= self._next_full
         present = {name for name in set().union(*(reading.projects for reading in readings)) if owns(name)}
         changed, seen = set(), {}
@@ -178,6 +186,9 @@ class Sweep:
                 seen[project] = last
             if self._serials.serial_of(project) != serial:
                 changed.add(project)
+            if (worked := self._validator.monotonic() - piece) >= _PIECE:
+                self._rest(worked)
+                piece = self._validator.monotonic()
         self._seen = seen
         self._serials.flush()
         if is_full:

@@ -119,8 +119,12 @@ class ChangesViews:
         until = feed.seconds() + wait
         is_known = not since
         while True:
-            listed = (await feed.changes()).value
+            listed = (await feed.changes(after=since or None)).value
             found = await self._visible(context, listed, since or 0)
+            if not found and listed.highest > (since or 0):
+                # What is known may all be closed to this client.
+                listed = (await feed.changes()).value
+                found = await self._visible(context, listed, since or 0)
             is_known = is_known or await self._may_have_told(context, listed, since or 0, found)
             if not is_known or instance not in (None, listed.instance):
                 raise Gone("The serials have begun anew here; compare all projects with the whole list.")
