@@ -625,6 +625,21 @@ class TestFailures:
         assert pair.removed() == [THREE.filename, "mine-1.0-py3-none-any.whl"]
         assert pair.numbers()[0] == pair.numbers()[1]
 
+    def test_other_bytes_of_the_same_size_and_time_are_found_at_the_next_start(self, pair: Pair):
+        pair.put(ONE)
+        pair.follow()
+        path = pair.here / "demo" / ONE.filename
+        times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+        path.write_bytes(bytes(len(ONE.content)))
+        os.utime(path, ns=times)
+        pair.start()
+        assert pair.follow().fault == ""
+        assert pair.is_equal()
+        pair.primary.asked.clear()
+        pair.start()
+        pair.follow()
+        assert pair.primary.asked == []
+
     def test_folders_with_files_of_the_system_only_are_no_projects_and_do_no_harm(self, pair: Pair):
         for name in ("demo", "strange"):
             (pair.here / name).mkdir()

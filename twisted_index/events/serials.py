@@ -271,6 +271,10 @@ class Serials:
         known = self._changes.get(project)
         return None if known is None else known.serial
 
+    def change_of(self, project: str) -> Change | None:
+        """Return the last change of a project; None as for `serial_of`."""
+        return self._changes.get(project)
+
     def is_current(self, listed: ChangeList) -> bool:
         """Return whether nothing has changed since a list was read."""
         return listed is self._listed

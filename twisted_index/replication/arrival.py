@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
+    from twisted_index.events.serials import Change
     from twisted_index.replication.compare import ReplicaPlan
     from twisted_index.replication.primary import IPrimary
     from twisted_index.replication.receipt import Receipt
@@ -98,14 +99,14 @@ class Arrivals:
         """Bytes of the files that are being received, of all projects."""
         return sum(self._to_come.values())
 
-    async def bring(self, project: str, *, told: int, known: int | None, waits: bool) -> Arrived:
+    async def bring(self, project: str, *, told: int, known: Change | None, waits: bool) -> Arrived:
         """
         Fetch and place all of a project but what is gone.
 
         Args:
             project: A normalized name.
             told: The last serial of it that the primary has told: the one that holds if it has nothing of it.
-            known: The serial that was adopted last; None without any.
+            known: What was adopted last; None without any.
             waits: Whether files of the next minute are waited for, which needs clocks that agree.
 
         Raises:
@@ -116,9 +117,9 @@ class Arrivals:
         answer = await self._primary.entries(project, inline=MAX_INLINE)
         listing, contents = answer or (None, {})
         serial = told if listing is None else listing.serial
-        is_newer = known is None or serial > known
+        adopted = known.imprint if known is not None and known.serial >= serial else None
         plan, imprint = await self._runner.run(
-            self._bring_small, project, listing, contents, is_newer=is_newer, waits=waits
+            self._bring_small, project, listing, contents, adopted=adopted, waits=waits
         )
         if imprint is None:
             self._to_come[project] = sum(entry.size for entry in plan.wanted)
@@ -136,7 +137,7 @@ class Arrivals:
         listing: EntryListing | None,
         contents: Mapping[str, bytes],
         *,
-        is_newer: bool,
+        adopted: str | None,
         waits: bool,
     ) -> tuple[ReplicaPlan, str | None]:
         """
@@ -146,15 +147,15 @@ class Arrivals:
             project: A normalized name.
             listing: Its entries.
             contents: The bytes that came with it, by path.
-            is_newer: Whether the primary tells of a change since the project was compared last.
+            adopted: What its imprint was when it was as the primary lists it; None if that has changed since.
             waits: See `bring`.
 
         Returns:
             The plan, and the imprint after it was carried out; None if it was not.
         """
         plan = self._folder.survey(project, listing)
-        if plan.is_empty and is_newer:
-            # The change shows in neither size nor time.
+        if plan.is_empty and (adopted is None or adopted != self._folder.imprint(project)):
+            # The change, there or by hand here, shows in neither size nor time.
             plan = self._folder.survey(project, listing, deep=True)
         if waits and (seconds := self._seconds_until(plan)):
             raise TooEarly(seconds)

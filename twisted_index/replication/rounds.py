@@ -371,7 +371,7 @@ class Rounds:
                 project,
                 # A change that the feed reports meanwhile may be later than what the primary answers.
                 told=self._order.serial_of(project),
-                known=self._serials.serial_of(project),
+                known=self._serials.change_of(project),
                 waits=not self._is_skewed,
             )
             if arrived.latest > self._now():
