@@ -16,8 +16,10 @@ from twisted_index.config.settings import Limits
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
 from twisted_index.testing import Connection, MemorySource, SiteInMemory
+from twisted_index.web.endpoints import ENDPOINTS
 from twisted_index.web.relay import ChangeRelay
 from twisted_index.web.requests.client_info import ClientInfoReader
+from twisted_index.web.requests.method_advice import CHANGING
 from twisted_index.web.resource import IndexResource
 from twisted_index.web.server.site import IndexSite
 from twisted_index.web.uploads.slots import UploadSlots
@@ -287,6 +289,17 @@ def test_no_change_is_made_with_the_password_of_the_replica():
 def test_only_changes_are_sent_on(replica: Replica, method: str):
     replica.get("/simple/", method=method)
     assert replica.reactor.tcpClients == []
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "post"])
+def test_a_method_that_no_index_has_is_refused_here_for_good(replica: Replica, method: str):
+    """A client that is told of a server which cannot do it now would try again."""
+    assert replica.get("/simple/", method=method).status in (405, 501)
+
+
+def test_all_methods_by_which_endpoints_change_something_are_those_of_changes():
+    methods = {method for rule in ENDPOINTS.values() for method in rule.methods}
+    assert methods - {b"GET", b"HEAD", b"OPTIONS"} <= set(CHANGING)
 
 
 def test_the_part_of_a_server_in_a_replication_is_its_own(replica: Replica):

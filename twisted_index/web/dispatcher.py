@@ -38,7 +38,7 @@ from twisted_index.web.requests import cors as cross_origin
 from twisted_index.web.requests.authorization import Authorizer, DraftAuthorizer
 from twisted_index.web.requests.context import RequestContext, last_segment, redirect, way_up
 from twisted_index.web.requests.index_urls import IndexUrls
-from twisted_index.web.requests.method_advice import SENDING, method_advice
+from twisted_index.web.requests.method_advice import CHANGING, SENDING, method_advice
 from twisted_index.web.requests.refused import RefusalRecorder
 from twisted_index.web.requests.routes import (
     Endpoint,
@@ -351,7 +351,9 @@ class Dispatcher:
                 raise NotFound(NO_DRAFT)
             if await self._has_token_only(request):
                 return await self._of_draft_alone().respond(request)
-            response = await (self._dispatch(request) if request.method in _SAFE else self._change(request))
+            response = await (
+                self._change(request) if request.method in CHANGING else self._dispatch(request)
+            )
         except (SimpleIndexError, FirstError) as error:
             response = self._refuse(request, error)
         return keep_secret(response) if self._is_secret(request) else response

@@ -30,6 +30,7 @@ from twisted_index.replication.change_gate import EPOCH_FIELD
 from twisted_index.replication.state_file import Role
 from twisted_index.web.pages.install_commands import is_loopback
 from twisted_index.web.requests.context import read_small_body, while_connected
+from twisted_index.web.requests.method_advice import CHANGING
 from twisted_index.web.requests.routes import is_replication_path
 from twisted_index.web.responses.relayed_fields import (
     NOTICE_FIELD,
@@ -59,8 +60,6 @@ _log = Logger()
 #: The remark on a change that the replica does not have in time.
 _BEHIND = b"The change is made. This replica does not show it yet."
 
-#: Methods that change something. The replica refuses unknown methods itself.
-_CHANGING = (b"POST", b"PUT", b"PATCH", b"DELETE")
 #: Seconds that a response waits for the replica to have the change.
 _SERIAL_SECONDS = 10.0
 #: Seconds for the head of a response: no limit. `StallGuard` ends an upload that does not move.
@@ -152,7 +151,7 @@ class ChangeRelay:
         """
         if getattr(request, "relayed", None) is not None:
             return True
-        if method not in _CHANGING or is_replication_path(segments):
+        if method not in CHANGING or is_replication_path(segments):
             return False
         try:
             return self._state.read().role is Role.REPLICA

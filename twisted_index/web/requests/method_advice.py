@@ -18,6 +18,8 @@ _POST_HERE = "Upload by POST here, as twine and uv do."
 _NO_SUCH_METHOD = "This URL does not support that method."
 #: Methods of clients that upload.
 SENDING = (b"POST", b"PUT")
+#: Methods of changes, which only a primary makes. Any other one is for no index, and refused by any server.
+CHANGING = (*SENDING, b"PATCH", b"DELETE")
 
 
 def is_form(content_type: bytes | None) -> bool:
