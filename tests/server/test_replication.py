@@ -778,4 +778,20 @@ def test_the_metrics_have_a_value_for_each_index():
 
 
 def test_the_start_says_whose_replica_it_is():
-    assert describe_start(REPLICA, CLEAN).startswith(f"Replica of {CLEAN}")
+    [line] = describe_start(REPLICA, CLEAN)
+    assert line.startswith(f"Replica of {CLEAN}")
+
+
+@pytest.mark.parametrize(
+    ("url", "warns"),
+    [
+        ("http://a.example.org/", True),
+        ("http://10.0.0.11:8080/", True),
+        ("http://127.0.0.1:8080/", False),
+        ("http://[::1]:8080/", False),
+        ("http://localhost/", False),
+        ("https://a.example.org/", False),
+    ],
+)
+def test_the_start_warns_of_a_token_that_can_be_intercepted(url: str, warns: bool):
+    assert any("can be intercepted" in line for line in describe_start(REPLICA, url)) is warns

@@ -584,7 +584,7 @@ class Replication:
 
     def describe(self) -> list[str]:
         """Return the lines for the start."""
-        return [] if self.primary is None else [describe_start(self._look(), self.primary.url)]
+        return [] if self.primary is None else describe_start(self._look(), self.primary.url)
 
     def health(self, is_closed: bool, is_public: bool) -> tuple[Mapping[str, object] | None, Sequence[str]]:
         """See `IReplication`."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted_index.http_client.urls import origin_of
 from twisted_index.interfaces import Problem
 from twisted_index.replication.primary import MAX_SKEW
 from twisted_index.replication.state_file import Role
+from twisted_index.web.pages.install_commands import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -177,9 +179,9 @@ def collect_metrics(
 _PREFIX = "twisted_index_replication_"
 
 
-def describe_start(state: ReplicationState, url: str) -> str:
+def describe_start(state: ReplicationState, url: str) -> list[str]:
     """
-    Return the line for the start of a server whose settings name a primary.
+    Return the lines for the start of a server whose settings name a primary.
 
     Args:
         state: The state of the server.
@@ -187,8 +189,15 @@ def describe_start(state: ReplicationState, url: str) -> str:
     """
     if state.role is Role.PRIMARY:
         number = 1 if state.epoch is None else state.epoch.number
-        return (
+        return [
             f"This server has taken over: it is the primary of epoch {number} and does not follow {url}, so"
             " leave out replica-of"
+        ]
+    lines = [f"Replica of {url}: its packages are kept here too, and changes are made there"]
+    origin = origin_of(url)
+    if origin.scheme == "http" and origin.host != "localhost" and not is_loopback(origin.host):
+        lines.append(
+            "What is sent to and from it uses plain HTTP, this server's token too, and can be intercepted:"
+            " let replica-of be an https URL."
         )
-    return f"Replica of {url}: its packages are kept here too, and changes are made there"
+    return lines
