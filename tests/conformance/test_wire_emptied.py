@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,31 @@ def test_what_is_deleted_through_the_server_leaves_an_empty_index(start: Any):
         assert deleted.status == 200, deleted.text
     assert {status(server, path) for path in ("/-/health", "/-/changes", "/simple/")} == {200}
     assert {status(server, f"/simple/{project_of(file)}/{file.filename}") for file in FILES} == {404}
+
+
+def test_a_primary_that_begins_anew_is_no_empty_index_where_its_replica_has_packages(
+    tmp_path: Path, start: Any, server_factory: Callable[..., Any]
+):
+    first = start("")
+    (tmp_path / "copy").mkdir()
+    replica = server_factory(
+        tmp_path / "copy", options=["--replica-of", first.origin], state=tmp_path / "copy-state"
+    )
+    wait_for(lambda: len(list((tmp_path / "copy").rglob("*.whl"))) == len(FILES))
+    first.stop()
+    empty(tmp_path / "packages")
+    shutil.rmtree(tmp_path / "state")
+    server = start(f'peers = ["{replica.origin}"]')
+    wait_for(lambda: status(server, "/-/health") == 503)
+    assert status(server, "/simple/acme/") == 503
+    assert server.upload(make_wheel("new", "1.0")).status == 503
+    for file in FILES:
+        file.write_to(tmp_path / "packages" / project_of(file))
+    assert {status(server, path) for path in ("/-/health", "/simple/acme/")} == {200}
+
+
+def wait_for(found: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

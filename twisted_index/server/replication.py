@@ -55,10 +55,11 @@ from twisted_index.server.replication_report import (
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
+    from twisted_index.backends.folder.source import FolderSource
     from twisted_index.config.settings import Settings
     from twisted_index.events.serials import Serials
     from twisted_index.interfaces import Problem
@@ -96,12 +97,12 @@ class Replication:
         is_restricted: Whether reading is closed, since the primary restricts it and this server has no
             rights.
         named: The indexes with a name; None without any. To be set before `prepare`.
-        look_at_folder: Raises Unavailable if the folder has lost what it had; None if nothing can tell.
+        packages: The folder, which is watched for the loss of all that it had; None if it is not.
         on_lead: Called when a server that runs has taken over.
     """
 
     named: ReplicatedIndexes | None = None
-    look_at_folder: Callable[[], Awaitable[None]] | None = None
+    packages: FolderSource | None = None
     on_lead: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, settings: Settings, serials: Serials, reactor: Any, process: str = "") -> None:
@@ -402,23 +403,38 @@ class Replication:
         await self.check()
         if self._settings.replication.peers:
             await self._peers.check(again)
-        if self.look_at_folder is not None:
+        if self.packages is not None:
             # What is written where a disk is not mounted is gone once it is.
-            await self.look_at_folder()
+            await self.packages.look()
+
+    async def _ask_for_packages(self, packages: FolderSource) -> None:
+        """Ask the peers whether there were packages, where neither state nor folder know of any."""
+        from twisted_index.replication.peers import PeerAnswer, ask_all
+
+        if (await self._threads.run(self._plain_serials.read)).changes:
+            return
+        answers = await ask_all(self._peer_servers.ask, self._settings.replication.peers)
+        if any(isinstance(answer, PeerAnswer) and answer.serial for answer in answers.values()):
+            packages.watch_for_loss(expects_some=True)
+
+    @cached_property
+    def _peer_servers(self) -> PeerServers:
+        from twisted_index.replication.peer_client import PeerServers
+
+        self._servers = PeerServers(self._reactor, environ=os.environ)
+        return self._servers
 
     @cached_property
     def _peers(self) -> Peers:
-        from twisted_index.replication.peer_client import PeerServers
         from twisted_index.replication.peers import Peers
 
         replication = self._settings.replication
-        self._servers = PeerServers(self._reactor, environ=os.environ)
         return Peers(
             replication.peers,
             replication.peers_needed,
             state=self.state_file,
             own=lambda: Epoch(1, self._plain_serials.instance),
-            ask=self._servers.ask,
+            ask=self._peer_servers.ask,
             runner=self._threads,
             process=self._process,
         )
@@ -445,6 +461,9 @@ class Replication:
         Args:
             plain: The index without a name.
         """
+        if not self.follows and self.packages is not None:
+            self._looking = Deferred.fromCoroutine(self._ask_for_packages(self.packages))
+            self._looking.addErrback(lambda failure: failure.trap(CancelledError) and None)
         if self.primary is None or not self.follows:
             return
         self._follows_all = self.named is None

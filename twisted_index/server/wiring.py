@@ -208,7 +208,7 @@ class _Builder:
             self._collectors.append(packages)
             if settings.replication.peers and len(settings.paths) == 1:
                 packages.watch_for_loss()
-                self._replication.look_at_folder = packages.look
+                self._replication.packages = packages
         else:
             packages = build_bucket_source(settings, self._reactor, self._observers())
         bucket = self._shared_bucket(packages)

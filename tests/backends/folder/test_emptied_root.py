@@ -112,6 +112,15 @@ def test_a_folder_that_never_had_anything_is_an_empty_index(folder: Folder):
     assert folder.page("demo") is None
 
 
+def test_where_the_state_is_lost_too_other_servers_may_know_that_there_was_something(folder: Folder):
+    assert folder.names() == ()
+    folder.source.watch_for_loss(expects_some=True)
+    with pytest.raises(UnreadableFolder):
+        folder.names()
+    fill(folder.path, NAMES[0])
+    assert folder.names() == (NAMES[0],)
+
+
 def test_a_server_without_replicas_has_an_empty_index_in_the_next_answer(folder: Folder):
     fill(folder.path, *NAMES)
     answer(folder.source.sweep, lambda _name: True)

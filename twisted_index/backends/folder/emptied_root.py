@@ -52,11 +52,16 @@ class RootWatch:
 
     Args:
         serials: Those of the projects of just this root.
+
+    Attributes:
+        expects_some: Whether another server knows of projects, so that without serials the root has lost them
+            together with the state.
     """
 
     def __init__(self, serials: Serials) -> None:
         self._serials = serials
         self._is_lost = False
+        self.expects_some = False
 
     def check(self, reading: RootScan) -> None:
         """
@@ -74,6 +79,8 @@ class RootWatch:
         if (MEANT, False) in reading.names:
             return False
         changes = self._serials.read().changes
+        if not changes:
+            return self.expects_some and not reading.taken
         known = {project for project, change in changes.items() if change.imprint != REMOVED}
         missing = len(known - reading.taken.keys())
         # While they come back one by one, those that are still to come are no 404s.

@@ -51,9 +51,9 @@ class RootSet:
         self._new_projects: set[str] = set()
 
     def watch(self, watch: RootWatch) -> None:
-        """Let the only root be told by that to be unreadable."""
+        """Let the only root be told by that to be unreadable, from its next reading on, which is due."""
         (root,) = self._roots
-        root.watch = watch
+        root.watch, root.reading = watch, None
 
     @property
     def readings(self) -> tuple[RootScan, ...]:

@@ -188,9 +188,16 @@ class FolderSource:
                 path=os.fsdecode(path),
             )
 
-    def watch_for_loss(self) -> None:
-        """Let its root, the only one, count as unreadable once all that it had is gone; see `RootWatch`."""
-        self._roots.watch(RootWatch(self.serials))
+    def watch_for_loss(self, *, expects_some: bool = False) -> None:
+        """
+        Let its root, the only one, count as unreadable once all that it had is gone; see `RootWatch`.
+
+        Args:
+            expects_some: Whether it had something for sure.
+        """
+        watch = RootWatch(self.serials)
+        watch.expects_some = expects_some
+        self._roots.watch(watch)
 
     async def look(self) -> None:
         """
