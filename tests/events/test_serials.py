@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from twisted_index.events.serials import REMOVED, Change, ChangeList, Serials
+from twisted_index.events.serials import REMOVED, Change, ChangeList, Count, Serials
 from twisted_index.files.private_files import replace_private
 
 NOW = 1_800_000_000_000
@@ -266,6 +266,29 @@ def test_what_takes_over_counts_anew_if_what_it_has_followed_is_too_high(path: P
     assert serials.note("demo", TWO) == NOW
     assert serials.note("other", TWO) == NOW + 1
     assert opened(path, now).read() == serials.read()
+
+
+def test_it_is_known_after_a_restart_which_serials_were_before_a_take_over(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    assert serials.read().before is None
+    serials.follow("d" * 32)
+    serials.adopt("demo", Change(NOW + 70, ONE))
+    serials.lead(OURS)
+    serials.note("demo", TWO)
+    for known in (serials, opened(path, now)):
+        assert known.read().before == Count("d" * 32, NOW + 70)
+    serials.follow("e" * 32)
+    assert opened(path, now).read().before is None
+
+
+def test_what_goes_on_under_another_name_keeps_all_that_was_adopted(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.note("demo", ONE)
+    known = serials.read()
+    serials.follow_on("e" * 32)
+    assert serials.follows
+    assert serials.read().changes == opened(path, now).read().changes == known.changes
+    assert opened(path, now).read().instance == "e" * 32
 
 
 def test_listeners_learn_of_what_is_adopted_and_of_another_instance(now: ClockOnTheWall):

@@ -87,6 +87,7 @@ class FollowedFolder:
             instance=listed.instance,
             highest=max((change.serial for change in changes.values()), default=since or 0),
             changes=changes,
+            before=listed.before,
             epoch=self.epoch,
             restricted=self.restricted,
             skew=self.skew,

@@ -17,7 +17,7 @@ from tests.kit.hostile_upstream import Asked, HostileUpstream, answer, reset
 from tests.kit.ports import free_port
 from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import Gone, SimpleIndexError
-from twisted_index.events.serials import REMOVED, Change
+from twisted_index.events.serials import REMOVED, Change, Count
 from twisted_index.http_client.limits import ClientLimits
 from twisted_index.replication import primary_client
 from twisted_index.replication.epoch import Epoch
@@ -90,6 +90,7 @@ def test_all_changes_come_with_what_their_header_fields_say(client: Client, host
         "Date": formatdate(NOW + 90, usegmt=True),
         "X_Index_Epoch": f"3 {TWO}",
         "X_Index_Reading": "restricted",
+        "X_Index_Before": f"{TWO} 4",
     }
     hostile.on("/-/changes", answer(200, FEED, **TEXT, **fields))
 
@@ -97,8 +98,14 @@ def test_all_changes_come_with_what_their_header_fields_say(client: Client, host
 
     assert (feed.instance, feed.highest) == (ONE, 7)
     assert feed.changes == {"acme": Change(5, TWO), "gone": Change(7, REMOVED)}
-    assert (feed.epoch, feed.restricted) == (Epoch(3, TWO), True)
+    assert (feed.epoch, feed.restricted, feed.before) == (Epoch(3, TWO), True, Count(TWO, 4))
     assert feed.skew == pytest.approx(90, abs=1)
+
+
+@pytest.mark.parametrize("said", ["", TWO, f"{TWO} x", f"{TWO} 4 5", f"{TWO} -4", "\xe9 4"])
+def test_what_names_no_serials_is_nothing_to_go_on_from(client: Client, hostile: HostileUpstream, said: str):
+    hostile.on("/-/changes", answer(200, FEED, **TEXT, X_Index_Before=said))
+    assert client.ask(hostile.origin, lambda index: index.changes()).before is None
 
 
 @pytest.mark.parametrize(("offset", "skew"), [(-0.5, 0), (0.5, 0.0), (-70, -69), (70, 70)])

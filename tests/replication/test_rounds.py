@@ -880,6 +880,45 @@ class TestWhichPrimary:
         assert "twisted-index join" in fault
         assert (files_of(pair.here), pair.serials.read()) == (before, known)
 
+    def change_all(self, pair: Pair) -> None:
+        """Delete, replace, un-yank and upload something."""
+        (pair.there / "demo" / ONE.filename).write_bytes(THREE.content)
+        (pair.there / "demo" / f"{TWO.filename}.yanked").unlink()
+        pair.put(OTHER, folder="third")
+        (pair.there / "other" / OTHER.filename).unlink()
+        pair.mark(".deleted", f"{OTHER.sha256}  1  2026-01-02T03:04:05Z  {OTHER.filename}\n", folder="other")
+
+    def fill(self, pair: Pair) -> None:
+        pair.put(ONE, TWO)
+        pair.put(OTHER, folder="other")
+        pair.mark(f"{TWO.filename}.yanked")
+        pair.settle()
+
+    def test_one_that_had_all_when_it_took_over_is_followed_in_all_that_it_has_done_since(self, pair: Pair):
+        self.fill(pair)
+        pair.primary.serials.lead("e" * 32)
+        self.change_all(pair)
+        assert pair.settle().fault == ""
+        assert pair.is_equal()
+        assert pair.numbers()[0] == pair.numbers()[1]
+        assert pair.serials.instance == "e" * 32
+        # Those who follow this replica may go on in the same way.
+        assert pair.serials.read().before == pair.primary.serials.read().before
+
+    @pytest.mark.parametrize("what", ["adopted", "by hand", "in a new project"])
+    def test_it_is_not_if_anything_is_here_that_it_did_not_have_then(self, pair: Pair, what: str):
+        self.fill(pair)
+        if what == "adopted":
+            pair.serials.adopt("demo", pair.serials.read().changes["demo"]._replace(serial=1 << 50))
+            pair.start()
+        else:
+            THREE.write_to(pair.here / ("demo" if what == "by hand" else "fourth"))
+        before = files_of(pair.here)
+        pair.primary.serials.lead("e" * 32)
+        self.change_all(pair)
+        assert "counts its changes anew" in pair.settle().fault
+        assert files_of(pair.here) == before
+
     def test_a_refused_primary_is_not_compared_again_until_it_changes(self, pair: Pair):
         pair.put(ONE)
         pair.follow()

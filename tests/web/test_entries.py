@@ -155,6 +155,22 @@ class TestFields:
         waited = connection.responses()[0]
         assert (waited.status, waited.headers["X-Index-Epoch"]) == (304, f"1 {instance}")
 
+    def test_after_a_take_over_those_who_read_everything_learn_from_which_serials_it_goes_on(
+        self, tmp_path: Path
+    ):
+        index = Index(tmp_path, PUBLIC)
+        instance, highest, _serials = index.changes()
+        assert "X-Index-Before" not in index.ask("/-/changes").headers
+        index.folder.serials.lead("e" * 32)
+        assert index.ask("/-/changes").headers["X-Index-Before"] == f"{instance} {highest}"
+
+    def test_others_do_not_as_that_would_tell_when_closed_projects_changed(self, index: Index):
+        index.changes()
+        index.folder.serials.lead("e" * 32)
+        assert "X-Index-Before" in index.ask("/-/changes").headers
+        theirs = index.ask("/-/changes", "bob")
+        assert (theirs.status, "X-Index-Before" in theirs.headers) == (200, False)
+
     def test_where_everyone_may_read_everything_nothing_is_restricted(self, tmp_path: Path):
         index = Index(tmp_path, PUBLIC)
         assert self.about(index, "/-/changes")[2] is None

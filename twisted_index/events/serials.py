@@ -41,8 +41,8 @@ _NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
 _MAX_SERIAL = 1 << 52
 #: The imprint of a project of which nothing is left.
 REMOVED = "-"
-#: Without a size, as earlier versions wrote it.
-_HEAD = re.compile(rb"instance ([0-9a-f]{32})(?: ([0-9]{16}))?")
+#: Without a size, as earlier versions wrote it; with what came before, after a take-over.
+_HEAD = re.compile(rb"instance ([0-9a-f]{32})(?: ([0-9]{16}))?(?: after ([0-9a-f]{32}) ([0-9]{1,16}))?")
 _LINE = re.compile(rb"([1-9][0-9]{0,15}) ([0-9a-f]{32}|-) ([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)")
 
 
@@ -59,6 +59,19 @@ class Change(NamedTuple):
     imprint: str
 
 
+class Count(NamedTuple):
+    """
+    How far serials of another name went.
+
+    Attributes:
+        instance: Their name.
+        highest: The highest that was known of them: with it, all that are less.
+    """
+
+    instance: str
+    highest: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class ChangeList:
     """
@@ -68,11 +81,13 @@ class ChangeList:
         instance: Names these serials; another one says that they may have begun anew.
         highest: The highest serial; 0 if there is none.
         changes: By project, the removed ones too.
+        before: The serials that these go on from, since a take-over; None if there are none.
     """
 
     instance: str
     highest: int = 0
     changes: Mapping[str, Change] = field(default_factory=dict)
+    before: Count | None = None
 
 
 def _milliseconds() -> int:
@@ -107,6 +122,7 @@ class Serials:
         self._lock = threading.Lock()
         self._is_loaded = self._follows = False
         self._instance = secrets.token_hex(16)
+        self._before: Count | None = None
         self._last = 0
         # The last one that was known when giving began, and the first one that was given then.
         self._kept, self._first = 0, _MAX_SERIAL + 1
@@ -202,6 +218,13 @@ class Serials:
                 self._changes, self._last = {}, 0
                 self._begin(instance or self._instance)
 
+    def follow_on(self, instance: str) -> None:
+        """Follow serials that go on from those that were followed, or given here, under another name."""
+        with self._lock:
+            self._load()
+            self._follows = True
+            self._begin(instance, Count(self._instance, self._last))
+
     def adopt(self, project: str, change: Change, *, flush: bool = True) -> None:
         """
         Take the serial that the server which is followed gave a project, as it now is here.
@@ -239,7 +262,7 @@ class Serials:
                 # No clock gave that, and what is counted on from there would soon be too great to be kept.
                 self._changes, self._last = {}, 0
             self._kept, self._first = self._last, _MAX_SERIAL + 1
-            self._begin(instance or secrets.token_hex(16))
+            self._begin(instance or secrets.token_hex(16), Count(self._instance, self._last))
 
     def may_have_given(self, serial: int) -> bool:
         """
@@ -262,7 +285,10 @@ class Serials:
             self._load()
             if self._listed is None:
                 self._listed = ChangeList(
-                    instance=self._instance, highest=self._last, changes=dict(self._changes)
+                    instance=self._instance,
+                    highest=self._last,
+                    changes=dict(self._changes),
+                    before=self._before,
                 )
             return self._listed
 
@@ -301,11 +327,11 @@ class Serials:
             self._pending.append(_line(project, change))
         return change
 
-    def _begin(self, instance: str) -> None:
+    def _begin(self, instance: str, before: Count | None = None) -> None:
         """Name these serials anew, in the file first; the next `announce` tells clients that wait."""
         if self._path is not None:
-            self._rewrite(instance)
-        self._instance, self._listed, self._announced = instance, None, -1
+            self._rewrite(instance, before)
+        self._instance, self._before, self._listed, self._announced = instance, before, None, -1
 
     def _load(self) -> None:
         if not self._is_loaded:
@@ -330,7 +356,7 @@ class Serials:
         is_in_order = self._take(lines)
         self._kept = self._last
         if not is_in_order:
-            self._rewrite(self._instance)
+            self._rewrite(self._instance, self._before)
 
     def _take(self, lines: list[bytes]) -> bool:
         """Take what a file says, and return whether it needs no rewriting."""
@@ -347,15 +373,16 @@ class Serials:
         if size < int(head[2] or 0):
             return False
         self._instance = head[1].decode("ascii")
+        self._before = None if head[3] is None else Count(head[3].decode("ascii"), int(head[4]))
         return head[2] is not None and len(matches) == len(self._changes)
 
-    def _rewrite(self, instance: str) -> None:
+    def _rewrite(self, instance: str, before: Count | None) -> None:
         assert self._path is not None
         rows = b"".join(_line(project, change) for project, change in self._changes.items())
         self._pending = []
         try:
-            size = len(_head(instance, 0)) + len(rows)
-            replace_private(self._path, _head(instance, size) + rows)
+            size = len(_head(instance, 0, before)) + len(rows)
+            replace_private(self._path, _head(instance, size, before) + rows)
         except OSError as error:
             self._fail(error)
 
@@ -375,7 +402,7 @@ class Serials:
                 open_private(self._path, os.O_WRONLY) as descriptor,
                 open(descriptor, "wb", closefd=False) as file,
             ):
-                file.write(_head(self._instance, size))
+                file.write(_head(self._instance, size, self._before))
         except OSError as error:
             # What is missing in it could give too low serials later; without it the instance is new.
             remove_private(self._path)
@@ -387,9 +414,10 @@ class Serials:
         _log.warn("Serials are not kept: {path}: {error}", path=error.filename, error=error.strerror)
 
 
-def _head(instance: str, size: int) -> bytes:
+def _head(instance: str, size: int, before: Count | None) -> bytes:
     """Write the first line, which is as long for any size."""
-    return b"instance %s %016d\n" % (instance.encode("ascii"), size)
+    after = "" if before is None else f" after {before.instance} {before.highest}"
+    return f"instance {instance} {size:016d}{after}\n".encode("ascii")
 
 
 def _line(project: str, change: Change) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from twisted_index.events.serials import Change
+    from twisted_index.events.serials import Change, Count
     from twisted_index.replication.epoch import Epoch
     from twisted_index.simple.entry_listing import Entry, EntryListing
 
@@ -28,11 +28,13 @@ class Feed:
         epoch: The epoch of the primary; None if the response has none.
         restricted: Whether the primary restricts reading.
         skew: Seconds that the primary's clock is ahead.
+        before: The serials that these continue since the take-over: the primary had them all up to that one.
     """
 
     instance: str
     highest: int
     changes: Mapping[str, Change]
+    before: Count | None = None
     epoch: Epoch | None = None
     restricted: bool = False
     skew: float = 0.0

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from twisted_index.errors import BadGateway
-from twisted_index.events.serials import Change
+from twisted_index.events.serials import Change, Count
 from twisted_index.http_client.body import TruncatedBody
 from twisted_index.simple.entry_listing import InvalidListing, parse_contents
 from twisted_index.simple.formatting import printable
@@ -49,6 +49,12 @@ def parse_changes(body: bytes) -> tuple[str, int, Mapping[str, Change]]:
     if match is None or not lines or lines.pop() != b"":
         raise BadGateway("The primary sent what is no list of changes, or only a part of one.")
     return match[1].decode("ascii"), int(match[2]), dict(_parse_lines(lines, int(match[2])))
+
+
+def parse_before(field: str) -> Count | None:
+    """Parse which serials others go on from; None if it is something else."""
+    match = _CHANGES_HEAD.fullmatch(field.encode("latin-1", "replace"))
+    return None if match is None else Count(match[1].decode("ascii"), int(match[2]))
 
 
 def _parse_lines(lines: Iterable[bytes], highest: int) -> Iterable[tuple[str, Change]]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
-    from twisted_index.events.serials import Serials
+    from twisted_index.events.serials import ChangeList, Serials
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.removals import Removal
     from twisted_index.replication.replica_folder import ReplicaFolder
@@ -261,6 +261,12 @@ class Rounds:
         present = await self._runner.run(self._folder.refresh)
         equal: Mapping[str, Change] = {}
         has_fallen = is_all and feed.highest < known.highest
+        if is_all and await self._runner.run(self._goes_on, feed, known, present):
+            await self._runner.run(self._serials.follow_on, feed.instance)
+            # That there was no serial of this name there is no wonder.
+            self._is_doubted = False
+            known = await self._runner.run(self._serials.read)
+            _log.info("The primary is another one now, which had all that is here when it took over.")
         if feed.instance != known.instance or has_fallen or self._is_doubted:
             if not is_all:
                 self.ask_for_all()
@@ -321,6 +327,24 @@ class Rounds:
             del self._later[project]
             self._order.add(project, self._order.serial_of(project) or self._serials.serial_of(project) or 0)
             self._look_at(project)
+
+    def _goes_on(self, feed: Feed, known: ChangeList, present: frozenset[str]) -> bool:
+        """
+        Return whether a primary had all that is here when it took over; in a thread.
+
+        Then its serials tell what has changed since, and it may have deleted and un-yanked.
+        """
+        before = feed.before
+        return (
+            before is not None
+            and before.instance == known.instance != feed.instance
+            and known.highest <= before.highest
+            # Or it may not have read all that was read here.
+            and present <= known.changes.keys() <= feed.changes.keys()
+            and all(change.serial <= feed.changes[name].serial for name, change in known.changes.items())
+            # What was changed here by hand is known to nobody else.
+            and not self._unlike(known.changes)
+        )
 
     def _unlike(self, changes: Mapping[str, Change]) -> frozenset[str]:
         """Return the projects that are not as they were when their serials were adopted; in a thread."""

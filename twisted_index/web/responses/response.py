@@ -42,6 +42,8 @@ SERIAL_FIELD = b"X-Pypi-Last-Serial"
 
 #: Tells a replica that some of what its primary has is not for everyone.
 READING_FIELD = b"X-Index-Reading"
+#: The serials that those of a primary go on from, since it took over.
+BEFORE_FIELD = b"X-Index-Before"
 #: Bytes up to which files have come with a listing.
 INLINE_FIELD = b"X-Index-Inline"
 #: A serial at or above that of the change that a response is to, for which a replica waits.
@@ -59,6 +61,7 @@ HEADERS_OF_304 = frozenset(
         SERIAL_FIELD,
         EPOCH_FIELD,
         READING_FIELD,
+        BEFORE_FIELD,
     }
 )
 

@@ -39,6 +39,7 @@ from twisted_index.web.requests.context import (
     while_connected,
 )
 from twisted_index.web.responses.response import (
+    BEFORE_FIELD,
     BINARY,
     INLINE_FIELD,
     NO_CACHE,
@@ -131,7 +132,11 @@ class ChangesViews:
             seconds = until - feed.seconds()
             if found or since is None or not wait:
                 write = partial(_write, listed, found, since or 0)
-                return await self._text(request, write, len(found), self._about(listed))
+                about = self._about(listed)
+                if not since and listed.before is not None and len(found) == len(listed.changes):
+                    # Others would learn of changes of closed projects.
+                    about = (*about, (BEFORE_FIELD, "{} {}".format(*listed.before).encode("ascii")))
+                return await self._text(request, write, len(found), about)
             if seconds <= 0 or feed.stopped or may_have_left(request):
                 return Response(status=304, headers=(*NO_CACHE, *self._about(listed)))
             if feed.waiting >= MAX_WAITING:
