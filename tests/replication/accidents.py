@@ -2,11 +2,12 @@
 `python -m tests.replication.accidents`: three servers behind HAProxy, to which all happens that may happen.
 
 A primary and two replicas run on machines of their own (`network`). While pip and uv install through HAProxy
-and twine uploads through the servers, the primary is killed, cut off, loses packets, gets another time, loses
-its state and its folder, gets old copies of them back, and is replaced, on purpose and not. No installation
-may fail, no upload that was acknowledged may be missing, no epoch may have two primaries, and in the end all
-folders and all pages have to be equal. Needs Linux, root and haproxy; nftables for lost packets, faketime for
-clocks. Not for: how fast it is (`tests.benchmarks --only replication`).
+and files are uploaded, yanked and deleted through the servers, the primary is killed, cut off, loses packets,
+gets another time, loses its state and its folder, gets old copies of them back, and is replaced, on purpose
+and not, also while it goes on. No installation may fail, no change that was acknowledged may be missing, no
+epoch may have two primaries, and in the end all folders and all pages have to be equal. Needs Linux, root and
+haproxy; nftables for lost packets, faketime for clocks. Not for: how fast it is (`tests.benchmarks --only
+replication`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import http.client
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,15 +81,13 @@ class Run:
         self.clients = Clients(place, self.balancer.url, self.nodes)
         self.lines: list[Line] = []
         self.wrong: list[str] = []
-        #: Whether installations may fail in the accident of now.
-        self.may_fail = False
 
     # Around an accident.
 
     def happens(self, what: str, accident: Callable[[], str | None]) -> None:
         """Let something happen, and wait until all servers are equal again."""
         seen = self.clients.seen
-        before, failed, self.may_fail = dict(seen.installed), sum(seen.failed.values()), False
+        before, failed = dict(seen.installed), sum(seen.failed.values())
         uploads, began = len(seen.acknowledged), time.monotonic()
         print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
         try:
@@ -97,10 +98,10 @@ class Run:
         except (OSError, AssertionError, http.client.HTTPException) as error:
             found = f"WRONG: {type(error).__name__} {error}"
         if failures := sum(seen.failed.values()) - failed:
-            found += f" {'' if self.may_fail else 'WRONG: '}{failures} installations failed"
+            found += f" WRONG: {failures} installations failed"
         missing = self.missing(self.primary)
         if missing:
-            found += f" WRONG: the primary lacks {len(missing)} uploads: {', '.join(missing[:3])}"
+            found += f" WRONG: the primary lacks {len(missing)} changes: {', '.join(missing[:3])}"
         if "WRONG" in found:
             self.wrong.append(f"{what}: {found}")
         installed = ", ".join(
@@ -119,10 +120,24 @@ class Run:
         return max(leading, key=lambda pair: pair[0])[1] if leading else self.a
 
     def missing(self, node: Node) -> list[str]:
-        """Name the uploads that were acknowledged and are not in the folder of a server."""
+        """Name what was acknowledged and is not in the folder of a server: uploads, yanks and deletions."""
+        # First, so that the folder is younger than what it is compared with.
+        uploads, marks = dict(self.clients.seen.acknowledged), dict(self.clients.seen.marks)
         has = {Path(path).name: entry.digest for path, entry in node.tree().items()}
-        known = dict(self.clients.seen.acknowledged)
-        return [name for name, digest in known.items() if has.get(name) != digest]
+        kept = self.clients.seen.marks
+        return [
+            *(name for name, digest in uploads.items() if has.get(name) != digest and not self.is_gone(name)),
+            *(
+                f"{name} {mark}"
+                for name, mark in marks.items()
+                if (f"{name}.yanked" not in has if mark == "yanked" else name in has)
+                and kept.get(name) == mark
+            ),
+        ]
+
+    def is_gone(self, name: str) -> bool:
+        """Tell whether a file has been deleted meanwhile, or is about to be."""
+        return name not in self.clients.seen.acknowledged
 
     def settle(self) -> str:
         """Wait until the folders of all servers are equal; say how they differ if they never are."""
@@ -144,20 +159,11 @@ class Run:
         return json.dumps(node.document("/-/health").get("replication", {}))[:300]
 
     @contextmanager
-    def no_uploads(self) -> Iterator[None]:
-        """Let uploads rest: what happens would lose them at any server."""
-        self.clients.uploading.clear()
-        number = -1
-        for _ in attempts(30):
-            # One that runs has ended once nothing has come for a while.
-            if number == (number := len(self.clients.seen.acknowledged)):
-                break
-            time.sleep(3)
-        self.settle()
-        try:
+    def no_changes(self) -> Iterator[None]:
+        """Let all changes rest: what happens would lose them at any server."""
+        with self.clients.resting():
+            self.settle()
             yield
-        finally:
-            self.clients.uploading.set()
 
     def wait(self) -> None:
         time.sleep(self.seconds)
@@ -216,19 +222,52 @@ class Run:
         return told
 
     def folder_is_emptied(self) -> str:
-        with self.no_uploads():
+        with self.no_changes():
             saved = self.a.save("before")
-            # The primary serves what it has, which is nothing, and is healthy.
-            self.may_fail = True
             self.a.clear()
             self.wait()
-            told = self.await_fault("follow --accept")
+            told = self.await_fault("unavailable")
             assert not self.missing(self.b), "the replica has removed files"
             self.a.restore(saved, state=True)
         return told
 
+    def begun_anew(self) -> None:
+        """With a new disk, which has neither packages nor state."""
+        with self.no_changes():
+            saved = self.a.save("before")
+            self.a.stop()
+            self.a.clear()
+            shutil.rmtree(self.a.state)
+            self.a.start()
+            self.wait()
+            status, _fields, _body = self.a.ask("/-/health")
+            assert status == 503, f"health is {status}"
+            assert not self.missing(self.b), "the replica has removed files"
+            self.a.stop()
+            self.a.restore(saved, state=True)
+            self.a.start()
+
+    def mount_point_is_empty(self) -> str:
+        """The folder is the mount point itself, so that an empty one is there without the disk."""
+        with self.no_changes(), self.a.at_a_mount_point() as point:
+            self.await_contact()
+            subprocess.run(["umount", "--lazy", str(point)], check=True)
+            self.wait()
+            status, _fields, _body = self.a.ask("/-/health")
+            assert status == 503, f"health is {status}"
+            told = self.await_fault("unavailable")
+            assert not self.missing(self.b), "the replica has removed files"
+        return told
+
+    def await_contact(self) -> None:
+        """Wait until the replicas have heard of the primary since it started."""
+        for _ in attempts(_PATIENCE):
+            if not any(self.told(node) for node in (self.b, self.c)):
+                return
+        raise AssertionError("the replicas do not go on")
+
     def disk_is_unmounted(self) -> str:
-        with self.no_uploads():
+        with self.no_changes():
             self.a.unmount()
             self.wait()
             told = self.told(self.b)
@@ -242,13 +281,13 @@ class Run:
         self.a.start()
 
     def older_copy(self, *, state: bool) -> str:
-        with self.no_uploads():
+        with self.no_changes():
             saved, before = self.a.save("older"), len(self.clients.seen.acknowledged)
         # The copy has to lack something.
         for _ in attempts(_PATIENCE):
             if len(self.clients.seen.acknowledged) > before:
                 break
-        with self.no_uploads():
+        with self.no_changes():
             self.a.stop()
             self.a.restore(saved, state=state)
             self.a.start()
@@ -256,11 +295,12 @@ class Run:
             self.join(self.a, self.b)
         return told
 
-    def join(self, node: Node, other: Node) -> None:
+    def join(self, node: Node, other: Node, *, conflicts: bool = False) -> str:
         done = node.type(
             *("join", other.url_to_follow, "--path", str(node.folder), "--state", str(node.state))
         )
-        assert done.returncode == 0, f"join: {done.returncode} {done.stdout} {done.stderr}"
+        assert done.returncode == conflicts, f"join: {done.returncode} {done.stdout} {done.stderr}"
+        return done.stdout.strip()
 
     def planned(self) -> str:
         """B takes over while A runs, and A follows it."""
@@ -273,7 +313,7 @@ class Run:
 
     def unplanned(self) -> str:
         """B is killed, A takes over, B comes back as it was."""
-        with self.no_uploads():
+        with self.no_changes():
             self.b.stop(signal.SIGKILL)
             self.wait()
             done = self.a.type("takeover", "--config", str(self.a.settings))
@@ -290,6 +330,66 @@ class Run:
         self.b.start(self.a)
         return f"{done.stdout.strip()} (b came back as {role})"
 
+    def split(self) -> str:
+        """A is cut off and goes on, B takes over, and both take changes."""
+        seen = self.clients.seen
+        base = [make_wheel("split", f"1.{number}") for number in range(4)]
+        of_a, of_b = make_wheel("split", "2.0"), make_wheel("split", "2.1")
+        both = [make_wheel("split", "3.0", files={"split.py": f"of = {name!r}"}) for name in "ab"]
+        with self.no_changes():
+            self.made(*(self.a.upload(file) for file in base))
+            self.settle()
+        with self.a.machine.cut_off():
+            done = self.b.type("takeover", "--config", str(self.b.settings))
+            assert done.returncode == 0, f"takeover: {done.stdout} {done.stderr}"
+            self.c.stop()
+            self.c.start(self.b)
+            self.made(
+                self.b.upload(of_b), self.b.upload(both[1]), self.b.yank(base[0]), self.b.delete(base[1])
+            )
+
+            def go_on() -> None:
+                changes = self.a.upload(of_a), self.a.upload(both[0])
+                self.made(*changes, self.a.yank(base[2]), self.a.delete(base[3]))
+
+            self.a.machine.within(go_on)
+            self.wait()
+        files = (base[0], base[2], of_a, of_b, both[1])
+        seen.acknowledged |= {file.filename: file.sha256 for file in files}
+        seen.marks |= {base[0].filename: "yanked", base[2].filename: "yanked"}
+        seen.marks |= {base[1].filename: "deleted", base[3].filename: "deleted"}
+        with self.no_changes():
+            self.join(self.b, self.a, conflicts=True)
+            self.a.stop()
+            self.join(self.a, self.b, conflicts=True)
+            aside = self.a.set_aside() | self.b.set_aside()
+            assert both[0].sha256 in aside, "what was uploaded to a is lost"
+        self.a.start(self.b)
+        return f"{done.stdout.strip()} (of one name with two contents, one was set aside)"
+
+    @staticmethod
+    def made(*statuses: int) -> None:
+        assert set(statuses) == {200}, f"changes: {statuses}"
+
+    def chained(self) -> str:
+        """C follows A, which follows B; A is killed and comes back."""
+        self.c.stop()
+        self.c.start(self.a)
+        self.wait()
+        through = make_wheel("chain", "1.0")
+        status = self.c.upload(through)
+        if status == 200:
+            self.clients.seen.acknowledged[through.filename] = through.sha256
+        found = f"an upload through c: {status}"
+        found += self.settle()
+        self.a.stop(signal.SIGKILL)
+        self.wait()
+        self.a.start(self.b)
+        found += self.settle()
+        self.c.stop()
+        self.c.start(self.b)
+        return found
+
     # All of them.
 
     @property
@@ -304,6 +404,8 @@ class Run:
             "ahead": ("the clock of the primary is a year ahead", lambda: self.clock_is_moved("+1y")),
             "behind": ("the clock of the primary is a year behind", lambda: self.clock_is_moved("-1y")),
             "emptied": ("the folder of the primary is emptied", self.folder_is_emptied),
+            "mountpoint": ("the disk of the primary is unmounted, at its folder", self.mount_point_is_empty),
+            "anew": ("the primary begins anew, with an empty disk", self.begun_anew),
             "unmounted": ("the disk of the primary is unmounted", self.disk_is_unmounted),
             "state": ("the state of the primary is deleted", self.state_is_deleted),
             "older": ("the primary gets an older copy, with its state", lambda: self.older_copy(state=True)),
@@ -313,6 +415,8 @@ class Run:
             ),
             "planned": ("b takes over as planned", self.planned),
             "unplanned": ("b is killed, a takes over, b comes back", self.unplanned),
+            "split": ("a is cut off, b takes over, both go on", self.split),
+            "chained": ("c follows a, which follows b", self.chained),
         }
 
     def everything(self, only: Collection[str] = (), bandersnatch: str = "") -> None:
@@ -353,7 +457,7 @@ class Run:
         self.settle()
         for node in self.nodes:
             if missing := self.missing(node):
-                self.wrong.append(f"{node.name} lacks {len(missing)} acknowledged uploads: {missing[:5]}")
+                self.wrong.append(f"{node.name} lacks {len(missing)} acknowledged changes: {missing[:5]}")
         projects = sorted({path.partition("/")[0] for path in self.a.tree()})
         compared = 0
         for path in ("/simple/", *(f"/simple/{project}/" for project in projects)):
@@ -366,6 +470,7 @@ class Run:
                 if len(found) > 1:
                     tags = [(status, tag, len(body)) for status, tag, body in found]
                     self.wrong.append(f"{path} as {kind} differs: {tags}")
+        self.wrong += self.clients.seen.unexpected
         for epoch, names in self.clients.seen.primaries.items():
             if len(names) > 1:
                 self.wrong.append(f"epoch {epoch} had the primaries {', '.join(sorted(names))}")
@@ -389,6 +494,8 @@ class Run:
         text += [
             f"Uploads: {len(seen.acknowledged)} acknowledged, {seen.refused} tries refused or unanswered."
         ]
+        marks = Counter(seen.marks.values())
+        text += [f"Yanked: {marks['yanked']}, deleted: {marks['deleted']}."]
         epochs = (f"{epoch}: {', '.join(sorted(names))}" for epoch, names in seen.primaries.items())
         text += [f"Primaries: {'; '.join(epochs)}.", f"{len(self.wrong)} faults."]
         return "\n".join([*text, *self.wrong, *seen.said])

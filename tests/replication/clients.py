@@ -1,18 +1,18 @@
 """
-What goes on while servers have accidents: installers, uploaders, and one who looks at who the primary is.
+What goes on while servers have accidents: installers, who uploads, yanks and deletes, and who looks at roles.
 
 Each keeps what it has seen. Not for: what happens to the servers (`accidents`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,7 @@ from tests.replication.nodes import PASSWORD, USER
 from twisted_index.testing import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.replication.nodes import Node, Place
 
@@ -60,7 +60,9 @@ class Seen:
         installed, failed: Installations by installer.
         said: What failed ones printed.
         acknowledged: Digests of the files whose uploads were successes, by name.
-        refused: Uploads that had to be repeated.
+        marks: What was acknowledged of files since their uploads, by name: "yanked" or "deleted".
+        refused: Changes that had to be repeated.
+        unexpected: Answers to changes that no server should give.
         primaries: Servers that were primaries of an epoch, by that.
     """
 
@@ -68,7 +70,9 @@ class Seen:
     failed: Counter[str] = field(default_factory=Counter)
     said: list[str] = field(default_factory=list)
     acknowledged: dict[str, str] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
     refused: int = 0
+    unexpected: list[str] = field(default_factory=list)
     primaries: dict[str, set[str]] = field(default_factory=dict)
 
     @property
@@ -97,8 +101,10 @@ class Clients:
         self._nodes = nodes
         self.seen = Seen()
         self._ended = threading.Event()
+        #: Whether files are uploaded, yanked and deleted.
         self.uploading = threading.Event()
-        self._number = 0
+        self._number = self._managed = 0
+        self._running = {self._upload: threading.Lock(), self._manage: threading.Lock()}
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -108,12 +114,29 @@ class Clients:
         jobs: list[Callable[[], None]] = [
             lambda: self._install("pip", *pip, "--no-cache-dir", "--cert", str(self._place.authority)),
             lambda: self._install("uv", *uv, "--no-cache"),
-            self._upload,
+            *(lambda job=job: self._change(job) for job in self._running),
             self._watch,
         ]
         self._threads = [threading.Thread(target=self._again, args=(job,), daemon=True) for job in jobs]
         for thread in self._threads:
             thread.start()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Let nobody change anything; what runs comes to its end first."""
+        self.uploading.clear()
+        for lock in self._running.values():
+            assert lock.acquire(timeout=2 * _CLIENT_SECONDS), "a change does not end"
+            lock.release()
+        try:
+            yield
+        finally:
+            self.uploading.set()
+
+    def _change(self, job: Callable[[], None]) -> None:
+        with self._running[job]:
+            if self.uploading.is_set():
+                job()
 
     def stop(self) -> None:
         """End all of them; what runs goes on to its end."""
@@ -152,19 +175,60 @@ class Clients:
 
     def _upload(self) -> None:
         """Upload a file by twine through one server after the other until one takes it."""
-        if not self.uploading.is_set():
-            return
         self._number += 1
         wheel = make_wheel(f"upload-{self._number % 20}", f"1.{self._number}")
         with tempfile.TemporaryDirectory(dir=self._place.folder) as folder:
             path = wheel.write_to(Path(folder))
-            while not self._ended.is_set():
-                for node in (*self._nodes[1:], *self._nodes[:1]):
-                    if self._twine(node, path):
-                        digest = hashlib.sha256(wheel.content).hexdigest()
-                        self.seen.acknowledged[wheel.filename] = digest
-                        return
-                    self.seen.refused += 1
+            if self._through_any(lambda node: self._twine(node, path)):
+                self.seen.acknowledged[wheel.filename] = wheel.sha256
+
+    def _through_any(self, change: Callable[[Node], bool]) -> bool:
+        """Make a change through one server after the other until one does it, or nothing is to be changed."""
+        while self.uploading.is_set() and not self._ended.is_set():
+            for node in (*self._nodes[1:], *self._nodes[:1]):
+                if change(node):
+                    return True
+                self.seen.refused += 1
+        return False
+
+    def _manage(self) -> None:
+        """Upload a file and yank it; then leave it, show it again, or delete it."""
+        seen, number = self.seen, self._managed
+        self._managed += 1
+        wheel = make_wheel(f"managed-{number % 5}", f"1.{number}")
+        name = wheel.filename
+        if not self._asked(f"upload of {name}", lambda node: node.upload(wheel)):
+            return
+        seen.acknowledged[name] = wheel.sha256
+        if not self._asked(f"yank of {name}", lambda node: node.yank(wheel)):
+            return
+        seen.marks[name] = "yanked"
+        if number % 3 == 1:
+            # What is on its way is in no state that can be checked.
+            del seen.marks[name]
+            self._asked(f"un-yank of {name}", lambda node: node.yank(wheel, yanked=False))
+        elif number % 3 == 2:
+            del seen.marks[name], seen.acknowledged[name]
+            if self._asked(f"deletion of {name}", lambda node: node.delete(wheel)):
+                seen.marks[name] = "deleted"
+
+    def _asked(self, what: str, ask: Callable[[Node], int]) -> bool:
+        """Change something over HTTP, through any server."""
+        tries = 0
+
+        def change(node: Node) -> bool:
+            nonlocal tries
+            tries += 1
+            status = ask(node)
+            # The try before may have done it, and its answer be lost.
+            if status == 200 or (tries > 1 and status == 404):
+                return True
+            if status not in (0, 502, 503, 504):
+                self.seen.unexpected.append(f"{what} through {node.name}: {status}")
+            time.sleep(_PAUSE)
+            return False
+
+        return self._through_any(change)
 
     def _twine(self, node: Node, path: Path) -> bool:
         words = ("--repository-url", f"{node.url}/legacy/", "--cert", str(self._place.authority))

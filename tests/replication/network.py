@@ -9,15 +9,17 @@ processes and of mounts. Whatever becomes of it, nothing of them stays behind. N
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: Set in the environment of a process that `enter` has started.
 _ENTERED = "TWISTED_INDEX_TEST_NETWORK"
@@ -89,6 +91,26 @@ class Machine:
     def inside(self, *command: str) -> tuple[str, ...]:
         """Give the command that runs one in here."""
         return ("nsenter", f"--net={self._namespace}", *command)
+
+    def within(self, work: Callable[[], None]) -> None:
+        """Do something as a program on this machine would, which needs no link to it."""
+        errors: list[BaseException] = []
+
+        def enter_and_work() -> None:
+            try:
+                with open(self._namespace, "rb") as namespace:
+                    # setns(2): of this thread alone; os.setns came with Python 3.12.
+                    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
+                        raise OSError(ctypes.get_errno(), "setns", self._namespace)
+                work()
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=enter_and_work)
+        thread.start()
+        thread.join()
+        for error in errors:
+            raise error
 
     @contextlib.contextmanager
     def cut_off(self) -> Iterator[None]:

@@ -17,7 +17,8 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from base64 import b64encode
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,11 +28,15 @@ import trustme
 from tests.replication.network import HERE, Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from twisted_index.testing import BuiltFile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PORT: Final = 8443
 USER, FOLLOWER, PASSWORD = "alice", "follower", "secret"
+_LOGIN: Final = "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+_BOUNDARY: Final = "end-of-part"
 #: Makes programs believe in another time; files keep theirs.
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 _STOP_SECONDS = 30.0
@@ -222,17 +227,43 @@ class Node:
 
     # What it says.
 
-    def ask(self, path: str, fields: Mapping[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+    def ask(
+        self, path: str, fields: Mapping[str, str] | None = None, *, method: str = "GET", body: bytes = b""
+    ) -> tuple[int, dict[str, str], bytes]:
         """Ask it over a connection of its own."""
         connection = http.client.HTTPSConnection(
             self.machine.address, PORT, timeout=10, context=self._place.tls
         )
         try:
-            connection.request("GET", path, headers=dict(fields or {}))
+            connection.request(method, path, body=body or None, headers=dict(fields or {}))
             answer = connection.getresponse()
             return answer.status, {n.lower(): v for n, v in answer.getheaders()}, answer.read()
         finally:
             connection.close()
+
+    def change(self, method: str, path: str, kind: str = "", body: bytes = b"") -> int:
+        """Change something as the user; 0 without an answer."""
+        fields = {"Authorization": _LOGIN} | ({"Content-Type": kind} if kind else {})
+        with suppress(OSError, http.client.HTTPException):
+            return self.ask(path, fields, method=method, body=body)[0]
+        return 0
+
+    def upload(self, file: BuiltFile) -> int:
+        """Upload a file."""
+        part = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{{}}"{{}}\r\n\r\n'
+        head = part.format(":action", "") + "file_upload\r\n"
+        head += part.format("content", f'; filename="{file.filename}"')
+        body = head.encode() + file.content + f"\r\n--{_BOUNDARY}--\r\n".encode()
+        return self.change("POST", "/legacy/", f"multipart/form-data; boundary={_BOUNDARY}", body)
+
+    def yank(self, file: BuiltFile, *, yanked: bool = True) -> int:
+        """Yank a file, or show it again."""
+        said = {"project": file.project, "filename": file.filename, "yanked": yanked}
+        return self.change("POST", "/-/yank", "application/json", json.dumps(said).encode())
+
+    def delete(self, file: BuiltFile) -> int:
+        """Delete a file."""
+        return self.change("DELETE", f"/simple/{file.project}/{file.filename}")
 
     def document(self, path: str) -> dict[str, Any]:
         """Ask for a JSON document; empty if there is none."""
@@ -246,6 +277,22 @@ class Node:
     def mount(self) -> None:
         """Mount the disk with its packages."""
         subprocess.run(["mount", "--bind", str(self.disk.parent), str(self._mount)], check=True)
+
+    @contextmanager
+    def at_a_mount_point(self) -> Iterator[Path]:
+        """Let the folder be a mount point itself while the server runs."""
+        point, folder = _made(self._work / "point"), self.folder
+        subprocess.run(["mount", "--bind", str(self.disk), str(point)], check=True)
+        self.stop()
+        self.folder = point
+        self.start()
+        try:
+            yield point
+        finally:
+            self.stop()
+            self.folder = folder
+            subprocess.run(["umount", "--lazy", str(point)], check=False, stderr=subprocess.DEVNULL)
+            self.start()
 
     def unmount(self) -> None:
         """Unmount the disk, as if it were pulled out; the server goes on."""
@@ -275,12 +322,17 @@ class Node:
             else:
                 entry.unlink()
 
+    def set_aside(self) -> set[str]:
+        """Give the digests of what a join has set aside."""
+        files = (path for path in (self.disk / ".conflicts").rglob("*") if path.is_file())
+        return {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
     def tree(self) -> dict[str, Entry]:
         """Give all files of its folder."""
         found = {}
         for folder, folders, names in os.walk(self.disk):
-            # What is being written.
-            folders[:] = [name for name in folders if name not in (".uploads", ".staged")]
+            # What is being written, and what a join has set aside.
+            folders[:] = [name for name in folders if name not in (".uploads", ".staged", ".conflicts")]
             names = [name for name in names if not name.endswith((".part", ".tmp", ".replica"))]
             for path in (Path(folder, name) for name in names):
                 with suppress(FileNotFoundError):
