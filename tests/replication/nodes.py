@@ -232,7 +232,7 @@ class Node:
     ) -> tuple[int, dict[str, str], bytes]:
         """Ask it over a connection of its own."""
         connection = http.client.HTTPSConnection(
-            self.machine.address, PORT, timeout=10, context=self._place.tls
+            self.machine.address, PORT, timeout=10 if method == "GET" else 40, context=self._place.tls
         )
         try:
             connection.request(method, path, body=body or None, headers=dict(fields or {}))
