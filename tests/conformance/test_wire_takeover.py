@@ -18,6 +18,7 @@ import pytest
 
 from tests.kit.live_server import LiveServer
 from twisted_index.events.audit_log import AuditFile
+from twisted_index.replication.state_file import ReplicationState, Role, StateFile
 from twisted_index.testing import make_wheel
 
 RIGHTS = """
@@ -171,6 +172,37 @@ def test_after_a_take_over_the_old_primary_is_joined_and_follows(machines: Machi
     one = "1 file taken, 0 removed, 0 conflicts, 0 projects not joined"
     assert machines.history("b") == {"take-over": "epoch 1 to 2", "join": f"{before}/, epoch 2: {one}"}
     assert machines.history("a") == {"join": f"{b.origin}/, epoch 1 to 2: {one}"}
+
+
+def test_one_join_is_of_all_indexes(machines: Machines):
+    configs = {}
+    for name, files in (("a", {"dev": ONE, "old": TWO}), ("b", {"dev": THREE, "new": FOUR})):
+        top = machines.top / f"{name}-indexes"
+        configs[name] = f"indexes = {json.dumps(str(top))}\n"
+        for index, file in files.items():
+            file.write_to(top / index / "acme")
+        (machines.top / f"{name}.toml").write_text(configs[name])
+    a = machines.start("a", config=configs["a"])
+    StateFile(str(machines.top / "b-state")).write(
+        ReplicationState(role=Role.REPLICA, primary=f"{a.origin}/", epoch=None)
+    )
+    words = (f"--path={machines.top / 'b'}", f"--state={machines.top / 'b-state'}")
+    (machines.top / "b").mkdir()
+    code, said = machines.run("join", as_alice(a), *words, f"--config={machines.top / 'b.toml'}")
+    assert code == 1
+    assert f"+ +dev/acme/{ONE.filename}" in said
+    assert f"lacks what is here: +dev/acme/{THREE.filename}, all of +new/" in said
+    assert "Took 2 files" in said
+    found = {
+        str(path.relative_to(machines.top / "b-indexes"))
+        for path in (machines.top / "b-indexes").rglob("*.whl")
+    }
+    assert found == {
+        f"dev/acme/{ONE.filename}",
+        f"dev/acme/{THREE.filename}",
+        f"new/acme/{FOUR.filename}",
+        f"old/acme/{TWO.filename}",
+    }
 
 
 def test_a_primary_that_was_away_asks_its_peers_before_its_first_change(machines: Machines):

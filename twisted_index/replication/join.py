@@ -75,6 +75,14 @@ class JoinReport:
     only_here: list[str] = field(default_factory=list)
     conflicts: int = 0
 
+    def add(self, other: JoinReport, prefix: str) -> None:
+        """Add what was done in one of several folders, with a prefix that says in which."""
+        self.taken += [prefix + path for path in other.taken]
+        self.removed += [prefix + path for path in other.removed]
+        self.failures |= {prefix + project: reason for project, reason in other.failures.items()}
+        self.only_here += [prefix + path for path in other.only_here]
+        self.conflicts += other.conflicts
+
 
 def do_they_win(ours: ReplicationState, own: Epoch | None, theirs: PeerAnswer) -> bool:
     """

@@ -235,7 +235,8 @@ class PrimaryServer:
             return f"The primary does not accept {where} (401): correct it, or make a new one there."
         return (
             f"At the primary, {where} lacks the right to follow or to read (403): make one there by"
-            " `twisted-index token create NAME --follow`, with --read '*' if not everyone may read."
+            " `twisted-index token create NAME --follow`, with --read '*' if not everyone may read, and"
+            " --index '*' for indexes with a name."
         )
 
 
