@@ -16,6 +16,7 @@ from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.config.parsers import server_url
 from twisted_index.errors import ConfigurationError, Unavailable
 from twisted_index.events.serials import read_serials
+from twisted_index.http_client.credentials import split_userinfo
 from twisted_index.interfaces import AuditAction
 from twisted_index.replication.peer_client import PeerServers
 from twisted_index.replication.primary_client import PrimaryServer
@@ -113,7 +114,7 @@ async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settin
         await worker.stop()
     print(
         f"This server is the primary now, of epoch {epoch.number}. The others follow it once they are started"
-        " with --replica-of and its URL; one that has been the primary meanwhile has to be joined first."
+        f" with --replica-of and its URL{_but_first(primary, planned=options.planned)}."
     )
     how = ", planned" if options.planned else ""
     serial = read_serials(path).highest
@@ -123,6 +124,14 @@ async def _take_over(reactor: Any, options: argparse.Namespace, settings: Settin
         f"epoch {epoch.number - 1} to {epoch.number}{how}, serial {serial}",
     )
     return 0
+
+
+def _but_first(primary: str, *, planned: bool) -> str:
+    """Say what the former primary needs, if it may have changes that are not here."""
+    if planned:
+        return ""
+    who = split_userinfo(primary)[0] if primary else "one that was the primary meanwhile"
+    return f"; {who} first needs twisted-index join, as it may have changes that are not here"
 
 
 async def _there(server: PrimaryServer | None, worker: ThreadPool, keep: str) -> Known:

@@ -120,13 +120,13 @@ class Recount:
         if not removed and not replaced:
             self._refused = None
             return Compared("", equal)
+        also = f", then here, with {url or 'that of the primary'}" if replaced else ""
         reason = (
             "The primary counts its changes anew: it is another server, or has lost its state, or was"
             f" restored. Of what is here {counted(removed, 'file')} would be removed and {replaced} replaced,"
-            " so nothing is changed. To keep all that both have, run `twisted-index join` first on the"
-            f" primary, with the URL of this server, then here, with {url or 'that of the primary'}. If only"
-            " what the primary has is to stay, stop this server, and begin anew with an empty folder and an"
-            " empty state."
+            " so nothing is changed. To keep all that both have, run `twisted-index join` on the primary, with"
+            f" the URL of this server{also}. If only what the primary has is to stay, stop this server, empty"
+            " its folder, remove keep/replication and keep/serials from its state, and start it again."
         )
         self._refused = _Refused(feed.changes, self._seconds() + _COMPARE_AGAIN, reason)
         return Compared(reason, {})
