@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 
 from twisted_index.errors import Conflict, SimpleIndexError, Unavailable
 from twisted_index.http_client.retry import Denied
+from twisted_index.http_client.tls import FailedTLS, Untrusted
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.peers import PeerAnswer
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
@@ -156,11 +157,20 @@ def test_a_primary_has_nothing_to_take_over():
 
 
 @pytest.mark.parametrize("planned", [False, True])
-def test_a_primary_that_refuses_the_token_is_not_taken_for_gone(planned):
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (Denied("It does not accept the token (401)."), "correct the token"),
+        (Untrusted("The server's certificate is not trusted."), "correct what is trusted"),
+        (FailedTLS("The server does not support TLS here."), "correct what is trusted"),
+    ],
+)
+def test_a_primary_that_refuses_us_or_that_we_refuse_is_not_taken_for_gone(planned, answer, wrong):
     world = World()
-    world.answers[PRIMARY] = Denied("It does not accept our token for that (401).")
-    with pytest.raises(Conflict, match="answers, and may still be the primary"):
+    world.answers[PRIMARY] = answer
+    with pytest.raises(Conflict, match="answers, and may still be the primary") as caught:
         world.run(planned=planned)
+    assert wrong in caught.value.message
     assert world.state.read() == REPLICA
 
 

@@ -161,11 +161,15 @@ def _identity(path: str) -> dict[str, Any]:
     return identity
 
 
-class Untrusted(BadGateway):
+class FailedTLS(BadGateway):
+    """Something answers, and no connection by TLS comes about with it."""
+
+
+class Untrusted(FailedTLS):
     """The certificate of a server is not trusted."""
 
 
-def tls_error(causes: Sequence[Exception], peer: str) -> BadGateway | None:
+def tls_error(causes: Sequence[Exception], peer: str) -> FailedTLS | None:
     """
     Return the public error for a TLS failure.
 
@@ -177,7 +181,7 @@ def tls_error(causes: Sequence[Exception], peer: str) -> BadGateway | None:
         None if TLS was not the cause.
     """
     if any(isinstance(cause, VerificationError) for cause in causes):
-        return BadGateway(f"The {peer}'s certificate is not trusted: it is for another name.")
+        return FailedTLS(f"The {peer}'s certificate is not trusted: it is for another name.")
     ssl_errors = [cause for cause in causes if isinstance(cause, SSL.Error)]
     if not ssl_errors:
         return None
@@ -185,13 +189,13 @@ def tls_error(causes: Sequence[Exception], peer: str) -> BadGateway | None:
     if "certificate verify failed" in reason:
         return Untrusted(f"The {peer}'s certificate is not trusted.")
     if "certificate" in reason or "unknown ca" in reason:  # the alerts of RFC 8446 section 6.2 about ours
-        return BadGateway(f"The {peer} requires a client certificate that it accepts ({reason}).")
+        return FailedTLS(f"The {peer} requires a client certificate that it accepts ({reason}).")
     if "handshake failure" in reason:
-        return BadGateway(
+        return FailedTLS(
             f"The {peer} aborted the TLS handshake ({reason}): it may require a client certificate, or"
             " support no TLS version or cipher of ours."
         )
-    return BadGateway(
+    return FailedTLS(
         f"The {peer} does not support TLS here, or no version of ours ({reason}): it may be http, or out of"
         " date."
     )

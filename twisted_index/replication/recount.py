@@ -124,9 +124,9 @@ class Recount:
         reason = (
             "The primary counts its changes anew: it is another server, or has lost its state, or was"
             f" restored. Of what is here {counted(removed, 'file')} would be removed and {replaced} replaced,"
-            " so nothing is changed. To keep all that both have, run `twisted-index join` on the primary, with"
-            f" the URL of this server{also}. If only what the primary has is to stay, stop this server, empty"
-            " its folder, remove keep/replication and keep/serials from its state, and start it again."
+            " so nothing is changed. To keep all that both have, run `twisted-index join` on the primary,"
+            f" with the URL of this server{also}. If only what the primary has is to stay, stop this server,"
+            " empty its folder, remove keep/replication and keep/serials from its state, and start it again."
         )
         self._refused = _Refused(feed.changes, self._seconds() + _COMPARE_AGAIN, reason)
         return Compared(reason, {})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from twisted_index.errors import Conflict, SimpleIndexError, Unavailable
 from twisted_index.http_client.credentials import split_userinfo
 from twisted_index.http_client.retry import Denied
+from twisted_index.http_client.tls import FailedTLS
 from twisted_index.replication.epoch import NO_EPOCH, Epoch, parse_epoch
 from twisted_index.replication.peers import PeerAnswer, ask_all
 from twisted_index.replication.state_file import ReplicationState, Role
@@ -109,11 +110,13 @@ class TakeOver:
         answers = await ask_all(self.ask, [*filter(None, [self.primary]), *others])
         for url, answer in answers.items():
             shown = _clean(url)
-            if isinstance(answer, Denied) and url == self.primary:
-                # A server that refuses a token is running, and makes changes for clients with a valid one.
+            if isinstance(answer, Denied | FailedTLS) and url == self.primary:
+                # A server that refuses a token is running, and makes changes for clients with a valid one. A
+                # shell may lack the certificates that the servers trust.
+                wrong = "the token" if isinstance(answer, Denied) else "what is trusted (SSL_CERT_FILE)"
                 raise Conflict(
-                    f"{shown} answers, and may still be the primary: stop it, or correct the token."
-                    f" Nothing was changed. {answer.message}"
+                    f"{shown} answers, and may still be the primary: stop it, or correct {wrong}. Nothing was"
+                    f" changed. {answer.message}"
                 )
             if isinstance(answer, SimpleIndexError):
                 self.say(f"{shown} does not answer: {answer.message}")
