@@ -130,7 +130,7 @@ def test_a_replica_whose_primary_does_not_answer_takes_over(command, state):
     assert code == 0
     assert "is the primary now, of epoch 3" in out
     assert f"{gone.replace('user:secret@', '')} first needs twisted-index join" in out
-    assert err.count("does not answer") == 2
+    assert err.count("cannot be asked") == 2
     assert "secret" not in out + err
     assert (read(state).role, read(state).epoch.number) == (Role.PRIMARY, 3)
     assert history(state) == [("take-over", "epoch 2 to 3, serial 0")]

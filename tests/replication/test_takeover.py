@@ -188,7 +188,7 @@ def test_a_planned_take_over_waits_for_the_last_change():
     assert world.run(planned=True) == Epoch(3, INSTANCE)
     assert world.handed_over == [PRIMARY]
     assert world.said == [
-        "https://peer.example/x/ does not answer: It is down.",
+        "https://peer.example/x/ cannot be asked: It is down.",
         "https://primary.example/ takes no changes any more.",
         "Waiting for changes of 1 project (zoo) to arrive here.",
     ]

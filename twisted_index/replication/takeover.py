@@ -119,7 +119,7 @@ class TakeOver:
                     f" changed. {answer.message}"
                 )
             if isinstance(answer, SimpleIndexError):
-                self.say(f"{shown} does not answer: {answer.message}")
+                self.say(f"{shown} cannot be asked: {answer.message}")
             elif answer.epoch is None:
                 continue
             elif answer.role is Role.PRIMARY and answer.epoch >= own:
@@ -143,7 +143,7 @@ class TakeOver:
                 )
         if planned and not isinstance(answers.get(self.primary), PeerAnswer):
             raise Unavailable(
-                "The primary does not answer, so it cannot hand over. If it is gone for good, or this cannot"
+                "The primary cannot be asked to hand over. If it is gone for good, or this cannot"
                 " wait, leave out --planned: what it has not sent yet is then only there."
             )
 
