@@ -186,8 +186,7 @@ def _complaints(report: JoinReport, they_win: bool, url: str) -> Iterator[str]:
 def _what_next(theirs: PeerAnswer, url: str, *, was_replica: bool) -> str:
     if was_replica:
         return (
-            f"This server is a replica, as it was. If it runs and follows {url}, it goes on within ten"
-            " minutes, or at once after a restart."
+            f"This server is a replica, as it was. If it runs and follows {url}, it goes on within seconds."
         )
     if theirs.role is Role.PRIMARY:
         return f"This server takes no more changes. (Re)start it with --replica-of, and it follows {url}"
