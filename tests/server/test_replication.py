@@ -22,6 +22,7 @@ from twisted_index.errors import BadGateway, ConfigurationError, Unavailable
 from twisted_index.events.audit_log import AuditFile
 from twisted_index.events.serials import Change, Serials
 from twisted_index.files.locks import project_lock
+from twisted_index.http_client.retry import Denied
 from twisted_index.indexes.catalog import IndexCatalog
 from twisted_index.interfaces import AuditAction
 from twisted_index.replication.epoch import Epoch
@@ -532,6 +533,13 @@ class NamedPrimary:
         return feed(restricted=True) if len(self.heard) == 1 else await Deferred()
 
 
+class Refusing:
+    """An index of a primary that does not let us follow it."""
+
+    async def changes(self, **_more: object) -> Feed:
+        raise Denied("It lacks a right.")
+
+
 class Silent:
     """An index of a primary that does not answer."""
 
@@ -688,6 +696,31 @@ def test_an_index_that_is_here_is_followed_before_the_primary_says_which_it_has(
     assert [line for line in log if "too many" in line] == [
         "Indexes that are not here yet are not followed: It lists too many."
     ]
+
+
+def test_an_index_that_may_not_be_followed_is_told_once_and_in_the_report_of_health(
+    server: Server, tmp_path: Path, log: list[str]
+):
+    (tmp_path / "indexes").mkdir()
+    replication = server.start()
+    primary = NamedPrimary()
+    replication.primary = primary  # type: ignore[assignment]
+    replication._threads = AtOnce()  # type: ignore[assignment]
+    replication.named = ReplicatedIndexes(
+        IndexCatalog(str(tmp_path / "indexes")), lambda _name: Serials(), print
+    )
+    primary.index = lambda name: Refusing() if name else Silent()  # type: ignore[method-assign]
+    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, print))
+    for _look in range(2):
+        listing, primary.listing = primary.listing, Deferred()
+        listing.callback(["dev"])
+        replication._reactor.advance(31)
+    told, public = replication.health(False, True)[1], replication.health(False, False)[1]
+    answer(replication.stop)
+
+    assert told == ["The index dev is not followed: It lacks a right."]
+    assert [line for line in log if "lacks a right" in line] == told
+    assert public == ["Not all indexes of the primary are followed; the log says which, and why."]
 
 
 def test_a_wait_for_an_index_that_is_not_followed_ends_at_once(server: Server):

@@ -115,6 +115,8 @@ class Replication:
         self._may_count = True
         self._plain_serials = serials
         self._restricted: dict[str, bool] = {}
+        #: Why indexes of the primary that are not here do not come, by their names.
+        self._unread: dict[str, str] = {}
         self._follows_all = True
         self._followers: dict[str, tuple[Follower, Serials]] = {}
         self._worker: ThreadPool | None = None
@@ -513,18 +515,21 @@ class Replication:
         As soon as an index is here, clients may read it. So first its feed says whether the primary
         restricts that.
         """
-        names = frozenset(await primary.indexes())
+        names, unread = frozenset(await primary.indexes()), dict[str, str]()
         for name in names - frozenset(await self._threads.run(named.make, ())):
             try:
                 feed = await primary.index(name).changes()
             except SimpleIndexError as error:
                 names -= {name}
-                _log.warn("The index {name} is not followed: {error}", name=name, error=error.message)
+                unread[name] = error.message
+                if self._unread.get(name) != error.message:
+                    _log.warn("The index {name} is not followed: {error}", name=name, error=error.message)
                 continue
             self._restricted[name] = feed.restricted
             if feed.restricted:
                 await self._threads.run(self.state_file.update, _close)
                 self._look()
+        self._unread = unread
         return names
 
     async def _names_here(self, named: ReplicatedIndexes) -> Collection[str]:
@@ -617,9 +622,17 @@ class Replication:
                 closed=self.refusal if is_closed else "",
                 is_public=is_public,
             )
-            return report, [*filter(None, [self._hindrance]), *warnings]
+            return report, [*filter(None, [self._hindrance]), *warnings, *self._describe_unread(is_public)]
         except Unavailable as error:
             return None, (error.message,)
+
+    def _describe_unread(self, is_public: bool) -> list[str]:
+        """Say which indexes do not come here; their names are not for everyone."""
+        if not self._unread or not self.follows:
+            return []
+        if not is_public:
+            return ["Not all indexes of the primary are followed; the log says which, and why."]
+        return [f"The index {name} is not followed: {why}" for name, why in sorted(self._unread.items())]
 
     def problems(self) -> Sequence[Problem]:
         """See `IReplication`."""
