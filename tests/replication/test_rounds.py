@@ -919,6 +919,25 @@ class TestWhichPrimary:
         assert "counts its changes anew" in pair.settle().fault
         assert files_of(pair.here) == before
 
+    @pytest.mark.parametrize("lines", [(1, 0), (0, 1, 2), (0,), (0, 2)])
+    def test_lists_of_deleted_files_only_lose_nothing_if_all_lines_are_there(
+        self, pair: Pair, lines: tuple[int, ...]
+    ):
+        """As after a join, or a deletion of what is not here."""
+
+        def write(*numbers: int) -> None:
+            row = "{0}{0}  1  2026-01-02T03:04:05Z  demo-{1}.0.tar.gz\n"
+            pair.mark(".deleted", "".join(row.format(str(number) * 32, number + 5) for number in numbers))
+
+        pair.put(ONE)
+        write(0, 1)
+        pair.follow()
+        self.lose_state(pair)
+        write(*lines)
+        refused = pair.settle().fault
+        assert bool(refused) == (1 not in lines)
+        assert pair.is_equal() == (not refused)
+
     def test_a_refused_primary_is_not_compared_again_until_it_changes(self, pair: Pair):
         pair.put(ONE)
         pair.follow()

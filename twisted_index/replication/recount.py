@@ -8,9 +8,13 @@ anything, a person decides.
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted_index.backends.folder.tombstones import tombstone_blocks
+from twisted_index.backends.layout.tombstones import TOMBSTONES
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.events.serials import REMOVED, Change
 from twisted_index.simple.formatting import counted
@@ -20,11 +24,14 @@ if TYPE_CHECKING:
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import Serials
+    from twisted_index.replication.compare import ReplicaPlan
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.replica_folder import ReplicaFolder
 
 #: Projects that are compared at once.
 _PROJECTS = 8
+#: Bytes of a list of deleted files that is compared line by line.
+_MOST_COMPARED = 1 << 20
 #: Seconds until a primary that was refused is compared again, if it has not changed.
 _COMPARE_AGAIN = 600.0
 
@@ -110,7 +117,7 @@ class Recount:
             deep = self._serials.serial_of(project) is None
             plan = await self._runner.run(partial(self._folder.survey, project, listing, deep=deep))
             removed += len(plan.gone) + len(plan.show)
-            replaced += plan.replaced
+            replaced += plan.replaced - await self._kept(project, plan)
             if plan.is_empty and project in feed.changes:
                 serial = feed.changes[project].serial if listing is None else listing.serial
                 equal[project] = Change(serial, await self._runner.run(self._folder.imprint, project))
@@ -130,3 +137,29 @@ class Recount:
         )
         self._refused = _Refused(feed.changes, self._seconds() + _COMPARE_AGAIN, reason)
         return Compared(reason, {})
+
+    async def _kept(self, project: str, plan: ReplicaPlan) -> int:
+        """
+        Count the lists of deleted files that would be replaced, and have all lines there that they have here.
+
+        What is deleted leaves one more line, and two servers that were joined have the same lines in another
+        order.
+        """
+        kept = 0
+        for entry in plan.hide:
+            if entry.name.encode() != TOMBSTONES or entry.size > _MOST_COMPARED:
+                continue
+            pieces: list[bytes] = []
+            await self._primary.read(project, entry, pieces.append)
+            theirs = b"".join(pieces)
+            is_whole = len(theirs) == entry.size and sha256(theirs).hexdigest() == entry.sha256
+            kept += is_whole and await self._runner.run(self._has_no_other, entry.path, theirs)
+        return kept
+
+    def _has_no_other(self, path: str, theirs: bytes) -> bool:
+        """Return whether a file of lines is here, and has none that is not among others."""
+        try:
+            ours = b"".join(tombstone_blocks(os.path.join(self._folder.root, os.fsencode(path))))
+        except FileNotFoundError:
+            return False
+        return set(ours.splitlines()) <= set(theirs.splitlines())
