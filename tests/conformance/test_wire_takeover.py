@@ -86,6 +86,20 @@ class Machines:
         )
         return done.returncode, done.stdout + done.stderr
 
+    def start_two(self) -> tuple[LiveServer, LiveServer]:
+        """Start a primary with a file, and a replica that has it."""
+        a = self.start("a")
+        assert a.upload(ONE).status == 200
+        b = self.start("b", a)
+        self.wait_for("b", ONE)
+        return a, b
+
+    def take_over(self, primary: LiveServer) -> None:
+        """Let the replica of a primary take over, as planned."""
+        words = ("--planned", f"--state={self.top / 'b-state'}", f"--replica-of={as_alice(primary)}")
+        code, said = self.run("takeover", *words)
+        assert code == 0, said
+
     def files(self, name: str) -> set[str]:
         return {path.name for path in (self.top / name).rglob("*.whl")}
 
@@ -121,14 +135,8 @@ def machines(tmp_path: Path, server_factory: Callable[..., LiveServer]) -> Machi
 
 
 def test_a_planned_switch_loses_nothing_and_the_old_primary_follows(machines: Machines):
-    a = machines.start("a")
-    assert a.upload(ONE).status == 200
-    b = machines.start("b", a)
-    machines.wait_for("b", ONE)
-    code, said = machines.run(
-        "takeover", "--planned", f"--state={machines.top / 'b-state'}", f"--replica-of={as_alice(a)}"
-    )
-    assert code == 0, said
+    a, b = machines.start_two()
+    machines.take_over(a)
     assert (role_of(a), role_of(b)) == (("retired", 1), ("primary", 2))
     assert a.upload(TWO).status == 503
     assert b.upload(TWO).status == 200
@@ -141,10 +149,7 @@ def test_a_planned_switch_loses_nothing_and_the_old_primary_follows(machines: Ma
 
 
 def test_after_a_take_over_the_old_primary_is_joined_and_follows(machines: Machines):
-    a = machines.start("a")
-    assert a.upload(ONE).status == 200
-    b = machines.start("b", a)
-    machines.wait_for("b", ONE)
+    a, b = machines.start_two()
     state_a, state_b = (f"--state={machines.top / name}" for name in ("a-state", "b-state"))
     code, said = machines.run("takeover", state_b)
     assert (code, "--planned" in said) == (1, True)
@@ -206,10 +211,7 @@ def test_one_join_is_of_all_indexes(machines: Machines):
 
 
 def test_a_primary_that_was_away_asks_its_peers_before_its_first_change(machines: Machines):
-    a = machines.start("a")
-    assert a.upload(ONE).status == 200
-    b = machines.start("b", a)
-    machines.wait_for("b", ONE)
+    a, b = machines.start_two()
     a.stop()
     assert machines.run("takeover", f"--state={machines.top / 'b-state'}")[0] == 0
     a = machines.start("a", config=f'peers = ["{b.origin}/"]\npeers-needed = 1\n')
@@ -243,14 +245,8 @@ def test_a_server_that_everyone_only_reads_hands_over_to_its_first_token(
 
 
 def test_a_server_that_has_taken_over_asks_its_former_primary_for_nothing(machines: Machines):
-    a = machines.start("a")
-    assert a.upload(ONE).status == 200
-    b = machines.start("b", a)
-    machines.wait_for("b", ONE)
-    code, said = machines.run(
-        "takeover", "--planned", f"--state={machines.top / 'b-state'}", f"--replica-of={as_alice(a)}"
-    )
-    assert code == 0, said
+    a, b = machines.start_two()
+    machines.take_over(a)
     make_wheel("elsewhere", "1.0").write_to(machines.top / "a" / "elsewhere")
     assert a.get("/simple/elsewhere/").status == 200
     # The running server sees what it is before it takes a change.

@@ -305,14 +305,19 @@ def test_what_the_other_server_lacks_is_reported(here, there):
     assert sorted(report.only_here) == sorted([f"acme/{SDIST}.yanked", WHEEL, "zoo/zoo-1.0.zip"])
 
 
-@pytest.mark.parametrize("they_win", [True, False])
-def test_two_servers_that_were_joined_with_each_other_are_equal(here, there, they_win):
+def split(here, there):
+    """Let two servers have a file each with other bytes, and one a file that the other has deleted."""
     put(here, f"acme/{SDIST}", b"ours")
     put(here, f"acme/{SDIST}.asc", b"signature")
     put(here, "acme/acme-2.0.zip", b"2")
     put(here, "acme/.deleted", buried(WHEEL, b"w"))
     put(there, f"acme/{SDIST}", b"theirs")
     put(there, f"acme/{WHEEL}", b"other")
+
+
+@pytest.mark.parametrize("they_win", [True, False])
+def test_two_servers_that_were_joined_with_each_other_are_equal(here, there, they_win):
+    split(here, there)
     put(there, "acme/.archived", b"")
     put(there, "zoo/zoo-1.0.zip")
     first, second = (there, here) if they_win else (here, there)
@@ -333,13 +338,8 @@ def test_a_join_that_dies_after_any_step_is_completed_by_the_next(tmp_path, they
         here, there = tmp_path / name / "here", tmp_path / name / "there"
         here.mkdir(parents=True)
         there.mkdir()
-        put(here, f"acme/{SDIST}", b"ours")
-        put(here, f"acme/{SDIST}.asc", b"signature")
-        put(here, "acme/acme-2.0.zip", b"2")
-        put(here, "acme/.deleted", buried(WHEEL, b"w"))
-        put(there, f"acme/{SDIST}", b"theirs")
+        split(here, there)
         put(there, f"acme/{SDIST}.asc", b"other signature")
-        put(there, f"acme/{WHEEL}", b"other")
         put(there, "acme/.deleted", buried("acme-2.0.zip", b"2"))
         put(there, "acme/.copies", buried(SDIST, b"theirs"))
         put(there, "zoo/zoo-1.0.zip")

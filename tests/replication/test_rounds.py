@@ -41,6 +41,16 @@ class Pair(ReplicaPair):
         for file in files:
             file.write_to(self.there / folder)
 
+    def put_unnoticed(self) -> Iterator[None]:
+        """Put a file, then another one with its name, size and time."""
+        for minor in (1, 2):
+            file = make_wheel("demo", "1.0", requires_python=f">=3.{minor}", compress=False)
+            path = self.there / "demo" / file.filename
+            path.unlink(missing_ok=True)
+            self.put(file)
+            os.utime(path, ns=(10**18, 10**18))
+            yield
+
     def mark(self, name: str, text: str = "why", folder: str = "demo") -> Path:
         path = self.there / folder / name
         path.parent.mkdir(exist_ok=True)
@@ -142,12 +152,7 @@ class TestWhatComes:
         assert not (pair.here / "demo" / ONE.filename).is_symlink()
 
     def test_other_bytes_of_the_same_size_and_time_are_found(self, pair: Pair):
-        files = [make_wheel("demo", "1.0", requires_python=f">=3.{n}", compress=False) for n in (1, 2)]
-        path = pair.there / "demo" / files[0].filename
-        for file in files:
-            path.unlink(missing_ok=True)
-            pair.put(file)
-            os.utime(path, ns=(10**18, 10**18))
+        for _time in pair.put_unnoticed():
             pair.follow()
             assert pair.is_equal()
 
@@ -186,12 +191,7 @@ class TestWhatComes:
     def test_other_bytes_of_the_same_size_and_time_are_found_after_a_replica_has_lost_its_serials(
         self, pair: Pair
     ):
-        files = [make_wheel("demo", "1.0", requires_python=f">=3.{n}", compress=False) for n in (1, 2)]
-        path = pair.there / "demo" / files[0].filename
-        for file in files:
-            path.unlink(missing_ok=True)
-            pair.put(file)
-            os.utime(path, ns=(10**18, 10**18))
+        for _time in pair.put_unnoticed():
             shutil.rmtree(pair.state / "keep")
             pair.start()
             fault = pair.settle().fault
