@@ -355,3 +355,15 @@ def test_what_is_known_is_told_while_the_file_is_written_anew(
     assert told == [before.instance, before.highest, before]
     assert (serials.instance, serials.highest) == (TWO, before.highest)
     assert opened(path, now).instance == TWO
+
+
+def test_a_take_over_that_is_repeated_goes_on_from_the_same_serials(path: Path, now: ClockOnTheWall):
+    serials = opened(path, now)
+    serials.note("demo", ONE)
+    serials.lead(TWO)
+    before = serials.read().before
+    serials.note("other", ONE)
+    serials.lead(TWO)
+
+    assert before is not None
+    assert serials.read().before == before

@@ -262,7 +262,9 @@ class Serials:
                 # No clock gave that, and what is counted on from there would soon be too great to be kept.
                 self._changes, self._last = {}, 0
             self._kept, self._first = self._last, _MAX_SERIAL + 1
-            self._begin(instance or secrets.token_hex(16), Count(self._instance, self._last))
+            # Begun again after its role could not be kept, what it goes on from is what it was.
+            before = self._before if instance == self._instance else Count(self._instance, self._last)
+            self._begin(instance or secrets.token_hex(16), before)
 
     def may_have_given(self, serial: int) -> bool:
         """

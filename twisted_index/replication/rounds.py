@@ -262,7 +262,7 @@ class Rounds:
         equal: Mapping[str, Change] = {}
         has_fallen = is_all and feed.highest < known.highest
         if is_all and await self._runner.run(self._goes_on, feed, known, present):
-            await self._runner.run(self._serials.follow_on, feed.instance)
+            await self._runner.run(self._guard.change, self._serials.follow_on, feed.instance)
             # That there was no serial of this name there is no wonder.
             self._is_doubted = False
             known = await self._runner.run(self._serials.read)
