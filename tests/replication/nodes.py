@@ -39,6 +39,8 @@ _LOGIN: Final = "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 _BOUNDARY: Final = "end-of-part"
 #: Makes programs believe in another time; files keep theirs.
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+#: With it and a monotonic clock that goes on, clock_nanosleep(2) fails, by which Python sleeps.
+_SLEEP = "import threading, time\ntime.sleep = lambda seconds: threading.Event().wait(seconds) and None\n"
 _STOP_SECONDS = 30.0
 #: What programs are configured with here.
 _CONFIGURING = re.compile(r"(?i)PIP_|UV_|TWINE_|TWISTED_INDEX_|.*_PROXY$|.*_CA_BUNDLE$|SSL_CERT_")
@@ -161,6 +163,9 @@ class Node:
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
+            "PYTHONPATH": os.pathsep.join(
+                (str(_written(self._work / "sitecustomize.py", _SLEEP)), str(REPOSITORY))
+            ),
         }
         environment = self._place.environment | (fake if can_move_clocks() else {})
         words = (
@@ -392,3 +397,9 @@ def attempts(seconds: float) -> Iterable[None]:
 def _made(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _written(file: Path, text: str) -> Path:
+    """Write a file, and return its folder."""
+    file.write_text(text)
+    return file.parent
