@@ -29,7 +29,7 @@ to = "everyone"
 
 @pytest.fixture
 def start(tmp_path: Path, server_factory: Callable[..., Any]) -> Callable[..., LiveServer]:
-    """Start a server of a folder with packages, which is told of other servers or not."""
+    """Start a server of a folder with packages, with peers or without."""
     folder = tmp_path / "packages"
     folder.mkdir()
 

@@ -514,7 +514,7 @@ class Cluster:
         return True
 
     def check_files(self, primary: Node) -> None:
-        """No accepted file is missing, and where a name has had several contents, each is told of."""
+        """No accepted file is missing, and each of several contents of one name is reported."""
         conflicts = [one for node in self.nodes for one in read_conflicts(os.fsencode(node.root))]
         told = {what for one in conflicts for what in (one.aside, one.kept)}
         for filename, content in sorted(self.promises.uploads - self.promises.deleted):

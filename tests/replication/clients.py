@@ -123,7 +123,7 @@ class Clients:
 
     @contextmanager
     def resting(self) -> Iterator[None]:
-        """Let nobody change anything; what runs comes to its end first."""
+        """Stop all changes; those that run come to their end first."""
         self.uploading.clear()
         for lock in self._running.values():
             assert lock.acquire(timeout=2 * _CLIENT_SECONDS), "a change does not end"

@@ -293,7 +293,7 @@ def test_only_changes_are_sent_on(replica: Replica, method: str):
 
 @pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "post"])
 def test_a_method_that_no_index_has_is_refused_here_for_good(replica: Replica, method: str):
-    """A client that is told of a server which cannot do it now would try again."""
+    """A client would repeat a request that a server only cannot serve now."""
     assert replica.get("/simple/", method=method).status in (405, 501)
 
 

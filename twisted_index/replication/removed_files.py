@@ -1,7 +1,7 @@
 """
 Files that a replica has removed since its primary lacks them, in its state.
 
-Nobody has deleted them by name, so a person may want them back; after a month nobody has missed them.
+They were not deleted by name, so an operator may want them back; a month is time enough to miss them.
 """
 
 from __future__ import annotations

@@ -342,7 +342,7 @@ class Rounds:
             # Or it may not have read all that was read here.
             and present <= known.changes.keys() <= feed.changes.keys()
             and all(change.serial <= feed.changes[name].serial for name, change in known.changes.items())
-            # What was changed here by hand is known to nobody else.
+            # Only this server knows what was changed here by hand.
             and not self._unlike(known.changes)
         )
 

@@ -233,7 +233,7 @@ class Replication:
     def _note_written(self, before: ReplicationState, state: ReplicationState) -> None:
         self._mark(state)
         own = before.epoch or Epoch(1, "")
-        # With its own epoch it has handed over, to somebody whom the history has.
+        # With its own epoch it has handed over, which the history has already.
         if state.role is Role.RETIRED and state.epoch is not None and state.epoch.number > own.number:
             event = AuditEvent(
                 time=datetime.now(UTC),
@@ -242,7 +242,7 @@ class Replication:
                 detail=f"epoch {own.number} to {state.epoch.number}"
                 + (f", of {state.primary}" if state.primary else ""),
             )
-            # The log says why it cannot be written; and nobody waits for what others have decided.
+            # The log says why it cannot be written; a retirement does not depend on it.
             with suppress(SimpleIndexError):
                 AuditFile(self._settings.state).append(event)
 

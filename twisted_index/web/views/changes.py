@@ -187,7 +187,7 @@ class ChangesViews:
             return
         if not self._authorizer.permits(identity, Action.MANAGE, index=""):
             if self._state_file.read().role is Role.PRIMARY:
-                # Whoever does not answer keeps nobody from reading.
+                # A peer that does not answer keeps no client from reading.
                 with suppress(Unavailable):
                     await self._gate.ask_peers()
                 self._doubt(identity, epoch)
@@ -200,7 +200,7 @@ class ChangesViews:
             )
 
     def _doubt(self, identity: Identity, epoch: Epoch) -> None:
-        """Say once what nobody else confirms: without peers, only a person can tell whether it is true."""
+        """Log an unconfirmed epoch once: without peers, only an operator can tell whether it is true."""
         if self._gate is None or not epoch.ends(self._gate.epoch) or self._has_doubted:
             return
         self._has_doubted = True
