@@ -368,6 +368,21 @@ class IChangeSource(ILocalSource):
             Unavailable: It cannot be read right now, or changes all the time.
         """
 
+    def entry_batch(projects: Sequence[str], inline: int) -> MaybeAwaitable[Mapping[str, bytes]]:
+        """
+        List the files of several projects, as `entries` does.
+
+        Args:
+            projects: Normalized names.
+            inline: As for `entries`.
+
+        Returns:
+            Listings by project: of those that can be listed at once, and fit into a response.
+
+        Raises:
+            Conflict, Unavailable: As for `entries`.
+        """
+
     def open_entry(project: str, path: bytes) -> MaybeAwaitable[FileBody | None]:
         """
         Open a file that `entries` lists.

@@ -12,9 +12,12 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from tests.kit.hostile_upstream import Asked, HostileUpstream, answer, reset
 from tests.kit.ports import free_port
+from twisted_index.concurrency.parallel import at_once
 from twisted_index.concurrency.thread_pool import SynchronousRunner
 from twisted_index.errors import Gone, SimpleIndexError
 from twisted_index.events.serials import REMOVED, Change, Count
@@ -22,7 +25,7 @@ from twisted_index.http_client.limits import ClientLimits
 from twisted_index.replication import primary_client
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.primary_client import PrimaryServer
-from twisted_index.simple.entry_listing import Entry, EntryListing, format_listing
+from twisted_index.simple.entry_listing import MAX_INLINE, Entry, EntryListing, format_batch, format_listing
 from twisted_index.testing.reactor_thread import BackgroundReactor
 
 ONE, TWO = "1" * 32, "2" * 32
@@ -269,6 +272,85 @@ def test_a_listing_is_asked_for_again_if_the_primary_is_busy(client: Client, hos
     hostile.on("/-/entries/acme", answer(503, Retry_After="0"), whole)
 
     assert client.ask(hostile.origin, lambda index: index.entries("acme"))[0] == LISTING
+
+
+# Batches
+
+ALONE = answer(200, format_listing(LISTING) + b"\n", **TEXT, X_Index_Inline="10")
+
+
+def ask_all(*projects: str) -> Callable[[Any], Awaitable[Any]]:
+    async def ask(index: Any) -> Any:
+        return await at_once(9, lambda project: index.entries(project, inline=MAX_INLINE), projects)
+
+    return ask
+
+
+def test_projects_that_are_wanted_at_once_come_in_one_response(client: Client, hostile: HostileUpstream):
+    listing = format_listing(LISTING)
+    batch = format_batch({"acme": listing + b"\naaaa", "other": listing, "third": listing})
+    hostile.on("/-/entries/", answer(200, batch, **TEXT, X_Index_Inline="10"))
+
+    acme, other = client.ask(hostile.origin, ask_all("acme", "other"))
+
+    assert acme == (LISTING, {"acme/a.whl": b"aaaa", "acme/c.whl": b""})
+    assert other == (LISTING, {})
+    assert hostile.targets() == [f"/-/entries/?inline={MAX_INLINE}&project=acme&project=other"]
+
+
+def test_projects_that_are_wanted_meanwhile_come_in_the_next_one(client: Client, hostile: HostileUpstream):
+    batch = format_batch(dict.fromkeys(("a", "b", "c", "d"), format_listing(LISTING)))
+    hostile.on("/-/entries/", answer(200, batch, **TEXT, X_Index_Inline="10"))
+
+    async def ask(index: Any) -> None:
+        async def later(project: str) -> None:
+            while not hostile.asked:
+                await deferLater(client.background.reactor, 0.001)
+            await index.entries(project, inline=MAX_INLINE)
+
+        first = Deferred.fromCoroutine(ask_all("a", "b")(index))
+        await at_once(2, later, ["c", "d"])
+        await first
+
+    client.ask(hostile.origin, ask)
+
+    assert [target.partition("&")[2] for target in hostile.targets()] == [
+        "project=a&project=b",
+        "project=c&project=d",
+    ]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        answer(200, format_batch({"third": b""}), **TEXT),
+        answer(200, b"acme 100\n", **TEXT),
+        answer(200, format_batch({"acme": b"", "other": b""}), **TEXT),
+        answer(404, b'{"message": "There is no such page."}', **JSON),
+        answer(500),
+        lambda connection, _asked: reset(connection),
+    ],
+)
+def test_what_no_batch_has_is_asked_for_by_itself(client: Client, hostile: HostileUpstream, response: Any):
+    hostile.on("/-/entries/", response)
+    hostile.on("/-/entries/acme", ALONE)
+    hostile.on("/-/entries/other", answer(404, b'{"message": "There is no project other here."}', **JSON))
+
+    assert client.ask(hostile.origin, ask_all("acme", "other")) == [(LISTING, {}), None]
+
+
+def test_a_server_that_knows_no_batches_is_asked_for_one_once(client: Client, hostile: HostileUpstream):
+    hostile.on("/-/entries/", answer(404, b'{"message": "There is no such page."}', **JSON))
+    hostile.on("/-/entries/acme", ALONE)
+    hostile.on("/-/entries/other", ALONE)
+
+    async def ask_twice(index: Any) -> None:
+        for _time in range(2):
+            await ask_all("acme", "other")(index)
+
+    client.ask(hostile.origin, ask_twice)
+
+    assert [target[:13] for target in hostile.targets()].count("/-/entries/?i") == 1
 
 
 # Indexes

@@ -10,7 +10,9 @@ from twisted_index.simple.entry_listing import (
     Entry,
     EntryListing,
     InvalidListing,
+    format_batch,
     format_listing,
+    parse_batch,
     parse_listing,
 )
 
@@ -46,3 +48,17 @@ def test_a_listing_is_read_as_it_was_written(entries, serial):
 def test_what_is_no_whole_listing_is_refused(text):
     with pytest.raises(InvalidListing):
         parse_listing(text)
+
+
+_PROJECTS = st.from_regex("[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+
+
+@given(st.dictionaries(_PROJECTS, st.binary(max_size=100)))
+def test_a_batch_is_read_as_it_was_written(listings):
+    assert parse_batch(format_batch(listings)) == listings
+
+
+@pytest.mark.parametrize("text", [b"acme", b"acme 3\nab", b"acme 1\nab", b"../acme 1\na", b"acme -1\na"])
+def test_what_is_no_whole_batch_is_refused(text):
+    with pytest.raises(InvalidListing):
+        parse_batch(text)

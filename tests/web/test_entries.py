@@ -19,7 +19,7 @@ from twisted_index.errors import Unavailable
 from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.state_file import ReplicationState, Role, StateFile
-from twisted_index.simple.entry_listing import parse_listing
+from twisted_index.simple.entry_listing import MAX_BATCH, parse_batch, parse_listing
 from twisted_index.testing import IndexInMemory, MemorySource
 
 MANAGED = """
@@ -87,7 +87,6 @@ class TestEntries:
     def test_what_is_not_there_is_404(self, index: Index):
         assert index.ask("/-/entries/no-such").status == 404
         assert index.ask("/-/entries/open-lib?path=open-lib%2Fno-such").status == 404
-        assert index.ask("/-/entries/").status == 404
 
     def test_a_name_in_another_spelling_leads_to_the_right_one(self, index: Index):
         response = index.ask("/-/entries/Open_Lib?inline=10")
@@ -97,6 +96,33 @@ class TestEntries:
         for path in ("/-/entries/secret-lib", "/-/replication"):
             response = IndexInMemory(MemorySource(OPEN)).get(path)
             assert response.status in (403, 404)
+
+
+class TestBatch:
+    def test_it_has_what_each_project_has_alone(self, index: Index):
+        batch = parse_batch(index.ask("/-/entries/?inline=65536&project=open-lib&project=secret-lib").body)
+        assert list(batch) == ["open-lib", "secret-lib"]
+        for project, listing in batch.items():
+            assert listing == index.ask(f"/-/entries/{project}?inline=65536").body
+
+    def test_what_cannot_be_had_at_once_is_left_out(self, index: Index):
+        names = ("no-such", "Open_Lib", "../open-lib", "", "open-lib", "open-lib")
+        response = index.ask("/-/entries/?" + "&".join(f"project={quote(name)}" for name in names))
+        assert list(parse_batch(response.body)) == ["open-lib"]
+
+    def test_projects_come_until_their_bytes_are_too_many(self, index: Index):
+        for number in range(70):
+            (index.root / "open-lib" / f"{number}.bin").write_bytes(bytes(65536))
+        batch = index.ask("/-/entries/?inline=65536&project=open-lib&project=secret-lib").body
+        assert list(parse_batch(batch)) == ["open-lib"]
+
+    def test_a_closed_project_is_left_out(self, index: Index):
+        response = index.ask("/-/entries/?project=secret-lib&project=open-lib", "bob")
+        assert list(parse_batch(response.body)) == ["open-lib"]
+
+    @pytest.mark.parametrize("number", [0, MAX_BATCH + 1])
+    def test_no_project_and_too_many_are_400(self, index: Index, number: int):
+        assert index.ask("/-/entries/?inline=1" + "&project=open-lib" * number).status == 400
 
 
 class TestBytes:

@@ -20,7 +20,7 @@ from twisted_index.events.serials import REMOVED
 from twisted_index.interfaces import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from twisted.python.failure import Failure
@@ -118,6 +118,16 @@ class ChangeFeed:
         """
         part = self._only_part()
         return await result_of(part.source.entries, project, inline) if part.owns(project) else None
+
+    async def entry_batch(self, projects: Sequence[str], inline: int) -> Mapping[str, bytes]:
+        """
+        List the files of several projects; see `IChangeSource`.
+
+        Raises:
+            Conflict: The projects of this index lie in several folders.
+        """
+        part = self._only_part()
+        return await result_of(part.source.entry_batch, [*filter(part.owns, projects)], inline)
 
     async def open_entry(self, project: str, path: bytes) -> FileBody | None:
         """Open a file of those; see `IChangeSource`."""

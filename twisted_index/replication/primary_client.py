@@ -25,6 +25,7 @@ from twisted_index.http_client.error_message import read_error_message
 from twisted_index.http_client.limits import ClientLimits
 from twisted_index.http_client.retry import BUSY_STATUSES, Denied, TemporaryFailure, retry_after
 from twisted_index.http_client.urls import origin_of
+from twisted_index.replication.entry_batches import EntryBatches
 from twisted_index.replication.entry_download import EntryDownload
 from twisted_index.replication.epoch import parse_epoch
 from twisted_index.replication.primary import Feed
@@ -35,14 +36,15 @@ from twisted_index.replication.primary_responses import (
     parse_before,
     parse_changes,
     parse_entries,
+    parse_entry_batch,
     read_body,
 )
-from twisted_index.simple.entry_listing import MAX_CONTENTS
+from twisted_index.simple.entry_listing import MAX_CONTENTS, MAX_INLINE
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.name_patterns import is_index_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from twisted.internet.defer import Deferred
 
@@ -112,6 +114,7 @@ class PrimaryServer:
         self._epoch = epoch
         self.worker = worker
         self.wall = wall
+        self.reactor = reactor
         self._client = HTTPClient(
             origin_of(self.url),
             reactor,
@@ -252,6 +255,7 @@ class PrimaryClient:
     def __init__(self, server: PrimaryServer, url: str) -> None:
         self._server = server
         self._url = url
+        self._batches = EntryBatches(server.reactor, self._entry_batch)
 
     async def changes(
         self, *, since: int | None = None, instance: str | None = None, wait: float = 0.0
@@ -289,6 +293,9 @@ class PrimaryClient:
         self, project: str, *, inline: int = 0
     ) -> tuple[EntryListing, Mapping[str, bytes]] | None:
         """Return the entries of a project; see `IPrimary`."""
+        found = await self._batches.ask(project) if inline == MAX_INLINE else None
+        if found is not None:
+            return found
         url = f"{self._url}-/entries/{quote(project)}" + (f"?inline={inline}" if inline else "")
         asking = self._server.retrying(lambda: self._entries(url))
         try:
@@ -297,11 +304,22 @@ class PrimaryClient:
             return None
 
     async def _entries(self, url: str) -> tuple[EntryListing, Mapping[str, bytes]]:
+        body, limit = await self._get_entries(url)
+        return await self._server.run(len(body), lambda: parse_entries(body, limit))
+
+    async def _entry_batch(
+        self, projects: Sequence[str]
+    ) -> Mapping[str, tuple[EntryListing, Mapping[str, bytes]]]:
+        wanted = "".join(f"&project={quote(project)}" for project in projects)
+        asking = self._get_entries(f"{self._url}-/entries/?inline={MAX_INLINE}{wanted}")
+        body, limit = await self._server.within(None, asking)
+        return await self._server.run(len(body), lambda: parse_entry_batch(body, limit))
+
+    async def _get_entries(self, url: str) -> tuple[bytes, int]:
         response = await self._server.get(url)
         limit = response.header(b"X-Index-Inline")
         body = await read_body(response, _MAX_LISTING + 2 * MAX_CONTENTS, "listing of entries")
-        bound = int(limit) if _NUMBER.fullmatch(limit) else 0
-        return await self._server.run(len(body), lambda: parse_entries(body, bound))
+        return body, int(limit) if _NUMBER.fullmatch(limit) else 0
 
     async def read(self, project: str, entry: Entry, write: Callable[[bytes], object]) -> None:
         """Pass on the bytes of an entry; see `IPrimary`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from twisted_index.errors import BadGateway
 from twisted_index.events.serials import Change, Count
 from twisted_index.http_client.body import TruncatedBody
-from twisted_index.simple.entry_listing import InvalidListing, parse_contents
+from twisted_index.simple.entry_listing import InvalidListing, parse_batch, parse_contents
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
@@ -76,6 +76,19 @@ def parse_entries(body: bytes, limit: int) -> tuple[EntryListing, Mapping[str, b
         return parse_contents(body, limit)
     except InvalidListing as error:
         raise BadGateway(f"The primary sent what is no listing: {error}") from None
+
+
+def parse_entry_batch(body: bytes, limit: int) -> Mapping[str, tuple[EntryListing, Mapping[str, bytes]]]:
+    """
+    Parse a batch of listings with contents, by project.
+
+    Raises:
+        BadGateway: It is no such batch.
+    """
+    try:
+        return {project: parse_contents(text, limit) for project, text in parse_batch(body).items()}
+    except InvalidListing as error:
+        raise BadGateway(f"The primary sent what is no batch of listings: {error}") from None
 
 
 async def read_body(response: HTTPResponse, limit: int, what: str, expected: str = "text/plain") -> bytes:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _log = Logger()
 
 #: Projects that a round works on at once.
-_PROJECTS = 8
+_PROJECTS = 16
 #: Seconds after which all changes are asked for again, in case the primary was restored unnoticed, and the
 #: folder here is compared with the serials, in case it was changed by hand.
 _ALL_AGAIN = 3600.0

@@ -4,6 +4,8 @@ The listing of a project's entries, by which a replica compares its folder with 
 The first line is `serial imprint`. Each other line is `sha256 size time path`: the size in bytes, the time in
 nanoseconds since the epoch, the path below the root, percent-encoded. After an empty line come the contents
 of those files that were asked for with it, without anything between them.
+
+A batch has the listings of several projects, each after a line `project length`, with its length in bytes.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _HEAD = re.compile(rb"([0-9]{1,16}) ([0-9a-f]{32})")
+_BATCH_HEAD = re.compile(rb"([a-z0-9-]{1,255}) ([0-9]{1,10})\n")
 _LINE = re.compile(rb"([0-9a-f]{64}) ([0-9]{1,19}) (-?[0-9]{1,19}) ([!-~]+)")
 #: Bytes of a file up to which its contents may come with a listing, and are worth asking for: more would take
 #: longer than a request of its own.
 MAX_INLINE = 64 << 10
 #: Bytes of all contents that come with a listing.
 MAX_CONTENTS = 4 << 20
+#: Projects in a batch. So many names fit into a URL, too.
+MAX_BATCH = 32
 #: Characters of a path that are written as they are.
 _SAFE = "/!+,@=~"
 
@@ -120,6 +125,32 @@ def parse_contents(text: bytes, limit: int) -> tuple[EntryListing, dict[str, byt
             contents[entry.path] = rest[at : at + entry.size]
             at += entry.size
     return listing, contents
+
+
+def format_batch(listings: Mapping[str, bytes]) -> bytes:
+    """Write a batch of listings, by project."""
+    return b"".join(
+        b"%s %d\n%s" % (project.encode("ascii"), len(text), text) for project, text in listings.items()
+    )
+
+
+def parse_batch(text: bytes) -> dict[str, bytes]:
+    """
+    Take a batch of listings apart, by project.
+
+    Raises:
+        InvalidListing: It is none, or is not whole.
+    """
+    listings: dict[str, bytes] = {}
+    at = 0
+    while at < len(text):
+        head = _BATCH_HEAD.match(text, at)
+        end = 0 if head is None else head.end() + int(head[2])
+        if head is None or end > len(text):
+            raise InvalidListing(f"{text[at : at + 100]!r} is not the beginning of a listing in a batch.")
+        listings[head[1].decode("ascii")] = text[head.end() : end]
+        at = end
+    return listings
 
 
 def _parse_line(line: bytes) -> Entry:

@@ -179,6 +179,9 @@ ENDPOINTS: Mapping[Endpoint, EndpointRule] = {
     Endpoint.ENTRIES: EndpointRule(
         ("/-/entries/NAME",), Subject.INDEX, _get(ChangesViews.entries, Action.FOLLOW)
     ),
+    Endpoint.ENTRY_BATCH: EndpointRule(
+        ("/-/entries/",), Subject.INDEX, _get(ChangesViews.entry_batch, Action.FOLLOW)
+    ),
     Endpoint.REPLICATION: EndpointRule(
         ("/-/replication",),
         Subject.CLIENT,

@@ -30,9 +30,9 @@ from twisted_index.backends.layout.facts import FileFacts
 from twisted_index.concurrency.deadline import wait_at_most
 from twisted_index.concurrency.lru import LRU
 from twisted_index.concurrency.single_flight import SingleFlight
-from twisted_index.errors import Conflict, ReplacedMeanwhile, Unavailable
+from twisted_index.errors import Conflict, ReplacedMeanwhile, SimpleIndexError, Unavailable
 from twisted_index.interfaces import FileBody
-from twisted_index.simple.entry_listing import EntryListing, format_listing
+from twisted_index.simple.entry_listing import MAX_CONTENTS, EntryListing, format_listing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -132,11 +132,46 @@ class EntryReader:
             elif found is not None:
                 text, young = found
                 self._serials.announce()
-                if young:
-                    # What another replica was told of the same file may be something else.
-                    self._young[project] = self._young.get(project, frozenset()) | young
+                self._note_young(project, young)
                 return text
         raise _changing_error()
+
+    async def batch(self, projects: Sequence[str], inline: int) -> Mapping[str, bytes]:
+        """See `IChangeSource.entry_batch`."""
+        parts = [(project, await self._find_part(project)) for project in projects]
+        read = partial(
+            self._read_batch,
+            [(project, part, self._knowledge(project, {})) for project, part in parts if part.all],
+            inline,
+        )
+        found = await self._lanes.run(self._reader.run, read)
+        self._serials.announce()
+        for project, (_text, young) in found.items():
+            self._note_young(project, young)
+        return {project: text for project, (text, _young) in found.items()}
+
+    def _read_batch(
+        self,
+        parts: Sequence[tuple[str, _Part, Callable[[FoundEntry], KnownDigest | None]]],
+        inline: int,
+    ) -> Mapping[str, tuple[bytes, frozenset[tuple[FoundEntry, str]]]]:
+        """Read the entries of the projects that can be had without waiting; called in a thread."""
+        found: dict[str, tuple[bytes, frozenset[tuple[FoundEntry, str]]]] = {}
+        room = MAX_CONTENTS
+        for project, part, known in parts:
+            if room <= 0:
+                break
+            with suppress(SimpleIndexError):
+                read = self._read(project, part, known, inline)
+                if read is not None and not isinstance(read, EntryReading):
+                    found[project] = read
+                    room -= len(read[0])
+        return found
+
+    def _note_young(self, project: str, young: frozenset[tuple[FoundEntry, str]]) -> None:
+        if young:
+            # What another replica was told of the same file may be something else.
+            self._young[project] = self._young.get(project, frozenset()) | young
 
     async def open(self, project: str, path: bytes) -> FileBody | None:
         """See `IChangeSource.open_entry`."""

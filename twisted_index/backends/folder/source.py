@@ -63,7 +63,7 @@ from twisted_index.interfaces import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 
     from prometheus_client import Metric
 
@@ -422,6 +422,13 @@ class FolderSource:
         listing = await self._entries.listing(project, inline)
         self.drop_outdated(project)
         return listing
+
+    async def entry_batch(self, projects: Sequence[str], inline: int) -> Mapping[str, bytes]:
+        """See `IChangeSource`."""
+        listings = await self._entries.batch(projects, inline)
+        for project in listings:
+            self.drop_outdated(project)
+        return listings
 
     def open_entry(self, project: str, path: bytes) -> Awaitable[FileBody | None]:
         """See `IChangeSource`."""

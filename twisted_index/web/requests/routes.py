@@ -54,6 +54,7 @@ class Endpoint(enum.Enum):
     CHANGES = enum.auto()
     TREE = enum.auto()
     ENTRIES = enum.auto()
+    ENTRY_BATCH = enum.auto()
     REPLICATION = enum.auto()
     SEARCH = enum.auto()
     WHY = enum.auto()
@@ -367,6 +368,8 @@ def _operations(rest: list[str]) -> Route:
             return Route(Endpoint.REDIRECT, location="../changes", permanent=False)
         case ["tree", project] if is_valid_name(project):
             return _at_normalized_name(project, Route(Endpoint.TREE, normalize(project)), "{}")
+        case ["entries", ""]:
+            return Route(Endpoint.ENTRY_BATCH)
         case ["entries", project] if is_valid_name(project):
             return _at_normalized_name(project, Route(Endpoint.ENTRIES, normalize(project)), "{}")
         case ["why"]:

@@ -28,8 +28,9 @@ from twisted_index.replication.epoch import Epoch, parse_epoch
 from twisted_index.replication.hand_over import hand_over_role
 from twisted_index.replication.peers import PeerAnswer, format_answer, retire
 from twisted_index.replication.state_file import ReplicationState, Role
-from twisted_index.simple.entry_listing import MAX_INLINE
+from twisted_index.simple.entry_listing import MAX_BATCH, MAX_INLINE, format_batch
 from twisted_index.simple.manifest import format_line
+from twisted_index.simple.names import is_valid_name, normalize
 from twisted_index.web.requests.context import (
     JSON,
     TEXT,
@@ -276,6 +277,26 @@ class ChangesViews:
             return await self._text(request, lambda: listing, listing.count(b"\n"))
         # Archives do not become smaller, and a digest of all the bytes is not worth its time.
         return Response(headers=(*TEXT, (INLINE_FIELD, b"%d" % inline)), body=listing)
+
+    async def entry_batch(self, context: RequestContext) -> Response:
+        """
+        Respond with the listings of several projects: of those that are at hand.
+
+        The others are left out, also those that the client may not read; a request for one says why.
+        """
+        feed, request = self._checked_feed(), context.request
+        names = [name.decode("latin-1") for name in (request.args or {}).get(b"project", ())]
+        if not 0 < len(names) <= MAX_BATCH:
+            raise BadRequest(f"Name from 1 to {MAX_BATCH} projects, each as project=NAME.")
+        inline = min(_number(request, b"inline") or 0, MAX_INLINE)
+        may = self._authorizer.reads(context.identity)
+        projects = [
+            name
+            for name in dict.fromkeys(names)
+            if is_valid_name(name) and normalize(name) == name and (may is None or may(name))
+        ]
+        body = format_batch(await feed.entry_batch(projects, inline))
+        return Response(headers=(*TEXT, (INLINE_FIELD, b"%d" % inline)), body=body)
 
     async def _entry(self, feed: ChangeFeed, project: str, path: bytes) -> Response:
         body = await feed.open_entry(project, path)
