@@ -312,7 +312,7 @@ def test_a_take_over_takes_effect_once_and_leaves_the_primary(server: Server, by
     vars(replication).update(_threads=thread)
     replication.on_lead = lambda: told.append(server.serials.instance)
     server.file.write(ReplicationState(role=Role.PRIMARY, epoch=Epoch(2, TWO), calls=1))
-    ((follower, _serials),) = replication._followers.values()
+    ((follower, _serials),) = replication.followed._followers.values()
     if by_follower:
         follower.leave()
     change = Deferred.fromCoroutine(replication.gate.begin())
@@ -503,9 +503,9 @@ def test_the_primary_is_the_upstream_until_a_take_over(server: Server):
 def test_what_one_index_of_the_primary_restricts_is_restricted_for_all(server: Server):
     replication = server.start()
 
-    assert replication.weigh("dev", feed(restricted=True)).restricted
-    assert replication.weigh("", feed()).restricted
-    assert not replication.weigh("dev", feed()).restricted
+    assert replication.followed.weigh("dev", feed(restricted=True)).restricted
+    assert replication.followed.weigh("", feed()).restricted
+    assert not replication.followed.weigh("dev", feed()).restricted
 
 
 class NamedPrimary:
@@ -563,9 +563,9 @@ def test_an_index_opens_nothing_before_those_with_a_name_are_heard(server: Serve
     primary = NamedPrimary()
     replication = start_with_indexes(server, tmp_path / "indexes", primary)
 
-    assert replication.weigh("", feed()).restricted
+    assert replication.followed.weigh("", feed()).restricted
     primary.listing.callback([])
-    assert not replication.weigh("", feed()).restricted
+    assert not replication.followed.weigh("", feed()).restricted
 
 
 def test_who_may_read_an_index_is_heard_before_there_is_one(server: Server, tmp_path: Path):
@@ -577,7 +577,7 @@ def test_who_may_read_an_index_is_heard_before_there_is_one(server: Server, tmp_
     assert primary.heard[0] is False
     assert (tmp_path / "indexes" / "dev").exists()
     assert replication.is_restricted
-    assert replication.weigh("", feed()).restricted
+    assert replication.followed.weigh("", feed()).restricted
 
 
 def test_a_replica_is_closed_until_its_primary_says_who_may_read(server: Server):
@@ -663,9 +663,9 @@ def test_an_index_that_has_just_gone_keeps_no_other_from_being_followed(server: 
     named.make = make_and_lose  # type: ignore[method-assign]
     replication.named = named
     replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, print))
-    assert set(replication._followers) == {"", "prod"}
+    assert set(replication.followed.names) == {"", "prod"}
     replication._reactor.pump([31, 31])
-    followed = set(replication._followers)
+    followed = set(replication.followed.names)
     answer(replication.stop)
 
     assert followed == {"", "dev", "prod"}
@@ -685,7 +685,7 @@ def test_an_index_that_is_here_is_followed_before_the_primary_says_which_it_has(
     )
     primary.index = lambda _name: Silent()  # type: ignore[method-assign]
     replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, print))
-    followed = set(replication._followers)
+    followed = set(replication.followed.names)
     for _look in range(2):
         listing, primary.listing = primary.listing, Deferred()
         listing.errback(BadGateway("It lists too many."))
@@ -726,7 +726,7 @@ def test_an_index_that_may_not_be_followed_is_told_once_and_in_the_report_of_hea
 def test_a_wait_for_an_index_that_is_not_followed_ends_at_once(server: Server):
     replication = server.start()
 
-    assert Deferred.fromCoroutine(replication.wait_for("dev", 5, 10.0)).result is False
+    assert Deferred.fromCoroutine(replication.followed.wait_for("dev", 5, 10.0)).result is False
 
 
 # What is said

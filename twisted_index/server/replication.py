@@ -1,9 +1,9 @@
 """
-A server's part in its replication: its role, and the followers of its indexes.
+A server's part in its replication: its role, and what a change of that role does.
 
 The role is in the state file, which commands change while the server runs, so it is read before each round
-and each change. Out of scope: how a folder is made equal (see `replication.rounds`), and how a replica
-relays changes (see `web.relay`).
+and each change. Out of scope: which indexes follow (see `followed_indexes`), how a folder is made equal (see
+`replication.rounds`), and how a replica relays changes (see `web.relay`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -35,7 +34,6 @@ from twisted_index.replication.change_gate import ChangeGate
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.folder_changes import FolderChanges
 from twisted_index.replication.folder_mark import mark_folder
-from twisted_index.replication.follower import Follower
 from twisted_index.replication.removed_files import RemovedFiles
 from twisted_index.replication.state_file import (
     NAMED,
@@ -45,6 +43,7 @@ from twisted_index.replication.state_file import (
     Role,
     StateFile,
 )
+from twisted_index.server.followed_indexes import FollowedIndexes
 from twisted_index.server.replication_report import (
     FollowedIndex,
     collect_metrics,
@@ -55,7 +54,7 @@ from twisted_index.server.replication_report import (
 from twisted_index.simple.formatting import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -65,15 +64,12 @@ if TYPE_CHECKING:
     from twisted_index.interfaces import Problem
     from twisted_index.replication.peer_client import PeerServers
     from twisted_index.replication.peers import Peers
-    from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.primary_client import PrimaryServer
     from twisted_index.replication.replica_folder import ReplicaFolder
     from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
 
 _log = Logger()
 
-#: Seconds between two requests for the names of the primary's indexes.
-_LOOK = 30.0
 #: Threads that write files from the primary.
 _THREADS = 4
 #: Seconds after which a take-over that something holds up is tried again, if no change is wanted before.
@@ -114,11 +110,6 @@ class Replication:
         self._managing = Lock()
         self._may_count = True
         self._plain_serials = serials
-        self._restricted: dict[str, bool] = {}
-        #: Why indexes of the primary that are not here do not come, by their names.
-        self._unread: dict[str, str] = {}
-        self._follows_all = True
-        self._followers: dict[str, tuple[Follower, Serials]] = {}
         self._worker: ThreadPool | None = None
         self._servers: PeerServers | None = None
         self._role: Role | None = None
@@ -142,6 +133,21 @@ class Replication:
 
         return PrimaryServer(
             url, self._reactor, worker=self._threads, environ=os.environ, epoch=lambda: self._look().epoch
+        )
+
+    @cached_property
+    def followed(self) -> FollowedIndexes:
+        """The indexes that follow those of the primary; none unless this server is a replica."""
+        return FollowedIndexes(
+            self._reactor,
+            self.state_file,
+            self._changes,
+            threads=self._threads,
+            follows=lambda: self.follows,
+            check=self.check,
+            look=self._look,
+            folder=self._folder,
+            mark=self._mark,
         )
 
     @cached_property
@@ -225,9 +231,8 @@ class Replication:
                 self._role = state.role
             if not self._must_lead(state):
                 return False
-            for follower, _serials in self._followers.values():
-                # Before one begins for all: those that leave come here, too.
-                follower.leave()
+            # Before one begins for all: those that leave come here, too.
+            self.followed.leave()
             await self._leading.run(None, partial(self._lead, state))
 
     def _note_written(self, before: ReplicationState, state: ReplicationState) -> None:
@@ -375,20 +380,6 @@ class Replication:
             return []
         return known
 
-    def weigh(self, name: str, feed: Feed) -> Feed:
-        """
-        Return a feed, restricted if the feed of any index is; see `IStanding`.
-
-        Args:
-            name: The name of its index.
-            feed: The feed.
-        """
-        self._restricted[name] = feed.restricted
-        # Until every index has a feed, the last known value applies.
-        is_complete = self._follows_all and self._followers.keys() <= self._restricted.keys()
-        restricted = any(self._restricted.values()) or (self._look().restricted and not is_complete)
-        return replace(feed, restricted=restricted)
-
     # -- Changes
 
     async def _before_change(self, again: bool) -> None:
@@ -468,96 +459,7 @@ class Replication:
             self._looking.addErrback(lambda failure: failure.trap(CancelledError) and None)
         if self.primary is None or not self.follows:
             return
-        self._follows_all = self.named is None
-        self._follow(self.primary, plain)
-        if self.named is not None:
-            self._looking = Deferred.fromCoroutine(self._follow_named(self.primary, self.named))
-            self._looking.addErrback(lambda failure: failure.trap(CancelledError) and None)
-
-    async def _follow_named(self, primary: PrimaryServer, named: ReplicatedIndexes) -> None:
-        """Follow all indexes with a name, of this server and of the primary, while this is a replica."""
-        fault = ""
-        while self.follows:
-            # Those that are here are followed whatever the primary says of others, and before.
-            names = await self._follow_all(primary, named, await self._names_here(named))
-            try:
-                heard = await self._threads.run(named.make, await self._heard(primary, named))
-            except (SimpleIndexError, OSError) as error:
-                last, fault = fault, _reason(error)
-                if fault != last:
-                    _log.warn("Indexes that are not here yet are not followed: {fault}", fault=fault)
-            else:
-                names, fault = await self._follow_all(primary, named, heard), ""
-            self._follows_all = True
-            for name in self._followers.keys() - {"", *names}:
-                follower, _serials = self._followers.pop(name)
-                await follower.stop()
-            for name in self._restricted.keys() - {"", *names}:
-                del self._restricted[name]
-            await deferLater(self._reactor, _LOOK)
-
-    async def _follow_all(
-        self, primary: PrimaryServer, named: ReplicatedIndexes, names: Collection[str]
-    ) -> Collection[str]:
-        """Follow the indexes with these names, and return them."""
-        if not self._followers.keys() >= frozenset(names):
-            await self._threads.run(self._mark, self._look())
-        for name in frozenset(names) - self._followers.keys():
-            # Or it has just gone: then the next look does not find it.
-            with suppress(SimpleIndexError):
-                self._follow(primary, await self._threads.run(named.index, name))
-        return names
-
-    async def _heard(self, primary: PrimaryServer, named: ReplicatedIndexes) -> Collection[str]:
-        """
-        Return the names of the primary's indexes, less new ones whose feeds cannot be read.
-
-        As soon as an index is here, clients may read it. So first its feed says whether the primary
-        restricts that.
-        """
-        names, unread = frozenset(await primary.indexes()), dict[str, str]()
-        for name in names - frozenset(await self._threads.run(named.make, ())):
-            try:
-                feed = await primary.index(name).changes()
-            except SimpleIndexError as error:
-                names -= {name}
-                unread[name] = error.message
-                if self._unread.get(name) != error.message:
-                    _log.warn("The index {name} is not followed: {error}", name=name, error=error.message)
-                continue
-            self._restricted[name] = feed.restricted
-            if feed.restricted:
-                await self._threads.run(self.state_file.update, _close)
-                self._look()
-        self._unread = unread
-        return names
-
-    async def _names_here(self, named: ReplicatedIndexes) -> Collection[str]:
-        try:
-            return await self._threads.run(named.make, ())
-        except SimpleIndexError:
-            return self._followers.keys()
-
-    def _follow(self, primary: PrimaryServer, index: ReplicatedIndex) -> None:
-        follower = self._make_follower(primary.index(index.name), index)
-        self._followers[index.name] = follower, index.serials
-        follower.start()
-
-    def _make_follower(self, primary: IPrimary, index: ReplicatedIndex) -> Follower:
-        from twisted_index.replication.rounds import Rounds
-
-        rounds = Rounds(
-            primary,
-            self._folder(index.name, index.path),
-            index.serials,
-            self.state_file,
-            runner=self._threads,
-            clock=self._reactor,
-            adopted=index.adopted,
-            changes=self._changes,
-        )
-        standing = _Standing(self, index.name)
-        return Follower(primary, rounds, standing, self._reactor, name=index.name)
+        self.followed.start(self.primary, plain, self.named)
 
     def _folder(self, name: str, path: bytes) -> ReplicaFolder:
         from twisted_index.replication.replica_folder import ReplicaFolder
@@ -575,9 +477,7 @@ class Replication:
         if looking is not None:
             looking.cancel()
             await looking
-        followers, self._followers = self._followers, {}
-        for follower, _serials in followers.values():
-            await follower.stop()
+        await self.followed.stop()
         if self._worker is not None:
             await self._worker.stop()
         if self._again is not None and self._again.active():
@@ -586,18 +486,6 @@ class Replication:
             await self.primary.close()
         if self._servers is not None:
             await self._servers.close()
-
-    async def wait_for(self, name: str, serial: int, seconds: float) -> bool:
-        """
-        Wait until an index has all changes of the primary up to a serial; see `Follower.wait_for`.
-
-        Args:
-            name: The name of the index.
-            serial: A serial of the primary.
-            seconds: Maximum wait.
-        """
-        found = self._followers.get(name)
-        return found is not None and await found[0].wait_for(serial, seconds)
 
     # -- Reports
 
@@ -618,72 +506,34 @@ class Replication:
             report, warnings = write_health(
                 self._look(),
                 self.gate.epoch,
-                self._followed(),
+                self._rows(),
                 closed=self.refusal if is_closed else "",
                 is_public=is_public,
             )
-            return report, [*filter(None, [self._hindrance]), *warnings, *self._describe_unread(is_public)]
+            return report, [*filter(None, [self._hindrance]), *warnings, *self._unread(is_public)]
         except Unavailable as error:
             return None, (error.message,)
 
-    def _describe_unread(self, is_public: bool) -> list[str]:
-        """Say which indexes do not come here; their names are not for everyone."""
-        if not self._unread or not self.follows:
-            return []
-        if not is_public:
-            return ["Not all indexes of the primary are followed; the log says which, and why."]
-        return [f"The index {name} is not followed: {why}" for name, why in sorted(self._unread.items())]
-
     def problems(self) -> Sequence[Problem]:
         """See `IReplication`."""
-        return list_problems(self._followed())
+        return list_problems(self._rows())
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; see `prometheus_client.registry.Collector`."""
         if self._takes_part:
-            yield from collect_metrics(self._look(), self.gate.epoch, self._followed())
+            yield from collect_metrics(self._look(), self.gate.epoch, self._rows())
 
     @property
     def _takes_part(self) -> bool:
         replication = self._settings.replication
         return replication.replica_of is not None or bool(replication.peers) or self.state_file.exists
 
-    def _followed(self) -> list[FollowedIndex]:
+    def _unread(self, is_public: bool) -> list[str]:
+        return self.followed.describe_unread(is_public) if self.follows else []
+
+    def _rows(self) -> list[FollowedIndex]:
         # This server may have taken over, which its followers learn later.
-        if self._look().role is not Role.REPLICA:
-            return []
-        return [
-            FollowedIndex(name, follower.progress(), serials.highest)
-            for name, (follower, serials) in sorted(self._followers.items())
-        ]
-
-
-class _Standing:
-    """The standing of this server, for the follower of one index; provides `IStanding`."""
-
-    def __init__(self, replication: Replication, name: str) -> None:
-        self._replication = replication
-        self._name = name
-
-    async def check(self) -> bool:
-        return await self._replication.check()
-
-    def weigh(self, feed: Feed) -> Feed:
-        return self._replication.weigh(self._name, feed)
-
-    def calls(self) -> int:
-        return self._replication.state_file.read().calls
-
-
-def _reason(error: SimpleIndexError | OSError) -> str:
-    if isinstance(error, SimpleIndexError):
-        return error.message
-    return f"The folder of one cannot be made: {error.strerror}."
-
-
-def _close(state: ReplicationState) -> ReplicationState:
-    """Close reading, unless this server has taken over since."""
-    return replace(state, restricted=True) if state.role is Role.REPLICA else state
+        return self.followed.rows() if self._look().role is Role.REPLICA else []
 
 
 def _folders_of(indexes: str | None) -> list[str]:

@@ -464,7 +464,7 @@ class _Builder:
             client_info=ClientInfoReader(proxies),
             instance=self._instance,
             common_headers=settings.add_headers,
-            wait_for=self._replication.wait_for,
+            wait_for=self._replication.followed.wait_for,
         )
 
     def _folder(self, *paths: str) -> FolderSource:
