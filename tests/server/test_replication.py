@@ -568,6 +568,29 @@ def test_an_index_opens_nothing_before_those_with_a_name_are_heard(server: Serve
     assert not replication.followed.weigh("", feed()).restricted
 
 
+def test_reading_opens_with_the_names_of_all_indexes_if_their_feeds_came_before(
+    server: Server, tmp_path: Path
+):
+    primary = NamedPrimary()
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
+    assert replication.followed.weigh("", feed()).restricted
+    assert replication.is_restricted
+    primary.listing.callback([])
+
+    assert not replication.is_restricted
+    assert not server.file.read().restricted
+
+
+def test_reading_stays_closed_if_one_of_them_restricts_it(server: Server, tmp_path: Path):
+    primary = NamedPrimary()
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
+    replication.followed.weigh("", feed(restricted=True))
+    primary.listing.callback([])
+
+    assert replication.is_restricted
+    assert server.file.read().restricted
+
+
 def test_who_may_read_an_index_is_heard_before_there_is_one(server: Server, tmp_path: Path):
     primary = NamedPrimary()
     replication = start_with_indexes(server, tmp_path / "indexes", primary)

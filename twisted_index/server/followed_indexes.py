@@ -140,9 +140,25 @@ class FollowedIndexes:
         """
         self._restricted[name] = feed.restricted
         # Until every index has a feed, the last known value applies.
-        is_complete = self._follows_all and self._followers.keys() <= self._restricted.keys()
-        restricted = any(self._restricted.values()) or (self._look().restricted and not is_complete)
+        restricted = any(self._restricted.values()) or (self._look().restricted and not self._are_all_heard())
         return replace(feed, restricted=restricted)
+
+    def _are_all_heard(self) -> bool:
+        return self._follows_all and self._followers.keys() <= self._restricted.keys()
+
+    async def _open(self) -> None:
+        """Open reading if the feeds that came before the last index was known restrict nothing."""
+
+        def change(state: ReplicationState) -> ReplicationState:
+            # A feed that has come meanwhile counts here, or what it restricts is written after this.
+            restricted = any(self._restricted.values())
+            return replace(state, restricted=restricted) if state.role is Role.REPLICA else state
+
+        # What cannot be read or written is tried again at the next look.
+        with suppress(SimpleIndexError):
+            if self._are_all_heard() and self._look().restricted:
+                await self._threads.run(self._state_file.update, change)
+                self._look()
 
     def rows(self) -> list[FollowedIndex]:
         """Return how far each index is."""
@@ -179,6 +195,7 @@ class FollowedIndexes:
                 await follower.stop()
             for name in self._restricted.keys() - {"", *names}:
                 del self._restricted[name]
+            await self._open()
             await deferLater(self._reactor, _LOOK)
 
     async def _follow_all(
