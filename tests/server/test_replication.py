@@ -550,7 +550,7 @@ class Silent:
 def start_with_indexes(server: Server, path: Path, primary: NamedPrimary) -> Replication:
     """Start a new replica that follows indexes with a name, too."""
     primary.folder = path / "dev"
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     dev = Serials(None)
     named = ReplicatedIndexes(IndexCatalog(str(path)), lambda _name: dev, lambda *_: None)
     replication = server.start(before=lambda made: setattr(made, "named", named))
@@ -699,15 +699,9 @@ def test_an_index_that_is_here_is_followed_before_the_primary_says_which_it_has(
 ):
     """One of which it says nothing, or never comes to an end, holds up no other."""
     (tmp_path / "indexes" / "dev").mkdir(parents=True)
-    replication = server.start()
     primary = NamedPrimary()
-    replication.primary = primary  # type: ignore[assignment]
-    replication._threads = AtOnce()  # type: ignore[assignment]
-    replication.named = ReplicatedIndexes(
-        IndexCatalog(str(tmp_path / "indexes")), lambda _name: Serials(), print
-    )
     primary.index = lambda _name: Silent()  # type: ignore[method-assign]
-    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, print))
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
     followed = set(replication.followed.names)
     for _look in range(2):
         listing, primary.listing = primary.listing, Deferred()
@@ -724,16 +718,9 @@ def test_an_index_that_is_here_is_followed_before_the_primary_says_which_it_has(
 def test_an_index_that_may_not_be_followed_is_told_once_and_in_the_report_of_health(
     server: Server, tmp_path: Path, log: list[str]
 ):
-    (tmp_path / "indexes").mkdir()
-    replication = server.start()
     primary = NamedPrimary()
-    replication.primary = primary  # type: ignore[assignment]
-    replication._threads = AtOnce()  # type: ignore[assignment]
-    replication.named = ReplicatedIndexes(
-        IndexCatalog(str(tmp_path / "indexes")), lambda _name: Serials(), print
-    )
     primary.index = lambda name: Refusing() if name else Silent()  # type: ignore[method-assign]
-    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, print))
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
     for _look in range(2):
         listing, primary.listing = primary.listing, Deferred()
         listing.callback(["dev"])

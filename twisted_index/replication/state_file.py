@@ -39,7 +39,7 @@ NAMED = "indexes"
 #: The refusal of a replica whose primary restricts reading while its own rights do not.
 RESTRICTED = "The primary restricts who may read; give this server rights of its own (--rights, --auth)."
 #: The refusal of a new replica, until its primary has responded for the first time.
-UNHEARD = "This replica answers nobody before it has heard whether its primary restricts who may read."
+UNHEARD = "This replica serves nothing before it has heard whether its primary restricts who may read."
 
 
 class Role(enum.StrEnum):
