@@ -62,6 +62,29 @@ def on(cores: frozenset[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+@contextlib.contextmanager
+def preferred(cores: frozenset[int], *processes: int) -> Iterator[None]:
+    """
+    Run processes on these cores whenever they have something to do, as if all others were elsewhere.
+
+    Where that is not allowed they take their turns as the others do.
+    """
+    threads = [int(path.name) for pid in processes for path in Path(f"/proc/{pid}/task").iterdir()]
+    before = {thread: os.sched_getaffinity(thread) for thread in threads}
+    try:
+        for thread in threads:
+            os.sched_setaffinity(thread, cores)
+            with contextlib.suppress(PermissionError):
+                os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1))
+        yield
+    finally:
+        for thread in threads:
+            with contextlib.suppress(PermissionError, ProcessLookupError):
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread, before[thread])
+
+
 class Process:
     """
     A server with all its children, in a session of its own.

@@ -23,7 +23,7 @@ from tests.benchmarks.bench import Cell, Row
 from tests.benchmarks.figures import Ratio
 from tests.benchmarks.load import JSON, Ask, Client, fetch, paced
 from tests.benchmarks.peers import DevpiServer
-from tests.benchmarks.processes import on
+from tests.benchmarks.processes import preferred
 from tests.benchmarks.servers import TwistedIndex, quiet_environment
 from tests.benchmarks.uploads import basic, upload
 from twisted_index.testing import make_wheel
@@ -213,11 +213,13 @@ def _latency(bench: Bench, primary: Primary, folder: Path, replicas: int) -> dic
     """Ask the primary for a page all the time, while so many replicas begin with nothing."""
     ask = Ask(primary.port, "/simple/project-00000/", _ACCEPT)
     with contextlib.ExitStack() as stack:
-        for _ in range(replicas):
-            stack.enter_context(bench.running(Replica, primary, cores=bench.cores.client, nice=True))
+        followers = [
+            stack.enter_context(bench.running(Replica, primary, cores=bench.cores.client))
+            for _ in range(replicas)
+        ]
+        _await(lambda: all(os.listdir(each.folder) for each in followers), "the first project")
         end = time.monotonic() + 3 * bench.seconds
-        # Where the server is not.
-        with on(bench.cores.client):
+        with preferred(bench.cores.everything, os.getpid(), *primary.process.members()):
             taken = paced(ask, until=lambda: time.monotonic() > end)
     return {"p50": taken[len(taken) // 2] * 1e6, "p99": taken[len(taken) * 99 // 100] * 1e6}
 

@@ -303,13 +303,10 @@ def test_projects_that_are_wanted_meanwhile_come_in_the_next_one(client: Client,
     hostile.on("/-/entries/", answer(200, batch, **TEXT, X_Index_Inline="10"))
 
     async def ask(index: Any) -> None:
-        async def later(project: str) -> None:
-            while not hostile.asked:
-                await deferLater(client.background.reactor, 0.001)
-            await index.entries(project, inline=MAX_INLINE)
-
         first = Deferred.fromCoroutine(ask_all("a", "b")(index))
-        await at_once(2, later, ["c", "d"])
+        while not hostile.asked:
+            await deferLater(client.background.reactor, 0.001)
+        await ask_all("c", "d")(index)
         await first
 
     client.ask(hostile.origin, ask)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from twisted_index.concurrency.parallel import at_once
+from twisted_index.concurrency.parallel import in_groups
 from twisted_index.errors import BadGateway, Gone, SimpleIndexError, Unavailable
 from twisted_index.events.serials import REMOVED, Change
 from twisted_index.files.os_errors import FULL_ERRNOS, error_text
@@ -31,6 +31,7 @@ from twisted_index.replication.primary import MAX_SKEW
 from twisted_index.replication.recount import Recount
 from twisted_index.replication.removals import Removals
 from twisted_index.replication.replica_guard import ReplicaGuard
+from twisted_index.simple.entry_listing import MAX_BATCH
 from twisted_index.simple.formatting import printable
 from twisted_index.simple.names import is_valid_name, normalize
 
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 
-#: Projects that a round works on at once.
-_PROJECTS = 16
+#: Projects that a round works on at once: while one batch is placed, the next one is fetched.
+_PROJECTS = 2 * MAX_BATCH
 #: Seconds after which all changes are asked for again, in case the primary was restored unnoticed, and the
 #: folder here is compared with the serials, in case it was changed by hand.
 _ALL_AGAIN = 3600.0
@@ -230,7 +231,7 @@ class Rounds:
         """
         mine = sorted(self._backlog.claim(), key=self._order.serial_of)
         try:
-            await at_once(_PROJECTS, self._apply, mine)
+            await in_groups(_PROJECTS, MAX_BATCH, self._apply, mine)
             # What a power failure takes before this is found missing at the next start.
             await self._runner.run(self._folder.sync)
             await self._removals.carry_out(self._backlog.__contains__, self._remove)

@@ -138,7 +138,12 @@ class EntryReader:
 
     async def batch(self, projects: Sequence[str], inline: int) -> Mapping[str, bytes]:
         """See `IChangeSource.entry_batch`."""
-        parts = [(project, await self._find_part(project)) for project in projects]
+        await self._refresh()
+        parts = []
+        for project in projects:
+            # A request for it alone says what is wrong.
+            with suppress(SimpleIndexError):
+                parts.append((project, self._part(project)))
         read = partial(
             self._read_batch,
             [(project, part, self._knowledge(project, {})) for project, part in parts if part.all],
@@ -221,12 +226,19 @@ class EntryReader:
         self._serials.flush()
 
     async def _find_part(self, project: str) -> _Part:
+        await self._refresh()
+        return self._part(project)
+
+    async def _refresh(self) -> None:
         if len(self._own) != 1:
             raise Conflict(
                 f"This index has {len(self._own)} folders, and a replica has one: an index that is to be"
                 " replicated has one --path."
             )
         await self._roots.refresh()
+
+    def _part(self, project: str) -> _Part:
+        """Return what the last readings have of a project, and check that none of it can be missing."""
         self._roots.check(project)
         readings = self._roots.readings
         parts = entries_of(project, readings)
