@@ -119,7 +119,8 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
     """
     Start servers: `server_factory(folder, …, options=["--cors"], state=None, env=None, open_files=None)`.
 
-    A folder may be the URL of a bucket, or a BucketFolder, which has its credentials.
+    A folder may be the URL of a bucket, or a BucketFolder, which has its credentials. A server that is not to
+    be healthy is waited for until it answers.
 
     The caller may stop them; the rest are stopped at the end.
     """
@@ -131,6 +132,7 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
         state: Path | None = None,
         env: Mapping[str, str] | None = None,
         open_files: int | None = None,
+        healthy: bool = True,
     ) -> LiveServer:
         state = state or tmp_path_factory.mktemp("state") / "state"
         for _ in range(3):  # another program may have taken the port since we looked
@@ -138,7 +140,7 @@ def server_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerF
             server = start_server(folders, state, tuple(options), environment, open_files)
             running.append(server)
             started.append(server)
-            if server.wait_until_it_answers(time.monotonic() + START_SECONDS):
+            if server.wait_until_it_answers(time.monotonic() + START_SECONDS, healthy=healthy):
                 return server
             server.stop()
             if "in use" not in server.log:

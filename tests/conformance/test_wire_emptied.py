@@ -33,14 +33,16 @@ def start(tmp_path: Path, server_factory: Callable[..., Any]) -> Callable[..., L
     folder = tmp_path / "packages"
     folder.mkdir()
 
-    def start(config: str = PEERS) -> LiveServer:
+    def start(config: str = PEERS, *, healthy: bool = True) -> LiveServer:
         (tmp_path / "index.toml").write_text(config)
         (tmp_path / "rights.toml").write_text(RIGHTS)
         (tmp_path / "users").write_text("alice:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")
         # Without a rest in which what was swept is answered once more.
         options = ["--upload", "--rescan", "0", f"--auth=htpasswd:{tmp_path / 'users'}"]
         options += [f"--rights={tmp_path / 'rights.toml'}", f"--config={tmp_path / 'index.toml'}"]
-        server: LiveServer = server_factory(folder, options=options, state=tmp_path / "state")
+        server: LiveServer = server_factory(
+            folder, options=options, state=tmp_path / "state", healthy=healthy
+        )
         return server
 
     for file in FILES:
@@ -123,8 +125,10 @@ def test_a_primary_that_begins_anew_is_no_empty_index_where_its_replica_has_pack
     first.stop()
     empty(tmp_path / "packages")
     shutil.rmtree(tmp_path / "state")
-    server = start(f'peers = ["{replica.origin}"]')
-    wait_for(lambda: status(server, "/-/health") == 503)
+    server = start(f'peers = ["{replica.origin}"]', healthy=False)
+    # Also before the replica has said so.
+    assert {status(server, path) for path in ("/simple/acme/", "/-/health")} == {503}
+    wait_for(lambda: "nothing is left" in server.get("/-/health").text)
     assert status(server, "/simple/acme/") == 503
     assert server.upload(make_wheel("new", "1.0")).status == 503
     for file in FILES:

@@ -169,14 +169,16 @@ class LiveServer:
         """Send bytes as they are and take apart the answers, one for each method."""
         return replies(self.send(*pieces, **options), methods)
 
-    def wait_until_it_answers(self, deadline: float) -> bool:
-        """Tell whether the server came up; False if it ended by itself or stays silent."""
+    def wait_until_it_answers(self, deadline: float, *, healthy: bool = True) -> bool:
+        """Tell whether it came up, and is healthy if it is to be; False if it ended or stays silent."""
         while time.monotonic() < deadline and self.process.poll() is None:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 # Only then is it not another one that answers: of a test that runs beside this one, and
                 # has taken the port since it was looked for.
-                if f"starting on {self.port}" in self.log and self.get("/-/health").status == 200:
-                    return True
+                if f"starting on {self.port}" in self.log:
+                    status = self.get("/-/health").status
+                    if status == 200 or not healthy:
+                        return True
             time.sleep(0.02)
         return False
 

@@ -468,10 +468,14 @@ class Run:
         compared = 0
         for path in ("/simple/", *(f"/simple/{project}/" for project in projects)):
             for kind in ("application/vnd.pypi.simple.v1+json", "text/html"):
-                found = {
-                    (status, fields.get("etag"), body)
-                    for status, fields, body in (node.ask(path, {"Accept": kind}) for node in self.nodes)
-                }
+                # What was copied back gets its serials when the primary next looks at it, as for a page.
+                for _ in attempts(_PATIENCE):
+                    found = {
+                        (status, fields.get("etag"), body)
+                        for status, fields, body in (node.ask(path, {"Accept": kind}) for node in self.nodes)
+                    }
+                    if len(found) == 1:
+                        break
                 compared += 1
                 if len(found) > 1:
                     tags = [(status, tag, len(body)) for status, tag, body in found]

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from twisted_index.interfaces import AuditAction
 from twisted_index.replication.epoch import Epoch
 from twisted_index.replication.folder_mark import mark_folder, marked_state
 from twisted_index.replication.follower import FollowProgress
-from twisted_index.replication.peers import retire
+from twisted_index.replication.peers import PeerAnswer, retire
 from twisted_index.replication.primary import Feed
 from twisted_index.replication.state_file import NAMED, RESTRICTED, UNHEARD, ReplicationState, Role, StateFile
 from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
@@ -59,6 +60,7 @@ class Server:
         self,
         url: str | None = URL,
         *,
+        peers: tuple[str, ...] = (),
         before: Callable[[Replication], object] = lambda _made: None,
         **more: Any,
     ) -> Replication:
@@ -67,7 +69,7 @@ class Server:
             paths=(str(self.folder),),
             indexes=self.indexes,
             state=str(self.state),
-            replication=ReplicationSettings(replica_of=url),
+            replication=ReplicationSettings(replica_of=url, peers=peers),
             **more,
         )
         replication = Replication(given, self.serials, Clock())
@@ -84,6 +86,16 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Server:
     return Server(tmp_path)
+
+
+class Watched:
+    """A folder that is told whether other servers know of packages."""
+
+    def __init__(self) -> None:
+        self.told: list[bool | None] = []
+
+    def watch_for_loss(self, *, expects_some: bool | None) -> None:
+        self.told.append(expects_some)
 
 
 # The start
@@ -116,6 +128,21 @@ def test_a_named_index_that_has_never_followed_has_to_be_joined(server: Server, 
 
     with pytest.raises(ConfigurationError, match="indexes/dev has files"):
         server.start()
+
+
+@pytest.mark.parametrize(("serial", "had_some"), [(0, False), (7, True)])
+def test_whether_an_empty_folder_has_lost_its_packages_is_open_until_the_peers_have_answered(
+    server: Server, serial: int, had_some: bool
+):
+    peer: Deferred[PeerAnswer] = Deferred()
+    replication, packages = server.start(None, peers=(CLEAN,)), Watched()
+    vars(replication).update(_peer_servers=SimpleNamespace(ask=lambda _url: peer), packages=packages)
+    replication.start(ReplicatedIndex("", os.fsencode(server.folder), server.serials, lambda _name: None))
+    assert packages.told == [None]
+
+    peer.callback(PeerAnswer(Role.REPLICA, None, serial))
+
+    assert packages.told == [None, had_some]
 
 
 def test_its_folders_say_that_they_follow_until_it_takes_over(server: Server, tmp_path: Path):

@@ -404,11 +404,12 @@ class Replication:
         """Ask the peers whether there were packages, where neither state nor folder know of any."""
         from twisted_index.replication.peers import PeerAnswer, ask_all
 
-        if (await self._threads.run(self._plain_serials.read)).changes:
-            return
-        answers = await ask_all(self._peer_servers.ask, self._settings.replication.peers)
-        if any(isinstance(answer, PeerAnswer) and answer.serial for answer in answers.values()):
-            packages.watch_for_loss(expects_some=True)
+        # A client that was told meanwhile that there is no such project would believe it.
+        packages.watch_for_loss(expects_some=None)
+        is_known = bool((await self._threads.run(self._plain_serials.read)).changes)
+        answers = {} if is_known else await ask_all(self._peer_servers.ask, self._settings.replication.peers)
+        had_some = any(isinstance(answer, PeerAnswer) and answer.serial for answer in answers.values())
+        packages.watch_for_loss(expects_some=had_some)
 
     @cached_property
     def _peer_servers(self) -> PeerServers:

@@ -121,6 +121,20 @@ def test_where_the_state_is_lost_too_other_servers_may_know_that_there_was_somet
     assert folder.names() == (NAMES[0],)
 
 
+def test_until_other_servers_have_answered_an_empty_folder_is_no_empty_index(folder: Folder):
+    folder.source.watch_for_loss(expects_some=None)
+    with pytest.raises(UnreadableFolder, match="its peers have not said yet"):
+        folder.names()
+    folder.source.watch_for_loss(expects_some=False)
+    assert folder.names() == ()
+
+
+def test_other_servers_are_not_awaited_for_what_is_there(folder: Folder):
+    fill(folder.path, NAMES[0])
+    folder.source.watch_for_loss(expects_some=None)
+    assert folder.names() == (NAMES[0],)
+
+
 def test_a_server_without_replicas_has_an_empty_index_in_the_next_answer(folder: Folder):
     fill(folder.path, *NAMES)
     answer(folder.source.sweep, lambda _name: True)

@@ -43,6 +43,13 @@ class EmptiedRoot(OSError):
         super().__init__(errno.ENODATA, self.reason, path)
 
 
+class DoubtedRoot(EmptiedRoot):
+    """Nothing is in a root, and other servers, which may know of more, have not answered yet."""
+
+    reason = "nothing is in it, and its peers have not said yet whether anything was"
+    advice = "Wait some seconds for their answers."
+
+
 class RootWatch:
     """
     Tells a root that was emptied from one that is empty.
@@ -52,16 +59,14 @@ class RootWatch:
 
     Args:
         serials: Those of the projects of just this root.
-
-    Attributes:
         expects_some: Whether another server knows of projects, so that without serials the root has lost them
-            together with the state.
+            together with the state; None if that is not known yet.
     """
 
-    def __init__(self, serials: Serials) -> None:
+    def __init__(self, serials: Serials, *, expects_some: bool | None = False) -> None:
         self._serials = serials
+        self._expects_some = expects_some
         self._is_lost = False
-        self.expects_some = False
 
     def check(self, reading: RootScan) -> None:
         """
@@ -73,14 +78,15 @@ class RootWatch:
         if (not reading.taken or self._is_lost) and not self._serials.follows:
             self._is_lost = self._lacks(reading)
             if self._is_lost:
-                raise EmptiedRoot(reading.path)
+                is_doubted = self._expects_some is None and not self._serials.read().changes
+                raise (DoubtedRoot if is_doubted else EmptiedRoot)(reading.path)
 
     def _lacks(self, reading: RootScan) -> bool:
         if (MEANT, False) in reading.names:
             return False
         changes = self._serials.read().changes
         if not changes:
-            return self.expects_some and not reading.taken
+            return self._expects_some is not False and not reading.taken
         known = {project for project, change in changes.items() if change.imprint != REMOVED}
         missing = len(known - reading.taken.keys())
         # While they come back one by one, those that are still to come are no 404s.

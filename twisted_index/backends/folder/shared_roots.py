@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from twisted.logger import Logger
 
+from twisted_index.backends.folder.emptied_root import DoubtedRoot
 from twisted_index.backends.folder.root_scan import read_root
 from twisted_index.concurrency.single_flight import FreshSingleFlight
 from twisted_index.files.filesystems import has_coarse_folders, is_remote
@@ -119,15 +120,16 @@ class SharedRoots:
         if error.errno in RESOURCE_ERRNOS:
             raise out_of_resources_error() from None
         known = root.error
-        if known is None or (known.errno, known.filename) != (error.errno, error.filename):
+        if known is None or (known.filename, known.strerror) != (error.filename, error.strerror):
             # Kept, so without its traceback.
             root.error = error.with_traceback(None)
             self.changes += 1
-            _log.error(
-                "The folder {path} cannot be read: {error}",
-                path=os.fsdecode(root.path),
-                error=error.strerror,
-            )
+            if not isinstance(error, DoubtedRoot):
+                _log.error(
+                    "The folder {path} cannot be read: {error}",
+                    path=os.fsdecode(root.path),
+                    error=error.strerror,
+                )
 
 
 def _read_watched(root: SharedRoot, is_unchanged: bool) -> RootScan:

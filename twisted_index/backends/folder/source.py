@@ -188,16 +188,14 @@ class FolderSource:
                 path=os.fsdecode(path),
             )
 
-    def watch_for_loss(self, *, expects_some: bool = False) -> None:
+    def watch_for_loss(self, *, expects_some: bool | None = False) -> None:
         """
         Let its root, the only one, count as unreadable once all that it had is gone; see `RootWatch`.
 
         Args:
-            expects_some: Whether it had something for sure.
+            expects_some: Whether it had something for sure; None if that is not known yet.
         """
-        watch = RootWatch(self.serials)
-        watch.expects_some = expects_some
-        self._roots.watch(watch)
+        self._roots.watch(RootWatch(self.serials, expects_some=expects_some))
 
     async def look(self) -> None:
         """
