@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from twisted_index.backends.folder.blocking_store import BlockingStore
+from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
-from twisted_index.backends.object_store.source import ObjectSource
 from twisted_index.concurrency.maybe_awaitable import result_of
 from twisted_index.config.settings import NamedUpstream
 from twisted_index.errors import NotFound, SimpleIndexError, Unavailable
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from twisted_index.backends.folder.source import FolderSource
+    from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.concurrency.thread_pool import IThreadRunner, ThreadPool
     from twisted_index.config.settings import Settings, UploadSettings
     from twisted_index.indexes.builder import SourceBuilder
@@ -191,7 +191,7 @@ class NamedIndexes:
             promote_to=own.promote_to,
             upstreams=self._upstream_names(members),
         )
-        if isinstance(folder, ObjectSource):
+        if not isinstance(folder, FolderSource):
             return LiveIndex(members=members, served=served, folder=None, objects=folder, keeps_past=False)
         return LiveIndex(members=members, served=served, folder=folder)
 
@@ -230,7 +230,7 @@ class NamedIndexes:
     ) -> IStore | None:
         if self._writer is None or self._audit_log is None:
             return None
-        if isinstance(folder, ObjectSource):
+        if not isinstance(folder, FolderSource):
             assert self._bucket is not None
             return self._bucket.make_store(name, folder, uploads, self._writer, self._audit_log)
         blocking_store = BlockingStore(

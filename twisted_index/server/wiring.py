@@ -23,10 +23,6 @@ from twisted_index.backends.folder.inspection_cache import InspectionCache
 from twisted_index.backends.folder.shared_folders import SharedFolders
 from twisted_index.backends.folder.source import FolderSource
 from twisted_index.backends.folder.store import FolderStore
-from twisted_index.backends.object_store.history import BucketHistory
-from twisted_index.backends.object_store.shared_audit_log import SharedAuditLog
-from twisted_index.backends.object_store.source import ObjectSource
-from twisted_index.backends.object_store.tokens import TokensInBucket
 from twisted_index.concurrency.thread_pool import ThreadPool
 from twisted_index.errors import SimpleIndexError
 from twisted_index.events.audit_log import AuditLog
@@ -45,8 +41,6 @@ from twisted_index.interfaces import AuditAction, AuditEvent
 from twisted_index.metrics.disk_use import DiskUse
 from twisted_index.metrics.free_space import FreeSpace
 from twisted_index.search.directories import Directories
-from twisted_index.server.bucket_indexes import BucketIndexes
-from twisted_index.server.buckets import build_bucket_source, build_bucket_store
 from twisted_index.server.draft_indexes import DraftIndexes
 from twisted_index.server.named_indexes import NamedIndexes
 from twisted_index.server.replicated_indexes import ReplicatedIndex, ReplicatedIndexes
@@ -74,11 +68,14 @@ if TYPE_CHECKING:
     from twisted_index.access.trusted_proxies import TrustedProxies
     from twisted_index.backends.object_store.bucket import Bucket
     from twisted_index.backends.object_store.object_editor import ObjectEditor
+    from twisted_index.backends.object_store.source import ObjectSource
     from twisted_index.backends.object_store.store import ObjectStore
+    from twisted_index.backends.object_store.tokens import TokensInBucket
     from twisted_index.backends.upstream.source import UpstreamSource
     from twisted_index.config.reload import ConfigReloader
     from twisted_index.config.settings import Settings
     from twisted_index.interfaces import IAccessControl, IAuditLog, IIndexObserver, ISource
+    from twisted_index.server.bucket_indexes import BucketIndexes
     from twisted_index.tls.certificate import ServerCertificate
     from twisted_index.web.relay import ChangeRelay
 
@@ -210,6 +207,8 @@ class _Builder:
                 packages.watch_for_loss()
                 self._replication.packages = packages
         else:
+            from twisted_index.server.buckets import build_bucket_source
+
             packages = build_bucket_source(settings, self._reactor, self._observers())
         bucket = self._shared_bucket(packages)
         make_access = partial(self._access, shared_tokens=self._shared_tokens(bucket))
@@ -329,7 +328,9 @@ class _Builder:
         audit_log = self._audit_log = shared_log or AuditLog(settings.state, writer)
         store: FolderStore | ObjectStore
         editor: BlockingStore | ObjectEditor
-        if isinstance(packages, ObjectSource):
+        if not isinstance(packages, FolderSource):
+            from twisted_index.server.buckets import build_bucket_store
+
             store = build_bucket_store(settings, packages, writer, audit_log)
             editor = store.editor
         else:
@@ -359,20 +360,29 @@ class _Builder:
     def _bucket_indexes(self) -> BucketIndexes | None:
         if self._settings.bucket_of_indexes is None:
             return None
+        from twisted_index.server.bucket_indexes import BucketIndexes
+
         return BucketIndexes(self._settings, self._reactor, self._observers)
 
     def _shared_bucket(self, packages: FolderSource | ObjectSource) -> Bucket | None:
         if self._bucket_indexes is not None:
             return self._bucket_indexes.bucket
-        return packages.bucket if isinstance(packages, ObjectSource) else None
+        return None if isinstance(packages, FolderSource) else packages.bucket
 
     def _shared_tokens(self, bucket: Bucket | None) -> TokensInBucket | None:
-        return None if bucket is None else TokensInBucket(bucket, self._settings.rescan)
+        if bucket is None:
+            return None
+        from twisted_index.backends.object_store.tokens import TokensInBucket
+
+        return TokensInBucket(bucket, self._settings.rescan)
 
     def _shared_history(self, bucket: Bucket | None) -> tuple[tuple[ThreadPool, ...], IAuditLog | None]:
         """Return the history, with its threads: a search of a long one waits for many objects."""
         if bucket is None:
             return (), None
+        from twisted_index.backends.object_store.history import BucketHistory
+        from twisted_index.backends.object_store.shared_audit_log import SharedAuditLog
+
         historian = ThreadPool(self._reactor, threads=8, name="index-history")
         return (historian,), SharedAuditLog(BucketHistory(bucket), self._own_log(), historian)
 
