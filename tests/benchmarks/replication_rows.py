@@ -195,8 +195,9 @@ def _replication(bench: Bench) -> Iterator[list[Cell]]:
         _read_all(bench, primary, projects)
         _read_all(bench, other, projects)
         yield [
-            Cell(_SYNC, partial(_first_sync, bench, primary, folder)),
+            # The smaller one first: for minutes, file systems pass over what has just been deleted.
             Cell(_SYNC_ONE, partial(_first_sync, bench, other, single)),
+            Cell(_SYNC, partial(_first_sync, bench, primary, folder)),
             Cell(_UPLOAD, partial(_visible, _sender(small), replica, bench.place(), [0])),
             Cell(_IDLE, partial(_idle, bench, small, replica)),
             Cell(_P99_IDLE, partial(_latency, bench, primary, folder, 0)),
