@@ -67,8 +67,8 @@ class Pair(ReplicaPair):
         ]
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let no bytes of files come from the primary meanwhile."""
+    def held(self) -> Iterator[list[Deferred[None]]]:
+        """Let no bytes of files come from the primary meanwhile, and give what waits for them."""
         waiting: list[Deferred[None]] = []
         read = self.primary.read
 
@@ -78,7 +78,7 @@ class Pair(ReplicaPair):
             await read(project, entry, write)
 
         self.primary.read = read_later  # type: ignore[method-assign]
-        yield
+        yield waiting
         self.primary.read = read  # type: ignore[method-assign]
         for each in waiting:
             each.callback(None)
@@ -710,6 +710,19 @@ class TestWaiting:
         assert pair.is_equal()
         assert pair.numbers()[0] == pair.numbers()[1]
         assert pair.rounds.bytes_to_come == 0
+
+    def test_only_so_many_projects_are_received_by_requests_of_their_own_at_a_time(self, pair: Pair):
+        pair.primary.inlines = False
+        for number in range(40):
+            pair.put(make_wheel(f"demo-{number}", "1.0"), folder=f"demo-{number}")
+        answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
+        with pair.held() as waiting:
+            work = Deferred.fromCoroutine(pair.rounds.work())
+            assert len(waiting) == 16
+            waiting.pop(0).callback(None)
+            assert len(waiting) == 16
+        assert work.called
+        assert pair.is_equal()
 
     def test_a_cancelled_round_leaves_no_open_file(self, pair: Pair):
         async def never(_project: str, _entry: Entry, write: Callable[[bytes], object]) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from twisted.internet.defer import Deferred
+
 from twisted_index.concurrency.parallel import at_once
 from twisted_index.errors import SimpleIndexError
 from twisted_index.replication.compare import is_mark
@@ -19,6 +21,8 @@ from twisted_index.simple.entry_listing import MAX_INLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from twisted.internet.defer import DeferredSemaphore
 
     from twisted_index.concurrency.thread_pool import IThreadRunner
     from twisted_index.events.serials import Change
@@ -99,7 +103,9 @@ class Arrivals:
         """Bytes of the files that are being received, of all projects."""
         return sum(self._to_come.values())
 
-    async def bring(self, project: str, *, told: int, known: Change | None, waits: bool) -> Arrived:
+    async def bring(
+        self, project: str, *, told: int, known: Change | None, waits: bool, large: DeferredSemaphore
+    ) -> Arrived:
         """
         Fetch and place all of a project but what is gone.
 
@@ -108,6 +114,7 @@ class Arrivals:
             told: The last serial of it that the primary has told: the one that holds if it has nothing of it.
             known: What was adopted last; None without any.
             waits: Whether files of the next minute are waited for, which needs clocks that agree.
+            large: Is held while files are received by requests of their own.
 
         Raises:
             TooEarly: Nothing was placed, because a file is of the near future.
@@ -124,7 +131,7 @@ class Arrivals:
         if imprint is None:
             self._to_come[project] = sum(entry.size for entry in plan.wanted)
             try:
-                await self._place_large(plan, contents)
+                await large.run(lambda: Deferred.fromCoroutine(self._place_large(plan, contents)))
             finally:
                 del self._to_come[project]
             imprint = await self._runner.run(self._folder.imprint, project)

@@ -14,9 +14,10 @@ import errno
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import DeferredLock, DeferredSemaphore
 from twisted.logger import Logger
 
 from twisted_index.concurrency.parallel import in_groups
@@ -51,6 +52,8 @@ _log = Logger()
 
 #: Projects that a round works on at once: while one batch is placed, the next one is fetched.
 _PROJECTS = 2 * MAX_BATCH
+#: Those of them whose files are received by requests of their own at a time.
+_LARGE = 16
 #: Seconds after which all changes are asked for again, in case the primary was restored unnoticed, and the
 #: folder here is compared with the serials, in case it was changed by hand.
 _ALL_AGAIN = 3600.0
@@ -231,7 +234,9 @@ class Rounds:
         """
         mine = sorted(self._backlog.claim(), key=self._order.serial_of)
         try:
-            await in_groups(_PROJECTS, MAX_BATCH, self._apply, mine)
+            # Of this round alone: what is large in another one holds up nothing here.
+            apply = partial(self._apply, large=DeferredSemaphore(_LARGE))
+            await in_groups(_PROJECTS, MAX_BATCH, apply, mine)
             # What a power failure takes before this is found missing at the next start.
             await self._runner.run(self._folder.sync)
             await self._removals.carry_out(self._backlog.__contains__, self._remove)
@@ -364,12 +369,12 @@ class Rounds:
 
     # -- Projects
 
-    async def _apply(self, project: str) -> None:
+    async def _apply(self, project: str, large: DeferredSemaphore) -> None:
         """Make a project as it is at the primary, but for what is gone."""
         if not self._backlog.begin(project):
             return
         try:
-            change = await self._bring(project)
+            change = await self._bring(project, large)
         except TooEarly as error:
             self._backlog.wait(project, error.seconds)
             return
@@ -385,7 +390,7 @@ class Rounds:
             self._ready[project] = change
         await self._commit()
 
-    async def _bring(self, project: str) -> Change | None:
+    async def _bring(self, project: str, large: DeferredSemaphore) -> Change | None:
         """Bring a project, again while it changes; return what to adopt, or None once stopped."""
         for _attempt in range(_ATTEMPTS):
             if self._guard.is_stopped:
@@ -398,6 +403,7 @@ class Rounds:
                 told=self._order.serial_of(project),
                 known=self._serials.change_of(project),
                 waits=not self._is_skewed,
+                large=large,
             )
             if arrived.latest > self._now():
                 self._later[project] = arrived.latest
