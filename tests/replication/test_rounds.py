@@ -721,6 +721,11 @@ class TestWaiting:
             assert len(waiting) == 16
             waiting.pop(0).callback(None)
             assert len(waiting) == 16
+            # What comes meanwhile does not wait for them.
+            pair.put(OTHER, folder="other")
+            answer(pair.rounds.take, answer(pair.primary.changes), is_all=True)
+            Deferred.fromCoroutine(pair.rounds.work())
+            assert len(waiting) == 17
         assert work.called
         assert pair.is_equal()
 
