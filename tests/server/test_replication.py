@@ -742,6 +742,33 @@ def test_an_index_that_is_here_is_followed_before_the_primary_says_which_it_has(
     ]
 
 
+@pytest.mark.parametrize("error", [Unavailable("The state cannot be read."), ZeroDivisionError()])
+def test_an_index_is_followed_though_the_look_for_indexes_has_failed_before(
+    server: Server, tmp_path: Path, error: Exception, log: list[str]
+):
+    primary = NamedPrimary()
+    primary.index = lambda _name: Silent()  # type: ignore[method-assign]
+    primary.listing.callback([])
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
+    (tmp_path / "indexes" / "dev").mkdir()
+    mark, errors = replication.followed._mark, [error]
+
+    def fail_once(state: ReplicationState) -> None:
+        if errors:
+            raise errors.pop()
+        mark(state)
+
+    replication.followed._mark = fail_once
+    primary.listing = Deferred()
+    replication._reactor.advance(31)
+    assert set(replication.followed.names) == {""}
+    replication._reactor.advance(31)
+    followed = set(replication.followed.names)
+    answer(replication.stop)
+
+    assert followed == {"", "dev"}
+
+
 def test_an_index_that_may_not_be_followed_is_told_once_and_in_the_report_of_health(
     server: Server, tmp_path: Path, log: list[str]
 ):

@@ -179,24 +179,47 @@ class FollowedIndexes:
         """Follow all indexes with a name, of this server and of the primary, while this is a replica."""
         fault = ""
         while self._follows():
-            # Those that are here are followed whatever the primary says of others, and before.
-            names = await self._follow_all(primary, named, await self._names_here(named))
+            last = fault
             try:
-                heard = await self._threads.run(named.make, await self._heard(primary, named))
-            except (SimpleIndexError, OSError) as error:
-                last, fault = fault, _reason(error)
-                if fault != last:
-                    _log.warn("Indexes that are not here yet are not followed: {fault}", fault=fault)
-            else:
-                names, fault = await self._follow_all(primary, named, heard), ""
-            self._follows_all = True
-            for name in self._followers.keys() - {"", *names}:
-                follower, _serials = self._followers.pop(name)
-                await follower.stop()
-            for name in self._restricted.keys() - {"", *names}:
-                del self._restricted[name]
-            await self._open()
+                fault = await self._follow_known(primary, named)
+            except CancelledError:
+                raise
+            except SimpleIndexError as error:
+                fault = error.message
+            except Exception:
+                # A defect must not end the loop.
+                _log.failure("It was not found out which indexes are to be followed")
+            if fault not in ("", last):
+                _log.warn("Indexes that are not here yet are not followed: {fault}", fault=fault)
             await deferLater(self._reactor, _LOOK)
+
+    async def _follow_known(self, primary: PrimaryServer, named: ReplicatedIndexes) -> str:
+        """
+        Follow the indexes that are known by now, and no others any more.
+
+        Returns:
+            Why those of the primary that are not here are not among them, in a sentence; empty if they are.
+
+        Raises:
+            Unavailable: The state cannot be read.
+        """
+        fault = ""
+        # Those that are here are followed whatever the primary says of others, and before.
+        names = await self._follow_all(primary, named, await self._names_here(named))
+        try:
+            heard = await self._threads.run(named.make, await self._heard(primary, named))
+        except (SimpleIndexError, OSError) as error:
+            fault = _reason(error)
+        else:
+            names = await self._follow_all(primary, named, heard)
+        self._follows_all = True
+        for name in self._followers.keys() - {"", *names}:
+            follower, _serials = self._followers.pop(name)
+            await follower.stop()
+        for name in self._restricted.keys() - {"", *names}:
+            del self._restricted[name]
+        await self._open()
+        return fault
 
     async def _follow_all(
         self, primary: PrimaryServer, named: ReplicatedIndexes, names: Collection[str]
