@@ -264,6 +264,16 @@ def test_a_follower_stops_at_once_during_a_round(world: World):
     assert world.is_stopped
 
 
+def test_a_follower_that_stops_during_as_many_rounds_as_there_may_be_asks_no_more(world: World):
+    world.results = [Deferred() for _round in range(4)]
+    for serial in range(5, 9):
+        world.answer(feed(serial, "acme"))
+    before = len(world.asked)
+
+    assert stopped(world)
+    assert len(world.asked) == before
+
+
 def test_a_replica_is_behind_from_the_last_moment_at_which_it_was_not(world: World):
     assert world.follower.progress().lag is None
     world.answer(feed(5))

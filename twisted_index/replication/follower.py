@@ -151,8 +151,11 @@ class Follower:
         """Stop at once, even within a round; the next start compares what it left."""
         self._finish()
         running, self._running = self._running, None
-        for work in (*self._working, *([running] if running is not None else ())):
+        # The loop first, which else would begin another round while the others end.
+        everything = [*([running] if running is not None else ()), *self._working]
+        for work in everything:
             work.cancel()
+        for work in everything:
             await work
 
     def leave(self) -> None:
@@ -232,7 +235,7 @@ class Follower:
     # -- Asking
 
     async def _follow(self) -> None:
-        while True:
+        while not self._is_over:
             try:
                 if not await self._standing.check():
                     self._finish()
