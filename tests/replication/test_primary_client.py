@@ -12,7 +12,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from tests.kit.hostile_upstream import Asked, HostileUpstream, answer, reset
@@ -279,9 +279,9 @@ def test_a_listing_is_asked_for_again_if_the_primary_is_busy(client: Client, hos
 ALONE = answer(200, format_listing(LISTING) + b"\n", **TEXT, X_Index_Inline="10")
 
 
-def ask_all(*projects: str) -> Callable[[Any], Awaitable[Any]]:
+def ask_all(*projects: str, inline: int = MAX_INLINE) -> Callable[[Any], Awaitable[Any]]:
     async def ask(index: Any) -> Any:
-        return await at_once(9, lambda project: index.entries(project, inline=MAX_INLINE), projects)
+        return await at_once(9, lambda project: index.entries(project, inline=inline), projects)
 
     return ask
 
@@ -315,6 +315,29 @@ def test_projects_that_are_wanted_meanwhile_come_in_the_next_one(client: Client,
         "project=a&project=b",
         "project=c&project=d",
     ]
+
+
+def test_listings_alone_come_in_one_response_too(client: Client, hostile: HostileUpstream):
+    batch = format_batch(dict.fromkeys(("acme", "other"), format_listing(LISTING)))
+    hostile.on("/-/entries/", answer(200, batch, **TEXT, X_Index_Inline="0"))
+
+    assert client.ask(hostile.origin, ask_all("acme", "other", inline=0)) == [(LISTING, {})] * 2
+    assert hostile.targets() == ["/-/entries/?inline=0&project=acme&project=other"]
+
+
+def test_a_batch_that_everyone_has_left_keeps_no_other_project_waiting(
+    client: Client, hostile: HostileUpstream
+):
+    batch = format_batch(dict.fromkeys(("c", "d"), format_listing(LISTING)))
+    hostile.on("/-/entries/", answer(200, batch, **TEXT, X_Index_Inline="10"))
+
+    async def ask(index: Any) -> Any:
+        left = Deferred.fromCoroutine(ask_all("a", "b")(index))
+        left.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        left.cancel()
+        return await ask_all("c", "d")(index)
+
+    assert client.ask(hostile.origin, ask) == [(LISTING, {})] * 2
 
 
 @pytest.mark.parametrize(

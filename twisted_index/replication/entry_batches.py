@@ -7,6 +7,7 @@ does not have, for whatever reason, is requested by itself, which tells the reas
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -49,16 +50,25 @@ class EntryBatches(Generic[T]):
         if self._next is None or len(self._next[0]) >= MAX_BATCH:
             projects: list[str] = []
             work = self._lane.run(lambda: Deferred.fromCoroutine(self._run(projects)))
-            self._next = projects, SharedResult(work, work.cancel)
+            self._next = projects, SharedResult(work, partial(self._abandon, projects, work))
         projects, result = self._next
         projects.append(project)
         return (await result.wait()).get(project)
 
+    def _close(self, projects: list[str]) -> None:
+        """Let no more projects join a batch."""
+        if self._next is not None and self._next[0] is projects:
+            self._next = None
+
+    def _abandon(self, projects: list[str], work: Deferred[Any]) -> None:
+        # Who joined it would be cancelled with those that have left.
+        self._close(projects)
+        work.cancel()
+
     async def _run(self, projects: list[str]) -> Mapping[str, T]:
         # Those that are wanted in the same turn of the reactor are in the same batch.
         await deferLater(self._clock, 0)
-        if self._next is not None and self._next[0] is projects:
-            self._next = None
+        self._close(projects)
         if len(projects) == 1:
             return {}
         try:

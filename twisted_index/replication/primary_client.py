@@ -13,6 +13,7 @@ import re
 import time
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, quote_from_bytes
 
@@ -255,7 +256,10 @@ class PrimaryClient:
     def __init__(self, server: PrimaryServer, url: str) -> None:
         self._server = server
         self._url = url
-        self._batches = EntryBatches(server.reactor, self._entry_batch)
+        self._batches = {
+            inline: EntryBatches(server.reactor, partial(self._entry_batch, inline))
+            for inline in (0, MAX_INLINE)
+        }
 
     async def changes(
         self, *, since: int | None = None, instance: str | None = None, wait: float = 0.0
@@ -293,7 +297,8 @@ class PrimaryClient:
         self, project: str, *, inline: int = 0
     ) -> tuple[EntryListing, Mapping[str, bytes]] | None:
         """Return the entries of a project; see `IPrimary`."""
-        found = await self._batches.ask(project) if inline == MAX_INLINE else None
+        batches = self._batches.get(inline)
+        found = None if batches is None else await batches.ask(project)
         if found is not None:
             return found
         url = f"{self._url}-/entries/{quote(project)}" + (f"?inline={inline}" if inline else "")
@@ -308,10 +313,10 @@ class PrimaryClient:
         return await self._server.run(len(body), lambda: parse_entries(body, limit))
 
     async def _entry_batch(
-        self, projects: Sequence[str]
+        self, inline: int, projects: Sequence[str]
     ) -> Mapping[str, tuple[EntryListing, Mapping[str, bytes]]]:
         wanted = "".join(f"&project={quote(project)}" for project in projects)
-        asking = self._get_entries(f"{self._url}-/entries/?inline={MAX_INLINE}{wanted}")
+        asking = self._get_entries(f"{self._url}-/entries/?inline={inline}{wanted}")
         body, limit = await self._server.within(None, asking)
         return await self._server.run(len(body), lambda: parse_entry_batch(body, limit))
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from twisted_index.backends.folder.tombstones import tombstone_blocks
 from twisted_index.backends.layout.tombstones import TOMBSTONES
-from twisted_index.concurrency.parallel import at_once
+from twisted_index.concurrency.parallel import in_groups
 from twisted_index.events.serials import REMOVED, Change
+from twisted_index.simple.entry_listing import MAX_BATCH
 from twisted_index.simple.formatting import counted
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from twisted_index.replication.primary import Feed, IPrimary
     from twisted_index.replication.replica_folder import ReplicaFolder
 
-#: Projects that are compared at once.
-_PROJECTS = 8
+#: Projects that are compared at once: while one batch is compared, the next one is fetched.
+_PROJECTS = 2 * MAX_BATCH
 #: Bytes of a list of deleted files that is compared line by line.
 _MOST_COMPARED = 1 << 20
 #: Seconds until a primary that was refused is compared again, if it has not changed.
@@ -123,7 +124,7 @@ class Recount:
                 equal[project] = Change(serial, await self._runner.run(self._folder.imprint, project))
 
         there = {project for project, change in feed.changes.items() if change.imprint != REMOVED}
-        await at_once(_PROJECTS, look, sorted(there | present))
+        await in_groups(_PROJECTS, MAX_BATCH, look, sorted(there | present))
         if not removed and not replaced:
             self._refused = None
             return Compared("", equal)
