@@ -14,6 +14,10 @@ from twisted_index.errors import SimpleIndexError
 _Page: TypeAlias = Mapping[str, tuple[str | None, bool]]
 
 
+class BrokenPromise(BaseException):
+    """Clients have seen what they may not: no error, which a round would take for that of one project."""
+
+
 class PageWatch:
     """Looks at the pages of a replica after each step."""
 
@@ -41,7 +45,10 @@ class PageWatch:
     def look(self) -> None:
         assert self._pair is not None
         for project in self._before:
-            self._check(project, self._page(self._pair.source, project))
+            try:
+                self._check(project, self._page(self._pair.source, project))
+            except AssertionError as error:
+                raise BrokenPromise(str(error)) from error
 
     def _check(self, project: str, page: _Page) -> None:
         before, after = self._before[project], self._after[project]

@@ -652,19 +652,42 @@ class TestFailures:
         assert pair.files() == [ONE.filename, TWO.filename, SDIST.filename]
         assert pair.numbers()[0] == pair.numbers()[1]
 
-    def test_after_a_defect_the_next_round_applies_all_projects(
-        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    def test_a_defect_in_one_project_stops_no_other_and_is_tried_again(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch, log: list[str]
     ):
-        names = [f"demo{number}" for number in range(20)]
+        names = [f"demo{number}" for number in range(100)]
         for name in names:
             pair.put(make_wheel(name, "1.0"), folder=name)
+        survey = pair.folder.survey
+
+        def fail(project: str, *args: Any, **more: Any) -> Any:
+            return {}["defect"] if project == "demo0" else survey(project, *args, **more)
+
         with monkeypatch.context() as patch:
-            patch.setattr(pair.folder, "survey", lambda *_args, **_more: {}["defect"])
-            with pytest.raises(KeyError):
-                pair.follow()
+            patch.setattr(pair.folder, "survey", fail)
+            assert pair.follow().fault.startswith("demo0 is not as at the primary: ")
+        assert all(pair.files(name) for name in names[1:])
+        assert pair.rounds.reached == pair.primary.serials.read().highest
+        assert any("demo0 could not be brought here" in line for line in log)
         pair.clock.advance(61)
-        answer(pair.rounds.work)
+        assert pair.follow().fault == ""
         assert pair.is_equal()
+
+    @pytest.mark.parametrize("time", [-(10**19) + 1, 10**19 - 1])
+    def test_a_file_of_another_century_comes_like_any_other(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch, time: int
+    ):
+        pair.put(ONE)
+        entries = pair.primary.entries
+
+        async def list_them(project: str, **more: Any) -> Any:
+            listing, contents = await entries(project, **more) or pytest.fail("nothing is there")
+            old = tuple(entry._replace(time=time) for entry in listing.entries)
+            return listing._replace(entries=old), contents
+
+        monkeypatch.setattr(pair.primary, "entries", list_them)
+        assert pair.follow().fault == ""
+        assert pair.files() == [ONE.filename]
 
     def test_files_that_an_earlier_process_was_receiving_are_removed(self, pair: Pair):
         folder = pair.here / os.fsdecode(UPLOADS) / "upload_1"

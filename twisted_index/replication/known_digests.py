@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 #: Digests to remember.
 _MAX_DIGESTS = 10_000
 #: What changes when a file does: its inode, size and times.
-_KEY = Struct("=Qqqq")
+_KEY = Struct("=QQQQ")
+#: Some file systems have greater numbers: inodes of 128 bits, times before 1677 or after 2262.
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class KnownDigests:
@@ -66,6 +68,5 @@ def _key(path: bytes) -> bytes:
         status = os.lstat(path)
     except OSError:
         return b""
-    # Some file systems of Windows have numbers of 128 bits.
-    inode = status.st_ino & 0xFFFF_FFFF_FFFF_FFFF
-    return _KEY.pack(inode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    numbers = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return _KEY.pack(*(number & _MASK for number in numbers))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import DeferredLock, DeferredSemaphore
+from twisted.internet.defer import CancelledError, DeferredLock, DeferredSemaphore
 from twisted.logger import Logger
 
 from twisted_index.concurrency.parallel import in_groups
@@ -380,6 +380,13 @@ class Rounds:
             return
         except (OSError, SimpleIndexError) as error:
             self._fail(project, error)
+            return
+        except CancelledError:
+            raise
+        except Exception:
+            # Something that nobody thought of, in the files of one project, is to stop no other one.
+            _log.failure("{project} could not be brought here", project=project)
+            self._fail(project, SimpleIndexError("Something failed that should not; the log has it."))
             return
         finally:
             self._backlog.end(project)
