@@ -618,6 +618,21 @@ def test_reading_stays_closed_if_one_of_them_restricts_it(server: Server, tmp_pa
     assert server.file.read().restricted
 
 
+def test_the_metrics_name_no_index_while_the_primary_restricts_reading(server: Server, tmp_path: Path):
+    primary = NamedPrimary()
+    replication = start_with_indexes(server, tmp_path / "indexes", primary)
+    primary.listing.callback(["dev"])
+
+    def labels() -> set[str]:
+        samples = [sample for family in replication.collect() for sample in family.samples]
+        return {sample.labels["index"] for sample in samples if "index" in sample.labels}
+
+    assert replication.is_restricted
+    assert labels() == {""}
+    server.file.update(lambda state: replace(state, restricted=False))
+    assert labels() == {"", "dev"}
+
+
 def test_who_may_read_an_index_is_heard_before_there_is_one(server: Server, tmp_path: Path):
     primary = NamedPrimary()
     replication = start_with_indexes(server, tmp_path / "indexes", primary)

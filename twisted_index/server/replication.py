@@ -522,7 +522,11 @@ class Replication:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; see `prometheus_client.registry.Collector`."""
         if self._takes_part:
-            yield from collect_metrics(self._look(), self.gate.epoch, self._rows())
+            state = self._look()
+            # Where the primary restricts reading and there are no rights here, everyone may see the metrics,
+            # and the names of indexes are not for everyone.
+            rows = [row for row in self._rows() if not (self.is_restricted and row.name)]
+            yield from collect_metrics(state, self.gate.epoch, rows)
 
     @property
     def _takes_part(self) -> bool:
