@@ -384,7 +384,7 @@ class Rounds:
         except CancelledError:
             raise
         except Exception:
-            # Something that nobody thought of, in the files of one project, is to stop no other one.
+            # A defect that the files of one project bring to light is to stop no other one.
             _log.failure("{project} could not be brought here", project=project)
             self._fail(project, SimpleIndexError("Something failed that should not; the log has it."))
             return
