@@ -553,6 +553,12 @@ def test_what_is_not_of_the_answer_is_not_passed_back(scripts: HostileUpstream, 
     assert re.fullmatch("1.1 twisted-index-[0-9a-f]{16}", reply.header("Via"))
 
 
+def test_an_answer_to_a_change_is_asked_for_without_compression(scripts: HostileUpstream, scripted: Any):
+    scripts.on("/below/-/yank", answer(200, b"done\n", Content_Type="text/plain"))
+    change(scripted, "yank", project="demo")
+    assert changes_at(scripts)[-1].fields["accept-encoding"] == "identity"
+
+
 def test_a_request_that_has_come_through_this_server_is_a_loop(scripts: HostileUpstream, scripted: Any):
     scripts.on("/below/legacy/", answer(200))
     upload(scripted)

@@ -243,6 +243,8 @@ class ChangeRelay:
                 f"The {self.peer} is reached without TLS, so no password or token is sent on to it; use the"
                 " primary itself, or let replica-of be an https URL."
             )
+        # Only responses to GET are decoded. Without this field, treq requests gzip.
+        fields[b"Accept-Encoding"] = [b"identity"]
         epoch = self._state.read().epoch
         if epoch is not None:
             fields[EPOCH_FIELD] = [str(epoch).encode("ascii")]
