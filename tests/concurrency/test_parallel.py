@@ -10,7 +10,7 @@ from twisted_index.concurrency.parallel import in_groups
 
 
 class Work:
-    """Notes which items were begun, and ends them when it is told to."""
+    """Notes which items were begun; each runs until `end`."""
 
     def __init__(self) -> None:
         self.begun: list[int] = []

@@ -89,7 +89,7 @@ def server(tmp_path: Path) -> Server:
 
 
 class Watched:
-    """A folder that is told whether other servers know of packages."""
+    """A folder that notes what it learns of the packages of other servers."""
 
     def __init__(self) -> None:
         self.told: list[bool | None] = []
