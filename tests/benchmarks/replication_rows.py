@@ -65,21 +65,10 @@ class Primary(TwistedIndex):
 class Replica(TwistedIndex):
     """A server that follows a primary."""
 
-    def __init__(self, work: Path, cores: frozenset[int], primary: Primary, *, nice: bool = False) -> None:
+    def __init__(self, work: Path, cores: frozenset[int], primary: Primary) -> None:
         self.folder = work / "packages"
         self.folder.mkdir()
-        self._nice = nice
         super().__init__(work, cores, self.folder, options=["--replica-of", primary.url_to_follow])
-
-    def launch(self) -> None:
-        super().launch()
-        if self._nice:
-            # What a machine of its own would do does not take the client's time here.
-            for pid in self.process.members():
-                os.setpriority(os.PRIO_PROCESS, pid, 19)
-                # Linux shares out the time by sessions first, unless it is told not to.
-                with contextlib.suppress(OSError):
-                    Path(f"/proc/{pid}/autogroup").write_text("19")
 
 
 def _serial(server: TwistedIndex) -> int:

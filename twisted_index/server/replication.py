@@ -406,10 +406,16 @@ class Replication:
 
         # A client that was told meanwhile that there is no such project would believe it.
         packages.watch_for_loss(expects_some=None)
-        is_known = bool((await self._threads.run(self._plain_serials.read)).changes)
-        answers = {} if is_known else await ask_all(self._peer_servers.ask, self._settings.replication.peers)
-        had_some = any(isinstance(answer, PeerAnswer) and answer.serial for answer in answers.values())
-        packages.watch_for_loss(expects_some=had_some)
+        had_some = False
+        try:
+            if not (await self._threads.run(self._plain_serials.read)).changes:
+                answers = await ask_all(self._peer_servers.ask, self._settings.replication.peers)
+                had_some = any(
+                    isinstance(answer, PeerAnswer) and answer.serial for answer in answers.values()
+                )
+        finally:
+            # Whatever has failed, it is not doubted for ever.
+            packages.watch_for_loss(expects_some=had_some)
 
     @cached_property
     def _peer_servers(self) -> PeerServers:

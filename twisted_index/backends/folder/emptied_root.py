@@ -76,18 +76,21 @@ class RootWatch:
             EmptiedRoot: It is not to be served.
         """
         if (not reading.taken or self._is_lost) and not self._serials.follows:
-            self._is_lost = self._lacks(reading)
-            if self._is_lost:
-                is_doubted = self._expects_some is None and not self._serials.read().changes
-                raise (DoubtedRoot if is_doubted else EmptiedRoot)(reading.path)
+            error = self._find_loss(reading)
+            self._is_lost = error is not None
+            if error is not None:
+                raise error(reading.path)
 
-    def _lacks(self, reading: RootScan) -> bool:
+    def _find_loss(self, reading: RootScan) -> type[EmptiedRoot] | None:
         if (MEANT, False) in reading.names:
-            return False
+            return None
         changes = self._serials.read().changes
         if not changes:
-            return self._expects_some is not False and not reading.taken
+            if reading.taken or self._expects_some is False:
+                return None
+            return EmptiedRoot if self._expects_some else DoubtedRoot
         known = {project for project, change in changes.items() if change.imprint != REMOVED}
         missing = len(known - reading.taken.keys())
         # While they come back one by one, those that are still to come are no 404s.
-        return missing > (len(known) * _PERCENT // 100 if reading.taken else 0)
+        is_lost = missing > (len(known) * _PERCENT // 100 if reading.taken else 0)
+        return EmptiedRoot if is_lost else None
